@@ -1,0 +1,15 @@
+"""Measures futures_cluster beside other executors in one run: ``python benchmarks/peers.py --help``.
+
+Covered: ThreadPoolExecutor, ProcessPoolExecutor, loky, joblib, pebble, distributed and ray, each if it is
+installed, each with two workers, each measured in a fresh process of its own, in turns over several rounds.
+Not covered: more than one machine, Dask collections, tasks which really compute.
+
+This file stays this small because systems which spawn their workers import it again in each of them.
+"""
+
+if __name__ == "__main__":
+    import sys
+
+    from peerlib.driver import main
+
+    sys.exit(main())

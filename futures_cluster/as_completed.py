@@ -1,0 +1,296 @@
+"""``as_completed``: futures in the order in which they are done, and new ones may come while it runs.
+
+Covers: our futures and those of any ``concurrent.futures`` executor, also mixed. Does not cover: getting values
+of results that are still on workers, unless ``with_results`` is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import Future as _StdlibFuture
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class _Waiter:
+    """What futures call when they are done (the standard library's protocol).
+
+    Futures keep it until they are done, so it does not know the ``as_completed`` that it works for.
+    """
+
+    __slots__ = ("condition", "done", "loops")
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.done: deque[Any] = deque()  # and not yet yielded
+        self.loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []  # where coroutines wait
+
+    def add_result(self, future: Any) -> None:
+        with self.condition:
+            self.done.append(future)
+            self.condition.notify()
+        if self.loops:
+            self.wake_loops()
+
+    add_exception = add_cancelled = add_result
+
+    def wake_loops(self) -> None:
+        """Let the coroutines that wait look again."""
+        for loop, event in list(self.loops):
+            try:
+                loop.call_soon_threadsafe(event.set)
+            except RuntimeError:  # that loop has ended
+                continue
+
+
+class as_completed:  # the name of the function it takes the place of
+    """Iterate over futures as they are done.
+
+    Parameters
+    ----------
+    fs : iterable of Future
+        Of any executors; more can be added while the iteration runs, also by other threads and in callbacks.
+    timeout : float or None
+        Seconds from now until which all must be done.
+    with_results : bool
+        Yield pairs of a future and its result; a failed future raises here.
+
+    Raises
+    ------
+    TimeoutError
+        While iterating, when futures are unfinished at the end of the time.
+
+    Examples
+    --------
+    >>> from futures_cluster import Executor, as_completed
+    >>> with Executor(backend="sync") as ex:
+    ...     ac = as_completed([ex.submit(pow, 2, 3)])
+    ...     results = []
+    ...     for future in ac:
+    ...         results.append(future.result())
+    ...         if len(results) < 3:
+    ...             ac.add(ex.submit(pow, future.result(), 2))
+    >>> results
+    [8, 64, 4096]
+    """
+
+    def __init__(
+        self,
+        fs: Iterable[_StdlibFuture[Any]] = (),
+        timeout: float | None = None,
+        *,
+        with_results: bool = False,
+    ) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._with_results = with_results
+        self._waiter = waiter = _Waiter()
+        self._condition = waiter.condition  # no future's condition is taken under it: they take it under theirs
+        self._done = waiter.done
+        self._count = 0  # added and not yet yielded
+        self._total = 0
+        self._futures: dict[int, Any] = {}  # not yet yielded, by id
+        self.update(fs)
+
+    # ---------------------------------------------------------------- adding
+
+    def add(self, future: _StdlibFuture[Any]) -> None:
+        """Take one more future.
+
+        Raises
+        ------
+        TypeError
+            For anything that is not a future of a ``concurrent.futures`` executor.
+        """
+        if not isinstance(future, _StdlibFuture):
+            raise TypeError(f"as_completed takes concurrent.futures futures, not {type(future).__name__}")
+        with self._condition:
+            if id(future) in self._futures:
+                return  # as in the standard library, a future is yielded once
+            self._futures[id(future)] = future
+            self._count += 1
+            self._total += 1
+        if future._state != FINISHED:  # a future that is done may have no condition, and needs none
+            with future._condition:
+                if future._state not in (CANCELLED_AND_NOTIFIED, FINISHED):
+                    future._waiters.append(self._waiter)  # type: ignore[arg-type]
+                    return
+        self._waiter.add_result(future)
+
+    def update(self, fs: Iterable[_StdlibFuture[Any]]) -> None:
+        """Take more futures."""
+        for future in fs:
+            self.add(future)
+
+    # ---------------------------------------------------------------- asking
+
+    def count(self) -> int:
+        """How many futures are still to be yielded."""
+        with self._condition:
+            return self._count
+
+    def __len__(self) -> int:
+        """How many futures were given in all, so that progress bars know a total."""
+        return self._total
+
+    def __bool__(self) -> bool:
+        return True
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left to yield."""
+        return self.count() == 0
+
+    def has_ready(self) -> bool:
+        """Whether the next one comes without waiting."""
+        with self._condition:
+            return bool(self._done)
+
+    # ---------------------------------------------------------------- iterating
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._yield(self._take())
+
+    def _take(self) -> Any:
+        """Take a future that is done; waits for one."""
+        with self._condition:
+            if not self._done:
+                if self._count:
+                    self._wait_ready()
+                if not self._count:
+                    raise StopIteration
+            future = self._take_first()
+        self._forget(future)
+        return future
+
+    def _take_ready(self) -> Any:
+        """Take a future that is done; None if there is none."""
+        with self._condition:
+            if not self._done:
+                return None
+            future = self._take_first()
+        self._forget(future)
+        return future
+
+    def _take_first(self) -> Any:
+        """Under the condition."""
+        future = self._done.popleft()
+        del self._futures[id(future)]
+        self._count -= 1
+        if not self._count:  # whoever else waits is at the end, too
+            self._condition.notify_all()
+            self._waiter.wake_loops()
+        return future
+
+    def _wait_ready(self) -> None:
+        """Wait for a future that is done, or for others to take the last one; under the condition."""
+        left = self._left()
+        if context.local.task is None:
+            ready = self._condition.wait_for(self._ready_or_empty, left)
+        else:
+            with context.waiting():
+                ready = self._condition.wait_for(self._ready_or_empty, left)
+        if not ready:
+            raise self._timed_out()
+
+    def _ready_or_empty(self) -> bool:
+        return bool(self._done) or not self._count
+
+    def _left(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
+
+    def _timed_out(self) -> TimeoutError:
+        unfinished = self._count - len(self._done)
+        return TimeoutError(f"{unfinished} (of {self._total}) futures unfinished")
+
+    def _forget(self, future: Any) -> None:
+        """Let a future that is done keep nothing of this object alive."""
+        if getattr(future, "_waiters", None):
+            with future._condition:
+                if self._waiter in future._waiters:
+                    future._waiters.remove(self._waiter)
+
+    def __del__(self) -> None:
+        # Those that are not done would keep the waiter, and through it those that are. May run anywhere, also in a
+        # thread that goes through the very list, or holds the lock of another future: neither wait nor change it.
+        for future in self.__dict__.get("_futures", {}).values():
+            if getattr(future, "_waiters", None) and future._condition.acquire(blocking=False):
+                try:
+                    future._waiters = [waiter for waiter in future._waiters if waiter is not self._waiter]
+                finally:
+                    future._condition.release()
+
+    def _yield(self, future: Any) -> Any:
+        if not self._with_results:
+            return future
+        return future, future.result()
+
+    def next_batch(self, block: bool = True) -> list[Any]:
+        """All that are done by now; waits for one if there is none, unless ``block`` is False.
+
+        Raises
+        ------
+        StopIteration
+            When ``block`` is true and nothing is left.
+        BaseException
+            With ``with_results``, of the first future, if it has failed; one further on ends the batch before it.
+        """
+        batch = [self._yield(self._take())] if block else []
+        while (future := self._take_ready()) is not None:
+            try:
+                batch.append(self._yield(future))
+            except BaseException:
+                if not batch:
+                    raise
+                self._put_back(future)
+                break
+        return batch
+
+    def _put_back(self, future: Any) -> None:
+        with self._condition:
+            self._futures[id(future)] = future
+            self._count += 1
+            self._done.appendleft(future)
+            self._condition.notify()
+        self._waiter.wake_loops()
+
+    # ---------------------------------------------------------------- asynchronously
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        while (future := self._take_ready()) is None:
+            if self.is_empty():
+                raise StopAsyncIteration
+            await self._wait_ready_async()
+        if not self._with_results:
+            return future
+        import asyncio
+
+        return future, await asyncio.wrap_future(future)
+
+    async def _wait_ready_async(self) -> None:
+        import asyncio
+
+        loops = self._waiter.loops
+        event = asyncio.Event()
+        registration = (asyncio.get_running_loop(), event)
+        loops.append(registration)
+        try:
+            if not self._ready_or_empty():  # seen after registering, so nothing is missed
+                await asyncio.wait_for(event.wait(), self._left())
+        except TimeoutError:
+            if not self._ready_or_empty():
+                raise self._timed_out() from None
+        finally:
+            loops.remove(registration)

@@ -1,0 +1,163 @@
+"""Settings: one frozen dataclass; environment and arguments are read here and nowhere else.
+
+Covers: the arguments of ``Executor``, their checks and defaults, and what the machine offers (cores, quotas).
+Does not cover: options of single tasks (``messages.TaskOptions``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
+#: Variables that numeric libraries read for the number of their threads.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_bytes(value: int | float | str) -> int:
+    """Bytes of a number or of a text like ``"2GB"`` or ``"512 MiB"``.
+
+    Raises
+    ------
+    ValueError
+        For a text with another unit, and for anything below one byte.
+
+    Examples
+    --------
+    >>> parse_bytes("2GB"), parse_bytes("1.5 MiB"), parse_bytes(10)
+    (2000000000, 1572864, 10)
+    """
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([kmgt]i?)?b?\s*", value.lower())
+        if match is None:
+            raise ValueError(f"{value!r} is not a size; write it like 500_000_000, '2GB' or '512MiB'")
+        unit = match[2] or ""
+        number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
+    else:
+        number = float(value)
+    if number < 1:
+        raise ValueError(f"a size must be at least one byte, not {value!r}")
+    return int(number)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the quota of its control group, rounded up."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = _cgroup_cores()
+    return max(1, min(cores, quota) if quota is not None else cores)
+
+
+def _cgroup_cores() -> int | None:
+    def read(path: str) -> str | None:
+        try:
+            with open(path) as file:
+                return file.read().strip()
+        except OSError:
+            return None
+
+    limit = read("/sys/fs/cgroup/cpu.max")
+    if limit is not None:
+        quota, _, period = limit.partition(" ")
+    else:
+        quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
+        period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or ""
+    try:
+        cores = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return -int(-cores // 1) if cores > 0 else None
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one executor."""
+
+    backend: Any = "processes"
+    max_workers: int = 1
+    mp_context: Any = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    max_tasks_per_child: int | None = None
+    memory_limit: int | None = None  # bytes, per worker
+    threads_per_worker: int = 1
+    thread_name_prefix: str = ""
+    resources: dict[str, float] = field(default_factory=dict)
+    resolve: bool = True  # whether futures in arguments are replaced by their values
+    worker_environment: dict[str, str] = field(default_factory=dict)
+
+
+def make_config(
+    max_workers: int | None = None,
+    mp_context: Any = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: tuple[Any, ...] = (),
+    *,
+    backend: Any = None,
+    max_tasks_per_child: int | None = None,
+    memory_limit: int | str | None = None,
+    threads_per_worker: int = 1,
+    thread_name_prefix: str = "",
+    resources: dict[str, float] | None = None,
+    resolve: bool = True,
+) -> Config:
+    """Check the arguments of an executor, and fill in defaults.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an argument that makes no sense, with what to write instead.
+    """
+    if backend is None:
+        backend = os.environ.get(BACKEND_VARIABLE) or "processes"
+    if max_workers is None:
+        max_workers = usable_cores()
+        if backend == "threads":
+            max_workers = min(32, max_workers + 4)  # the standard library's rule: threads often wait
+    elif not isinstance(max_workers, int) or isinstance(max_workers, bool):
+        raise TypeError(f"max_workers must be a whole number or None, not {max_workers!r}")
+    elif max_workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    if sys.platform == "win32" and backend == "processes" and max_workers > 61:
+        raise ValueError("max_workers must be <= 61")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    if max_tasks_per_child is not None:
+        if not isinstance(max_tasks_per_child, int):
+            raise TypeError("max_tasks_per_child must be an integer")
+        if max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
+        if mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
+            raise ValueError(
+                "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+                "leave mp_context out, or supply another one"
+            )
+    if threads_per_worker < 1:
+        raise ValueError("threads_per_worker must be at least 1")
+    return Config(
+        backend=backend,
+        max_workers=max_workers,
+        mp_context=mp_context,
+        initializer=initializer,
+        initargs=tuple(initargs),
+        max_tasks_per_child=max_tasks_per_child,
+        memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
+        threads_per_worker=threads_per_worker,
+        thread_name_prefix=thread_name_prefix,
+        resources=dict(resources or {}),
+        resolve=resolve,
+        worker_environment={
+            name: str(max(1, usable_cores() // (max_workers * threads_per_worker)))
+            for name in THREAD_VARIABLES
+            if name not in os.environ
+        },
+    )

@@ -1,0 +1,108 @@
+"""Which executor and task the running code belongs to.
+
+Covers: the task that this thread executes, and the executor that the task may use.
+Does not cover: making that executor. Whoever starts workers names a factory (``set_executor_factory``), because
+this module is below the executor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, Protocol
+
+
+class TaskHost(Protocol):
+    """The worker that executes a task, as the task sees it."""
+
+    def task_waits(self, task: TaskContext, waits: bool) -> None:
+        """The task gives its slot back while it waits for others, or wants it again."""
+
+    def has_children(self, task: TaskContext) -> None:
+        """The task has begun to submit tasks."""
+
+    def executor(self) -> Any:
+        """An executor over the cluster that runs the task."""
+
+
+class TaskContext:
+    """The task that a thread executes.
+
+    Attributes
+    ----------
+    depth : int
+        How many submissions deep: 0 for a task that was not submitted by another.
+    children : int
+        Unfinished tasks that this one has submitted.
+    """
+
+    __slots__ = ("attempt", "children", "depth", "host", "key", "thread", "waiting")
+
+    def __init__(self, host: TaskHost, key: str, attempt: int, depth: int) -> None:
+        self.host = host
+        self.key = key
+        self.attempt = attempt
+        self.depth = depth
+        self.children: dict[str, None] = {}
+        self.waiting = 0  # how many of its calls wait, one inside the other
+        self.thread = threading.get_ident()
+
+
+class _Local(threading.local):
+    task: TaskContext | None = None
+
+
+local = _Local()
+_factory = ""
+
+
+def current_task() -> TaskContext | None:
+    """The task that this thread executes, if any."""
+    return local.task
+
+
+def current_executor() -> Any:
+    """The executor over the cluster that runs the present task, to submit more tasks.
+
+    Raises
+    ------
+    RuntimeError
+        Outside of a task.
+    """
+    task = local.task
+    if task is None:
+        raise RuntimeError("current_executor() is only known inside a task; elsewhere use the Executor you made")
+    return task.host.executor()
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Around a call that waits for other tasks: the present task gives its slot back meanwhile."""
+    task = local.task
+    if task is None:
+        yield
+        return
+    task.waiting += 1
+    if task.waiting == 1:
+        task.host.task_waits(task, True)
+    try:
+        yield
+    finally:
+        task.waiting -= 1
+        if task.waiting == 0:
+            task.host.task_waits(task, False)
+
+
+def set_executor_factory(path: str) -> None:
+    """Name the function ``"module:function"`` that makes an executor of a client; imported when first used."""
+    global _factory
+    _factory = path
+
+
+def make_executor(client: Any) -> Any:
+    """An executor for tasks, over a worker's own client."""
+    module, _, name = _factory.partition(":")
+    factory: Callable[[Any], Any] = getattr(import_module(module), name)
+    return factory(client)

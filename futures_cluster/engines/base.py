@@ -1,0 +1,89 @@
+"""What an engine must offer, and the options that it is handed.
+
+Covers: the protocol between the executor and an engine. Does not cover: any engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """All that ``with_options`` can say.
+
+    Attributes
+    ----------
+    task : TaskOptions
+        What concerns the scheduler.
+    resolve : bool
+        Whether futures in the arguments are replaced by their values.
+    pure : bool
+        Whether equal calls are one task.
+    key : str or None
+        The key of the task.
+    """
+
+    task: TaskOptions = DEFAULT_OPTIONS
+    resolve: bool = True
+    pure: bool = False
+    key: Key | None = None
+
+
+def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:
+    """Refuse what no worker will ever offer, as it would wait for ever.
+
+    Raises
+    ------
+    ValueError
+        With what there is.
+    """
+    for name, amount in options.resources:
+        if amount > offered.get(name, 0):
+            raise ValueError(
+                f"a task asks for {amount:g} of {name!r}, and each worker offers {offered.get(name, 0):g}; "
+                f"make the executor with resources={{{name!r}: ...}}"
+            )
+    for name in options.workers:
+        name.encode()  # a lone surrogate could not be sent
+    if options.workers and not set(options.workers) & set(workers):
+        raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
+
+
+class Engine(Protocol):
+    """Runs tasks. All methods may be called from any thread."""
+
+    @property
+    def max_workers(self) -> int:
+        """How many tasks run at a time."""
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why nothing can run any more."""
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """Run a call; returns its future. Raises RuntimeError after ``shutdown``."""
+
+    def scatter(self, value: Any, options: SubmitOptions) -> Any:
+        """Hand data to the engine; returns a future of it."""
+
+    def future_of_key(self, key: Key) -> Any:
+        """A future of a key that was met inside an argument."""
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Facts about each worker by its name."""
+
+    def wait_for_workers(self) -> list[str]:
+        """Names of the workers, once all have started. Raises what broke the executor, if none can."""
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """Take nothing more; end when all is done."""
+
+    def stop_workers(self, force: bool) -> None:
+        """End the workers now, by SIGKILL with ``force``, else by SIGTERM; what is unfinished fails."""

@@ -1,0 +1,149 @@
+"""The engine on our own scheduler and workers: processes, threads, and (in a task) the cluster that runs it.
+
+Covers: handing calls to a client. Does not cover: the cluster itself (``services.local``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import errors
+from futures_cluster.config import Config
+from futures_cluster.engines.base import SubmitOptions, check_demand
+from futures_cluster.messages import Key
+from futures_cluster.services.client import Client
+from futures_cluster.services.local import LocalCluster, interpreter_exits
+
+
+def identity(value: Any) -> Any:
+    """The task of scattered data."""
+    return value
+
+
+class ClientEngine:
+    """An engine over a client; what is here needs no cluster of its own, so tasks use it as well."""
+
+    max_workers = 1
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @property
+    def broken(self) -> BaseException | None:
+        """See ``Engine``."""
+        return self.client.broken
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        if self.client.broken is not None:
+            raise self.client.broken
+        return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def scatter(self, value: Any, options: SubmitOptions) -> Any:
+        """See ``Engine``."""
+        return self.submit(identity, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
+
+    def future_of_key(self, key: Key) -> Any:
+        """See ``Engine``."""
+        return self.client.adopt(key)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        raise errors.NotSupported("workers() is only known to the program that made the executor")
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        raise errors.NotSupported("run() is for the program that made the executor; a task submits tasks")
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """In a task: the cluster belongs to somebody else and goes on."""
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("a task cannot stop the workers of the executor that runs it")
+
+
+class NativeEngine(ClientEngine):
+    """Processes or threads on this machine."""
+
+    def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
+        if config.backend == "threads":
+            if config.mp_context is not None:
+                raise errors.NotSupported("mp_context is for processes; leave it out with backend='threads'")
+            if config.max_tasks_per_child is not None:
+                raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
+            if config.memory_limit is not None:
+                raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
+        self.cluster = LocalCluster(config, make_future)
+        super().__init__(self.cluster.client)
+        self.max_workers = config.max_workers
+        self._started = False
+        self.client.can_stop_tasks = config.backend != "threads"
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        client, cluster = self.client, self.cluster
+        if cluster.closing or not self._started or client.broken is not None or cluster.forked:
+            self._check()
+        if options.task.resources or options.task.workers:
+            known = ["threads"] if cluster.threads else list(cluster.handles)
+            check_demand(options.task, cluster.config.resources, known)
+        return client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def _check(self) -> None:
+        """Start when first used; otherwise say why nothing can be submitted."""
+        cluster = self.cluster
+        if cluster.forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+            )
+        if self.client.broken is not None:
+            raise self.client.broken
+        if interpreter_exits():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if cluster.closing:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        cluster.start()
+        self._started = True
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        self._check()
+        facts = {}
+        for name, worker in list(self.cluster.scheduler.machine.state.workers.items()):
+            facts[name] = {
+                "pid": worker.pid,
+                "slots": worker.slots,
+                "tasks": len(worker.assigned),
+                "results": len(worker.data),
+                "resources": dict(worker.resources),
+            }
+        return facts
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        self._check()
+        while True:
+            if self.client.broken is not None:
+                raise self.client.broken
+            joined = [name for name in self.workers() if self.cluster.is_ready(name)]
+            if len(joined) >= (1 if self.cluster.threads else self.max_workers):
+                return joined
+            time.sleep(0.002)
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """See ``Engine``."""
+        if not self.cluster.forked:
+            self.cluster.shutdown(wait, cancel_futures)
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        if self.cluster.threads:
+            raise errors.NotSupported("threads cannot be stopped; use shutdown(cancel_futures=True)")
+        self.cluster.shutdown(True, cancel_futures=False, kill=force)

@@ -1,0 +1,177 @@
+"""The engine that runs each call at submit, in the caller's thread: for debuggers, and as the oracle of tests.
+
+Covers: futures that are done when they are returned, with the semantics of the others (errors go to the future,
+futures in arguments are replaced). Does not cover: anything that needs a worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import context, errors
+from futures_cluster.config import Config
+from futures_cluster.engines.base import SubmitOptions, check_demand
+from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.services.client import pure_key
+from futures_cluster.services.functions import function_name
+from futures_cluster.wire.inproc import ObjectCodec
+
+
+class _Local:
+    """Stands for the client of a future that is done from the start."""
+
+    can_stop_tasks = False
+    forked = False
+
+    def __init__(self) -> None:
+        self.codec = ObjectCodec()
+
+    def release(self, key: Key, at_once: bool) -> None:
+        """Nothing is held elsewhere."""
+
+    def cancelled(self, future: Any, force: bool) -> None:
+        """Never: a future is done before anybody could cancel it."""
+
+
+class SyncEngine:
+    """Runs tasks at submit."""
+
+    max_workers = 1
+
+    def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
+        for name in ("mp_context", "max_tasks_per_child", "memory_limit"):
+            if getattr(config, name) is not None:
+                raise errors.NotSupported(f"{name} is for processes; backend='sync' runs tasks in the caller's thread")
+        self._config = config
+        self._make_future = make_future
+        self._client = _Local()
+        self._numbers = itertools.count(1)
+        self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
+        self._closed = False
+        self._initialized = False
+        self.broken: BaseException | None = None
+        self.find_executor: Callable[[], Any] = lambda: None
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        self._initialize()
+        if self.broken is not None:
+            raise self.broken
+        check_demand(options.task, self._config.resources, ["sync"])
+        call, keys, references = self._client.codec.dump_call(args, kwargs, options.resolve)
+        name = function_name(fn)
+        if options.pure:
+            key = pure_key(name, str(id(fn)), call, keys)
+            known = self._keyed.get(key)
+            if known is not None:
+                return known
+        else:
+            key = options.key or f"{name}-sync-{next(self._numbers)}"
+        if key in self._keyed:
+            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+        future = self._make_future(key, self._client)
+        self._keyed[key] = future
+        for reference in references:
+            if reference.cancelled():  # type: ignore[attr-defined]
+                future.deliver_cancelled()
+                return future
+            error = reference.exception()  # type: ignore[attr-defined]
+            if error is not None:
+                future.fail_here(error)
+                return future
+        values = {reference.key: reference.result() for reference in references}  # type: ignore[attr-defined]
+        try:
+            args, kwargs = self._client.codec.load_call(call, [values[key] for key in keys])
+        except Exception as error:
+            failed = errors.DeserializationError(f"the arguments of {key} could not be put together: {error!r}")
+            failed.__cause__ = error
+            future.fail_here(failed)
+            return future
+        self._run(future, fn, args, kwargs, options.task)
+        return future
+
+    def _run(
+        self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> None:
+        key = future.key
+        outer = context.local.task
+        depth = 0 if outer is None else outer.depth + 1
+        for tries_left in range(options.retries, -1, -1):
+            start = time.monotonic()
+            context.local.task = context.TaskContext(self, key, 1, depth)
+            try:
+                result = fn(*args, **kwargs)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                if not tries_left:
+                    future.fail_here(error)
+            else:
+                took = time.monotonic() - start
+                if options.timeout_s is None or took <= options.timeout_s:
+                    future.set_result(result)
+                    break
+                if not tries_left:  # nothing could stop it, but the future tells the same as elsewhere
+                    future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout of {options.timeout_s} s"))
+            finally:
+                context.local.task = outer
+
+    def _initialize(self) -> None:
+        if not self._initialized:
+            self._initialized = True
+            if self._config.initializer is not None:
+                try:
+                    self._config.initializer(*self._config.initargs)
+                except Exception as error:
+                    self.broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
+                    self.broken.__cause__ = error
+
+    def scatter(self, value: Any, options: SubmitOptions) -> Any:
+        """See ``Engine``."""
+        return self.submit(_same, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
+
+    def future_of_key(self, key: Key) -> Any:
+        """See ``Engine``."""
+        return self._keyed[key]
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        return {"sync": {"pid": os.getpid(), "slots": 1, "thread": threading.current_thread().name}}
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        return ["sync"]
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """See ``Engine``."""
+        self._closed = True
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("backend='sync' has no workers to stop; use shutdown()")
+
+    # ---------------------------------------------------------------- for tasks (``context.TaskHost``)
+
+    def task_waits(self, task: context.TaskContext, waits: bool) -> None:
+        """Nothing else could use the time."""
+
+    def has_children(self, task: context.TaskContext) -> None:
+        """They are done when they are submitted."""
+
+    def executor(self) -> Any:
+        """The executor that made this engine."""
+        return self.find_executor()
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -1,0 +1,89 @@
+"""Every exception that users can meet.
+
+Covers: the classes and what each means. Does not cover: where they are raised.
+Classes derive from the standard library's where existing ``except`` clauses should go on working:
+``WorkerDied`` is a ``BrokenProcessPool``, a task that ran out of time is a ``TimeoutError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.thread import BrokenThreadPool
+from typing import Any
+
+__all__ = [
+    "BrokenExecutor",
+    "CancelledError",
+    "DataLost",
+    "DeserializationError",
+    "ForkedExecutor",
+    "InitializerFailed",
+    "InvalidStateError",
+    "NotSupported",
+    "ProtocolError",
+    "RemoteError",
+    "SchedulerLost",
+    "TaskTimeout",
+    "ThreadInitializerFailed",
+    "WorkerDied",
+]
+
+
+class NotSupported(NotImplementedError):
+    """The chosen backend cannot do this; the message names an alternative."""
+
+
+class DataLost(RuntimeError):
+    """A result is gone (the executor was shut down, or data that cannot be computed again was lost)."""
+
+
+class SchedulerLost(BrokenExecutor):
+    """The scheduler went away; nothing that was unfinished will finish."""
+
+
+class ForkedExecutor(RuntimeError):
+    """A forked copy of a process used an executor that belongs to its parent."""
+
+
+class TaskTimeout(TimeoutError):
+    """A task ran longer than ``with_options(timeout=...)`` allows, and was stopped."""
+
+
+class RemoteError(RuntimeError):
+    """Stands for an exception of a task that could not itself be pickled.
+
+    The message holds the type, the text and the whole remote traceback of the original.
+    """
+
+
+class ProtocolError(RuntimeError):
+    """A peer sent bytes that are not a message of ours."""
+
+
+class WorkerDied(BrokenProcessPool):
+    """The worker process that ran this task died, as often as is forgiven.
+
+    The message says how (exit code or signal) and shows the end of what the worker wrote to stderr.
+    """
+
+
+class DeserializationError(BrokenProcessPool):
+    """Arguments or a result did not unpickle on the other side; ``__cause__`` is the original error."""
+
+
+class InitializerFailed(BrokenProcessPool):
+    """The initializer raised, or workers died before they could start; the executor is broken."""
+
+
+class ThreadInitializerFailed(BrokenThreadPool):
+    """The initializer raised in a thread; the executor is broken."""
+
+
+def make_error(payload: Any, load_error: Callable[[Any], BaseException]) -> BaseException:
+    """The exception of an error payload: one of ours that the scheduler named, or one that a task raised."""
+    if type(payload) is dict:
+        error: BaseException = globals()[payload["kind"]](payload["text"])
+        return error
+    return load_error(payload)

@@ -1,0 +1,503 @@
+"""The executor that users see: a ``concurrent.futures.Executor`` over an engine.
+
+Covers: ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run``, shutting down. Does not
+cover: where tasks run (``engines``), the classes with the standard library's signatures (``pools``).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Self
+
+from futures_cluster import context
+from futures_cluster.config import make_config
+from futures_cluster.engines import make_engine
+from futures_cluster.engines.base import Engine, SubmitOptions
+from futures_cluster.future import Future
+from futures_cluster.messages import TaskOptions
+
+_NOT_GIVEN: Any = object()
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs calls on all cores of this machine.
+
+    Parameters
+    ----------
+    max_workers : int or None
+        Worker processes (or threads); as many as this process may use cores, if not given.
+    mp_context : multiprocessing context or None
+        Start the processes by it, with the standard library's rules. Without it no ``__main__`` guard is needed.
+    initializer, initargs
+        Called once in each worker before its first task.
+    backend : str or None
+        ``"processes"``, ``"threads"`` (tasks share this process's memory) or ``"sync"`` (each call runs at submit,
+        for debuggers). Default: the environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
+    max_tasks_per_child : int or None
+        A worker process is replaced after so many tasks.
+    memory_limit : int or str or None
+        Per worker, in bytes or like ``"2GB"``.
+    threads_per_worker : int
+        Tasks that each worker process runs at a time.
+    resources : dict or None
+        What each worker offers to ``with_options(resources=...)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense.
+
+    Examples
+    --------
+    >>> with Executor(backend="sync") as ex:
+    ...     ex.submit(sum, ex.submit(list, range(10))).result()
+    45
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        backend: Any = None,
+        max_tasks_per_child: int | None = None,
+        memory_limit: int | str | None = None,
+        threads_per_worker: int = 1,
+        thread_name_prefix: str = "",
+        resources: dict[str, float] | None = None,
+        resolve: bool = True,
+    ) -> None:
+        config = make_config(
+            max_workers,
+            mp_context,
+            initializer,
+            initargs,
+            backend=backend,
+            max_tasks_per_child=max_tasks_per_child,
+            memory_limit=memory_limit,
+            threads_per_worker=threads_per_worker,
+            thread_name_prefix=thread_name_prefix,
+            resources=resources,
+            resolve=resolve,
+        )
+        if backend is None and context.current_task() is not None:
+            warnings.warn(
+                "Executor() inside a task uses the executor that runs the task; "
+                "write current_executor(), or name a backend for another one",
+                stacklevel=2,
+            )
+            self._set_up(context.current_executor()._engine, SubmitOptions())
+            self._borrowed = True
+            return
+        engine = make_engine(config, Future)
+        self._set_up(engine, SubmitOptions(resolve=config.resolve))
+        self._let_tasks_find_me()
+        # An executor that is dropped ends when its tasks are done, as the standard library's pools do.
+        finalizer = weakref.finalize(self, engine.shutdown, False, False)
+        finalizer.atexit = False
+
+    _borrowed = False  # the executor of a task: the cluster belongs to somebody else, and goes on
+
+    def _set_up(self, engine: Engine, options: SubmitOptions) -> None:
+        self._engine = engine
+        self._options = options
+
+    def _let_tasks_find_me(self) -> None:
+        engine: Any = self._engine
+        options = self._options
+
+        def borrow() -> Executor:
+            view = _view(Executor, engine, options)
+            view._borrowed = True
+            return view
+
+        if hasattr(engine, "cluster"):
+            engine.cluster.executor = borrow
+        elif hasattr(engine, "find_executor"):
+            engine.find_executor = borrow
+
+    @property
+    def _max_workers(self) -> int:
+        return self._engine.max_workers
+
+    @property
+    def _broken(self) -> BaseException | None:
+        return self._engine.broken
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self._max_workers} workers>"
+
+    # ---------------------------------------------------------------- submitting
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Run ``fn(*args, **kwargs)`` on a worker; all keywords belong to ``fn``.
+
+        Futures among the arguments, at any depth of lists, tuples, dicts and sets, are replaced by their values.
+
+        Raises
+        ------
+        RuntimeError
+            After ``shutdown``.
+        BrokenExecutor
+            When no worker can start.
+        """
+        future: Future = self._engine.submit(fn, args, kwargs, self._options)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> MapIterator:
+        """Like the built-in ``map``, on workers: the results in the order of the arguments.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds from this call in which each result must be there.
+        chunksize : int
+            So many calls go to a worker as one task.
+        buffersize : int or None
+            So many tasks are submitted ahead of the results that were taken; the iterables are read no further.
+
+        Raises
+        ------
+        ValueError
+            For a chunk or buffer that is not positive.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     list(ex.map(pow, [1, 2, 3], [2, 2, 2]))
+        [1, 4, 9]
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        return MapIterator(self, fn, calls, timeout, chunksize, buffersize)
+
+    def with_options(
+        self,
+        *,
+        priority: int = _NOT_GIVEN,
+        retries: int = _NOT_GIVEN,
+        timeout: float | None = _NOT_GIVEN,
+        resources: dict[str, float] | None = _NOT_GIVEN,
+        workers: str | Iterable[str] | None = _NOT_GIVEN,
+        rerun: bool = _NOT_GIVEN,
+        pure: bool = _NOT_GIVEN,
+        key: str | None = _NOT_GIVEN,
+        resolve: bool = _NOT_GIVEN,
+    ) -> Executor:
+        """An executor over the same workers, whose tasks have these options.
+
+        Parameters
+        ----------
+        priority : int
+            Higher runs first.
+        retries : int
+            How often a task that raised is run again.
+        timeout : float or None
+            Seconds after which a running task is stopped, and its future gets ``TaskTimeout``.
+        resources : dict
+            What a task takes, while it runs, of the ``resources`` that each worker offers.
+        workers : str or iterable of str
+            Names of the workers that may run it.
+        rerun : bool
+            False: a task that was running when its worker died fails, instead of running again.
+        pure : bool
+            Equal calls are one task.
+        key : str
+            The key of the (one) task submitted through this view.
+        resolve : bool
+            False: futures in arguments arrive as futures.
+
+        Raises
+        ------
+        ValueError
+            For values that make no sense.
+        """
+        changes: dict[str, Any] = {}
+        if priority is not _NOT_GIVEN:
+            if abs(priority) >= 2**62:
+                raise ValueError("priority must be between -2**62 and 2**62")
+            changes["priority"] = int(priority)
+        if retries is not _NOT_GIVEN:
+            if retries < 0:
+                raise ValueError("retries must be 0 or more")
+            changes["retries"] = int(retries)
+        if timeout is not _NOT_GIVEN:
+            if timeout is not None and timeout <= 0:
+                raise ValueError("timeout must be positive, or None for no limit")
+            changes["timeout_s"] = timeout
+        if resources is not _NOT_GIVEN:
+            changes["resources"] = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
+        if workers is not _NOT_GIVEN:
+            changes["workers"] = (workers,) if isinstance(workers, str) else tuple(workers or ())
+        if rerun is not _NOT_GIVEN:
+            changes["rerun"] = bool(rerun)
+        options = self._options
+        if changes:
+            options = replace(options, task=_interned(replace(options.task, **changes)))
+        if pure is not _NOT_GIVEN:
+            options = replace(options, pure=bool(pure))
+        if key is not _NOT_GIVEN:
+            if key is not None and not isinstance(key, str):
+                raise TypeError(f"a key is a str, not {type(key).__name__}")
+            if key is not None:
+                key.encode()  # a lone surrogate could not be sent
+            options = replace(options, key=key)
+        if resolve is not _NOT_GIVEN:
+            options = replace(options, resolve=bool(resolve))
+        view = _view(Executor, self._engine, options)
+        view._borrowed = self._borrowed
+        view._parent = self  # type: ignore[attr-defined]  # the workers live as long as the view
+        return view
+
+    # ---------------------------------------------------------------- data
+
+    def scatter(self, data: Any) -> Any:
+        """Hand data to the workers once, to use it in many tasks.
+
+        Parameters
+        ----------
+        data : object, or a list, tuple or dict of objects
+            Of a list, tuple or dict each item becomes a future of its own.
+
+        Returns
+        -------
+        Future, or a list, tuple or dict of futures
+        """
+        if type(data) in (list, tuple):
+            return type(data)(self._scatter(item) for item in data)
+        if type(data) is dict:
+            return {name: self._scatter(item) for name, item in data.items()}
+        return self._scatter(data)
+
+    def _scatter(self, item: Any) -> Future:
+        future: Future = self._engine.scatter(item, self._options)
+        future.scattered = True
+        return future
+
+    def gather(self, futures: Any) -> Any:
+        """The results of futures at any depth of lists, tuples, dicts and sets.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
+        {'a': [4], 'b': 1}
+        """
+        if isinstance(futures, concurrent.futures.Future):
+            return futures.result()
+        if type(futures) in (list, tuple, set, frozenset):
+            return type(futures)(self.gather(item) for item in futures)
+        if type(futures) is dict:
+            return {name: self.gather(item) for name, item in futures.items()}
+        return futures
+
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run ``fn(*args, **kwargs)`` once on every worker; the results by the workers' names.
+
+        Raises
+        ------
+        BaseException
+            What it raised on any of them.
+        """
+        names = self._engine.wait_for_workers()
+        futures = {}
+        for name in names:
+            view = self.with_options(workers=(name,), priority=2**61)
+            futures[name] = view.submit(fn, *args, **kwargs)
+        return {name: future.result() for name, future in futures.items()}
+
+    def future_of_key(self, key: str) -> Future:
+        """The future of a key; for futures that arrive inside arguments."""
+        future: Future = self._engine.future_of_key(key)
+        return future
+
+    # ---------------------------------------------------------------- workers
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Facts about the workers that are ready, by their names: pid, slots, tasks, results held."""
+        return self._engine.workers()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; end the workers once all tasks are done.
+
+        Parameters
+        ----------
+        wait : bool
+            Return when that has happened. Results of live futures have been brought here by then.
+        cancel_futures : bool
+            Cancel the tasks that do not run yet.
+        """
+        if not self._borrowed:
+            self._engine.shutdown(wait, cancel_futures)
+
+    def terminate_workers(self) -> None:
+        """End all worker processes now by SIGTERM; unfinished futures get ``WorkerDied``."""
+        self._stop_workers(force=False)
+
+    def kill_workers(self) -> None:
+        """End all worker processes now by SIGKILL; unfinished futures get ``WorkerDied``."""
+        self._stop_workers(force=True)
+
+    def _stop_workers(self, force: bool) -> None:
+        if self._borrowed:
+            from futures_cluster.errors import NotSupported
+
+            raise NotSupported("a task cannot stop the workers of the executor that runs it")
+        self._engine.stop_workers(force)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        if exc_type is KeyboardInterrupt and not self._borrowed:
+            # Whoever pressed Ctrl-C does not want to wait for what is running.
+            try:
+                self._engine.stop_workers(force=True)
+            except NotImplementedError:
+                self.shutdown(wait=True, cancel_futures=True)
+            return
+        self.shutdown(wait=True)
+
+
+def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Executor:
+    """An executor over an engine that is there."""
+    view = cls.__new__(cls)
+    view._set_up(engine, options)
+    return view
+
+
+_interned_options: dict[TaskOptions, TaskOptions] = {}
+
+
+def _interned(options: TaskOptions) -> TaskOptions:
+    """The same object for equal options, so that tasks which share them can be told by ``is``."""
+    if len(_interned_options) > 10_000:
+        _interned_options.clear()
+    return _interned_options.setdefault(options, options)
+
+
+def executor_in_task(client: Any) -> Executor:
+    """The executor of a task in a worker process (named in ``services.worker_process``)."""
+    from futures_cluster.engines.native import ClientEngine
+
+    return _view(Executor, ClientEngine(client), SubmitOptions())
+
+
+def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+    return [fn(*args) for args in chunk]
+
+
+class MapIterator(Iterator[Any]):
+    """The results of ``Executor.map``, in order.
+
+    Dropped before its first item, nothing is cancelled; closed or dropped later, what has not begun is.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        fn: Callable[..., Any],
+        calls: Iterator[tuple[Any, ...]],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._chunksize = chunksize
+        self._buffersize = buffersize
+        self._executor: Executor | None = executor
+        self._fn = fn
+        self._calls = calls
+        self._tasks: deque[Future] = deque()
+        self._ready: deque[Any] = deque()  # results of a chunk that were not taken yet
+        self._begun = False
+        while self._submit_next(buffersize):
+            pass
+        if buffersize is None:
+            self._executor = None
+            self._calls = iter(())
+
+    def _submit_next(self, limit: int | None) -> bool:
+        """Submit one more task; False when there is none, or the buffer is full."""
+        if self._executor is None or (limit is not None and len(self._tasks) >= limit):
+            return False
+        if self._chunksize == 1:
+            for args in self._calls:
+                self._tasks.append(self._executor.submit(self._fn, *args))
+                return True
+        elif chunk := list(itertools.islice(self._calls, self._chunksize)):
+            self._tasks.append(self._executor.submit(_run_chunk, self._fn, chunk))
+            return True
+        self._executor = None
+        return False
+
+    @property
+    def futures(self) -> list[Future]:
+        """One future for each item, in order, of those whose results were not taken yet.
+
+        Raises
+        ------
+        ValueError
+            With ``chunksize`` or ``buffersize``, as there is not one future an item then.
+        """
+        if self._chunksize > 1 or self._buffersize is not None:
+            raise ValueError("map(...).futures has one future an item; leave out chunksize and buffersize")
+        return list(self._tasks)
+
+    def __iter__(self) -> MapIterator:
+        return self
+
+    def __next__(self) -> Any:
+        self._begun = True
+        if self._ready:
+            return self._ready.popleft()
+        if not self._tasks:
+            raise StopIteration
+        try:
+            # As in the standard library: hold no reference to a future whose result was taken.
+            left = None if self._end is None else self._end - time.monotonic()
+            result = self._tasks[0].result(left)
+        except BaseException:
+            self.close()  # also this one: when it was not done in time, nobody waits for it any more
+            raise
+        self._tasks.popleft()
+        self._submit_next(self._buffersize)
+        if self._chunksize == 1:
+            return result
+        self._ready.extend(result)
+        del result
+        return self.__next__()
+
+    def close(self) -> None:
+        """Cancel what has not begun."""
+        self._executor = None
+        self._calls = iter(())
+        self._ready.clear()
+        tasks, self._tasks = self._tasks, deque()
+        for future in tasks:
+            future.cancel()
+
+    def __del__(self) -> None:
+        if self._begun and self._tasks:
+            self.close()

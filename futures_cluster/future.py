@@ -1,0 +1,464 @@
+"""The future: a ``concurrent.futures.Future`` whose result may still be on a worker.
+
+Covers: its states, its result or error (unpickled when first asked for, by whoever asks), waiting, callbacks,
+cancelling. Does not cover: where results come from (``services.client``).
+
+Two things differ inside from the standard library's class, and neither shows outside. The condition (two locks and
+a queue, most of a future's memory) is made when somebody first needs it: a future that is done before anybody
+waits never has one. And a result is kept as its payload until it is read.
+
+Changes of state are made under the condition if there is one, else under one lock for all futures; the condition
+itself is made under that lock, so nobody can miss a change. What ``concurrent.futures.wait`` and ``as_completed``
+use (``_condition``, ``_state``, ``_waiters``) works as they expect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError
+from concurrent.futures import Future as _StdlibFuture
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context
+from futures_cluster.messages import Key, Payload, Reference
+from futures_cluster.wire.inproc import Cell
+from futures_cluster.wire.serialize import current_collector
+
+# Reentrant: a collection of garbage may run a finalizer that cancels another future in the middle of a change.
+_transition = threading.RLock()
+
+
+def _after_fork() -> None:
+    """In a forked copy of the process the thread that held the lock may be gone."""
+    global _transition
+    _transition = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+#: A thread that waits reads for itself as long as no more futures than this are pending.
+MOST_LED = 8
+
+# What ``_unread`` is, as long as nobody has read the result.
+_NOTHING = 0
+_RESULT = 1  # a payload
+_ERROR = 2  # the payload of an error
+_REMOTE = 3  # still on the workers in ``holders``
+
+
+class Future(_StdlibFuture[Any], Reference):
+    """The result of a task, now or later.
+
+    Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, it can be
+    awaited, a running one can be stopped with ``cancel(force=True)``, and a large result stays on the worker that
+    made it until somebody asks for it.
+
+    Attributes
+    ----------
+    key : str
+        Names the task and its result on the cluster.
+    """
+
+    _state: str = PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _lazy_condition: threading.Condition | None = None
+    _unread: int = _NOTHING
+    _payload: Payload = None
+    client: Any = None
+    holders: list[Any] | None = None
+    parent: Any = None
+    kept: Any = None
+    used: bool = False
+    scattered: bool = False
+    was_remote: bool = False
+    awaited_by: Any = None  # the leader that waits for it (``services.leader``)
+    local_error: BaseException | None = None
+
+    def __init__(self, key: Key = "", client: Any = None) -> None:
+        # Not the stdlib's __init__: it makes what this class makes only when it is needed.
+        self.key = key
+        self.client = client
+
+    if TYPE_CHECKING:  # as the standard library's is declared
+        _condition: threading.Condition
+        _waiters: list[Any]
+        _done_callbacks: list[Callable[[Any], object]]
+    else:
+
+        @property
+        def _condition(self) -> threading.Condition:
+            condition = self._lazy_condition
+            if condition is None:
+                with _transition:
+                    condition = self._lazy_condition
+                    if condition is None:
+                        self._waiters = []
+                        self._done_callbacks = []
+                        condition = self._lazy_condition = threading.Condition()
+            return condition
+
+    def __repr__(self) -> str:
+        if not self.key:
+            return super().__repr__()  # made by a user as the standard library's are, for no task
+        state = self._state.lower().replace("_and_notified", "")
+        return f"<Future {self.key} {state}>"
+
+    # ---------------------------------------------------------------- for users
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The task's result; waits for it, and brings it here if it is still on a worker.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds to wait at most.
+
+        Raises
+        ------
+        TimeoutError
+            When it is not here in time.
+        CancelledError
+            When the task was cancelled.
+        BaseException
+            Whatever the task raised, with the remote traceback.
+        """
+        try:
+            if self._state != FINISHED or self._unread:
+                self._wait_and_read(timeout)
+            if self._exception is not None:
+                try:
+                    raise self._exception
+                finally:
+                    # Break the cycle of the exception, its traceback and this frame.
+                    self = None  # type: ignore[assignment]
+            return self._result
+        finally:
+            self = None  # type: ignore[assignment]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the task raised, None if it has a result; waits for it, but fetches nothing.
+
+        Raises
+        ------
+        TimeoutError
+            When it is not done in time.
+        CancelledError
+            When the task was cancelled.
+        """
+        if self._state != FINISHED:
+            self._wait_done(timeout)
+        if self._unread in (_RESULT, _ERROR):
+            self._read_payload()
+        return self._exception
+
+    def cancel(self, force: bool = False) -> bool:
+        """Cancel the task, unless it runs or is done; never blocks.
+
+        Parameters
+        ----------
+        force : bool
+            Also stop it while it runs: its worker process is replaced, and what else ran there runs again.
+
+        Returns
+        -------
+        bool
+            Whether it is cancelled. True means that nobody will see a result; a task that was already on its
+            way to a worker may still have some effect.
+
+        Raises
+        ------
+        NotSupported
+            For ``force`` where tasks are threads of this process, which cannot be stopped.
+        """
+        if force and self.client is not None and not getattr(self.client, "can_stop_tasks", True):
+            from futures_cluster.errors import NotSupported
+
+            raise NotSupported(
+                "a thread cannot be stopped; use cancel() before it runs, or an Executor with worker processes"
+            )
+        with self._condition:
+            if self._state == FINISHED or (self._state == RUNNING and not force):
+                return False
+            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
+                return True
+            with _transition:  # not while ``deliver_running`` looks
+                self._state = CANCELLED_AND_NOTIFIED
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+        self._wake_leader()
+        if self.client is not None:
+            self.client.cancelled(self, force)
+        self._invoke_callbacks()
+        return True
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call ``fn(self)`` once the task is done and ``result()`` returns without the network.
+
+        As in the standard library: in another thread, or here and now if it is done.
+        """
+        with self._condition:
+            if self._state not in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+                self._done_callbacks.append(fn)
+                return
+            remote = self._unread == _REMOTE
+            if remote:
+                self._done_callbacks.append(fn)
+        if remote:
+            self.client.bring_home(self)
+            if self.client.closed is not None:  # nobody brings it: result() tells why
+                self._invoke_callbacks()
+            return
+        try:
+            fn(self)
+        except Exception:
+            LOGGER.exception("exception calling callback for %r", self)
+
+    def release(self) -> None:
+        """Let the cluster forget the result; what has come here already can still be read."""
+        client = self.client
+        if client is not None and self._state == FINISHED and self.local_error is None:
+            if self._unread == _REMOTE:
+                from futures_cluster.errors import DataLost
+
+                self._set_read(None, DataLost(f"the result of {self.key!r} was released before it was brought here"))
+            self._read_payload()
+            self.client = None
+            client.release(self.key, True)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+    # ---------------------------------------------------------------- waiting and reading
+
+    def _wait_and_read(self, timeout: float | None) -> None:
+        end = None if timeout is None else time.monotonic() + timeout
+        if self._state != FINISHED:
+            self._wait_done(timeout)
+        while self._unread:
+            if self._unread == _REMOTE:
+                with context.waiting():
+                    left = None if end is None else max(0.0, end - time.monotonic())
+                    try:
+                        payload = self.client.fetch(self, left)
+                    except TimeoutError:
+                        raise TimeoutError from None
+                    except (KeyboardInterrupt, SystemExit):
+                        raise  # of the thread that waits here: the result can be asked for again
+                    except BaseException as error:
+                        if not self.done_here():
+                            self._set_read(None, error)
+                        return
+                if self._unread == _REMOTE and payload is not None:
+                    with _transition:
+                        self._payload, self._unread, self.holders = payload, _RESULT, None
+            else:
+                self._read_payload()
+
+    def done_here(self) -> bool:
+        """Whether the result or the error is in this process."""
+        return self._state == FINISHED and not self._unread
+
+    def _wait_done(self, timeout: float | None) -> None:
+        if self.client is not None and self.client.forked:
+            from futures_cluster.errors import ForkedExecutor
+
+            raise ForkedExecutor(f"{self.key} runs for the parent of this process; only the parent can wait for it")
+        if self.client is not None and self.client.leader is not None and self.client.count_pending() <= MOST_LED:
+            start = time.monotonic()
+            self.client.leader.wait_for(self, timeout)
+            if timeout is not None:
+                timeout = max(0.0, timeout - (time.monotonic() - start))
+        if self._state == FINISHED:
+            return
+        condition = self._condition
+        with condition:
+            if self._state in (PENDING, RUNNING):
+                with context.waiting() if context.local.task is not None else contextlib.nullcontext():
+                    if not condition.wait_for(self._is_done, timeout):
+                        raise TimeoutError
+        if self._state != FINISHED:
+            raise CancelledError
+
+    def _wake_leader(self) -> None:
+        leader = self.awaited_by
+        if leader is not None:
+            leader.wake()
+
+    def _is_done(self) -> bool:
+        return self._state not in (PENDING, RUNNING)
+
+    def _read_payload(self) -> None:
+        """Unpickle, in the thread that asks."""
+        kind, payload = self._unread, self._payload
+        if kind not in (_RESULT, _ERROR):
+            return  # another thread was faster
+        codec = self.client.codec
+        try:
+            if kind == _RESULT:
+                self._set_read(codec.load(payload), None)
+            else:
+                self._set_read(None, _make_error(payload, codec))
+        except BaseException as error:
+            self._set_read(None, _did_not_unpickle(error, self.key))
+
+    def _set_read(self, result: Any, error: BaseException | None) -> None:
+        with _transition:
+            if not self._unread:
+                return  # another thread was faster: all see the same object
+            self._result, self._exception = result, error
+            self._unread = _NOTHING
+            self.holders = None
+            if type(self._payload) is not Cell:
+                self._payload = None  # a cell is kept: the object in it is let go when this future goes
+
+    def take_unread(self) -> Payload:
+        """The payload that came while somebody asked for it elsewhere; None if it was read or failed."""
+        return self._payload if self._unread == _RESULT else None
+
+    # ---------------------------------------------------------------- for the client, on its loop
+
+    def deliver_result(self, payload: Payload) -> None:
+        """The task has ended, and this is its result."""
+        self._deliver(_RESULT, payload, None)
+
+    def deliver_remote(self, holders: list[Any], size_bytes: int) -> None:
+        """The task has ended, and its result stays with these workers: (name, address)."""
+        self.was_remote = True
+        self._deliver(_REMOTE, None, list(holders))
+
+    def deliver_error(self, payload: Payload) -> None:
+        """The task has failed."""
+        self._deliver(_ERROR, payload, None)
+
+    def fail_here(self, error: BaseException) -> None:
+        """The task has failed before it came to the cluster, or because of it."""
+        if self._state == PENDING:
+            self.local_error = error
+        with _transition:
+            if self._state == FINISHED:
+                if self._unread:
+                    self._exception, self._unread = error, _NOTHING
+                return
+            here = self._lazy_condition is None
+            if here:
+                self._exception = error
+                self._state = FINISHED
+        if not here:
+            with contextlib.suppress(Exception):
+                self.set_exception(error)
+        self._wake_leader()
+
+    def _deliver(self, kind: int, payload: Payload, holders: list[Any] | None) -> None:
+        with _transition:
+            condition = self._lazy_condition
+            if condition is None or self._state == FINISHED:
+                if self._state in (PENDING, RUNNING) or (self._state == FINISHED and self._unread):
+                    self._unread = kind
+                    self._payload = payload
+                    self.holders = holders
+                    self._state = FINISHED
+                if self.awaited_by is not None:
+                    self._wake_leader()
+                return
+        with condition:
+            if self._state not in (PENDING, RUNNING):
+                return
+            self._unread, self._payload, self.holders = kind, payload, holders
+            self._state = FINISHED
+            for waiter in self._waiters:
+                if kind == _ERROR:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            condition.notify_all()
+        self._wake_leader()
+        if kind != _REMOTE:
+            self._invoke_callbacks()
+
+    def deliver_running(self) -> None:
+        """A worker executes the task."""
+        with _transition:
+            if self._state == PENDING:
+                self._state = RUNNING
+
+    def deliver_cancelled(self) -> None:
+        """The task was cancelled because something it needs was."""
+        with self._condition:
+            if self._state not in (PENDING, RUNNING):
+                return
+            self._state = CANCELLED_AND_NOTIFIED
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+        self._wake_leader()
+        self._invoke_callbacks()
+
+    def wants_value(self) -> bool:
+        """Whether callbacks wait for the value to be here."""
+        return self._lazy_condition is not None and bool(self._done_callbacks)
+
+    def value_is_here(self) -> None:
+        """The value or error has been brought here: the callbacks may run."""
+        if self._lazy_condition is not None:
+            self._invoke_callbacks()
+
+    def _invoke_callbacks(self) -> None:
+        """Call each callback once, and let go of it. The standard library's methods call this, too."""
+        if not self._done_callbacks:
+            return
+        with self._condition:
+            callbacks, self._done_callbacks = self._done_callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                LOGGER.exception("exception calling callback for %r", self)
+
+    # ---------------------------------------------------------------- as an argument, and at the end
+
+    def __reduce__(self) -> Any:
+        collector = current_collector()
+        if collector is not None:
+            as_input = collector.reduce(self)
+            if as_input is not None:
+                return as_input
+        return _adopt, (self.key,)
+
+    def __del__(self) -> None:
+        client = self.client
+        if client is None or self._state != FINISHED or self.local_error is not None:
+            return
+        payload = self._payload
+        if type(payload) is Cell:
+            client.codec.forget_result(payload, self.used)
+        client.release(self.key, self.was_remote)  # at once if a worker holds something
+
+
+def _adopt(key: Key) -> Future:
+    """A future that arrives inside an argument, on a worker: the same key, by the worker's own client."""
+    future: Future = context.current_executor().future_of_key(key)
+    return future
+
+
+def _make_error(payload: Payload, codec: Any) -> BaseException:
+    from futures_cluster.errors import make_error
+
+    return make_error(payload, codec.load_error)
+
+
+def _did_not_unpickle(error: BaseException, key: Key) -> BaseException:
+    from futures_cluster.errors import DeserializationError
+
+    wrapped = DeserializationError(f"the result of {key} did not unpickle here: {error!r}")
+    wrapped.__cause__ = error
+    return wrapped

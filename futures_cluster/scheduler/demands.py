@@ -1,0 +1,170 @@
+"""Queued tasks that ask for more than a free slot: resources, certain workers, or to run alone.
+
+Covers: one queue for each demand, and which workers may have what it asks for. Does not cover: whether they have it
+now (``placement.fits``), committing (``dispatch``).
+
+Looking at every worker for every demand at every event would cost the product of both. So each queue keeps the
+workers that have something new to offer: a worker gets there when something was freed on it, and whoever finds that it
+does not fit takes it out. A queue whose workers have all been found not to fit costs nothing until one is offered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from futures_cluster.scheduler.queue import ReadyQueue
+
+if TYPE_CHECKING:
+    from futures_cluster.scheduler.state import Demand, Task, Worker
+
+#: Empty queues are kept, as the same demand will probably come again; but not many more than this.
+MOST_EMPTY = 50
+#: So many younger tasks may take the resources that an older one waits for; then they wait until it has them.
+MOST_OVERTAKEN = 100
+
+
+class DemandQueue:
+    """The queued tasks of one demand.
+
+    Attributes
+    ----------
+    open : dict of Worker
+        Workers to look at; the others did not fit when they were looked at, and have got nothing back since.
+    overtaken : int
+        Tasks that took, since the first in this queue was found not to fit, what it waits for.
+    """
+
+    __slots__ = ("demand", "open", "overtaken", "tasks")
+
+    def __init__(self, demand: Demand) -> None:
+        self.demand = demand
+        self.tasks: ReadyQueue[Task] = ReadyQueue()
+        self.open: dict[Worker, None] = {}
+        self.overtaken = 0
+
+    def first(self) -> Task | None:
+        """The first task that still is to be placed; entries that are void are dropped."""
+        tasks = self.tasks
+        while len(tasks):
+            task = tasks.first()
+            if task.state == "queued" and task.demand == self.demand:
+                return task
+            tasks.pop()
+        return None
+
+
+class Demands:
+    """All queues of demanding tasks.
+
+    Attributes
+    ----------
+    ripe : dict of DemandQueue
+        Queues with tasks and with workers to look at.
+    """
+
+    def __init__(self) -> None:
+        self.ripe: dict[DemandQueue, None] = {}
+        self._queues: dict[Demand, DemandQueue] = {}
+        self._sweep_at = MOST_EMPTY
+        self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
+        self._named: dict[str, dict[DemandQueue, None]] = {}  # by the name of a worker
+
+    def __len__(self) -> int:
+        return sum(len(queue.tasks) for queue in self._queues.values())
+
+    def queue(self, demand: Demand) -> DemandQueue | None:
+        """The queue of a demand, if there is one."""
+        return self._queues.get(demand)
+
+    def push(self, task: Task, demand: Demand, workers: dict[str, Worker]) -> None:
+        """Add a queued task."""
+        queue = self._queues.get(demand)
+        if queue is None:
+            queue = self._add(demand, workers)
+        queue.tasks.push(task)
+        if queue.open:
+            self.ripe[queue] = None
+
+    def _add(self, demand: Demand, workers: dict[str, Worker]) -> DemandQueue:
+        if len(self._queues) >= self._sweep_at:
+            for queue in [queue for queue in self._queues.values() if queue.first() is None]:
+                self._remove(queue)
+            self._sweep_at = len(self._queues) + max(MOST_EMPTY, len(self._queues))
+        queue = self._queues[demand] = DemandQueue(demand)
+        names = demand[1]
+        if names:
+            for name in names:
+                self._named.setdefault(name, {})[queue] = None
+            queue.open = dict.fromkeys(workers[name] for name in names if name in workers)
+        else:
+            self._anywhere[queue] = None
+            queue.open = dict.fromkeys(workers.values())
+        return queue
+
+    def _remove(self, queue: DemandQueue) -> None:
+        del self._queues[queue.demand]
+        self._anywhere.pop(queue, None)
+        self.ripe.pop(queue, None)
+        for name in queue.demand[1]:
+            queues = self._named[name]
+            queues.pop(queue, None)
+            if not queues:
+                del self._named[name]
+
+    def offer(self, worker: Worker) -> None:
+        """Something became free on the worker."""
+        for queues in (self._anywhere, self._named.get(worker.name, {})):
+            for queue in queues:
+                queue.open[worker] = None
+                if len(queue.tasks):
+                    self.ripe[queue] = None
+
+    def retry(self, task: Task) -> None:
+        """Look at a queued task again though no worker has anything new to offer."""
+        queue = self._queues.get(task.demand) if task.demand is not None else None
+        if queue is not None:
+            self.ripe[queue] = None
+
+    def withdraw(self, worker: Worker) -> None:
+        """The worker is gone."""
+        for queue in self._queues.values():
+            queue.open.pop(worker, None)
+
+    def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
+        """Whether an older task of another queue has been overtaken too often by such tasks as these."""
+        task = queue.first()
+        if task is None or len(self._queues) == 1 or not queue.demand[0]:
+            return False
+        for other in self._queues.values():
+            if other is queue or other.overtaken < MOST_OVERTAKEN or not _compete(queue, other):
+                continue
+            older = other.first()
+            if older is None:
+                other.overtaken = 0
+            elif (older.level, older.serial) < (task.level, task.serial) and _possible(other, workers):
+                return True
+        return False
+
+    def count_overtaking(self, queue: DemandQueue) -> None:
+        """A task of this queue was placed: those that wait for the same resources were perhaps overtaken."""
+        queue.overtaken = 0
+        if len(self._queues) > 1 and queue.demand[0]:
+            for other in self._queues.values():
+                if other is not queue and len(other.tasks) and _compete(queue, other):
+                    other.overtaken += 1
+
+
+def _compete(one: DemandQueue, other: DemandQueue) -> bool:
+    names = [name for name, _ in other.demand[0]]
+    return any(name in names for name, _ in one.demand[0])
+
+
+def _possible(queue: DemandQueue, workers: dict[str, Worker]) -> bool:
+    """Whether some worker could ever take these tasks."""
+    resources, names, _ = queue.demand
+    return any(
+        (not names or worker.name in names)
+        and not worker.retiring
+        and all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
+        for worker in workers.values()
+    )

@@ -1,0 +1,243 @@
+"""Committing tasks to workers: carrying out what ``placement`` and ``stealing`` propose.
+
+Covers: taking queued tasks in their order, the message of a commitment, asking commitments back for idle
+workers.
+Does not cover: which worker is best and how much it gets (``placement``), whom to rob (``stealing``).
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import islice
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import KEEP, REPORT_START
+from futures_cluster.scheduler import placement, stealing
+from futures_cluster.scheduler.demands import DemandQueue
+from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Level, Task, Worker
+from futures_cluster.scheduler.transitions import Transitions
+
+#: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.
+MOST_ADDRESSES = 4
+MOST_SKIPPED = 32
+
+#: What the order of tasks goes by: smaller runs first.
+Order = tuple[Level, int]
+
+
+class Dispatch:
+    """Moves tasks between the queues and the workers; a part of the machine.
+
+    Attributes
+    ----------
+    steal_at : float or None
+        When to look again whether idle workers should take something over.
+    """
+
+    def __init__(self, change: Transitions) -> None:
+        self.steal_at: float | None = None
+        self._change = change
+        self._state = change.state
+        self._outbox = change.outbox
+
+    def run(self, now: float) -> None:
+        """Do what can be done with the room and the tasks there are; called after each event."""
+        state = self._state
+        if state.queued:
+            if state.demands.ripe:
+                self._place_all(now)
+            elif state.idle:
+                self._place(now, None)
+        if not (state.free and state.crowded):
+            self.steal_at = None
+        elif self.steal_at is None or now >= self.steal_at:
+            self._steal(now)
+
+    def _place_all(self, now: float) -> None:
+        """Commit demanding and plain tasks, in their common order."""
+        state = self._state
+        heap: list[tuple[Order, int, DemandQueue]] = []
+        for queue in list(state.demands.ripe):
+            task = queue.first()
+            if task is None:
+                del state.demands.ripe[queue]
+            else:
+                heap.append(((task.level, task.serial), len(heap), queue))
+        heapq.heapify(heap)
+        while heap:
+            order, number, queue = heap[0]
+            no_room = self._place(now, order)
+            others = [entry[0] for entry in heap[1:3]]  # the next one is among these
+            if len(state.ready) and not no_room:
+                plain = state.ready.first()
+                others.append((plain.level, plain.serial))
+            again = self._place_demanding(queue, min(others, default=None), now)
+            if again is None:
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (again, number, queue))
+        self._place(now, None)
+
+    def _place(self, now: float, before: Order | None) -> bool:
+        """Commit plain tasks, in order, or those that come before another one; whether there is no room for more."""
+        state = self._state
+        ready, idle, free = state.ready, state.idle, state.free
+        if not len(ready) or not idle:
+            return bool(len(ready))
+        turns = each = 0
+        most = placement.most_in_advance(state)
+        while len(ready) and idle:
+            worker = next(iter(free), None) or placement.next_in_advance(state, most)
+            if worker is None:
+                return True  # the rest is for those that are busy now, and for later
+            if not turns:
+                turns = len(idle)
+                each = len(ready) // turns
+            turns -= 1
+            share = 1
+            message: m.RunTasks | None = None
+            while share and len(ready):
+                task = ready.pop()
+                if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
+                    continue  # cancelled, or placed through another entry
+                if before is not None and (task.level, task.serial) > before:
+                    ready.push(task)
+                    self._change.refresh(worker)
+                    return False
+                if task.dependencies:
+                    chosen = placement.choose_worker(task, worker)
+                    if chosen is not worker:
+                        self._commit(task, chosen, self._message(chosen, now))
+                        self._change.refresh(chosen)
+                        continue
+                if message is None:
+                    share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
+                    message = self._message(worker, now)
+                self._commit(task, worker, message)
+                share -= 1
+                if not placement.has_room(worker):
+                    break
+            self._change.refresh(worker, rotate=True)
+        return not idle
+
+    def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
+        """Commit a queue's tasks, as long as they come before another task; the next one's order, if it is its turn."""
+        state = self._state
+        demands = state.demands
+        while True:
+            task = queue.first()
+            if task is None:
+                demands.ripe.pop(queue, None)
+                return None
+            order = (task.level, task.serial)
+            if before is not None and order > before:
+                return order
+            if demands.must_wait(queue, state.workers):
+                return None
+            worker, unfit = placement.choose_among(task, queue)
+            for useless in unfit:
+                queue.open.pop(useless, None)
+            if worker is None:
+                demands.ripe.pop(queue, None)
+                if queue.demand[2]:
+                    self._reserve(task, queue)
+                return None
+            queue.tasks.pop()
+            demands.count_overtaking(queue)
+            if state.reserved:
+                self._change.end_reservation(task)
+            self._commit(task, worker, self._message(worker, now))
+            for name, amount in task.options.resources:
+                worker.free_resources[name] -= amount
+            if queue.demand[2]:
+                if worker.alone is not None:  # it was emptied for another one of this queue
+                    state.reserved.pop(worker.alone, None)
+                worker.alone = task
+            queue.open.pop(worker, None)
+            self._change.refresh(worker, rotate=True)
+
+    def _reserve(self, task: Task, queue: DemandQueue) -> None:
+        """Empty a worker for a task that has to run alone: otherwise there might always be something on each."""
+        state = self._state
+        if task not in state.reserved:
+            worker = placement.choose_to_empty(queue.demand, state)
+            if worker is not None:
+                state.reserved[task] = worker
+                worker.alone = task
+                self._change.refresh(worker)
+
+    def make_room(self, worker: Worker) -> None:
+        """Ask for the newest commitments back until there is room: what a task waits for goes before them."""
+        count, occupancy_s = len(worker.assigned), worker.occupancy_s
+        for task in reversed(worker.assigned.values()):
+            if count < worker.slots or placement.may_have_more(worker, count, occupancy_s):
+                return
+            if not (task.started or task.returning):
+                self._change.ask_back(task, unwanted=task.unwanted)
+                count -= 1
+                occupancy_s -= task.expected_s
+
+    def _message(self, worker: Worker, now: float) -> m.RunTasks:
+        """The message that takes commitments to the worker after this event."""
+        if not worker.assigned:
+            worker.occupancy_s = 0.0  # no rounding error stays for long
+            worker.last_progress_s = now
+        message = self._outbox.runs.get(worker)
+        if message is None:
+            message = self._outbox.runs[worker] = m.RunTasks([])
+        return message
+
+    def _commit(self, task: Task, worker: Worker, message: m.RunTasks) -> None:
+        state = self._state
+        function = task.function
+        state.queued -= 1
+        state.attempts = attempt = state.attempts + 1
+        task.state = ASSIGNED
+        task.worker = worker
+        task.attempt = attempt
+        task.started = task.returning = False
+        task.expected_s = expected_s = function.group.expected_s
+        worker.occupancy_s += expected_s
+        worker.assigned[task.key] = task
+        if worker.name not in function.known_by:
+            function.known_by[worker.name] = None
+            message.functions.append((function.id, function.group.name, function.payload))
+        inputs: tuple[Any, ...] = ()
+        if task.dependencies:
+            inputs = tuple((dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies)
+        flags = 0
+        if not task.detached and not task.wanted_by:
+            flags |= KEEP
+        options = task.options
+        if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
+            flags |= REPORT_START
+        high, deep = task.level
+        message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, task.serial), inputs, flags))
+
+    def _steal(self, now: float) -> None:
+        """Ask busy workers for what idle ones could take over."""
+        state = self._state
+        for victim, tasks in stealing.propose(state, now):
+            state.crowded[victim] = state.crowded.pop(victim)  # others are looked at first, next time
+            if not tasks:
+                continue
+            for task in tasks:
+                task.returning = True
+            rows = self._outbox.returns.setdefault(victim, [])
+            rows.extend((task.key, task.attempt) for task in tasks)
+            state.asked[victim] = sum(task.expected_s for task in tasks)
+            victim.robbed = True
+            self._change.refresh(victim)
+        self.steal_at = stealing.next_check(state, now)
+
+
+def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
+    """Where an input is to be had: some of the holders, not the same for everybody."""
+    holders = dep.holders
+    if not holders:
+        return ()
+    if len(holders) <= MOST_ADDRESSES:
+        return tuple((worker.name, worker.address) for worker in holders)
+    first = attempt % min(len(holders) - MOST_ADDRESSES + 1, MOST_SKIPPED)
+    return tuple((worker.name, worker.address) for worker in islice(holders, first, first + MOST_ADDRESSES))

@@ -1,0 +1,497 @@
+"""The scheduler: the one entry that changes its state.
+
+Covers: what each event does to tasks, workers and clients, and the commands that follow.
+Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``),
+choosing workers (``placement``), what to take from busy ones (``stealing``), what a loss means
+(``recovery``), sending and timing (``services.scheduler``).
+
+Rules. ``handle(event, now)`` is the only way in. It never raises for what a peer said: an event about a task
+or worker that is no longer known is old news, and dropped. What follows is collected for each receiver, so
+that one event, however large its batch, makes at most one message of a kind for each.
+
+The way of a task: SubmitTasks -> waiting or queued -> (``dispatch``) assigned -> TasksFinished -> memory ->
+the last future goes -> released, as long as something made of it might have to be made again -> forgotten.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
+from futures_cluster.scheduler import recovery
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.dispatch import Dispatch
+from futures_cluster.scheduler.outbox import Command, Outbox
+from futures_cluster.scheduler.state import (
+    ASSIGNED,
+    FORGOTTEN,
+    MEMORY,
+    QUEUED,
+    RELEASED,
+    UNFINISHED,
+    WAITING,
+    State,
+    Task,
+    Worker,
+)
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+
+
+class SchedulerMachine:
+    """Decides what runs where.
+
+    Examples
+    --------
+    >>> machine = SchedulerMachine()
+    >>> _ = machine.handle(m.ClientJoined("c"), 0.0)
+    >>> _ = machine.handle(m.WorkerJoined("w", "inproc://w"), 0.0)
+    >>> machine.handle(m.SubmitTasks("c", [("k", "f", b"args", [])], [("f", "name", b"code")]), 0.0)
+    ... # doctest: +ELLIPSIS
+    [ToWorker(worker='w', message=RunTasks(runs=[('k', 1, 'f', b'args', (0, 0, 1), (), 0)], ...
+    """
+
+    def __init__(self) -> None:
+        self.state = State()
+        self._outbox = Outbox()
+        self._change = Transitions(self.state, self._outbox)
+        self._dispatch = Dispatch(self._change)
+        self._deadlines_limit = 1000
+        self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
+            m.SubmitTasks: self._on_submit_tasks,
+            m.TasksFinished: self._on_tasks_finished,
+            m.TasksStarted: self._on_tasks_started,
+            m.ReleaseKeys: self._on_release_keys,
+            m.CancelTasks: self._on_cancel_tasks,
+            m.TasksReturned: self._on_tasks_returned,
+            m.ReleaseFunctions: self._on_release_functions,
+            m.DataAdded: self._on_data_added,
+            m.ReportMissing: self._on_report_missing,
+            m.SlotsChanged: self._on_slots_changed,
+            m.WorkerJoined: self._on_worker_joined,
+            m.WorkerLost: self._on_worker_lost,
+            m.WorkerRetiring: self._on_worker_retiring,
+            m.WorkersBroken: self._on_workers_broken,
+            m.ClientJoined: self._on_client_joined,
+            m.ClientLeft: self._on_client_left,
+            m.Tick: self._on_tick,
+        }
+
+    # ---------------------------------------------------------------- the entry
+
+    def handle(self, event: Message, now: float) -> list[Command]:
+        """Take one event; return what has to be sent or stopped.
+
+        Parameters
+        ----------
+        event : Message
+            From a client, a worker, or the clock.
+        now : float
+            Seconds on a monotonic clock.
+        """
+        self._handlers[type(event)](event, now)
+        if self._change.loose:
+            self._change.release_loose()
+        self._dispatch.run(now)
+        return self._outbox.collect()
+
+    def next_deadline(self) -> float | None:
+        """When a ``Tick`` is due; None if nothing waits for time to pass."""
+        deadline = self.state.deadlines[0][0] if self.state.deadlines else None
+        if self._dispatch.steal_at is None:
+            return deadline
+        return self._dispatch.steal_at if deadline is None else min(deadline, self._dispatch.steal_at)
+
+    # ---------------------------------------------------------------- clients
+
+    def _on_client_joined(self, event: m.ClientJoined, now: float) -> None:
+        self.state.clients[event.client] = (event.client,)
+
+    def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
+        self._change.client_left(event.client, cancel=True)
+
+    def _on_submit_tasks(self, event: m.SubmitTasks, now: float) -> None:
+        state = self.state
+        client = event.client
+        wanted_by = state.clients.get(client)
+        if wanted_by is None:
+            return  # it has left
+        tasks, functions = state.tasks, state.functions
+        for function_id, name, payload in event.functions:
+            self._change.learn_function(function_id, name, payload, client)
+        options = event.options
+        if options == m.DEFAULT_OPTIONS:
+            options = m.DEFAULT_OPTIONS  # looked for by identity
+        level = (-options.priority, -event.depth)
+        detached = event.wanted is None
+        wanted = None if detached else dict.fromkeys(event.wanted or ())
+        serial = state.serial
+        plain = not (options.resources or options.workers)
+        fresh: list[Task] = []  # could run at once, anywhere
+        added: list[tuple[Task, list[Key]]] = []
+        for key, function_id, payload, dependencies in event.tasks:
+            if key in tasks:
+                self._want_again(tasks[key], client, wanted is None or key in wanted)
+                continue
+            function = functions.get(function_id)
+            if function is None:  # a key that came by its name, and is not known any more
+                error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
+                self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+                continue
+            serial += 1
+            function.tasks += 1
+            task = Task(
+                key,
+                function,
+                payload,
+                options,
+                level,
+                serial,
+                wanted_by if detached or key in wanted else (),  # type: ignore[operator]
+                detached,
+            )
+            tasks[key] = task
+            if dependencies or state.broken is not None:
+                added.append((task, dependencies))
+            elif plain:
+                task.state = QUEUED
+                fresh.append(task)
+            else:
+                self._change.make_ready(task)
+        state.serial = serial
+        state.queued += len(fresh)
+        state.ready.extend(fresh)
+        forward = False
+        for task, dependencies in added:
+            forward = self._change.link(task, dependencies) or forward
+        if forward:
+            for task in recovery.in_cycles([task for task, _ in added]):
+                text = f"the task {task.key!r} needs its own result, by way of its inputs"
+                self._change.fail(task, scheduler_error("ProtocolError", text))
+        for task, _ in added:
+            if task.state is WAITING:
+                self._change.start_waiting(task)
+        if not detached:
+            self._change.loose.extend(task for task in fresh if not task.wanted_by)
+            self._change.loose.extend(task for task, _ in added if not task.wanted_by)
+
+    def _want_again(self, task: Task, client: str, wanted: bool) -> None:
+        """A client submitted a key that is there already (a pure task, or a key of its own choice)."""
+        if not wanted:
+            return
+        task.unwanted = task.stop_when_refused = False
+        if client not in task.wanted_by:
+            task.wanted_by = (*task.wanted_by, client)
+        if task.state is RELEASED:
+            self._change.run_again(task)
+        elif task.state is MEMORY or task.state is st.FAILED:
+            self._change.tell_done(task, (client,))
+
+    def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:
+        tasks = self.state.tasks
+        client = event.client
+        for key in event.keys:
+            task = tasks.get(key)
+            if task is None:
+                continue
+            # Usually: one client, a small result, nothing made of it.
+            if task.state is MEMORY and task.has_result and not task.dependents and task.wanted_by == (client,):
+                del tasks[key]
+                task.state = FORGOTTEN
+                task.wanted_by = ()
+                self._change.leave_function(task.function)
+            else:
+                self._change.lose_interest(task, client)
+
+    def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
+        for key in event.keys:
+            task = self.state.tasks.get(key)
+            if task is None or event.client not in task.wanted_by:
+                continue
+            if len(task.wanted_by) == 1 and task.state in UNFINISHED:
+                self._cancel(task, event.force, event.client, now)
+            else:
+                self._change.lose_interest(task, event.client)
+
+    def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
+        """Cancel a task and what needs its result; everybody but ``client``, who knows, is told."""
+        stack = [task]
+        while stack:
+            victim = stack.pop()
+            if victim.state not in UNFINISHED:
+                continue
+            stack.extend(victim.dependents or ())
+            told = tuple(name for name in victim.wanted_by if not (victim is task and name == client))
+            for name in told:
+                self._outbox.done.setdefault(name, []).append((victim.key, CANCELLED, None, 0, ()))
+            victim.wanted_by = ()
+            victim.detached = False
+            if victim.state is ASSIGNED:
+                self._change.ask_back(victim, unwanted=True)
+                if force and victim is task and victim.worker is not None and victim.worker.killable:
+                    if victim.started:
+                        self._stop_worker(victim.worker, f"{task.key} was cancelled while it ran", now)
+                    else:
+                        victim.stop_when_refused = True
+            self._change.loose.append(victim)
+
+    def _on_release_functions(self, event: m.ReleaseFunctions, now: float) -> None:
+        for function_id in event.functions:
+            function = self.state.functions.get(function_id)
+            if function is not None:
+                self._change.release_function(function, event.client)
+
+    def _on_report_missing(self, event: m.ReportMissing, now: float) -> None:
+        for key, worker_name in event.missing:
+            task = self.state.tasks.get(key)
+            if task is None:
+                if event.reporter not in self.state.clients:
+                    continue
+                error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
+                self._outbox.done.setdefault(event.reporter, []).append((key, m.FAILED, error, 0, ()))
+                continue
+            worker = self.state.workers.get(worker_name)
+            if worker is not None and worker.data.pop(key, None) is not None and task.holders:
+                task.holders.pop(worker, None)
+                self._outbox.drops.setdefault(worker, []).append(key)
+                if not task.holders:
+                    self._change.lost_results([task])
+            if task.state is MEMORY or task.state is st.FAILED:
+                self._change.tell_done(task, tuple(name for name in task.wanted_by if name == event.reporter))
+
+    # ---------------------------------------------------------------- workers
+
+    def _on_worker_joined(self, event: m.WorkerJoined, now: float) -> None:
+        if event.worker in self.state.workers:  # it has lost its connection, and all it had
+            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined anew", deliberate=True), now)
+        worker = Worker(
+            event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
+        )
+        worker.last_progress_s = now
+        self.state.workers[event.worker] = worker
+        self.state.story.append((now, "worker joined", event.worker))
+        self._change.refresh(worker)
+
+    def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
+        worker = self.state.workers.get(event.worker)
+        if worker is None:
+            return
+        more = event.slots > worker.slots
+        worker.slots = event.slots
+        if more:
+            worker.robbed = False
+            worker.last_progress_s = now
+            if self.state.queued:
+                self._dispatch.make_room(worker)
+        self._change.refresh(worker)
+
+    def _on_data_added(self, event: m.DataAdded, now: float) -> None:
+        worker = self.state.workers.get(event.worker)
+        if worker is None:
+            return
+        for key in event.keys:
+            task = self.state.tasks.get(key)
+            if task is not None and task.state is MEMORY and task.holders is not None:
+                task.holders[worker] = None
+                worker.data[key] = task
+            else:
+                self._outbox.drops.setdefault(worker, []).append(key)
+
+    def _on_tasks_started(self, event: m.TasksStarted, now: float) -> None:
+        for key, attempt in event.runs:
+            task = self.state.tasks.get(key)
+            if task is None or task.attempt != attempt or task.state is not ASSIGNED or task.worker is None:
+                continue
+            if task.worker.name != event.worker:
+                continue
+            task.started = True
+            for client in task.wanted_by:
+                self._outbox.running.setdefault(client, []).append(key)
+            if task.options.timeout_s is not None:
+                self._set_deadline(now + task.options.timeout_s, task)
+            if task.stop_when_refused:
+                self._stop_worker(task.worker, f"{key} was cancelled while it ran", now)
+
+    def _set_deadline(self, time_s: float, task: Task) -> None:
+        deadlines = self.state.deadlines
+        if len(deadlines) >= self._deadlines_limit:  # most are of tasks that have ended
+            tasks = self.state.tasks
+            deadlines[:] = [row for row in deadlines if row[1] in tasks and tasks[row[1]].attempt == row[2]]
+            heapq.heapify(deadlines)
+            self._deadlines_limit = max(1000, 2 * len(deadlines))
+        heapq.heappush(deadlines, (time_s, task.key, task.attempt))
+
+    def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
+        state = self.state
+        worker = state.workers.get(event.worker)
+        if worker is None:
+            return
+        holders: tuple[tuple[str, str], ...]
+        tasks, assigned, all_done = state.tasks, worker.assigned, self._outbox.done
+        worker.last_progress_s = now
+        worker.robbed = False
+        for key, attempt, payload, size_bytes, duration_s in event.finished:
+            task = tasks.get(key)
+            if task is None or task.attempt != attempt or task.worker is not worker:
+                if payload is None:  # the result of an old attempt stayed there
+                    self._drop_stray(worker, key, task)
+                continue
+            del assigned[key]
+            worker.occupancy_s -= task.expected_s
+            task.function.group.measure(duration_s)
+            task.worker = None
+            task.state = MEMORY
+            task.detached = False
+            task.size_bytes = size_bytes
+            if task.options is not m.DEFAULT_OPTIONS or worker.alone is not None:
+                self._change.give_back(task, worker)
+            if payload is None:
+                task.holders = {worker: None}
+                worker.data[key] = task
+                holders = ((worker.name, worker.address),)
+                dependencies = task.dependencies
+            else:
+                task.result = payload
+                task.has_result = True
+                self._change.free_payload(task)  # never needed again
+                holders = ()
+                dependencies = task.dependencies
+            if dependencies:
+                self._change.inputs_used(task, dependencies, for_good=task.has_result)
+            if task.unwanted:
+                task.unwanted = task.stop_when_refused = False
+                self._change.loose.append(task)
+            for client in task.wanted_by:
+                done = all_done.get(client)
+                if done is None:
+                    done = all_done[client] = []
+                done.append((key, FINISHED, payload, size_bytes, holders))
+            if task.dependents:
+                self._change.wake_dependents(task)
+            if not task.wanted_by:
+                self._change.loose.append(task)
+        for key, attempt, error, _ in event.failed:
+            task = tasks.get(key)
+            if task is None or task.attempt != attempt or task.worker is not worker:
+                continue
+            self._change.unassign(task, worker)
+            self._change.retry_or_fail(task, error)
+        self._change.refresh(worker)
+
+    def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
+        """Data that arrived with an old attempt goes, unless the worker holds that result rightly."""
+        if task is None or task.holders is None or worker not in task.holders:
+            self._outbox.drops.setdefault(worker, []).append(key)
+
+    def _on_tasks_returned(self, event: m.TasksReturned, now: float) -> None:
+        worker = self.state.workers.get(event.worker)
+        if worker is None:
+            return
+        self.state.asked.pop(worker, None)
+        for key, attempt in event.returned:
+            task = self.state.tasks.get(key)
+            if task is None or task.attempt != attempt or task.worker is not worker:
+                continue
+            self._change.unassign(task, worker)
+            if task.unwanted:
+                self._change.abandon(task)
+            else:
+                self._change.start_waiting(task)
+        for key, attempt in event.refused:
+            task = self.state.tasks.get(key)
+            if task is None or task.attempt != attempt or task.worker is not worker:
+                continue
+            task.returning = False
+            if task.stop_when_refused:
+                self._stop_worker(worker, f"{key} was cancelled while it ran", now)
+        self._change.refresh(worker)
+
+    def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
+        worker = self.state.workers.get(event.worker)
+        if worker is not None:
+            worker.retiring = True
+            if worker.alone is not None and worker.alone in self.state.reserved:
+                self.state.demands.retry(worker.alone)
+                self._change.end_reservation(worker.alone)
+            self._change.refresh(worker)
+
+    def _on_workers_broken(self, event: m.WorkersBroken, now: float) -> None:
+        self.state.broken = event.error
+        for task in list(self.state.tasks.values()):
+            if task.state in UNFINISHED:
+                self._change.fail(task, event.error)
+
+    def _on_worker_lost(self, event: m.WorkerLost, now: float) -> None:
+        worker = self.state.workers.get(event.worker)
+        if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
+            self._change.client_left(event.worker, cancel=True)
+            return
+        self.state.story.append((now, "worker lost", event.worker, event.cause))
+        executed = recovery.suspects(worker, event.executing)
+        self._change.remove_worker(worker)
+        self._lose_tasks(worker, executed, not event.deliberate, event.cause)
+        self._change.client_left(worker.name, cancel=True)
+
+    def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
+        """Stop a worker now, for the sake of one task that it runs; the others go elsewhere, unblamed.
+
+        Those that must not run twice stay until the worker has ended, and with it the doubt whether they started.
+        """
+        if worker.stopping:
+            return
+        self._outbox.stops.append(m.StopWorker(worker.name, force=True, reason=reason))
+        self.state.story.append((now, "worker stopped", worker.name, reason))
+        worker.retiring = worker.stopping = True
+        self._lose_tasks(worker, {}, False, reason)
+        self._change.refresh(worker)
+
+    def _lose_tasks(self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str) -> None:
+        """Nothing that the worker had is there any more."""
+        orphans = recovery.orphaned(worker)
+        for task in worker.data.values():
+            if task.holders is not None:
+                task.holders.pop(worker, None)
+        worker.data = {}
+        for task in list(worker.assigned.values()):
+            started = task.started or task.key in executed
+            doubtful = not (task.options.rerun or started or task.unwanted)
+            if doubtful and worker.stopping and worker.name in self.state.workers:
+                continue
+            self._change.unassign(task, worker)
+            if task.unwanted:
+                self._change.abandon(task)
+                continue
+            if blame and task.key in executed:
+                task.deaths += 1
+            if started and not task.options.rerun:
+                self._change.fail(task, self._death(task, cause, "it was submitted with rerun=False"))
+            elif task.deaths >= recovery.MOST_DEATHS:
+                self._change.fail(task, self._death(task, cause, f"{task.deaths} workers died while they ran it"))
+            else:
+                self._change.start_waiting(task)
+        self._change.lost_results(orphans)
+
+    @staticmethod
+    def _death(task: Task, cause: str, why: str) -> Payload:
+        return scheduler_error("WorkerDied", f"the worker that ran {task.key!r} died ({why}): {cause}")
+
+    # ---------------------------------------------------------------- the clock
+
+    def _on_tick(self, event: m.Tick, now: float) -> None:
+        deadlines = self.state.deadlines
+        while deadlines and deadlines[0][0] <= now:
+            _, key, attempt = heapq.heappop(deadlines)
+            task = self.state.tasks.get(key)
+            if task is None or task.attempt != attempt or task.state is not ASSIGNED or task.worker is None:
+                continue
+            worker = task.worker
+            text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
+            self._change.unassign(task, worker)
+            if worker.killable:
+                self._change.retry_or_fail(task, scheduler_error("TaskTimeout", text))
+                self._stop_worker(worker, text, now)
+            else:
+                # A thread cannot be stopped: the slot returns when the function ends, its answer is dropped.
+                self._change.fail(task, scheduler_error("TaskTimeout", text))

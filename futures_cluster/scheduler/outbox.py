@@ -1,0 +1,65 @@
+"""The commands of one event, collected for each receiver.
+
+Covers: batching, so that one event, however large its batch, makes at most one message of a kind for each
+receiver, and the order of the kinds: what frees something comes before what takes something.
+Does not cover: deciding what is sent (``machine`` and those to whom it leaves parts), sending (``services``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Key, Payload
+from futures_cluster.scheduler.state import Worker
+
+Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
+
+
+class Outbox:
+    """What is to be sent once the event has been dealt with; whoever decides something puts it here."""
+
+    __slots__ = ("done", "drops", "forget", "freed", "recomputing", "returns", "running", "runs", "stops")
+
+    def __init__(self) -> None:
+        self.runs: dict[Worker, m.RunTasks] = {}
+        self.done: dict[str, list[Any]] = {}  # client -> rows of TasksDone
+        self.running: dict[str, list[Key]] = {}  # by client
+        self.recomputing: dict[str, list[Key]] = {}  # by client
+        self.drops: dict[Worker, list[Key]] = {}
+        self.returns: dict[Worker, list[Any]] = {}  # (key, attempt) to give back
+        self.forget: dict[str, list[str]] = {}  # worker's name -> functions
+        self.stops: list[m.StopWorker] = []
+        self.freed: list[Payload] = []
+
+    def collect(self) -> list[Command]:
+        """Take out the commands."""
+        commands: list[Command] = []
+        if self.stops:
+            commands.extend(self.stops)
+            self.stops = []
+        if self.freed:
+            commands.append(m.PayloadsFreed(self.freed))
+            self.freed = []
+        if self.recomputing:
+            commands.extend(m.ToClient(c, m.TasksRecomputing(keys)) for c, keys in self.recomputing.items())
+            self.recomputing = {}
+        if self.drops:
+            commands.extend(m.ToWorker(w.name, m.DropData(keys)) for w, keys in self.drops.items())
+            self.drops = {}
+        if self.forget:
+            commands.extend(m.ToWorker(w, m.ForgetFunctions(ids)) for w, ids in self.forget.items())
+            self.forget = {}
+        if self.returns:
+            commands.extend(m.ToWorker(w.name, m.ReturnTasks(runs)) for w, runs in self.returns.items())
+            self.returns = {}
+        if self.runs:
+            commands.extend(m.ToWorker(w.name, message) for w, message in self.runs.items())
+            self.runs = {}
+        if self.running:
+            commands.extend(m.ToClient(c, m.TasksRunning(keys)) for c, keys in self.running.items())
+            self.running = {}
+        if self.done:
+            commands.extend(m.ToClient(c, m.TasksDone(done)) for c, done in self.done.items())
+            self.done = {}
+        return commands

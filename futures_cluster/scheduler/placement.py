@@ -1,0 +1,180 @@
+"""Which worker gets a task, and how much is committed to a worker in advance.
+
+Covers: proposals, as pure functions of the state. Does not cover: carrying them out (``machine``).
+
+How much in advance: a worker needs enough work at hand to stay busy until the scheduler hears from it and
+answers. That takes well under a millisecond when the scheduler's process is idle, and several times the
+interpreter's switch interval (5 ms) when it is busy in Python. So tasks are committed until the expected
+work reaches ``HORIZON_S``; a task that alone takes longer is committed only to a free slot, because whatever
+waits behind it could have gone elsewhere. Functions that were never measured count as long.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+
+from futures_cluster.scheduler.demands import DemandQueue
+from futures_cluster.scheduler.state import QUEUED, Demand, State, Task, Worker
+
+HORIZON_S = 0.04
+#: Keeps a worker's queue, and what is lost with it, small where tasks take next to nothing.
+MOST_AHEAD = 4000
+#: A worker may have this much in advance, however few tasks there are.
+LEAST_AHEAD_S = 0.02
+#: Work that is worth a message of its own.
+WORTH_A_MESSAGE_S = 1e-4
+#: Rough cost of moving inputs between workers: shared memory or a local network.
+BANDWIDTH_BYTES_S = 1e9
+LATENCY_S = 0.5e-3
+#: Holders of one input that are compared, and workers that are compared for one demanding task.
+MOST_HOLDERS_COMPARED = 16
+MOST_COMPARED = 32
+#: Workers looked at for one that may have more in advance.
+MOST_LOOKED_AT = 8
+
+
+def has_room(worker: Worker) -> bool:
+    """Whether more may be committed to the worker."""
+    count = len(worker.assigned)
+    if worker.retiring:
+        return False
+    if worker.alone is not None:
+        # Only what a task here perhaps waits for: otherwise neither might ever end.
+        return count < worker.slots and worker.slots > worker.own_slots
+    return count < worker.slots or (not worker.robbed and may_have_more(worker, count, worker.occupancy_s))
+
+
+def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
+    """Whether a worker with that much committed may have more in advance.
+
+    Lent slots do not count: the tasks that lent them wait for something that has to run first.
+    """
+    return occupancy_s < HORIZON_S * worker.own_slots and count < MOST_AHEAD
+
+
+def share(task: Task, each: int, most: int) -> int:
+    """How many tasks to give one worker before turning to the next, so that few tasks spread over all.
+
+    ``each`` would be even; ``task`` is the first of them. Those that take no longer than their message go together.
+    """
+    return max(1, min(each, most), int(WORTH_A_MESSAGE_S / task.function.group.expected_s))
+
+
+def most_in_advance(state: State) -> int:
+    """How many plain tasks a worker may have beyond those in its slots.
+
+    Not more than its part of all there are, though it is the only one with room just now: the others will have
+    room soon, too, and what is made of these tasks will want to stay where it was made.
+    """
+    expected_s = state.ready.first().function.group.expected_s
+    return max(len(state.ready) // len(state.workers), int(LEAST_AHEAD_S / expected_s))
+
+
+def next_in_advance(state: State, most: int) -> Worker | None:
+    """The next worker that may have more in advance; only some are looked at."""
+    for worker in islice(state.idle, MOST_LOOKED_AT):
+        if len(worker.assigned) - worker.slots < most:
+            return worker
+    return None
+
+
+def fits(worker: Worker, task: Task, demand: Demand) -> bool:
+    """Whether a worker can take a task with this demand now."""
+    resources, names, alone = demand
+    if alone:
+        kept_for = worker.alone
+        if worker.assigned or worker.retiring:
+            return False
+        if kept_for is not None and not (kept_for.state == QUEUED and kept_for.demand == demand):
+            return False
+    elif not has_room(worker):
+        return False
+    if names and worker.name not in names:
+        return False
+    return all(worker.free_resources.get(name, 0.0) >= amount for name, amount in resources)
+
+
+def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int], int]:
+    """Bytes of the task's inputs that workers hold (some of them, and ``also``), and how many there are in all."""
+    held: dict[Worker, int] = {}
+    total = 0
+    for dep in task.dependencies:
+        holders = dep.holders
+        if holders is None:
+            continue
+        size = dep.size_bytes or 1
+        total += size
+        seen = False
+        for holder in islice(holders, MOST_HOLDERS_COMPARED):
+            held[holder] = held.get(holder, 0) + size
+            seen = seen or holder is also
+        if also is not None and not seen and also in holders:
+            held[also] = held.get(also, 0) + size
+    return held, total
+
+
+def backlog_s(worker: Worker) -> float:
+    """Seconds until a slot will probably be free."""
+    if len(worker.assigned) < worker.slots:
+        return 0.0
+    return worker.occupancy_s / (worker.slots or 1)
+
+
+def moving_s(size_bytes: int) -> float:
+    """Seconds that inputs of this size are on their way."""
+    return LATENCY_S + size_bytes / BANDWIDTH_BYTES_S if size_bytes else 0.0
+
+
+def choose_worker(task: Task, first: Worker) -> Worker:
+    """The worker where the task starts soonest: ``first``, which has room, or one that holds inputs.
+
+    One without room is only chosen if it will be done with what it has sooner than the inputs could be moved.
+    """
+    held, total = held_bytes(task, first)
+    best, best_s = first, backlog_s(first) + moving_s(total - held.get(first, 0))
+    if best_s == 0.0:
+        return best
+    for worker, size in held.items():
+        if worker.retiring or worker.alone is not None:
+            continue
+        if worker.robbed and len(worker.assigned) >= worker.slots:
+            continue  # nobody knows when it will have a slot
+        its_s = backlog_s(worker) + moving_s(total - size)
+        if its_s < best_s:
+            best, best_s = worker, its_s
+    return best
+
+
+def choose_among(task: Task, queue: DemandQueue) -> tuple[Worker | None, list[Worker]]:
+    """The worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
+    demand = queue.demand
+    held, total = held_bytes(task)
+    best: Worker | None = None
+    best_s = 0.0
+    compared = 0
+    unfit: list[Worker] = []
+    for worker in chain(held, queue.open):
+        if not fits(worker, task, demand):
+            unfit.append(worker)
+            continue
+        its_s = backlog_s(worker) + moving_s(total - held.get(worker, 0))
+        if best is None or its_s < best_s:
+            best, best_s = worker, its_s
+        compared += 1
+        if best_s == 0.0 or compared >= MOST_COMPARED:
+            break
+    return best, unfit
+
+
+def choose_to_empty(demand: Demand, state: State) -> Worker | None:
+    """The worker that gets no more tasks until it is empty, for a task that has to run alone."""
+    resources, names, _ = demand
+    best: Worker | None = None
+    for worker in state.workers.values():
+        if worker.retiring or worker.alone is not None or (names and worker.name not in names):
+            continue
+        if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
+            continue
+        if best is None or worker.occupancy_s < best.occupancy_s:
+            best = worker
+    return best

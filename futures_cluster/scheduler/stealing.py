@@ -1,0 +1,88 @@
+"""What idle workers should take over from busy ones.
+
+Covers: a proposal of which commitments to ask back. Does not cover: asking (``dispatch``), or the worker's answer: it
+returns only what it has not started, so nothing ever runs twice because of stealing.
+
+A worker is robbed when it has more committed than it can run at once, and either its queue is long or it has not
+finished anything for a while: the guess that its tasks are short was wrong. No more is taken than the idle workers
+can do in ``WANTED_S``, and only some workers are looked at each time, in turn: a look costs time in proportion to the
+free slots and not to the size of the cluster.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from futures_cluster.scheduler.placement import backlog_s, moving_s
+from futures_cluster.scheduler.state import State, Task, Worker
+
+#: A worker that finished nothing for this long is stuck on a task longer than it was thought to be.
+PATIENCE_S = 0.01
+#: Seconds between two looks.
+INTERVAL_S = 0.002
+#: Queues shorter than this are not worth the messages.
+WORTHWHILE_S = 0.005
+#: Seconds of work, by expectation, to get for each free slot, and at least so many tasks.
+WANTED_S = 0.02
+WANTED_TASKS = 1
+#: Workers looked at each time: some, and some for each free worker.
+LOOKS = 32
+LOOKS_PER_FREE = 4
+#: Free workers counted each time.
+MOST_FREE_COUNTED = 100
+
+
+def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
+    """Commitments to ask back, by worker.
+
+    The newest half of what waits there for a slot, all if it is stuck. Every worker that was looked at is listed,
+    those without anything to take with an empty list. Only makes sense while some worker has a free slot.
+    """
+    free = list(islice(state.free, MOST_FREE_COUNTED))
+    free_slots = sum(worker.slots - len(worker.assigned) for worker in free)
+    wanted_s = WANTED_S * free_slots - sum(state.asked.values())
+    wanted_tasks = WANTED_TASKS * free_slots
+    looked: list[tuple[Worker, list[Task]]] = []
+    if wanted_s <= 0:
+        return looked
+    for victim in islice(state.crowded, LOOKS + LOOKS_PER_FREE * len(free)):
+        stuck = now - victim.last_progress_s >= PATIENCE_S
+        taken = _spare(victim, stuck) if victim not in state.asked else []
+        looked.append((victim, taken))
+        wanted_tasks -= len(taken)
+        wanted_s -= sum(task.expected_s for task in taken)
+        if wanted_s <= 0 and wanted_tasks <= 0:
+            break
+    return looked
+
+
+def _spare(victim: Worker, stuck: bool) -> list[Task]:
+    """What a worker can do without: the newest of its commitments that wait for a slot."""
+    if not stuck and victim.occupancy_s < WORTHWHILE_S:
+        return []
+    behind = len(victim.assigned) - victim.slots
+    number = behind if stuck else (behind + 1) // 2
+    newest = []
+    for task in islice(reversed(victim.assigned.values()), behind):
+        if task.started or task.returning or task.options.workers:
+            continue
+        if task.dependencies and not stuck and _moving_s(task, victim) > backlog_s(victim):
+            continue
+        newest.append(task)
+        if len(newest) == number:
+            break
+    newest.reverse()
+    return newest
+
+
+def _moving_s(task: Task, victim: Worker) -> float:
+    """What it costs to move the inputs that only the victim has."""
+    alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
+    return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders))
+
+
+def next_check(state: State, now: float) -> float | None:
+    """When ``propose`` may have something to say that it does not say now; None if nothing can come of it."""
+    if not (state.free and state.crowded):
+        return None
+    return now + INTERVAL_S

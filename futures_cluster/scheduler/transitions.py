@@ -1,0 +1,432 @@
+"""The changes of a task's state, each of which leaves everything that hangs together consistent.
+
+Covers: counters, queues, links between tasks and workers, what clients are told when a task ends, and
+freeing what nobody needs any more. Does not cover: which event leads to which change (``machine``),
+committing (``dispatch``).
+
+Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: whoever takes away a need puts
+the task on ``loose``, and ``release_loose`` looks at each of them once the event has been dealt with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import FINISHED, Key, Payload
+from futures_cluster.scheduler import placement, recovery
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.outbox import Outbox
+from futures_cluster.scheduler.state import (
+    ASSIGNED,
+    FORGOTTEN,
+    MEMORY,
+    QUEUED,
+    RELEASED,
+    TRANSITIONS,
+    UNFINISHED,
+    WAITING,
+    Function,
+    Group,
+    State,
+    Task,
+    Worker,
+)
+
+
+def scheduler_error(kind: str, text: str) -> Payload:
+    """An error of the scheduler itself; the client makes an exception of the class ``kind`` of it."""
+    return {"kind": kind, "text": text}
+
+
+#: Names of functions whose durations are remembered.
+MOST_GROUPS = 10_000
+
+
+class Transitions:
+    """Changes the state; a part of the machine.
+
+    Attributes
+    ----------
+    loose : list of Task
+        Tasks to look at again: somebody who needed them may be gone.
+    """
+
+    def __init__(self, state: State, outbox: Outbox) -> None:
+        self.state = state
+        self.outbox = outbox
+        self.loose: list[Task] = []
+
+    # ---------------------------------------------------------------- tasks
+
+    def set_state(self, task: Task, new: st.TaskStateName) -> None:
+        old = task.state
+        if old is new:
+            return
+        assert new in TRANSITIONS[old], f"{task.key}: {old} -> {new}"
+        if old is QUEUED:
+            self.state.queued -= 1
+            if self.state.reserved:
+                self.end_reservation(task)
+        elif new is QUEUED:
+            self.state.queued += 1
+        task.state = new
+
+    def end_reservation(self, task: Task) -> None:
+        """The task does not need the worker that was being emptied for it."""
+        worker = self.state.reserved.pop(task, None)
+        if worker is not None and worker.alone is task:
+            worker.alone = None
+            self.refresh(worker)
+
+    def link(self, task: Task, keys: Iterable[Key]) -> bool:
+        """Put the task records in the place of the keys of its inputs; whether one of those is not older."""
+        tasks = self.state.tasks
+        dependencies: dict[Task, None] = {}
+        unknown = None
+        for key in keys:
+            dep = tasks.get(key)
+            if dep is None:
+                unknown = key
+            else:
+                dependencies[dep] = None
+        task.dependencies = tuple(dependencies)
+        for dep in dependencies:
+            if dep.dependents is None:
+                dep.dependents = {}
+            dep.dependents[task] = None
+            dep.waiters += 1
+            dep.unwanted = dep.stop_when_refused = False
+        if unknown is not None:
+            text = f"the input {unknown!r} of {task.key!r} is not known any more"
+            self.fail(task, scheduler_error("DataLost", text))
+        return any(dep.serial >= task.serial for dep in dependencies)
+
+    def start_waiting(self, task: Task) -> None:
+        """Decide what an unfinished, unassigned task waits for."""
+        if self.state.broken is not None:
+            self.fail(task, self.state.broken)
+            return
+        missing = 0
+        released = False
+        for dep in task.dependencies:
+            state = dep.state
+            if state is MEMORY:
+                continue
+            if state is st.FAILED:
+                self.fail(task, dep.result)
+                return
+            missing += 1
+            released = released or state is RELEASED
+        task.missing = missing
+        revived = recovery.released_ancestors([task]) if released else []
+        if missing:
+            self.set_state(task, WAITING)
+        else:
+            self.make_ready(task)
+        for ancestor in revived:
+            if ancestor.state is RELEASED:
+                self.run_again(ancestor)
+
+    def make_ready(self, task: Task) -> None:
+        if task.state is not QUEUED:
+            self.set_state(task, QUEUED)
+        demand = task.demand
+        if demand is None:
+            self.state.ready.push(task)
+        else:
+            self.state.demands.push(task, demand, self.state.workers)
+
+    def run_again(self, task: Task) -> None:
+        """A task that had run has to run once more."""
+        if not task.options.rerun:
+            text = f"the result of {task.key!r} is gone, and rerun=False forbids to run it again"
+            self.fail(task, scheduler_error("DataLost", text))
+            return
+        self.set_state(task, WAITING)
+        for dep in task.dependencies:
+            dep.waiters += 1
+            dep.unwanted = dep.stop_when_refused = False
+        self.start_waiting(task)
+
+    # ---------------------------------------------------------------- on a worker
+
+    def unassign(self, task: Task, worker: Worker) -> None:
+        """Take a task from its worker; the caller decides what becomes of it."""
+        if worker.assigned.pop(task.key, None) is None:
+            return
+        worker.occupancy_s -= task.expected_s
+        task.worker = None
+        task.started = task.returning = False
+        self.give_back(task, worker)
+        self.refresh(worker)
+
+    @staticmethod
+    def give_back(task: Task, worker: Worker) -> None:
+        for name, amount in task.options.resources:
+            worker.free_resources[name] += amount
+        if worker.alone is task:
+            worker.alone = None
+
+    def ask_back(self, task: Task, unwanted: bool) -> None:
+        task.unwanted = unwanted
+        if not task.returning and task.worker is not None and task.worker.name in self.state.workers:
+            task.returning = True
+            self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
+
+    # ---------------------------------------------------------------- ended
+
+    def wake_dependents(self, task: Task) -> None:
+        for dependent in task.dependents or ():
+            if dependent.state is WAITING:
+                dependent.missing -= 1
+                if not dependent.missing:
+                    self.make_ready(dependent)
+
+    def inputs_used(self, task: Task, dependencies: tuple[Task, ...], for_good: bool) -> None:
+        """The task has run; with ``for_good`` it never will again, and its inputs need not be remembered."""
+        for dep in dependencies:
+            dep.waiters -= 1
+            if for_good and dep.dependents is not None:
+                dep.dependents.pop(task, None)
+            if not dep.waiters and not dep.wanted_by:
+                self.loose.append(dep)
+        if for_good:
+            task.dependencies = ()
+
+    def retry_or_fail(self, task: Task, error: Payload) -> None:
+        if task.unwanted:
+            self.abandon(task)
+        elif task.retries_left > 0:
+            task.retries_left -= 1
+            self.start_waiting(task)
+        else:
+            self.fail(task, error)
+
+    def fail(self, task: Task, error: Payload) -> None:
+        """The task, and whatever waits for its result, has failed with this error."""
+        stack = [task]
+        while stack:
+            victim = stack.pop()
+            if victim.state in (st.FAILED, FORGOTTEN):
+                continue
+            if victim.state is ASSIGNED and victim.worker is not None:
+                self.ask_back(victim, unwanted=False)
+                self.unassign(victim, victim.worker)
+            had_finished = victim.state in (MEMORY, RELEASED)
+            self.set_state(victim, st.FAILED)
+            victim.result = error
+            self.free_payload(victim)
+            dependents = [d for d in victim.dependents or () if d.state in UNFINISHED]
+            if had_finished:
+                for dep in victim.dependencies:
+                    if dep.dependents is not None:
+                        dep.dependents.pop(victim, None)
+                    self.loose.append(dep)
+                victim.dependencies = ()
+            else:
+                self.inputs_used(victim, victim.dependencies, for_good=True)
+            self.tell_done(victim, victim.wanted_by)
+            self.loose.append(victim)
+            stack.extend(dependents)
+
+    def tell_done(self, task: Task, clients: tuple[str, ...]) -> None:
+        if task.state is st.FAILED:
+            row: tuple[Any, ...] = (task.key, m.FAILED, task.result, 0, ())
+        elif task.has_result:
+            row = (task.key, FINISHED, task.result, task.size_bytes, ())
+        else:
+            holders = tuple((w.name, w.address) for w in task.holders or ())
+            row = (task.key, FINISHED, None, task.size_bytes, holders)
+        for client in clients:
+            self.outbox.done.setdefault(client, []).append(row)
+
+    def lost_results(self, orphans: list[Task]) -> None:
+        """No worker holds these results any more."""
+        for task in orphans:
+            if task.state is not MEMORY or task.holders:
+                continue
+            task.holders = None
+            if not recovery.is_needed(task):
+                self.set_state(task, RELEASED)
+                self.loose.append(task)
+                continue
+            for client in task.wanted_by:
+                self.outbox.recomputing.setdefault(client, []).append(task.key)
+            for dependent in task.dependents or ():
+                if dependent.state is QUEUED:
+                    self.set_state(dependent, WAITING)
+                    dependent.missing = 1
+                elif dependent.state is WAITING:
+                    dependent.missing += 1
+            self.run_again(task)
+
+    # ---------------------------------------------------------------- no longer needed
+
+    def release_loose(self) -> None:
+        """Free what nobody needs any more; what that frees in turn comes onto the same list."""
+        loose = self.loose
+        while loose:
+            task = loose.pop()
+            if task.wanted_by or task.waiters > 0:
+                continue
+            state = task.state
+            if state is MEMORY:
+                if not task.dependents:
+                    self.drop_result(task)
+                    self.forget_task(task)
+                elif not task.has_result:  # a small one is kept: then it never has to run again
+                    self.drop_result(task)
+                    self.set_state(task, RELEASED)
+            elif state is st.FAILED or state is RELEASED:
+                if not task.dependents:
+                    self.forget_task(task)
+            elif state in UNFINISHED and not task.detached:
+                if state is ASSIGNED:
+                    self.ask_back(task, unwanted=True)
+                else:
+                    self.abandon(task)
+
+    def drop_result(self, task: Task) -> None:
+        task.result = None
+        task.has_result = False
+        for worker in task.holders or ():
+            worker.data.pop(task.key, None)
+            self.outbox.drops.setdefault(worker, []).append(task.key)
+            if worker.retiring:
+                self.stop_if_empty(worker)
+        task.holders = None
+
+    def abandon(self, task: Task) -> None:
+        """An unfinished task that nobody needs now; it is remembered if it had run, and something was made of it."""
+        if not task.dependents:
+            self.forget_task(task)
+            return
+        self.set_state(task, RELEASED)
+        task.unwanted = task.stop_when_refused = False
+        for dep in task.dependencies:
+            dep.waiters -= 1
+            self.loose.append(dep)
+
+    def forget_task(self, task: Task) -> None:
+        """Remove a task for good; nobody may need it."""
+        if task.state is FORGOTTEN:
+            return
+        unfinished = task.state in UNFINISHED
+        self.set_state(task, FORGOTTEN)
+        self.state.tasks.pop(task.key, None)
+        for dep in task.dependencies:
+            if dep.dependents is not None:
+                dep.dependents.pop(task, None)
+            if unfinished:
+                dep.waiters -= 1
+            self.loose.append(dep)
+        task.dependencies = ()
+        self.free_payload(task)
+        self.leave_function(task.function)
+
+    def free_payload(self, task: Task) -> None:
+        if type(task.payload) is tuple:  # in shared memory, perhaps
+            self.outbox.freed.append(task.payload)
+        task.payload = None
+
+    def learn_function(self, function_id: str, name: str, payload: Payload, client: str) -> None:
+        """A client tells a function, perhaps not as the first one."""
+        state = self.state
+        function = state.functions.get(function_id)
+        if function is None:
+            group = state.groups.get(name)
+            if group is None:
+                group = state.groups[name] = Group(name)
+                if len(state.groups) > MOST_GROUPS:
+                    del state.groups[next(iter(state.groups))]
+            function = state.functions[function_id] = Function(function_id, group, payload)
+        function.held_by[client] = None
+
+    def release_function(self, function: Function, client: str) -> None:
+        """The client will not use the function again without telling it anew."""
+        if client in function.held_by:
+            del function.held_by[client]
+            if not function.held_by and not function.tasks:
+                self.forget_function(function)
+
+    def leave_function(self, function: Function) -> None:
+        function.tasks -= 1
+        if not function.tasks and not function.held_by:
+            self.forget_function(function)
+
+    def forget_function(self, function: Function) -> None:
+        del self.state.functions[function.id]
+        for name in function.known_by:
+            if name in self.state.workers:
+                self.outbox.forget.setdefault(name, []).append(function.id)
+
+    # ---------------------------------------------------------------- workers
+
+    def refresh(self, worker: Worker, rotate: bool = False) -> None:
+        """Put the worker into the lists where it belongs; with ``rotate`` behind the others with room."""
+        state = self.state
+        if state.workers.get(worker.name) is not worker:
+            return  # removed by the same event
+        count = len(worker.assigned)
+        if rotate:
+            state.idle.pop(worker, None)
+            state.free.pop(worker, None)
+        if placement.has_room(worker):
+            state.idle[worker] = None
+            state.demands.offer(worker)
+        else:
+            state.idle.pop(worker, None)
+            if worker.alone is not None and not count:  # it is empty now, for the one that it was emptied for
+                state.demands.offer(worker)
+        if count < worker.slots and worker in state.idle:
+            state.free[worker] = None
+        else:
+            state.free.pop(worker, None)
+        if count > worker.slots:
+            state.crowded[worker] = None
+        else:
+            state.crowded.pop(worker, None)
+        if worker.retiring:
+            self.stop_if_empty(worker)
+
+    def stop_if_empty(self, worker: Worker) -> None:
+        if not worker.retiring or worker.assigned or worker.data or worker.name not in self.state.workers:
+            return
+        if not worker.stopping:
+            self.outbox.stops.append(m.StopWorker(worker.name, reason="it ran its maximum of tasks"))
+        self.remove_worker(worker)
+        self.client_left(worker.name, cancel=worker.stopping)
+
+    def client_left(self, name: str, cancel: bool) -> None:
+        """Nobody holds the client's futures any more; with ``cancel`` its tasks stop, too.
+
+        A worker is a client as well, once one of its tasks has submitted something.
+        """
+        if self.state.clients.pop(name, None) is None:
+            return
+        for task in list(self.state.tasks.values()):
+            if name in task.wanted_by:
+                if cancel:
+                    task.detached = False
+                self.lose_interest(task, name)
+        for function in list(self.state.functions.values()):
+            self.release_function(function, name)
+
+    def lose_interest(self, task: Task, client: str) -> None:
+        """The client has no future of the task any more."""
+        if client in task.wanted_by:
+            task.wanted_by = tuple(name for name in task.wanted_by if name != client)
+        self.loose.append(task)
+
+    def remove_worker(self, worker: Worker) -> None:
+        state = self.state
+        del state.workers[worker.name]
+        for workers in (state.idle, state.free, state.crowded, state.asked):
+            workers.pop(worker, None)
+        state.demands.withdraw(worker)
+        if worker.alone is not None and state.reserved.pop(worker.alone, None) is not None:
+            state.demands.retry(worker.alone)
+        for function in state.functions.values():
+            function.known_by.pop(worker.name, None)

@@ -1,0 +1,13 @@
+"""IO shells around the pure machines: event loops, sockets, processes, threads.
+
+Of ``submit`` in a program that uses processes::
+
+    user's thread        scheduler thread (an asyncio loop)      worker process
+    client.submit  --->  mailbox -> SchedulerService -> socket -> WorkerService (loop thread)
+                                     SchedulerMachine             WorkerMachine -> slot (main thread)
+    Future.result <---   client.deliver <- socket <----------------------------- the slot's thread
+
+``scheduler``, ``worker`` and ``client`` carry out what the machines decide, ``launch`` and ``forkserver`` start
+processes, ``local`` puts a scheduler and its workers together, ``peers`` fetches data, ``loops`` has the thread with
+the loop and the mailbox into it.
+"""

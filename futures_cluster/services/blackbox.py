@@ -1,0 +1,39 @@
+"""What a worker was doing when it died.
+
+Covers: a page of shared memory in which a worker notes, for each slot, the serial number of the task it executes,
+and which its parent reads after its death. Does not cover: blaming (``scheduler.recovery``).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+PAGE_BYTES = 16 * 1024
+MOST_SLOTS = PAGE_BYTES // 8
+_SERIAL = struct.Struct("<Q")
+
+
+class BlackBox:
+    """One page; made by the parent (no ``fd``) or opened by the worker."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = os.memfd_create("futures_cluster-blackbox", os.MFD_CLOEXEC) if fd is None else fd
+        if fd is None:
+            os.ftruncate(self.fd, PAGE_BYTES)
+        self._page = mmap.mmap(self.fd, PAGE_BYTES)
+
+    def record(self, slot: int, serial: int) -> None:
+        """The slot executes the task with this number now; 0 for none."""
+        if slot < MOST_SLOTS:
+            _SERIAL.pack_into(self._page, slot * 8, serial)
+
+    def executing(self) -> list[int]:
+        """The numbers of what is or was executed."""
+        return [number for (number,) in _SERIAL.iter_unpack(self._page[:]) if number]
+
+    def close(self) -> None:
+        """Give up the page."""
+        self._page.close()
+        os.close(self.fd)

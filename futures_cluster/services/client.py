@@ -1,0 +1,465 @@
+"""A client: what stands between the users' threads and the scheduler.
+
+Covers: keys, pickling at submit, the futures that are not done, their results and errors, fetching large results,
+releasing. The same class serves the program that made the executor and the tasks that submit more tasks.
+Does not cover: the futures themselves (``future``, which is above this room and handed in), and where the
+scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
+
+Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
+user's own thread instead, if the lock of whoever takes it is free. ``deliver`` is called under that lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from futures_cluster import errors
+from futures_cluster import messages as m
+from futures_cluster.context import TaskContext, current_task
+from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
+from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.services.loops import Mailbox
+from futures_cluster.services.peers import PeerLost, Peers
+
+#: Tasks handed to the scheduler before the loop looks at its sockets again.
+MOST_AT_ONCE = 2000
+#: Released keys wait for company up to so many.
+MOST_UNTOLD_RELEASES = 500
+
+
+class Codec(Protocol):
+    """How objects become payloads: ``serialize.PickleCodec`` or ``inproc.ObjectCodec``."""
+
+    tells_functions: bool
+
+    def dump_function(self, fn: Callable[..., Any]) -> Payload: ...
+    def load_function(self, payload: Payload) -> Callable[..., Any]: ...
+    def dump_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
+    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
+    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
+    def dump_error(self, error: BaseException) -> Payload: ...
+    def load(self, payload: Payload) -> Any: ...
+    def load_error(self, payload: Payload) -> BaseException: ...
+    def release(self, payload: Payload) -> None: ...
+    def forget_result(self, payload: Payload, used: bool) -> None: ...
+
+
+class ClientFuture(Protocol):
+    """What the client asks of a future; ``future.Future`` is one."""
+
+    key: Key
+    used: bool
+    parent: TaskContext | None
+    kept: Any
+
+    def deliver_result(self, payload: Payload) -> None: ...
+    def deliver_remote(self, holders: list[Any], size_bytes: int) -> None: ...
+    def deliver_error(self, payload: Payload) -> None: ...
+    def deliver_cancelled(self) -> None: ...
+    def deliver_running(self) -> None: ...
+    def fail_here(self, error: BaseException) -> None: ...
+    def wants_value(self) -> bool: ...
+    def value_is_here(self) -> None: ...
+
+
+class Client:
+    """One client of a scheduler.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the clients of the scheduler.
+    codec : Codec
+        Shared with the workers.
+    make_future : callable
+        ``make_future(key, client)``.
+    loop : asyncio.AbstractEventLoop
+        Where ``transmit`` and ``deliver`` are called.
+    transmit : callable
+        Takes a list of messages for the scheduler; called under ``lock``.
+    lock : threading.Lock
+        Guards the way to the scheduler.
+    send_now : callable
+        Whether a task is worth sending on the user's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        codec: Codec,
+        make_future: Callable[[Key, Client], Any],
+        loop: asyncio.AbstractEventLoop,
+        transmit: Callable[[list[m.Message]], None],
+        peers: Peers,
+        lock: threading.Lock,
+        send_now: Callable[[], bool],
+    ) -> None:
+        self.name = name
+        self.codec = codec
+        self.can_stop_tasks = True
+        self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
+        self.forked = False  # this is a forked copy of the process that the client belongs to
+        self.closed: BaseException | None = None  # set once nothing can be submitted or fetched any more
+        self.broken: BaseException | None = None
+        self._make_future = make_future
+        self._loop = loop
+        self._transmit = transmit
+        self._peers = peers
+        self._lock = lock
+        self._send_now = send_now
+        self._mailbox = Mailbox(loop, self._send_items, lock)
+        self._numbers = itertools.count(1)
+        self._functions = FunctionTable(codec.dump_function, codec.tells_functions, self._function_died)
+        self._pending: dict[Key, Any] = {}
+        self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
+        self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
+        self._untold_releases = 0
+        self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
+
+    # ---------------------------------------------------------------- users' threads
+
+    def submit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions = m.DEFAULT_OPTIONS,
+        resolve: bool = True,
+        pure: bool = False,
+        key: Key | None = None,
+    ) -> Any:
+        """Submit a call; errors of pickling go to the future.
+
+        Raises
+        ------
+        ValueError
+            When ``key`` is the key of another future that is alive.
+        """
+        news = None
+        try:
+            function_id, name, news, as_argument = self._functions.look_up(fn)
+            if as_argument:
+                args = (fn, *args)
+            payload, inputs, references = self.codec.dump_call(args, kwargs, resolve)
+        except Exception as error:
+            return self._failed(fn, key, error)
+        del args, kwargs
+        parent = current_task()
+        named = key is not None
+        if key is None:
+            if pure:
+                key = pure_key(name, function_id, payload, inputs)
+                known = self._known.get(key)
+                if known is not None and not known.cancelled():
+                    self.codec.release(payload)
+                    return known
+            else:
+                key = f"{name}-{self.name}-{next(self._numbers)}"
+        elif key in self._known or key in self._pending:
+            self.codec.release(payload)
+            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+        future = self._make_future(key, self)
+        for reference in references:
+            other: Any = reference
+            if other.client is not self and resolve:
+                self.codec.release(payload)
+                text = f"{other!r} belongs to another executor; pass its result() instead"
+                return self._failed(fn, key, ValueError(text))
+            if other.local_error is not None:
+                self.codec.release(payload)
+                return self._failed(fn, key, other.local_error)
+            other.used = True
+        if references:
+            future.kept = references  # alive until this one is done
+        if parent is not None:
+            future.parent = parent
+            parent.children[key] = None
+            parent.host.has_children(parent)
+        self._pending[key] = future
+        if self.closed is not None:  # it was closed while this was under way
+            self._pending.pop(key, None)
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if pure or named:
+            self._known[key] = future
+        depth = 0 if parent is None else parent.depth + 1
+        item = (options, depth, (key, function_id, payload, inputs), news)
+        mailbox = self._mailbox
+        if not named and not mailbox.awake and self._send_now() and self._lock.acquire(False):
+            # What is in the mailbox now are releases that nobody hurries for; they may come after this (but not
+            # after a task of the same name).
+            try:
+                functions = [] if news is None else [news]
+                self._transmit([m.SubmitTasks(self.name, [item[2]], functions, options, depth)])
+            finally:
+                self._lock.release()
+        else:
+            mailbox.post(item)
+        if news is not None:
+            self._functions.told(function_id)
+        return future
+
+    def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
+        future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
+        future.fail_here(error)
+        return future
+
+    def adopt(self, key: Key) -> Any:
+        """A future of a key that came to this process by its name (inside the arguments of a task)."""
+        known = self._pending.get(key) or self._known.get(key)
+        if known is not None:
+            return known
+        future = self._make_future(key, self)
+        self._pending[key] = future
+        self._known[key] = future
+        self._mailbox.post(m.SubmitTasks(self.name, [(key, "", None, [])]))
+        return future
+
+    def cancelled(self, future: ClientFuture, force: bool) -> None:
+        """A future has been cancelled: tell the scheduler that nobody will look at the result."""
+        if self._pending.pop(future.key, None) is not None:  # whoever takes it out of there sees to the rest
+            self._done_with(future)
+        self._known.pop(future.key, None)
+        self._mailbox.post(m.CancelTasks(self.name, [future.key], force))
+        self._look_quiet()
+
+    def _function_died(self, function_id: str) -> None:
+        self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
+
+    def release(self, key: Key, at_once: bool) -> None:
+        """The last future of a key is gone. Called by ``__del__``, anywhere and at any time."""
+        if self.forked:
+            return
+        self._untold_releases += 1
+        if at_once or self._untold_releases >= MOST_UNTOLD_RELEASES:
+            self._untold_releases = 0
+            self._mailbox.post(key)
+        else:
+            self._mailbox.post_quietly(key)
+
+    def fetch(self, future: Any, timeout: float | None) -> Payload:
+        """Get a result that stays on a worker; blocks.
+
+        Raises
+        ------
+        TimeoutError
+            When it takes too long.
+        BaseException
+            The error of the task, when the result was lost and running it again failed.
+        """
+        if self.closed is not None:
+            raise errors.DataLost(f"the result of {future.key!r} stayed on a worker, and {self.closed}")
+        waiter = asyncio.run_coroutine_threadsafe(self.fetch_on_loop(future), self._loop)
+        try:
+            return waiter.result(timeout)
+        except TimeoutError:
+            waiter.cancel()
+            raise
+
+    # ---------------------------------------------------------------- under the lock
+
+    def _send_items(self, items: deque[Any]) -> bool:
+        """Pack what users' threads left, in order, into as few messages as possible."""
+        messages: list[m.Message] = []
+        tasks: list[Any] = []
+        functions: list[Any] = []
+        released: list[Key] = []
+        present: Any = (None, None)
+        count = 0
+        while items and count < MOST_AT_ONCE:
+            item = items.popleft()
+            count += 1
+            if type(item) is tuple:
+                options, depth, row, news = item
+                if released or present[0] is not options or present[1] != depth:
+                    tasks, functions, released = [], [], []
+                    messages.append(m.SubmitTasks(self.name, tasks, functions, options, depth))
+                    present = (options, depth)
+                if news is not None:
+                    functions.append(news)
+                tasks.append(row)
+            elif type(item) is str:
+                if not released:
+                    messages.append(m.ReleaseKeys(self.name, released))
+                    present = (None, None)
+                released.append(item)
+            else:
+                messages.append(item)
+                present = (None, None)
+                released = []
+        if messages and self.closed is None:
+            self._transmit(messages)
+        return bool(items)
+
+    def deliver(self, messages: Iterable[m.Message]) -> None:
+        """Take messages from the scheduler."""
+        for message in messages:
+            kind = type(message)
+            if kind is m.TasksDone:
+                self._tasks_done(message.done)  # type: ignore[attr-defined]
+            elif kind is m.TasksRunning:
+                for key in message.keys:  # type: ignore[attr-defined]
+                    future = self._pending.get(key)
+                    if future is not None:
+                        future.deliver_running()
+        if not self._pending:
+            self._look_quiet()
+
+    def _tasks_done(self, rows: list[Any]) -> None:
+        pending = self._pending
+        for key, status, payload, size_bytes, holders in rows:
+            future = pending.pop(key, None)
+            if future is None:
+                self._news(key, status, payload, size_bytes, holders)
+                continue
+            if future.parent is not None or future.kept is not None:
+                self._done_with(future)
+            if status is FAILED or status == FAILED:
+                future.deliver_error(payload)
+            elif status == CANCELLED:
+                future.deliver_cancelled()
+            elif payload is None:
+                self._known[key] = future
+                future.deliver_remote(holders, size_bytes)
+                if future.wants_value():
+                    self._loop.create_task(self._bring_home(future))
+            else:
+                future.deliver_result(payload)
+
+    def _done_with(self, future: ClientFuture) -> None:
+        future.kept = None
+        if future.parent is not None:
+            future.parent.children.pop(future.key, None)
+            future.parent = None
+
+    def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: list[Any]) -> None:
+        """A finished task was lost and ran again, or its result is elsewhere now."""
+        future = self._known.get(key)
+        if future is not None:
+            if status == FAILED:
+                future.deliver_error(payload)
+            elif payload is None:
+                future.deliver_remote(holders, size_bytes)
+            else:
+                future.deliver_result(payload)
+        event = self._changed.pop(key, None)
+        if event is not None:
+            event.set()
+
+    async def fetch_on_loop(self, future: Any) -> Payload:
+        """Ask the holders one after the other; when none has it, wait until it has been computed again."""
+        while True:
+            holders = future.holders
+            if holders is None:  # by now it is here, or has failed
+                return future.take_unread()
+            for worker, address in holders:
+                try:
+                    data = await self._peers.get_data(address, [future.key])
+                except PeerLost:
+                    data = m.Data(0, [], [future.key])
+                for _, payload in data.found:
+                    return payload
+                for _, error in data.errors:
+                    # Not raised: a SystemExit would end the loop.
+                    future.fail_here(self.codec.load_error(error))
+                    return None
+                event = self._changed.setdefault(future.key, asyncio.Event())
+                with self._lock:
+                    self._transmit([m.ReportMissing(self.name, [(future.key, worker)])])
+                if self.closed is not None:
+                    raise errors.DataLost(f"the result of {future.key!r} is gone: {self.closed}")
+                await event.wait()
+                break
+            else:
+                raise errors.DataLost(f"no worker holds the result of {future.key!r}")
+
+    async def _bring_home(self, future: Any) -> None:
+        """Fetch a result without anybody waiting in a thread: for callbacks, and before the workers go."""
+        try:
+            payload = await self.fetch_on_loop(future)
+        except asyncio.CancelledError:
+            future.fail_here(errors.DataLost(f"the executor ended before the result of {future.key!r} was here"))
+            future.value_is_here()
+            raise
+        except BaseException as error:
+            future.fail_here(error)
+        else:
+            if payload is not None:
+                future.deliver_result(payload)
+        future.value_is_here()
+
+    def bring_home(self, future: Any) -> None:
+        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))
+
+    # ---------------------------------------------------------------- the end
+
+    def pending(self) -> list[Any]:
+        """Futures that are not done."""
+        return list(self._pending.values())
+
+    def count_pending(self) -> int:
+        """How many futures are not done."""
+        return len(self._pending)
+
+    def when_quiet(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop once no future is pending; on the loop's thread."""
+        self._quiet.append(callback)
+        self._look_quiet()
+
+    def _look_quiet(self) -> None:
+        if self._quiet and not self._pending:
+            callbacks, self._quiet = self._quiet, []
+            for callback in callbacks:
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(callback)
+
+    async def bring_all_home(self) -> None:
+        """Fetch the results of all live futures that are still on workers."""
+        remote = [
+            future for future in list(self._known.values()) if future.holders is not None and not future.scattered
+        ]
+        if remote:
+            await asyncio.gather(*(self._bring_home(future) for future in remote))
+
+    def close(self, reason: BaseException) -> None:
+        """Nothing works any more; whatever is pending fails with the reason. On the loop's thread."""
+        self.closed = reason
+        for future in list(self._pending.values()):
+            if self._pending.pop(future.key, None) is not None:
+                self._done_with(future)
+                future.fail_here(reason)
+        for event in self._changed.values():
+            event.set()
+        self._changed = {}
+
+
+def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:
+    """The same for equal calls: of the function's content, the arguments' content and the inputs' keys."""
+    digest = hashlib.sha1(function_id.encode(), usedforsecurity=False)
+    if type(payload) is bytes:
+        digest.update(payload)
+    elif type(payload) is tuple:
+        from futures_cluster.wire import shm
+
+        reference = payload[1]
+        if payload[0] is not None:
+            digest.update(payload[0])
+        for view in shm.open_segment(reference) if reference[0] == "shm" else reference[1]:
+            digest.update(view)
+    else:  # objects in this process: equal only if they are the same, or of Python's simple types
+        for part in (*payload.args, *sorted(payload.kwargs.items())):
+            digest.update(repr(part if isinstance(part, (str, int, float, bytes, tuple)) else id(part)).encode())
+    for key in inputs:
+        digest.update(key.encode())
+    return f"{name}-{digest.hexdigest()}"

@@ -1,0 +1,105 @@
+"""Executing one run: from payloads to a result or an error.
+
+Covers: finding the function, unpickling arguments, the call, pickling the result, turning whatever is raised into an
+error for the right future. Does not cover: when and in which thread (``worker``).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context
+from futures_cluster.messages import KEEP, Payload
+from futures_cluster.services.store import Store
+
+if TYPE_CHECKING:
+    from futures_cluster.services.client import Codec
+    from futures_cluster.worker.runs import Run
+
+
+class Executions:
+    """What all runs of a worker share: functions by id, the codec, the store."""
+
+    def __init__(self, codec: Codec, store: Store) -> None:
+        self.codec = codec
+        self.store = store
+        self._payloads: dict[str, Payload] = {}
+        self._functions: dict[str, Any] = {}
+
+    def learn(self, function_id: str, payload: Payload) -> None:
+        """A function to come; it is unpickled by the first run that uses it, which gets the error if it cannot be."""
+        self._payloads[function_id] = payload
+        self._functions.pop(function_id, None)
+
+    def forget(self, function_ids: Any) -> None:
+        """Functions that will be told anew."""
+        for function_id in function_ids:
+            self._payloads.pop(function_id, None)
+            self._functions.pop(function_id, None)
+
+    def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        fn = self._functions.get(run.function)
+        if fn is None:
+            fn = self.codec.load_function(self._payloads[run.function])
+            self._functions[run.function] = fn
+        if not run.inputs:
+            args, kwargs = self.codec.load_call(run.payload, ())
+        else:
+            codec, store = self.codec, self.store
+            values = [store.get(key) if payload is None else codec.load(payload) for key, _, payload, _ in run.inputs]
+            args, kwargs = codec.load_call(run.payload, values)
+        return fn, args, kwargs
+
+    def execute(self, run: Run, task: context.TaskContext) -> tuple[Any, Any]:
+        """Execute a run.
+
+        Returns
+        -------
+        finished : tuple or None
+            ``(key, attempt, payload or None, size_bytes, duration_s)``.
+        failed : tuple or None
+            ``(key, attempt, error, duration_s)``; the other one is None.
+        """
+        key, attempt = run.key, run.attempt
+        context.local.task = task
+        start = time.perf_counter()
+        try:
+            try:
+                fn, args, kwargs = self._prepare(run)
+            except BaseException as error:
+                return None, (key, attempt, self.codec.dump_error(_did_not_unpickle(error, key)), 0.0)
+            start = time.perf_counter()
+            try:
+                value = fn(*args, **kwargs)
+                duration = time.perf_counter() - start
+                payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
+            except BaseException as error:
+                duration = time.perf_counter() - start
+                _forget_frame(error)
+                return None, (key, attempt, self.codec.dump_error(error), duration)
+            if payload is None:
+                self.store.put(key, value)
+            return (key, attempt, payload, size_bytes, duration), None
+        finally:
+            context.local.task = None
+            fn = args = kwargs = value = None  # type: ignore[assignment]
+
+
+def _forget_frame(error: BaseException) -> None:
+    """The traceback begins in the user's function, not in this module."""
+    tb = error.__traceback__
+    if tb is not None and tb.tb_next is not None:
+        error.__traceback__ = tb.tb_next
+
+
+def _did_not_unpickle(error: BaseException, key: str) -> BaseException:
+    from futures_cluster.errors import DeserializationError
+
+    text = f"the function or an argument of {key} did not unpickle on the worker: {error!r}"
+    if isinstance(error, ModuleNotFoundError):
+        text += f"; the worker finds no module {error.name!r} on its sys.path, which is {sys.path}"
+    wrapped = DeserializationError(text)
+    wrapped.__cause__ = error
+    return wrapped

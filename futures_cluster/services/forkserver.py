@@ -1,0 +1,150 @@
+"""The template of worker processes: a small process that forks a worker whenever it is asked to.
+
+Covers: forking, telling the exit status, and killing all workers when the client is gone, however it went.
+Does not cover: what workers do (``worker_process``), and the client's side (``launch``).
+
+Why not a new interpreter for each worker: a fork of a process that has imported everything takes a few
+milliseconds instead of a hundred, also when a worker is replaced. Why not fork the client: it has threads, and its
+``__main__`` would come along. This process has one thread, runs no user's code, and so always reacts at once: the
+end of the file on its control socket means that the client has died.
+
+On the socket go pickles with their length before them: ``(WorkerSettings, ...)`` with the worker's descriptors to
+this process, ``("started", name, pid)`` and ``("exited", name, status)`` back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import selectors
+import signal
+import socket
+import struct
+import sys
+from typing import Any
+
+LENGTH = struct.Struct("<I")
+
+
+def send(sock: socket.socket, value: Any, fds: list[int]) -> None:
+    """Send a value, and descriptors with its first bytes."""
+    data = pickle.dumps(value)
+    data = LENGTH.pack(len(data)) + data
+    sent = socket.send_fds(sock, [data], fds) if fds else sock.send(data)
+    while sent < len(data):
+        sent += sock.send(data[sent:])
+
+
+def receive(sock: socket.socket) -> tuple[Any, list[int]]:
+    """Receive a value and its descriptors.
+
+    Raises
+    ------
+    EOFError
+        When the other side has closed.
+    """
+    head, fds, _, _ = socket.recv_fds(sock, LENGTH.size, 16)
+    while 0 < len(head) < LENGTH.size:
+        head += sock.recv(LENGTH.size - len(head))
+    if not head:
+        raise EOFError
+    (length,) = LENGTH.unpack(head)
+    data = b""
+    while len(data) < length:
+        more = sock.recv(length - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return pickle.loads(data), list(fds)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, where it can."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main(control_fd: int) -> None:
+    """Serve until the client is gone."""
+    import ctypes  # noqa: F401  # before the first fork, so that workers need not
+
+    import futures_cluster.services.worker_process  # noqa: F401
+
+    control = socket.socket(fileno=control_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    wake_read, wake_write = socket.socketpair()
+    wake_read.setblocking(False)
+    wake_write.setblocking(False)
+    signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    selector.register(wake_read, selectors.EVENT_READ)
+    gc.collect()
+    gc.freeze()  # what is here now is never collected, and so its pages stay shared with the workers
+    children: dict[int, str] = {}
+    inherited = [control, wake_read, wake_write]
+    try:
+        while True:
+            ready = [key.fileobj for key, _ in selector.select()]
+            if wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    while wake_read.recv(4096):
+                        pass
+            _reap(control, children)
+            if control in ready:
+                (settings, *_), fds = receive(control)
+                sys.stdout.flush()
+                pid = os.fork()
+                if pid == 0:
+                    _become_worker(settings, fds, inherited, selector)
+                children[pid] = settings.name
+                for fd in fds:
+                    os.close(fd)
+                send(control, ("started", settings.name, pid), [])
+    except (EOFError, OSError):
+        pass
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _reap(control: socket.socket, children: dict[int, str]) -> None:
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        name = children.pop(pid, None)
+        if name is not None:
+            send(control, ("exited", name, os.waitstatus_to_exitcode(status)), [])
+
+
+def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket], selector: Any) -> None:
+    """In the child: become a worker; never returns."""
+    code = 1
+    try:
+        _die_with_parent()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        selector.close()
+        for sock in inherited:
+            sock.close()
+        from futures_cluster.services import worker_process
+
+        connection = socket.socket(fileno=fds[0])
+        worker_process.main(settings, connection, fds[1], fds[2] if len(fds) > 2 else None)
+        code = 0
+    finally:
+        os._exit(code)

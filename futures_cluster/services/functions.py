@@ -1,0 +1,228 @@
+"""Functions as their clients tell them to the scheduler: pickled once, named by their content.
+
+Covers: deciding whether a function has to be pickled again, and forgetting those that nobody can submit again.
+Does not cover: workers, which unpickle a function once for each id (``execute``).
+
+A function of a module pickles by reference: once is enough. One that pickles by value (of ``__main__``, a lambda, a
+closure) is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to
+are the very same objects as last time; when it dies, the scheduler and the workers forget it. Any other callable (a
+bound method, a partial) may change between two calls, and holds who knows what: it travels as an argument of each
+call (``call``), and so does every function where payloads are the objects themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster.messages import Payload
+
+_MISSING = object()
+
+News = tuple[str, str, Payload]
+
+
+def call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """The function of every task whose callable travels as its first argument."""
+    return fn(*args, **kwargs)
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """A name for people and for the statistics of durations.
+
+    Examples
+    --------
+    >>> function_name(len), function_name("".join)
+    ('len', 'str.join')
+    """
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
+    if name is None:
+        inner = getattr(fn, "func", None)  # a partial
+        name = getattr(inner, "__name__", None) or type(fn).__name__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names.update(dict.fromkeys(_global_names(constant)))
+    return tuple(names)
+
+
+class _ByValue:
+    """A function that was pickled by value, and the objects of which the pickle was made.
+
+    Other functions among them are held weakly: they may refer back to this one, which must be able to die.
+    """
+
+    __slots__ = ("called", "cells", "code", "defaults", "function_id", "keywords", "name", "names", "ref", "values")
+
+    def __init__(
+        self, fn: types.FunctionType, function_id: str, name: str, seen: dict[types.FunctionType, None] | None = None
+    ) -> None:
+        self.ref: Callable[[], Any] = weakref.ref(fn)
+        self.function_id = function_id
+        self.name = name
+        self.code = fn.__code__
+        self.names = _global_names(fn.__code__)
+        self.values = [_weak(fn.__globals__.get(name, _MISSING)) for name in self.names]
+        self.cells = [_weak(_content(cell)) for cell in fn.__closure__ or ()]
+        self.defaults = fn.__defaults__
+        self.keywords = dict(fn.__kwdefaults__ or {})
+        # Functions of the same module that it refers to are in the pickle by value as well, and what they refer to.
+        seen = {} if seen is None else seen
+        seen[fn] = None
+        self.called: list[_ByValue] = []
+        values = [fn.__globals__.get(name) for name in self.names] + [_content(cell) for cell in fn.__closure__ or ()]
+        for value in values:
+            if type(value) is types.FunctionType and value.__module__ == fn.__module__ and value not in seen:
+                self.called.append(_ByValue(value, "", "", seen))
+
+    def is_current(self, fn: types.FunctionType | None) -> bool:
+        """Whether the function would pickle to the same again; comparing is cheaper than pickling."""
+        if fn is None or self.ref() is not fn:
+            return False
+        if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
+            return False
+        if self.names:
+            variables = fn.__globals__
+            for name, value in zip(self.names, self.values, strict=True):
+                if not _is_same(value, variables.get(name, _MISSING)):
+                    return False
+        if self.cells:
+            for cell, value in zip(fn.__closure__ or (), self.cells, strict=True):
+                if not _is_same(value, _content(cell)):
+                    return False
+        keywords = fn.__kwdefaults__
+        if keywords or self.keywords:
+            if not keywords or keywords.keys() != self.keywords.keys():
+                return False
+            if not all(keywords[name] is value for name, value in self.keywords.items()):
+                return False
+        return not self.called or all(entry.is_current(entry.ref()) for entry in self.called)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def _weak(value: Any) -> Any:
+    return weakref.ref(value) if type(value) is types.FunctionType else value
+
+
+def _is_same(remembered: Any, value: Any) -> bool:
+    return remembered is value or (
+        type(remembered) is weakref.ref and type(value) is types.FunctionType and remembered() is value
+    )
+
+
+class FunctionTable:
+    """What one client has told the scheduler.
+
+    Parameters
+    ----------
+    dump : callable
+        From a function to its payload.
+    tell : bool
+        Whether functions may be told at all; else all travel as arguments.
+    on_dead : callable
+        Called with the id of a function that nobody can submit again, at any time and in any thread.
+    """
+
+    def __init__(
+        self, dump: Callable[[Callable[..., Any]], Payload], tell: bool, on_dead: Callable[[str], None]
+    ) -> None:
+        self._dump = dump
+        self._tell = tell
+        self._on_dead = on_dead
+        self._by_reference: dict[Callable[..., Any], tuple[str, str]] = {}
+        self._by_value: dict[int, _ByValue] = {}  # by id of the function
+        self._told: dict[str, None] = {}
+        self._alive: dict[str, int] = {}  # functions by value for each id
+        self.pickled = 0  # how often a function was pickled, for tests
+
+    def look_up(self, fn: Callable[..., Any]) -> tuple[str, str, News | None, bool]:
+        """The id of a function.
+
+        Returns
+        -------
+        function : str
+            Its id.
+        name : str
+            For people.
+        news : tuple or None
+            ``(id, name, payload)`` to tell the scheduler before the first task that uses it; whoever does then
+            says so with ``told``, and not before: another thread could submit the function in between.
+        as_argument : bool
+            Whether ``fn`` is to be the first argument of the call.
+
+        Raises
+        ------
+        Exception
+            When the function does not pickle.
+        """
+        kind = type(fn)
+        if self._tell and (kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type):
+            by_value = self._by_value.get(id(fn))
+            if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
+                return by_value.function_id, by_value.name, None, False
+            known = self._by_reference.get(fn)
+            if known is not None and known[0] in self._told:
+                return known[0], known[1], None, False
+            found = self._look_up_function(fn, kind)
+            if found is not None:
+                return found
+        name = function_name(fn)
+        function_id = f"call {name}"
+        news = None if function_id in self._told else (function_id, name, self._dump(call))
+        return function_id, name, news, True
+
+    def _look_up_function(self, fn: Callable[..., Any], kind: type) -> tuple[str, str, News | None, bool] | None:
+        if kind is types.BuiltinFunctionType and not isinstance(getattr(fn, "__self__", None), types.ModuleType | None):
+            return None  # a method of an object
+        payload = self._dump(fn)
+        self.pickled += 1
+        name = function_name(fn)
+        function_id = hashlib.sha1(payload, usedforsecurity=False).hexdigest()[:20]
+        if b"cloudpickle" in payload:
+            if kind is not types.FunctionType:
+                return None  # a class by value: it is an argument, so that nothing has to remember it
+            self._learn_by_value(fn, function_id, name)
+        else:
+            self._by_reference[fn] = (function_id, name)
+        news = None if function_id in self._told else (function_id, name, payload)
+        return function_id, name, news, False
+
+    def told(self, function_id: str) -> None:
+        """The scheduler has the news of this function before anything that is submitted from now on."""
+        self._told[function_id] = None
+
+    def _learn_by_value(self, fn: Any, function_id: str, name: str) -> None:
+        before = self._by_value.get(id(fn))
+        self._by_value[id(fn)] = _ByValue(fn, function_id, name)
+        self._alive[function_id] = self._alive.get(function_id, 0) + 1
+        if before is not None and before.ref() is fn:  # its finalizer is there; it has changed since
+            self._not_used(before.function_id)
+        else:
+            weakref.finalize(fn, self._died, id(fn)).atexit = False
+
+    def _died(self, identity: int) -> None:
+        entry = self._by_value.pop(identity, None)
+        if entry is not None:
+            self._not_used(entry.function_id)
+
+    def _not_used(self, function_id: str) -> None:
+        left = self._alive.get(function_id, 0) - 1
+        if left > 0:
+            self._alive[function_id] = left
+            return
+        self._alive.pop(function_id, None)
+        if self._told.pop(function_id, self) is None:
+            self._on_dead(function_id)

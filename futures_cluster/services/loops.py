@@ -1,0 +1,90 @@
+"""A thread with an asyncio loop, and a mailbox into it.
+
+Covers: starting and ending the thread, and handing things over from any thread with one wake-up a burst.
+Does not cover: what runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class LoopThread:
+    """A daemon thread that runs an asyncio loop until ``stop``."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            with contextlib.suppress(Exception):
+                self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+
+    def call(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Call a function on the loop soon; False if the loop has ended."""
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End the loop when it has done what it is doing."""
+        self.call(self.loop.stop)
+
+
+class Mailbox:
+    """Things for a loop, from any thread.
+
+    The handler gets the deque itself and takes from its left; it returns whether it left something on purpose,
+    and is then called again after others had their turn on the loop. It is called under ``lock``, so that a thread
+    which holds the lock may call it instead of waking the loop.
+    """
+
+    __slots__ = ("_handler", "_loop", "_lock", "awake", "items")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, handler: Callable[[deque[Any]], bool], lock: threading.Lock
+    ) -> None:
+        self.items: deque[Any] = deque()
+        self.awake = False  # the loop is to be woken, or works
+        self._loop = loop
+        self._handler = handler
+        self._lock = lock
+
+    def post(self, item: Any) -> None:
+        """Hand over; wakes the loop unless it is already to be woken. Safe in ``__del__`` and signal handlers."""
+        self.items.append(item)
+        if not self.awake:
+            self.awake = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._run)
+
+    def post_quietly(self, item: Any) -> None:
+        """Hand over with whatever comes next."""
+        self.items.append(item)
+
+    def _run(self) -> None:
+        with self._lock:
+            # Under the lock: who finds nobody awake and then gets the lock comes after all that was posted.
+            self.awake = False
+            left = self._handler(self.items)
+        if left and not self.awake:
+            self.awake = True
+            self._loop.call_soon(self._run)

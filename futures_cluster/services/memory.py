@@ -1,0 +1,79 @@
+"""A worker's memory limit.
+
+Covers: looking at the process's memory from time to time, and what follows from it. Does not cover: spilling results
+(``store``), which begins at ``SPILL_FRACTION`` of the limit.
+
+Memory that is not results cannot be spilled: what tasks use while they run, what they leak, what the allocator keeps.
+Above ``RETIRE_FRACTION`` the worker takes no more tasks and another is started; it goes on serving the results it
+holds. Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+SPILL_FRACTION = 0.6
+RETIRE_FRACTION = 0.8
+DIE_FRACTION = 0.95
+INTERVAL_S = 0.1
+EXIT_CODE = 77
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM and not shared."""
+    try:
+        with open("/proc/self/statm") as file:
+            fields = file.read().split()
+        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+def trim() -> None:
+    """Ask the allocator to give free memory back to the system; it would keep most of it."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class MemoryMonitor:
+    """Watches one worker process.
+
+    Parameters
+    ----------
+    limit_bytes : int
+        What the process may take.
+    retire : callable
+        Called once, on the loop: take no more tasks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_bytes: int, retire: Callable[[], None]) -> None:
+        self._loop = loop
+        self._limit = limit_bytes
+        self._retire: Callable[[], None] | None = retire
+
+    def start(self) -> None:
+        """Begin to look; on the loop's thread."""
+        self._loop.call_later(INTERVAL_S, self._look)
+
+    def _look(self) -> None:
+        used = resident_bytes()
+        if used > DIE_FRACTION * self._limit:
+            print(
+                f"this worker used {used / 1e6:.0f} MB, over {DIE_FRACTION:.0%} of its memory_limit of "
+                f"{self._limit / 1e6:.0f} MB, and ended itself; give workers more, or tasks less",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(EXIT_CODE)
+        if used > RETIRE_FRACTION * self._limit and self._retire is not None:
+            self._retire()
+            self._retire = None
+        self._loop.call_later(INTERVAL_S, self._look)

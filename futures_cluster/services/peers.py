@@ -1,0 +1,113 @@
+"""Fetching results from the workers that hold them.
+
+Covers: connections to peers, made when first needed and then kept; requests and their answers.
+Does not cover: whom to ask (the scheduler says), and what to do when a peer does not answer (the asker's affair).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.wire import exceptions, serialize, sockets
+
+#: What opening a segment raises when it is gone with its writer.
+_GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
+
+
+class PeerLost(ConnectionError):
+    """The peer cannot be reached, or went away before it answered."""
+
+
+class _Peer:
+    """A connection to one worker and the requests that are under way on it."""
+
+    def __init__(self, connection: sockets.SocketConnection | None = None) -> None:
+        self.connection = connection
+        self.requests: dict[int, asyncio.Future[m.Data]] = {}
+
+    def received(self, messages: list[m.Message]) -> None:
+        for message in messages:
+            if type(message) is m.Data:
+                waiter = self.requests.pop(message.request, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(message)
+
+    def lost(self, error: BaseException | None) -> None:
+        for waiter in self.requests.values():
+            if not waiter.done():
+                waiter.set_exception(PeerLost(f"the peer closed the connection ({error})"))
+        self.requests = {}
+
+
+class Peers:
+    """The peers of one process; used on its loop only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._peers: dict[str, _Peer] = {}
+        self._connecting: dict[str, asyncio.Lock] = {}
+        self._numbers = itertools.count()
+
+    async def get_data(self, address: str, keys: list[m.Key]) -> m.Data:
+        """Ask the worker at ``address`` for results. Large ones come attached: mapped, and free for their writer.
+
+        Raises
+        ------
+        PeerLost
+            When there is no answer.
+        """
+        peer = await self._connect(address)
+        number = next(self._numbers)
+        waiter: asyncio.Future[m.Data] = self._loop.create_future()
+        peer.requests[number] = waiter
+        assert peer.connection is not None
+        peer.connection.send([m.GetData(number, keys)])
+        if peer.connection.closed:
+            raise PeerLost(f"the connection to {address} is closed")
+        data = await waiter
+        found: list[Any] = []
+        segments = []
+        missing = list(data.missing)
+        failed = list(data.errors)
+        for key, payload in data.found:
+            segment = serialize.segment_of(payload)
+            if segment is not None:
+                segments.append(segment[1])
+            try:
+                found.append((key, serialize.attach(payload)))
+            except OSError as error:
+                if error.errno in _GONE:
+                    missing.append(key)
+                else:  # it is there, and cannot be read: computing it again would not help
+                    failed.append((key, exceptions.dump_error(error)))
+        if segments:
+            peer.connection.send([m.SegmentsMapped(segments)])
+        return m.Data(data.request, found, missing, failed)
+
+    async def _connect(self, address: str) -> _Peer:
+        lock = self._connecting.setdefault(address, asyncio.Lock())
+        async with lock:
+            peer = self._peers.get(address)
+            if peer is not None and peer.connection is not None and not peer.connection.closed:
+                return peer
+            try:
+                sock = await sockets.connect(address, self._loop)
+            except OSError as error:
+                raise PeerLost(f"cannot connect to {address}: {error}") from None
+            peer = _Peer()
+            peer.connection = sockets.SocketConnection(sock, self._loop, peer.received, peer.lost)
+            peer.connection.start()
+            self._peers[address] = peer
+            return peer
+
+    def close(self) -> None:
+        """Close all connections; whoever waits gets ``PeerLost``."""
+        for peer in self._peers.values():
+            if peer.connection is not None:
+                peer.connection.close()
+            peer.lost(None)
+        self._peers = {}

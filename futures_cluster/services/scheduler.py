@@ -1,0 +1,164 @@
+"""The scheduler: carries out what its machine decides.
+
+Covers: links to workers and clients, the clock, routing. Does not cover: deciding (``scheduler.machine``), starting
+workers (``local``).
+
+Events come as messages, one after the other, under one lock; the commands that follow are grouped by receiver, so
+that one event makes at most one frame for each. Nearly all of it happens on the loop's thread. Only a client in this
+process whose task could start at once hands it over on the user's own thread (``handle_locked``), because waking the
+loop would cost a third of a round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Message
+from futures_cluster.scheduler.machine import SchedulerMachine
+from futures_cluster.wire import serialize
+
+#: Events that concern the set of workers.
+_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring))
+
+Receiver = Callable[[list[Message]], None]
+
+
+class SchedulerService:
+    """A scheduler on a loop.
+
+    Parameters
+    ----------
+    stop_worker : callable
+        ``stop_worker(message)``: end a worker, as a ``StopWorker`` says.
+    release : callable
+        Takes payloads of this process that no task needs any more.
+    on_broken : callable
+        Called with the error when no worker can start any more.
+    on_event : callable or None
+        Called on the loop when workers have joined or retire.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stop_worker: Callable[[m.StopWorker], None],
+        release: Callable[[Any], None],
+        on_broken: Callable[[Any], None],
+        on_event: Callable[[Message], None] | None = None,
+    ) -> None:
+        self.machine = SchedulerMachine()
+        self.lock = threading.Lock()
+        self.workers: dict[str, Receiver] = {}
+        self.clients: dict[str, Receiver] = {}
+        self._loop = loop
+        self._stop_worker = stop_worker
+        self._release = release
+        self._on_broken = on_broken
+        self._on_event = on_event
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._pids: dict[int, str] = {}
+
+    def handle(self, messages: Iterable[Message]) -> None:
+        """Take messages of one sender, in order."""
+        with self.lock:
+            self.handle_locked(messages)
+
+    def handle_locked(self, messages: Iterable[Message]) -> None:
+        """Take messages; the caller holds ``lock``, and may be on any thread."""
+        now = self._loop.time()
+        machine = self.machine
+        for message in messages:
+            if type(message) is m.WorkersBroken:
+                self._on_broken(message.error)  # first: whoever sees a future fail finds the executor broken
+            self._carry_out(machine.handle(message, now))
+            if type(message) in _WATCHED:
+                if type(message) is m.WorkerJoined:
+                    self._pids[message.pid] = message.worker
+                if self._on_event is not None:
+                    self._on_loop(self._on_event, message)
+        deadline = machine.next_deadline()
+        if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
+            self._timer_at = deadline
+            self._on_loop(self._set_timer)
+
+    def could_start(self) -> bool:
+        """Whether a task that came now would start at once; a guess, asked without the lock."""
+        state = self.machine.state
+        return bool(state.free) and not state.queued
+
+    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _carry_out(self, commands: list[Any]) -> None:
+        if not commands:
+            return
+        if len(commands) == 1:
+            command = commands[0]
+            if type(command) is m.ToWorker:
+                send = self.workers.get(command.worker)
+                if send is not None:
+                    send([command.message])
+                return
+            if type(command) is m.ToClient:
+                self._send_to_client(command.client, [command.message])
+                return
+        to_workers: dict[str, list[Message]] = {}
+        to_clients: dict[str, list[Message]] = {}
+        for command in commands:
+            kind = type(command)
+            if kind is m.ToWorker:
+                to_workers.setdefault(command.worker, []).append(command.message)
+            elif kind is m.ToClient:
+                to_clients.setdefault(command.client, []).append(command.message)
+            elif kind is m.PayloadsFreed:
+                self._free(command.payloads)
+            else:
+                self._on_loop(self._stop_worker, command)
+        for name, messages in to_workers.items():
+            send = self.workers.get(name)
+            if send is not None:
+                send(messages)
+        for name, messages in to_clients.items():
+            self._send_to_client(name, messages)
+
+    def _send_to_client(self, name: str, messages: list[Message]) -> None:
+        send = self.clients.get(name) or self.workers.get(name)  # tasks submit as the client of their worker
+        if send is not None:
+            send(messages)
+
+    def _free(self, payloads: list[Any]) -> None:
+        """Tell those who wrote payloads into shared memory that no task will read them any more."""
+        for payload in payloads:
+            segment = serialize.segment_of(payload)
+            if segment is None:
+                continue
+            pid, fd = segment
+            if pid == os.getpid():
+                self._release(payload)
+            else:
+                send = self.workers.get(self._pids.get(pid, ""))
+                if send is not None:
+                    send([m.SegmentsMapped([fd])])
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._timer_at is not None:
+            self._timer = self._loop.call_at(self._timer_at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = self._timer_at = None
+        self.handle([m.Tick()])
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,87 @@
+"""Slots: the threads of a worker that execute.
+
+Covers: how a run gets to a thread, and how a thread waits for one. Does not cover: executing (``execute``), who gets
+what (``worker``).
+
+The main thread of a worker process waits for its next run and for messages of the scheduler at the same time, and
+reads these itself (``MainSlot``): handing a lone run from the loop's thread to another would cost a fifth of a round
+trip. While it executes, the loop's thread reads; ``worker`` sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from futures_cluster.worker.runs import Run
+
+
+class Slot:
+    """A thread that executes."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.thread: threading.Thread | None = None
+        self._queue: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+
+    def give(self, run: Run | None) -> None:
+        """Hand over the next run, or None to end; from any thread."""
+        self._queue.put(run)
+
+    def take(self) -> Run | None:
+        """Wait for the next run."""
+        return self._queue.get()
+
+
+class MainSlot(Slot):
+    """The main thread of a worker process.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of the connection to the scheduler.
+    read : callable
+        Reads what has arrived there.
+    """
+
+    def __init__(self, index: int, fd: int, read: Callable[[], bool]) -> None:
+        super().__init__(index)
+        self._fd = fd
+        self._read = read
+        self._runs: deque[Run | None] = deque()
+        self._ident = threading.get_ident()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self.waits = False  # and so reads
+
+    def give(self, run: Run | None) -> None:
+        """See ``Slot``."""
+        self._runs.append(run)
+        if threading.get_ident() != self._ident:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake_write, b"x")
+
+    def take(self) -> Run | None:
+        """See ``Slot``."""
+        runs = self._runs
+        self.waits = True
+        try:
+            while not runs:
+                for fd, _ in self._poll.poll():
+                    if fd == self._fd:
+                        self._read()
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(fd, 4096)
+            return runs.popleft()
+        finally:
+            self.waits = False

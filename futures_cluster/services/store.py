@@ -1,0 +1,262 @@
+"""The results that a worker holds, in memory as long as they fit, else on disk.
+
+Covers: values by key, as objects that were made here or as payloads that came from elsewhere and are unpickled when
+first used; writing the least recently used ones to disk when together they take more than ``limit_bytes``.
+Does not cover: which results are held (``worker.replicas``), and memory that is not results (``memory``).
+
+Writing happens in a thread of its own, never on the event loop; reading in the thread that asks. A spill file has no
+name: it is unlinked when it is opened, so nothing is left behind however the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO
+
+from futures_cluster.messages import Key, Payload
+from futures_cluster.wire import pickling, serialize
+from futures_cluster.wire.sizeof import sizeof
+
+#: Whoever adds a result waits while those in memory take more than this multiple of the limit.
+BRAKE = 1.1
+#: Smaller results stay in memory: a file for each would cost more than it frees.
+LEAST_SPILLED_BYTES = 64 * 1024
+
+
+class _Packed:
+    """A payload that nobody has used yet."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+
+
+class _Failed:
+    """Stands for a value that its holder could not pickle: whoever uses it gets the holder's error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Payload) -> None:
+        self.error = error
+
+
+class _Spilled:
+    """A value in a file without a name: the pickle, then its large buffers."""
+
+    __slots__ = ("file", "lengths")
+
+    def __init__(self, value: Any) -> None:
+        data, buffers = pickling.dumps_apart(pickling.hand_over(value))
+        self.lengths = [len(data), *(buffer.nbytes for buffer in buffers)]
+        self.file: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed with the value
+        parts: list[Any] = [data, *buffers]
+        for part in parts:
+            view = memoryview(part).cast("B")
+            while view.nbytes:
+                view = view[os.write(self.file.fileno(), view) :]
+
+    def load(self) -> Any:
+        offset = self.lengths[0]
+        data = self._read(offset, 0)
+        buffers = []
+        for length in self.lengths[1:]:
+            buffers.append(self._read(length, offset))
+            offset += length
+        return pickle.loads(data, buffers=buffers)
+
+    def _read(self, length: int, offset: int) -> bytearray:
+        buffer = bytearray(length)
+        view = memoryview(buffer)
+        while view.nbytes:
+            count = os.preadv(self.file.fileno(), [view], offset)
+            if not count:
+                raise OSError("a spill file is shorter than what was written to it")
+            view = view[count:]
+            offset += count
+        return buffer
+
+
+class Store:
+    """Values by key; each method is safe in any thread.
+
+    Parameters
+    ----------
+    load : callable
+        From a payload to its object.
+    load_error : callable
+        From a payload to its exception.
+    limit_bytes : int or None
+        What this process may take before values go to disk; None for no limit.
+    resident : callable
+        What it takes, in bytes: values, and all else (modules, what tasks use while they run).
+    trim : callable
+        Called after a value was written, to give its memory back to the system.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Payload], Any],
+        load_error: Callable[[Payload], BaseException],
+        limit_bytes: int | None = None,
+        resident: Callable[[], int] = lambda: 0,
+        trim: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._load = load
+        self._load_error = load_error
+        self.limit_bytes = limit_bytes
+        self._resident = resident
+        self._trim = trim
+        self._room_bytes = limit_bytes or 0  # what of the limit is left for values, when last looked at
+        self._values: dict[Key, Any] = {}
+        self._sizes: dict[Key, int] = {}  # of values in memory, least recently used first
+        self._pinned: set[Key] = set()  # did not pickle: stay in memory
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._spilled = threading.Condition(self._lock)
+        self.memory_bytes = 0
+        self.spilled_count = 0
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
+
+    def put(self, key: Key, value: Any) -> None:
+        """Hold a value; waits for the disk while there is far too much in memory. Not on the event loop."""
+        self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
+        if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BRAKE:
+            with self._spilled:
+                while self._thread is not None and self.memory_bytes > self._room_bytes * BRAKE:
+                    self._spilled.wait()
+
+    def put_packed(self, key: Key, payload: Payload) -> None:
+        """Hold a payload until its value is asked for."""
+        self._put(key, _Packed(payload), serialize.payload_size(payload) if self.limit_bytes is not None else 0)
+
+    def put_error(self, key: Key, error: Payload) -> None:
+        """Hold an error in the place of a value."""
+        self._put(key, _Failed(error), 0)
+
+    def _put(self, key: Key, value: Any, size: int) -> None:
+        with self._lock:
+            self.memory_bytes += size - self._sizes.pop(key, 0)
+            self._sizes[key] = size
+            self._values[key] = value
+            if self.limit_bytes is None:
+                return
+            if size >= LEAST_SPILLED_BYTES:
+                self._look_at_room()
+            full = self.memory_bytes > self._room_bytes
+        if full:
+            self.spill_soon()
+
+    def _look_at_room(self) -> None:
+        """What is not values takes its share first; some part is always left for values."""
+        assert self.limit_bytes is not None
+        others = max(0, self._resident() - self.memory_bytes)
+        self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
+
+    def get(self, key: Key) -> Any:
+        """The value.
+
+        Raises
+        ------
+        KeyError
+            When it is not held.
+        Exception
+            Whatever unpickling raises, or what its holder raised when it was to pickle it.
+        """
+        value = self._values[key]
+        kind = type(value)
+        if kind is _Failed:
+            raise self._load_error(value.error)
+        if kind is _Spilled:
+            return self._read_back(key, value)
+        if kind is _Packed:
+            loaded = self._load(value.payload)
+            with self._lock:
+                present = self._values.get(key)
+                if present is value:
+                    self._values[key] = loaded
+                elif present is not None and type(present) not in (_Packed, _Spilled, _Failed):
+                    return present  # another thread was faster: all share one object
+            return loaded
+        if self.limit_bytes is not None:
+            with self._lock:
+                if key in self._sizes:
+                    self._sizes[key] = self._sizes.pop(key)  # the most recently used
+        return value
+
+    def _read_back(self, key: Key, spilled: _Spilled) -> Any:
+        """The value of a file; it goes back into memory if there is room, else only to who asks."""
+        value = spilled.load()
+        size = sum(spilled.lengths)
+        with self._lock:
+            room = self.limit_bytes is not None and self.memory_bytes + size <= self._room_bytes
+            if room and self._values.get(key) is spilled:
+                self._values[key] = value
+                self._sizes[key] = size
+                self.memory_bytes += size
+        return value
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Let go of values."""
+        with self._lock:
+            for key in keys:
+                self._values.pop(key, None)
+                self.memory_bytes -= self._sizes.pop(key, 0)
+                self._pinned.discard(key)
+
+    # ---------------------------------------------------------------- spilling
+
+    def spill_soon(self) -> None:
+        """Bring what is in memory under the limit, in the thread for that."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._spill, name="futures_cluster-spill", daemon=True)
+            self._thread.start()
+
+    def _spill(self) -> None:
+        while True:
+            with self._lock:
+                found = self._next_victim()
+                if found is None:
+                    self._thread = None
+                    self._spilled.notify_all()
+                    return
+                key, value = found
+            try:
+                spilled = _Spilled(value)
+            except Exception:
+                with self._lock:
+                    self._pinned.add(key)
+                continue
+            with self._lock:
+                if self._values.get(key) is value:
+                    self._values[key] = spilled
+                    self.memory_bytes -= self._sizes.pop(key, 0)
+                    self.spilled_count += 1
+                    self._spilled.notify_all()
+            del value, spilled, found
+            self._trim()
+
+    def _next_victim(self) -> tuple[Key, Any] | None:
+        if self.limit_bytes is None:
+            return None
+        self._look_at_room()
+        if self.memory_bytes <= self._room_bytes:
+            return None
+        for key, size in self._sizes.items():
+            if size >= LEAST_SPILLED_BYTES and key not in self._pinned:
+                value = self._values[key]
+                if type(value) is _Packed:
+                    continue  # in shared memory: it is another process's, and costs this one nothing
+                return key, value
+        return None

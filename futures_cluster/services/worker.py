@@ -1,0 +1,345 @@
+"""A worker: carries out what its machine decides.
+
+Covers: slots (threads that execute), reporting, fetching inputs, serving data to peers, lending the slot of a task
+that waits. The same class is a worker process and the worker of the threads backend.
+Does not cover: deciding (``worker.machine``), the call itself (``execute``), starting processes (``launch``).
+
+Two kinds of thread drive the machine, under one lock: the loop's, which reads, and those that execute. A thread that
+ends a run takes the next one from the machine and sends the report itself if there is none, so that a short task
+costs no hand-over between threads. While a long one runs, a timer on the loop reports what ended before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import context
+from futures_cluster import messages as m
+from futures_cluster.messages import Message
+from futures_cluster.services.execute import Executions
+from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
+from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.slots import MainSlot, Slot
+from futures_cluster.services.store import Store
+from futures_cluster.wire import serialize
+from futures_cluster.worker.machine import WorkerMachine
+from futures_cluster.worker.runs import Run
+
+#: Results of short runs wait for company so long.
+FLUSH_S = 0.004
+#: The timer goes on for so long after the last message.
+LINGER_S = 0.05
+#: Answers from this size on are pickled in a thread of their own.
+LARGE_BYTES = 2 * 2**20
+
+
+class WorkerService:
+    """One worker.
+
+    Parameters
+    ----------
+    machine : WorkerMachine
+        Decides; owned by this object.
+    codec : Codec
+        Shared with the clients.
+    loop : asyncio.AbstractEventLoop
+        Reads and fetches; ``receive`` is called there.
+    send : callable
+        Takes a list of messages for the scheduler; from any thread.
+    make_executor : callable
+        The executor that tasks submit with.
+    record : callable
+        Called with a slot's index and the serial number of what it executes, or 0: the last words of a worker that
+        dies.
+    initialize : callable or None
+        Called in each thread before its first run; False if it failed.
+    memory_limit : int or None
+        Bytes that the process may take.
+    """
+
+    def __init__(
+        self,
+        machine: WorkerMachine,
+        codec: Any,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[list[Message]], None],
+        make_executor: Callable[[], Any],
+        record: Callable[[int, int], None] | None = None,
+        initialize: Callable[[], bool] | None = None,
+        thread_name_prefix: str = "futures_cluster-slot",
+        memory_limit: int | None = None,
+    ) -> None:
+        self.machine = machine
+        self.store = Store(
+            codec.load,
+            codec.load_error,
+            int(memory_limit * SPILL_FRACTION) if memory_limit is not None else None,
+            resident_bytes,
+            trim,
+        )
+        self.executions = Executions(codec, self.store)
+        self.peers = Peers(loop)
+        self._codec = codec
+        self._loop = loop
+        self._send = send
+        self._make_executor = make_executor
+        self.monitor: MemoryMonitor | None = None
+        self._record = record
+        self._initialize = initialize
+        self._prefix = thread_name_prefix
+        self._lock = threading.Lock()
+        self._idle: list[Slot] = []
+        self.slots: list[Slot] = []
+        self._tasks: dict[tuple[str, int], context.TaskContext] = {}
+        self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
+        self._cpu: dict[tuple[str, int], float] = {}
+        self._main: MainSlot | None = None
+        self._watch: Callable[[bool], None] = lambda on: None
+        self._last_flush = 0.0
+        self._last_message = 0.0
+        self._ticking = False
+        self._stopping = False
+        if memory_limit is not None:
+            self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
+
+    # ---------------------------------------------------------------- the loop's thread
+
+    def receive(self, messages: list[Message]) -> None:
+        """Take messages from the scheduler; on the loop's thread or the main slot's, not on both at once."""
+        for message in messages:
+            kind = type(message)
+            if kind is m.RunTasks:
+                for function_id, _, payload in message.functions:  # type: ignore[attr-defined]
+                    self.executions.learn(function_id, payload)
+            elif kind is m.ForgetFunctions:
+                self.executions.forget(message.functions)  # type: ignore[attr-defined]
+                continue
+            with self._lock:
+                self._carry_out(self.machine.handle(message, time.monotonic()), None)
+        self._start_ticking()
+
+    def _start_ticking(self) -> None:
+        self._last_message = time.monotonic()
+        if self._ticking:  # and if it is about to stop, it sees the time above
+            return
+        with self._lock:
+            ticked, self._ticking = self._ticking, True
+        if not ticked:
+            self._loop.call_soon_threadsafe(self._loop.call_later, FLUSH_S, self._tick)
+
+    def _tick(self) -> None:
+        """While something executes: report what ended and what runs on, lend slots of tasks that wait."""
+        main = self._main
+        if main is not None:
+            self._watch(not main.waits)
+        with self._lock:
+            machine = self.machine
+            if machine.has_unreported:
+                self._flush(time.monotonic())
+            self._lend_slots()
+            busy = len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
+            # Some time longer, as it would cost more to begin again with the next message. False first: whoever
+            # has seen it true has set the time before.
+            self._ticking = False
+            recent = time.monotonic() - self._last_message < LINGER_S
+            self._ticking = (busy or recent) and not self._stopping
+            if self._ticking:
+                self._loop.call_later(FLUSH_S, self._tick)
+
+    def _lend_slots(self) -> None:
+        """Lend the slot of a task that has unfinished children and used no processor time since the last look.
+
+        It waits for them by some call that is not ours (``concurrent.futures.wait``).
+        """
+        for identity, task in list(self._parents.items()):
+            if identity not in self._tasks or not task.children:
+                del self._parents[identity]
+                self._cpu.pop(identity, None)
+                if identity in self._tasks and task.children:  # since we looked
+                    self._parents[identity] = task
+                    continue
+                if identity in self._tasks and not task.waiting:
+                    self._set_waits(task, False)
+                continue
+            used = _thread_cpu_s(task.thread)
+            if used is None or task.waiting:
+                continue
+            before = self._cpu.get(identity)
+            self._cpu[identity] = used
+            if before is not None:
+                self._set_waits(task, used - before < FLUSH_S / 4)
+
+    def _start_fetch(self, command: m.FetchData) -> None:
+        self._loop.create_task(self._fetch(command))
+
+    async def _fetch(self, command: m.FetchData) -> None:
+        try:
+            if not command.address:
+                raise PeerLost("nobody holds it")
+            data = await self.peers.get_data(command.address, command.keys)
+        except PeerLost:
+            data = m.Data(0, [], command.keys)
+        arrived = []
+        for key, payload in data.found:
+            self.store.put_packed(key, payload)
+            arrived.append((key, serialize.payload_size(payload)))
+        for key, error in data.errors:
+            self.store.put_error(key, error)
+            arrived.append((key, 0))
+        event = m.DataFetched(command.holder, arrived, list(data.missing))
+        with self._lock:
+            self._carry_out(self.machine.handle(event, time.monotonic()), None)
+
+    async def answer(self, request: m.GetData) -> m.Data:
+        """What a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
+        sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
+        if sum(sizes) > LARGE_BYTES:
+            return await asyncio.to_thread(self._answer, request)
+        return self._answer(request)
+
+    def _answer(self, request: m.GetData) -> m.Data:
+        found: list[Any] = []
+        missing: list[str] = []
+        failed: list[Any] = []
+        pool = getattr(self._codec, "pool", None)
+        for key in request.keys:
+            try:
+                value = self.store.get(key)
+            except KeyError:
+                missing.append(key)
+                continue
+            try:
+                found.append((key, serialize.dump(value, pool)))
+            except BaseException as error:
+                failed.append((key, self._codec.dump_error(error)))
+        return m.Data(request.request, found, missing, failed)
+
+    # ---------------------------------------------------------------- slots
+
+    def run_slot(self, slot: Slot) -> None:
+        """Execute runs until None comes; the body of a slot's thread."""
+        if self._initialize is not None and not self._initialize():
+            return  # the executor is broken, and every task fails with the reason
+        executions, record = self.executions, self._record
+        while True:
+            run = slot.take()
+            if run is None:
+                return
+            while run is not None:
+                if record is not None:
+                    record(slot.index, run.serial)
+                task = context.TaskContext(self, run.key, run.attempt, -run.level[1])
+                self._tasks[run.key, run.attempt] = task
+                finished, failed = executions.execute(run, task)
+                run = self._ended(slot, run, finished, failed)
+                del finished, failed, task
+            with contextlib.suppress(Exception):  # a task may have put anything there
+                sys.stdout.flush()
+
+    def _ended(self, slot: Slot, run: Run, finished: Any, failed: Any) -> Run | None:
+        """Report the end of a run; the next one for this thread."""
+        now = time.monotonic()
+        del self._tasks[run.key, run.attempt]
+        event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
+        with self._lock:
+            following = self._carry_out(self.machine.handle(event, now), slot)
+            if following is None:
+                self._idle.append(slot)
+                if self._record is not None:
+                    self._record(slot.index, 0)
+            if following is None or now - self._last_flush > FLUSH_S:
+                self._flush(now)
+        return following
+
+    def _flush(self, now: float) -> None:
+        self._last_flush = now
+        self._carry_out(self.machine.handle(m.Tick(), now), None)
+
+    def _carry_out(self, commands: list[Any], me: Slot | None) -> Run | None:
+        """Do what the machine said, under the lock; returns the run that the calling slot is to execute."""
+        mine: Run | None = None
+        messages: list[Message] = []
+        for command in commands:
+            kind = type(command)
+            if kind is m.ExecuteRuns:
+                for run in command.runs:
+                    if me is not None and mine is None:
+                        mine = run
+                    else:
+                        self._free_slot().give(run)
+            elif kind is m.FetchData:
+                self._loop.call_soon_threadsafe(self._start_fetch, command)
+            elif kind is m.DropData:
+                self.store.drop(command.keys)
+            else:
+                messages.append(command)
+        if messages:
+            self._send(messages)
+        return mine
+
+    def _free_slot(self) -> Slot:
+        if self._idle:
+            return self._idle.pop()
+        slot = Slot(len(self.slots))
+        self.slots.append(slot)
+        slot.thread = threading.Thread(
+            target=self.run_slot, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
+        )
+        slot.thread.start()
+        return slot
+
+    def add_main_slot(self, fd: int, read: Callable[[], bool], watch: Callable[[bool], None]) -> Slot:
+        """The slot of the calling thread, which then calls ``run_slot``.
+
+        Parameters
+        ----------
+        fd, read
+            The connection to the scheduler, which this slot reads while it waits.
+        watch : callable
+            Called on the loop: whether the loop is to read the connection.
+        """
+        slot = self._main = MainSlot(len(self.slots), fd, read)
+        self._watch = watch
+        self.slots.append(slot)
+        self._idle.append(slot)
+        return slot
+
+    def stop(self) -> None:
+        """End all slots when they have executed what they are executing."""
+        self._stopping = True
+        for slot in self.slots:
+            slot.give(None)
+
+    # ---------------------------------------------------------------- for tasks
+
+    def task_waits(self, task: context.TaskContext, waits: bool) -> None:
+        """See ``context.TaskHost``."""
+        with self._lock:
+            self._set_waits(task, waits)
+
+    def _set_waits(self, task: context.TaskContext, waits: bool) -> None:
+        event = m.RunWaits(task.key, task.attempt, waits)
+        self._carry_out(self.machine.handle(event, time.monotonic()), None)
+
+    def executor(self) -> Any:
+        """See ``context.TaskHost``."""
+        return self._make_executor()
+
+    def has_children(self, task: context.TaskContext) -> None:
+        """See ``context.TaskHost``."""
+        self._parents[task.key, task.attempt] = task
+        self._start_ticking()
+
+
+def _thread_cpu_s(ident: int) -> float | None:
+    """Processor time that a thread has used; None where the system does not tell."""
+    try:
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+    except (AttributeError, OSError):
+        return None

@@ -1,0 +1,181 @@
+"""A client of the simulator: it submits, cancels and releases, and does not believe all that it is told.
+
+Covers: what ``services.client`` does in production, and the promise that nothing is reported twice.
+Does not cover: time and the network (``simulator``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import CANCELLED, FAILED, FINISHED, Key, Message, Payload, TaskOptions
+
+if TYPE_CHECKING:
+    from futures_cluster.testing.simulator import Simulation
+
+
+class SimulatedClient:
+    """One client; made by ``Simulation.add_client``.
+
+    Attributes
+    ----------
+    waiting : dict of str
+        Keys that are wanted and have not ended.
+    outcomes : dict
+        How each ended, by key: "finished", "failed" or "cancelled"; the last one, if the key came more than once.
+    errors : dict
+        The errors of those that failed.
+    running : dict of str
+        Keys that were reported as running.
+    """
+
+    def __init__(self, simulation: Simulation, name: str, keep: bool = False) -> None:
+        self.name = name
+        self.keep = keep
+        self.waiting: dict[Key, None] = {}
+        self.outcomes: dict[Key, str] = {}
+        self.errors: dict[Key, Payload] = {}
+        self.running: dict[Key, None] = {}
+        self.holders: dict[Key, list[Any]] = {}  # of results that stayed on workers
+        self._held: dict[Key, None] = {}  # keys it has futures of
+        self._known: dict[Key, None] = {}  # keys it ever had futures of
+        self._resubmitted: dict[Key, None] = {}  # what was said of their former selves may be under way
+        self._may_come_again: dict[Key, int] = {}  # how often reported as missing, or as being recomputed
+        self._fetching: dict[int, tuple[Key, str]] = {}
+        self._simulation = simulation
+        self.left = False
+
+    def join(self) -> None:
+        """Tell the scheduler."""
+        self._tell(m.ClientJoined(self.name))
+
+    def _tell(self, message: Message) -> None:
+        self._simulation.to_scheduler(self.name, message)
+
+    def submit(
+        self,
+        rows: Iterable[tuple[Key, list[Key]]],
+        options: TaskOptions = m.DEFAULT_OPTIONS,
+        wanted: list[Key] | None = None,
+        function: str = "f",
+        batch: int = 1000,
+    ) -> None:
+        """Submit tasks, given as (key, keys of the inputs); ``wanted`` as in ``SubmitTasks``."""
+        assert not self.left
+        tasks: list[Any] = []
+        for key, dependencies in rows:
+            if key in self._held:
+                continue  # the same future once more
+            self._simulation.count_work(key, dependencies)
+            tasks.append((key, function, b"arguments", dependencies))
+            if wanted is None:
+                self._want(key)
+        for key in wanted or ():
+            self._count_again(key, key in self._held)
+            self._want(key)
+        size = batch if wanted is None else max(1, len(tasks))  # a graph comes in one piece
+        for i in range(0, len(tasks), size):
+            functions = [(function, function, b"code")]
+            self._tell(m.SubmitTasks(self.name, tasks[i : i + size], functions, options, 0, wanted))
+
+    def _want(self, key: Key) -> None:
+        if key in self._held:
+            return
+        if key in self._known:
+            self._resubmitted[key] = None
+        self._held[key] = self._known[key] = None
+        self.waiting[key] = None
+
+    def cancel(self, keys: list[Key], force: bool = False) -> None:
+        """Cancel those which have not ended."""
+        unfinished = [key for key in keys if key in self.waiting]
+        for key in unfinished:
+            self._ended(key, CANCELLED)
+            self._held.pop(key, None)
+        if unfinished:
+            self._tell(m.CancelTasks(self.name, unfinished, force))
+
+    def release(self, keys: list[Key]) -> None:
+        """Drop the futures."""
+        mine = [key for key in keys if key in self._held]
+        for key in mine:
+            del self._held[key]
+            self.waiting.pop(key, None)
+            self.holders.pop(key, None)
+        if mine:
+            self._tell(m.ReleaseKeys(self.name, mine))
+
+    def release_all(self) -> None:
+        """Drop all futures, and forget all functions."""
+        self.release(list(self._held))
+        self._tell(m.ReleaseFunctions(self.name, list(self._simulation.scheduler.state.functions)))
+
+    def leave(self) -> None:
+        """The client's process is gone."""
+        self.left = True
+        self._held, self.waiting = {}, {}
+        self._tell(m.ClientLeft(self.name))
+
+    def fetch(self, key: Key) -> None:
+        """Get a result from the first worker that holds it."""
+        holders = self.holders.get(key)
+        if holders:
+            number = self._simulation.next_request()
+            self._fetching[number] = (key, holders[0][0])
+            self._simulation.send(self.name, holders[0][0], m.GetData(number, [key]))
+
+    def receive(self, sender: str, message: Message) -> None:
+        """Take a message."""
+        if self.left:
+            return
+        if isinstance(message, m.TasksDone):
+            self._done(message.done)
+        elif isinstance(message, m.TasksRunning):
+            self.running.update(dict.fromkeys(message.keys))
+        elif isinstance(message, m.TasksRecomputing):
+            for key in message.keys:
+                if key in self._held:
+                    finished = key not in self.waiting or key in self._resubmitted
+                    assert finished, f"{key} is recomputed, but had not finished"
+                    self._count_again(key, 1)
+                    self.waiting[key] = None
+        elif isinstance(message, m.Data):
+            key, holder = self._fetching.pop(message.request)
+            if message.missing and key in self._held:
+                self._count_again(key, 1)
+                self._tell(m.ReportMissing(self.name, [(key, holder)]))
+
+    def _done(self, rows: list[Any]) -> None:
+        ended = []
+        for key, outcome, payload, _, holders in rows:
+            if key not in self._held:
+                continue  # released or cancelled while the message was under way
+            if key not in self.waiting and key not in self._resubmitted:
+                twice = f"{key} is reported twice: {self.outcomes.get(key)}, {outcome}"
+                assert self._may_come_again.get(key, 0) > 0, twice
+            self._count_again(key, -1)
+            self._ended(key, outcome)
+            if outcome == FAILED:
+                self.errors[key] = payload
+            elif outcome == FINISHED and payload is None:
+                assert holders, f"{key} is to be had nowhere"
+                self.holders[key] = list(holders)
+            ended.append(key)
+        if not self.keep:
+            self.release(ended)
+
+    def _count_again(self, key: Key, change: int) -> None:
+        number = max(0, self._may_come_again.get(key, 0) + change)
+        self._may_come_again[key] = number
+
+    def _ended(self, key: Key, outcome: str) -> None:
+        self.waiting.pop(key, None)
+        if key not in self.outcomes:
+            report = self._simulation.report
+            report.finished += outcome == FINISHED
+            report.failed += outcome == FAILED
+            report.cancelled += outcome == CANCELLED
+        self.outcomes[key] = outcome
+        self._simulation.report.makespan_s = self._simulation.now

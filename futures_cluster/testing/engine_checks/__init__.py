@@ -1,0 +1,28 @@
+"""What every engine must do, as functions that anybody can run against theirs.
+
+Covers: all that users see of an executor, one promise a check. Does not cover: speed, and dying workers.
+
+A check is ``check_*(make_executor)``; ``make_executor(**arguments)`` returns an ``Executor`` over the engine, made with
+the given arguments of ``Executor``. ``CHECKS`` has all of them by name, with what each needs of an engine:
+
+- *features*: what ``lacks`` may name, as in ``run_check(check, make_executor, lacks={"kill"})``. The check is run all
+  the same, and has to end with ``NotSupported``: whoever asks for what is missing must be told.
+- *traits*: how the engine works at all. Without one of them a check says nothing, and ``is_meant_for`` is false.
+
+Tasks and checks tell each other things by files in a folder that they share, because events of ``threading`` do not
+reach other processes. Nothing waits for a fixed time, but for ``PATIENCE_S`` at most.
+
+Examples
+--------
+>>> from futures_cluster import Executor
+>>> def make_executor(**arguments):
+...     return Executor(backend="sync", **arguments)
+>>> run_check(CHECKS["check_submit_keywords"], make_executor)
+"""
+
+from __future__ import annotations
+
+from futures_cluster.testing.engine_checks import calls, data, lifetime, nested
+from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
+
+__all__ = ["CHECKS", "FEATURES", "PATIENCE_S", "TRAITS", "Check", "calls", "data", "lifetime", "nested", "run_check"]

@@ -1,0 +1,200 @@
+"""Checks of data and options: futures as arguments, scattering, and what ``with_options`` can say.
+
+Covers: what goes from task to task. Does not cover: tasks that submit.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+import weakref
+
+from futures_cluster.errors import DataLost, TaskTimeout
+from futures_cluster.testing.engine_checks import tasks
+from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+
+# ---------------------------------------------------------------- data
+
+
+@check()
+def check_futures_as_arguments(make_executor: MakeExecutor) -> None:
+    """Futures are replaced by their values at any depth of lists, tuples, dicts and sets, and nowhere else."""
+    with make_executor() as ex:
+        one, two = ex.submit(tasks.same, 1), ex.submit(tasks.same, "two")
+        nested = ex.submit(tasks.everything, one, [one, (two, {one: {"k": {two}}})], x=[frozenset([one])])
+        assert nested.result(PATIENCE_S) == ((1, [1, ("two", {1: {"k": {"two"}}})]), {"x": [frozenset([1])]})
+        assert ex.submit(sum, ex.submit(list, range(10))).result(PATIENCE_S) == 45
+        total = ex.submit(tasks.same, 0)
+        for number in range(30):
+            total = ex.submit(lambda *x: sum(x), total, number)
+        assert total.result(PATIENCE_S) == sum(range(30))
+        assert ex.submit(lambda box: type(box.content).__name__, tasks.Box(one)).result(PATIENCE_S) == "Future"
+        assert ex.submit(len, {ex.submit(list)}).exception(PATIENCE_S) is not None  # no set holds a list
+        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+
+
+@check()
+def check_futures_stay_futures(make_executor: MakeExecutor) -> None:
+    """``with_options(resolve=False)`` passes futures as they are, and a task can wait for them."""
+    with make_executor() as ex:
+        futures = [ex.submit(tasks.same, i) for i in range(5)]
+        assert ex.with_options(resolve=False).submit(tasks.sum_results, futures).result(PATIENCE_S) == 10
+
+
+@check()
+def check_scatter_and_gather(make_executor: MakeExecutor) -> None:
+    """Data goes out once, to be used by many tasks, and comes back."""
+    with make_executor() as ex:
+        block = ex.scatter("data")
+        assert [ex.submit(len, block).result(PATIENCE_S) for _ in range(3)] == [4] * 3
+        assert ex.gather(block) == "data"
+        assert ex.gather(ex.scatter([1, "two"])) == [1, "two"]
+        assert ex.gather(ex.scatter((1, 2))) == (1, 2)
+        assert ex.gather(ex.scatter({"a": 1})) == {"a": 1}
+        futures = ex.scatter([5, 6])
+        assert ex.gather({"x": [futures[0], (futures[1], 7)], "y": "text"}) == {"x": [5, (6, 7)], "y": "text"}
+        large = tasks.large()
+        assert len(ex.gather(ex.scatter(large))) == len(large)
+
+
+@check()
+def check_results_after_the_end(make_executor: MakeExecutor) -> None:
+    """Results of live futures, also large ones, can be read after the executor has ended; scattered data is gone."""
+    with make_executor() as ex:
+        large, small, bad = ex.submit(tasks.large), ex.submit(tasks.same, 1), ex.submit(tasks.fail)
+        chain = ex.submit(len, large)
+        mapped = ex.map(tasks.same, range(5))
+    assert len(large.result()) == chain.result() and small.result() == 1
+    assert isinstance(bad.exception(), ValueError)
+    assert list(mapped) == list(range(5))
+    with make_executor() as ex:
+        scattered = ex.scatter(tasks.large())
+    try:
+        assert len(scattered.result()) > 0  # where it never went away
+    except DataLost:
+        pass
+
+
+# ---------------------------------------------------------------- options
+
+
+@check(traits=("concurrent",))
+def check_priority(make_executor: MakeExecutor) -> None:
+    """Higher runs first; among equals, what was submitted first."""
+    with Folder() as folder, make_executor(max_workers=1) as ex:
+        ex.submit(tasks.begin_and_wait, folder, "begun", "go")
+        folder.wait("begun")
+        for number, priority in enumerate([0, -1, 5, 0, 7, -1, 5]):
+            ex.with_options(priority=priority).submit(tasks.log_line, folder, f"{priority}:{number}")
+        folder.set("go")
+        ex.shutdown()
+        assert folder.log() == ["7:4", "5:2", "5:6", "0:0", "0:3", "-1:1", "-1:5"]
+
+
+@check()
+def check_retries(make_executor: MakeExecutor) -> None:
+    """A task that raises is run again as often as is asked for; the last error is told."""
+    table = {0: ["ok"], 1: ["fail", "ok"], 2: ["fail", "fail", "ok"], 3: ["fail"] * 3, 4: ["fail"] * 3}
+    with Folder() as folder, make_executor() as ex:
+        futures = [ex.with_options(retries=2).submit(tasks.outcome, folder, table, item) for item in table]
+        assert [future.result(PATIENCE_S) for future in futures[:3]] == [0, 1, 2]
+        for item in (3, 4):
+            assert futures[item].exception(PATIENCE_S).args == (f"attempt 3 of {item}",)  # type: ignore[union-attr]
+        names = [name for name in folder.names() if name.startswith("item-")]
+        assert len(names) == 1 + 2 + 3 + 3 + 3
+        with raises(ValueError):
+            ex.with_options(retries=-1)
+
+
+@check("timeout")
+def check_timeout(make_executor: MakeExecutor) -> None:
+    """A task that runs too long fails with ``TaskTimeout``; one that does not, does not."""
+    with make_executor() as ex:
+        view = ex.with_options(timeout=0.1)
+        future = view.submit(time.sleep, 0.4)
+        assert isinstance(future.exception(PATIENCE_S), TaskTimeout)
+        assert ex.with_options(timeout=PATIENCE_S).submit(tasks.same, 1).result(PATIENCE_S) == 1
+        assert view.with_options(timeout=None).submit(tasks.same, 2).result(PATIENCE_S) == 2
+        with raises(ValueError):
+            ex.with_options(timeout=0)
+
+
+@check("timeout", traits=("concurrent",))
+def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
+    """The time counts from the start of the task, and nobody else is affected."""
+    with Folder() as folder, make_executor(max_workers=2) as ex:
+        beside = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "beside")
+        folder.wait("begun")
+        late = ex.with_options(timeout=0.2).submit(folder.wait, "never")
+        behind = [ex.with_options(timeout=PATIENCE_S).submit(tasks.same, i) for i in range(5)]
+        assert isinstance(late.exception(PATIENCE_S), TaskTimeout)
+        folder.set("never")
+        assert [future.result(PATIENCE_S) for future in behind] == list(range(5))
+        folder.set("go")
+        assert beside.result(PATIENCE_S) == "beside"
+
+
+@check()
+def check_resources(make_executor: MakeExecutor) -> None:
+    """No more tasks run on a worker than its resources allow; what no worker will ever offer is refused."""
+    with Folder() as folder, make_executor(max_workers=2, threads_per_worker=2, resources={"token": 1}) as ex:
+        view = ex.with_options(resources={"token": 1})
+        at_once = [view.submit(tasks.in_turn, folder, number) for number in range(20)]
+        assert max(future.result(PATIENCE_S) for future in at_once) <= len(ex.workers())
+        for impossible in ({"token": 2.0}, {"unheard of": 1.0}):
+            with raises(ValueError):
+                ex.with_options(resources=impossible).submit(tasks.same, 1).result(PATIENCE_S)
+
+
+@check()
+def check_pure(make_executor: MakeExecutor) -> None:
+    """Equal calls of ``pure=True`` are one task while its future lives; without it they are not."""
+    with Folder() as folder, make_executor() as ex:
+        pure = ex.with_options(pure=True)
+        one, two = pure.submit(tasks.count, folder, "pure"), pure.submit(tasks.count, folder, "pure")
+        assert one.result(PATIENCE_S) == two.result(PATIENCE_S) == 1
+        assert pure.submit(tasks.count, folder, "other").result(PATIENCE_S) == 1
+        assert pure.submit(tasks.log_line, folder, "x").key != pure.submit(tasks.log_line, folder, "y").key
+        twice = [ex.submit(folder.number, "twice") for _ in range(2)]
+        assert sorted(future.result(PATIENCE_S) for future in twice) == [1, 2]
+
+
+@check()
+def check_key(make_executor: MakeExecutor) -> None:
+    """A key of the user's own names the task while its future lives."""
+    with make_executor() as ex:
+        future = ex.with_options(key="my own").submit(tasks.same, 1)
+        assert future.key == "my own" and future.result(PATIENCE_S) == 1
+        with raises(ValueError):
+            ex.with_options(key="my own").submit(tasks.same, 2)
+        assert ex.submit(tasks.same, [future]).result(PATIENCE_S) == [1]
+        assert ex.submit(tasks.same, "my own").result(PATIENCE_S) == "my own"  # a text is a text
+        gone = weakref.ref(future)
+        del future
+        gc.collect()  # the error above holds frames that hold it
+        assert gone() is None
+        assert ex.with_options(key="my own").submit(tasks.same, 3).result(PATIENCE_S) == 3
+
+
+@check()
+def check_workers(make_executor: MakeExecutor) -> None:
+    """Tasks can be sent to workers by name; a name that there is not is refused."""
+    with make_executor(max_workers=2) as ex:
+        ex.run(int)
+        for name, facts in ex.workers().items():
+            pids = {ex.with_options(workers=name).submit(os.getpid).result(PATIENCE_S) for _ in range(5)}
+            assert pids == {facts["pid"] or os.getpid()}
+        with raises(ValueError):
+            ex.with_options(workers=["nobody"]).submit(tasks.same, 1).result(PATIENCE_S)
+
+
+@check()
+def check_run(make_executor: MakeExecutor) -> None:
+    """``run`` calls a function once on every worker."""
+    with Folder() as folder, make_executor(max_workers=2) as ex:
+        results = ex.run(folder.number, "run")
+        assert results and set(results) <= set(ex.workers())
+        assert sorted(results.values()) == list(range(1, len(results) + 1))
+        with raises(ValueError):
+            ex.run(tasks.fail)

@@ -1,0 +1,144 @@
+"""Checks of the start and the end of an executor.
+
+Covers: initializers, shutting down, stopping. Does not cover: workers that die.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from futures_cluster.errors import BrokenExecutor
+from futures_cluster.executor import Executor
+from futures_cluster.testing.engine_checks import tasks
+from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+
+# ---------------------------------------------------------------- start and end
+
+
+@check()
+def check_initializer(make_executor: MakeExecutor) -> None:
+    """It is called before a worker's first task."""
+    with make_executor(max_workers=2, initializer=tasks.initialize, initargs=("set",)) as ex:
+        assert set(ex.map(lambda i: tasks.read_initialized(), range(10))) == {"set"}
+    tasks.initialize(None)
+
+
+@check()
+def check_failing_initializer(make_executor: MakeExecutor) -> None:
+    """It breaks the executor: every future and every later submit says so, and nothing hangs."""
+    logger = logging.getLogger("concurrent.futures")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with make_executor(max_workers=2, initializer=tasks.fail_to_initialize) as ex:
+            for _ in range(3):
+                try:
+                    error = ex.submit(tasks.same, 1).exception(PATIENCE_S)
+                except BrokenExecutor as raised:
+                    error = raised
+                assert isinstance(error, BrokenExecutor)
+                assert "the initializer fails on purpose" in f"{error} {error.__cause__}"
+            with raises(BrokenExecutor):
+                ex.submit(tasks.same, 1)
+    finally:
+        logger.disabled = was_disabled
+
+
+@check()
+def check_shutdown(make_executor: MakeExecutor) -> None:
+    """All that was submitted is done, nothing more can be; views belong to the same executor."""
+    ex = make_executor()
+    futures = [ex.submit(tasks.same, i) for i in range(10)]
+    ex.with_options(priority=1).shutdown()
+    assert all(future.done() for future in futures)
+    assert [future.result() for future in futures] == list(range(10))
+    for late in (ex, ex.with_options(priority=1)):
+        with raises(RuntimeError):
+            late.submit(tasks.same, 1)
+        with raises(RuntimeError):
+            late.map(tasks.same, [1])
+    ex.shutdown()
+    with make_executor() as unused:
+        pass
+    with raises(RuntimeError):
+        unused.submit(tasks.same, 1)
+
+
+@check(traits=("concurrent",))
+def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
+    """The call returns at once; what was submitted is done nevertheless."""
+    with Folder() as folder:
+        ex = make_executor(max_workers=1)
+        futures = [ex.submit(tasks.begin_and_wait, folder, f"begun-{i}", "go", i) for i in range(3)]
+        ex.shutdown(wait=False)
+        assert not futures[-1].done()
+        with raises(RuntimeError):
+            ex.submit(tasks.same, 1)
+        folder.set("go")
+        assert [future.result(PATIENCE_S) for future in futures] == [0, 1, 2]
+        ex.shutdown(wait=True)
+
+
+@check(traits=("concurrent",))
+def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
+    """``cancel_futures`` cancels what has not begun, and only that."""
+    with Folder() as folder:
+        ex = make_executor(max_workers=1)
+        running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "done")
+        folder.wait("begun")
+        pending = [ex.submit(tasks.same, i) for i in range(20)]
+        end = time.monotonic() + PATIENCE_S
+        while not running.running() and time.monotonic() < end:
+            time.sleep(0.002)
+        ex.shutdown(wait=False, cancel_futures=True)
+        assert all(future.cancelled() for future in pending)
+        folder.set("go")
+        ex.shutdown(wait=True)
+        assert running.result() == "done"
+
+
+def _check_stop(make_executor: MakeExecutor, stop: Callable[[Executor], None]) -> None:
+    with Folder() as folder:
+        ex = make_executor(max_workers=1)
+        try:
+            running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
+            folder.wait("begun")
+            waiting = ex.submit(tasks.same, 1)
+            stop(ex)
+            for future in (running, waiting):
+                error = future.exception(PATIENCE_S) if not future.cancelled() else None
+                assert future.cancelled() or isinstance(error, BrokenExecutor), error
+            with raises(RuntimeError):
+                ex.submit(tasks.same, 1)
+        finally:
+            folder.set("never")
+            ex.shutdown()
+
+
+@check("kill", traits=("concurrent",))
+def check_kill_workers(make_executor: MakeExecutor) -> None:
+    """Ends all workers now; what was unfinished fails, and the executor has ended."""
+    _check_stop(make_executor, lambda ex: ex.kill_workers())
+
+
+@check("kill", traits=("concurrent",))
+def check_terminate_workers(make_executor: MakeExecutor) -> None:
+    """As ``kill_workers``, by a signal that workers can catch."""
+    _check_stop(make_executor, lambda ex: ex.terminate_workers())
+
+
+@check("max_tasks_per_child")
+def check_max_tasks_per_child(make_executor: MakeExecutor) -> None:
+    """Workers are replaced after so many tasks, and no task is lost."""
+    with make_executor(max_workers=1, max_tasks_per_child=3) as ex:
+        pids = list(ex.map(lambda i: os.getpid(), range(10)))
+        assert len(set(pids)) >= 4 and max(map(pids.count, pids)) <= 3
+
+
+@check("memory_limit")
+def check_memory_limit(make_executor: MakeExecutor) -> None:
+    """A limit for each worker is taken, and tasks run."""
+    with make_executor(max_workers=1, memory_limit="1GB") as ex:
+        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1

@@ -1,0 +1,337 @@
+"""From objects to payloads and back.
+
+Covers: arguments (with futures in them), results, functions and errors.
+Does not cover: how payloads travel (``frames``, ``sockets``), or where large buffers lie (``shm``).
+
+A payload is ``bytes``, a pickle; or ``(pickle or None, buffers)`` when there are large buffers, which pickle 5
+hands out of band so that they are copied once, from where they lie into shared memory. ``buffers`` is a reference
+to a segment, ``("shm", ...)``, or ``("raw", [bytes, ...])``, or in the reader's process ``("views", [...])`` of a
+segment that is mapped already (``attach``). With None, the pickle itself is the first buffer.
+
+Futures among the arguments become inputs: they are replaced by ``input_value(i)``, which the unpickler calls. Most
+calls have none, and some have one as an argument of its own; looking for them deeper, in a list of a million numbers,
+would take longer than pickling it. So the pickler looks: when it meets a future, it stops, the futures in containers
+are replaced, and it starts again. Those it meets then are attributes of objects, and stay futures.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from futures_cluster.messages import Payload, Reference
+from futures_cluster.wire import arguments, exceptions, shm
+from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, PROTOCOL, dumps, dumps_apart, hand_over
+from futures_cluster.wire.sizeof import flat_size, sizeof
+
+__all__ = ["OUT_OF_BAND_BYTES", "PROTOCOL", "PickleCodec", "dump", "dump_arguments", "load", "load_arguments"]
+
+#: Payloads from this size on go through shared memory.
+SHARED_BYTES = 256 * 1024
+#: Results up to this size travel with the message that says the task is finished; larger ones stay.
+INLINE_BYTES = 32 * 1024
+#: No single buffer in a frame is longer (a limit of msgpack).
+MOST_RAW_BYTES = 2**32 - 1
+
+_PLAIN_TYPES = frozenset((int, float, bool, complex, str, type(None)))
+_NONE = pickle.dumps(None, PROTOCOL)
+
+
+class _Local(threading.local):
+    inputs: Sequence[Any] = ()
+    collector: InputCollector | None = None
+
+
+_local = _Local()
+
+
+# ---------------------------------------------------------------- futures among the arguments
+
+
+class _Nested(BaseException):
+    """A future was met inside of something; not an ``Exception``, so that nobody's ``__reduce__`` takes it for one."""
+
+
+class InputCollector:
+    """Gathers the futures that are met while arguments are pickled.
+
+    ``stops``: the first one ends the pickling, as it may have to be replaced; later on they stay what they are.
+    """
+
+    def __init__(self, stops: bool) -> None:
+        self.found: dict[int, Reference] = {}
+        self.stops = stops
+
+    def reduce(self, reference: Reference) -> tuple[Any, ...] | None:
+        """What a future pickles as; None if it stays a future."""
+        self.found[id(reference)] = reference
+        if self.stops:
+            raise _Nested
+        return None
+
+
+class _Input:
+    """Stands in the pickled arguments for a future: its value comes there."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return input_value, (self.index,)
+
+
+def current_collector() -> InputCollector | None:
+    """The collector of the pickling that is under way in this thread."""
+    return _local.collector
+
+
+def input_value(index: int) -> Any:
+    """Called by the unpickler: the value of an input."""
+    return _local.inputs[index]
+
+
+def dump_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], pool: shm.SegmentPool | None, resolve: bool = True
+) -> tuple[Payload, list[str], list[Reference]]:
+    """Pickle the arguments of a call.
+
+    Returns
+    -------
+    payload : Payload
+        Of ``args``, or of the list ``[args, kwargs]`` if there are keywords.
+    inputs : list of str
+        Keys of the futures that are replaced by their values.
+    references : list of Reference
+        All futures that were met, so that the caller can keep them alive.
+    """
+    for arg in (*args, *kwargs.values()) if kwargs else args:
+        if type(arg) not in _PLAIN_TYPES:
+            break
+    else:  # the usual small call: nothing that could be, hold or need anything special
+        data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
+        if len(data) < SHARED_BYTES:
+            return data, [], []
+    found = arguments.Found()
+    is_searched = not resolve
+    if resolve:
+        for arg in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(arg, Reference):
+                found.add(arg)
+            elif arguments.begins_with_future(arg):
+                found = arguments.find(args, kwargs)
+                is_searched = True
+                break
+    outer = _local.collector  # not None when an argument submits tasks while it is pickled
+    collector = _local.collector = InputCollector(stops=not is_searched)
+    try:
+        try:
+            payload = _dump_call(args, kwargs, found, pool)
+            # When somebody has swallowed what should have stopped it.
+            is_nested = not is_searched and bool(collector.found)
+            if is_nested:
+                release(payload, pool)
+        except _Nested:
+            is_nested = True
+        if is_nested:
+            found = arguments.find(args, kwargs)
+            collector.stops = False
+            collector.found.clear()
+            payload = _dump_call(args, kwargs, found, pool)
+    finally:
+        _local.collector = outer
+    if collector.found:
+        found.references.update(collector.found)
+    return payload, list(found.keys), list(found.references.values())
+
+
+def _dump_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], found: arguments.Found, pool: shm.SegmentPool | None
+) -> Payload:
+    if found.keys:
+        marks = {key: _Input(index) for key, index in found.keys.items()}
+        args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
+    args = tuple([hand_over(arg) for arg in args])
+    if not kwargs:
+        return dump(args, pool)
+    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool)
+
+
+def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inverse of ``dump_arguments``; ``inputs`` are the values, in the order of the keys."""
+    outer = _local.inputs
+    _local.inputs = inputs
+    try:
+        obj = load(payload)
+    finally:
+        _local.inputs = outer
+    if type(obj) is list:
+        return obj[0], obj[1]
+    return obj, {}
+
+
+# ---------------------------------------------------------------- objects
+
+
+def dump(obj: Any, pool: shm.SegmentPool | None = None) -> Payload:
+    """A payload of an object; with a pool, large ones go through shared memory.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling the object raises.
+    """
+    if obj is None:
+        return _NONE
+    data, buffers = dumps_apart(hand_over(obj))
+    if not buffers and len(data) < SHARED_BYTES:
+        return data
+    total = len(data) + sum([buffer.nbytes for buffer in buffers])
+    if pool is not None and total >= SHARED_BYTES:
+        try:
+            return (None, pool.write([data, *buffers]))
+        except OSError:
+            pass  # no descriptor or no memory for a segment: through the socket then
+    if max(len(data), *(buffer.nbytes for buffer in buffers), 0) > MOST_RAW_BYTES:
+        raise OverflowError(
+            f"{total:,} bytes cannot travel without shared memory, as a part is over {MOST_RAW_BYTES:,}"
+        )
+    if not buffers:
+        return data
+    return (data, ("raw", [bytes(buffer) for buffer in buffers]))
+
+
+def load(payload: Payload) -> Any:
+    """The object of a payload.
+
+    Raises
+    ------
+    Exception
+        Whatever unpickling raises; ``OSError`` when a shared segment is gone with its writer.
+    """
+    if type(payload) is bytes:
+        return pickle.loads(payload)
+    data, (kind, *_) = payload[0], payload[1]
+    if kind == "shm":
+        views: list[Any] = list(shm.open_segment(payload[1]))
+    elif kind == "views":
+        views = list(payload[1][1])
+    else:
+        views = [bytearray(buffer) for buffer in payload[1][1]]
+    if data is None:
+        data = views.pop(0)
+    return pickle.loads(data, buffers=views)
+
+
+def attach(payload: Payload) -> Payload:
+    """Map the shared segment behind a payload, if there is one, so that its writer may release it.
+
+    Raises
+    ------
+    OSError
+        When the writer is gone.
+    """
+    if segment_of(payload) is None:
+        return payload
+    return (payload[0], ("views", shm.open_segment(payload[1])))
+
+
+def payload_size(payload: Payload) -> int:
+    """Bytes of a payload, whatever carries them."""
+    if type(payload) is bytes:
+        return len(payload)
+    if payload[1][0] == "shm":
+        return sum(length for _, length in payload[1][4])
+    return len(payload[0] or b"") + sum(len(buffer) for buffer in payload[1][1])
+
+
+def segment_of(payload: Payload) -> tuple[int, int] | None:
+    """(pid, descriptor) of the shared segment behind a payload, if there is one."""
+    if type(payload) is tuple and payload[1][0] == "shm":
+        return int(payload[1][1]), int(payload[1][2])
+    return None
+
+
+def release(payload: Payload, pool: shm.SegmentPool | None) -> None:
+    """The writer's side: nobody will open this payload any more."""
+    segment = segment_of(payload)
+    if segment is not None and pool is not None:
+        pool.release(segment[1])
+
+
+# ---------------------------------------------------------------- all of it
+
+
+class PickleCodec:
+    """What a client and its workers agree on when they are different processes. See ``inproc.ObjectCodec``."""
+
+    tells_functions = True  # once, by their content
+
+    def __init__(self, pool: shm.SegmentPool | None) -> None:
+        self.pool = pool
+
+    def dump_function(self, fn: Callable[..., Any]) -> bytes:
+        """A payload of a function; never goes through shared memory, as it outlives any segment."""
+        outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
+        try:
+            return dumps(fn)
+        finally:
+            _local.collector = outer
+
+    def load_function(self, payload: Payload) -> Callable[..., Any]:
+        """The function of ``dump_function``."""
+        fn: Callable[..., Any] = pickle.loads(payload)
+        return fn
+
+    def dump_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
+    ) -> tuple[Payload, list[str], list[Reference]]:
+        """See ``dump_arguments``."""
+        return dump_arguments(args, kwargs, self.pool, resolve)
+
+    def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """See ``load_arguments``."""
+        return load_arguments(payload, inputs)
+
+    def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
+        """A payload of a small result, or None for one that stays; and its size in bytes.
+
+        Large results of types that are known to pickle stay without being pickled now; all others are pickled
+        at once, so that one that does not pickle fails its task.
+        """
+        if keep:
+            return None, sizeof(value)
+        size = flat_size(value)
+        if size is not None and size > INLINE_BYTES:
+            return None, size
+        if value is None:
+            return _NONE, 1
+        if type(value) in _PLAIN_TYPES:
+            data = pickle.dumps(value, PROTOCOL)
+            size = len(data)
+        else:
+            data, buffers = dumps_apart(value)
+            size = len(data) + sum([buffer.nbytes for buffer in buffers])
+        return (data, size) if size <= INLINE_BYTES else (None, size)
+
+    def dump_error(self, error: BaseException) -> Payload:
+        """See ``exceptions.dump_error``."""
+        return exceptions.dump_error(error)
+
+    def load(self, payload: Payload) -> Any:
+        """See ``load``."""
+        return load(payload)
+
+    def load_error(self, payload: Payload) -> BaseException:
+        """See ``exceptions.load_error``."""
+        return exceptions.load_error(payload)
+
+    def release(self, payload: Payload) -> None:
+        """See ``release``."""
+        release(payload, self.pool)
+
+    def forget_result(self, payload: Payload, used: bool) -> None:
+        """The last future of a result is gone; bytes need no care."""

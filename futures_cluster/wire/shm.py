@@ -1,0 +1,245 @@
+"""Large buffers in shared memory that cannot leak.
+
+Covers: writing buffers into segments, mapping them in another process of the host, and using segments again.
+Does not cover: what the buffers mean (``serialize``), and hosts without ``memfd_create`` (there is no pool there,
+and buffers travel in the frames).
+
+A segment is a memfd: memory with a file descriptor and no name. A reader opens ``/proc/PID/fd/N`` of the writer
+and maps it privately: it sees the data without a copy, and may write to its own view (copy on write). The kernel
+frees the memory with the last descriptor and mapping, also when processes are killed.
+
+Fresh memory costs seven times as much to fill as memory in use (page faults), so segments are used again. When may
+one be overwritten? A reader holds a shared ``flock`` on the descriptor that its mapping keeps, so the kernel
+itself knows of every reader, and forgets those that die. The writer takes the segment back with ``release`` (by
+then every reader that may come has come) and tries for the exclusive lock before it writes again.
+
+Segments in use and mappings cost a descriptor each, and descriptors belong to the program that we are a part of. So a
+process that has used up some of those it may open writes no further segments (``write`` raises, and buffers travel in
+the frames), and copies what it reads instead of mapping it.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+ALIGNMENT = 64
+#: Bytes of free segments that a pool keeps for use again.
+MOST_KEPT_BYTES = 512 * 2**20
+#: Free segments that a pool keeps, however small.
+MOST_KEPT = 64
+#: No segment is written when so much of the process's descriptors is open, and none is mapped when so much is.
+WRITE_LIMIT, MAP_LIMIT = 0.5, 0.75
+#: A free segment is used for a request no smaller than this fraction of it.
+LEAST_FILL = 0.4
+_PAGE = 4096
+_MOST_BUFFERS_A_CALL = 1000  # below IOV_MAX
+
+# ("shm", pid, fd, size, [(offset, length)], inode)
+Reference = tuple[str, int, int, int, list[tuple[int, int]], int]
+
+available = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+
+
+def _is_over(limit: float, fd: int) -> bool:
+    """Whether a process whose newest descriptor is ``fd`` has opened more than this part of what it may."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most != resource.RLIM_INFINITY and fd >= most * limit
+
+
+class Segment:
+    """One memfd and its size."""
+
+    __slots__ = ("fd", "inode", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.fd = os.memfd_create("futures_cluster", os.MFD_CLOEXEC)
+        try:
+            if _is_over(WRITE_LIMIT, self.fd):
+                raise OSError(errno.EMFILE, "the other descriptors are left to the rest of the program")
+            os.ftruncate(self.fd, size)
+            self.inode = os.fstat(self.fd).st_ino
+        except OSError:
+            os.close(self.fd)
+            raise
+
+
+class SegmentPool:
+    """The segments that this process writes; its methods may be called from any thread.
+
+    Examples
+    --------
+    >>> if available:
+    ...     pool = SegmentPool()
+    ...     reference = pool.write([b"abc", b"defg"])
+    ...     [bytes(view) for view in open_segment(reference)]
+    ...     pool.close()
+    [b'abc', b'defg']
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # not held while data is copied
+        self._used: dict[int, Segment] = {}
+        self._free: list[Segment] = []  # oldest first
+        self._closed = False
+        self.written = 0  # segments written, for tests
+        self.reused = 0  # of these, into memory that was in use before
+
+    def write(self, buffers: Sequence[Any]) -> Reference:
+        """Copy buffers into one segment, and return what ``open_segment`` needs to read them.
+
+        Raises
+        ------
+        OSError
+            When there is no descriptor or no memory left.
+        """
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        layout, end = [], 0
+        for view in views:
+            layout.append((end, view.nbytes))
+            end += -(-view.nbytes // ALIGNMENT) * ALIGNMENT
+        segment = self._take(max(end, 1))
+        try:
+            self._fill(segment.fd, views)
+        except BaseException:
+            os.close(segment.fd)
+            raise
+        with self._lock:
+            if self._closed:
+                os.close(segment.fd)
+                raise OSError("the pool is closed")
+            self._used[segment.fd] = segment
+            self.written += 1
+        return ("shm", os.getpid(), segment.fd, segment.size, layout, segment.inode)
+
+    @staticmethod
+    def _fill(fd: int, views: list[memoryview]) -> None:
+        padded: list[Any] = []
+        for view in views:
+            padded.append(view)
+            if padding := -view.nbytes % ALIGNMENT:
+                padded.append(bytes(padding))
+        offset = 0
+        for start in range(0, len(padded), _MOST_BUFFERS_A_CALL):
+            parts = padded[start : start + _MOST_BUFFERS_A_CALL]
+            total = sum(len(part) for part in parts)
+            written = os.pwritev(fd, parts, offset)
+            while written < total:  # a call writes at most 2 GiB
+                rest, skip = [], written
+                for part in parts:
+                    if skip < len(part):
+                        rest.append(memoryview(part)[skip:])
+                    skip = max(0, skip - len(part))
+                more = os.pwritev(fd, rest, offset + written)
+                written += more
+            offset += total
+
+    def _take(self, size: int) -> Segment:
+        """A free segment of a fitting size that no reader maps any more, or a new one."""
+        with self._lock:
+            best = None
+            for segment in self._free:
+                fits = segment.size * LEAST_FILL <= size <= segment.size
+                if fits and (best is None or segment.size < best.size) and _is_unread(segment.fd):
+                    best = segment
+            if best is not None:
+                self._free.remove(best)
+                self.reused += 1
+                return best
+        return Segment(-(-size // _PAGE) * _PAGE)
+
+    def release(self, fd: int) -> None:
+        """No further reader will open this segment; it may be used again when the present ones are gone."""
+        with self._lock:
+            segment = self._used.pop(fd, None)
+            if segment is None:
+                return
+            free = self._free
+            free.append(segment)
+            kept = sum(one.size for one in free)
+            while free and (kept > MOST_KEPT_BYTES or len(free) > MOST_KEPT):
+                dropped = free.pop(0)
+                kept -= dropped.size
+                os.close(dropped.fd)
+
+    def close(self) -> None:
+        """Give up all segments; readers keep what they have mapped."""
+        with self._lock:
+            self._closed = True
+            for segment in [*self._used.values(), *self._free]:
+                os.close(segment.fd)
+            self._used = {}
+            self._free = []
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in segments that are not released."""
+        with self._lock:
+            return sum(segment.size for segment in self._used.values())
+
+
+def _is_unread(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
+
+
+def open_segment(reference: Sequence[Any]) -> list[memoryview]:
+    """Map a segment privately; return its buffers, writable, without copying them.
+
+    The mapping lives as long as any of the views, and with it the reader's lock. A process that has few descriptors
+    left gets copies.
+
+    Raises
+    ------
+    OSError
+        When the writer or the segment is gone, or no descriptor is left.
+    """
+    _, pid, fd, size, layout, inode = reference
+    own = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if (found := os.fstat(own)).st_ino != inode or found.st_size < size:
+            raise OSError(errno.ESTALE, f"descriptor {fd} of process {pid} is something else by now")
+        fcntl.flock(own, fcntl.LOCK_SH)
+        if _is_over(MAP_LIMIT, _where_a_duplicate_would_be(own)):
+            return [_read(own, offset, length) for offset, length in layout]
+        # mmap keeps a duplicate of the descriptor, and the lock belongs to both: it ends with the mapping.
+        mapping = mmap.mmap(own, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    finally:
+        os.close(own)
+    view = memoryview(mapping)
+    return [view[offset : offset + length] for offset, length in layout]
+
+
+def _where_a_duplicate_would_be(fd: int) -> int:
+    """The number of the descriptor that a mapping would keep; ``fd`` itself may fill a gap far below."""
+    try:
+        duplicate = os.dup(fd)
+    except OSError:
+        return sys.maxsize
+    os.close(duplicate)
+    return duplicate
+
+
+def _read(fd: int, offset: int, length: int) -> memoryview:
+    buffer = memoryview(bytearray(length))
+    done = 0
+    while done < length:
+        count = os.preadv(fd, [buffer[done:]], offset + done)
+        if not count:
+            raise OSError(errno.EIO, "a segment is shorter than its writer said")
+        done += count
+    return buffer

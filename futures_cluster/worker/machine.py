@@ -1,0 +1,354 @@
+"""A worker: the one entry that changes its state.
+
+Covers: which run starts when, which inputs are fetched from whom, what the scheduler is told.
+Does not cover: executing, holding values, talking (``services.worker``).
+
+The commands it returns are messages for the scheduler, and four of its own: ``ExecuteRuns``, ``FetchData``,
+``DropData`` (forget these values) and nothing else.
+
+What ended is not reported at once: it is collected until ``Tick``, so that thousands of short runs make one
+message. The service sends a ``Tick`` as soon as nothing is left to start, and every few milliseconds before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Key, Message
+from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.worker.replicas import Replica
+from futures_cluster.worker.runs import (
+    ENDED,
+    EXECUTING,
+    FETCHING,
+    READY,
+    RETURNED,
+    TRANSITIONS,
+    Run,
+    RunStateName,
+)
+
+Command = Message | m.ExecuteRuns | m.FetchData
+
+#: When so many tasks of one worker wait for other tasks (each costs a thread), their slots are lent only to tasks
+#: nested deeper than all of those: one of these can run at any time, so that what the others wait for ends some day.
+MOST_LENT_SLOTS = 1000
+
+
+class WorkerMachine:
+    """Decides what one worker does.
+
+    Parameters
+    ----------
+    name : str
+        As the scheduler knows it.
+    slots : int
+        Runs at a time.
+    most_runs : int or None
+        After so many runs have started it takes no more (``max_tasks_per_child``).
+    """
+
+    def __init__(self, name: str, slots: int = 1, most_runs: int | None = None) -> None:
+        self.name = name
+        self.slots = slots
+        self.lent_slots = 0
+        self.runs_left = most_runs
+        self.retiring = False
+        self.runs: dict[Key, Run] = {}  # not yet ended; the newest attempt at each task
+        self.executing: dict[tuple[Key, int], Run] = {}
+        self.unreported: dict[tuple[Key, int], Run] = {}  # executing, and the scheduler was not told
+        self.replicas: dict[Key, Replica] = {}
+        self.ready: ReadyQueue[Run] = ReadyQueue()
+        self._finished: list[Any] = []
+        self._failed: list[Any] = []
+        self._handlers: dict[type, Callable[[Any, list[Command]], None]] = {
+            m.RunTasks: self._on_run_tasks,
+            m.RunsEnded: self._on_runs_ended,
+            m.DataFetched: self._on_data_fetched,
+            m.ReturnTasks: self._on_return_tasks,
+            m.DropData: self._on_drop_data,
+            m.RunWaits: self._on_run_waits,
+            m.Retire: self._on_retire,
+            m.Tick: self._on_tick,
+        }
+
+    def handle(self, event: Message, now: float) -> list[Command]:
+        """Take one event; return what has to be done."""
+        commands: list[Command] = []
+        self._handlers[type(event)](event, commands)
+        self._start_runs(commands)
+        return commands
+
+    @property
+    def has_unreported(self) -> bool:
+        """Whether a ``Tick`` would tell the scheduler anything."""
+        return bool(self._finished or self._failed or self.unreported)
+
+    # ---------------------------------------------------------------- runs
+
+    def _on_run_tasks(self, event: m.RunTasks, commands: list[Command]) -> None:
+        fetches: dict[tuple[str, str], list[Key]] = {}
+        returned = []
+        for row in event.runs:
+            run = Run(*row)
+            if self.retiring:
+                returned.append((run.key, run.attempt))
+                continue
+            former = self.runs.get(run.key)
+            if former is not None and former.state is not EXECUTING:
+                self._give_up(former, commands)  # the scheduler has given that attempt up
+            self.runs[run.key] = run
+            for key, size_bytes, payload, holders in run.inputs:
+                if payload is None:
+                    self._need(run, key, size_bytes, holders, fetches)
+            if run.missing:
+                run.state = FETCHING
+            else:
+                self.ready.push(run)
+        self._add_fetches(fetches, commands)
+        if returned:
+            commands.append(m.TasksReturned(self.name, returned))
+
+    def _need(
+        self,
+        run: Run,
+        key: Key,
+        size_bytes: int,
+        holders: list[Any],
+        fetches: dict[tuple[str, str], list[Key]],
+    ) -> None:
+        """Make sure that an input is here or on its way."""
+        replica = self.replicas.get(key)
+        if replica is not None and replica.held:
+            replica.users += 1
+            return
+        if replica is None:
+            replica = self.replicas[key] = Replica(key, size_bytes, False, [(name, addr) for name, addr in holders])
+            if replica.holders:
+                fetches.setdefault(replica.holders[0], []).append(key)
+            else:
+                fetches.setdefault(("", ""), []).append(key)  # nobody has it: fails at once
+        replica.dropped = False
+        replica.users += 1
+        replica.runs[run] = None
+        run.missing += 1
+
+    @staticmethod
+    def _add_fetches(fetches: dict[tuple[str, str], list[Key]], commands: list[Command]) -> None:
+        commands.extend(m.FetchData(name, address, keys) for (name, address), keys in fetches.items())
+
+    def _start_runs(self, commands: list[Command]) -> None:
+        ready = self.ready
+        if not len(ready):
+            return
+        executing = self.executing
+        started: list[Run] = []
+        reported: list[Any] = []
+        free = self.slots + self.lent_slots - len(executing)
+        deepest = self._deepest_waiting() if self.lent_slots > MOST_LENT_SLOTS else None
+        while free > 0 and len(ready) and not self.retiring:
+            if deepest is not None and ready.first().state is READY and ready.first().level[1] >= deepest:
+                break
+            run = ready.pop()
+            if run.state is not READY:
+                continue
+            run.state = EXECUTING
+            free -= 1
+            executing[run.key, run.attempt] = run
+            started.append(run)
+            if run.flags & m.REPORT_START:
+                run.reported = True
+                reported.append((run.key, run.attempt))
+            else:
+                self.unreported[run.key, run.attempt] = run
+            if self.runs_left is not None:
+                self.runs_left -= 1
+                if self.runs_left <= 0:
+                    self._retire(commands)
+        if reported:
+            commands.append(m.TasksStarted(self.name, reported))
+        if started:
+            commands.append(m.ExecuteRuns(started))
+
+    def _deepest_waiting(self) -> int:
+        """The level of nesting of the deepest run that waits (smaller is deeper)."""
+        return min(run.level[1] for run in self.executing.values() if run.waits)
+
+    def _on_retire(self, event: m.Retire, commands: list[Command]) -> None:
+        if not self.retiring:
+            self._retire(commands)
+
+    def _retire(self, commands: list[Command]) -> None:
+        """No more runs start; those that have not go back."""
+        self.retiring = True
+        returned = []
+        for run in list(self.runs.values()):
+            if run.state in (READY, FETCHING):
+                self._give_up(run, commands)
+                returned.append((run.key, run.attempt))
+        commands.append(m.WorkerRetiring(self.name))
+        if returned:
+            commands.append(m.TasksReturned(self.name, returned))
+
+    def _give_up(self, run: Run, commands: list[Command]) -> None:
+        self._set_state(run, RETURNED)
+        if self.runs.get(run.key) is run:
+            del self.runs[run.key]
+        if run.inputs:
+            self._leave_inputs(run, commands)
+
+    def _leave_inputs(self, run: Run, commands: list[Command]) -> None:
+        """The run needs its inputs no more."""
+        dropped = []
+        for key, _, payload, _ in run.inputs:
+            replica = self.replicas.get(key) if payload is None else None
+            if replica is None:
+                continue
+            replica.runs.pop(run, None)
+            replica.users -= 1
+            if replica.dropped and replica.held and not replica.users:
+                del self.replicas[key]
+                dropped.append(key)
+        if dropped:
+            commands.append(m.DropData(dropped))
+
+    def _on_return_tasks(self, event: m.ReturnTasks, commands: list[Command]) -> None:
+        returned, refused = [], []
+        for key, attempt in event.runs:
+            run = self.runs.get(key)
+            if run is not None and run.attempt == attempt and run.state in (READY, FETCHING):
+                self._give_up(run, commands)
+                returned.append((key, attempt))
+            else:
+                refused.append((key, attempt))
+        commands.append(m.TasksReturned(self.name, returned, refused))
+
+    def _on_runs_ended(self, event: m.RunsEnded, commands: list[Command]) -> None:
+        for row in event.finished:
+            self._end(row[0], row[1], commands)
+            if row[2] is None:
+                self._keep(row[0], row[3])
+        for row in event.failed:
+            self._end(row[0], row[1], commands)
+        self._finished.extend(event.finished)
+        self._failed.extend(event.failed)
+
+    def _keep(self, key: Key, size_bytes: int) -> None:
+        """The result of a run stays here."""
+        replica = self.replicas.get(key)
+        if replica is None:
+            self.replicas[key] = Replica(key, size_bytes, True, [])
+        else:  # an earlier attempt's, or on its way from another worker to runs that wait for it
+            replica.held, replica.dropped, replica.size_bytes = True, False, size_bytes
+            self._arrived(replica)
+
+    def _arrived(self, replica: Replica) -> None:
+        """The runs that waited for it wait no more."""
+        runs = replica.runs
+        replica.runs = {}
+        for run in runs:
+            run.missing -= 1
+            if not run.missing:
+                self._set_state(run, READY)
+                self.ready.push(run)
+
+    def _end(self, key: Key, attempt: int, commands: list[Command]) -> None:
+        run = self.executing.pop((key, attempt))
+        self.unreported.pop((key, attempt), None)
+        run.state = ENDED
+        if run.waits:  # it ended without saying that it waits no more
+            run.waits = False
+            self.lent_slots -= 1
+            commands.append(m.SlotsChanged(self.name, self.slots + self.lent_slots))
+        if self.runs.get(key) is run:
+            del self.runs[key]
+        if run.inputs:
+            self._leave_inputs(run, commands)
+
+    def _on_run_waits(self, event: m.RunWaits, commands: list[Command]) -> None:
+        run = self.executing.get((event.key, event.attempt))
+        if run is None or run.waits == event.waits:
+            return
+        run.waits = event.waits
+        self.lent_slots += 1 if event.waits else -1
+        commands.append(m.SlotsChanged(self.name, self.slots + self.lent_slots))
+
+    def _on_tick(self, event: m.Tick, commands: list[Command]) -> None:
+        if self.unreported:
+            runs = [(run.key, run.attempt) for run in self.unreported.values()]
+            for run in self.unreported.values():
+                run.reported = True
+            self.unreported = {}
+            commands.append(m.TasksStarted(self.name, runs))
+        if self._finished or self._failed:
+            commands.append(m.TasksFinished(self.name, self._finished, self._failed))
+            self._finished, self._failed = [], []
+
+    # ---------------------------------------------------------------- data
+
+    def _on_data_fetched(self, event: m.DataFetched, commands: list[Command]) -> None:
+        added, unneeded = [], []
+        for key, size_bytes in event.arrived:
+            replica = self.replicas.get(key)
+            if replica is None or replica.held:
+                if replica is None:
+                    unneeded.append(key)
+                continue
+            replica.held = True
+            replica.size_bytes = size_bytes
+            if replica.dropped and not replica.users:
+                del self.replicas[key]
+                unneeded.append(key)
+                continue
+            replica.dropped = False  # if nobody needs it the scheduler says so again
+            added.append(key)
+            self._arrived(replica)
+        if unneeded:
+            commands.append(m.DropData(unneeded))
+        if added:
+            commands.append(m.DataAdded(self.name, added))
+        self._fetch_elsewhere(event, commands)
+
+    def _fetch_elsewhere(self, event: m.DataFetched, commands: list[Command]) -> None:
+        """Ask the next holder for what a peer did not have; without one, the runs that need it go back."""
+        fetches: dict[tuple[str, str], list[Key]] = {}
+        missing, returned = [], []
+        for key in event.missing:
+            replica = self.replicas.get(key)
+            if replica is None or replica.held:
+                continue
+            missing.append((key, event.holder or self.name))  # without any holder: it was said to be here
+            replica.holders = [holder for holder in replica.holders if holder[0] != event.holder]
+            if replica.holders and replica.runs:
+                fetches.setdefault(replica.holders[0], []).append(key)
+                continue
+            del self.replicas[key]
+            for run in list(replica.runs):
+                self._give_up(run, commands)
+                returned.append((run.key, run.attempt))
+        if missing:
+            commands.append(m.ReportMissing(self.name, missing))
+        if returned:
+            commands.append(m.TasksReturned(self.name, returned))
+        self._add_fetches(fetches, commands)
+
+    def _on_drop_data(self, event: m.DropData, commands: list[Command]) -> None:
+        dropped = []
+        for key in event.keys:
+            replica = self.replicas.get(key)
+            if replica is None:
+                continue
+            if replica.held and not replica.users:
+                del self.replicas[key]
+                dropped.append(key)
+            else:
+                replica.dropped = True
+        if dropped:
+            commands.append(m.DropData(dropped))
+
+    @staticmethod
+    def _set_state(run: Run, new: RunStateName) -> None:
+        assert new in TRANSITIONS[run.state], f"{run}: {new}"
+        run.state = new

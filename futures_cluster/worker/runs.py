@@ -1,0 +1,84 @@
+"""A worker's executions: one record for each attempt at a task.
+
+Covers: the record and its states. Does not cover: the data it needs or makes (``replicas``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from futures_cluster.messages import Key, Payload
+
+RunStateName = Literal["fetching", "ready", "executing", "ended", "returned"]
+
+FETCHING: RunStateName = "fetching"  # inputs are on their way
+READY: RunStateName = "ready"  # could start, no slot is free
+EXECUTING: RunStateName = "executing"
+ENDED: RunStateName = "ended"
+RETURNED: RunStateName = "returned"  # given back to the scheduler without having started
+
+#: state -> states that may follow
+TRANSITIONS: dict[RunStateName, tuple[RunStateName, ...]] = {
+    FETCHING: (READY, RETURNED),
+    READY: (EXECUTING, RETURNED),
+    EXECUTING: (ENDED,),
+    ENDED: (),
+    RETURNED: (),
+}
+
+
+class Run:
+    """One attempt at a task.
+
+    Attributes
+    ----------
+    inputs : list
+        ``(key, size_bytes, payload or None, holders)`` for each input; those without payload are replicas.
+    missing : int
+        How many of the inputs are on their way.
+    reported : bool
+        The scheduler was told that it started.
+    waits : bool
+        It waits for other tasks, and its slot is lent to another run.
+    """
+
+    __slots__ = (
+        "attempt",
+        "flags",
+        "function",
+        "inputs",
+        "key",
+        "level",
+        "missing",
+        "payload",
+        "reported",
+        "serial",
+        "state",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        attempt: int,
+        function: str,
+        payload: Payload,
+        priority: list[int],
+        inputs: list[Any],
+        flags: int,
+    ) -> None:
+        self.key = key
+        self.attempt = attempt
+        self.function = function
+        self.payload = payload
+        self.level = (priority[0], priority[1])
+        self.serial = priority[2]
+        self.inputs = inputs
+        self.flags = flags
+        self.missing = 0
+        self.state: RunStateName = READY
+        self.reported = False
+        self.waits = False
+
+    def __repr__(self) -> str:
+        return f"<Run {self.key} #{self.attempt} {self.state}>"

@@ -1,0 +1,122 @@
+"""Options of the test suite: which marked tests are run, and what each test must clean up.
+
+`slow` tests run with --runslow, or when the environment variable CI is set. `conformance` tests run
+on Python 3.13 when its `test` package is installed (Debian, for one, packages it apart).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from gate import Gate
+
+# What may take a moment after a test: a dropped executor ends when its tasks are done.
+CLEAN_UP_LIMIT_S = 10.0
+OUR_THREADS = re.compile(r"futures_cluster|ThreadPoolExecutor-\d")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="run the tests marked slow, too")
+
+
+def _has_conformance_tests() -> bool:
+    if sys.version_info[:2] != (3, 13):
+        return False
+    try:
+        return importlib.util.find_spec("test.test_concurrent_futures") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not (config.getoption("--runslow") or os.environ.get("CI")):
+        skip_slow = pytest.mark.skip(reason="slow: needs --runslow")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip_slow)
+    if not _has_conformance_tests():
+        skip_conformance = pytest.mark.skip(reason="needs Python 3.13 with its test package")
+        for item in items:
+            if item.get_closest_marker("conformance"):
+                item.add_marker(skip_conformance)
+
+
+def _helpers_of_multiprocessing() -> tuple[set[int], set[int]]:
+    """Processes and descriptors that multiprocessing keeps until the end, once it has them."""
+    pids: set[int] = set()
+    fds: set[int] = set()
+    if (module := sys.modules.get("multiprocessing.resource_tracker")) is not None:
+        pids.add(module._resource_tracker._pid)
+        fds.add(module._resource_tracker._fd)
+    if (module := sys.modules.get("multiprocessing.forkserver")) is not None:
+        pids.add(module._forkserver._forkserver_pid)
+        fds.add(module._forkserver._forkserver_alive_fd)
+    return pids, fds
+
+
+def _open_things(with_descriptors: bool = True) -> Counter[str]:
+    """What an executor may leave: threads, processes, descriptors, folders."""
+    things: Counter[str] = Counter()
+    for thread in threading.enumerate():
+        if OUR_THREADS.match(thread.name):
+            things[f"thread {thread.name} ({thread.ident})"] += 1
+    helpers, helpers_fds = _helpers_of_multiprocessing()
+    for process in psutil.Process().children(recursive=True):
+        if process.pid not in helpers:
+            things[f"process {process.pid}"] += 1
+    if with_descriptors and os.path.isdir("/proc/self/fd"):
+        for fd in os.listdir("/proc/self/fd"):
+            if int(fd) not in helpers_fds:
+                with contextlib.suppress(OSError):
+                    target = os.readlink(f"/proc/self/fd/{fd}")
+                    if target.startswith(("socket:", "pipe:", "anon_inode:", "/memfd:")):
+                        things[f"descriptor of {target}"] += 1
+    for name in os.listdir(tempfile.gettempdir()):
+        if name.startswith(f"futures_cluster-{os.getpid()}-"):
+            things[f"folder {name}"] += 1
+    return things
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test after which threads, processes, sockets, pipes, memory files or folders of an executor are left.
+
+    An executor of a fixture with a wider scope must have run a task before that fixture yields it: it starts its
+    workers when it is first used. As long as it is there descriptors are not counted: it may keep connections and
+    segments of memory for the next task.
+    """
+    alone = not any(thread.name.startswith("futures_cluster") for thread in threading.enumerate())
+    before = _open_things(alone)
+    yield
+    end = time.monotonic() + CLEAN_UP_LIMIT_S
+    pause_s = 0.001
+    while left := _open_things(alone) - before:
+        if time.monotonic() > end:
+            processes = [f"{process}: {process.cmdline()}" for process in psutil.Process().children(recursive=True)]
+            pytest.fail("\n".join(["left behind:", *left.elements(), "all processes:", *processes]))
+        gc.collect()
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.1)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """See ``Gate``; it opens at the end, so that a test that fails leaves no task waiting."""
+    gate = Gate(tmp_path)
+    try:
+        yield gate
+    finally:
+        gate.close()

@@ -1,0 +1,78 @@
+"""Runs the public checks of engines over ours, and checks the checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from futures_cluster import Executor, NotSupported
+from futures_cluster.testing.engine_checks import CHECKS, FEATURES, TRAITS, Check, run_check
+
+#: What each engine lacks, and how it works.
+ENGINES: dict[str, tuple[set[str], set[str]]] = {
+    "processes": (set(), {"concurrent", "isolated"}),
+    "threads": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"concurrent"}),
+    "sync": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, set()),
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        (backend, name)
+        for backend, (_, traits) in ENGINES.items()
+        for name, check in CHECKS.items()
+        if check.is_meant_for(traits)
+    ],
+)
+def test_engine(backend: str, name: str) -> None:
+    def make_executor(**arguments: Any) -> Executor:
+        return Executor(**{"max_workers": 2, "backend": backend, **arguments})
+
+    run_check(CHECKS[name], make_executor, lacks=ENGINES[backend][0])
+
+
+def make_sync(**arguments: Any) -> Executor:
+    return Executor(backend="sync", **arguments)
+
+
+def test_each_check_says_what_it_checks() -> None:
+    for name, check in CHECKS.items():
+        assert name == check.name and name.startswith("check_")
+        assert check.function.__doc__
+        assert check.features <= set(FEATURES) and check.traits <= set(TRAITS)
+    assert all(any(feature in check.features for check in CHECKS.values()) for feature in FEATURES)
+
+
+def test_a_lack_must_be_said() -> None:
+    def silent(make_executor: Any) -> None: ...
+
+    def says_so(make_executor: Any) -> None:
+        raise NotSupported("not here")
+
+    one, two = (Check(function, frozenset({"kill"}), frozenset()) for function in (silent, says_so))
+    run_check(one, make_sync)
+    with pytest.raises(AssertionError, match="nothing raised NotSupported"):
+        run_check(one, make_sync, lacks={"kill"})
+    run_check(two, make_sync, lacks={"kill"})
+    with pytest.raises(NotSupported):
+        run_check(two, make_sync, lacks={"stop"})
+
+
+def test_the_checks_find_broken_promises() -> None:
+    """An executor that takes an option's name for itself, and one that swallows generators."""
+
+    class EatsKeywords(Executor):
+        def submit(self, fn: Any, /, *args: Any, timeout: Any = None, **kwargs: Any) -> Any:
+            return super().submit(fn, *args, **kwargs)
+
+    class ReadsAhead(Executor):
+        def map(self, fn: Any, *iterables: Any, **options: Any) -> Any:
+            if options.get("buffersize"):
+                iterables = (list(range(1000)),)
+            return super().map(fn, *iterables, **options)
+
+    for cls, name in ((EatsKeywords, "check_submit_keywords"), (ReadsAhead, "check_map_buffersize")):
+        with pytest.raises(AssertionError):
+            run_check(CHECKS[name], lambda cls=cls, **arguments: cls(backend="sync", **arguments))

@@ -1,0 +1,97 @@
+"""Random programs of tasks give the same answers on every engine.
+
+``sync``, which runs each call at submit, is the oracle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from futures_cluster import Executor, current_executor
+
+
+def gather(*args: Any, **kwargs: Any) -> Any:
+    return args, sorted(kwargs.items())
+
+
+def digest(*args: Any, **kwargs: Any) -> str:
+    return f"{args} {sorted(kwargs.items())}"[:200]
+
+
+def large(*args: Any, **kwargs: Any) -> bytes:
+    return digest(*args, **kwargs).encode() * 2000
+
+
+def fail_sometimes(*args: Any, **kwargs: Any) -> str:
+    text = digest(*args, **kwargs)
+    if len(text) % 3 == 0:
+        raise ValueError(text)
+    return text
+
+
+def nested(*args: Any, **kwargs: Any) -> Any:
+    ex = current_executor()
+    one, two = ex.submit(digest, *args), ex.submit(digest, **kwargs)
+    return ex.submit(gather, one, [two]).result()
+
+
+def close_over(number: int) -> Any:
+    return lambda *args, **kwargs: (number, len(args), sorted(kwargs))
+
+
+FUNCTIONS: list[Any] = [gather, digest, large, fail_sometimes, nested, close_over(1), close_over(2)]
+
+# A reference to the result of an earlier call, by its number; taken modulo the number of calls so far.
+earlier = st.builds(lambda n: ("earlier", n), st.integers(0, 30))
+values = st.integers() | st.text(max_size=3) | st.none() | earlier
+arguments = st.recursive(
+    values, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=2), x, max_size=2), max_leaves=5
+)
+calls = st.tuples(
+    st.integers(0, len(FUNCTIONS) - 1),
+    st.lists(arguments, max_size=3),
+    st.dictionaries(st.sampled_from(["self", "fn", "key", "timeout", "x"]), arguments, max_size=2),
+    st.integers(-3, 3),
+)
+programs = st.lists(calls, min_size=1, max_size=15)
+
+
+def put_futures(obj: Any, futures: list[Any]) -> Any:
+    if type(obj) is tuple:
+        return futures[obj[1] % len(futures)] if futures else None
+    if type(obj) is list:
+        return [put_futures(item, futures) for item in obj]
+    if type(obj) is dict:
+        return {key: put_futures(value, futures) for key, value in obj.items()}
+    return obj
+
+
+def run(ex: Executor, program: list[Any]) -> list[Any]:
+    futures: list[Any] = []
+    for function, args, kwargs, priority in program:
+        view = ex.with_options(priority=priority) if priority else ex
+        args, kwargs = put_futures(args, futures), put_futures(kwargs, futures)
+        futures.append(view.submit(FUNCTIONS[function], *args, **kwargs))
+    outcomes = []
+    for future in futures:
+        error = future.exception(60)
+        outcomes.append((type(error), str(error)) if error is not None else future.result(60))
+    return outcomes
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_random_programs(backend: str) -> None:
+    with Executor(2, backend=backend) as ex:
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(programs)
+        def check(program: list[Any]) -> None:
+            with Executor(backend="sync") as oracle:
+                expected = run(oracle, program)
+            assert run(ex, program) == expected
+
+        check()

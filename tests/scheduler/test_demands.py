@@ -1,0 +1,59 @@
+"""Queues of demanding tasks: that nobody looks in vain, and nobody is overlooked."""
+
+from __future__ import annotations
+
+from futures_cluster import messages as m
+from futures_cluster.messages import TaskOptions
+from futures_cluster.scheduler import demands as demands_module
+
+from .builders import Cluster, submit
+
+
+def named(name: str) -> TaskOptions:
+    return TaskOptions(workers=(name,))
+
+
+def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
+    cluster = Cluster(3)
+    cluster.given(submit("a", "b", options=named("w2")))
+    queue = cluster.machine.state.demands.queue(((), ("w2",), False))
+    assert queue is not None and queue.first() is cluster.task("b")
+    assert queue not in cluster.machine.state.demands.ripe and not queue.open
+    cluster.given(m.WorkerJoined("w9", "a9"))
+    assert not queue.open
+    cluster.finish("a")
+    assert cluster.where() == {"b": "w2"}
+
+
+def test_void_entries_are_skipped() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a", "b", "c", options=named("w1")))
+    cluster.given(m.CancelTasks("c", ["b"]))
+    cluster.finish("a")
+    assert cluster.where() == {"c": "w1"}
+
+
+def test_empty_queues_do_not_pile_up() -> None:
+    cluster = Cluster(1)
+    for i in range(200):
+        cluster.given(submit(f"k{i}", options=TaskOptions(workers=("w1", f"x{i}"))))
+        cluster.finish(f"k{i}")
+    state = cluster.machine.state
+    assert len(state.demands) == 0
+    assert len(state.demands._queues) <= demands_module.MOST_EMPTY + 1
+    assert len(state.demands._named) <= demands_module.MOST_EMPTY + 2
+
+
+def test_a_worker_that_is_gone_is_not_looked_at() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", options=TaskOptions(resources=(("GPU", 1.0),))))
+    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerJoined("w3", "a3", resources={"GPU": 1.0}))
+    assert cluster.where() == {"a": "w3"}
+
+
+def test_retrying_a_task_that_has_no_queue_does_nothing() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a"))
+    cluster.machine.state.demands.retry(cluster.task("a"))
+    assert not cluster.machine.state.demands.ripe

@@ -1,0 +1,33 @@
+"""The commands of one event: batched, and what frees something first."""
+
+from __future__ import annotations
+
+from futures_cluster import messages as m
+from futures_cluster.scheduler.outbox import Outbox
+from futures_cluster.scheduler.state import Worker
+
+
+def test_the_order_is_stops_frees_drops_runs_reports() -> None:
+    worker = Worker("w", "a", 1, True, {}, "", 0)
+    outbox = Outbox()
+    outbox.done["c"] = [1]
+    outbox.running["c"] = ["r"]
+    outbox.runs[worker] = m.RunTasks([2])
+    outbox.returns[worker] = [3]
+    outbox.forget["w"] = ["f"]
+    outbox.drops[worker] = ["d"]
+    outbox.recomputing["c"] = ["a"]
+    outbox.freed.append("p")
+    outbox.stops.append(m.StopWorker("x"))
+    assert outbox.collect() == [
+        m.StopWorker("x"),
+        m.PayloadsFreed(["p"]),
+        m.ToClient("c", m.TasksRecomputing(["a"])),
+        m.ToWorker("w", m.DropData(["d"])),
+        m.ToWorker("w", m.ForgetFunctions(["f"])),
+        m.ToWorker("w", m.ReturnTasks([3])),
+        m.ToWorker("w", m.RunTasks([2])),
+        m.ToClient("c", m.TasksRunning(["r"])),
+        m.ToClient("c", m.TasksDone([1])),
+    ]
+    assert outbox.collect() == []

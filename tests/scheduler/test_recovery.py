@@ -1,0 +1,319 @@
+"""What follows from the death of a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from futures_cluster import messages as m
+from futures_cluster.messages import REPORT_START, TaskOptions
+from futures_cluster.scheduler import recovery
+
+from .builders import Cluster, done, failed, recomputing, run, runs, submit
+
+ONCE = TaskOptions(rerun=False)
+
+
+def lost(cluster: Cluster, key: str, **news: Any) -> m.WorkerLost:
+    """The worker that has the task dies."""
+    return m.WorkerLost(cluster.where()[key], **news)
+
+
+def died(key: str, why: str, cause: str = "") -> Any:
+    return failed(key, {"kind": "WorkerDied", "text": f"the worker that ran {key!r} died ({why}): {cause}"})
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def test_the_tasks_of_a_dead_worker_run_elsewhere() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a"))
+    cluster.expect(m.WorkerLost("w1", ["a"]), runs("w2", run("a", 2, 1), functions=("f",)))
+    assert cluster.task("a").deaths == 1
+
+
+@pytest.mark.parametrize(
+    ("news", "deaths"),
+    [
+        ({"executing": ["a"]}, {"a": 1, "b": 0, "c": 0}),
+        ({"executing": []}, {"a": 0, "b": 0, "c": 0}),
+        ({"executing": ["a"], "deliberate": True}, {"a": 0, "b": 0, "c": 0}),
+        ({"executing": None}, {"a": 1, "b": 0, "c": 0}),
+    ],
+)
+def test_only_what_was_executing_is_counted(news: dict[str, Any], deaths: dict[str, int]) -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.001)
+    cluster.given(submit("a", "b", "c"))
+    cluster.given(m.WorkerLost("w1", **news))
+    assert {key: cluster.task(key).deaths for key in "abc"} == deaths
+
+
+def test_without_a_witness_those_that_reported_their_start_are_counted() -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.001)
+    cluster.given(submit("a", "b"))
+    cluster.start("b")
+    cluster.given(m.WorkerLost("w1"))
+    assert cluster.task("a").deaths == 0 and cluster.task("b").deaths == 1
+
+
+def test_the_third_death_is_the_last() -> None:
+    cluster = Cluster(4)
+    cluster.given(submit("bad"))
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.expect(
+        lost(cluster, "bad", executing=["bad"], cause="SIGSEGV"),
+        done(died("bad", "3 workers died while they ran it", "SIGSEGV")),
+    )
+    assert list(cluster.machine.state.workers) == ["w4"]  # and the pool goes on
+
+
+def test_after_two_deaths_a_task_runs_alone() -> None:
+    cluster = Cluster(3, slots=2)
+    cluster.given(submit("bad"))
+    for _ in range(2):
+        cluster.given(lost(cluster, "bad", executing=["bad"]))
+    assert cluster.where() == {"bad": "w3"}
+    cluster.given(submit("other"))
+    assert cluster.where() == {"bad": "w3"}
+    commands = cluster.finish("bad")
+    assert runs("w3", run("other", 4, 2)) in commands
+
+
+def test_a_worker_is_emptied_for_a_task_that_has_to_run_alone() -> None:
+    cluster = Cluster(3, slots=2)
+    cluster.measured(0.001)
+    cluster.given(submit("bad"))
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(submit(*(f"k{i}" for i in range(40))))
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    assert "bad" not in cluster.where()
+    for i in range(1000):
+        cluster.given(submit(f"l{i}"))  # there is always something else to do
+        key = next(key for key in cluster.where() if key != "bad")
+        cluster.finish(key, duration_s=0.001)
+        if "bad" in cluster.where():
+            break
+    assert cluster.where() == {"bad": cluster.where()["bad"]}
+
+
+def test_an_emptied_worker_serves_the_older_of_two_that_have_to_run_alone() -> None:
+    cluster = Cluster(3)
+    cluster.given(submit("a", "bad 1", "bad 2"))
+    cluster.task("bad 1").deaths = cluster.task("bad 2").deaths = 1
+    cluster.given(lost(cluster, "bad 2", executing=["bad 2"]))
+    assert list(cluster.machine.state.reserved.values()) == [cluster.worker("w1")]
+    cluster.given(lost(cluster, "bad 1", executing=["bad 1"]))
+    cluster.finish("a")
+    assert cluster.where() == {"bad 1": "w1"}
+    cluster.finish("bad 1")
+    assert cluster.where() == {"bad 2": "w1"}
+
+
+def test_the_emptied_worker_dies() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", "bad"))
+    cluster.task("bad").deaths = 1
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    state = cluster.machine.state
+    assert [worker.name for worker in state.reserved.values()] == ["w1"]
+    cluster.given(m.WorkerLost("w1", []))
+    assert not state.reserved
+    cluster.given(m.WorkerJoined("w9", "a9"))
+    assert len(cluster.where()) == 1
+
+
+def test_the_emptied_worker_retires() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", "bad"))
+    cluster.task("bad").deaths = 1
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(m.WorkerRetiring("w1"))
+    assert not cluster.machine.state.reserved
+    cluster.expect(m.WorkerJoined("w9", "a9"), runs("w9", run("bad", 3, 2), functions=("f",)))
+
+
+def test_a_cancelled_task_gives_the_worker_back_that_was_emptied_for_it() -> None:
+    cluster = Cluster(2, slots=2)
+    cluster.given(submit("a", "bad"))
+    cluster.task("bad").deaths = 1
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(m.CancelTasks("c", ["bad"]))
+    cluster.given(submit("b"))
+    assert cluster.where() == {"a": "w1", "b": "w1"}
+
+
+def test_a_worker_lends_slots_though_it_is_being_emptied() -> None:
+    """Otherwise the task on it would wait for its child, and the child for the task that has to run alone."""
+    cluster = Cluster(2)
+    cluster.given(submit("parent", "bad"))
+    cluster.task("bad").deaths = 1
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(submit("child", depth=1))
+    cluster.given(m.SlotsChanged("w1", 2))
+    assert cluster.where() == {"parent": "w1", "child": "w1"}
+
+
+# ---------------------------------------------------------------- tasks that must not run twice
+
+
+def test_a_task_that_must_not_run_twice_fails_with_its_worker() -> None:
+    cluster = Cluster(2)
+    cluster.expect(submit("a", options=ONCE), runs("w1", run("a", 1, 1, flags=REPORT_START), functions=("f",)))
+    cluster.expect(m.WorkerLost("w1", ["a"], cause="x"), done(died("a", "it was submitted with rerun=False", "x")))
+
+
+def test_it_fails_too_if_only_its_start_was_reported_and_if_the_end_was_deliberate() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a", options=ONCE))
+    cluster.start("a")
+    why = "it was submitted with rerun=False"
+    cluster.expect(m.WorkerLost("w1", [], deliberate=True), done(died("a", why)))
+
+
+def test_it_runs_elsewhere_if_it_had_not_started() -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.001)
+    cluster.given(submit("a"))
+    cluster.given(submit("b", options=ONCE))
+    cluster.given(m.WorkerLost("w1", ["a"]))
+    assert cluster.states() == {"a": "queued", "b": "queued"}
+
+
+def stopped_with_b_in_doubt() -> Cluster:
+    """``w1`` was told to stop because of ``a``; nobody knows whether ``b``, which must not run twice, started."""
+    cluster = Cluster(1, slots=2)
+    cluster.given(submit("a"))
+    cluster.given(submit("b", options=ONCE))
+    cluster.start("a")
+    cluster.given(m.CancelTasks("c", ["a"], force=True))
+    assert cluster.states() == {"b": "assigned"} and cluster.worker("w1").stopping
+    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    return cluster
+
+
+def test_a_doubtful_task_runs_again_once_it_is_known_that_it_had_not_started() -> None:
+    cluster = stopped_with_b_in_doubt()
+    cluster.expect(
+        m.WorkerLost("w1", ["a"], deliberate=True), runs("w2", run("b", 3, 2, flags=REPORT_START), functions=("f",))
+    )
+
+
+def test_a_doubtful_task_fails_once_it_is_known_that_it_had_started() -> None:
+    cluster = stopped_with_b_in_doubt()
+    cluster.given(m.TasksStarted("w1", [("b", 2)]))
+    cluster.expect(m.WorkerLost("w1", [], deliberate=True), done(died("b", "it was submitted with rerun=False")))
+
+
+def test_a_doubtful_task_may_even_finish() -> None:
+    cluster = stopped_with_b_in_doubt()
+    assert cluster.finish("b") == [done(("b", m.FINISHED, b"result", 6, ()))]
+    assert list(cluster.machine.state.workers) == ["w2"]
+    cluster.quiet(m.WorkerLost("w1", [], deliberate=True))
+
+
+def test_a_worker_that_stops_is_not_stopped_twice() -> None:
+    cluster = stopped_with_b_in_doubt()
+    cluster.given(m.TasksStarted("w1", [("b", 2)]))
+    commands = cluster.given(m.CancelTasks("c", ["b"], force=True))
+    assert not [command for command in commands if isinstance(command, m.StopWorker)]
+    cluster.quiet(m.WorkerLost("w1", ["b"], deliberate=True))
+    assert not cluster.states()
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_a_lost_result_is_computed_again_and_reported_again() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a"))
+    cluster.finish("a", payload=None)
+    cluster.expect(m.WorkerLost("w1"), recomputing("a"), runs("w2", run("a", 2, 1), functions=("f",)))
+    assert cluster.finish("a", payload=None) == [done(("a", m.FINISHED, None, 6, (("w2", "a2"),)))]
+
+
+def test_what_was_released_comes_back_as_far_as_necessary() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a", ("b", ["a"]), ("c", ["b"])))
+    cluster.finish("a", "b", "c", payload=None)
+    cluster.given(m.ReleaseKeys("c", ["a", "b"]))
+    cluster.expect(m.WorkerLost("w1"), recomputing("c"))
+    assert cluster.states() == {"a": "queued", "b": "waiting", "c": "waiting"}
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.finish("a", "b", "c", payload=None)
+    assert cluster.states() == {"a": "released", "b": "released", "c": "memory"}
+
+
+def test_a_small_result_is_never_lost() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a"))
+    cluster.finish("a")
+    cluster.quiet(m.WorkerLost("w1"))
+
+
+def test_a_result_that_nobody_needs_is_not_computed_again() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", ("b", ["a"])))
+    cluster.finish("a", payload=None)
+    cluster.given(m.DataAdded("w2", ["a"]))
+    cluster.finish("b", payload=None)
+    cluster.given(m.ReleaseKeys("c", ["a"]))
+    cluster.quiet(m.WorkerLost("w2"))
+    assert cluster.states() == {"a": "released", "b": "memory"}
+
+
+def test_a_lost_input_makes_queued_tasks_wait() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", "busy"))
+    cluster.finish("a", payload=None, size_bytes=10)
+    cluster.given(submit(("b", ["a"]), ("c", ["a"])))
+    assert cluster.states() == {"a": "memory", "busy": "assigned", "b": "assigned", "c": "queued"}
+    cluster.given(m.WorkerLost("w1", ["b"]))
+    assert cluster.states() == {"a": "queued", "busy": "assigned", "b": "waiting", "c": "waiting"}
+
+
+def test_a_lost_result_that_must_not_be_made_again_is_lost() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a", options=ONCE))
+    cluster.given(submit(("b", ["a"])))
+    cluster.finish("a", payload=None)
+    error = {"kind": "DataLost", "text": "the result of 'a' is gone, and rerun=False forbids to run it again"}
+    cluster.expect(m.WorkerLost("w1", []), recomputing("a"), done(failed("a", error), failed("b", error)))
+    cluster.quiet(m.ReleaseKeys("c", ["a", "b"]))
+    assert not cluster.states()
+
+
+def test_a_released_result_that_must_not_be_made_again_is_lost_too() -> None:
+    cluster = Cluster(1)
+    cluster.given(submit("a", options=ONCE))
+    cluster.given(submit(("b", ["a"])))
+    cluster.finish("a", "b", payload=None)
+    cluster.given(m.ReleaseKeys("c", ["a"]))
+    error = {"kind": "DataLost", "text": "the result of 'a' is gone, and rerun=False forbids to run it again"}
+    cluster.expect(m.WorkerLost("w1", []), recomputing("b"), done(failed("b", error)))
+
+
+def test_a_lost_task_whose_input_failed_fails_and_lets_go_of_its_other_inputs() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", options=ONCE))
+    cluster.given(submit("x", ("b", ["a", "x"])))
+    cluster.finish("a", payload=None)
+    cluster.finish("x")
+    cluster.finish("b", payload=None)
+    cluster.given(m.WorkerLost("w1"))
+    if "w2" in cluster.machine.state.workers:
+        cluster.given(m.WorkerLost("w2"))
+    assert cluster.states() == {"a": "failed", "x": "memory", "b": "failed"}
+    cluster.quiet(m.ReleaseKeys("c", ["a", "x", "b"]))
+    assert not cluster.states()
+
+
+def test_who_looks_for_released_inputs_does_not_walk_all_ancestors() -> None:
+    cluster = Cluster(0)
+    rows: list[Any] = ["k0"] + [(f"k{i}", [f"k{i - 1}"]) for i in range(1, 3000)]
+    cluster.machine.handle(submit(*rows), 0.0)
+    assert recovery.released_ancestors([cluster.task("k2999")]) == []

@@ -1,0 +1,108 @@
+"""What idle workers take over from busy ones."""
+
+from __future__ import annotations
+
+from futures_cluster import messages as m
+from futures_cluster.messages import TaskOptions
+from futures_cluster.scheduler import stealing
+
+from .builders import Cluster, ask_back, run, runs, submit
+
+
+def lopsided(number: int = 10, duration_s: float = 0.001) -> Cluster:
+    """``w1`` has the tasks ``k0``, ..., which are thought to take so long; ``w2`` joins with nothing."""
+    cluster = Cluster(1)
+    cluster.measured(duration_s)
+    cluster.given(submit(*(f"k{i}" for i in range(number))))
+    assert set(cluster.where()) == {f"k{i}" for i in range(number)}
+    return cluster
+
+
+def test_half_of_a_long_queue_is_asked_back_at_once() -> None:
+    cluster = lopsided()
+    cluster.expect(m.WorkerJoined("w2", "a2"), ask_back("w1", ("k5", 7), ("k6", 8), ("k7", 9), ("k8", 10), ("k9", 11)))
+    cluster.expect(
+        m.TasksReturned("w1", [("k7", 9), ("k8", 10), ("k9", 11)], [("k5", 7), ("k6", 8)]),
+        runs("w2", run("k7", 12, 9), run("k8", 13, 10), run("k9", 14, 11), functions=("f",)),
+    )
+
+
+def test_a_short_queue_is_not_worth_it_until_the_worker_is_stuck() -> None:
+    cluster = lopsided(3)
+    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    assert cluster.machine.next_deadline() == stealing.INTERVAL_S
+    cluster.now = stealing.INTERVAL_S
+    cluster.quiet(m.Tick())
+    cluster.now = stealing.PATIENCE_S
+    cluster.expect(m.Tick(), ask_back("w1", ("k1", 3), ("k2", 4)))
+    cluster.expect(
+        m.TasksReturned("w1", [("k1", 3), ("k2", 4)]),
+        runs("w2", run("k1", 5, 3), run("k2", 6, 4), functions=("f",)),
+    )
+
+
+def test_a_robbed_worker_gets_nothing_in_advance_until_it_finishes_something() -> None:
+    cluster = lopsided(3)
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.now = 0.02
+    cluster.given(m.Tick())
+    assert cluster.worker("w1").robbed
+    cluster.given(m.TasksReturned("w1", [("k1", 3), ("k2", 4)]))
+    cluster.given(submit(*(f"l{i}" for i in range(100))))
+    assert len(cluster.worker("w1").assigned) == 1
+    cluster.finish("k0", duration_s=0.001)
+    assert not cluster.worker("w1").robbed and len(cluster.worker("w1").assigned) > 10
+
+
+def test_nobody_is_robbed_twice_before_it_answers() -> None:
+    cluster = lopsided()
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.now = 1.0
+    cluster.quiet(m.Tick())
+    cluster.given(m.TasksReturned("w1", [], [(f"k{i}", 2 + i) for i in range(5, 10)]))
+    cluster.now = 2.0
+    assert cluster.given(m.Tick())
+
+
+def test_tasks_that_started_or_name_workers_are_left() -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.001)
+    cluster.given(submit("a", "b", "c"))
+    cluster.given(submit("named", options=TaskOptions(workers=("w1",))))
+    cluster.start("a", "c")
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.now = 1.0
+    cluster.expect(m.Tick(), ask_back("w1", ("b", 3)))
+
+
+def test_no_more_is_taken_than_the_idle_can_do() -> None:
+    cluster = Cluster(100)
+    cluster.measured(1e-3)
+    cluster.given(submit(*(f"k{i}" for i in range(4000))))
+    cluster.now = 1.0
+    commands = cluster.given(m.WorkerJoined("w101", "a101"))
+    taken = [row for command in commands for row in command.message.runs]
+    assert 20 <= len(taken) <= 40 and len(commands) == 1
+
+
+def test_an_unplaceable_task_does_not_end_stealing() -> None:
+    cluster = lopsided()
+    cluster.quiet(submit("never", options=TaskOptions(resources=(("GPU", 1.0),))))
+    assert cluster.given(m.WorkerJoined("w2", "a2"))
+
+
+def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.02)
+    cluster.given(submit("x"))
+    cluster.finish("x", payload=None, size_bytes=10_000_000_000, duration_s=0.02)
+    cluster.given(submit(("a", ["x"]), ("b", ["x"])))
+    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    cluster.now = 0.1  # it seems to be stuck: now nobody knows how long to wait
+    cluster.expect(m.Tick(), ask_back("w1", ("b", 4)))
+
+
+def test_without_idle_workers_nobody_looks() -> None:
+    cluster = lopsided()
+    assert cluster.machine.next_deadline() is None
+    assert stealing.next_check(cluster.machine.state, 0.0) is None

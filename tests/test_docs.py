@@ -1,0 +1,120 @@
+"""Runs the examples of README.md and docs/, and checks the README's two commands.
+
+Covers: each block fenced as ```python. The blocks of one file run in order in one namespace, in a
+process of their own. A block after the line `<!-- no-run -->` is only compiled. Does not cover:
+blocks in other languages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TIMEOUT_S = 90
+NO_RUN = "<!-- no-run -->"
+
+
+@dataclass
+class Block:
+    """One example. `line` is the number of its first line in the file, counted from 1."""
+
+    line: int
+    source: str
+    is_run: bool
+
+
+def python_blocks(text: str) -> list[Block]:
+    blocks: list[Block] = []
+    fence = None  # the language of the block we are in
+    last_line = ""  # the last one that was not blank, outside of blocks
+    for number, line in enumerate(text.splitlines(), start=1):
+        if fence is None:
+            if line.lstrip().startswith("```"):
+                fence = line.strip().removeprefix("```")
+                if fence == "python":
+                    assert line.startswith("```"), f"line {number}: an indented example would not be run"
+                    blocks.append(Block(number + 1, "", last_line != NO_RUN))
+            elif line.strip():
+                last_line = line.strip()
+        elif line.strip() == "```":
+            fence = None
+            last_line = ""
+        elif fence == "python":
+            blocks[-1].source += line + "\n"
+    assert fence is None, "the last fence is not closed"
+    return blocks
+
+
+def script_of(blocks: list[Block]) -> str:
+    """One script of the blocks that are run, each at its own line numbers: tracebacks fit the file."""
+    script = ""
+    for block in blocks:
+        if block.is_run:
+            script += "\n" * (block.line - 1 - script.count("\n")) + block.source
+    return script
+
+
+def run_script(path: Path, folder: Path) -> tuple[int, str]:
+    """Run in a process group of its own, so that a hanging example leaves no process behind."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FUTURES_CLUSTER_")}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        pytest.fail(f"not finished after {TIMEOUT_S} s; output so far:\n{output}")
+    return process.returncode, output
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_examples(path: Path, tmp_path: Path) -> None:
+    blocks = python_blocks(path.read_text(encoding="utf-8"))
+    for block in blocks:
+        compile("\n" * (block.line - 1) + block.source, path.name, "exec")
+    script = script_of(blocks)
+    if not script:
+        return
+    copy = tmp_path / f"{path.stem}_examples.py"
+    copy.write_text(script, encoding="utf-8")
+    code, output = run_script(copy, tmp_path)
+    assert code == 0, f"{path.name}: exit code {code}; line numbers are those of the file\n{output}"
+
+
+@pytest.mark.parametrize("kind", ["demo", "test"])
+def test_the_readme_has_the_command_on_one_line(kind: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^<!-- {kind}-command -->\n```sh\n(.*)\n```$", readme, flags=re.MULTILINE)
+    assert len(found) == 1
+    assert found[0].startswith("python3 -m venv ")
+
+
+def test_blocks_keep_their_line_numbers() -> None:
+    text = "a\n```python\nx = 1\n```\n<!-- no-run -->\n\n```python\ny\n```\n"
+    text += "```sh\nls\n```\n```python\nz = 2\n```\n"
+    blocks = python_blocks(text)
+    assert [(block.line, block.source, block.is_run) for block in blocks] == [
+        (3, "x = 1\n", True),
+        (8, "y\n", False),
+        (14, "z = 2\n", True),
+    ]
+    assert script_of(blocks).splitlines()[2] == "x = 1"
+    assert script_of(blocks).splitlines()[13] == "z = 2"

@@ -1,0 +1,274 @@
+"""Holds the walls between the rooms of the package, by reading its source.
+
+Covers: the direction of imports, the purity of the machines, the length of modules, docstrings, and
+what an import of the package loads. Does not cover: what the code does.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "futures_cluster"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / PACKAGE
+
+# Each room may import itself and the rooms before it.
+ROOMS = [
+    "errors",
+    "config",
+    "metrics",
+    "messages",
+    "context",
+    "wire",
+    "scheduler",
+    "worker",
+    "status",
+    "services",
+    "engines",
+    "future",
+    "as_completed",
+    "executor",
+    "pools",
+    "coordination",
+    "adapters",
+    "glm",
+    "testing",
+    "demo",
+    "cli",
+    "__main__",
+]
+
+# (importing module, imported room): why this one import may point downwards.
+ALLOWED_DOWNWARDS: dict[tuple[str, str], str] = {}
+
+# These use the package as its users do, by the names of its __init__: every room is before them.
+USERS_OF_THE_FACE = ("demo", "cli", "__main__")
+
+PURE_ROOMS = ("scheduler", "worker")
+
+# The first group is what the design forbids by name; the second is the same in other clothes.
+IMPURE = frozenset(
+    {"asyncio", "multiprocessing", "os", "random", "selectors", "socket", "subprocess", "threading", "time"}
+    | {"_thread", "concurrent", "queue", "secrets", "select", "signal", "socketserver", "ssl", "tempfile"}
+    | {"uuid"}
+)
+
+MAX_LINES = 600
+
+HEAVY = ("asyncio", "dask", "multiprocessing", "numpy", "pandas")
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Dotted name below the package: 'wire.frames', 'wire' for its __init__, '' for the package's own."""
+    parts = list(path.relative_to(SOURCE).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(tree: ast.Module, *, name: str, is_package: bool) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute dotted name) of everything imported, wherever the statement stands.
+
+    Imports inside functions and under TYPE_CHECKING count, and so does import_module("literal").
+    `from a import b` yields 'a.b', since b may be a module.
+    """
+    here = [PACKAGE, *filter(None, name.split("."))]
+    if not is_package:
+        here.pop()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:
+                base = here[: len(here) - node.level + 1] + base
+            for alias in node.names:
+                yield node.lineno, ".".join([*base, alias.name])
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+            target = node.args[0].value
+            if called in ("import_module", "__import__") and isinstance(target, str):
+                yield node.lineno, ".".join(here) + target if target.startswith(".") else target
+
+
+def wrong_directions(tree: ast.Module, *, name: str, is_package: bool) -> list[str]:
+    """What this module imports from later rooms, from unknown rooms, or through the package's face."""
+    room = name.split(".")[0]
+    wrong = []
+    for line, imported in imports(tree, name=name, is_package=is_package):
+        parts = imported.split(".")
+        if parts[0] != PACKAGE:
+            continue
+        target = parts[1] if len(parts) > 1 else ""
+        if (name, target) in ALLOWED_DOWNWARDS:
+            continue
+        if target not in ROOMS:
+            if room in USERS_OF_THE_FACE:
+                continue
+            wrong.append(f"line {line}: {imported} is no room; import from the room itself")
+        elif ROOMS.index(target) > ROOMS.index(room):
+            wrong.append(f"line {line}: {room} comes before {target} and must not import {imported}")
+    return wrong
+
+
+def is_unordered(node: ast.expr) -> bool:
+    """Whether the expression is visibly a set, also inside list(), tuple(), enumerate() and the like."""
+    if isinstance(node, ast.Set | ast.SetComp):
+        return True
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor | ast.Sub):
+        return is_unordered(node.left) or is_unordered(node.right)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in ("set", "frozenset"):
+            return True
+        if node.func.id in ("list", "tuple", "enumerate", "iter", "reversed", "map", "filter", "zip"):
+            return any(is_unordered(arg) for arg in node.args)
+    return False
+
+
+def set_iterations(tree: ast.Module) -> list[str]:
+    return [
+        f"line {node.iter.lineno}: iterates a set: {ast.unparse(node.iter)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and is_unordered(node.iter)
+    ]
+
+
+def impure_imports(tree: ast.Module, *, name: str, is_package: bool) -> list[str]:
+    return [
+        f"line {line}: {imported}"
+        for line, imported in imports(tree, name=name, is_package=is_package)
+        if imported.split(".")[0] in IMPURE
+    ]
+
+
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: module_name(path) or PACKAGE)
+each_pure_module = pytest.mark.parametrize(
+    "path", [path for path in MODULES if module_name(path).split(".")[0] in PURE_ROOMS], ids=module_name
+)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != SOURCE / "__init__.py"], ids=module_name)
+def test_imports_point_upwards(path: Path) -> None:
+    name = module_name(path)
+    assert name.split(".")[0] in ROOMS, f"{name} is in no room: add it to ROOMS at its place"
+    assert wrong_directions(parse(path), name=name, is_package=path.name == "__init__.py") == []
+
+
+def test_exceptions_are_used() -> None:
+    """An exception whose import has gone must go too."""
+    used = set()
+    for path in MODULES:
+        name = module_name(path)
+        for _, imported in imports(parse(path), name=name, is_package=path.name == "__init__.py"):
+            if imported.startswith(PACKAGE + "."):
+                used.add((name, imported.split(".")[1]))
+    assert [pair for pair in ALLOWED_DOWNWARDS if pair not in used] == []
+
+
+@each_pure_module
+def test_the_machines_import_nothing_impure(path: Path) -> None:
+    name = module_name(path)
+    assert impure_imports(parse(path), name=name, is_package=path.name == "__init__.py") == []
+
+
+@each_pure_module
+def test_the_machines_iterate_no_sets(path: Path) -> None:
+    assert set_iterations(parse(path)) == []
+
+
+@each_module
+def test_modules_are_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{lines} lines: split it by idea"
+
+
+@each_module
+def test_modules_have_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(parse(path))
+
+
+@pytest.mark.parametrize("statement", [f"import {PACKAGE}", f"from {PACKAGE} import Executor"])
+def test_import_loads_nothing_heavy(statement: str) -> None:
+    code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    # -I: neither PYTHON* variables nor the user's site-packages may add modules.
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [name for name in HEAVY if name in json.loads(done.stdout)] == []
+
+
+# The checks themselves, on small examples: a wall that cannot fail is no wall.
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from futures_cluster.executor import Executor", "scheduler.machine"),
+        ("from ..executor import Executor", "scheduler.machine"),
+        ("from .. import executor", "scheduler.machine"),
+        ("import futures_cluster.services.worker", "worker.machine"),
+        ("from futures_cluster import Executor", "services.worker"),
+        ("from . import executor", "future"),
+        ("def f():\n    from .executor import Executor", "future"),
+        ("if TYPE_CHECKING:\n    from ..executor import Executor", "engines.base"),
+        ("import importlib\nimportlib.import_module('futures_cluster.executor')", "context"),
+    ],
+)
+def test_downward_imports_are_found(source: str, name: str) -> None:
+    assert wrong_directions(ast.parse(source), name=name, is_package=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from ..messages import Reference", "scheduler.machine"),
+        ("from .. import messages", "scheduler.machine"),
+        ("from .state import Task", "scheduler.machine"),
+        ("from futures_cluster.executor import Executor", "cli"),
+        ("from futures_cluster import Executor", "demo"),
+        ("import socket", "wire.sockets"),
+    ],
+)
+def test_upward_imports_pass(source: str, name: str) -> None:
+    assert wrong_directions(ast.parse(source), name=name, is_package=False) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for x in {1, 2}: pass",
+        "for x in set(y): pass",
+        "for x in list(frozenset(y)): pass",
+        "for x in set(y) - z: pass",
+        "[x for x in {y for y in z}]",
+    ],
+)
+def test_iterated_sets_are_found(source: str) -> None:
+    assert set_iterations(ast.parse(source))
+
+
+def test_ordered_iterations_pass() -> None:
+    assert set_iterations(ast.parse("for x in sorted({1, 2}): pass\nfor x in {1: 2}: pass")) == []
+
+
+@pytest.mark.parametrize("source", ["import os.path", "from time import monotonic", "def f():\n    import random"])
+def test_impure_imports_are_found(source: str) -> None:
+    assert impure_imports(ast.parse(source), name="worker.machine", is_package=False)
