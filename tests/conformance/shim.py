@@ -40,7 +40,7 @@ def settle(executor: Any) -> None:
     if cluster.closing or not cluster._started:
         return
     for _ in range(6):
-        cluster._thread.run(asyncio.sleep(0), LIMIT_S)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), cluster._thread.loop).result(LIMIT_S)
 
 
 class ThreadPoolExecutor(futures_cluster.ThreadPoolExecutor):
