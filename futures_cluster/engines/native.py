@@ -14,7 +14,8 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions, check_demand
 from futures_cluster.messages import Key
 from futures_cluster.services.client import Client
-from futures_cluster.services.local import LocalCluster, interpreter_exits
+from futures_cluster.services.lifetime import interpreter_exits
+from futures_cluster.services.local import LocalCluster
 
 
 def identity(value: Any) -> Any:
@@ -92,7 +93,7 @@ class NativeEngine(ClientEngine):
         if cluster.closing or not self._started or client.broken is not None or cluster.forked:
             self._check()
         if options.task.resources or options.task.workers:
-            known = ["threads"] if cluster.threads else list(cluster.handles)
+            known = ["threads"] if cluster.threads else list(cluster.processes.handles)
             check_demand(options.task, cluster.config.resources, known)
         return client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
 

@@ -1,7 +1,8 @@
 """A scheduler and its workers on this machine, behind one client.
 
-Covers: starting when first used, replacing workers that end, shutting down in the right order, and the end of the
-interpreter. Does not cover: the executor that users see (``executor``), scheduling.
+Covers: starting when first used, what the scheduler is told of workers that end, shutting down in the right order.
+Does not cover: the executor that users see (``executor``), scheduling, the worker processes (``processes``), the end
+of the interpreter (``lifetime``).
 
 Two kinds: worker processes, and one worker whose slots are threads of this process. Either way the scheduler is a
 thread of the caller's process with an asyncio loop.
@@ -19,9 +20,7 @@ import multiprocessing.process
 import os
 import shutil
 import sys
-import tempfile
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -30,26 +29,18 @@ from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
-from futures_cluster.services import leader
+from futures_cluster.services import leader, lifetime
 from futures_cluster.services.client import Client
-from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle, describe_exit
+from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.loops import LoopThread, Mailbox
 from futures_cluster.services.peers import Peers
+from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.services.worker_process import WorkerSettings
-from futures_cluster.wire import pickling, serialize, shm, sockets
+from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import ObjectCodec
 from futures_cluster.worker.machine import WorkerMachine
-
-#: Workers in a row that may end before they join; then the executor is broken.
-MOST_FAILED_STARTS = 3
-#: A worker that was asked to end is killed after so long.
-GRACE_S = 5.0
-
-_FOLDER_PREFIX = "futures_cluster-"
-_open: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
-_exiting = False
 
 
 class LocalCluster:
@@ -73,7 +64,10 @@ class LocalCluster:
         self._pool = shm.SegmentPool() if shm.available and not self.threads else None
         codec: Any = ObjectCodec() if self.threads else serialize.PickleCodec(self._pool)
         self.codec = codec
-        self.scheduler = SchedulerService(loop, self._stop_worker, codec.release, self._on_broken, self._watch)
+        self.processes = WorkerProcesses(
+            loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
+        )
+        self.scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
         self._peers = Peers(loop)
         scheduler = self.scheduler
         self.client = Client(
@@ -86,18 +80,13 @@ class LocalCluster:
             scheduler.lock,
             scheduler.could_start,
         )
-        self.handles: dict[str, WorkerHandle] = {}
         self._leader: leader.Leader | None = None
         self._numbers = itertools.count()
-        self._failed_starts = 0
         self._folder: str | None = None
-        self._launcher: Any = None
         self._service: WorkerService | None = None  # the worker of the threads backend
         self._lock = threading.Lock()
         self._started = False
         self.closing = False
-        self._workers_wanted = True
-        self._all_ended: asyncio.Event | None = None
         self.forked = False
         self.executor: Callable[[], Any] = lambda: None  # finds the executor, for tasks in threads
         self._initializer: bytes | None = None
@@ -111,8 +100,7 @@ class LocalCluster:
                 return
             if self.closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            _register_exit()
-            _open.add(self)  # now: a process that is forked from here on must let go of what is ours
+            lifetime.opened(self)
             if self.threads:
                 self._start_threads()
             else:
@@ -131,47 +119,36 @@ class LocalCluster:
                 # A lock or queue of multiprocessing: only the processes of its context can have it, and the
                 # standard library's pools start these.
                 mp_context = multiprocessing.get_context()
-        _sweep_folders()
-        self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")  # of mode 0700
+        self._folder = lifetime.make_folder()
+        processes = self.processes
         try:
             if mp_context is not None:
                 launcher = MultiprocessingLauncher(
-                    loop, self._worker_ended, mp_context, config.initializer, config.initargs
+                    loop, processes.process_ended, mp_context, config.initializer, config.initargs
                 )
-                self._launcher = launcher
+                processes.launcher = launcher
                 # Forked here and not on the loop's thread, which does not run yet: the fewer threads the better.
                 for _ in range(config.max_workers):
-                    launcher.create(self._new_handle())
+                    launcher.create(processes.create())
             else:
-                self._launcher = ForkServer(loop, self._worker_ended, config.worker_environment)
-                self._launcher.prepare()
+                processes.launcher = ForkServer(loop, processes.process_ended, config.worker_environment)
+                processes.launcher.prepare()
                 for _ in range(config.max_workers):
-                    self._new_handle()
+                    processes.create()
         except BaseException:
-            self._give_up_start()
+            processes.give_up_start()
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self.scheduler.clients["main"] = self.client.deliver
         if leader.available:
             self._leader = self.client.leader = leader.Leader(loop, self.client.count_pending)
         self._thread.start()
-        self._thread.call(self._start_on_loop, list(self.handles.values()))
-
-    def _give_up_start(self) -> None:
-        """Starting failed: leave nothing of it."""
-        for handle in self.handles.values():
-            handle.kill()
-            if handle.process is not None:
-                handle.process.join()
-            handle.connection.close()
-            handle.close()
-        self.handles = {}
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._thread.call(self._start_on_loop, list(processes.handles.values()))
 
     def _start_on_loop(self, handles: list[WorkerHandle]) -> None:
         self.scheduler.handle([m.ClientJoined("main")])
         for handle in handles:
-            self._start_worker(handle)
+            self.processes.start(handle)
 
     def _start_threads(self) -> None:
         config, loop = self.config, self._loop
@@ -214,117 +191,69 @@ class LocalCluster:
 
     # ---------------------------------------------------------------- workers
 
-    def _new_handle(self) -> WorkerHandle:
+    def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         config = self.config
         assert self._folder is not None
         name = f"worker-{next(self._numbers)}"
-        settings = WorkerSettings(
+        forks = isinstance(self.processes.launcher, ForkServer)
+        return WorkerSettings(
             name,
             os.path.join(self._folder, f"{name}.sock"),
             slots=config.threads_per_worker,
             most_runs=config.max_tasks_per_child,
             memory_limit=config.memory_limit,
             resources=config.resources,
-            sys_path=list(sys.path) if isinstance(self._launcher, ForkServer) else None,
+            sys_path=list(sys.path) if forks else None,
             authkey=bytes(multiprocessing.process.current_process().authkey),
-            environment=None if isinstance(self._launcher, ForkServer) else config.worker_environment,
+            environment=None if forks else config.worker_environment,
             initializer=self._initializer,
         )
-        handle = self.handles[name] = WorkerHandle(settings, self._loop)
-        return handle
 
-    def _start_worker(self, handle: WorkerHandle) -> None:
-        name = handle.name
-        handle.stderr.start()
-        connection = sockets.SocketConnection(
-            handle.connection, self._loop, self.scheduler.handle, lambda error: self._hung_up(handle)
-        )
-        handle.link = connection
-        self.scheduler.workers[name] = connection.send
-        connection.start()
+    def _messages_of(self, handle: WorkerHandle) -> Callable[[list[Message]], None]:
+        return self.scheduler.handle
+
+    def _worker_starts(self, handle: WorkerHandle) -> None:
+        self.scheduler.workers[handle.name] = handle.link.send
         if self._leader is not None:
-            self._leader.add(connection)
-        self._launcher.start(handle)
+            self._leader.add(handle.link)
 
     def _watch(self, event: Message) -> None:
         """Events that concern the set of workers."""
         if type(event) is m.WorkerJoined:
-            handle = self.handles.get(event.worker)
-            if handle is not None:
-                handle.joined = True
-                self._failed_starts = 0
+            self.processes.joined(event.worker)
         elif type(event) is m.WorkerRetiring:
-            handle = self.handles.get(event.worker)
-            if handle is not None and not handle.replaced:
-                handle.replaced = True
-                self._replace()
+            self.processes.retires(event.worker)
 
     def _on_broken(self, error: Any) -> None:
         if self.client.broken is None:
             self.client.broken = errors.make_error(error, self.codec.load_error)
-        self._workers_wanted = False
+        self.processes.wanted = False
+
+    def _hopeless(self, text: str) -> None:
+        self.scheduler.handle([m.WorkersBroken({"kind": "InitializerFailed", "text": text})])
 
     def is_ready(self, name: str) -> bool:
         """Whether a worker takes tasks; from any thread."""
         worker = self.scheduler.machine.state.workers.get(name)
         return worker is not None and not worker.retiring
 
-    def _replace(self) -> None:
-        if self._workers_wanted and not self.closed:
-            self._start_worker(self._new_handle())
-
-    def _hung_up(self, handle: WorkerHandle) -> None:
-        """The worker closed its connection: it has ended, or soon will have."""
-        self._loop.call_later(GRACE_S, handle.kill)
-
-    def _stop_worker(self, command: m.StopWorker) -> None:
-        handle = self.handles.get(command.worker)
-        if handle is None:
-            return
-        handle.deliberate = command.reason or "it was stopped"
-        if command.force:
-            handle.kill()
-        else:
-            handle.link.send([command])
-            self._loop.call_later(GRACE_S, handle.kill)
-
-    def _worker_ended(self, name: str, code: int | None) -> None:
-        """A worker process is gone; take what it said last, then tell the scheduler."""
-        handle = self.handles.pop(name)
-        handle.link.drain()
-        handle.stderr.read()
+    def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
+        """A worker process is gone; what it said last was taken. Tell the scheduler."""
+        name = handle.name
         self.scheduler.workers.pop(name, None)
         if self._leader is not None:
             self._leader.remove(handle.link)
-        handle.link.close()
         worker = self.scheduler.machine.state.workers.get(name)
         executing: list[str] | None = None
         if worker is not None and handle.blackbox is not None:
             serials = handle.blackbox.executing()
             executing = [key for key, task in worker.assigned.items() if task.serial in serials]
-        cause = describe_exit(code)
-        if tail := handle.stderr.tail():
-            cause += f"; the end of its stderr:\n{tail}"
         gone: list[Message] = [m.WorkerLost(name, executing, bool(handle.deliberate), cause)]
         if name in self.scheduler.machine.state.clients:
             gone.append(m.ClientLeft(name))  # what its tasks had submitted
         self.scheduler.handle(gone)
-        with contextlib.suppress(OSError):
-            os.unlink(handle.settings.socket_path)
-        handle.close()
-        if not handle.joined and not handle.deliberate and self._workers_wanted:
-            self._failed_starts += 1
-            if self._failed_starts >= MOST_FAILED_STARTS:
-                text = f"{self._failed_starts} worker processes in a row ended before they were ready: it {cause}"
-                self.scheduler.handle([m.WorkersBroken({"kind": "InitializerFailed", "text": text})])
-        if self._all_ended is not None and not self.handles:
-            self._all_ended.set()
-        if not handle.replaced:
-            self._replace()
 
     # ---------------------------------------------------------------- end
-
-    closed = False
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
         """End, once all futures are done; with ``kill`` at once, by SIGKILL (True) or SIGTERM (False)."""
@@ -361,10 +290,7 @@ class LocalCluster:
                         slot.thread.join()
 
     def _kill_workers(self, force: bool) -> None:
-        self._workers_wanted = False
-        for handle in self.handles.values():
-            handle.deliberate = handle.deliberate or "the executor was told to stop its workers"
-            handle.kill(force)
+        self.processes.kill_all(force, "the executor was told to stop its workers")
         error = errors.WorkerDied("the executor was told to stop its workers before this task had finished")
         self.client.broken = error
         payload = self.codec.dump_error(error)
@@ -377,15 +303,14 @@ class LocalCluster:
             await quiet.wait()
             with contextlib.suppress(Exception):
                 await self.client.bring_all_home()
-            self._workers_wanted = False
-            self.closed = True
+            self.processes.wanted = False
             if self._leader is not None:
                 self._leader.close()
             self.client.close(RuntimeError("the executor was shut down"))
             if self._service is not None:
                 self._service.stop()
             else:
-                await self._end_processes()
+                await self.processes.end("the executor was shut down")
             self._peers.close()
             self.scheduler.close()
             if self._pool is not None:
@@ -395,95 +320,15 @@ class LocalCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            _open.discard(self)
+            lifetime.ended(self)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             # What the user gave the workers is not kept until the collector of cycles comes by.
             self.config = dataclasses.replace(self.config, initializer=None, initargs=())
-            self._launcher = self._initializer = None
+            self.processes.launcher = self._initializer = None
             self._loop.stop()
 
-    async def _end_processes(self) -> None:
-        self._all_ended = asyncio.Event()
-        for handle in list(self.handles.values()):
-            self._stop_worker(m.StopWorker(handle.name, reason="the executor was shut down"))
-        if self.handles:
-            await self._all_ended.wait()
-        await self._launcher.close()
-
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: nothing here works.
-
-        The copy lets go of our ends of the workers' connections; as long as anybody holds them, a worker could not
-        see that its client has died.
-        """
+        """In a forked copy of the process: nothing here works."""
         self.forked = self.client.forked = True
-        for handle in self.handles.values():
-            handle.close_client_end()
-        if isinstance(self._launcher, ForkServer):
-            self._launcher.close_client_end()
-
-
-def _sweep_folders() -> None:
-    """Remove the folders of programs that were killed."""
-    root = tempfile.gettempdir()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(root):
-            if not name.startswith(_FOLDER_PREFIX):
-                continue
-            pid = name[len(_FOLDER_PREFIX) :].partition("-")[0]
-            path = os.path.join(root, name)
-            if pid.isdigit() and not _is_alive(int(pid)) and os.stat(path).st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-_registered = False
-
-
-def _register_exit() -> None:
-    """At the end of the interpreter wait for what was submitted, as the standard library's pools do."""
-    global _registered
-    if _exiting:
-        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-    if not _registered:
-        try:
-            threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
-        except RuntimeError:  # the interpreter is about to end, and this is the first executor that is used
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown") from None
-        _registered = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
-
-
-def _at_exit() -> None:
-    global _exiting
-    _exiting = True
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    try:
-        for cluster in list(_open):
-            cluster.shutdown(wait=True, cancel_futures=interrupted, kill=True if interrupted else None)
-    except KeyboardInterrupt:  # while this waited for what is running
-        for cluster in list(_open):
-            cluster.shutdown(wait=True, cancel_futures=True, kill=True)
-        raise
-
-
-def interpreter_exits() -> bool:
-    """Whether the interpreter is about to end, so that nothing new can be run."""
-    return _exiting
-
-
-def _after_fork() -> None:
-    for cluster in list(_open):
-        cluster.forget_in_child()
-    _open.clear()
+        self.processes.forget_in_child()

@@ -120,7 +120,7 @@ class ProcessPoolExecutor(futures_cluster.ProcessPoolExecutor):
         while True:
             handles = [
                 handle
-                for name, handle in list(cluster.handles.items())
+                for name, handle in list(cluster.processes.handles.items())
                 if not handle.deliberate and not (name in workers and workers[name].retiring)
             ]
             if all(handle.pid is not None for handle in handles) or time.monotonic() > end:

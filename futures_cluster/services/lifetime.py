@@ -1,0 +1,112 @@
+"""Clusters end with their program, however it ends.
+
+Covers: waiting at the end of the interpreter for what was submitted, letting go in a forked copy of the process, and
+sweeping folders of programs that were killed. Does not cover: ending a cluster (``local``, ``remote``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import weakref
+from typing import Protocol
+
+FOLDER_PREFIX = "futures_cluster-"
+
+_open: weakref.WeakSet[Cluster] = weakref.WeakSet()
+_registered = False
+_exiting = False
+
+
+class Cluster(Protocol):
+    """What is ended here."""
+
+    def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
+        """End."""
+
+    def forget_in_child(self) -> None:
+        """This is a forked copy of the process that the cluster belongs to."""
+
+
+def opened(cluster: Cluster) -> None:
+    """A cluster has started: at the end of the interpreter it is waited for, as for the standard library's pools.
+
+    Raises
+    ------
+    RuntimeError
+        When the interpreter is about to end.
+    """
+    global _registered
+    if _exiting:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    if not _registered:
+        try:
+            threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+        except RuntimeError:  # the interpreter is about to end, and this is the first executor that is used
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown") from None
+        _registered = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork)
+    # Now and not later: a process that is forked from here on must let go of what is ours.
+    _open.add(cluster)
+
+
+def ended(cluster: Cluster) -> None:
+    """A cluster has ended."""
+    _open.discard(cluster)
+
+
+def interpreter_exits() -> bool:
+    """Whether the interpreter is about to end, so that nothing new can be run."""
+    return _exiting
+
+
+def _at_exit() -> None:
+    global _exiting
+    _exiting = True
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    try:
+        for cluster in list(_open):
+            cluster.shutdown(wait=True, cancel_futures=interrupted, kill=True if interrupted else None)
+    except KeyboardInterrupt:  # while this waited for what is running
+        for cluster in list(_open):
+            cluster.shutdown(wait=True, cancel_futures=True, kill=True)
+        raise
+
+
+def _after_fork() -> None:
+    for cluster in list(_open):
+        cluster.forget_in_child()
+    _open.clear()
+
+
+def make_folder() -> str:
+    """A folder of mode 0700 for sockets; those of programs that were killed are removed."""
+    _sweep_folders()
+    return tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-")
+
+
+def _sweep_folders() -> None:
+    root = tempfile.gettempdir()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(root):
+            if not name.startswith(FOLDER_PREFIX):
+                continue
+            pid = name[len(FOLDER_PREFIX) :].partition("-")[0]
+            path = os.path.join(root, name)
+            if pid.isdigit() and not _is_alive(int(pid)) and os.stat(path).st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

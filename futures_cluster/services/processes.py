@@ -1,0 +1,184 @@
+"""The worker processes of one machine: started, replaced when they end, told to stop.
+
+Covers: how many there are to be, starting them by a launcher, replacing those that died or have run their maximum,
+giving up when they die before they are ready, ending them all. The same class serves a program's own workers
+(``local``) and the workers that one machine offers to a scheduler elsewhere (``host``).
+Does not cover: the processes themselves (``launch``, ``worker_process``), what they run.
+
+All of it happens on one loop. A worker goes through ``create`` (its handle), ``start`` (its process), perhaps ``stop``,
+and ``_process_ended``, which tells the owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.services.launch import ForkServer, WorkerHandle, describe_exit
+from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.wire import sockets
+
+#: Workers in a row that may end before they join; then no more are started.
+MOST_FAILED_STARTS = 3
+#: A worker that was asked to end is killed after so long.
+GRACE_S = 5.0
+
+
+class WorkerProcesses:
+    """Worker processes.
+
+    Parameters
+    ----------
+    make_settings : callable
+        The settings of the next worker; of the worker that it replaces, if it is handed one.
+    on_messages : callable
+        ``on_messages(handle)``: what takes the messages that a worker sends over its socket pair.
+    on_started : callable
+        Called with a handle before its process is started.
+    on_ended : callable
+        ``on_ended(handle, cause)``: the process is gone, and how it ended in words; what it said before was taken.
+    on_hopeless : callable
+        Called with a text when no worker can start.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make_settings: Callable[[WorkerSettings | None], WorkerSettings],
+        on_messages: Callable[[WorkerHandle], Callable[[list[m.Message]], None]],
+        on_started: Callable[[WorkerHandle], None],
+        on_ended: Callable[[WorkerHandle, str], None],
+        on_hopeless: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._make_settings = make_settings
+        self._on_messages = on_messages
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._on_hopeless = on_hopeless
+        self.handles: dict[str, WorkerHandle] = {}
+        self.wanted = True  # those that end are replaced
+        self.launcher: Any = None
+        self._failed_starts = 0
+        self._all_ended: asyncio.Event | None = None
+
+    # ---------------------------------------------------------------- start
+
+    def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
+        """The handle of a new worker; on the loop's thread, or before that runs."""
+        settings = self._make_settings(former)
+        handle = self.handles[settings.name] = WorkerHandle(settings, self._loop)
+        return handle
+
+    def start(self, handle: WorkerHandle) -> None:
+        """Start a worker's process."""
+        handle.stderr.start()
+        handle.link = sockets.SocketConnection(
+            handle.connection, self._loop, self._on_messages(handle), lambda error: self._hung_up(handle)
+        )
+        self._on_started(handle)
+        handle.link.start()
+        self.launcher.start(handle)
+
+    def add(self, former: WorkerSettings | None = None) -> None:
+        """Start one more."""
+        self.start(self.create(former))
+
+    def give_up_start(self) -> None:
+        """Starting failed, before the loop ran: leave nothing of it."""
+        for handle in self.handles.values():
+            handle.kill()
+            if handle.process is not None:
+                handle.process.join()
+            handle.connection.close()
+            handle.close()
+        self.handles = {}
+
+    def joined(self, name: str) -> None:
+        """A worker is ready."""
+        handle = self.handles.get(name)
+        if handle is not None:
+            handle.joined = True
+            self._failed_starts = 0
+
+    def retires(self, name: str) -> None:
+        """A worker takes no more tasks, for reasons of its own: another takes its place already."""
+        handle = self.handles.get(name)
+        if handle is not None and not handle.replaced:
+            handle.replaced = True
+            if self.wanted:
+                self.add()
+
+    # ---------------------------------------------------------------- end
+
+    def _hung_up(self, handle: WorkerHandle) -> None:
+        """The worker closed its connection: it has ended, or soon will have."""
+        self._loop.call_later(GRACE_S, handle.kill)
+
+    def stop(self, command: m.StopWorker) -> None:
+        """End a worker as a command says."""
+        handle = self.handles.get(command.worker)
+        if handle is None:
+            return
+        handle.deliberate = command.reason or "it was stopped"
+        if command.force:
+            handle.kill()
+        else:
+            handle.link.send([command])
+            self._loop.call_later(GRACE_S, handle.kill)
+
+    def kill_all(self, force: bool, reason: str) -> None:
+        """End all workers now, by SIGKILL with ``force``, else by SIGTERM; none is replaced."""
+        self.wanted = False
+        for handle in self.handles.values():
+            handle.deliberate = handle.deliberate or reason
+            handle.kill(force)
+
+    async def end(self, reason: str) -> None:
+        """Ask all workers to end, and wait until they have."""
+        self.wanted = False
+        self._all_ended = asyncio.Event()
+        for handle in list(self.handles.values()):
+            self.stop(m.StopWorker(handle.name, reason=reason))
+        if self.handles:
+            await self._all_ended.wait()
+        if self.launcher is not None:
+            await self.launcher.close()
+
+    def process_ended(self, name: str, code: int | None) -> None:
+        """A worker process is gone; the launcher says so."""
+        handle = self.handles.pop(name)
+        handle.link.drain()
+        handle.stderr.read()
+        cause = describe_exit(code)
+        if tail := handle.stderr.tail():
+            cause += f"; the end of its stderr:\n{tail}"
+        self._on_ended(handle, cause)
+        handle.link.close()
+        with contextlib.suppress(OSError):
+            os.unlink(handle.settings.socket_path)
+        handle.close()
+        if not handle.joined and not handle.deliberate and self.wanted:
+            self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS:
+                self._on_hopeless(
+                    f"{self._failed_starts} worker processes in a row ended before they were ready: it {cause}"
+                )
+        if self._all_ended is not None and not self.handles:
+            self._all_ended.set()
+        if self.wanted and not handle.replaced:
+            self.add(handle.settings)
+
+    def forget_in_child(self) -> None:
+        """In a forked copy of the process: let go of our ends of the workers' connections.
+
+        As long as anybody holds them, a worker could not see that its client has died.
+        """
+        for handle in self.handles.values():
+            handle.close_client_end()
+        if isinstance(self.launcher, ForkServer):
+            self.launcher.close_client_end()
