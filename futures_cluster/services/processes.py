@@ -159,8 +159,10 @@ class WorkerProcesses:
             cause += f"; the end of its stderr:\n{tail}"
         self._on_ended(handle, cause)
         handle.link.close()
-        with contextlib.suppress(OSError):
-            os.unlink(handle.settings.socket_path)
+        kind, _, path = handle.settings.listen.partition("://")
+        if kind == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         handle.close()
         if not handle.joined and not handle.deliberate and self.wanted:
             self._failed_starts += 1

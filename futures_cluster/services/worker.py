@@ -27,7 +27,7 @@ from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resid
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
-from futures_cluster.wire import serialize
+from futures_cluster.wire import serialize, shm, transports
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -61,6 +61,10 @@ class WorkerService:
         Called in each thread before its first run; False if it failed.
     memory_limit : int or None
         Bytes that the process may take.
+    pool : SegmentPool or None
+        For what peers of this machine fetch.
+    security : Security
+        What peers ask for.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class WorkerService:
         initialize: Callable[[], bool] | None = None,
         thread_name_prefix: str = "futures_cluster-slot",
         memory_limit: int | None = None,
+        pool: shm.SegmentPool | None = None,
+        security: transports.Security = transports.NO_SECURITY,
     ) -> None:
         self.machine = machine
         self.store = Store(
@@ -84,8 +90,9 @@ class WorkerService:
             trim,
         )
         self.executions = Executions(codec, self.store)
-        self.peers = Peers(loop)
+        self.peers = Peers(loop, security)
         self._codec = codec
+        self._pool = pool
         self._loop = loop
         self._send = send
         self._make_executor = make_executor
@@ -196,18 +203,18 @@ class WorkerService:
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 
-    async def answer(self, request: m.GetData) -> m.Data:
+    async def answer(self, request: m.GetData, shared: bool) -> m.Data:
         """What a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
         sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
+        pool = self._pool if shared else None
         if sum(sizes) > LARGE_BYTES:
-            return await asyncio.to_thread(self._answer, request)
-        return self._answer(request)
+            return await asyncio.to_thread(self._answer, request, pool)
+        return self._answer(request, pool)
 
-    def _answer(self, request: m.GetData) -> m.Data:
+    def _answer(self, request: m.GetData, pool: shm.SegmentPool | None) -> m.Data:
         found: list[Any] = []
         missing: list[str] = []
         failed: list[Any] = []
-        pool = getattr(self._codec, "pool", None)
         for key in request.keys:
             try:
                 value = self.store.get(key)
@@ -306,6 +313,13 @@ class WorkerService:
         """
         slot = self._main = MainSlot(len(self.slots), fd, read)
         self._watch = watch
+        self.slots.append(slot)
+        self._idle.append(slot)
+        return slot
+
+    def add_slot(self) -> Slot:
+        """A slot of the calling thread, which then calls ``run_slot``; the loop reads the connection."""
+        slot = Slot(len(self.slots))
         self.slots.append(slot)
         self._idle.append(slot)
         return slot

@@ -1,15 +1,19 @@
 """The program of a worker process: from its sockets to a ``WorkerService``, until it is told to stop.
 
-Covers: putting the process in order (signals, stderr, output), the initializer, the loop's thread, serving data to
-peers on a unix socket, the client for tasks that submit, the end.
-Does not cover: how the process came to be (``forkserver``, or a multiprocessing context in ``launch``).
+Covers: putting the process in order (signals, stderr, output), the initializer, the loop's thread, the way to the
+scheduler, the client for tasks that submit, the end.
+Does not cover: how the process came to be (``forkserver``, or a multiprocessing context in ``launch``), serving data
+(``data_server``).
 
-Tasks run on the main thread, because signals, GUIs and MPI need it; the loop is on another. When the connection to
-the scheduler ends, the process ends at once: nobody could use what it does.
+Tasks run on the main thread, because signals, GUIs and MPI need it; the loop is on another. The socket pair that the
+process is born with leads to whoever started it. In a program of its own that is the scheduler as well; for a scheduler
+elsewhere (``WorkerSettings.scheduler``) there is a connection of its own. When either ends, the process ends at once:
+nobody could use what it does. Whoever started it may start another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -19,20 +23,28 @@ import socket
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
+from futures_cluster.services.code import CodeFolder
+from futures_cluster.services.data_server import DataServer
+from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import serialize, shm, sockets
+from futures_cluster.wire import serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
+#: How a worker ends whose scheduler is gone.
+LOST_CODE = 76
+#: What a worker hands to the client of its tasks.
+FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.Answer))
 
 
 @dataclass
@@ -40,7 +52,7 @@ class WorkerSettings:
     """What a worker process is told at its start; plain values that pickle."""
 
     name: str
-    socket_path: str
+    listen: str  # the address at which peers ask for results; with port 0, one that is free
     slots: int = 1
     most_runs: int | None = None
     memory_limit: int | None = None
@@ -49,6 +61,11 @@ class WorkerSettings:
     environment: dict[str, str] | None = None
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
+    scheduler: str = ""  # its address, if that is not who starts the worker
+    security: transports.Security = field(default_factory=transports.Security)
+    manager: str = ""  # the name of who starts the worker, as the scheduler knows it
+    silence_s: float = 60.0
+    folder: str | None = None  # for spilled results and code
 
 
 def main(
@@ -123,52 +140,91 @@ class WorkerProcess:
         self._thread = LoopThread("futures_cluster-worker")
         self._loop = self._thread.loop
         self._pool = shm.SegmentPool() if shm.available else None
-        self._codec = serialize.PickleCodec(self._pool)
-        self._scheduler = sockets.SocketConnection(connection, self._loop, self._from_scheduler, self._scheduler_lost)
+        remote = bool(settings.scheduler)
+        # What tasks submit must be readable on every machine; what peers of this machine fetch goes through memory.
+        self._codec = serialize.PickleCodec(None if remote else self._pool)
+        received = self._from_manager if remote else self._from_scheduler
+        self._manager = sockets.SocketConnection(connection, self._loop, received, self._lost)
+        self._scheduler: Any = self._manager
         self._client: Client | None = None
         self._executor: Any = None
         self._lock = threading.Lock()
-        self._asked: dict[sockets.SocketConnection, dict[int, None]] = {}  # segments each peer may be about to open
+        self._code = CodeFolder(settings.folder)
         machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
         self._service = WorkerService(
             machine,
             self._codec,
             self._loop,
-            self._scheduler.send,
+            self._send,
             self._get_executor,
             record=blackbox.record if blackbox is not None else None,
             memory_limit=settings.memory_limit,
+            pool=self._pool,
+            security=settings.security,
         )
-        self._listener = sockets.listen(settings.socket_path)
+        self._data = DataServer(self._loop, self._service.answer, self._pool)
+        self._listener: Any = None
+        self._heartbeats: Heartbeats | None = None
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
-        settings, service = self._settings, self._service
+        service = self._service
         context.set_executor_factory(EXECUTOR_FACTORY)
         if not self._initialize(initializer, initargs):
             return
-        slot = service.add_main_slot(self._scheduler.fileno(), self._scheduler.read, self._scheduler.watch)
-        self._loop.call_soon(self._start)
         self._thread.start()
-        self._scheduler.send(
-            [
-                m.WorkerJoined(
-                    settings.name,
-                    f"unix://{settings.socket_path}",
-                    settings.slots,
-                    True,
-                    dict(settings.resources or {}),
-                    socket.gethostname(),
-                    os.getpid(),
-                )
-            ]
-        )
+        asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
+        scheduler = self._scheduler
+        fd = scheduler.fileno()
+        if fd is not None:
+            slot = service.add_main_slot(fd, scheduler.read, scheduler.watch)
+        else:
+            slot = service.add_slot()
+            self._loop.call_soon_threadsafe(scheduler.start)
+        self._send([self._introduction()])
         service.run_slot(slot)
 
-    def _start(self) -> None:
+    async def _set_up(self) -> None:
+        settings = self._settings
         if self._service.monitor is not None:
             self._service.monitor.start()
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._listener = await transports.listen(settings.listen, self._loop, settings.security, self._data.accept)
+        if not settings.scheduler:
+            return
+        self._manager.start()
+        connection = await transports.connect(settings.scheduler, self._loop, settings.security)
+        connection.on_messages, connection.on_close = self._from_scheduler, self._lost
+        self._scheduler = connection
+        connection.send([m.Hello("worker", settings.name, pid=os.getpid())])
+        self._heartbeats = Heartbeats(
+            self._loop, settings.name, connection, settings.silence_s, lambda: self._lost(None), self._facts
+        )
+        self._heartbeats.start()
+
+    def _introduction(self) -> m.WorkerJoined:
+        settings = self._settings
+        resources = dict(settings.resources or {})
+        return m.WorkerJoined(
+            settings.name,
+            self._listener.address,
+            settings.slots,
+            True,
+            resources,
+            socket.gethostname(),
+            os.getpid(),
+            settings.manager,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """What a heartbeat says of this process."""
+        return {"memory_bytes": resident_bytes(), "spilled": self._service.store.spilled_count}
+
+    def _send(self, messages: list[m.Message]) -> None:
+        if self._scheduler is not self._manager:
+            for message in messages:
+                if type(message) is m.WorkerRetiring:  # another may be started in its place
+                    self._manager.send([message])
+        self._scheduler.send(messages)
 
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
@@ -188,7 +244,7 @@ class WorkerProcess:
         _flush_queues()  # with the record just logged, if that goes into one
         failed = errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
         failed.__cause__ = error
-        self._scheduler.send([m.WorkersBroken(self._codec.dump_error(failed))])
+        self._manager.send([m.WorkersBroken(self._codec.dump_error(failed))])
 
     def _get_executor(self) -> Any:
         """The executor of the tasks here; on any of their threads."""
@@ -206,16 +262,16 @@ class WorkerProcess:
                 self._codec,
                 make_future,
                 self._loop,
-                self._scheduler.send,
+                self._send,
                 self._service.peers,
                 threading.Lock(),
                 lambda: client.count_pending() <= 2,
             )
-            self._scheduler.send([m.ClientJoined(client.name)])
+            self._send([m.ClientJoined(client.name)])
             self._client = client
         return self._client
 
-    # ---------------------------------------------------------------- the scheduler
+    # ---------------------------------------------------------------- the scheduler, and who started this
 
     def _from_scheduler(self, messages: list[m.Message]) -> None:
         if len(messages) == 1 and type(messages[0]) is m.RunTasks:
@@ -226,13 +282,18 @@ class WorkerProcess:
         for message in messages:
             kind = type(message)
             if kind is m.StopWorker:
-                self._stop()
-            elif kind is m.TasksDone or kind is m.TasksRunning or kind is m.TasksRecomputing:
+                self._service.stop()
+            elif kind in FOR_CLIENTS:
                 clients.append(message)
             elif kind is m.SegmentsMapped:
                 for fd in message.segments:  # type: ignore[attr-defined]
                     if self._pool is not None:
                         self._pool.release(fd)
+            elif kind is m.Heartbeat:
+                if self._heartbeats is not None:
+                    self._heartbeats.heard()
+            elif kind is m.ShareCode:
+                self._code.add(message.paths, message.files)  # type: ignore[attr-defined]
             else:
                 mine.append(message)
         if mine:
@@ -240,51 +301,10 @@ class WorkerProcess:
         if clients and self._client is not None:
             self._client.deliver(clients)
 
-    def _scheduler_lost(self, error: BaseException | None) -> None:
-        os._exit(0)
+    def _from_manager(self, messages: list[m.Message]) -> None:
+        if any(type(message) is m.StopWorker for message in messages):
+            self._service.stop()
 
-    def _stop(self) -> None:
-        self._service.stop()
-
-    # ---------------------------------------------------------------- peers
-
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        connection: sockets.SocketConnection
-
-        def received(messages: list[m.Message]) -> None:
-            for message in messages:
-                if type(message) is m.GetData:
-                    self._loop.create_task(self._answer(connection, message))
-                elif type(message) is m.SegmentsMapped:
-                    self._release(connection, message.segments)
-
-        def lost(error: BaseException | None) -> None:
-            self._release(connection, list(self._asked.pop(connection, {})))
-
-        connection = sockets.SocketConnection(sock, self._loop, received, lost)
-        self._asked[connection] = {}
-        connection.start()
-
-    async def _answer(self, connection: sockets.SocketConnection, request: m.GetData) -> None:
-        data = await self._service.answer(request)
-        segments = self._asked.get(connection)
-        for _, payload in data.found:
-            segment = serialize.segment_of(payload)
-            if segment is not None:
-                if segments is None or connection.closed:
-                    assert self._pool is not None
-                    self._pool.release(segment[1])
-                else:
-                    segments[segment[1]] = None
-        connection.send([data])
-
-    def _release(self, connection: sockets.SocketConnection, fds: list[int]) -> None:
-        segments = self._asked.get(connection, {})
-        for fd in fds:
-            segments.pop(fd, None)
-            if self._pool is not None:
-                self._pool.release(fd)
+    def _lost(self, error: BaseException | None) -> None:
+        """The scheduler, or who started this process, is gone."""
+        os._exit(LOST_CODE if self._scheduler is not self._manager else 0)

@@ -49,6 +49,7 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.TasksDone, "done"): 5,
     (m.Data, "found"): 2,
     (m.Data, "errors"): 2,
+    (m.ShareCode, "files"): 2,
 }
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -1,0 +1,93 @@
+"""The engine on a scheduler elsewhere: ``Executor(backend="tcp://host:8786")``.
+
+Covers: what an executor asks of a cluster that belongs to nobody in particular. Does not cover: the connection
+(``services.remote``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import errors
+from futures_cluster.config import Config
+from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.engines.native import ClientEngine
+from futures_cluster.services.lifetime import interpreter_exits
+from futures_cluster.services.remote import RemoteCluster
+from futures_cluster.wire import credentials
+
+#: Between two looks whether a worker has come.
+LOOK_S = 0.05
+
+_NOT_HERE = {
+    "mp_context": "workers of a cluster are started by: futures-cluster worker",
+    "initializer": "start workers with --preload MODULE instead",
+    "max_tasks_per_child": "it is for workers on this machine",
+    "memory_limit": "start workers with --memory-limit instead",
+    "resources": "start workers with --resources instead; with_options(resources=...) works",
+}
+
+
+class RemoteEngine(ClientEngine):
+    """Workers of a cluster that other programs use as well."""
+
+    def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
+        for name, instead in _NOT_HERE.items():
+            if getattr(config, name):
+                raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
+        self.cluster = RemoteCluster(config.backend, credentials.find_security(config.backend), make_future)
+        super().__init__(self.cluster.client)
+
+    @property
+    def max_workers(self) -> int:  # type: ignore[override]
+        """Tasks that run at a time, as far as this is known."""
+        try:
+            return sum(worker["slots"] for worker in self.workers().values())
+        except (RuntimeError, errors.BrokenExecutor):
+            return 0
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        if self.cluster.closing or self.client.broken is not None or self.cluster.forked:
+            self._check()
+        return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def _check(self) -> None:
+        if self.cluster.forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+            )
+        if self.client.broken is not None:
+            raise self.client.broken
+        if interpreter_exits():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self.cluster.closing:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        self._check()
+        facts: dict[str, dict[str, Any]] = self.cluster.ask("workers")
+        return facts
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
+        while True:
+            names = [name for name, facts in self.workers().items() if not facts["retiring"]]
+            if names:
+                return names
+            time.sleep(LOOK_S)
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """See ``Engine``; the cluster goes on."""
+        self.cluster.shutdown(wait, cancel_futures)
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported(
+            "the workers of a cluster are not this executor's to stop; cancel futures with cancel(force=True)"
+        )

@@ -1,0 +1,84 @@
+"""Noticing that the other side of a connection is silent.
+
+Covers: saying from time to time that this side is alive, and giving up a peer that says nothing for too long. A peer
+whose connection closes is noticed at once, by the connection; this is for a host that is gone, a network that is cut,
+a process that is stuck.
+Does not cover: what follows from silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import messages as m
+
+#: Heartbeats in the time after which silence means death.
+BEATS = 5
+MOST_INTERVAL_S = 2.0
+
+
+def interval_s(silence_s: float) -> float:
+    """Seconds between two heartbeats."""
+    return min(silence_s / BEATS, MOST_INTERVAL_S)
+
+
+class Heartbeats:
+    """One side of one connection; on its loop only.
+
+    Parameters
+    ----------
+    name : str
+        Of this side.
+    connection : Connection
+        Where heartbeats are sent.
+    silence_s : float
+        Seconds without a sign of life after which the other side is given up.
+    on_silence : callable
+        Called once.
+    facts : callable
+        What to say besides.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        connection: Any,
+        silence_s: float,
+        on_silence: Callable[[], None],
+        facts: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self._loop = loop
+        self._name = name
+        self._connection = connection
+        self._silence_s = silence_s
+        self._on_silence = on_silence
+        self._facts = facts
+        self._heard_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._heard_at = self._loop.time()
+        self._beat()
+
+    def heard(self) -> None:
+        """The other side lives."""
+        self._heard_at = self._loop.time()
+
+    def _beat(self) -> None:
+        # What has arrived is read before a timer is called, so a process that slept does not blame the other side.
+        if self._loop.time() - self._heard_at > self._silence_s:
+            self._timer = None
+            self._on_silence()
+            return
+        self._connection.send([m.Heartbeat(self._name, self._facts())])
+        self._timer = self._loop.call_later(interval_s(self._silence_s), self._beat)
+
+    def stop(self) -> None:
+        """No more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,74 @@
+"""What a scheduler takes from whom: the rules of the connections to a scheduler of its own.
+
+Covers: the roles that a connection can have, the messages that each may send, and in whose name.
+Does not cover: what follows (``server``), the handshake before (``wire.handshake``).
+
+The first message is ``Hello``. A client speaks for itself alone, and so does a worker, whose tasks may submit as a
+client of the same name. Anything else ends the connection: a peer that breaks the rules is not one of ours.
+"""
+
+from __future__ import annotations
+
+from futures_cluster import messages as m
+from futures_cluster.errors import ProtocolError
+from futures_cluster.messages import Message
+
+CLIENT, WORKER, MANAGER = "client", "worker", "manager"
+ROLES = (CLIENT, WORKER, MANAGER)
+
+#: The field that says in whose name a message is sent, which has to be the sender's; "" if there is none.
+_FROM_CLIENTS: dict[type[Message], str] = {
+    m.ClientJoined: "client",
+    m.SubmitTasks: "client",
+    m.CancelTasks: "client",
+    m.ReleaseKeys: "client",
+    m.ReleaseFunctions: "client",
+    m.ReportMissing: "reporter",
+    m.AskScheduler: "",
+    m.Heartbeat: "sender",
+}
+_FROM_WORKERS: dict[type[Message], str] = {
+    **_FROM_CLIENTS,
+    m.WorkerJoined: "worker",
+    m.WorkerRetiring: "worker",
+    m.SlotsChanged: "worker",
+    m.TasksStarted: "worker",
+    m.TasksFinished: "worker",
+    m.TasksReturned: "worker",
+    m.DataAdded: "worker",
+}
+ACCEPTED: dict[str, dict[type[Message], str]] = {
+    CLIENT: {**_FROM_CLIENTS, m.ShareCode: ""},
+    WORKER: _FROM_WORKERS,
+    MANAGER: {m.WorkerEnded: "", m.Heartbeat: "sender"},
+}
+
+
+def check(role: str, name: str, message: Message) -> None:
+    """Refuse what somebody in this role may not say, or not in that name.
+
+    Raises
+    ------
+    ProtocolError
+        With what was wrong.
+    """
+    field = ACCEPTED[role].get(type(message))
+    if field is None:
+        raise ProtocolError(f"a {role} sends no {type(message).__name__}")
+    if field and getattr(message, field) != name:
+        raise ProtocolError(f"{name!r} sent a {type(message).__name__} in the name of {getattr(message, field)!r}")
+
+
+def check_hello(message: Message) -> m.Hello:
+    """The first message of a connection.
+
+    Raises
+    ------
+    ProtocolError
+        When it is anything else, or nobody we know.
+    """
+    if not isinstance(message, m.Hello):
+        raise ProtocolError(f"the first message was a {type(message).__name__} and not a Hello")
+    if message.role not in ROLES or not message.name:
+        raise ProtocolError(f"a Hello of role {message.role!r} and name {message.name!r}")
+    return message

@@ -1,0 +1,263 @@
+"""The workers that one machine offers to a scheduler elsewhere: `futures-cluster worker`.
+
+Covers: connecting to the scheduler, starting worker processes and starting them again, stopping those that the
+scheduler wants stopped, saying how they ended, leaving when told to, and waiting for a scheduler that is gone.
+Does not cover: what a worker does (``worker_process``), processes (``processes``).
+
+Each worker has a connection of its own to the scheduler. The manager executes nothing, and so it always answers: it can
+kill a worker that is stuck, and tell what one died of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.services import lifetime
+from futures_cluster.services.heartbeats import Heartbeats
+from futures_cluster.services.launch import ForkServer, WorkerHandle
+from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.wire import transports, versions
+
+log = logging.getLogger("futures_cluster.worker")
+
+#: Between two attempts to reach a scheduler.
+RETRY_S = 0.5
+#: Workers that are asked to leave may take so long to hand over what only they hold.
+LEAVE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What this machine offers.
+
+    Attributes
+    ----------
+    processes, threads : int
+        Worker processes, and tasks at a time in each.
+    memory_limit : int or None
+        Bytes, for each process.
+    listen : str
+        The host name or address at which other machines reach this one; "" for the one used to reach the scheduler.
+    reconnect_s : float
+        Seconds to wait for the scheduler, at first and when it is gone; 0 to leave at once.
+    """
+
+    scheduler: str
+    name: str
+    processes: int = 1
+    threads: int = 1
+    memory_limit: int | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
+    folder: str | None = None
+    reconnect_s: float = 0.0
+    silence_s: float = 60.0
+    security: transports.Security = transports.NO_SECURITY
+
+
+def own_address(scheduler: str) -> str:
+    """The address of this machine on the way to the scheduler.
+
+    Examples
+    --------
+    >>> own_address("tcp://127.0.0.1:8786")
+    '127.0.0.1'
+    """
+    rest = scheduler.partition("://")[2]
+    host, _, port = rest.rpartition(":")
+    host = host.strip("[]")
+    family, kind, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(target)  # of a datagram socket: nothing is sent
+        found: str = probe.getsockname()[0]
+    return f"[{found}]" if ":" in found else found
+
+
+class Hopeless(RuntimeError):
+    """No worker can start here."""
+
+
+class WorkerManager:
+    """Runs the workers of one offer, on one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, offer: Offer) -> None:
+        self._loop = loop
+        self._offer = offer
+        self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}"
+        self._connection: Any = None
+        self._heartbeats: Heartbeats | None = None
+        self._numbers = itertools.count()
+        self._extra = itertools.count(2)
+        self._folder = ""
+        self._processes: WorkerProcesses | None = None
+        self._lost = asyncio.Event()
+        self._leaving = False
+        self._all_gone = asyncio.Event()
+        self._hopeless = ""
+        self._error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Serve until told to leave, or until the scheduler is gone for longer than ``reconnect_s``.
+
+        Raises
+        ------
+        OSError
+            When the scheduler cannot be reached, or does not let us in.
+        Hopeless
+            When workers end before they are ready.
+        """
+        self._folder = lifetime.make_folder()
+        try:
+            while not self._leaving:
+                await self._connect()
+                await self._serve()
+                if self._hopeless:
+                    raise Hopeless(self._hopeless)
+                if not self._leaving and not self._offer.reconnect_s:
+                    log.warning("the scheduler at %s is gone; leaving", self._offer.scheduler)
+                    return
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _connect(self) -> None:
+        end = self._loop.time() + self._offer.reconnect_s
+        while True:
+            try:
+                connection = await transports.connect(self._offer.scheduler, self._loop, self._offer.security)
+                break
+            except transports.HandshakeError:
+                raise
+            except OSError:
+                if self._leaving or self._loop.time() > end:
+                    raise
+            await asyncio.sleep(RETRY_S)
+        self._connection = connection
+        self._lost.clear()
+        connection.on_messages, connection.on_close = self._received, self._hung_up
+        connection.send([m.Hello("manager", self._name, pid=os.getpid(), versions=versions.ours())])
+        connection.start()
+        self._heartbeats = Heartbeats(
+            self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None)
+        )
+        self._heartbeats.start()
+
+    async def _serve(self) -> None:
+        """From a connection to its end."""
+        self._processes = processes = WorkerProcesses(
+            self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
+        )
+        processes.launcher = ForkServer(self._loop, processes.process_ended, self._offer.environment)
+        processes.launcher.prepare()
+        for _ in range(self._offer.processes):
+            processes.add()
+        log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)
+        try:
+            await self._lost.wait()
+        finally:
+            assert self._heartbeats is not None
+            self._heartbeats.stop()
+            processes.kill_all(True, "the scheduler is gone")
+            await processes.end("the scheduler is gone")
+            self._connection.close()
+
+    def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
+        offer = self._offer
+        if former is not None:
+            name = former.name
+        else:
+            number = next(self._numbers)
+            name = offer.name if offer.processes == 1 else f"{offer.name}-{number % offer.processes}"
+            if number >= offer.processes:  # beside one that is being emptied
+                name += f"~{next(self._extra)}"
+        scheme = offer.scheduler.partition("://")[0]
+        return WorkerSettings(
+            name,
+            f"{scheme}://{offer.listen or own_address(offer.scheduler)}:0" if scheme != "unix" else self._socket(name),
+            slots=offer.threads,
+            memory_limit=offer.memory_limit,
+            resources=offer.resources,
+            sys_path=list(sys.path),
+            scheduler=offer.scheduler,
+            security=offer.security,
+            manager=self._name,
+            silence_s=offer.silence_s,
+            folder=offer.folder or self._folder,
+        )
+
+    def _socket(self, name: str) -> str:
+        return f"unix://{self._folder}/{name}.sock"
+
+    def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
+        """What a worker tells its manager."""
+
+        def received(messages: list[m.Message]) -> None:
+            assert self._processes is not None
+            for message in messages:
+                if type(message) is m.WorkerRetiring and not self._leaving:
+                    self._processes.retires(handle.name)
+                elif type(message) is m.WorkerJoined:
+                    self._processes.joined(handle.name)
+
+        return received
+
+    def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
+        serials = handle.blackbox.executing() if handle.blackbox is not None else []
+        self._connection.send([m.WorkerEnded(handle.name, serials, bool(handle.deliberate), cause)])
+        if self._leaving and self._processes is not None and not self._processes.handles:
+            self._lost.set()
+
+    def _give_up(self, text: str) -> None:
+        self._hopeless = text
+        assert self._processes is not None
+        self._processes.wanted = False
+        self._lost.set()
+
+    # ---------------------------------------------------------------- the scheduler
+
+    def _received(self, messages: list[m.Message]) -> None:
+        assert self._heartbeats is not None
+        self._heartbeats.heard()
+        for message in messages:
+            if type(message) is m.StopWorker and self._processes is not None:
+                self._processes.stop(message)
+            elif type(message) is m.Answer and message.error:
+                log.error("%s", message.error)
+
+    def _hung_up(self, error: BaseException | None) -> None:
+        self._lost.set()
+
+    # ---------------------------------------------------------------- the end
+
+    def leave(self) -> None:
+        """Take no more tasks; end when what only these workers hold is elsewhere. A second call ends at once."""
+        processes = self._processes
+        if self._leaving or processes is None or not processes.handles:
+            self._leaving = True
+            self._lost.set()
+            return
+        self._leaving = True
+        processes.wanted = False
+        log.info("leaving; what only these workers hold goes to others first")
+        self._connection.send([m.RetireWorkers(list(processes.handles))])
+        self._loop.call_later(LEAVE_S, self._lost.set)
+
+
+async def run(offer: Offer, on_signal: Callable[[Callable[[], None]], None]) -> None:
+    """Run a manager; ``on_signal`` is handed what a signal should call."""
+    manager = WorkerManager(asyncio.get_running_loop(), offer)
+    on_signal(manager.leave)
+    with contextlib.suppress(asyncio.CancelledError):
+        await manager.run()

@@ -1,0 +1,117 @@
+"""The programs of a cluster: a scheduler, the workers of one machine, questions to a scheduler.
+
+Covers: what runs in the process of each command, signals, logs, what is printed at the start. Does not cover: parsing
+the command line (``cli``), the services themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+from futures_cluster.services import manager
+from futures_cluster.services.remote import RemoteCluster
+from futures_cluster.services.server import SchedulerServer
+from futures_cluster.wire import transports
+
+#: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
+GC_THRESHOLDS = (100_000, 20, 100)
+
+
+def set_up_logs(level: str) -> None:
+    """One line an event on stderr."""
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    """Call ``stop`` at the first Ctrl-C or SIGTERM; the second one ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def first(number: int) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(other)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, first, number)
+
+
+async def _scheduler(
+    addresses: Sequence[str],
+    security: transports.Security,
+    silence_s: float,
+    started: Callable[[SchedulerServer], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    async with SchedulerServer(loop, security, silence_s) as server:
+        for address in addresses:
+            await server.listen(address)
+        _on_signals(end.set)
+        started(server)
+        await end.wait()
+
+
+def run_scheduler(
+    addresses: Sequence[str],
+    security: transports.Security,
+    silence_s: float,
+    started: Callable[[SchedulerServer], None],
+) -> None:
+    """Run a scheduler until Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    OSError
+        When it cannot listen.
+    """
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.freeze()
+    asyncio.run(_scheduler(addresses, security, silence_s, started))
+
+
+def run_worker(offer: manager.Offer) -> None:
+    """Run the workers of this machine until they are told to leave, or the scheduler is gone."""
+    asyncio.run(manager.run(offer, _on_signals))
+
+
+def ask(address: str, security: transports.Security, what: str, argument: Any = None) -> Any:
+    """Ask a scheduler one question."""
+    cluster = RemoteCluster(address, security, lambda key, client: None)
+    try:
+        return cluster.ask(what, argument)
+    finally:
+        cluster.shutdown(wait=True)
+
+
+def write_address(path: str, address: str) -> None:
+    """Leave the address in a file for who starts workers; it is complete as soon as it is there."""
+    with open(path + ".new", "w") as file:
+        file.write(address + "\n")
+    os.replace(path + ".new", path)
+
+
+def read_address(text: str) -> str:
+    """An address, or what stands in a file with one.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if "://" in text:
+        return text
+    with contextlib.suppress(OSError), open(text) as file:
+        return file.read().strip()
+    raise ValueError(f"{text!r} is neither an address like tcp://host:8786 nor a file with one")
+
+

@@ -1,0 +1,224 @@
+"""A client of a scheduler elsewhere: what an executor with an address stands on.
+
+Covers: connecting, the loop's thread, questions to the scheduler, the end of the connection from either side.
+Does not cover: the client itself (``client``), the scheduler (``server``).
+
+The loop's thread reads; users' threads send. When the scheduler is gone every future ends with ``SchedulerLost``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import errors
+from futures_cluster import messages as m
+from futures_cluster.services import code, lifetime
+from futures_cluster.services.client import Client
+from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.peers import Peers
+from futures_cluster.wire import serialize, transports, versions
+
+#: A question that is not answered for so long will not be.
+ANSWER_S = 30.0
+
+
+class RemoteCluster:
+    """The client's end of a connection to a scheduler.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    make_future : callable
+        ``make_future(key, client)``.
+
+    Raises
+    ------
+    SchedulerLost
+        When nobody answers at the address.
+    HandshakeError
+        When the scheduler does not let us in; it says what to do.
+    """
+
+    def __init__(
+        self, address: str, security: transports.Security, make_future: Callable[[str, Any], Any]
+    ) -> None:
+        self.address = address
+        self.forked = False
+        self.closing = False
+        self._security = security
+        self._thread = LoopThread("futures_cluster-client")
+        self._loop = self._thread.loop
+        self._connection: Any = None
+        self._numbers = itertools.count(1)
+        self._questions: dict[int, asyncio.Future[Any]] = {}
+        self._lock = threading.Lock()
+        self._peers = Peers(self._loop, security)
+        client = self.client = Client(
+            f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            serialize.PickleCodec(None),
+            make_future,
+            self._loop,
+            self._send,
+            self._peers,
+            threading.Lock(),
+            lambda: client.count_pending() <= 2,
+        )
+        self._client_lock = client.lock
+        lifetime.opened(self)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+        except BaseException as error:
+            self._end_thread()
+            if isinstance(error, OSError) and not isinstance(error, errors.HandshakeError):
+                raise errors.SchedulerLost(
+                    f"no scheduler answers at {address} ({error}); start one with: futures-cluster scheduler"
+                ) from error
+            raise
+
+    async def _connect(self) -> None:
+        connection = await transports.connect(self.address, self._loop, self._security)
+        connection.on_messages, connection.on_close = self._received, self._hung_up
+        self._connection = connection
+        connection.send(
+            [
+                m.Hello("client", self.client.name, pid=os.getpid(), versions=versions.ours()),
+                m.ShareCode(code.shareable_paths()),
+            ]
+        )
+        connection.start()
+        await self._ask("workers", None)  # so that whoever is refused hears it now
+
+    def _send(self, messages: list[m.Message]) -> None:
+        self._connection.send(messages)
+
+    # ---------------------------------------------------------------- from the scheduler
+
+    def _received(self, messages: list[m.Message]) -> None:
+        others = []
+        for message in messages:
+            if type(message) is m.Answer:
+                self._answered(message)
+            elif type(message) is not m.Heartbeat:
+                others.append(message)
+        if others:
+            with self._client_lock:
+                self.client.deliver(others)
+
+    def _answered(self, answer: m.Answer) -> None:
+        if not answer.request:  # not an answer, but why the connection will end
+            self._refused(answer.error)
+            return
+        waiter = self._questions.pop(answer.request, None)
+        if waiter is None or waiter.done():
+            return
+        if answer.error:
+            waiter.set_exception(RuntimeError(f"the scheduler: {answer.error}"))
+        else:
+            waiter.set_result(answer.value)
+
+    def _refused(self, why: str) -> None:
+        for waiter in self._questions.values():
+            if not waiter.done():
+                waiter.set_exception(errors.HandshakeError(why))
+        self._questions = {}
+
+    def _hung_up(self, error: BaseException | None) -> None:
+        """The scheduler is gone."""
+        why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
+        lost = errors.SchedulerLost(f"{why}; nothing that was unfinished will finish. Make a new Executor")
+        for waiter in self._questions.values():
+            if not waiter.done():
+                waiter.set_exception(lost)
+        self._questions = {}
+        with self._client_lock:
+            self.client.broken = lost
+            self.client.close(lost)
+
+    async def _ask(self, what: str, argument: Any) -> Any:
+        number = next(self._numbers)
+        waiter = self._questions[number] = self._loop.create_future()
+        self._send([m.AskScheduler(number, what, argument)])
+        try:
+            return await asyncio.wait_for(waiter, ANSWER_S)
+        finally:
+            self._questions.pop(number, None)
+
+    def ask(self, what: str, argument: Any = None) -> Any:
+        """Ask the scheduler about the cluster; blocks. Not on the loop.
+
+        Raises
+        ------
+        SchedulerLost
+            When it is gone.
+        """
+        if self.client.broken is not None:
+            raise self.client.broken
+        if self.closing:
+            raise RuntimeError("the executor was shut down")
+        return asyncio.run_coroutine_threadsafe(self._ask(what, argument), self._loop).result()
+
+    def share_code(self, files: list[tuple[str, bytes]]) -> None:
+        """Upload modules to all workers, those that are still to come as well."""
+        self._loop.call_soon_threadsafe(self._send, [m.ShareCode([], files)])
+
+    # ---------------------------------------------------------------- the end
+
+    def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
+        """Leave, once all futures are done; the cluster goes on."""
+        with self._lock:
+            first = not self.closing
+            self.closing = True
+        if self.forked:
+            return
+        if cancel_futures or kill is not None:
+            for future in self.client.pending():
+                if kill is not None or not future.running():
+                    future.cancel(force=kill is not None)
+        if first:
+            self._thread.call(lambda: self._loop.create_task(self._close()))
+        if wait and threading.current_thread() is not self._thread.thread:
+            self._thread.thread.join()
+
+    async def _close(self) -> None:
+        try:
+            quiet = asyncio.Event()
+            self.client.when_quiet(quiet.set)
+            await quiet.wait()
+            with contextlib.suppress(Exception):
+                await self.client.bring_all_home()
+            with self._client_lock:
+                self.client.close(RuntimeError("the executor was shut down"))
+            while self._connection.pending_bytes and not self._connection.closed:
+                await asyncio.sleep(0.001)  # releases and cancellations that are on their way
+            self._connection.close()
+            self._peers.close()
+        except BaseException:
+            logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
+        finally:
+            lifetime.ended(self)
+            self._loop.stop()
+
+    def _end_thread(self) -> None:
+        """Connecting failed."""
+        self.closing = True
+        lifetime.ended(self)
+        self._thread.call(self._peers.close)
+        if self._connection is not None:
+            self._thread.call(self._connection.close)
+        self._thread.stop()
+        self._thread.thread.join()
+
+    def forget_in_child(self) -> None:
+        """In a forked copy of the process: nothing here works."""
+        self.forked = self.client.forked = True

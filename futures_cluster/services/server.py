@@ -1,0 +1,343 @@
+"""A scheduler of its own: clients and workers connect to it from anywhere.
+
+Covers: taking connections and giving them up, who is who, workers and managers that go, questions about the cluster.
+Does not cover: deciding (``scheduler.machine``), carrying out its commands (``scheduler``), what each may say
+(``links``), the command line (``cli``).
+
+The way of a message: connection -> ``_Link.received`` (checked against the sender's role) -> ``SchedulerService`` ->
+the machine -> the links of those whom its commands concern. A worker whose connection ends is lost; if the process that
+manages it is there, its last words (what it executed, how it ended) are waited for first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.errors import ProtocolError
+from futures_cluster.messages import Message
+from futures_cluster.services import links
+from futures_cluster.services.heartbeats import Heartbeats
+from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.wire import transports, versions
+
+log = logging.getLogger("futures_cluster.scheduler")
+
+#: The manager of a worker whose connection has ended is given so long to say how.
+LAST_WORDS_S = 1.0
+#: Who connects says who he is within this time.
+HELLO_S = 10.0
+#: A peer that lets so much pile up does not read any more.
+MOST_PENDING_BYTES = 4 * 2**30
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(self, server: SchedulerServer, connection: transports.Connection) -> None:
+        self.server = server
+        self.connection = connection
+        self.role = ""
+        self.name = ""
+        self.since = time.time()
+        self.facts: dict[str, Any] = {}
+        self.manager = ""  # of a worker: who started it
+        self.address = ""
+        self.heartbeats: Heartbeats | None = None
+        self.timer = server.loop.call_later(HELLO_S, self.refuse, "it did not say who it is")
+        connection.on_messages, connection.on_close = self.received, self.lost
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.name} at {self.connection.peer}" if self.role else self.connection.peer
+
+    def received(self, messages: list[Message]) -> None:
+        try:
+            if not self.role:
+                self.introduced(links.check_hello(messages[0]))
+                messages = messages[1:]
+            for message in messages:
+                links.check(self.role, self.name, message)
+        except ProtocolError as error:
+            self.refuse(str(error))
+            return
+        if self.heartbeats is not None:
+            self.heartbeats.heard()
+        others = []
+        for message in messages:
+            handler = self.server.handlers.get(type(message))
+            if handler is not None:
+                if handler(self, message):
+                    others.append(message)
+            else:
+                others.append(message)
+        if others:
+            self.server.service.handle(others)
+        if self.connection.pending_bytes > MOST_PENDING_BYTES:
+            self.refuse("it does not read what it is sent")
+
+    def introduced(self, hello: m.Hello) -> None:
+        complaint = versions.compare(hello.versions)
+        if complaint is not None:
+            self.connection.send([m.Answer(0, None, complaint)])
+            raise ProtocolError(complaint)
+        self.timer.cancel()
+        self.role, self.name = hello.role, hello.name
+        self.server.enter(self)
+
+    def refuse(self, why: str) -> None:
+        """End the connection for what the peer did, or did not do."""
+        log.warning("gave up %s: %s", self, why)
+        # After what was sent has gone: it may say why.
+        self.server.loop.call_later(0.05 if self.connection.pending_bytes else 0, self.connection.close)
+        self.lost(ProtocolError(why))
+
+    def lost(self, error: BaseException | None) -> None:
+        self.timer.cancel()
+        if self.heartbeats is not None:
+            self.heartbeats.stop()
+        self.server.leave(self, error)
+
+    def send(self, messages: list[Message]) -> None:
+        self.connection.send(messages)
+
+
+class SchedulerServer:
+    """A scheduler that listens.
+
+    Parameters
+    ----------
+    security : Security
+        What peers must prove.
+    silence_s : float
+        Seconds after which a worker that says nothing is lost.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, security: transports.Security, silence_s: float = 60.0
+    ) -> None:
+        self.loop = loop
+        self.security = security
+        self.silence_s = silence_s
+        self.service = SchedulerService(loop, self._stop_worker, lambda payload: None, self._on_broken)
+        self.started = time.time()
+        self.addresses: list[str] = []
+        self._listeners: list[transports.Listener] = []
+        self._links: dict[tuple[str, str], _Link] = {}
+        self._nameless: dict[_Link, None] = {}
+        self._last_words: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
+        self._dying: dict[str, tuple[asyncio.TimerHandle, str]] = {}  # workers whose connection has ended
+        self._code: dict[str, m.ShareCode] = {}  # by client
+        self.handlers: dict[type[Message], Callable[[_Link, Any], bool]] = {
+            m.Heartbeat: self._on_heartbeat,
+            m.WorkerJoined: self._on_worker_joined,
+            m.WorkerEnded: self._on_worker_ended,
+            m.ShareCode: self._on_share_code,
+            m.AskScheduler: self._on_ask,
+        }
+        self.questions: dict[str, Callable[[Any], Any]] = {
+            "workers": lambda argument: self.worker_facts(),
+        }
+
+    # ---------------------------------------------------------------- connections
+
+    async def listen(self, address: str) -> str:
+        """Listen; returns the address with the port that was chosen.
+
+        Raises
+        ------
+        OSError
+            When that is not possible.
+        """
+        listener = await transports.listen(address, self.loop, self.security, self._accept)
+        self._listeners.append(listener)
+        self.addresses.append(listener.address)
+        return listener.address
+
+    def _accept(self, connection: transports.Connection) -> None:
+        self._nameless[_Link(self, connection)] = None
+        connection.start()
+
+    def enter(self, link: _Link) -> None:
+        """Somebody has said who he is."""
+        self._nameless.pop(link, None)
+        former = self._links.get((link.role, link.name))
+        if former is not None:
+            former.refuse("another connection came in its name")
+        if link.role == links.WORKER:
+            self._tell_lost(link.name)  # its predecessor, whose last words have not come
+        self._links[link.role, link.name] = link
+        if link.role == links.CLIENT:
+            self.service.clients[link.name] = link.send
+            self.service.handle([m.ClientJoined(link.name)])
+        else:
+            link.heartbeats = Heartbeats(
+                self.loop, "scheduler", link.connection, self.silence_s, lambda: self._silent(link)
+            )
+            link.heartbeats.start()
+        if link.role == links.WORKER:
+            for code in self._code.values():
+                link.send([code])
+            self.service.workers[link.name] = link.send
+        log.info("%s joined", link)
+
+    def _silent(self, link: _Link) -> None:
+        link.refuse(f"it said nothing for {self.silence_s:g} s")
+        if link.manager:
+            self._tell_manager(link, m.StopWorker(link.name, True, "it did not answer the scheduler any more"))
+
+    def leave(self, link: _Link, error: BaseException | None) -> None:
+        """A connection has ended."""
+        self._nameless.pop(link, None)
+        if self._links.get((link.role, link.name)) is not link:
+            return
+        del self._links[link.role, link.name]
+        log.info("%s left (%s)", link, error or "it closed the connection")
+        if link.role == links.CLIENT:
+            self.service.clients.pop(link.name, None)
+            self._code.pop(link.name, None)
+            self.service.handle([m.ClientLeft(link.name)])
+        elif link.role == links.WORKER:
+            self.service.workers.pop(link.name, None)
+            self._worker_left(link, error)
+        else:
+            for name in [name for name, (_, manager) in self._dying.items() if manager == link.name]:
+                self._tell_lost(name)
+
+    # ---------------------------------------------------------------- workers
+
+    def _on_worker_joined(self, link: _Link, message: m.WorkerJoined) -> bool:
+        link.manager, link.address = message.manager, message.address
+        message.killable = (links.MANAGER, message.manager) in self._links
+        return True
+
+    def _worker_left(self, link: _Link, error: BaseException | None) -> None:
+        """Its connection has ended: all it said was heard."""
+        name = link.name
+        words = self._last_words.pop(name, None)
+        if words is not None:
+            self._bury(words)
+        elif isinstance(error, ProtocolError) or (links.MANAGER, link.manager) not in self._links:
+            self._lose(name, f"its connection ended: {error or 'it closed it'}")
+        else:
+            timer = self.loop.call_later(LAST_WORDS_S, self._tell_lost, name)
+            self._dying[name] = (timer, link.manager)
+
+    def _tell_lost(self, name: str) -> None:
+        """Nobody has said how this worker ended."""
+        if name in self._dying:
+            self._dying.pop(name)[0].cancel()
+            self._lose(name, "its connection ended, and nobody said how")
+
+    def _lose(self, name: str, cause: str) -> None:
+        # Nobody knows what it executed, and whether it is dead: no task is to blame.
+        self.service.handle([m.WorkerLost(name, None, True, cause)])
+
+    def _on_worker_ended(self, link: _Link, message: m.WorkerEnded) -> bool:
+        name = message.worker
+        if name in self._dying and self._dying[name][1] == link.name:
+            self._dying.pop(name)[0].cancel()
+            self._bury(message)
+        else:
+            worker = self._links.get((links.WORKER, name))
+            if worker is not None and worker.manager == link.name:
+                self._last_words[name] = message  # what the worker itself said last is still under way
+        return False
+
+    def _bury(self, words: m.WorkerEnded) -> None:
+        worker = self.service.machine.state.workers.get(words.worker)
+        serials = set(words.serials)
+        executing = [key for key, task in worker.assigned.items() if task.serial in serials] if worker else []
+        self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause)])
+
+    def _stop_worker(self, command: m.StopWorker) -> None:
+        link = self._links.get((links.WORKER, command.worker))
+        if link is None:
+            return
+        if not self._tell_manager(link, command):
+            link.send([command])
+            if command.force:
+                link.refuse(command.reason)
+
+    def _tell_manager(self, link: _Link, command: m.StopWorker) -> bool:
+        manager = self._links.get((links.MANAGER, link.manager))
+        if manager is None:
+            return False
+        manager.send([command])
+        return True
+
+    def _on_heartbeat(self, link: _Link, message: m.Heartbeat) -> bool:
+        link.facts = message.facts
+        return False
+
+    def _on_broken(self, error: Any) -> None:
+        log.error("no worker can start: %s", error)
+
+    # ---------------------------------------------------------------- clients
+
+    def _on_share_code(self, link: _Link, message: m.ShareCode) -> bool:
+        known = self._code.setdefault(link.name, m.ShareCode([], []))
+        known.paths = [*known.paths, *message.paths]
+        names = {name for name, _ in message.files}
+        known.files = [*[row for row in known.files if row[0] not in names], *message.files]
+        for (role, _), worker in self._links.items():
+            if role == links.WORKER:
+                worker.send([message])
+        return False
+
+    def _on_ask(self, link: _Link, message: m.AskScheduler) -> bool:
+        question = self.questions.get(message.what)
+        if question is None:
+            link.send([m.Answer(message.request, None, f"this scheduler does not know {message.what!r}")])
+            return False
+        try:
+            link.send([m.Answer(message.request, question(message.argument))])
+        except Exception as error:
+            log.exception("the question %s failed", message.what)
+            link.send([m.Answer(message.request, None, repr(error))])
+        return False
+
+    def worker_facts(self) -> dict[str, dict[str, Any]]:
+        """Facts about each worker by its name."""
+        facts = {}
+        for name, worker in self.service.machine.state.workers.items():
+            link = self._links.get((links.WORKER, name))
+            facts[name] = {
+                "address": worker.address,
+                "host": worker.host,
+                "pid": worker.pid,
+                "slots": worker.slots,
+                "tasks": len(worker.assigned),
+                "results": len(worker.data),
+                "resources": dict(worker.resources),
+                "retiring": worker.retiring,
+                **(link.facts if link is not None else {}),
+            }
+        return facts
+
+    # ---------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Close all connections; clients' futures end with ``SchedulerLost``."""
+        for listener in self._listeners:
+            listener.close()
+        for link in [*self._links.values(), *self._nameless]:
+            link.timer.cancel()
+            if link.heartbeats is not None:
+                link.heartbeats.stop()
+            link.connection.close()
+        for timer, _ in self._dying.values():
+            timer.cancel()
+        self._links, self._nameless = {}, {}
+        self.service.close()
+
+    async def __aenter__(self) -> SchedulerServer:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        with contextlib.suppress(Exception):
+            self.close()

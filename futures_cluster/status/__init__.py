@@ -1,0 +1,1 @@
+"""What a scheduler knows, for people: as a table on the terminal."""
