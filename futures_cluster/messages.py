@@ -158,6 +158,25 @@ class ReportMissing(Message):
     missing: list[Any]  # (key, worker)
 
 
+@dataclass(slots=True)
+class ScatterData(Message):
+    """The client has put these onto workers by itself (``PutData``); nothing can make them again.
+
+    ``TasksDone`` follows once each is on ``replicas`` workers, or on all there are.
+    """
+
+    client: str
+    rows: list[Any]  # (key, size_bytes, worker)
+    replicas: int = 1
+
+
+@dataclass(slots=True)
+class RetireWorkers(Message):
+    """These workers are to end: they get nothing more, and what only they hold goes to others before."""
+
+    workers: list[str]
+
+
 # ---------------------------------------------------------------- worker to scheduler
 
 
@@ -241,10 +260,12 @@ class TasksReturned(Message):
 
 @dataclass(slots=True)
 class DataAdded(Message):
-    """The worker holds copies of these now."""
+    """The worker holds copies of these now. What they took on their way, if that was measured, tells the bandwidth."""
 
     worker: str
     keys: list[Key]
+    size_bytes: int = 0
+    duration_s: float = 0.0
 
 
 # ---------------------------------------------------------------- scheduler to worker
@@ -276,6 +297,16 @@ class DropData(Message):
     """Nobody needs these results any more."""
 
     keys: list[Key]
+
+
+@dataclass(slots=True)
+class CopyData(Message):
+    """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
+
+    Without holders it asks whether the worker has them itself.
+    """
+
+    rows: list[Any]  # (key, size_bytes, [(worker, address)...])
 
 
 @dataclass(slots=True)
@@ -347,6 +378,14 @@ class Data(Message):
     found: list[Any]  # (key, payload)
     missing: list[Key] = field(default_factory=list)
     errors: list[Any] = field(default_factory=list)  # (key, error payload): results that do not pickle
+
+
+@dataclass(slots=True)
+class PutData(Message):
+    """Keep these, which a client scatters. The answer is ``Data`` without anything found; ``missing`` were refused."""
+
+    request: int
+    rows: list[Any]  # (key, payload)
 
 
 @dataclass(slots=True)
@@ -441,6 +480,14 @@ class DataFetched(Message):
     holder: str
     arrived: list[Any]  # (key, size_bytes)
     missing: list[Key] = field(default_factory=list)
+    duration_s: float = 0.0  # from asking to having them all; 0 if nobody looked at the clock
+
+
+@dataclass(slots=True)
+class DataPut(Message):
+    """A client has put these into the worker's store."""
+
+    rows: list[Any]  # (key, size_bytes)
 
 
 @dataclass(slots=True)
@@ -515,6 +562,10 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     ShareCode,
     AskScheduler,
     Answer,
+    ScatterData,
+    RetireWorkers,
+    CopyData,
+    PutData,
 )
 
 
