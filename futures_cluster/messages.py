@@ -360,6 +360,7 @@ class Hello(Message):
     name: str
     address: str = ""
     pid: int = 0
+    versions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

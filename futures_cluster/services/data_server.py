@@ -22,7 +22,7 @@ class DataServer:
     Parameters
     ----------
     answer : callable
-        ``await answer(request, shared)``: the ``Data`` for a ``GetData``; ``shared`` if the asker can open our segments.
+        ``await answer(request, shared)``: the ``Data`` for a ``GetData``; ``shared``: the asker can open our segments.
     pool : SegmentPool or None
         Where segments of answers are released.
     """

@@ -17,7 +17,6 @@ import itertools
 import logging
 import multiprocessing
 import multiprocessing.process
-import os
 import shutil
 import sys
 import threading

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.services import lifetime
 from futures_cluster.services.heartbeats import Heartbeats
@@ -138,7 +139,7 @@ class WorkerManager:
             try:
                 connection = await transports.connect(self._offer.scheduler, self._loop, self._offer.security)
                 break
-            except transports.HandshakeError:
+            except errors.HandshakeError:
                 raise
             except OSError:
                 if self._leaving or self._loop.time() > end:

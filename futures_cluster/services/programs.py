@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
 from futures_cluster.services import manager
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.services.server import SchedulerServer
@@ -28,7 +27,8 @@ GC_THRESHOLDS = (100_000, 20, 100)
 
 def set_up_logs(level: str) -> None:
     """One line an event on stderr."""
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form)
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

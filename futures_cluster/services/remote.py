@@ -170,7 +170,8 @@ class RemoteCluster:
 
     def share_code(self, files: list[tuple[str, bytes]]) -> None:
         """Upload modules to all workers, those that are still to come as well."""
-        self._loop.call_soon_threadsafe(self._send, [m.ShareCode([], files)])
+        message = m.ShareCode([], list(files))
+        self._loop.call_soon_threadsafe(lambda: self._send([message]))
 
     # ---------------------------------------------------------------- the end
 

@@ -36,13 +36,15 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import serialize, shm, sockets, transports
+from futures_cluster.wire import serialize, shm, sockets, transports, versions
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
 #: How a worker ends whose scheduler is gone.
 LOST_CODE = 76
+#: What a worker tells who started it besides the scheduler: that it is ready, that it may be replaced.
+FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 #: What a worker hands to the client of its tasks.
 FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.Answer))
 
@@ -195,7 +197,7 @@ class WorkerProcess:
         connection = await transports.connect(settings.scheduler, self._loop, settings.security)
         connection.on_messages, connection.on_close = self._from_scheduler, self._lost
         self._scheduler = connection
-        connection.send([m.Hello("worker", settings.name, pid=os.getpid())])
+        connection.send([m.Hello("worker", settings.name, pid=os.getpid(), versions=versions.ours())])
         self._heartbeats = Heartbeats(
             self._loop, settings.name, connection, settings.silence_s, lambda: self._lost(None), self._facts
         )
@@ -222,7 +224,7 @@ class WorkerProcess:
     def _send(self, messages: list[m.Message]) -> None:
         if self._scheduler is not self._manager:
             for message in messages:
-                if type(message) is m.WorkerRetiring:  # another may be started in its place
+                if type(message) in FOR_MANAGERS:
                     self._manager.send([message])
         self._scheduler.send(messages)
 

@@ -47,3 +47,8 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
         ).rstrip()
         for line in cells
     )
+
+
+def status(snapshot: dict[str, Any]) -> str:
+    """The table of `futures-cluster status`, of what the scheduler answers."""
+    return str(snapshot)
