@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import commands
 import psutil
 import pytest
 from gate import Gate
@@ -67,6 +68,16 @@ def _helpers_of_multiprocessing() -> tuple[set[int], set[int]]:
     return pids, fds
 
 
+def _is_shared(process: psutil.Process) -> bool:
+    """Whether it belongs to a cluster that several tests use."""
+    if not commands.shared_pids:
+        return False
+    try:
+        return any(each.pid in commands.shared_pids for each in (process, *process.parents()))
+    except psutil.NoSuchProcess:
+        return True  # it has ended
+
+
 def _open_things(with_descriptors: bool = True) -> Counter[str]:
     """What an executor may leave: threads, processes, descriptors, folders."""
     things: Counter[str] = Counter()
@@ -75,7 +86,7 @@ def _open_things(with_descriptors: bool = True) -> Counter[str]:
             things[f"thread {thread.name} ({thread.ident})"] += 1
     helpers, helpers_fds = _helpers_of_multiprocessing()
     for process in psutil.Process().children(recursive=True):
-        if process.pid not in helpers:
+        if process.pid not in helpers and not _is_shared(process):
             things[f"process {process.pid}"] += 1
     if with_descriptors and os.path.isdir("/proc/self/fd"):
         for fd in os.listdir("/proc/self/fd"):

@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Cluster
 
 from futures_cluster import Executor, NotSupported
 from futures_cluster.testing.engine_checks import CHECKS, FEATURES, TRAITS, Check, run_check
 
 #: What each engine lacks, and how it works.
 ENGINES: dict[str, tuple[set[str], set[str]]] = {
-    "processes": (set(), {"concurrent", "isolated"}),
-    "threads": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"concurrent"}),
-    "sync": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, set()),
+    "processes": (set(), {"concurrent", "isolated", "closed"}),
+    "threads": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"concurrent", "closed"}),
+    "sync": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"closed"}),
+    "tcp": ({"kill", "max_tasks_per_child", "initializer"}, {"concurrent", "isolated"}),
 }
+
+
+class Clusters:
+    """Clusters for executors of different sizes; checks that ask for the same share one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clusters: dict[str, Cluster] = {}
+
+    def executor(
+        self,
+        max_workers: int = 2,
+        threads_per_worker: int = 1,
+        resources: dict[str, float] | None = None,
+        memory_limit: Any = None,
+        **arguments: Any,
+    ) -> Executor:
+        options = ["--workers", str(max_workers), "--threads", str(threads_per_worker)]
+        if resources:
+            options += ["--resources", ",".join(f"{name}={amount}" for name, amount in resources.items())]
+        if memory_limit is not None:
+            options += ["--memory-limit", str(memory_limit)]
+        known = " ".join(options)
+        if known not in self.clusters:
+            folder = self.folder / str(len(self.clusters))
+            folder.mkdir()
+            self.clusters[known] = Cluster(folder, is_shared=True)
+            self.clusters[known].add_worker(*options)
+        return self.clusters[known].executor(**arguments)
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    """Schedulers and workers that stay for all checks of this module."""
+    clusters = Clusters(tmp_path_factory.mktemp("clusters"))
+    yield clusters
+    for cluster in clusters.clusters.values():
+        cluster.close()
 
 
 @pytest.mark.parametrize(
@@ -26,8 +68,11 @@ ENGINES: dict[str, tuple[set[str], set[str]]] = {
         if check.is_meant_for(traits)
     ],
 )
-def test_engine(backend: str, name: str) -> None:
+def test_engine(backend: str, name: str, request: pytest.FixtureRequest) -> None:
     def make_executor(**arguments: Any) -> Executor:
+        if backend == "tcp":
+            clusters: Clusters = request.getfixturevalue("clusters")
+            return clusters.executor(**arguments)
         return Executor(**{"max_workers": 2, "backend": backend, **arguments})
 
     run_check(CHECKS[name], make_executor, lacks=ENGINES[backend][0])

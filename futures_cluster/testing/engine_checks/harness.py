@@ -28,10 +28,12 @@ FEATURES = {
     "timeout": "with_options(timeout=...)",
     "memory_limit": "Executor(memory_limit=...)",
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
+    "initializer": "Executor(initializer=...)",
 }
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",
     "isolated": "tasks do not share objects with the caller",
+    "closed": "no worker comes later that could offer what none does now",
 }
 
 

@@ -18,7 +18,7 @@ from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, Ma
 # ---------------------------------------------------------------- start and end
 
 
-@check()
+@check("initializer")
 def check_initializer(make_executor: MakeExecutor) -> None:
     """It is called before a worker's first task."""
     with make_executor(max_workers=2, initializer=tasks.initialize, initargs=("set",)) as ex:
@@ -26,7 +26,7 @@ def check_initializer(make_executor: MakeExecutor) -> None:
     tasks.initialize(None)
 
 
-@check()
+@check("initializer")
 def check_failing_initializer(make_executor: MakeExecutor) -> None:
     """It breaks the executor: every future and every later submit says so, and nothing hangs."""
     logger = logging.getLogger("concurrent.futures")

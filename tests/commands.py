@@ -1,0 +1,155 @@
+"""A real cluster for tests: schedulers and workers as the commands that users type, in processes of their own.
+
+Covers: starting them, waiting until they are ready, killing them, and leaving nothing behind. Does not cover: what the
+tests do with it. Each cluster has a secret of its own and ports that were free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from futures_cluster import Executor
+
+PATIENCE_S = 30.0
+#: Commands of clusters that several tests share: what they start and open may stay from test to test.
+shared_pids: set[int] = set()
+
+
+class Command:
+    """A running command, and what it has printed."""
+
+    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], prefix: list[str]) -> None:
+        self.log_path = log
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "futures_cluster", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """All it has printed."""
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        """Until it has printed this."""
+        end = time.monotonic() + PATIENCE_S
+        while text not in self.log:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
+            assert time.monotonic() < end, f"{text!r} was not printed:\n{self.log}"
+            time.sleep(0.01)
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that it has started, theirs included."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to the command itself, not to what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def end(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait until it and all that it has started are gone; the exit code."""
+        children = self.children()
+        self.kill(number)
+        code = self.process.wait(PATIENCE_S)
+        _, alive = psutil.wait_procs(children, PATIENCE_S)
+        assert not alive, f"left behind: {alive}\n{self.log}"
+        return code
+
+
+class Cluster:
+    """A scheduler and the workers that were added to it."""
+
+    def __init__(
+        self, folder: Path, *scheduler_options: str, prefix: list[str] | None = None, is_shared: bool = False
+    ) -> None:
+        self.folder = folder
+        self.is_shared = is_shared
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FUTURES_CLUSTER")},
+            "FUTURES_CLUSTER_SECRET": secrets.token_hex(16),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+        }
+        self.commands: list[Command] = []
+        options = scheduler_options if "--port" in scheduler_options else ("--port", "0", *scheduler_options)
+        address_file = folder / "address"
+        self.scheduler = self.start("scheduler", *options, "--address-file", str(address_file), prefix=prefix)
+        self.scheduler.wait_for("use it")
+        self.address = self.scheduler.log.partition("listens at")[2].split()[0]
+
+    def start(self, *arguments: str, prefix: list[str] | None = None) -> Command:
+        """Start any command."""
+        log = self.folder / f"{len(self.commands)}-{arguments[0]}.log"
+        command = Command(list(arguments), log, self.environment, prefix or [])
+        self.commands.append(command)
+        if self.is_shared:
+            shared_pids.add(command.process.pid)
+        return command
+
+    def add_worker(self, *options: str, prefix: list[str] | None = None) -> Command:
+        """Start one worker (or more, by ``--workers``) and wait until it has joined."""
+        if "--workers" not in options:
+            options = ("--workers", "1", *options)
+        if "--name" not in options:
+            options = ("--name", f"w{len(self.commands)}", *options)
+        before = self._workers_joined()
+        command = self.start("worker", self.address, *options, prefix=prefix)
+        number = int(options[options.index("--workers") + 1])
+        end = time.monotonic() + PATIENCE_S
+        while self._workers_joined() < before + number:
+            assert command.process.poll() is None, command.log
+            assert time.monotonic() < end, command.log
+            time.sleep(0.01)
+        return command
+
+    def _workers_joined(self) -> int:
+        return sum(".scheduler: worker " in line and " joined" in line for line in self.scheduler.log.splitlines())
+
+    @contextlib.contextmanager
+    def secret(self) -> Any:
+        """The secret of this cluster is this process's, too."""
+        name = "FUTURES_CLUSTER_SECRET"
+        former = os.environ.get(name)
+        os.environ[name] = self.environment[name]
+        try:
+            yield
+        finally:
+            if former is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = former
+
+    def executor(self, **options: Any) -> Executor:
+        """A client of this cluster, in this process."""
+        with self.secret():
+            return Executor(backend=self.address, **options)
+
+    def close(self) -> None:
+        """End all; each must take its children with it."""
+        for command in reversed(self.commands):
+            command.end()
+            shared_pids.discard(command.process.pid)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
