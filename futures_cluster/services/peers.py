@@ -12,7 +12,7 @@ import itertools
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.wire import exceptions, serialize, sockets
+from futures_cluster.wire import exceptions, serialize, transports
 
 #: What opening a segment raises when it is gone with its writer.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
@@ -25,7 +25,7 @@ class PeerLost(ConnectionError):
 class _Peer:
     """A connection to one worker and the requests that are under way on it."""
 
-    def __init__(self, connection: sockets.SocketConnection | None = None) -> None:
+    def __init__(self, connection: transports.Connection | None = None) -> None:
         self.connection = connection
         self.requests: dict[int, asyncio.Future[m.Data]] = {}
 
@@ -46,8 +46,9 @@ class _Peer:
 class Peers:
     """The peers of one process; used on its loop only."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, security: transports.Security = transports.NO_SECURITY) -> None:
         self._loop = loop
+        self._security = security
         self._peers: dict[str, _Peer] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._numbers = itertools.count()
@@ -95,12 +96,12 @@ class Peers:
             if peer is not None and peer.connection is not None and not peer.connection.closed:
                 return peer
             try:
-                sock = await sockets.connect(address, self._loop)
+                connection = await transports.connect(address, self._loop, self._security)
             except OSError as error:
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
-            peer = _Peer()
-            peer.connection = sockets.SocketConnection(sock, self._loop, peer.received, peer.lost)
-            peer.connection.start()
+            peer = _Peer(connection)
+            connection.on_messages, connection.on_close = peer.received, peer.lost
+            connection.start()
             self._peers[address] = peer
             return peer
 

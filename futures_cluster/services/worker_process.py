@@ -10,6 +10,7 @@ the scheduler ends, the process ends at once: nobody could use what it does.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -28,7 +29,7 @@ from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import serialize, shm, sockets
+from futures_cluster.wire import serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
@@ -128,7 +129,7 @@ class WorkerProcess:
         self._client: Client | None = None
         self._executor: Any = None
         self._lock = threading.Lock()
-        self._asked: dict[sockets.SocketConnection, dict[int, None]] = {}  # segments each peer may be about to open
+        self._asked: dict[transports.Connection, dict[int, None]] = {}  # segments each peer may be about to open
         machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
         self._service = WorkerService(
             machine,
@@ -139,7 +140,6 @@ class WorkerProcess:
             record=blackbox.record if blackbox is not None else None,
             memory_limit=settings.memory_limit,
         )
-        self._listener = sockets.listen(settings.socket_path)
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
@@ -148,8 +148,9 @@ class WorkerProcess:
         if not self._initialize(initializer, initargs):
             return
         slot = service.add_main_slot(self._scheduler.fileno(), self._scheduler.read, self._scheduler.watch)
-        self._loop.call_soon(self._start)
         self._thread.start()
+        # Before anybody is told of it.
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
         self._scheduler.send(
             [
                 m.WorkerJoined(
@@ -165,10 +166,12 @@ class WorkerProcess:
         )
         service.run_slot(slot)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         if self._service.monitor is not None:
             self._service.monitor.start()
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        await transports.listen(
+            f"unix://{self._settings.socket_path}", self._loop, transports.NO_SECURITY, self._accept
+        )
 
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
@@ -248,13 +251,7 @@ class WorkerProcess:
 
     # ---------------------------------------------------------------- peers
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        connection: sockets.SocketConnection
-
+    def _accept(self, connection: transports.Connection) -> None:
         def received(messages: list[m.Message]) -> None:
             for message in messages:
                 if type(message) is m.GetData:
@@ -265,11 +262,11 @@ class WorkerProcess:
         def lost(error: BaseException | None) -> None:
             self._release(connection, list(self._asked.pop(connection, {})))
 
-        connection = sockets.SocketConnection(sock, self._loop, received, lost)
+        connection.on_messages, connection.on_close = received, lost
         self._asked[connection] = {}
         connection.start()
 
-    async def _answer(self, connection: sockets.SocketConnection, request: m.GetData) -> None:
+    async def _answer(self, connection: transports.Connection, request: m.GetData) -> None:
         data = await self._service.answer(request)
         segments = self._asked.get(connection)
         for _, payload in data.found:
@@ -282,7 +279,7 @@ class WorkerProcess:
                     segments[segment[1]] = None
         connection.send([data])
 
-    def _release(self, connection: sockets.SocketConnection, fds: list[int]) -> None:
+    def _release(self, connection: transports.Connection, fds: list[int]) -> None:
         segments = self._asked.get(connection, {})
         for fd in fds:
             segments.pop(fd, None)
