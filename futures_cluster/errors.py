@@ -14,11 +14,13 @@ from concurrent.futures.thread import BrokenThreadPool
 from typing import Any
 
 __all__ = [
+    "AuthenticationError",
     "BrokenExecutor",
     "CancelledError",
     "DataLost",
     "DeserializationError",
     "ForkedExecutor",
+    "HandshakeError",
     "InitializerFailed",
     "InvalidStateError",
     "NotSupported",
@@ -27,6 +29,7 @@ __all__ = [
     "SchedulerLost",
     "TaskTimeout",
     "ThreadInitializerFailed",
+    "VersionMismatch",
     "WorkerDied",
 ]
 
@@ -60,6 +63,18 @@ class RemoteError(RuntimeError):
 
 class ProtocolError(RuntimeError):
     """A peer sent bytes that are not a message of ours."""
+
+
+class HandshakeError(ConnectionError):
+    """A connection was made, but the two sides did not agree to talk; the message says what to do."""
+
+
+class AuthenticationError(HandshakeError):
+    """The secret or the certificate of one side is missing or not the other's."""
+
+
+class VersionMismatch(HandshakeError):
+    """The two sides have versions (of this package, Python, cloudpickle) that do not go together."""
 
 
 class WorkerDied(BrokenProcessPool):

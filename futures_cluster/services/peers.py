@@ -50,9 +50,7 @@ class _Peer:
 class Peers:
     """The peers of one process; used on its loop only."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, security: transports.Security = transports.NO_SECURITY
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, security: transports.Security = transports.NO_SECURITY) -> None:
         self._loop = loop
         self._security = security
         self._peers: dict[str, _Peer] = {}

@@ -113,5 +113,3 @@ def read_address(text: str) -> str:
     with contextlib.suppress(OSError), open(text) as file:
         return file.read().strip()
     raise ValueError(f"{text!r} is neither an address like tcp://host:8786 nor a file with one")
-
-

@@ -49,9 +49,7 @@ class RemoteCluster:
         When the scheduler does not let us in; it says what to do.
     """
 
-    def __init__(
-        self, address: str, security: transports.Security, make_future: Callable[[str, Any], Any]
-    ) -> None:
+    def __init__(self, address: str, security: transports.Security, make_future: Callable[[str, Any], Any]) -> None:
         self.address = address
         self.forked = False
         self.closing = False

@@ -117,9 +117,7 @@ class SchedulerServer:
         Seconds after which a worker that says nothing is lost.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, security: transports.Security, silence_s: float = 60.0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, security: transports.Security, silence_s: float = 60.0) -> None:
         self.loop = loop
         self.security = security
         self.silence_s = silence_s

@@ -1,8 +1,7 @@
 """Frames over sockets, read by an asyncio loop and written by any thread.
 
 Covers: a connection that hands over the messages of each frame, and sends from whichever thread calls, at once if
-the socket takes it; unix sockets that listen and connect.
-Does not cover: what messages mean, tcp and tls (not there yet), reconnecting.
+the socket takes it. Does not cover: how sockets are made (``streams``), what messages mean, reconnecting.
 
 Why not asyncio's transports: a worker's executing thread sends its results itself. Through the loop's thread they
 would take one more wake-up and one more hand-over of the interpreter's lock, a third of a round trip.
@@ -12,17 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames
 
 READ_BYTES = 256 * 1024
+
+
+def _ignore(_: object) -> None:
+    """In the place of a callback that is not set yet."""
 
 
 class SocketConnection:
@@ -38,20 +40,31 @@ class SocketConnection:
         Called on the loop with the messages of each frame.
     on_close : callable
         Called once on the loop, when the peer has closed, or with the error that ended the connection.
+    left_over : bytes
+        What was read from the socket already.
+
+    See ``transports.Connection`` for what all connections have in common.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
-        on_messages: Callable[[list[Message]], None],
-        on_close: Callable[[BaseException | None], None],
+        on_messages: Callable[[list[Message]], None] = _ignore,
+        on_close: Callable[[BaseException | None], None] = _ignore,
+        *,
+        left_over: bytes = b"",
+        same_host: bool = True,
+        peer: str = "",
     ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
         self._loop = loop
-        self._on_messages = on_messages
-        self._on_close = on_close
+        self.on_messages = on_messages
+        self.on_close = on_close
+        self.same_host = same_host
+        self.peer = peer
+        self._left_over = left_over
         self._parser = frames.FrameParser()
         self._lock = threading.Lock()
         self._outbox: deque[memoryview] = deque()
@@ -65,6 +78,10 @@ class SocketConnection:
     def start(self) -> None:
         """Begin to read; on the loop's thread."""
         self.watch(True)
+        left_over, self._left_over = self._left_over, b""
+        if left_over:
+            with self._reading:
+                self._take(left_over)
 
     def watch(self, on: bool) -> None:
         """Whether the loop reads; on the loop's thread. Otherwise somebody else calls ``read``."""
@@ -152,10 +169,13 @@ class SocketConnection:
         if not data:
             self._end(None)
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         try:
             for messages in self._parser.feed(data):
                 try:
-                    self._on_messages(messages)
+                    self.on_messages(messages)
                 except Exception as error:
                     # A mistake of ours; the frames behind this one must not wait for the next bytes.
                     self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
@@ -185,7 +205,7 @@ class SocketConnection:
     def _close_and_tell(self, error: BaseException | None) -> None:
         if not self.closed:
             self.close()
-            self._on_close(error)
+            self.on_close(error)
 
     def close(self) -> None:
         """Close without calling ``on_close``; on the loop's thread."""
@@ -198,85 +218,3 @@ class SocketConnection:
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
         self._sock.close()
-
-
-#: Paths of unix sockets are no longer than this (108 bytes on Linux, 104 on macOS, with a zero at the end).
-_MOST_PATH_BYTES = 100
-
-
-@contextlib.contextmanager
-def _short(path: str) -> Iterator[str]:
-    """A path for the same socket that the system takes however long the given one is.
-
-    Folders for temporary files can have long names: those of batch systems, and of tests.
-    """
-    if len(os.fsencode(path)) <= _MOST_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
-        yield path
-        return
-    folder, name = os.path.split(path)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}/{name}"
-    finally:
-        os.close(fd)
-
-
-def listen(path: str) -> socket.socket:
-    """A unix socket that listens at ``path``, whose folder must be private (mode 0700).
-
-    Raises
-    ------
-    PermissionError
-        When others can enter the folder.
-    """
-    folder = os.path.dirname(path)
-    status = os.stat(folder)
-    mode = status.st_mode & 0o777
-    if mode & 0o077:
-        raise PermissionError(f"{folder} has mode {mode:o}; a socket is only opened in a folder of mode 700")
-    if status.st_uid != os.geteuid():
-        raise PermissionError(f"{folder} belongs to user {status.st_uid}; a socket is only opened in our own folder")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short(path) as short:
-            sock.bind(short)
-        sock.listen(128)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-#: A listener that does not get round to accepting is asked again for so long.
-_BUSY_S = 10.0
-
-
-async def connect(address: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """Connect to ``unix://PATH``.
-
-    Raises
-    ------
-    OSError
-        When nobody listens there.
-    """
-    kind, _, path = address.partition("://")
-    if kind != "unix":
-        raise OSError(f"cannot connect to {address!r}: only unix:// is known")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    end = loop.time() + _BUSY_S
-    try:
-        while True:
-            try:
-                # Not ``loop.sock_connect``, which takes "the queue of the listener is full" for "under way".
-                with _short(path) as short:
-                    sock.connect(short)
-                return sock
-            except BlockingIOError:
-                if loop.time() > end:
-                    raise
-            await asyncio.sleep(0.01)
-    except BaseException:
-        sock.close()
-        raise

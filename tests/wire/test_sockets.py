@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import stat
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,7 +233,7 @@ def test_a_mistake_in_a_handler_does_not_hold_up_what_follows(pair: Pair, loop: 
         if len(one.got) == 1:
             raise RuntimeError("a mistake")
 
-    one.connection._on_messages = fail_once
+    one.connection.on_messages = fail_once
     pair[1].sendall(frames.pack([data("a")]) + frames.pack([data("b")]))
     one.wait_for(2)
     assert keys(one.got) == ["a", "b"]
@@ -253,7 +250,7 @@ def test_closing_in_a_handler_stops_the_rest(pair: Pair, loop: asyncio.AbstractE
         one.connection.close()
         loop.call_soon(handled.set)
 
-    one.connection._on_messages = close
+    one.connection.on_messages = close
     pair[1].sendall(frames.pack([data("a")]) + frames.pack([data("b")]))
     assert handled.wait(30)
     assert keys(one.got) == ["a"] and one.reasons == []
@@ -290,61 +287,3 @@ def test_drain_of_a_living_peer_returns(pair: Pair, loop: asyncio.AbstractEventL
     on(loop, connection.close)
     on(loop, connection.close)
     on(loop, connection.drain)
-
-
-# ---------------------------------------------------------------- listening
-
-
-@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
-def test_folders_that_others_can_enter_are_refused(mode: int, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    folder.chmod(mode)
-    with pytest.raises(PermissionError, match=f"has mode {mode:o}"):
-        sockets.listen(str(folder / "s.sock"))
-    assert os.listdir(folder) == []
-
-
-@pytest.mark.parametrize("name", ["s.sock", "x" * 60 + ".sock"])
-@pytest.mark.parametrize("depth", [0, 5])
-def test_connecting(name: str, depth: int, tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
-    """Also where the path is longer than the system takes."""
-    folder = tmp_path.joinpath(*["a long name of a folder"] * depth, "private")
-    folder.mkdir(mode=0o700, parents=True)
-    path = str(folder / name)
-    with sockets.listen(path) as listener:
-        assert stat.S_ISSOCK(os.stat(path).st_mode)
-        connecting = asyncio.run_coroutine_threadsafe(sockets.connect(f"unix://{path}", loop), loop)
-        with connecting.result(30) as ours:
-            theirs, _ = listener.accept()
-            with theirs:
-                theirs.sendall(b"hello")
-                ours.setblocking(True)
-                assert ours.recv(5) == b"hello"
-        with pytest.raises(OSError):
-            sockets.listen(path)
-
-
-def test_a_listener_that_is_slow_to_accept(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
-    """More peers than its queue has room for: they wait, and none believes that it is connected."""
-    folder = tmp_path / "private"
-    folder.mkdir(mode=0o700)
-    with sockets.listen(str(folder / "s")) as listener:
-        listener.listen(1)
-        connecting = [
-            asyncio.run_coroutine_threadsafe(sockets.connect(f"unix://{folder / 's'}", loop), loop) for _ in range(10)
-        ]
-        on(loop, lambda: None)
-        listener.setblocking(True)
-        for _ in connecting:
-            listener.accept()[0].close()
-        for one in connecting:
-            with one.result(30) as sock:
-                sock.setblocking(True)
-                assert sock.recv(1) == b""
-
-
-@pytest.mark.parametrize("address", ["unix:///nowhere/at/all", "tcp://127.0.0.1:1", "nonsense"])
-def test_addresses_that_are_none(address: str, loop: asyncio.AbstractEventLoop) -> None:
-    with pytest.raises(OSError):
-        asyncio.run_coroutine_threadsafe(sockets.connect(address, loop), loop).result(30)

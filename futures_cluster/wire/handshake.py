@@ -1,0 +1,267 @@
+"""The first bytes of a connection, before anything else is decoded: who is there, and may it come in.
+
+Covers: two pure machines, ``Connector`` and ``Acceptor``, that take bytes and say what to send. Does not cover: sockets
+and time limits (``streams``), where the secret comes from (``credentials``), the versions of Python and its packages
+(``versions``, in the message ``Hello``).
+
+Each message has a fixed layout; the longest has 76 bytes. Nothing is allocated, looked up or decoded by what they say.
+
+    connector                                       acceptor
+    OPENING   flags, nonce, host          ------>
+                                          <------   CHALLENGE   flags, nonce, host
+    PROOF     HMAC of both, as connector  ------>
+                                          <------   WELCOME     HMAC of both, as acceptor
+                                             or     REFUSAL     reason, instead of any of its messages
+
+The connector proves first: whoever can reach the port could otherwise collect proofs to try secrets against, at
+leisure. Both proofs cover both nonces, the flags, the hosts and the side that made them, so neither can be used again
+or sent back. Without a secret the key is empty: the same way is gone, and proves nothing.
+
+Magic and version stand at the same place in all messages of all versions, and a refusal will always look like this, so
+that other versions understand each other's refusal. Transitions:
+
+    Connector: start -> challenged -> welcomed (done)          any -> refused or failed (error)
+    Acceptor:  opened -> proved (done)                         any -> refused or failed (error)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Callable
+
+from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
+
+MAGIC = b"\xfcFUTCLU\n"
+#: Raised with every change of the handshake, of frames or of messages that the other side must know of.
+VERSION = 1
+NONCE_BYTES = HOST_BYTES = PROOF_BYTES = 32
+#: No message of any version is longer.
+MOST_BYTES = 512
+
+_HEAD = struct.Struct("<8sHBB")  # magic, version, kind, flags or reason
+_OPENING, _CHALLENGE, _PROOF, _WELCOME, _REFUSAL = range(1, 6)
+_LENGTHS = {
+    _OPENING: _HEAD.size + NONCE_BYTES + HOST_BYTES,
+    _CHALLENGE: _HEAD.size + NONCE_BYTES + HOST_BYTES,
+    _PROOF: _HEAD.size + PROOF_BYTES,
+    _WELCOME: _HEAD.size + PROOF_BYTES,
+    _REFUSAL: _HEAD.size,
+}
+_HAS_SECRET = 1
+_VERSION_END = 10  # of magic and version, in bytes
+
+#: Reasons of a refusal, as bytes on the wire.
+OTHER_VERSION, SECRET_NEEDED, SECRET_UNKNOWN, WRONG_SECRET, NOT_OURS = range(1, 6)
+
+#: A host that nobody shares.
+NO_HOST = bytes(HOST_BYTES)
+
+_HOW_TO_AGREE = (
+    "both sides need the same secret: set FUTURES_CLUSTER_SECRET to the same text for both, or give the file with the "
+    "scheduler's secret to this user"
+)
+
+
+def _describe_strangers(data: bytes) -> str:
+    """What bytes that are not ours look like."""
+    if data[:2] in (b"\x16\x03", b"\x15\x03"):
+        return "it speaks TLS; write tls:// if both sides are to use it"
+    first = data.split(b" ", 1)[0]
+    if first[:5] == b"HTTP/" or first in (b"GET", b"POST", b"HEAD", b"PUT", b"OPTIONS", b"CONNECT", b"PRI"):
+        return "it speaks HTTP; this port is not for browsers"
+    return "it does not speak the protocol of futures_cluster"
+
+
+class Handshake:
+    """What both sides share.
+
+    Parameters
+    ----------
+    secret : bytes or None
+        Known to both sides, or to none.
+    nonce : bytes
+        ``NONCE_BYTES`` random bytes, never used before.
+    host : bytes
+        ``HOST_BYTES`` that are the same for processes which may share memory, or ``NO_HOST``.
+
+    Attributes
+    ----------
+    done : bool
+        The other side may be talked to; nothing more is received here.
+    error : HandshakeError or None
+        Why it may not be. Send what ``receive`` gave, and close.
+    left_over : bytes
+        What came behind the handshake: the beginning of the first frame.
+    same_host : bool
+        Whether both sides gave the same host; known when done.
+    """
+
+    def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST) -> None:
+        if len(nonce) != NONCE_BYTES or len(host) != HOST_BYTES:
+            raise ValueError(f"a nonce has {NONCE_BYTES} bytes, a host {HOST_BYTES}")
+        if secret is not None and not secret:
+            raise ValueError("the secret is empty")
+        self._secret = secret
+        self._own = nonce + host
+        self._host = host
+        self._buffer = b""
+        self._awaited: dict[int, Callable[[int, bytes], bytes]] = {}
+        self._transcript = b""
+        self.done = False
+        self.error: HandshakeError | None = None
+        self.left_over = b""
+        self.same_host = False
+
+    def start(self) -> bytes:
+        """What to send before anything is received."""
+        return b""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes however they are cut; what to send now. Never raises: see ``error``."""
+        if self.done:
+            self.left_over += data
+            return b""
+        if self.error is not None:
+            return b""
+        self._buffer += data
+        buffer = self._buffer
+        answer = self._check_head(buffer)
+        if self.error is not None or len(buffer) < _HEAD.size:
+            return answer
+        _, _, kind, flags = _HEAD.unpack_from(buffer)
+        if kind not in self._awaited:
+            return self._fail(HandshakeError(f"the handshake went wrong: message {kind} was not to come now"), NOT_OURS)
+        length = _LENGTHS[kind]
+        if len(buffer) < length:
+            return b""
+        self._buffer = b""
+        answer = self._awaited[kind](flags, buffer[:length])
+        if self.done:
+            self.left_over = buffer[length:]
+        elif len(buffer) > length and self.error is None:
+            # Nobody may talk on before he is answered.
+            return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
+        return answer
+
+    def _check_head(self, buffer: bytes) -> bytes:
+        """Magic and version, as far as they have come."""
+        magic = buffer[: len(MAGIC)]
+        if magic != MAGIC[: len(magic)]:
+            return self._fail(HandshakeError(_describe_strangers(buffer)), NOT_OURS)
+        if len(buffer) >= _VERSION_END:
+            (version,) = struct.unpack_from("<H", buffer, len(MAGIC))
+            if version != VERSION:
+                return self._fail(VersionMismatch(_other_version(version)), OTHER_VERSION)
+        return b""
+
+    def _message(self, kind: int, flags: int = 0, content: bytes = b"") -> bytes:
+        return _HEAD.pack(MAGIC, VERSION, kind, flags) + content
+
+    def _flags(self) -> int:
+        return _HAS_SECRET if self._secret is not None else 0
+
+    def _proof(self, side: bytes) -> bytes:
+        return hmac.new(self._secret or b"", side + self._transcript, hashlib.sha256).digest()
+
+    def _compare_hosts(self, message: bytes) -> None:
+        theirs = message[-HOST_BYTES:]
+        self.same_host = theirs != NO_HOST and theirs == self._host
+
+    def _fail(self, error: HandshakeError, reason: int) -> bytes:
+        """End with an error; the bytes that tell the other side, if it understands them."""
+        self.error = error
+        self._buffer = b""
+        self._awaited = {}
+        return b""
+
+
+def _other_version(version: int) -> str:
+    newer = "newer" if version > VERSION else "older"
+    return (
+        f"the other side speaks version {version} of the protocol, {newer} than version {VERSION} of this one; "
+        "install the same version of futures_cluster on both sides"
+    )
+
+
+class Connector(Handshake):
+    """The side that connects.
+
+    Examples
+    --------
+    >>> import os
+    >>> one, two = Connector(b"secret", os.urandom(32)), Acceptor(b"secret", os.urandom(32))
+    >>> welcome = two.receive(one.receive(two.receive(one.start())))
+    >>> one.receive(welcome), one.done, two.done
+    (b'', True, True)
+    """
+
+    def start(self) -> bytes:
+        """The opening."""
+        opening = self._message(_OPENING, self._flags(), self._own)
+        self._transcript = opening
+        self._awaited = {_CHALLENGE: self._challenged, _REFUSAL: self._refused}
+        return opening
+
+    def _challenged(self, flags: int, message: bytes) -> bytes:
+        if flags & _HAS_SECRET != self._flags():
+            # An honest acceptor would have refused; without this check a false one could do without the secret.
+            reason = SECRET_UNKNOWN if self._secret is not None else SECRET_NEEDED
+            self._refused(reason, b"")
+            return b""
+        self._transcript += message
+        self._compare_hosts(message)
+        self._awaited = {_WELCOME: self._welcomed, _REFUSAL: self._refused}
+        return self._message(_PROOF, 0, self._proof(b"connector"))
+
+    def _welcomed(self, flags: int, message: bytes) -> bytes:
+        if hmac.compare_digest(message[_HEAD.size :], self._proof(b"acceptor")):
+            self.done = True
+            return b""
+        return self._fail(AuthenticationError(f"the listener does not know the secret; {_HOW_TO_AGREE}"), WRONG_SECRET)
+
+    def _refused(self, reason: int, message: bytes) -> bytes:
+        errors: dict[int, HandshakeError] = {
+            SECRET_NEEDED: AuthenticationError(f"the listener wants a secret, and there is none here; {_HOW_TO_AGREE}"),
+            SECRET_UNKNOWN: AuthenticationError(f"the listener has no secret, and there is one here; {_HOW_TO_AGREE}"),
+            WRONG_SECRET: AuthenticationError(f"the listener has another secret; {_HOW_TO_AGREE}"),
+        }
+        error = errors.get(reason) or HandshakeError(f"the listener refused the connection, for reason {reason}")
+        return self._fail(error, reason)
+
+
+class Acceptor(Handshake):
+    """The side that listens. It answers every failure with a refusal, except to those who do not speak its protocol."""
+
+    def start(self) -> bytes:
+        """Nothing: the connector begins."""
+        self._awaited = {_OPENING: self._opened}
+        return b""
+
+    def receive(self, data: bytes) -> bytes:
+        """See ``Handshake``."""
+        if not self._awaited and not self.done and self.error is None:
+            self.start()
+        return super().receive(data)
+
+    def _opened(self, flags: int, message: bytes) -> bytes:
+        if flags & _HAS_SECRET != self._flags():
+            if self._secret is not None:
+                return self._fail(AuthenticationError("it has no secret"), SECRET_NEEDED)
+            return self._fail(AuthenticationError("it has a secret, and there is none here"), SECRET_UNKNOWN)
+        challenge = self._message(_CHALLENGE, self._flags(), self._own)
+        self._transcript = message + challenge
+        self._compare_hosts(message)
+        self._awaited = {_PROOF: self._proved}
+        return challenge
+
+    def _proved(self, flags: int, message: bytes) -> bytes:
+        if not hmac.compare_digest(message[_HEAD.size :], self._proof(b"connector")):
+            return self._fail(AuthenticationError("it has another secret"), WRONG_SECRET)
+        self.done = True
+        return self._message(_WELCOME, 0, self._proof(b"acceptor"))
+
+    def _fail(self, error: HandshakeError, reason: int) -> bytes:
+        super()._fail(error, reason)
+        return b"" if reason == NOT_OURS else self._message(_REFUSAL, reason)

@@ -1,0 +1,468 @@
+"""Connections over stream sockets: ``unix://PATH`` and ``tcp://HOST:PORT``.
+
+Covers: making sockets and their options, the handshake on them with its limits, listeners. Does not cover: what the
+handshake says (``handshake``, pure), reading and writing frames (``sockets``), ``tls`` (which is built on this).
+
+The way in: accepted -> handshake, among at most ``MOST_HANDSHAKES`` -> ``on_connection``. Who is refused costs one line
+of the log ``futures_cluster.wire``. When there is no room, those who wait stay in the system's queue, and whoever has
+not passed within ``PATIENCE_S`` has to leave: a crowd of honest peers takes turns, a crowd of idle ones cannot keep the
+others out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from futures_cluster.errors import HandshakeError
+from futures_cluster.wire import handshake
+from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
+
+log = logging.getLogger("futures_cluster.wire")
+
+#: Handshakes under way at one listener.
+MOST_HANDSHAKES = 256
+#: When that many are under way, the oldest must end after so long.
+PATIENCE_S = 1.0
+#: Connections that the system keeps until they are accepted.
+BACKLOG = 1024
+#: When the process has no descriptor left for a connection, it looks again after so long.
+_NO_ROOM_S = 1.0
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+#: A silent peer is asked whether it is there after so long, then so often; it is given up after so many times.
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
+
+
+@cache
+def host_identity() -> bytes:
+    """The same for processes that may open each other's ``/proc/PID/fd``; ``NO_HOST`` where there is no such thing.
+
+    That takes the same running kernel, the same namespace of pids (and of users), and the same user and group.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read().strip()
+        spaces = [os.readlink(f"/proc/self/ns/{name}") for name in ("pid", "user")]
+        text = repr((boot, spaces, os.getresuid(), os.getresgid()))
+    except (OSError, AttributeError):
+        return handshake.NO_HOST
+    return hashlib.sha256(text.encode()).digest()
+
+
+# ---------------------------------------------------------------- the handshake on a socket
+
+
+async def _until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
+    """Wait until the socket may be read, or written."""
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    fd = sock.fileno()
+    if is_writing:
+        loop.add_writer(fd, ready)
+    else:
+        loop.add_reader(fd, ready)
+    try:
+        await waiter
+    finally:
+        if is_writing:
+            loop.remove_writer(fd)
+        else:
+            loop.remove_reader(fd)
+
+
+async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+    """What has come on a plain socket; empty at the end."""
+    while True:
+        try:
+            return sock.recv(handshake.MOST_BYTES)
+        except (BlockingIOError, InterruptedError):
+            await _until(loop, sock, is_writing=False)
+
+
+async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes) -> None:
+    """Send on a plain socket."""
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except (BlockingIOError, InterruptedError):
+            await _until(loop, sock, is_writing=True)
+
+
+class StreamTransport:
+    """What unix, tcp and tls share; each says how sockets are made, and may wrap them."""
+
+    scheme = ""
+
+    # ---- what differs
+
+    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        """A connected socket that does not block."""
+        raise NotImplementedError
+
+    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+        """A listening socket that does not block, its address, and what is to be done when it is closed."""
+        raise NotImplementedError
+
+    def _prepare(self, sock: socket.socket) -> None:
+        """Set the options of a socket that was connected or accepted."""
+
+    async def _shake_hands(
+        self,
+        sock: socket.socket,
+        machine: handshake.Handshake,
+        loop: asyncio.AbstractEventLoop,
+        security: Security,
+        peer: str,
+    ) -> SocketConnection:
+        """Pass the handshake, and make a connection of it."""
+        return await shake_hands(
+            machine,
+            lambda: receive(loop, sock),
+            lambda data: send_all(loop, sock, data),
+            lambda: SocketConnection(sock, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
+        )
+
+    # ---- what is the same
+
+    async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
+        """See ``transports.Transport``."""
+        sock = await self._open(rest, loop)
+        try:
+            self._prepare(sock)
+            machine = handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+            return await self._shake_hands(sock, machine, loop, security, f"{self.scheme}://{rest}")
+        except BaseException:
+            sock.close()
+            raise
+
+    async def listen(
+        self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
+    ) -> Listener:
+        """See ``transports.Transport``."""
+        sock, address, clean_up = await self._bind(rest, loop)
+        return StreamListener(self, sock, f"{self.scheme}://{address}", loop, security, on_connection, clean_up)
+
+    def describe_peer(self, address: Any) -> str:
+        """The other side of an accepted connection, for logs."""
+        return f"{self.scheme}://{address}"
+
+
+async def shake_hands(
+    machine: handshake.Handshake,
+    receive: Callable[[], Any],
+    send: Callable[[bytes], Any],
+    make: Callable[[], SocketConnection],
+) -> SocketConnection:
+    """Run a handshake by these ways to receive and to send.
+
+    Raises
+    ------
+    HandshakeError
+        When it fails.
+    """
+    data = machine.start()
+    while True:
+        if data:
+            try:
+                await send(data)
+            except OSError:
+                if machine.error is None:
+                    raise
+        if machine.error is not None:
+            raise machine.error
+        if machine.done:
+            return make()
+        came = await receive()
+        if not came:
+            raise HandshakeError("it closed the connection in the middle of the handshake")
+        data = machine.receive(came)
+
+
+class StreamListener:
+    """A listening socket, and the handshakes under way on what it has accepted."""
+
+    def __init__(
+        self,
+        transport: StreamTransport,
+        sock: socket.socket,
+        address: str,
+        loop: asyncio.AbstractEventLoop,
+        security: Security,
+        on_connection: OnConnection,
+        clean_up: Callable[[], None],
+    ) -> None:
+        self.address = address
+        self._transport = transport
+        self._sock = sock
+        self._loop = loop
+        self._security = security
+        self._on_connection = on_connection
+        self._clean_up = clean_up
+        self._under_way: dict[asyncio.Task[None], float] = {}  # since when; oldest first
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        loop.add_reader(sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        if len(self._under_way) >= MOST_HANDSHAKES:
+            self._make_room()
+            return
+        try:
+            sock, address = self._sock.accept()
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                log.warning("%s cannot accept a connection now: %s", self.address, error)
+                self._pause(_NO_ROOM_S)
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._admit(sock, self._transport.describe_peer(address)))
+        self._under_way[task] = self._loop.time()
+        task.add_done_callback(lambda task: self._ended(task, sock))
+
+    def _pause(self, delay_s: float) -> None:
+        """Accept nothing for so long."""
+        self._loop.remove_reader(self._sock.fileno())
+        self._timer = self._loop.call_later(delay_s, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _make_room(self) -> None:
+        oldest, since = next(iter(self._under_way.items()))
+        left_s = since + PATIENCE_S - self._loop.time()
+        if left_s <= 0:
+            oldest.cancel()
+            left_s = PATIENCE_S  # its end goes on
+        self._pause(left_s)
+
+    def _ended(self, task: asyncio.Task[None], sock: socket.socket) -> None:
+        self._under_way.pop(task, None)
+        if task.cancelled():  # before it began
+            sock.close()
+        if not self._closed:
+            self._go_on()
+
+    async def _admit(self, sock: socket.socket, peer: str) -> None:
+        try:
+            transport, security = self._transport, self._security
+            machine = handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+            async with asyncio.timeout(TIMEOUT_S):
+                transport._prepare(sock)
+                connection = await transport._shake_hands(sock, machine, self._loop, security, peer)
+        except BaseException as error:
+            reason: Any = error
+            if isinstance(error, TimeoutError):
+                reason = f"it has not passed the handshake within {TIMEOUT_S:g} s"
+            elif isinstance(error, asyncio.CancelledError):
+                reason = "too many others wait"
+            elif not isinstance(error, OSError):
+                sock.close()
+                raise
+            if not self._closed:
+                log.warning("refused a connection to %s from %s: %s", self.address, peer, reason)
+            sock.close()  # last: whoever sees the end can find the line in the log
+            return
+        if self._closed:
+            connection.close()
+        else:
+            self._on_connection(connection)
+
+    def close(self) -> None:
+        """See ``transports.Listener``."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+        else:
+            self._timer.cancel()
+        for task in self._under_way:
+            task.cancel()
+        self._sock.close()
+        self._clean_up()
+
+
+# ---------------------------------------------------------------- unix
+
+#: Paths of unix sockets are no longer than this (108 bytes on Linux, 104 on macOS, with a zero at the end).
+_MOST_PATH_BYTES = 100
+
+
+@contextlib.contextmanager
+def _short(path: str) -> Iterator[str]:
+    """A path for the same socket that the system takes however long the given one is.
+
+    Folders for temporary files can have long names: those of batch systems, and of tests.
+    """
+    if len(os.fsencode(path)) <= _MOST_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
+        yield path
+        return
+    folder, name = os.path.split(path)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
+
+
+class UnixTransport(StreamTransport):
+    """``unix://PATH``: a socket in a folder that only this user can enter (mode 0700)."""
+
+    scheme = "unix"
+
+    def describe_peer(self, address: Any) -> str:
+        """They have no addresses."""
+        return "a process of this host"
+
+    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            while True:
+                try:
+                    # Not ``loop.sock_connect``, which takes "the queue of the listener is full" for "under way".
+                    with _short(rest) as short:
+                        sock.connect(short)
+                    return sock
+                except BlockingIOError:
+                    await asyncio.sleep(0.01)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+        folder = os.path.dirname(rest)
+        status = os.stat(folder)
+        mode = status.st_mode & 0o777
+        if mode & 0o077:
+            raise PermissionError(f"{folder} has mode {mode:o}; a socket is only opened in a folder of mode 700")
+        if status.st_uid != os.geteuid():
+            raise PermissionError(
+                f"{folder} belongs to user {status.st_uid}; a socket is only opened in our own folder"
+            )
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _short(rest) as short:
+                sock.bind(short)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+
+        def clean_up() -> None:
+            with contextlib.suppress(OSError):
+                os.unlink(rest)
+
+        return sock, rest, clean_up
+
+
+# ---------------------------------------------------------------- tcp
+
+
+def split_host_and_port(rest: str) -> tuple[str, int]:
+    """The two parts of ``HOST:PORT``; an IPv6 address stands in brackets.
+
+    Raises
+    ------
+    OSError
+        When there is no host or no port.
+
+    Examples
+    --------
+    >>> split_host_and_port("[::1]:8786")
+    ('::1', 8786)
+    """
+    host, _, port = rest.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise OSError(f"{rest!r} is not HOST:PORT; write an IPv6 address in brackets: [{rest}]:8786")
+    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
+        raise OSError(f"{rest!r} is not HOST:PORT; write it like 127.0.0.1:8786, or [::1]:8786")
+    return host, int(port)
+
+
+def join_host_and_port(address: Any) -> str:
+    """The inverse of ``split_host_and_port``, of what the system says."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _resolve(rest: str, loop: asyncio.AbstractEventLoop, flags: int = 0) -> list[Any]:
+    host, port = split_host_and_port(rest)
+    try:  # numbers need no resolver, and no thread for it
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
+
+class TcpTransport(StreamTransport):
+    """``tcp://HOST:PORT``: names, IPv4 addresses, and IPv6 addresses in brackets."""
+
+    scheme = "tcp"
+
+    def describe_peer(self, address: Any) -> str:
+        """Host and port."""
+        return f"{self.scheme}://{join_host_and_port(address)}"
+
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the same for a peer that does not take what was sent
+            gone_s = KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, gone_s * 1000)
+
+    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        failed: OSError | None = None
+        for family, kind, protocol, _, address in await _resolve(rest, loop):
+            sock = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            try:
+                await loop.sock_connect(sock, address)
+                return sock
+            except OSError as error:
+                sock.close()
+                failed = error
+            except BaseException:
+                sock.close()
+                raise
+        assert failed is not None
+        raise failed
+
+    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+        family, kind, protocol, _, address = (await _resolve(rest, loop, socket.AI_PASSIVE))[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6 and address[0] == "::":
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # for IPv4 as well
+            sock.bind(address)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+            return sock, join_host_and_port(sock.getsockname()), lambda: None
+        except OSError:
+            sock.close()
+            raise

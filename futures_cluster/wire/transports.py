@@ -1,0 +1,208 @@
+"""Connections by address: the interface of transports, and the list of them.
+
+Covers: what a connection and a listener offer whatever carries them, what both sides must know of each other
+(``Security``), and finding the transport of an address. Does not cover: any transport (``streams`` has unix and tcp,
+``tls``, ``direct`` and ``zeromq`` one each), and what messages mean.
+
+An address is ``scheme://rest``; what the rest means is the transport's affair. A transport is one class with the
+methods of ``Transport`` and one line, ``register(TheClass)``. Those that come with the package are imported when an
+address first asks for them, so that nobody pays for what he does not use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from futures_cluster.errors import HandshakeError
+from futures_cluster.messages import Message
+
+#: A connection must be made, with its handshake, within this time.
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Paths of what one side of ``tls://`` needs.
+
+    Attributes
+    ----------
+    authority : str
+        Certificate of the authority that has signed the other side's certificate.
+    certificate, key : str
+        This side's own.
+    """
+
+    authority: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Security:
+    """What both sides of a connection must have.
+
+    Attributes
+    ----------
+    secret : bytes or None
+        Proved by both sides before anything else is decoded; see ``handshake``.
+    tls : TlsFiles or None
+        For ``tls://`` only.
+    """
+
+    secret: bytes | None = field(default=None, repr=False)  # must not get into any log
+    tls: TlsFiles | None = None
+
+
+NO_SECURITY = Security()
+
+
+class Connection(Protocol):
+    """One connection between two peers, which have passed the handshake.
+
+    Set ``on_messages`` and ``on_close``, then call ``start`` on the loop's thread. ``on_messages`` gets the list of
+    messages of each frame; ``on_close`` is called once, with the error that ended the connection or None when the
+    peer has closed it. Neither is called any more after ``close``.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether nothing is sent any more.
+    same_host : bool
+        Whether both processes may open each other's descriptors, and so share memory.
+    peer : str
+        The other side, for logs.
+    """
+
+    on_messages: Callable[[list[Message]], None]
+    on_close: Callable[[BaseException | None], None]
+    closed: bool
+    same_host: bool
+    peer: str
+
+    def start(self) -> None:
+        """Begin to read; on the loop's thread."""
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
+
+    def close(self) -> None:
+        """Close without calling ``on_close``; on the loop's thread. What is unsent is dropped."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that are not sent yet: who makes more of them can wait until these have gone."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when ``SocketConnection.read`` has something to do; None if there is none."""
+
+
+class Listener(Protocol):
+    """Takes connections until it is closed.
+
+    Attributes
+    ----------
+    address : str
+        Where it really listens: with the port, if it was asked for port 0.
+    """
+
+    address: str
+
+    def close(self) -> None:
+        """Take no more connections; those that were made stay. On the loop's thread."""
+
+
+OnConnection = Callable[[Connection], None]
+
+
+class Transport(Protocol):
+    """How connections of one scheme are made; ``rest`` is the address without the scheme.
+
+    Both methods run on the loop, and raise ``OSError`` when it cannot be done. The connections have passed the
+    handshake, and are not started.
+    """
+
+    scheme: str
+
+    async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> Connection:
+        """Connect to a listener."""
+
+    async def listen(
+        self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
+    ) -> Listener:
+        """Listen, and call ``on_connection`` on the loop with each connection."""
+
+
+_HERE = __name__.rpartition(".")[0]
+#: The module and the class of those that come with the package.
+_OURS = {
+    "unix": "streams:UnixTransport",
+    "tcp": "streams:TcpTransport",
+    "tls": "tls:TlsTransport",
+}
+_transports: dict[str, Transport] = {}
+
+
+def register(transport: type[Transport]) -> None:
+    """Make a transport known under its scheme; a later one takes the place of an earlier."""
+    _transports[transport.scheme] = transport()
+
+
+def schemes() -> list[str]:
+    """The schemes that are known."""
+    return list(dict.fromkeys([*_OURS, *_transports]))
+
+
+def _find(address: str) -> tuple[Transport, str]:
+    scheme, separator, rest = address.partition("://")
+    if not separator or (scheme not in _transports and scheme not in _OURS):
+        raise OSError(f"{address!r} is not an address; write SCHEME://..., where SCHEME is one of {schemes()}")
+    if scheme not in _transports:
+        module, _, name = _OURS[scheme].partition(":")
+        register(getattr(importlib.import_module(f"{_HERE}.{module}"), name))
+    return _transports[scheme], rest
+
+
+async def connect(
+    address: str,
+    loop: asyncio.AbstractEventLoop,
+    security: Security = NO_SECURITY,
+    timeout_s: float = TIMEOUT_S,
+) -> Connection:
+    """A connection that has passed the handshake; set its callbacks, and start it.
+
+    Raises
+    ------
+    HandshakeError
+        When the two sides do not agree; it says what to do.
+    OSError
+        When nobody listens there, or does not answer in time.
+    """
+    transport, rest = _find(address)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await transport.connect(rest, loop, security)
+    except TimeoutError:
+        raise HandshakeError(
+            f"{address} did not answer in {timeout_s:g} s; "
+            "is it the address of a scheduler or a worker, and is that busy?"
+        ) from None
+    except HandshakeError as error:
+        raise type(error)(f"cannot connect to {address}: {error}") from None
+
+
+async def listen(
+    address: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
+) -> Listener:
+    """Listen at an address; ``on_connection`` gets each connection that has passed the handshake, on the loop.
+
+    Raises
+    ------
+    OSError
+        When that is not possible; ``PermissionError`` when it would not be safe.
+    """
+    transport, rest = _find(address)
+    return await transport.listen(rest, loop, security, on_connection)
