@@ -276,7 +276,7 @@ class RunTasks(Message):
 
     runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
     functions: list[Any] = field(default_factory=list)  # (function, name, payload)
-    # priority: (level..., serial); inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    # priority: (level..., attempt), so that a worker keeps the order of commitment; inputs: (key, size_bytes, payload or None, [(worker, address)...])
 
 
 #: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.
