@@ -277,7 +277,8 @@ class RunTasks(Message):
 
     runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
     functions: list[Any] = field(default_factory=list)  # (function, name, payload)
-    # priority: (level..., serial); inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    # priority: (level..., attempt), so that a worker keeps the order of commitment
+    # inputs: (key, size_bytes, payload or None, [(worker, address)...])
 
 
 #: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.
@@ -409,10 +410,10 @@ class Heartbeat(Message):
 
 @dataclass(slots=True)
 class WorkerEnded(Message):
-    """Who started a worker says how it ended: the serial numbers of what it executed, and the cause in words."""
+    """Who started a worker says how it ended: the attempts that it executed, and the cause in words."""
 
     worker: str
-    serials: list[int]
+    attempts: list[int]
     deliberate: bool = False
     cause: str = ""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.scheduler.fairness import FairQueue
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import Demand, Task, Worker
@@ -38,7 +38,7 @@ class DemandQueue:
 
     def __init__(self, demand: Demand) -> None:
         self.demand = demand
-        self.tasks: ReadyQueue[Task] = ReadyQueue()
+        self.tasks = FairQueue()
         self.open: dict[Worker, None] = {}
         self.overtaken = 0
 

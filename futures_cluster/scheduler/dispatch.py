@@ -15,15 +15,13 @@ from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.demands import DemandQueue
-from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Level, Task, Worker
+from futures_cluster.scheduler.fairness import Order
+from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 
 #: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.
 MOST_ADDRESSES = 4
 MOST_SKIPPED = 32
-
-#: What the order of tasks goes by: smaller runs first.
-Order = tuple[Level, int]
 
 
 class Dispatch:
@@ -63,15 +61,17 @@ class Dispatch:
             if task is None:
                 del state.demands.ripe[queue]
             else:
-                heap.append(((task.level, task.serial), len(heap), queue))
+                heap.append((queue.tasks.order(), len(heap), queue))
         heapq.heapify(heap)
         while heap:
             order, number, queue = heap[0]
+            if queue.first() is not None and (now_order := queue.tasks.order()) > order:
+                heapq.heapreplace(heap, (now_order, number, queue))  # its client has had turns meanwhile
+                continue
             no_room = self._place(now, order)
             others = [entry[0] for entry in heap[1:3]]  # the next one is among these
             if len(state.ready) and not no_room:
-                plain = state.ready.first()
-                others.append((plain.level, plain.serial))
+                others.append(state.ready.order())
             again = self._place_demanding(queue, min(others, default=None), now)
             if again is None:
                 heapq.heappop(heap)
@@ -98,13 +98,12 @@ class Dispatch:
             share = 1
             message: m.RunTasks | None = None
             while share and len(ready):
+                if before is not None and ready.order() > before:
+                    self._change.refresh(worker)
+                    return False
                 task = ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
-                if before is not None and (task.level, task.serial) > before:
-                    ready.push(task)
-                    self._change.refresh(worker)
-                    return False
                 if task.dependencies:
                     chosen = placement.choose_worker(task, worker)
                     if chosen is not worker:
@@ -130,7 +129,7 @@ class Dispatch:
             if task is None:
                 demands.ripe.pop(queue, None)
                 return None
-            order = (task.level, task.serial)
+            order = queue.tasks.order()
             if before is not None and order > before:
                 return order
             if demands.must_wait(queue, state.workers):
@@ -212,8 +211,10 @@ class Dispatch:
         options = task.options
         if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
             flags |= REPORT_START
-        high, deep = task.level
-        message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, task.serial), inputs, flags))
+        lane = task.lane
+        lane.take_turn(function.group.turn_s)
+        high, deep = lane.level
+        message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, attempt), inputs, flags))
 
     def _steal(self, now: float) -> None:
         """Ask busy workers for what idle ones could take over."""

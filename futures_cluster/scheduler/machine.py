@@ -124,7 +124,7 @@ class SchedulerMachine:
         options = event.options
         if options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
-        level = (-options.priority, -event.depth)
+        lane = state.shares.lane(client, (-options.priority, -event.depth))
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
@@ -147,7 +147,7 @@ class SchedulerMachine:
                 function,
                 payload,
                 options,
-                level,
+                lane,
                 serial,
                 wanted_by if detached or key in wanted else (),  # type: ignore[operator]
                 detached,

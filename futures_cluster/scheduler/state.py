@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions
 from futures_cluster.scheduler.demands import Demands
-from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.scheduler.fairness import UNKNOWN_TURN_S, FairQueue, Lane, Shares
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
 
@@ -59,19 +59,20 @@ Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
 class Group:
     """Measured facts about the functions of one name."""
 
-    __slots__ = ("duration_s", "expected_s", "name")
+    __slots__ = ("duration_s", "expected_s", "name", "turn_s")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.duration_s: float | None = None  # moving average; None before the first measurement
         self.expected_s = UNKNOWN_DURATION_S  # what a task is counted with; follows from ``duration_s``
+        self.turn_s = UNKNOWN_TURN_S  # what its client's share is charged with
 
     def measure(self, duration_s: float) -> None:
         """Take a measurement into account."""
         mean = self.duration_s
         mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
         self.duration_s = mean
-        self.expected_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+        self.expected_s = self.turn_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
 
 
 class Function:
@@ -120,7 +121,7 @@ class Task:
         "has_result",
         "holders",
         "key",
-        "level",
+        "lane",
         "missing",
         "options",
         "payload",
@@ -144,7 +145,7 @@ class Task:
         function: Function,
         payload: Payload,
         options: TaskOptions,
-        level: Level,
+        lane: Lane,
         serial: int,
         wanted_by: tuple[str, ...],
         detached: bool,
@@ -153,7 +154,7 @@ class Task:
         self.function = function
         self.payload = payload
         self.options = options
-        self.level = level
+        self.lane = lane
         self.serial = serial
         self.wanted_by = wanted_by
         self.detached = detached
@@ -178,6 +179,11 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.key} {self.state}>"
+
+    @property
+    def level(self) -> Level:
+        """Priority and depth of nesting; smaller runs first."""
+        return self.lane.level
 
     @property
     def demand(self) -> Demand | None:
@@ -252,7 +258,8 @@ class State:
         self.functions: dict[str, Function] = {}
         self.groups: dict[str, Group] = {}
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
-        self.ready: ReadyQueue[Task] = ReadyQueue()  # tasks that any worker may run
+        self.shares = Shares()  # of the clients, where several have tasks of one level
+        self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void

@@ -413,6 +413,7 @@ class Transitions:
                 self.lose_interest(task, name)
         for function in list(self.state.functions.values()):
             self.release_function(function, name)
+        self.state.shares.forget(name)
 
     def lose_interest(self, task: Task, client: str) -> None:
         """The client has no future of the task any more."""

@@ -1,6 +1,6 @@
 """What a worker was doing when it died.
 
-Covers: a page of shared memory in which a worker notes, for each slot, the serial number of the task it executes,
+Covers: a page of shared memory in which a worker notes, for each slot, the number of the attempt it executes,
 and which its parent reads after its death. Does not cover: blaming (``scheduler.recovery``).
 """
 
@@ -12,7 +12,7 @@ import struct
 
 PAGE_BYTES = 16 * 1024
 MOST_SLOTS = PAGE_BYTES // 8
-_SERIAL = struct.Struct("<Q")
+_NUMBER = struct.Struct("<Q")
 
 
 class BlackBox:
@@ -24,14 +24,14 @@ class BlackBox:
             os.ftruncate(self.fd, PAGE_BYTES)
         self._page = mmap.mmap(self.fd, PAGE_BYTES)
 
-    def record(self, slot: int, serial: int) -> None:
-        """The slot executes the task with this number now; 0 for none."""
+    def record(self, slot: int, attempt: int) -> None:
+        """The slot executes the attempt with this number now; 0 for none."""
         if slot < MOST_SLOTS:
-            _SERIAL.pack_into(self._page, slot * 8, serial)
+            _NUMBER.pack_into(self._page, slot * 8, attempt)
 
     def executing(self) -> list[int]:
         """The numbers of what is or was executed."""
-        return [number for (number,) in _SERIAL.iter_unpack(self._page[:]) if number]
+        return [number for (number,) in _NUMBER.iter_unpack(self._page[:]) if number]
 
     def close(self) -> None:
         """Give up the page."""

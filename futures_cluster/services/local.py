@@ -245,8 +245,8 @@ class LocalCluster:
         worker = self.scheduler.machine.state.workers.get(name)
         executing: list[str] | None = None
         if worker is not None and handle.blackbox is not None:
-            serials = handle.blackbox.executing()
-            executing = [key for key, task in worker.assigned.items() if task.serial in serials]
+            attempts = handle.blackbox.executing()
+            executing = [key for key, task in worker.assigned.items() if task.attempt in attempts]
         gone: list[Message] = [m.WorkerLost(name, executing, bool(handle.deliberate), cause)]
         if name in self.scheduler.machine.state.clients:
             gone.append(m.ClientLeft(name))  # what its tasks had submitted

@@ -215,8 +215,8 @@ class WorkerManager:
         return received
 
     def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
-        serials = handle.blackbox.executing() if handle.blackbox is not None else []
-        self._connection.send([m.WorkerEnded(handle.name, serials, bool(handle.deliberate), cause)])
+        attempts = handle.blackbox.executing() if handle.blackbox is not None else []
+        self._connection.send([m.WorkerEnded(handle.name, attempts, bool(handle.deliberate), cause)])
         if self._leaving and self._processes is not None and not self._processes.handles:
             self._lost.set()
 

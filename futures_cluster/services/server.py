@@ -248,8 +248,8 @@ class SchedulerServer:
 
     def _bury(self, words: m.WorkerEnded) -> None:
         worker = self.service.machine.state.workers.get(words.worker)
-        serials = set(words.serials)
-        executing = [key for key, task in worker.assigned.items() if task.serial in serials] if worker else []
+        attempts = set(words.attempts)
+        executing = [key for key, task in worker.assigned.items() if task.attempt in attempts] if worker else []
         self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:
