@@ -83,11 +83,15 @@ def check_results_after_the_end(make_executor: MakeExecutor) -> None:
 def check_priority(make_executor: MakeExecutor) -> None:
     """Higher runs first; among equals, what was submitted first."""
 
-    def log_in_order(folder: Folder, line: str) -> None:  # never measured: none is committed in advance
+    # Never measured, both of them: nothing is committed in advance.
+    def begin_before(folder: Folder) -> None:
+        tasks.begin_and_wait(folder, "begun", "go")
+
+    def log_in_order(folder: Folder, line: str) -> None:
         folder.append(line)
 
     with Folder() as folder, make_executor(max_workers=1) as ex:
-        ex.submit(tasks.begin_and_wait, folder, "begun", "go")
+        ex.submit(begin_before, folder)
         folder.wait("begun")
         for number, priority in enumerate([0, -1, 5, 0, 7, -1, 5]):
             ex.with_options(priority=priority).submit(log_in_order, folder, f"{priority}:{number}")
