@@ -272,26 +272,31 @@ class Executor(concurrent.futures.Executor):
 
     # ---------------------------------------------------------------- data
 
-    def scatter(self, data: Any) -> Any:
+    def scatter(self, data: Any, *, replicas: int = 1) -> Any:
         """Hand data to the workers once, to use it in many tasks.
 
         Parameters
         ----------
         data : object, or a list, tuple or dict of objects
             Of a list, tuple or dict each item becomes a future of its own.
+        replicas : int
+            On a cluster: so many workers keep a copy. Data whose last copy dies with its worker cannot be made
+            again, and everything that needs it fails with ``DataLost``. On this machine it cannot be lost.
 
         Returns
         -------
         Future, or a list, tuple or dict of futures
         """
+        if not isinstance(replicas, int) or replicas < 1:
+            raise ValueError(f"replicas must be a whole number from 1 on, not {replicas!r}")
         if type(data) in (list, tuple):
-            return type(data)(self._scatter(item) for item in data)
+            return type(data)(self._scatter(item, replicas) for item in data)
         if type(data) is dict:
-            return {name: self._scatter(item) for name, item in data.items()}
-        return self._scatter(data)
+            return {name: self._scatter(item, replicas) for name, item in data.items()}
+        return self._scatter(data, replicas)
 
-    def _scatter(self, item: Any) -> Future:
-        future: Future = self._engine.scatter(item, self._options)
+    def _scatter(self, item: Any, replicas: int) -> Future:
+        future: Future = self._engine.scatter(item, self._options, replicas)
         future.scattered = True
         return future
 

@@ -419,6 +419,13 @@ class WorkerEnded(Message):
 
 
 @dataclass(slots=True)
+class PeersLost(Message):
+    """The scheduler has given up the workers at these addresses; nobody need wait for their answers."""
+
+    addresses: list[str]
+
+
+@dataclass(slots=True)
 class ShareCode(Message):
     """Where a client's modules are: folders of its ``sys.path``, and files it uploads as (name, content)."""
 
@@ -561,6 +568,7 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     SegmentsMapped,
     Heartbeat,
     WorkerEnded,
+    PeersLost,
     ShareCode,
     AskScheduler,
     Answer,

@@ -70,8 +70,8 @@ class Engine(Protocol):
     ) -> Any:
         """Run a call; returns its future. Raises RuntimeError after ``shutdown``."""
 
-    def scatter(self, value: Any, options: SubmitOptions) -> Any:
-        """Hand data to the engine; returns a future of it."""
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """Hand data to the engine; returns a future of it. It is kept on so many workers, where they could lose it."""
 
     def future_of_key(self, key: Key) -> Any:
         """A future of a key that was met inside an argument."""

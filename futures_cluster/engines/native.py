@@ -44,8 +44,8 @@ class ClientEngine:
             raise self.client.broken
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
 
-    def scatter(self, value: Any, options: SubmitOptions) -> Any:
-        """See ``Engine``."""
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""
         return self.submit(identity, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
 
     def future_of_key(self, key: Key) -> Any:

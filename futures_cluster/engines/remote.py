@@ -16,7 +16,8 @@ from futures_cluster.engines.base import SubmitOptions
 from futures_cluster.engines.native import ClientEngine
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.remote import RemoteCluster
-from futures_cluster.wire import credentials
+from futures_cluster.wire import credentials, serialize
+from futures_cluster.wire.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
@@ -55,6 +56,14 @@ class RemoteEngine(ClientEngine):
         if self.cluster.closing or self.client.broken is not None or self.cluster.forked:
             self._check()
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """See ``Engine``; what is small goes by way of the scheduler, and is never lost."""
+        self._check()
+        size = sizeof(value)
+        if size <= serialize.INLINE_BYTES or self.cluster.is_on_loop:
+            return super().scatter(value, options)
+        return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 
     def _check(self) -> None:
         if self.cluster.forked:

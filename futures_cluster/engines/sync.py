@@ -136,7 +136,7 @@ class SyncEngine:
                     self.broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
                     self.broken.__cause__ = error
 
-    def scatter(self, value: Any, options: SubmitOptions) -> Any:
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``."""
         return self.submit(_same, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
 

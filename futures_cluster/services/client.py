@@ -213,6 +213,36 @@ class Client:
         future.fail_here(error)
         return future
 
+    def open(self, key: Key | None, name: str) -> Any:
+        """A future of what comes by another way than a submitted task; under this key, or one made of the name.
+
+        Raises
+        ------
+        ValueError
+            When ``key`` is the key of another future that is alive.
+        """
+        if self.closed is not None:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if key is None:
+            key = f"{name}-{self.name}-{next(self._numbers)}"
+        elif key in self._known or key in self._pending:
+            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+        future = self._make_future(key, self)
+        self._pending[key] = self._known[key] = future
+        return future
+
+    def give_up(self, future: ClientFuture, error: BaseException) -> None:
+        """What was to come for an opened future does not."""
+        self._pending.pop(future.key, None)
+        self._known.pop(future.key, None)
+        future.fail_here(error)
+        self._look_quiet()
+
+    def tell(self, messages: list[m.Message]) -> None:
+        """Send messages now, before anything that is submitted later."""
+        with self._lock:
+            self._transmit(messages)
+
     def adopt(self, key: Key) -> Any:
         """A future of a key that came to this process by its name (inside the arguments of a task)."""
         known = self._pending.get(key) or self._known.get(key)

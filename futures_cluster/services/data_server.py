@@ -1,6 +1,6 @@
 """Serving a worker's results to whoever asks: other workers, and clients.
 
-Covers: answering ``GetData``, and the shared segments that each asker may be about to open.
+Covers: answering ``GetData`` and ``PutData``, and the shared segments that each asker may be about to open.
 Does not cover: what is held (``store``), asking (``peers``).
 
 A payload in shared memory may only be used again once the asker has opened it (``SegmentsMapped``), or has gone.
@@ -23,6 +23,8 @@ class DataServer:
     ----------
     answer : callable
         ``await answer(request, shared)``: the ``Data`` for a ``GetData``; ``shared``: the asker can open our segments.
+    keep : callable
+        Takes what a client scatters, and returns the answer.
     pool : SegmentPool or None
         Where segments of answers are released.
     """
@@ -31,10 +33,12 @@ class DataServer:
         self,
         loop: asyncio.AbstractEventLoop,
         answer: Callable[[m.GetData, bool], Awaitable[m.Data]],
+        keep: Callable[[m.PutData], m.Data],
         pool: shm.SegmentPool | None,
     ) -> None:
         self._loop = loop
         self._answer = answer
+        self._keep = keep
         self._pool = pool
         self._asked: dict[Any, dict[int, None]] = {}  # segments each asker may be about to open
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
@@ -48,6 +52,8 @@ class DataServer:
                     task = self._loop.create_task(self._serve(connection, message))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
+                elif type(message) is m.PutData:
+                    connection.send([self._keep(message)])
                 elif type(message) is m.SegmentsMapped:
                     self._release(connection, message.segments)
 

@@ -24,6 +24,7 @@ _FROM_CLIENTS: dict[type[Message], str] = {
     m.ReleaseKeys: "client",
     m.ReleaseFunctions: "client",
     m.ReportMissing: "reporter",
+    m.ScatterData: "client",
     m.AskScheduler: "",
     m.Heartbeat: "sender",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from futures_cluster import messages as m
@@ -66,13 +67,7 @@ class Peers:
             When there is no answer.
         """
         peer = await self._connect(address)
-        number = next(self._numbers)
-        waiter: asyncio.Future[m.Data] = self._loop.create_future()
-        peer.requests[number] = waiter
-        peer.connection.send([m.GetData(number, keys)])
-        if peer.connection.closed:
-            raise PeerLost(f"the connection to {address} is closed")
-        data = await waiter
+        data = await self._ask(peer, m.GetData(next(self._numbers), keys))
         found: list[Any] = []
         segments = []
         missing = list(data.missing)
@@ -88,9 +83,46 @@ class Peers:
                     missing.append(key)
                 else:  # it is there, and cannot be read: computing it again would not help
                     failed.append((key, exceptions.dump_error(error)))
-        if segments:
+        if segments and peer.connection is not None:
             peer.connection.send([m.SegmentsMapped(segments)])
         return m.Data(data.request, found, missing, failed)
+
+    async def put_data(self, address: str, rows: list[Any]) -> list[m.Key]:
+        """Have the worker at ``address`` keep these ``(key, payload)``; returns the keys that it refused.
+
+        Raises
+        ------
+        PeerLost
+            When there is no answer.
+        """
+        peer = await self._connect(address)
+        data = await self._ask(peer, m.PutData(next(self._numbers), rows))
+        return list(data.missing)
+
+    async def shares_memory_with(self, address: str) -> bool:
+        """Whether what is put there may lie in shared memory."""
+        connection = (await self._connect(address)).connection
+        return connection is not None and connection.same_host
+
+    async def _ask(self, peer: _Peer, question: m.GetData | m.PutData) -> m.Data:
+        waiter = peer.requests[question.request] = self._loop.create_future()
+        assert peer.connection is not None
+        peer.connection.send([question])
+        if peer.connection.closed:
+            raise PeerLost(f"the connection to {peer.connection.peer} is closed")
+        try:
+            return await waiter
+        finally:
+            peer.requests.pop(question.request, None)
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        """These are gone: who waits for them gets ``PeerLost`` now, and not when the network gives up."""
+        for address in addresses:
+            peer = self._peers.pop(address, None)
+            self._connecting.pop(address, None)
+            if peer is not None and peer.connection is not None:
+                peer.connection.close()
+                peer.lost(None)
 
     async def _connect(self, address: str) -> _Peer:
         lock = self._connecting.setdefault(address, asyncio.Lock())

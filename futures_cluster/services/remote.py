@@ -25,6 +25,7 @@ from futures_cluster.services import code, lifetime
 from futures_cluster.services.client import Client
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
+from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import serialize, transports, versions
 
 #: A question that is not answered for so long will not be.
@@ -72,6 +73,7 @@ class RemoteCluster:
             lambda: client.count_pending() <= 2,
         )
         self._client_lock = client.lock
+        self.scatterer = Scatterer(client, self._peers, self._loop, self._ask)
         lifetime.opened(self)
         self._thread.start()
         try:
@@ -107,6 +109,8 @@ class RemoteCluster:
         for message in messages:
             if type(message) is m.Answer:
                 self._answered(message)
+            elif type(message) is m.PeersLost:
+                self._peers.forget(message.addresses)
             elif type(message) is not m.Heartbeat:
                 others.append(message)
         if others:
@@ -166,6 +170,11 @@ class RemoteCluster:
             raise RuntimeError("the executor was shut down")
         return asyncio.run_coroutine_threadsafe(self._ask(what, argument), self._loop).result()
 
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether the calling thread is the loop's, which must not wait for itself."""
+        return threading.current_thread() is self._thread.thread
+
     def share_code(self, files: list[tuple[str, bytes]]) -> None:
         """Upload modules to all workers, those that are still to come as well."""
         message = m.ShareCode([], list(files))
@@ -202,6 +211,7 @@ class RemoteCluster:
                 await asyncio.sleep(0.001)  # releases and cancellations that are on their way
             self._connection.close()
             self._peers.close()
+            self.scatterer.close()
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
@@ -217,6 +227,7 @@ class RemoteCluster:
             self._thread.call(self._connection.close)
         self._thread.stop()
         self._thread.thread.join()
+        self.scatterer.close()
 
     def forget_in_child(self) -> None:
         """In a forked copy of the process: nothing here works."""

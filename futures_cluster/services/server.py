@@ -231,8 +231,18 @@ class SchedulerServer:
             self._dying.pop(name)[0].cancel()
             self._lose(name, "its connection ended, and nobody said how")
 
+    def _tell_peers(self, name: str) -> None:
+        """Whoever fetches from a worker that is lost need not wait for it; after the machine has dealt with it."""
+        worker = self.service.machine.state.workers.get(name)
+        if worker is not None:
+            message = m.PeersLost([worker.address])
+            for (role, _), link in self._links.items():
+                if role != links.MANAGER:
+                    self.loop.call_soon(link.send, [message])
+
     def _lose(self, name: str, cause: str) -> None:
         # Nobody knows what it executed, and whether it is dead: no task is to blame.
+        self._tell_peers(name)
         self.service.handle([m.WorkerLost(name, None, True, cause)])
 
     def _on_worker_ended(self, link: _Link, message: m.WorkerEnded) -> bool:
@@ -250,6 +260,7 @@ class SchedulerServer:
         worker = self.service.machine.state.workers.get(words.worker)
         attempts = set(words.attempts)
         executing = [key for key, task in worker.assigned.items() if task.attempt in attempts] if worker else []
+        self._tell_peers(words.worker)
         self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:

@@ -227,6 +227,21 @@ class WorkerService:
                 failed.append((key, self._codec.dump_error(error)))
         return m.Data(request.request, found, missing, failed)
 
+    def keep(self, message: m.PutData) -> m.Data:
+        """Take what a client scatters."""
+        rows, refused = [], []
+        for key, payload in message.rows:
+            try:
+                payload = serialize.attach(payload)
+            except OSError:
+                refused.append(key)
+                continue
+            self.store.put_packed(key, payload)
+            rows.append((key, serialize.payload_size(payload)))
+        with self._lock:
+            self._carry_out(self.machine.handle(m.DataPut(rows), time.monotonic()), None)
+        return m.Data(message.request, [], refused)
+
     # ---------------------------------------------------------------- slots
 
     def run_slot(self, slot: Slot) -> None:

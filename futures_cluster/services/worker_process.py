@@ -164,7 +164,7 @@ class WorkerProcess:
             pool=self._pool,
             security=settings.security,
         )
-        self._data = DataServer(self._loop, self._service.answer, self._pool)
+        self._data = DataServer(self._loop, self._service.answer, self._service.keep, self._pool)
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
 
@@ -294,6 +294,8 @@ class WorkerProcess:
             elif kind is m.Heartbeat:
                 if self._heartbeats is not None:
                     self._heartbeats.heard()
+            elif kind is m.PeersLost:
+                self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
             elif kind is m.ShareCode:
                 self._code.add(message.paths, message.files)  # type: ignore[attr-defined]
             else:

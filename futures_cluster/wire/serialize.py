@@ -204,6 +204,28 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None) -> Payload:
     return (data, ("raw", [bytes(buffer) for buffer in buffers]))
 
 
+def dumps_large(obj: Any) -> list[Any]:
+    """An object as its pickle and its large buffers, which are still the object's own.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling the object raises.
+    """
+    data, buffers = dumps_apart(hand_over(obj))
+    return [data, *buffers]
+
+
+def pack_large(parts: list[Any], pool: shm.SegmentPool | None) -> Payload:
+    """A payload of ``dumps_large``; with a pool, in shared memory. It may be that memory is shared with the object."""
+    if pool is not None:
+        try:
+            return (None, pool.write(parts))
+        except OSError:
+            pass
+    return (parts[0], ("raw", parts[1:]))
+
+
 def load(payload: Payload) -> Any:
     """The object of a payload.
 

@@ -1,0 +1,110 @@
+"""Putting data onto workers of a cluster, past the scheduler.
+
+Covers: choosing a worker, handing it the data, telling the scheduler. Does not cover: making copies (the scheduler has
+workers do that), data on workers of this program, which goes the way of arguments (``client``).
+
+The way of a value: pickled on the user's thread -> ``PutData`` to one worker, through shared memory if that is on this
+machine -> its answer -> ``ScatterData`` to the scheduler, before anything can be submitted that uses it -> ``TasksDone``
+once there are as many copies as were asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.services.client import Client
+from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.wire import serialize, shm
+
+#: What was heard of the workers is believed for so long.
+FACTS_S = 1.0
+#: Between two looks whether a worker has come.
+LOOK_S = 0.05
+
+
+class Scatterer:
+    """Scatters for one client.
+
+    Parameters
+    ----------
+    ask : callable
+        ``await ask("workers", None)``: facts about the workers, by name.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        peers: Peers,
+        loop: asyncio.AbstractEventLoop,
+        ask: Callable[[str, Any], Awaitable[dict[str, Any]]],
+    ) -> None:
+        self._client = client
+        self._peers = peers
+        self._loop = loop
+        self._ask = ask
+        self._pool = shm.SegmentPool() if shm.available else None
+        self._turns = itertools.count()
+        self._facts: dict[str, Any] = {}
+        self._asked_at = float("-inf")
+
+    def scatter(self, value: Any, key: m.Key | None, workers: Sequence[str], replicas: int) -> Any:
+        """Put a value onto a worker; returns its future once it is there. Not on the loop's thread.
+
+        Raises
+        ------
+        ValueError
+            When the key is taken.
+        """
+        future = self._client.open(key, "scatter")
+        try:
+            pickled = serialize.dumps_large(value)
+            placed = self._put(future.key, pickled, workers)
+            worker, size_bytes = asyncio.run_coroutine_threadsafe(placed, self._loop).result()
+        except Exception as error:
+            self._client.give_up(future, error)
+            return future
+        self._client.tell([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
+        return future
+
+    async def _put(self, key: m.Key, pickled: Any, workers: Sequence[str]) -> tuple[str, int]:
+        while True:
+            name, address = await self._choose(workers)
+            payload: Any = None
+            try:
+                shares = self._pool is not None and await self._peers.shares_memory_with(address)
+                payload = serialize.pack_large(pickled, self._pool if shares else None)
+                if await self._peers.put_data(address, [(key, payload)]):
+                    raise PeerLost("it could not open the shared memory")
+                return name, serialize.payload_size(payload)
+            except PeerLost:
+                self._asked_at = float("-inf")  # what is known of the workers is old
+                await asyncio.sleep(LOOK_S)
+            finally:
+                if payload is not None:
+                    serialize.release(payload, self._pool)
+
+    async def _choose(self, workers: Sequence[str]) -> tuple[str, str]:
+        """The next worker, in turn; waits until there is one."""
+        while True:
+            if self._loop.time() - self._asked_at > FACTS_S:
+                self._facts = await self._ask("workers", None)
+                self._asked_at = self._loop.time()
+            names = [
+                name
+                for name, facts in self._facts.items()
+                if not facts["retiring"] and (not workers or name in workers)
+            ]
+            if names:
+                name = names[next(self._turns) % len(names)]
+                return name, self._facts[name]["address"]
+            await asyncio.sleep(LOOK_S)
+            self._asked_at = float("-inf")
+
+    def close(self) -> None:
+        """Give up the shared memory."""
+        if self._pool is not None:
+            self._pool.close()
