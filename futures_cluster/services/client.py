@@ -485,7 +485,7 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
         reference = payload[1]
         if payload[0] is not None:
             digest.update(payload[0])
-        for view in shm.open_segment(reference) if reference[0] == "shm" else reference[1]:
+        for view in shm.open_segment(reference) if reference[0] == "shm" else [part.view for part in reference[1]]:
             digest.update(view)
     else:  # objects in this process: equal only if they are the same, or of Python's simple types
         for part in (*payload.args, *sorted(payload.kwargs.items())):

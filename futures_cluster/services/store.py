@@ -51,14 +51,19 @@ class _Spilled:
     __slots__ = ("file", "lengths")
 
     def __init__(self, value: Any) -> None:
-        data, buffers = pickling.dumps_apart(pickling.hand_over(value))
-        self.lengths = [len(data), *(buffer.nbytes for buffer in buffers)]
+        packed = serialize.parts_in_memory(value.payload) if type(value) is _Packed else None
+        data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
+        self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed with the value
         parts: list[Any] = [data, *buffers]
         for part in parts:
             view = memoryview(part).cast("B")
             while view.nbytes:
                 view = view[os.write(self.file.fileno(), view) :]
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()  # quietly; nobody else has it
 
     def load(self) -> Any:
         offset = self.lengths[0]
@@ -256,7 +261,7 @@ class Store:
         for key, size in self._sizes.items():
             if size >= LEAST_SPILLED_BYTES and key not in self._pinned:
                 value = self._values[key]
-                if type(value) is _Packed:
+                if type(value) is _Packed and serialize.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing
                 return key, value
         return None

@@ -1,11 +1,15 @@
 """Messages as bytes: pure packing, and parsing that takes bytes as they come.
 
-Covers: the frame (eight bytes of length, then one msgpack value) and the check of what is in it.
-Does not cover: sockets.
+Covers: the frame and the check of what is in it. Does not cover: sockets, and what large buffers mean (``serialize``).
+
+    body's length (8 bytes) | number of buffers (4) | their lengths (8 each) | body: one msgpack value | the buffers
 
 A frame holds a list of messages ``[code, field, ...]``; the code is the place of the class in
-``messages.WIRE_MESSAGES``. The parser never raises for a frame that is cut off: it waits for the rest. A length
-over the limit raises before any memory is taken, and so does a value which is not a known message.
+``messages.WIRE_MESSAGES``. Where a ``Buffer`` stood, the body has a mark, and the marks stand for the buffers in their
+order: buffers are sent from where they lie, and read into the memory where they stay (``FrameParser.space``).
+
+The parser never raises for a frame that is cut off: it waits for the rest. A length over the limit raises before any
+memory is taken, and so does a value which is not a known message.
 
 Checked are the types of all fields, that lists of keys hold nothing else, and that the rows of a batch have their
 length and begin with a key: what the machines take apart without looking. Payloads are not looked into.
@@ -14,7 +18,9 @@ length and begin with a key: what the machines take apart without looking. Paylo
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -23,10 +29,13 @@ import msgpack
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
+from futures_cluster.wire.buffers import MOST_BUFFERS, Buffer, reserve
 
-LENGTH = struct.Struct("<Q")
-#: No frame is longer.
-MOST_BYTES = 8 * 2**30
+HEAD = struct.Struct("<QI")  # length of the body, number of buffers
+#: No frame is longer, with its buffers.
+MOST_BYTES = 2**40
+#: No body is longer.
+MOST_BODY_BYTES = 8 * 2**30
 
 _CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_MESSAGES)}
 _GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
@@ -87,14 +96,49 @@ def _fields_of(cls: type[Message]) -> list[tuple[str, tuple[type, ...], set[type
 _FIELDS = [_fields_of(cls) for cls in WIRE_MESSAGES]
 
 
-def _default(obj: Any) -> Any:
-    if isinstance(obj, TaskOptions):
-        return obj.to_wire()
-    raise TypeError(f"{type(obj).__name__} cannot be part of a message")
+#: Stands in a body for the next of the buffers behind it.
+_BUFFER_CODE = 1
+_MARK = msgpack.ExtType(_BUFFER_CODE, b"")
+#: A packer keeps the memory of the largest body that it has packed; one that has packed more than this is not kept.
+_MOST_KEPT_BYTES = 2**20
 
 
-def pack(messages: Iterable[Message]) -> bytes:
-    """One frame with these messages."""
+class _Packer:
+    """Packs bodies. Making msgpack's packer takes as long as packing a small body, so each thread keeps one."""
+
+    __slots__ = ("buffers", "pack")
+
+    def __init__(self) -> None:
+        self.buffers: list[memoryview] = []
+        self.pack = msgpack.Packer(default=self._default, use_bin_type=True).pack
+
+    def _default(self, obj: Any) -> Any:
+        if type(obj) is TaskOptions:
+            return obj.to_wire()
+        if type(obj) is Buffer:
+            self.buffers.append(obj.view)
+            return _MARK
+        raise TypeError(f"{type(obj).__name__} cannot be part of a message")
+
+
+class _Local(threading.local):
+    packer: _Packer | None = None
+
+
+_local = _Local()
+_NOTHING: deque[Buffer] = deque()
+
+
+def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
+    """One frame with these messages: its bytes, and the buffers that are to be sent behind them.
+
+    Examples
+    --------
+    >>> from futures_cluster.messages import Data
+    >>> frame, buffers = pack([Data(1, [("k", (b"a pickle", ("raw", [Buffer(b"large")])))])])
+    >>> buffers[0].tobytes(), b"large" in frame
+    (b'large', False)
+    """
     rows = []
     for message in messages:
         cls = type(message)
@@ -103,22 +147,49 @@ def pack(messages: Iterable[Message]) -> bytes:
             rows.append((_CODES[cls], *getter(message)))
         else:
             rows.append((_CODES[cls], *(getattr(message, name) for name in field_names(cls))))
-    body: bytes = msgpack.packb(rows, default=_default, use_bin_type=True)
-    return LENGTH.pack(len(body)) + body
+    # Taken away while it is used: a signal handler may send, too.
+    packer, _local.packer = _local.packer or _Packer(), None
+    body: bytes = packer.pack(rows)
+    buffers = packer.buffers
+    if len(body) <= _MOST_KEPT_BYTES:
+        _local.packer = packer
+    if not buffers:
+        return HEAD.pack(len(body), 0) + body, ()
+    packer.buffers = []
+    if len(buffers) > MOST_BUFFERS:
+        raise OverflowError(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
+    table = struct.pack(f"<{len(buffers)}Q", *[buffer.nbytes for buffer in buffers])
+    return HEAD.pack(len(body), len(buffers)) + table + body, buffers
 
 
-def unpack(body: bytes | bytearray | memoryview) -> list[Message]:
-    """The messages of one frame without its length.
+def _no_marks(code: int, data: bytes) -> Any:
+    raise ProtocolError("a frame has a mark for a buffer that it does not have")
+
+
+def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = None) -> list[Message]:
+    """The messages of one frame, given its body and its buffers.
 
     Raises
     ------
     ProtocolError
         When it is anything else.
     """
+    if buffers:
+        left = deque(buffers)
+
+        def take(code: int, data: bytes) -> Buffer:
+            if code != _BUFFER_CODE or data or not left:
+                raise ProtocolError("a frame has marks that do not fit its buffers")
+            return left.popleft()
+
+    else:
+        left, take = _NOTHING, _no_marks
     try:
-        rows = msgpack.unpackb(body, use_list=False, strict_map_key=False, raw=False)
+        rows = msgpack.unpackb(body, use_list=False, strict_map_key=False, raw=False, ext_hook=take)
     except Exception as error:
         raise ProtocolError(f"a frame of {len(body)} bytes is not msgpack: {error}") from None
+    if left:
+        raise ProtocolError("a frame has buffers that no message has a mark for")
     if type(rows) is not tuple:
         raise ProtocolError("a frame is not a list of messages")
     return [_message(row) for row in rows]
@@ -165,18 +236,34 @@ def _options(values: Any) -> TaskOptions:
 class FrameParser:
     """Cuts a stream of bytes into frames.
 
+    Give ``feed`` what comes. While ``space`` is a view and not None, a large buffer is under way: the next bytes may as
+    well be read into that, without a detour; ``filled`` then takes how many there were.
+
     Examples
     --------
     >>> from futures_cluster.messages import DropData
-    >>> frame = pack([DropData(["k"])])
+    >>> frame, _ = pack([DropData(["k"])])
     >>> parser = FrameParser()
     >>> [list(parser.feed(frame[i : i + 1])) for i in range(len(frame))][-1]
     [[DropData(keys=('k',))]]
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        most_bytes: int = MOST_BYTES,
+        most_body_bytes: int = MOST_BODY_BYTES,
+        most_buffers: int = MOST_BUFFERS,
+    ) -> None:
         self.most_bytes = most_bytes
+        self.most_body_bytes = most_body_bytes
+        self.most_buffers = most_buffers
+        self.space: memoryview | None = None
         self._buffer = bytearray()
+        # Of a frame with buffers whose body has come:
+        self._body: bytes | None = None
+        self._lengths: tuple[int, ...] = ()
+        self._whole: list[Buffer] = []
+        self._filling: memoryview | None = None  # all of the memory that ``space`` is the rest of
 
     def feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         """Take bytes; yield the messages of each frame that they complete.
@@ -187,17 +274,34 @@ class FrameParser:
             For a frame that is too long or not ours; the stream cannot be used any more.
         """
         buffer = self._buffer
-        buffer += data
+        if self._body is None:
+            buffer += data
+        else:
+            view = memoryview(data)
+            buffer += view[self._fill(view) :]
+            if self.space is not None:
+                return
+            yield self._complete()
         start, end = 0, len(buffer)
         try:
-            while end - start >= 8:
-                (length,) = LENGTH.unpack_from(buffer, start)
-                if length > self.most_bytes:
-                    raise ProtocolError(f"a frame of {length} bytes is over the limit of {self.most_bytes}")
-                stop = start + 8 + length
+            while end - start >= 12:
+                length, count = HEAD.unpack_from(buffer, start)
+                if length > self.most_body_bytes:
+                    raise ProtocolError(f"a body of {length} bytes is over the limit of {self.most_body_bytes}")
+                if count:
+                    stop = self._begin(start, length, count)
+                    if not stop:
+                        break
+                    with memoryview(buffer) as view, view[stop:] as rest:
+                        start = stop + self._fill(rest)
+                    if self.space is not None:
+                        break
+                    yield self._complete()
+                    continue
+                stop = start + 12 + length
                 if end < stop:
                     break
-                with memoryview(buffer) as view, view[start + 8 : stop] as body:
+                with memoryview(buffer) as view, view[start + 12 : stop] as body:
                     messages = unpack(body)
                 start = stop
                 yield messages
@@ -205,10 +309,75 @@ class FrameParser:
             if start:
                 del buffer[:start]
 
+    def filled(self, count: int) -> Iterator[list[Message]]:
+        """That many bytes were read into ``space``; see ``feed``."""
+        assert self.space is not None
+        self.space = self.space[count:]
+        if not self.space.nbytes:
+            self._next_space()
+            if self.space is None:
+                yield self._complete()
+
+    def _begin(self, start: int, length: int, count: int) -> int:
+        """The head of a frame with buffers: where these begin, or 0 if its body has not come yet."""
+        if count > self.most_buffers:
+            raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
+        body_at = start + 12 + 8 * count
+        if len(self._buffer) < body_at + length:
+            return 0
+        lengths = struct.unpack_from(f"<{count}Q", self._buffer, start + 12)
+        if (total := length + sum(lengths)) > self.most_bytes:
+            raise ProtocolError(f"a frame of {total} bytes is over the limit of {self.most_bytes}")
+        with memoryview(self._buffer) as view, view[body_at : body_at + length] as body:
+            self._body = bytes(body)
+        self._lengths = lengths
+        self._whole = []
+        self._next_space(begin=True)
+        return body_at + length
+
+    def _next_space(self, begin: bool = False) -> None:
+        """Go to the next buffer; ``space`` is None when all have come."""
+        if not begin:
+            assert self._filling is not None
+            self._whole.append(Buffer(self._filling, arrived=True))
+        while len(self._whole) < len(self._lengths):
+            try:
+                self._filling = reserve(self._lengths[len(self._whole)])
+            except (OSError, MemoryError, OverflowError, ValueError) as error:
+                raise ProtocolError(
+                    f"no memory for a buffer of {self._lengths[len(self._whole)]} bytes: {error}"
+                ) from None
+            if self._filling.nbytes:
+                self.space = self._filling
+                return
+            self._whole.append(Buffer(self._filling, arrived=True))
+        self.space = self._filling = None
+
+    def _fill(self, data: memoryview) -> int:
+        """Copy bytes into the buffers that are under way; how many were taken."""
+        taken = 0
+        while self.space is not None and taken < data.nbytes:
+            count = min(self.space.nbytes, data.nbytes - taken)
+            self.space[:count] = data[taken : taken + count]
+            taken += count
+            self.space = self.space[count:]
+            if not self.space.nbytes:
+                self._next_space()
+        return taken
+
+    def _complete(self) -> list[Message]:
+        assert self._body is not None
+        body, self._body = self._body, None
+        whole, self._whole = self._whole, []
+        return unpack(body, whole)
+
     @property
     def missing_bytes(self) -> int:
         """How many bytes the frame that is under way still needs; 0 if that is not known."""
-        if len(self._buffer) < 8:
+        if self._body is not None:
+            rest = self.space.nbytes if self.space is not None else 0
+            return rest + sum(self._lengths[len(self._whole) + 1 :])
+        if len(self._buffer) < 12:
             return 0
-        (length,) = LENGTH.unpack_from(self._buffer, 0)
-        return max(0, 8 + int(length) - len(self._buffer))
+        length, count = HEAD.unpack_from(self._buffer, 0)
+        return max(0, 12 + 8 * int(count) + int(length) - len(self._buffer))

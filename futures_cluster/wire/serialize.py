@@ -5,8 +5,9 @@ Does not cover: how payloads travel (``frames``, ``sockets``), or where large bu
 
 A payload is ``bytes``, a pickle; or ``(pickle or None, buffers)`` when there are large buffers, which pickle 5
 hands out of band so that they are copied once, from where they lie into shared memory. ``buffers`` is a reference
-to a segment, ``("shm", ...)``, or ``("raw", [bytes, ...])``, or in the reader's process ``("views", [...])`` of a
-segment that is mapped already (``attach``). With None, the pickle itself is the first buffer.
+to a segment, ``("shm", ...)``, or ``("raw", [Buffer, ...])`` for buffers that travel beside the message, or in the
+reader's process ``("views", [...])`` of a segment that is mapped already (``attach``). With None, the pickle itself is
+the first buffer.
 
 Futures among the arguments become inputs: they are replaced by ``input_value(i)``, which the unpickler calls. Most
 calls have none, and some have one as an argument of its own; looking for them deeper, in a list of a million numbers,
@@ -22,7 +23,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire import arguments, exceptions, shm
+from futures_cluster.wire import arguments, buffers, exceptions, shm
+from futures_cluster.wire.buffers import Buffer, copy_of
 from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, PROTOCOL, dumps, dumps_apart, hand_over
 from futures_cluster.wire.sizeof import flat_size, sizeof
 
@@ -32,8 +34,8 @@ __all__ = ["OUT_OF_BAND_BYTES", "PROTOCOL", "PickleCodec", "dump", "dump_argumen
 SHARED_BYTES = 256 * 1024
 #: Results up to this size travel with the message that says the task is finished; larger ones stay.
 INLINE_BYTES = 32 * 1024
-#: No single buffer in a frame is longer (a limit of msgpack).
-MOST_RAW_BYTES = 2**32 - 1
+#: No payload has more buffers of its own than this without shared memory; a frame may hold some such payloads.
+MOST_BUFFERS = buffers.MOST_BUFFERS // 4
 
 _PLAIN_TYPES = frozenset((int, float, bool, complex, str, type(None)))
 _NONE = pickle.dumps(None, PROTOCOL)
@@ -176,8 +178,14 @@ def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, 
 # ---------------------------------------------------------------- objects
 
 
-def dump(obj: Any, pool: shm.SegmentPool | None = None) -> Payload:
+def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True) -> Payload:
     """A payload of an object; with a pool, large ones go through shared memory.
+
+    Parameters
+    ----------
+    copy : bool
+        Whether large buffers that travel beside the message are copied. Without a copy the object must not be changed
+        until they are sent.
 
     Raises
     ------
@@ -186,22 +194,21 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None) -> Payload:
     """
     if obj is None:
         return _NONE
-    data, buffers = dumps_apart(hand_over(obj))
-    if not buffers and len(data) < SHARED_BYTES:
+    data, large = dumps_apart(hand_over(obj))
+    if not large and len(data) < SHARED_BYTES:
         return data
-    total = len(data) + sum([buffer.nbytes for buffer in buffers])
+    total = len(data) + sum([buffer.nbytes for buffer in large])
     if pool is not None and total >= SHARED_BYTES:
         try:
-            return (None, pool.write([data, *buffers]))
+            return (None, pool.write([data, *large]))
         except OSError:
             pass  # no descriptor or no memory for a segment: through the socket then
-    if max(len(data), *(buffer.nbytes for buffer in buffers), 0) > MOST_RAW_BYTES:
-        raise OverflowError(
-            f"{total:,} bytes cannot travel without shared memory, as a part is over {MOST_RAW_BYTES:,}"
-        )
-    if not buffers:
-        return data
-    return (data, ("raw", [bytes(buffer) for buffer in buffers]))
+    if len(large) >= MOST_BUFFERS:
+        raise OverflowError(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
+    beside = [Buffer(copy_of(buffer) if copy else buffer) for buffer in large]
+    if len(data) < OUT_OF_BAND_BYTES:
+        return (data, ("raw", beside))
+    return (None, ("raw", [Buffer(data), *beside]))
 
 
 def dumps_large(obj: Any) -> list[Any]:
@@ -227,7 +234,7 @@ def pack_large(parts: list[Any], pool: shm.SegmentPool | None) -> Payload:
 
 
 def load(payload: Payload) -> Any:
-    """The object of a payload.
+    """The object of a payload. Buffers that arrived beside a message become part of it; all others are copied.
 
     Raises
     ------
@@ -242,10 +249,20 @@ def load(payload: Payload) -> Any:
     elif kind == "views":
         views = list(payload[1][1])
     else:
-        views = [bytearray(buffer) for buffer in payload[1][1]]
+        views = [buffer.view if buffer.arrived else bytearray(buffer.view) for buffer in payload[1][1]]
     if data is None:
         data = views.pop(0)
     return pickle.loads(data, buffers=views)
+
+
+def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
+    """The pickle and the large buffers of a payload that takes memory of this process alone; None for any other."""
+    if type(payload) is bytes:
+        return payload, []
+    if payload[1][0] != "raw":
+        return None
+    views = [buffer.view for buffer in payload[1][1]]
+    return (views[0], views[1:]) if payload[0] is None else (payload[0], views)
 
 
 def attach(payload: Payload) -> Payload:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import threading
 from collections import deque
@@ -21,6 +22,10 @@ from futures_cluster.messages import Message
 from futures_cluster.wire import frames
 
 READ_BYTES = 256 * 1024
+#: Of large buffers at most so much is read or written before others have their turn, on the loop and with the lock.
+TURN_BYTES = 4 * 2**20
+#: Parts that one call may send; the system takes 1024.
+_MOST_PARTS = 64
 
 
 def _ignore(_: object) -> None:
@@ -68,6 +73,7 @@ class SocketConnection:
         self._parser = frames.FrameParser()
         self._lock = threading.Lock()
         self._outbox: deque[memoryview] = deque()
+        self._pending_bytes = 0
         self._writing = False
         self._reading = threading.Lock()
         self._watched = False
@@ -81,7 +87,7 @@ class SocketConnection:
         left_over, self._left_over = self._left_over, b""
         if left_over:
             with self._reading:
-                self._take(left_over)
+                self._take(self._parser.feed(left_over))
 
     def watch(self, on: bool) -> None:
         """Whether the loop reads; on the loop's thread. Otherwise somebody else calls ``read``."""
@@ -109,12 +115,12 @@ class SocketConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
-        data = frames.pack(messages)
+        data, buffers = frames.pack(messages)
         with self._lock:
             if self.closed:
                 return
             sent = 0
-            if not self._outbox:
+            if not self._outbox and not buffers:
                 try:
                     sent = self._sock.send(data)
                 except (BlockingIOError, InterruptedError):
@@ -124,7 +130,14 @@ class SocketConnection:
                 if sent == len(data):
                     return
             self._outbox.append(memoryview(data)[sent:])
+            self._pending_bytes += len(data) - sent
+            for buffer in buffers:
+                if buffer.nbytes:
+                    self._outbox.append(buffer)
+                    self._pending_bytes += buffer.nbytes
             if self._writing:
+                return
+            if buffers and self._send_outbox():
                 return
             self._writing = True
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -133,8 +146,37 @@ class SocketConnection:
     @property
     def pending_bytes(self) -> int:
         """Bytes that the socket has not taken yet."""
-        with self._lock:
-            return sum(len(part) for part in self._outbox)
+        return self._pending_bytes
+
+    def _send_outbox(self) -> bool:
+        """Send what waits, under the lock; False when some is left, for the loop to go on with."""
+        outbox = self._outbox
+        left = TURN_BYTES
+        while outbox:
+            if left <= 0:
+                return False
+            try:
+                sent = self._send_some()
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError:
+                outbox.clear()
+                self._pending_bytes = 0
+                break
+            self._pending_bytes -= sent
+            left -= sent
+            while sent and sent >= outbox[0].nbytes:
+                sent -= outbox.popleft().nbytes
+            if sent:
+                outbox[0] = outbox[0][sent:]
+        return True
+
+    def _send_some(self) -> int:
+        """Hand the first parts of the outbox to the socket; how many bytes it took."""
+        outbox = self._outbox
+        if len(outbox) == 1:
+            return self._sock.send(outbox[0])
+        return self._sock.sendmsg(list(itertools.islice(outbox, _MOST_PARTS)))
 
     def _watch_writes(self) -> None:
         if not self.closed:
@@ -142,38 +184,36 @@ class SocketConnection:
 
     def _write(self) -> None:
         with self._lock:
-            outbox = self._outbox
-            while outbox:
-                try:
-                    sent = self._sock.send(outbox[0])
-                except (BlockingIOError, InterruptedError):
-                    return
-                except OSError:
-                    outbox.clear()
-                    break
-                if sent < len(outbox[0]):
-                    outbox[0] = outbox[0][sent:]
-                    return
-                outbox.popleft()
-            self._writing = False
-            self._loop.remove_writer(self._fd)
+            if self._send_outbox():
+                self._writing = False
+                self._loop.remove_writer(self._fd)
 
     def _read(self) -> None:
+        parser = self._parser
         try:
-            data = self._sock.recv(READ_BYTES)
+            if parser.space is None:
+                data = self._sock.recv(READ_BYTES)
+                if data:
+                    self._take(parser.feed(data))
+                else:
+                    self._end(None)
+                return
+            left = TURN_BYTES
+            while left > 0 and parser.space is not None and not self.closed:
+                count = self._sock.recv_into(parser.space)
+                if not count:
+                    self._end(None)
+                    return
+                left -= count
+                self._take(parser.filled(count))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._end(error)
-            return
-        if not data:
-            self._end(None)
-            return
-        self._take(data)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, batches: Iterable[list[Message]]) -> None:
         try:
-            for messages in self._parser.feed(data):
+            for messages in batches:
                 try:
                     self.on_messages(messages)
                 except Exception as error:
@@ -214,6 +254,7 @@ class SocketConnection:
                 return
             self.closed = True
             self._outbox.clear()
+            self._pending_bytes = 0
         with contextlib.suppress(RuntimeError, ValueError):
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)

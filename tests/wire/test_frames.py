@@ -7,18 +7,25 @@ import tracemalloc
 from typing import Any
 
 import msgpack
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.wire import frames
+from futures_cluster.wire import buffers, frames
+from futures_cluster.wire.buffers import Buffer
 
 names = st.text(max_size=8)
 integers = st.integers(-(2**63), 2**63 - 1)
 numbers = st.floats(allow_nan=False) | st.integers(-1000, 1000)
-payloads = st.none() | st.binary(max_size=20) | st.tuples(st.binary(max_size=5), st.tuples(st.just("raw"), st.binary()))
+arrived = st.builds(Buffer, st.binary(max_size=30).map(bytearray), st.just(True))
+payloads = (
+    st.none()
+    | st.binary(max_size=20)
+    | st.tuples(st.none() | st.binary(max_size=5), st.tuples(st.just("raw"), st.lists(arrived, max_size=3).map(tuple)))
+)
 options = st.builds(
     m.TaskOptions,
     priority=st.integers(-100, 100),
@@ -61,6 +68,17 @@ any_message = st.one_of(
 batches = st.lists(any_message, max_size=4)
 
 
+def pack(batch: list[m.Message]) -> bytes:
+    """A whole frame."""
+    head, buffers = frames.pack(batch)
+    return head + b"".join(buffers)
+
+
+def frame_of(body: bytes, lengths: tuple[int, ...] = (), buffers: bytes = b"") -> bytes:
+    """A frame as nobody packs it."""
+    return frames.HEAD.pack(len(body), len(lengths)) + struct.pack(f"<{len(lengths)}Q", *lengths) + body + buffers
+
+
 def feed(parser: frames.FrameParser, data: bytes) -> list[list[m.Message]]:
     return list(parser.feed(data))
 
@@ -69,8 +87,7 @@ def feed(parser: frames.FrameParser, data: bytes) -> list[list[m.Message]]:
 def test_each_class_comes_back(cls: type[m.Message]) -> None:
     @given(st.builds(cls, *(field_values(cls, name) for name in m.field_names(cls))))
     def check(message: m.Message) -> None:
-        frame = frames.pack([message])
-        assert frames.unpack(frame[8:]) == [message]
+        frame = pack([message])
         assert feed(frames.FrameParser(), frame) == [[message]]
 
     check()
@@ -86,7 +103,7 @@ def test_every_batch_of_rows_has_a_length() -> None:
 
 @given(batches, batches, st.data())
 def test_however_the_bytes_are_cut(first: list[m.Message], second: list[m.Message], data: st.DataObject) -> None:
-    stream = frames.pack(first) + frames.pack(second)
+    stream = pack(first) + pack(second)
     assert feed(frames.FrameParser(), stream) == [first, second]  # several frames at once
     parser = frames.FrameParser()
     one_by_one = [batch for i in range(len(stream)) for batch in parser.feed(stream[i : i + 1])]
@@ -96,26 +113,26 @@ def test_however_the_bytes_are_cut(first: list[m.Message], second: list[m.Messag
     assert feed(parser, stream[:at]) + feed(parser, memoryview(stream)[at:]) == [first, second]
 
 
-@given(batches, st.binary(max_size=7))
+@given(batches, st.binary(max_size=11))
 def test_trailing_bytes_wait(batch: list[m.Message], trailing: bytes) -> None:
     parser = frames.FrameParser()
-    assert feed(parser, frames.pack(batch) + trailing) == [batch]
+    assert feed(parser, pack(batch) + trailing) == [batch]
     assert feed(parser, b"") == []
     assert bytes(parser._buffer) == trailing
 
 
 def test_a_cut_frame_says_what_is_missing() -> None:
-    frame = frames.pack([m.DropData(["k"])])
+    frame = pack([m.DropData(["k"])])
     parser = frames.FrameParser()
     assert parser.missing_bytes == 0
-    assert feed(parser, frame[:9]) == []
-    assert parser.missing_bytes == len(frame) - 9
-    assert feed(parser, frame[9:]) == [[m.DropData(("k",))]]
+    assert feed(parser, frame[:13]) == []
+    assert parser.missing_bytes == len(frame) - 13
+    assert feed(parser, frame[13:]) == [[m.DropData(("k",))]]
     assert parser.missing_bytes == 0
 
 
 def test_a_reader_that_stops_loses_nothing() -> None:
-    one, two = frames.pack([m.DropData(["a"])]), frames.pack([m.DropData(["b"])])
+    one, two = pack([m.DropData(["a"])]), pack([m.DropData(["b"])])
     parser = frames.FrameParser()
     for batch in parser.feed(one + two):
         assert batch == [m.DropData(("a",))]
@@ -136,15 +153,15 @@ def only_protocol_errors(data: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_random_bytes(data: bytes) -> None:
     only_protocol_errors(data)
-    only_protocol_errors(struct.pack("<Q", len(data)) + data)
+    only_protocol_errors(frame_of(data))
 
 
 @given(batches, st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_mutated_frames(batch: list[m.Message], changes: list[tuple[int, int]]) -> None:
-    body = bytearray(frames.pack(batch)[8:])
+    body = bytearray(pack(batch)[12:])
     for at, value in changes:
         body[at % len(body)] = value
-    only_protocol_errors(struct.pack("<Q", len(body)) + body)
+    only_protocol_errors(frame_of(bytes(body)))
 
 
 json_like = st.recursive(
@@ -201,18 +218,18 @@ def test_what_is_wrong_is_said(body: bytes, text: str) -> None:
 
 
 def test_every_cut_of_a_body_is_an_error() -> None:
-    body = frames.pack([m.TasksFinished("w", [("k", 1, b"payload", 7, 0.1)])])[8:]
+    body = pack([m.TasksFinished("w", [("k", 1, b"payload", 7, 0.1)])])[12:]
     for end in range(len(body)):
         with pytest.raises(ProtocolError):
             frames.unpack(body[:end])
 
 
-@pytest.mark.parametrize("length", [2**63, 2**64 - 1, frames.MOST_BYTES + 1])
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, frames.MOST_BODY_BYTES + 1])
 def test_a_claimed_length_takes_no_memory(length: int) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ProtocolError, match="over the limit"):
-            feed(frames.FrameParser(), struct.pack("<Q", length) + b"x" * 100)
+            feed(frames.FrameParser(), frames.HEAD.pack(length, 0) + b"x" * 100)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -222,7 +239,7 @@ def test_a_length_within_the_limit_takes_memory_only_as_bytes_come() -> None:
     tracemalloc.start()
     try:
         parser = frames.FrameParser()
-        feed(parser, struct.pack("<Q", frames.MOST_BYTES) + b"x" * 1000)
+        feed(parser, frames.HEAD.pack(frames.MOST_BODY_BYTES, 0) + b"x" * 1000)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -244,4 +261,155 @@ def test_claimed_lengths_inside_take_no_memory(head: bytes) -> None:
 
 def test_what_does_not_pack_is_refused_by_the_sender() -> None:
     with pytest.raises(TypeError, match="object cannot be part of a message"):
-        frames.pack([m.DropData([object()])])
+        pack([m.DropData([object()])])
+
+
+# ---------------------------------------------------------------- buffers beside the messages
+
+
+def with_buffers(*contents: bytes) -> m.Data:
+    return m.Data(1, (("k", (b"pickle", ("raw", tuple(Buffer(content) for content in contents)))),))
+
+
+def views(batch: list[m.Message]) -> list[bytes]:
+    return [buffer.view.tobytes() for buffer in batch[0].found[0][1][1][1]]  # type: ignore[attr-defined]
+
+
+def test_buffers_are_not_copied_by_the_sender() -> None:
+    content = bytearray(b"x" * 1000)
+    head, parts = frames.pack([with_buffers(bytes(5), content)])
+    assert parts[1].obj is content
+    assert len(head) < 100
+
+
+@pytest.mark.parametrize("size", [1, 1000, buffers.MAPPED_BYTES, buffers.HUGE_BYTES + 1])
+def test_buffers_are_read_into_memory_of_their_own(size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    frame = pack([with_buffers(content, b"", content)])
+    parser = frames.FrameParser()
+    at = frame.index(content[:50]) if size > 1 else len(frame) - 2
+    assert feed(parser, frame[:at]) == []
+    got: list[list[m.Message]] = []
+    while at < len(frame):
+        assert parser.missing_bytes == len(frame) - at
+        assert parser.space is not None
+        count = min(parser.space.nbytes, 1_000_000)
+        parser.space[:count] = frame[at : at + count]
+        at += count
+        got += parser.filled(count)
+    assert parser.space is None and parser.missing_bytes == 0
+    (batch,) = got
+    assert views(batch) == [content, b"", content]
+    for buffer in batch[0].found[0][1][1][1]:  # type: ignore[attr-defined]
+        assert buffer.arrived and not buffer.view.readonly
+    assert feed(parser, pack([m.DropData(["next"])])) == [[m.DropData(("next",))]]
+
+
+def test_what_arrived_is_passed_on_without_a_copy() -> None:
+    (batch,) = feed(frames.FrameParser(), pack([with_buffers(b"y" * 1000)]))
+    _, parts = frames.pack(batch)
+    parts[0][:1] = b"z"
+    assert views(batch) == [b"z" + b"y" * 999]
+
+
+def test_a_reader_that_stops_between_frames_with_buffers_loses_nothing() -> None:
+    stream = pack([with_buffers(b"a")]) + pack([with_buffers(b"b")]) + pack([with_buffers(b"c")])
+    parser = frames.FrameParser()
+    for batch in parser.feed(stream[:-1]):
+        assert views(batch) == [b"a"]
+        break
+    assert [views(batch) for batch in parser.feed(b"")] == [[b"b"]]
+    assert [views(batch) for batch in parser.feed(stream[-1:])] == [[b"c"]]
+
+
+MARK = b"\xc7\x00\x01"
+
+
+@pytest.mark.parametrize(
+    ("body", "lengths", "text"),
+    [
+        (MARK, (), "a mark for a buffer that it does not have"),
+        (b"\x90", (1,), "buffers that no message has a mark for"),
+        (b"\x92" + MARK + MARK, (1,), "marks that do not fit"),
+        (b"\x91" + MARK, (1, 1), "buffers that no message"),
+        (b"\x91\xd4\x01x", (1,), "marks that do not fit"),
+        (b"\x91\xc7\x00\x02", (1,), "marks that do not fit"),
+        (b"\x91\x91" + MARK, (1,), "a message has no code"),
+        (b"\x91\x92\x01" + MARK, (1,), "ClientJoined.client is of type Buffer"),
+    ],
+)
+def test_marks_that_are_wrong(body: bytes, lengths: tuple[int, ...], text: str) -> None:
+    with pytest.raises(ProtocolError, match=text):
+        feed(frames.FrameParser(), frame_of(body, lengths, b"x" * sum(lengths)))
+
+
+@given(
+    st.binary(max_size=40) | batches.map(lambda batch: frames.pack(batch)[0][12:]),
+    st.lists(st.integers(0, 50), max_size=4).map(tuple),
+    st.binary(max_size=200),
+    st.integers(1, 100),
+)
+def test_random_bodies_and_buffers(body: bytes, lengths: tuple[int, ...], rest: bytes, step: int) -> None:
+    stream = frame_of(body, lengths, rest)
+    parser = frames.FrameParser()
+    try:
+        for at in range(0, len(stream), step):
+            feed(parser, stream[at : at + step])
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [
+        (frames.HEAD.pack(1, 2**32 - 1), "buffers is over the limit"),
+        (frames.HEAD.pack(1, 2) + struct.pack("<QQ", 2**63, 2**63) + b"\x90", "is over the limit"),
+        (frames.HEAD.pack(1, 1) + struct.pack("<Q", 2**64 - 1) + b"\x90", "is over the limit"),
+    ],
+)
+def test_claimed_buffers_take_no_memory(head: bytes, text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match=text):
+            feed(frames.FrameParser(), head + b"x" * 100)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_claimed_buffer_takes_memory_only_as_bytes_come() -> None:
+    before = psutil.Process().memory_info().rss
+    parsers = []
+    for _ in range(10):
+        parser = frames.FrameParser()
+        feed(parser, frame_of(b"\x91" + MARK, (2**30,), b"x" * 1000))
+        assert parser.missing_bytes == 2**30 - 1000
+        parsers.append(parser)
+    assert psutil.Process().memory_info().rss - before < 200 * 2**20
+    assert len(parsers) == 10
+
+
+def test_a_buffer_for_which_there_can_be_no_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(size: int) -> memoryview:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(frames, "reserve", refuse)
+    with pytest.raises(ProtocolError, match="no memory for a buffer of 5 bytes"):
+        feed(frames.FrameParser(), frame_of(b"\x91" + MARK, (5,)))
+
+
+def test_too_many_buffers_are_refused_by_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MOST_BUFFERS", 2)
+    with pytest.raises(OverflowError, match="3 buffers are too many"):
+        frames.pack([with_buffers(b"a", b"b", b"c")])
+    frames.pack([m.DropData(["k"])])
+
+
+def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
+    with pytest.raises(TypeError):
+        frames.pack([with_buffers(b"a"), m.DropData([object()])])
+    _, parts = frames.pack([with_buffers(b"b")])
+    assert [part.tobytes() for part in parts] == [b"b"]
+    large = pack([m.Data(1, (("k", b"x" * (2 * frames._MOST_KEPT_BYTES)),))])
+    assert frames._local.packer is None  # and its memory is gone
+    assert len(large) > 2 * frames._MOST_KEPT_BYTES

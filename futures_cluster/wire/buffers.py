@@ -1,0 +1,78 @@
+"""Large buffers on their way: beside the messages of a frame, not inside of them.
+
+Covers: what stands for a buffer in a message (``Buffer``), and memory for those that arrive. Does not cover: how they
+are cut out of a stream (``frames``), what they mean (``serialize``).
+
+A buffer goes from where it lies to the socket, and from the socket to where it stays; who passes a message on passes
+the buffer on, without looking at it. Memory for one that arrives is reserved when its length is known, but the
+system only commits what is written to: a length that is a lie costs nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+#: No frame has more buffers.
+MOST_BUFFERS = 2**18
+#: Memory from this size on is mapped by itself: only what is written to is taken.
+MAPPED_BYTES = 2**20
+#: Memory from this size on is asked for in huge pages: fresh memory in small ones takes longer to get than to fill.
+HUGE_BYTES = 4 * 2**20
+
+_ANONYMOUS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+
+
+class Buffer:
+    """Memory that a message holds.
+
+    Parameters
+    ----------
+    data : bytes-like object
+        Contiguous bytes that do not change as long as the message is under way.
+    arrived : bool
+        Whether it came with a message: it is writable, and belongs to whom the message was for.
+    """
+
+    __slots__ = ("arrived", "view")
+
+    def __init__(self, data: Any, arrived: bool = False) -> None:
+        self.view = memoryview(data).cast("B")
+        self.arrived = arrived
+
+    def __len__(self) -> int:
+        return self.view.nbytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Buffer) and self.view == other.view
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Buffer of {len(self)} bytes"
+
+
+def reserve(size: int) -> memoryview:
+    """Memory of that size, all zeros; it is taken as it is written to.
+
+    Raises
+    ------
+    OSError, MemoryError
+        When there can never be as much.
+    """
+    if size < MAPPED_BYTES:
+        return memoryview(bytearray(size))
+    kept: Any = mmap.mmap(-1, size, **_ANONYMOUS)
+    if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            kept.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without them
+    return memoryview(kept)
+
+
+def copy_of(view: memoryview) -> memoryview:
+    """A copy in memory of its own."""
+    copy = reserve(view.nbytes)
+    copy[:] = view.cast("B")
+    return copy

@@ -1,0 +1,43 @@
+"""The store: what came over the network and nobody has used yet goes to disk, too."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from futures_cluster.services.store import Store
+from futures_cluster.wire import frames, serialize
+
+
+def as_fetched(value: object) -> serialize.Payload:
+    head, buffers = frames.pack([frames.m.Data(1, [("k", serialize.dump(value, None))])])
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    return message.found[0][1]  # type: ignore[attr-defined]
+
+
+def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store._resident = lambda: store.memory_bytes
+    values = {f"k{number}": np.full(60_000, number, dtype=float) for number in range(4)}
+    for key, value in values.items():
+        store.put_packed(key, as_fetched(value))
+    for _ in range(2):
+        assert spilled.acquire(timeout=30)
+    assert store.spilled_count >= 2 and store.memory_bytes <= 1_000_000
+    for key, value in values.items():
+        back = store.get(key)
+        np.testing.assert_array_equal(back, value)
+        assert back.flags.writeable
+    store.drop(values)
+    assert store.memory_bytes == 0
+
+
+def test_a_large_text_that_was_fetched_is_spilled() -> None:
+    """Its pickle itself is what travels beside the message."""
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store.put_packed("k", as_fetched("ü" * 300_000))
+    assert spilled.acquire(timeout=30)
+    assert store.get("k") == "ü" * 300_000
