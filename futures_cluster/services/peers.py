@@ -105,7 +105,8 @@ class Peers:
         return connection is not None and connection.same_host
 
     async def _ask(self, peer: _Peer, question: m.GetData | m.PutData) -> m.Data:
-        waiter = peer.requests[question.request] = self._loop.create_future()
+        waiter: asyncio.Future[m.Data] = self._loop.create_future()
+        peer.requests[question.request] = waiter
         assert peer.connection is not None
         peer.connection.send([question])
         if peer.connection.closed:

@@ -235,10 +235,10 @@ class SchedulerServer:
         """Whoever fetches from a worker that is lost need not wait for it; after the machine has dealt with it."""
         worker = self.service.machine.state.workers.get(name)
         if worker is not None:
-            message = m.PeersLost([worker.address])
+            gone: list[Message] = [m.PeersLost([worker.address])]
             for (role, _), link in self._links.items():
                 if role != links.MANAGER:
-                    self.loop.call_soon(link.send, [message])
+                    self.loop.call_soon(link.send, gone)
 
     def _lose(self, name: str, cause: str) -> None:
         # Nobody knows what it executed, and whether it is dead: no task is to blame.

@@ -1,0 +1,329 @@
+"""A scheduler, workers and clients as separate commands: what works, and what happens when one of them is lost."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from commands import Cluster
+
+from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
+from futures_cluster.errors import DataLost, HandshakeError, NotSupported, SchedulerLost
+
+WAIT_S = 60
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, "--silence", "30") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ex(cluster: Cluster) -> Iterator[Executor]:
+    """A client of a cluster of two worker processes under one manager."""
+    cluster.add_worker("--workers", "2", "--name", "w")
+    with cluster.executor() as ex:
+        yield ex
+
+
+def note(folder: Path, name: str) -> int:
+    """Write down that a task ran; how often it has by now."""
+    with open(folder / name, "ab") as file:
+        file.write(b"x")
+        return file.tell()
+
+
+def runs(folder: Path, name: str) -> int:
+    path = folder / name
+    return path.stat().st_size if path.exists() else 0
+
+
+def hold(folder: Path, name: str) -> int:
+    """Run until somebody makes a file; the pid of the worker."""
+    note(folder, name)
+    while not (folder / "go").exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
+def wait_for(condition: object) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def die(folder: Path) -> None:
+    note(folder, "die")
+    print("the last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TestWork:
+    def test_results_of_all_sizes(self, ex: Executor) -> None:
+        assert list(ex.map(pow, range(1000), [2] * 1000)) == [i * i for i in range(1000)]
+        block = ex.submit(np.arange, 3_000_000)
+        total = ex.submit(np.sum, block)
+        assert total.result(WAIT_S) == 3_000_000 * 2_999_999 // 2
+        array = block.result(WAIT_S)
+        array[0] = 7  # it arrives writable
+        assert ex.submit(np.sum, array).result(WAIT_S) == total.result() + 7
+
+    def test_workers_fetch_from_each_other(self, ex: Executor) -> None:
+        one, two = (ex.with_options(workers=f"w-{i}").submit(np.full, 500_000, i) for i in range(2))
+        both = [ex.with_options(workers=f"w-{i}").submit(lambda a, b: int((a + b).sum()), one, two) for i in range(2)]
+        assert [future.result(WAIT_S) for future in both] == [500_000, 500_000]
+
+    def test_tasks_submit_tasks(self, ex: Executor) -> None:
+        def tree(depth: int) -> int:
+            if depth == 0:
+                return 1
+            inner = current_executor()
+            return sum(future.result() for future in [inner.submit(tree, depth - 1) for _ in range(2)])
+
+        assert ex.submit(tree, 4).result(WAIT_S) == 16
+
+    def test_as_completed_takes_more(self, ex: Executor) -> None:
+        done = as_completed([ex.submit(pow, 2, i) for i in range(5)])
+        seen = []
+        for future in done:
+            seen.append(future.result())
+            if len(seen) <= 5:
+                done.add(ex.submit(pow, 3, len(seen)))
+        assert sorted(seen) == sorted([2**i for i in range(5)] + [3**i for i in range(1, 6)])
+
+    def test_clients_share_what_is_pure_and_nothing_else(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
+        with cluster.executor() as other:
+            one = ex.with_options(pure=True).submit(note, tmp_path, "shared")
+            assert one.result(WAIT_S) == 1
+            two = other.with_options(pure=True).submit(note, tmp_path, "shared")
+            assert two.result(WAIT_S) == 1 and two.key == one.key
+            del one
+            assert other.with_options(pure=True).submit(note, tmp_path, "shared").result(WAIT_S) == 1
+        assert [ex.submit(note, tmp_path, "own").result(WAIT_S) for _ in range(2)] == [1, 2]
+
+    def test_small_and_large_scattered_data(self, ex: Executor) -> None:
+        large = ex.scatter(np.ones(1_000_000))
+        small = ex.scatter([1, 2])
+        assert ex.submit(np.sum, large).result(WAIT_S) == 1e6
+        assert ex.submit(lambda pair: sum(pair), list(small)).result(WAIT_S) == 3
+        assert large.result(WAIT_S).sum() == 1e6
+
+    def test_modules_of_the_client_are_found(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
+        (tmp_path / "far_away_module.py").write_text("def answer():\n    return 42\n")
+        script = "import far_away_module, os, futures_cluster as f\n"
+        script += f"with f.Executor(backend={cluster.address!r}) as ex:\n"
+        script += "    print(ex.submit(far_away_module.answer).result())\n"
+        (tmp_path / "script.py").write_text(script)
+        command = [sys.executable, str(tmp_path / "script.py")]
+        result = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=WAIT_S)
+        assert result.stdout == "42\n", result.stderr
+
+    def test_what_a_cluster_cannot_do_is_said(self, cluster: Cluster) -> None:
+        with pytest.raises(NotSupported, match="--memory-limit"):
+            cluster.executor(memory_limit="1GB")
+        with cluster.executor() as ex, pytest.raises(NotSupported, match="not this executor's"):
+            ex.kill_workers()
+
+
+class TestLoss:
+    def test_a_task_that_kills_workers_is_blamed_with_the_reason(self, ex: Executor, tmp_path: Path) -> None:
+        innocent = [ex.submit(pow, i, 2) for i in range(50)]
+        killer = ex.submit(die, tmp_path)
+        with pytest.raises(WorkerDied, match="SIGKILL") as caught:
+            killer.result(WAIT_S)
+        assert "the last words" in str(caught.value)
+        assert runs(tmp_path, "die") == 3
+        assert [future.result(WAIT_S) for future in innocent] == [i * i for i in range(50)]
+
+    def test_what_a_dead_worker_held_is_computed_again(self, ex: Executor, tmp_path: Path) -> None:
+        block = ex.with_options(workers="w-0").submit(np.ones, 200_000)
+        concurrent.futures.wait([block])
+        os.kill(ex.workers()["w-0"]["pid"], signal.SIGKILL)
+        assert ex.submit(np.sum, block).result(WAIT_S) == 200_000
+        assert block.result(WAIT_S).shape == (200_000,)
+
+    def test_a_manager_that_is_killed_takes_its_workers_with_it(
+        self, cluster: Cluster, ex: Executor, tmp_path: Path
+    ) -> None:
+        other = cluster.add_worker("--name", "other")
+        held = ex.with_options(workers=["other", "w-0"]).submit(hold, tmp_path, "held")
+        wait_for(lambda: runs(tmp_path, "held"))
+        victims = [other] if "other" in [n for n, f in ex.workers().items() if f["tasks"]] else [cluster.commands[1]]
+        children = victims[0].children()
+        victims[0].kill()
+        assert not psutil.wait_procs(children, WAIT_S)[1]
+        if victims[0] is not other:
+            cluster.add_worker("--workers", "2", "--name", "w")
+        (tmp_path / "go").touch()
+        assert held.result(WAIT_S)
+        assert runs(tmp_path, "held") == 2
+
+    def test_the_scheduler_is_lost(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
+        manager = cluster.commands[1]
+        held = ex.submit(hold, tmp_path, "held")
+        block = ex.submit(np.ones, 200_000)
+        concurrent.futures.wait([block])
+        cluster.scheduler.kill()
+        with pytest.raises(SchedulerLost, match="Make a new Executor"):
+            held.result(WAIT_S)
+        with pytest.raises((SchedulerLost, DataLost)):
+            block.result(WAIT_S)
+        with pytest.raises(SchedulerLost):
+            ex.submit(pow, 2, 2)
+        manager.wait_for("is gone; leaving")
+        assert manager.process.wait(WAIT_S) == 0
+        (tmp_path / "go").touch()
+
+    def test_workers_wait_for_a_scheduler_that_is_started_again(self, tmp_path: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        with Cluster(tmp_path, "--port", port) as cluster:
+            cluster.add_worker("--reconnect", "60")
+            with cluster.executor() as ex:
+                assert ex.submit(pow, 2, 2).result(WAIT_S) == 4
+            cluster.scheduler.kill()
+            cluster.scheduler.process.wait()
+            cluster.scheduler = cluster.start("scheduler", "--port", port)
+            cluster.scheduler.wait_for("scheduler: worker w1")
+            with cluster.executor() as ex:
+                assert ex.submit(pow, 2, 3).result(WAIT_S) == 8
+
+    def test_a_running_task_is_stopped(self, ex: Executor, tmp_path: Path) -> None:
+        held = ex.submit(hold, tmp_path, "held")
+        wait_for(lambda: runs(tmp_path, "held"))
+        assert held.cancel(force=True)
+        with pytest.raises(TaskTimeout):
+            ex.with_options(timeout=0.2).submit(hold, tmp_path, "late").result(WAIT_S)
+        assert ex.submit(pow, 2, 2).result(WAIT_S) == 4
+
+    def test_a_worker_that_says_nothing_is_given_up(self, tmp_path: Path) -> None:
+        with Cluster(tmp_path, "--silence", "1") as cluster:
+            cluster.add_worker("--name", "w", "--silence", "30")
+            with cluster.executor() as ex:
+                pid = ex.submit(os.getpid).result(WAIT_S)
+                held = ex.submit(hold, tmp_path, "held")
+                wait_for(lambda: runs(tmp_path, "held"))
+                os.kill(pid, signal.SIGSTOP)
+                (tmp_path / "go").touch()
+                assert held.result(WAIT_S) != pid
+                assert runs(tmp_path, "held") == 2
+            assert "it said nothing for 1 s" in cluster.scheduler.log
+            wait_for(lambda: not psutil.pid_exists(pid))  # its manager was told to kill it
+
+    def test_a_worker_that_leaves_hands_over_what_it_holds(
+        self, cluster: Cluster, ex: Executor, tmp_path: Path
+    ) -> None:
+        leaving = cluster.add_worker("--name", "leaving")
+
+        def make() -> np.ndarray:
+            note(tmp_path, "made")
+            return np.ones(200_000)
+
+        block = ex.with_options(workers="leaving").submit(make)
+        concurrent.futures.wait([block])
+        assert leaving.end(signal.SIGTERM) == 0
+        assert block.result(WAIT_S).sum() == 200_000
+        assert ex.submit(np.sum, block).result(WAIT_S) == 200_000
+        assert runs(tmp_path, "made") == 1
+        assert "leaving" not in ex.workers()
+
+    def test_scattered_data_is_lost_with_its_only_worker_but_not_with_one_of_two(self, ex: Executor) -> None:
+        array = np.ones(200_000)
+        once = ex.with_options(workers="w-0").scatter(array)
+        twice = ex.with_options(workers="w-0").scatter(array, replicas=2)
+        concurrent.futures.wait([once, twice])
+        os.kill(ex.workers()["w-0"]["pid"], signal.SIGKILL)
+        assert ex.submit(np.sum, twice).result(WAIT_S) == 200_000
+        with pytest.raises(DataLost, match="replicas=2"):
+            ex.submit(np.sum, once).result(WAIT_S)
+
+
+def raw_connection(cluster: Cluster) -> socket.socket:
+    host, _, port = cluster.address.removeprefix("tcp://").rpartition(":")
+    return socket.create_connection((host, int(port)), WAIT_S)
+
+
+class TestNobodyGetsIn:
+    @pytest.mark.parametrize("secret", ["another", None])
+    def test_a_wrong_secret_or_none(
+        self, cluster: Cluster, secret: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(cluster.folder / "empty"))
+        if secret is None:
+            monkeypatch.delenv("FUTURES_CLUSTER_SECRET", raising=False)
+        else:
+            monkeypatch.setenv("FUTURES_CLUSTER_SECRET", secret)
+        with pytest.raises(HandshakeError, match="FUTURES_CLUSTER_SECRET"):
+            Executor(backend=cluster.address)
+        cluster.scheduler.wait_for("refused a connection")
+        assert len(cluster.scheduler.log.partition("use it")[2].strip().splitlines()) == 2  # the address, and why
+
+    def test_plain_http(self, cluster: Cluster) -> None:
+        with raw_connection(cluster) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            while sock.recv(4096):
+                pass
+        cluster.scheduler.wait_for("refused a connection")
+        assert "Traceback" not in cluster.scheduler.log
+
+    def test_nobody_answers(self) -> None:
+        with pytest.raises(SchedulerLost, match="futures-cluster scheduler"):
+            Executor(backend="tcp://127.0.0.1:9")
+
+    def test_what_is_no_address(self) -> None:
+        with pytest.raises((ValueError, OSError), match="tcp"):
+            Executor(backend="http://127.0.0.1:9")
+
+
+class TestManyClients:
+    SCRIPT = """
+import os, signal, sys, futures_cluster as f, numpy as np
+ex = f.Executor(backend=sys.argv[1])
+futures = [ex.submit(pow, i, 2) for i in range(20)] + [ex.submit(np.ones, 50_000) for _ in range(3)]
+f.wait(futures[:5])
+futures.append(ex.scatter(np.ones(50_000)))
+if sys.argv[2] == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+ex.shutdown()
+"""
+
+    @pytest.mark.parametrize("number", [6, pytest.param(100, marks=pytest.mark.slow)])
+    def test_clients_that_come_and_vanish_leave_nothing(self, cluster: Cluster, ex: Executor, number: int) -> None:
+        scheduler = psutil.Process(cluster.scheduler.process.pid)
+        ex.submit(pow, 2, 2).result(WAIT_S)
+
+        def visit(numbers: range) -> None:
+            clients = [
+                subprocess.Popen(
+                    [sys.executable, "-c", self.SCRIPT, cluster.address, "kill" if i % 2 else "end"],
+                    env=cluster.environment,
+                )
+                for i in numbers
+            ]
+            for client in clients:
+                client.wait(WAIT_S)
+
+        visit(range(4))
+        wait_for(lambda: cluster.scheduler.log.count("client ") == 2 * 4 + 1)
+        wait_for(lambda: all(not facts["results"] and not facts["tasks"] for facts in ex.workers().values()))
+        handles, memory = scheduler.num_fds(), scheduler.memory_info().rss
+        for first in range(0, number, 10):
+            visit(range(first, min(first + 10, number)))
+        wait_for(lambda: cluster.scheduler.log.count("client ") == 2 * (4 + number) + 1)
+        wait_for(lambda: all(not facts["results"] and not facts["tasks"] for facts in ex.workers().values()))
+        assert scheduler.num_fds() == handles
+        assert scheduler.memory_info().rss < memory + 20e6
+        assert ex.submit(pow, 2, 2).result(WAIT_S) == 4
