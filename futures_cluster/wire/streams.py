@@ -62,7 +62,7 @@ def host_identity() -> bytes:
 # ---------------------------------------------------------------- the handshake on a socket
 
 
-async def _until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
+async def until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
     """Wait until the socket may be read, or written."""
     waiter: asyncio.Future[None] = loop.create_future()
 
@@ -90,7 +90,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes
         try:
             return sock.recv(handshake.MOST_BYTES)
         except (BlockingIOError, InterruptedError):
-            await _until(loop, sock, is_writing=False)
+            await until(loop, sock, is_writing=False)
 
 
 async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes) -> None:
@@ -99,7 +99,7 @@ async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: b
         try:
             data = data[sock.send(data) :]
         except (BlockingIOError, InterruptedError):
-            await _until(loop, sock, is_writing=True)
+            await until(loop, sock, is_writing=True)
 
 
 class StreamTransport:
