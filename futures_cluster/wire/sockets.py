@@ -28,7 +28,7 @@ TURN_BYTES = 4 * 2**20
 _MOST_PARTS = 64
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """In the place of a callback that is not set yet."""
 
 
@@ -55,8 +55,8 @@ class SocketConnection:
         self,
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
-        on_messages: Callable[[list[Message]], None] = _ignore,
-        on_close: Callable[[BaseException | None], None] = _ignore,
+        on_messages: Callable[[list[Message]], None] = ignore,
+        on_close: Callable[[BaseException | None], None] = ignore,
         *,
         left_over: bytes = b"",
         same_host: bool = True,

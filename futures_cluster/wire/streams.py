@@ -186,9 +186,15 @@ async def shake_hands(
             raise machine.error
         if machine.done:
             return make()
-        came = await receive()
+        try:
+            came = await receive()
+        except (ConnectionResetError, BrokenPipeError):
+            came = b""
         if not came:
-            raise HandshakeError("it closed the connection in the middle of the handshake")
+            raise HandshakeError(
+                "it closed the connection in the middle of the handshake; its log may say why, if it is a scheduler or "
+                "a worker, and one side may speak TLS (tls://) and the other not"
+            )
         data = machine.receive(came)
 
 

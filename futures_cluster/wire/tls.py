@@ -34,7 +34,7 @@ def _context(security: Security, is_listener: bool) -> ssl.SSLContext:
     files = security.tls
     if files is None:
         raise AuthenticationError(
-            "tls:// needs certificates on both sides: make a set with `futures-cluster certificates`, and say where it is"
+            "tls:// needs certificates on both sides: make a set by `futures-cluster certificates`, and name its folder"
         )
     try:
         times = tuple(os.stat(path).st_mtime_ns for path in (files.authority, files.certificate, files.key))
