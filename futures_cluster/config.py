@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
+#: The secret that schedulers, workers and clients of one cluster share; see ``wire.credentials``.
+SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -76,6 +78,19 @@ def _cgroup_cores() -> int | None:
     except (ValueError, ZeroDivisionError):
         return None
     return -int(-cores // 1) if cores > 0 else None
+
+
+def secret_of_environment() -> str | None:
+    """What ``FUTURES_CLUSTER_SECRET`` says; None if it is not set, or empty."""
+    return os.environ.get(SECRET_VARIABLE) or None
+
+
+def user_folder() -> str:
+    """Where this user's configuration of the package lies; it may not exist."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):  # the standard says to ignore others
+        base = os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(base, "futures_cluster")
 
 
 @dataclass(frozen=True)

@@ -355,13 +355,14 @@ class TasksRecomputing(Message):
 
 @dataclass(slots=True)
 class Hello(Message):
-    """The first message of a worker or a client on a new connection."""
+    """The first message of a worker or a client on a new connection, and of the scheduler as an answer."""
 
     role: str
     name: str
     address: str = ""
     pid: int = 0
-    versions: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)  # see wire.versions
+    codecs: list[str] = field(default_factory=list)  # what it can decompress; see wire.compress
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ TURN_BYTES = 4 * 2**20
 _MOST_PARTS = 64
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """In the place of a callback that is not set yet."""
 
 
@@ -55,8 +55,8 @@ class SocketConnection:
         self,
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
-        on_messages: Callable[[list[Message]], None] = _ignore,
-        on_close: Callable[[BaseException | None], None] = _ignore,
+        on_messages: Callable[[list[Message]], None] = ignore,
+        on_close: Callable[[BaseException | None], None] = ignore,
         *,
         left_over: bytes = b"",
         same_host: bool = True,
@@ -122,7 +122,7 @@ class SocketConnection:
             sent = 0
             if not self._outbox and not buffers:
                 try:
-                    sent = self._sock.send(data)
+                    sent = self._send_first(data)
                 except (BlockingIOError, InterruptedError):
                     pass
                 except OSError:
@@ -171,6 +171,18 @@ class SocketConnection:
                 outbox[0] = outbox[0][sent:]
         return True
 
+    # What ``tls`` does in another way; all of these raise BlockingIOError when it has to wait.
+
+    def _receive(self) -> bytes:
+        return self._sock.recv(READ_BYTES)
+
+    def _receive_into(self, space: memoryview) -> int:
+        return self._sock.recv_into(space)
+
+    def _send_first(self, data: bytes) -> int:
+        """Hand bytes to the socket while nothing else waits; how many it took."""
+        return self._sock.send(data)
+
     def _send_some(self) -> int:
         """Hand the first parts of the outbox to the socket; how many bytes it took."""
         outbox = self._outbox
@@ -188,28 +200,30 @@ class SocketConnection:
                 self._writing = False
                 self._loop.remove_writer(self._fd)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read some of what has arrived; False when there is no more for now, or ever."""
         parser = self._parser
         try:
             if parser.space is None:
-                data = self._sock.recv(READ_BYTES)
-                if data:
-                    self._take(parser.feed(data))
-                else:
+                data = self._receive()
+                if not data:
                     self._end(None)
-                return
+                    return False
+                self._take(parser.feed(data))
+                return not self._ended
             left = TURN_BYTES
             while left > 0 and parser.space is not None and not self.closed:
-                count = self._sock.recv_into(parser.space)
+                count = self._receive_into(parser.space)
                 if not count:
                     self._end(None)
-                    return
+                    return False
                 left -= count
                 self._take(parser.filled(count))
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
             self._end(error)
+        return not self._ended
 
     def _take(self, batches: Iterable[list[Message]]) -> None:
         try:
@@ -226,15 +240,9 @@ class SocketConnection:
 
     def drain(self) -> None:
         """Read all that has arrived, until the end or until there is nothing more; on the loop's thread."""
-        while not self.closed:
-            try:
-                data = self._sock.recv(READ_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except OSError:
-                return
-            with self._reading:
-                self._read()
-            if not data:
-                return
+        with self._reading:
+            while not self.closed and not self._ended and self._read():
+                pass
 
     def _end(self, error: BaseException | None) -> None:
         if not self._ended:

@@ -62,7 +62,7 @@ def host_identity() -> bytes:
 # ---------------------------------------------------------------- the handshake on a socket
 
 
-async def _until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
+async def until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing: bool) -> None:
     """Wait until the socket may be read, or written."""
     waiter: asyncio.Future[None] = loop.create_future()
 
@@ -90,7 +90,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes
         try:
             return sock.recv(handshake.MOST_BYTES)
         except (BlockingIOError, InterruptedError):
-            await _until(loop, sock, is_writing=False)
+            await until(loop, sock, is_writing=False)
 
 
 async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes) -> None:
@@ -99,7 +99,7 @@ async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: b
         try:
             data = data[sock.send(data) :]
         except (BlockingIOError, InterruptedError):
-            await _until(loop, sock, is_writing=True)
+            await until(loop, sock, is_writing=True)
 
 
 class StreamTransport:
@@ -186,9 +186,15 @@ async def shake_hands(
             raise machine.error
         if machine.done:
             return make()
-        came = await receive()
+        try:
+            came = await receive()
+        except (ConnectionResetError, BrokenPipeError):
+            came = b""
         if not came:
-            raise HandshakeError("it closed the connection in the middle of the handshake")
+            raise HandshakeError(
+                "it closed the connection in the middle of the handshake; its log may say why, if it is a scheduler or "
+                "a worker, and one side may speak TLS (tls://) and the other not"
+            )
         data = machine.receive(came)
 
 

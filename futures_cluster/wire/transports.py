@@ -142,6 +142,7 @@ _OURS = {
     "unix": "streams:UnixTransport",
     "tcp": "streams:TcpTransport",
     "tls": "tls:TlsTransport",
+    "inproc": "direct:DirectTransport",
 }
 _transports: dict[str, Transport] = {}
 

@@ -42,6 +42,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "float": numbers,
     "dict[str, float]": st.dictionaries(names, numbers, max_size=3),
+    "dict[str, str]": st.dictionaries(names, names, max_size=3),
     "TaskOptions": options,
     "Payload": payloads,
     "None": st.none(),

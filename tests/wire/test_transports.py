@@ -14,9 +14,11 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.wire import transports
-from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
+from futures_cluster.wire.certificates import make_certificates
+from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security, TlsFiles
 
 SECRET = Security(b"a secret")
+HOSTS = ["127.0.0.1", "::1", "localhost"]
 
 
 class End:
@@ -103,7 +105,15 @@ def private(tmp_path: Path) -> Path:
     return folder
 
 
-KINDS = ["unix", "tcp", "tcp-ipv6"]
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    try:
+        return make_certificates(str(tmp_path_factory.mktemp("certificates")), HOSTS)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+KINDS = ["unix", "tcp", "tcp-ipv6", "tls", "inproc"]
 
 
 def address_of(kind: str, private: Path) -> str:
@@ -111,14 +121,19 @@ def address_of(kind: str, private: Path) -> str:
         "unix": f"unix://{private / 's.sock'}",
         "tcp": "tcp://127.0.0.1:0",
         "tcp-ipv6": "tcp://[::1]:0",
+        "tls": "tls://127.0.0.1:0",
+        "inproc": "inproc://a name",
     }
     return addresses[kind]
 
 
 @pytest.fixture(params=KINDS)
 def site(request: pytest.FixtureRequest, private: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Site]:
+    security = SECRET
+    if request.param == "tls":
+        security = Security(SECRET.secret, request.getfixturevalue("certificates"))
     try:
-        site = Site(address_of(request.param, private), SECRET, loop)
+        site = Site(address_of(request.param, private), security, loop)
     except OSError as error:
         if request.param == "tcp-ipv6":
             pytest.skip(f"no IPv6 here: {error}")
@@ -306,14 +321,14 @@ def test_connections_outlive_their_listener(site: Site) -> None:
     one.connection.send([data("still there")])
     two.wait_for(1)
     with pytest.raises(OSError):
-        site.run(transports.connect(site.listener.address, site.loop, SECRET, timeout_s=2))
+        site.run(transports.connect(site.listener.address, site.loop, site.security, timeout_s=2))
 
 
 def test_an_address_is_free_again_when_its_listener_is_closed(site: Site) -> None:
     one, _ = site.connect()
     address = site.listener.address
     site.close()
-    again = Site(address, SECRET, site.loop)
+    again = Site(address, site.security, site.loop)
     try:
         assert again.listener.address == address
         one, two = again.connect()
@@ -331,7 +346,7 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
 
 @pytest.mark.parametrize("theirs", [Security(b"another"), NO_SECURITY])
 def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security) -> None:
-    security = Security(theirs.secret, SECRET.tls)
+    security = Security(theirs.secret, site.security.tls)
     with pytest.raises(AuthenticationError, match="both sides need the same secret"):
         site.run(transports.connect(site.listener.address, site.loop, security))
     one, two = site.connect()  # and the others still do

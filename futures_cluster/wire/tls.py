@@ -1,0 +1,178 @@
+"""``tls://HOST:PORT``: tcp, encrypted, with certificates on both sides.
+
+Covers: contexts made of a set of certificates (``certificates`` makes one), the TLS handshake, and a connection whose
+reading and writing threads take turns. Does not cover: the secret, which is asked for as well if there is one
+(``handshake``, inside of TLS).
+
+An SSL object may be used by one thread at a time, so all uses are under the connection's lock; none blocks. It may hold
+bytes that it has decrypted, of which the descriptor knows nothing: ``read`` therefore goes on until it holds none, and
+the descriptor can be watched as that of any socket. Only TLS 1.3 is spoken: there a write never waits for a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from futures_cluster.errors import AuthenticationError, HandshakeError
+from futures_cluster.wire import handshake
+from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire.streams import TcpTransport, shake_hands, split_host_and_port, until
+from futures_cluster.wire.transports import Listener, OnConnection, Security, TlsFiles
+
+#: Given to SSL at a time: what it could not send has to be given again, as it was.
+_CHUNK_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+
+
+def _context(security: Security, is_listener: bool) -> ssl.SSLContext:
+    files = security.tls
+    if files is None:
+        raise AuthenticationError(
+            "tls:// needs certificates on both sides: make a set by `futures-cluster certificates`, and name its folder"
+        )
+    try:
+        times = tuple(os.stat(path).st_mtime_ns for path in (files.authority, files.certificate, files.key))
+        return _make_context(files, is_listener, times)
+    except ssl.SSLError as error:
+        raise AuthenticationError(f"cannot use the certificates {files}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _make_context(files: TlsFiles, is_listener: bool, times: tuple[int, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_listener else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(files.authority)
+    context.load_cert_chain(files.certificate, files.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    if is_listener:
+        context.num_tickets = 0  # sessions are not resumed
+    return context
+
+
+def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
+    """What a failure of TLS means, and what to do."""
+    reason = error.reason or ""
+    other = "it" if is_listener else "the listener"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return AuthenticationError(
+            f"the certificate of the other side was not accepted: {error.verify_message}; both sides need certificates "
+            "of one authority, made for the names by which they connect (`futures-cluster certificates`)"
+        )
+    if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
+        return AuthenticationError(
+            f"{other} did not accept our certificate, or has none itself ({reason}); both sides need certificates of "
+            "one authority"
+        )
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"):
+        return HandshakeError(f"{other} does not speak TLS; write tcp:// if both sides are not to use it ({reason})")
+    return HandshakeError(f"TLS failed: {error}")
+
+
+class TlsConnection(SocketConnection):
+    """See ``SocketConnection``."""
+
+    _sock: ssl.SSLSocket
+
+    def _receive(self) -> bytes:
+        with self._lock:
+            self._check_open()
+            try:
+                return self._sock.recv(_READ_BYTES)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise BlockingIOError from None
+
+    def _receive_into(self, space: memoryview) -> int:
+        with self._lock:
+            self._check_open()
+            try:
+                return self._sock.recv_into(space[:_CHUNK_BYTES])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise BlockingIOError from None
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConnectionAbortedError("closed by another thread")
+
+    def _send_first(self, data: bytes) -> int:
+        return self._encrypt(memoryview(data))
+
+    def _send_some(self) -> int:
+        return self._encrypt(self._outbox[0])
+
+    def _encrypt(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data[:_CHUNK_BYTES])
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def _read(self) -> bool:
+        while super()._read():
+            with self._lock:
+                if self.closed:
+                    return False
+                if not self._sock.pending():  # what SSL holds would not wake the loop
+                    return True
+        return False
+
+
+class TlsTransport(TcpTransport):
+    """``tls://HOST:PORT``; ``Security.tls`` names the certificates."""
+
+    scheme = "tls"
+
+    async def listen(
+        self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
+    ) -> Listener:
+        """See ``transports.Transport``."""
+        _context(security, is_listener=True)  # what is wrong with it is told now, and not to each who connects
+        return await super().listen(rest, loop, security, on_connection)
+
+    async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
+        """See ``transports.Transport``."""
+        _context(security, is_listener=False)
+        return await super().connect(rest, loop, security)
+
+    async def _shake_hands(
+        self,
+        sock: socket.socket,
+        machine: handshake.Handshake,
+        loop: asyncio.AbstractEventLoop,
+        security: Security,
+        peer: str,
+    ) -> SocketConnection:
+        is_listener = isinstance(machine, handshake.Acceptor)
+        host = None if is_listener else split_host_and_port(peer.partition("://")[2])[0]
+        context = _context(security, is_listener)
+        tls = context.wrap_socket(
+            sock, server_side=is_listener, do_handshake_on_connect=False, server_hostname=host
+        )  # which owns the socket from now on
+        try:
+
+            async def call(function: Callable[..., Any], *args: Any) -> Any:
+                while True:
+                    try:
+                        return function(*args)
+                    except ssl.SSLWantReadError:
+                        await until(loop, tls, is_writing=False)
+                    except ssl.SSLWantWriteError:
+                        await until(loop, tls, is_writing=True)
+
+            await call(tls.do_handshake)
+            return await shake_hands(
+                machine,
+                lambda: call(tls.recv, handshake.MOST_BYTES),
+                lambda data: call(tls.send, data),
+                lambda: TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
+            )
+        except ssl.SSLError as error:
+            tls.close()
+            raise _describe(error, is_listener) from None
+        except BaseException:
+            tls.close()
+            raise

@@ -1,0 +1,121 @@
+"""The secret: where it is found, how it is made once, and which files are refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from futures_cluster.config import SECRET_VARIABLE
+from futures_cluster.wire import credentials
+from futures_cluster.wire.credentials import find_or_make_secret, find_secret, secret_path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a user who has nothing yet."""
+    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "futures_cluster"
+
+
+def test_nothing_there(folder: Path) -> None:
+    assert find_secret() is None
+    assert not folder.exists()
+
+
+def test_it_is_made_once_and_found(folder: Path) -> None:
+    secret = find_or_make_secret()
+    assert len(secret) >= 40
+    assert find_secret() == find_or_make_secret() == secret
+    assert os.listdir(folder) == ["secret"]
+    assert stat.S_IMODE(os.stat(secret_path()).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+
+
+def test_the_mode_does_not_depend_on_the_umask(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        find_or_make_secret()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(secret_path()).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+
+
+def test_secrets_differ(folder: Path) -> None:
+    secret = find_or_make_secret()
+    os.unlink(secret_path())
+    assert find_or_make_secret() != secret
+
+
+def test_many_make_one(folder: Path) -> None:
+    start = threading.Barrier(8)
+    found: list[bytes] = []
+
+    def make() -> None:
+        start.wait()
+        found.append(find_or_make_secret())
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8 and len(set(found)) == 1
+    assert os.listdir(folder) == ["secret"]
+
+
+def test_the_environment_comes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_or_make_secret()
+    monkeypatch.setenv(SECRET_VARIABLE, "from the environment")
+    assert find_secret() == find_or_make_secret() == b"from the environment"
+    monkeypatch.setenv(SECRET_VARIABLE, "")  # as when a shell script passes on what is not set
+    assert find_secret() not in (None, b"", b"from the environment")
+
+
+def test_a_relative_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert secret_path() == str(tmp_path / "home" / ".config" / "futures_cluster" / "secret")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620])
+def test_a_file_that_others_can_reach_is_refused(mode: int, folder: Path) -> None:
+    find_or_make_secret()
+    os.chmod(secret_path(), mode)
+    for find in (find_secret, find_or_make_secret):
+        with pytest.raises(PermissionError, match=f"has mode {mode:o}: .* Remove the file and restart the scheduler"):
+            find()
+
+
+def test_a_file_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_or_make_secret()
+    owner = os.stat(secret_path()).st_uid
+    if owner == 0:
+        os.chown(secret_path(), 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(PermissionError, match="belongs to user"):
+        find_secret()
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\t\n"])
+def test_an_empty_file_is_refused(content: bytes, folder: Path) -> None:
+    find_or_make_secret()
+    Path(secret_path()).write_bytes(content)
+    with pytest.raises(ValueError, match="is empty; remove it"):
+        find_secret()
+
+
+def test_a_draft_is_not_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(credentials.os, "link", refuse)
+    with pytest.raises(OSError, match="no links here"):
+        find_or_make_secret()
+    assert os.listdir(folder) == []

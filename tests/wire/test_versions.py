@@ -1,0 +1,61 @@
+"""Versions: which differences matter, and what is said of them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import futures_cluster
+from futures_cluster import messages as m
+from futures_cluster.wire import frames
+from futures_cluster.wire.versions import compare, own_versions
+
+OURS = {"futures_cluster": "0.1.0", "python": "3.11", "cloudpickle": "3.1.2", "msgpack": "1.0.5"}
+
+
+def test_own_versions() -> None:
+    versions = own_versions()
+    assert versions["futures_cluster"] == futures_cluster.__version__
+    assert versions["python"] == ".".join(map(str, sys.version_info[:2]))
+    assert versions["cloudpickle"] and versions["msgpack"]
+    assert compare(versions, own_versions(), "itself") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "pickles", "said"),
+    [
+        ({"python": "3.12"}, True, ["python is 3.11 here and 3.12 for the worker w"]),
+        ({"python": "3.12"}, False, []),
+        ({"python": "3.1"}, True, ["python is 3.11 here and 3.1 for"]),
+        ({"cloudpickle": "2.9"}, True, ["cloudpickle is 3.1.2 here and 2.9"]),
+        ({"cloudpickle": "3.9"}, True, []),
+        ({"cloudpickle": "2.9"}, False, []),
+        ({"futures_cluster": "0.2.0"}, False, ["futures_cluster is 0.1.0 here and 0.2.0"]),
+        ({"futures_cluster": "0.1.9"}, True, []),
+        ({"msgpack": "2.0"}, True, []),
+        ({"python": ""}, True, []),
+        ({"python": "3.13", "cloudpickle": "4"}, True, ["python is", "cloudpickle is"]),
+    ],
+)
+def test_differences(changed: dict[str, str], pickles: bool, said: list[str]) -> None:
+    text = compare(OURS, OURS | changed, "the worker w", pickles)
+    if not said:
+        assert text is None
+        return
+    assert text is not None and text.endswith("install the same versions on all machines")
+    for part in said:
+        assert part in text
+    assert text.count("the worker w") == len(said)
+
+
+def test_what_is_not_told_is_not_compared() -> None:
+    assert compare(OURS, {}, "an old one") is None
+    assert compare(OURS, {"numpy": "1"}, "another") is None
+
+
+def test_hello_carries_them() -> None:
+    hello = m.Hello("worker", "w", "tcp://h:1", 7, own_versions(), ["zlib"])
+    head, _ = frames.pack([hello])
+    ((back,),) = frames.FrameParser().feed(head)
+    assert back == m.Hello("worker", "w", "tcp://h:1", 7, own_versions(), ("zlib",))  # type: ignore[arg-type]
