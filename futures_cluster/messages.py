@@ -83,6 +83,8 @@ class TaskOptions:
 
 
 DEFAULT_OPTIONS = TaskOptions()
+#: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
+SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
 class Message:
@@ -276,7 +278,8 @@ class RunTasks(Message):
 
     runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
     functions: list[Any] = field(default_factory=list)  # (function, name, payload)
-    # priority: (level..., attempt), so that a worker keeps the order of commitment; inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    # priority: (level..., attempt), so that a worker keeps the order of commitment
+    # inputs: (key, size_bytes, payload or None, [(worker, address)...])
 
 
 #: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.

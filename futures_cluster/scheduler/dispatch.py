@@ -87,6 +87,7 @@ class Dispatch:
             return bool(len(ready))
         turns = each = 0
         most = placement.most_in_advance(state)
+        bytes_s = state.bandwidth.bytes_s
         while len(ready) and idle:
             worker = next(iter(free), None) or placement.next_in_advance(state, most)
             if worker is None:
@@ -105,7 +106,7 @@ class Dispatch:
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
                 if task.dependencies:
-                    chosen = placement.choose_worker(task, worker)
+                    chosen = placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now))
                         self._change.refresh(chosen)
@@ -134,7 +135,7 @@ class Dispatch:
                 return order
             if demands.must_wait(queue, state.workers):
                 return None
-            worker, unfit = placement.choose_among(task, queue)
+            worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
             for useless in unfit:
                 queue.open.pop(useless, None)
             if worker is None:

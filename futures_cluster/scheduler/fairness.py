@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedDict
 
-from futures_cluster.messages import TaskOptions
+from futures_cluster.messages import SCATTERED_OPTIONS
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import Level, Task
@@ -32,9 +32,6 @@ UNKNOWN_TURN_S = 0.01
 MOST_SHARERS = 8
 #: Levels of which the shares are remembered.
 MOST_LEVELS = 1000
-
-#: The options of scattered data, by which it is known: it is a task that has run, and cannot run again.
-SCATTERED = TaskOptions(rerun=False)
 
 #: By what the first tasks of two queues are compared: level, time had by the client, consumers first, age.
 Order = tuple["Level", float, bool, int]
@@ -109,8 +106,8 @@ class Shares:
 
 def is_consumer(task: Task) -> bool:
     """Whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
-    for dep in task.dependencies:
-        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED:
+    for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
+        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
     return False
 
