@@ -410,7 +410,7 @@ class History:
         simulation.run()
         state = simulation.scheduler.state
         for key, error in self.client.errors.items():
-            assert error["kind"] == "DataLost", (key, error)
+            assert error["kind"] == "DataLost" or (error["kind"] == "WorkerDied" and self.crashes), (key, error)
             raced = error["text"] in [copies.put_lost(other) for other in self.scattered]  # with a retirement
             assert raced or self.crashes or simulation.dice.faults.failed_fetches, (key, error)
         if not self.crashes and not simulation.dice.faults.failed_fetches:
