@@ -209,7 +209,8 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            if len(task.wanted_by) == 1 and task.state in UNFINISHED:
+            alone = len(task.wanted_by) == 1 and not self._change.others_need(task, event.client)
+            if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
                 self._change.lose_interest(task, event.client)
@@ -413,7 +414,7 @@ class SchedulerMachine:
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
-        self._lose_tasks(worker, executed, not event.deliberate, event.cause)
+        self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
         self._change.client_left(worker.name, cancel=True)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
@@ -429,13 +430,19 @@ class SchedulerMachine:
         self._lose_tasks(worker, {}, False, reason)
         self._change.refresh(worker)
 
-    def _lose_tasks(self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str) -> None:
-        """Nothing that the worker had is there any more."""
+    def _lose_tasks(
+        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, unsure: bool = False
+    ) -> None:
+        """Nothing that the worker had is there any more.
+
+        ``unsure``: more may have started than was said, because the worker has fallen silent. Only what must not run
+        twice is treated as if it had.
+        """
         orphans = recovery.orphaned(worker)
         for task in list(worker.data.values()):
             self._change.unhold(task, worker)
         for task in list(worker.assigned.values()):
-            started = task.started or task.key in executed
+            started = task.started or task.key in executed or (unsure and not task.options.rerun)
             doubtful = not (task.options.rerun or started or task.unwanted)
             if doubtful and worker.stopping and worker.name in self.state.workers:
                 continue

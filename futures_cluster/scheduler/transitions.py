@@ -506,6 +506,21 @@ class Transitions:
         elif task.state is MEMORY or task.state is st.FAILED:
             self.tell_done(task, (client,))
 
+    def others_need(self, task: Task, client: str) -> bool:
+        """Whether another client waits for something that is made of the task."""
+        if not task.dependents or len(self.state.clients) == 1:
+            return False
+        stack, seen = [task], {task: None}
+        while stack:
+            for dependent in stack.pop().dependents or ():
+                if dependent in seen or dependent.state not in UNFINISHED:
+                    continue
+                if any(name != client for name in dependent.wanted_by):
+                    return True
+                seen[dependent] = None
+                stack.append(dependent)
+        return False
+
     def lose_interest(self, task: Task, client: str) -> None:
         """The client has no future of the task any more."""
         if client in task.wanted_by:
