@@ -108,13 +108,13 @@ class Dispatch:
                 if task.dependencies:
                     chosen = placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
-                        self._commit(task, chosen, self._message(chosen, now))
+                        self._commit(task, chosen, self._message(chosen, now), now)
                         self._change.refresh(chosen)
                         continue
                 if message is None:
                     share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
                     message = self._message(worker, now)
-                self._commit(task, worker, message)
+                self._commit(task, worker, message, now)
                 share -= 1
                 if not placement.has_room(worker):
                     break
@@ -147,7 +147,7 @@ class Dispatch:
             demands.count_overtaking(queue)
             if state.reserved:
                 self._change.end_reservation(task)
-            self._commit(task, worker, self._message(worker, now))
+            self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             if queue.demand[2]:
@@ -188,7 +188,7 @@ class Dispatch:
             message = self._outbox.runs[worker] = m.RunTasks([])
         return message
 
-    def _commit(self, task: Task, worker: Worker, message: m.RunTasks) -> None:
+    def _commit(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
         state = self._state
         function = task.function
         state.queued -= 1
@@ -196,6 +196,7 @@ class Dispatch:
         task.state = ASSIGNED
         task.worker = worker
         task.attempt = attempt
+        task.since_s = now
         task.started = task.returning = False
         task.expected_s = expected_s = function.group.expected_s
         worker.occupancy_s += expected_s

@@ -46,6 +46,8 @@ def check(state: State) -> None:
             needed = task.wanted_by or task.waiters or task.dependents
             assert needed, (task, "kept though nobody needs it")
     assert state.queued == queued, (state.queued, queued)
+    for name, number in state.counts.items():
+        assert number == sum(task.state == name for task in state.tasks.values()), (name, number)
     for function in state.functions.values():
         assert function.tasks == function_tasks.get(function.id, 0), function.id
         assert function.tasks or function.held_by, (function.id, "kept though nobody uses it")

@@ -170,7 +170,9 @@ class SchedulerMachine:
                 task.state = QUEUED
                 fresh.append(task)
             else:
+                state.counts[WAITING] += 1
                 self._change.make_ready(task)
+        state.counts[WAITING] += len(added)
         state.serial = serial
         state.queued += len(fresh)
         state.ready.extend(fresh)
@@ -290,6 +292,7 @@ class SchedulerMachine:
             if task.worker.name != event.worker:
                 continue
             task.started = True
+            task.since_s = now
             for client in task.wanted_by:
                 self._outbox.running.setdefault(client, []).append(key)
             if task.options.timeout_s is not None:

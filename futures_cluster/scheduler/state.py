@@ -184,6 +184,7 @@ class Task:
         "retries_left",
         "returning",
         "serial",
+        "since_s",
         "size_bytes",
         "started",
         "state",
@@ -221,6 +222,7 @@ class Task:
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
+        self.since_s = 0.0  # when it was committed, or started
         self.started = False  # this attempt was reported as started
         self.returning = False  # the worker was asked to give it back
         self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
@@ -323,6 +325,7 @@ class State:
         self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
+        self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void
         self.idle: dict[Worker, None] = {}  # workers with room
         self.free: dict[Worker, None] = {}  # workers with a free slot

@@ -75,6 +75,11 @@ class Transitions:
                 self.end_reservation(task)
         elif new is QUEUED:
             self.state.queued += 1
+        counts = self.state.counts
+        if old in counts:
+            counts[old] -= 1
+        if new in counts:
+            counts[new] += 1
         task.state = new
 
     def end_reservation(self, task: Task) -> None:

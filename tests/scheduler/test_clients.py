@@ -1,4 +1,4 @@
-"""Several clients: what they share, what one's leaving means for the others, and that nothing stays of those that left."""
+"""Several clients: what they share, what one's leaving means for others, and that nothing of those that left stays."""
 
 from __future__ import annotations
 
