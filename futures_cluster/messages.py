@@ -83,6 +83,8 @@ class TaskOptions:
 
 
 DEFAULT_OPTIONS = TaskOptions()
+#: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
+SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
 class Message:

@@ -87,6 +87,7 @@ class Dispatch:
             return bool(len(ready))
         turns = each = 0
         most = placement.most_in_advance(state)
+        bytes_s = state.bandwidth.bytes_s
         while len(ready) and idle:
             worker = next(iter(free), None) or placement.next_in_advance(state, most)
             if worker is None:
@@ -105,15 +106,15 @@ class Dispatch:
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
                 if task.dependencies:
-                    chosen = placement.choose_worker(task, worker)
+                    chosen = placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
-                        self._commit(task, chosen, self._message(chosen, now))
+                        self._commit(task, chosen, self._message(chosen, now), now)
                         self._change.refresh(chosen)
                         continue
                 if message is None:
                     share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
                     message = self._message(worker, now)
-                self._commit(task, worker, message)
+                self._commit(task, worker, message, now)
                 share -= 1
                 if not placement.has_room(worker):
                     break
@@ -134,7 +135,7 @@ class Dispatch:
                 return order
             if demands.must_wait(queue, state.workers):
                 return None
-            worker, unfit = placement.choose_among(task, queue)
+            worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
             for useless in unfit:
                 queue.open.pop(useless, None)
             if worker is None:
@@ -146,7 +147,7 @@ class Dispatch:
             demands.count_overtaking(queue)
             if state.reserved:
                 self._change.end_reservation(task)
-            self._commit(task, worker, self._message(worker, now))
+            self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             if queue.demand[2]:
@@ -187,7 +188,7 @@ class Dispatch:
             message = self._outbox.runs[worker] = m.RunTasks([])
         return message
 
-    def _commit(self, task: Task, worker: Worker, message: m.RunTasks) -> None:
+    def _commit(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
         state = self._state
         function = task.function
         state.queued -= 1
@@ -195,6 +196,7 @@ class Dispatch:
         task.state = ASSIGNED
         task.worker = worker
         task.attempt = attempt
+        task.since_s = now
         task.started = task.returning = False
         task.expected_s = expected_s = function.group.expected_s
         worker.occupancy_s += expected_s

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedDict
 
-from futures_cluster.messages import TaskOptions
+from futures_cluster.messages import SCATTERED_OPTIONS
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import Level, Task
@@ -32,9 +32,6 @@ UNKNOWN_TURN_S = 0.01
 MOST_SHARERS = 8
 #: Levels of which the shares are remembered.
 MOST_LEVELS = 1000
-
-#: The options of scattered data, by which it is known: it is a task that has run, and cannot run again.
-SCATTERED = TaskOptions(rerun=False)
 
 #: By what the first tasks of two queues are compared: level, time had by the client, consumers first, age.
 Order = tuple["Level", float, bool, int]
@@ -109,8 +106,8 @@ class Shares:
 
 def is_consumer(task: Task) -> bool:
     """Whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
-    for dep in task.dependencies:
-        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED:
+    for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
+        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
     return False
 
@@ -245,6 +242,25 @@ class FairQueue:
         task, entries = self.first(), self._next()
         consumers = bool(entries.consumers or entries.consumers_back)
         return (entries.lane.level, entries.lane.spent_s, not consumers, task.serial)
+
+    def ahead(self, task: Task) -> int:
+        """About how many come before a task that is in here; void entries count. Costs time, and is for people."""
+        number = 0
+        for level, lanes in self._levels.items():
+            if level > task.lane.level:
+                break
+            for lane, entries in lanes.lanes.items():
+                lines = (entries.consumers, entries.others, entries.consumers_back, entries.others_back)
+                if level < task.lane.level:
+                    number += sum(len(line) for line in lines)
+                elif lane is task.lane:
+                    rows = (*entries.consumers, *(row[2] for row in entries.consumers_back))
+                    others = (*entries.others, *(row[2] for row in entries.others_back))
+                    if task in rows:
+                        number += sum(other.serial < task.serial for other in rows)
+                    else:
+                        number += len(rows) + sum(other.serial < task.serial for other in others)
+        return number
 
     def pop(self) -> Task:
         """Take the first task.

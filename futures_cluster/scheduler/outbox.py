@@ -19,13 +19,14 @@ Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 class Outbox:
     """What is to be sent once the event has been dealt with; whoever decides something puts it here."""
 
-    __slots__ = ("done", "drops", "forget", "freed", "recomputing", "returns", "running", "runs", "stops")
+    __slots__ = ("copies", "done", "drops", "forget", "freed", "recomputing", "returns", "running", "runs", "stops")
 
     def __init__(self) -> None:
         self.runs: dict[Worker, m.RunTasks] = {}
         self.done: dict[str, list[Any]] = {}  # client -> rows of TasksDone
         self.running: dict[str, list[Key]] = {}  # by client
         self.recomputing: dict[str, list[Key]] = {}  # by client
+        self.copies: dict[Worker, list[Any]] = {}  # rows of CopyData
         self.drops: dict[Worker, list[Key]] = {}
         self.returns: dict[Worker, list[Any]] = {}  # (key, attempt) to give back
         self.forget: dict[str, list[str]] = {}  # worker's name -> functions
@@ -56,6 +57,9 @@ class Outbox:
         if self.runs:
             commands.extend(m.ToWorker(w.name, message) for w, message in self.runs.items())
             self.runs = {}
+        if self.copies:
+            commands.extend(m.ToWorker(w.name, m.CopyData(rows)) for w, rows in self.copies.items())
+            self.copies = {}
         if self.running:
             commands.extend(m.ToClient(c, m.TasksRunning(keys)) for c, keys in self.running.items())
             self.running = {}

@@ -48,6 +48,17 @@ LEAST_DURATION_S = 15e-6
 #: Weight of the newest measurement in the moving average of durations.
 NEWEST_WEIGHT = 0.25
 
+#: Rough rate at which inputs move between workers, before any was measured: shared memory or a local network.
+BANDWIDTH_BYTES_S = 1e9
+#: Measurements outside of these are not believed.
+LEAST_BANDWIDTH_BYTES_S = 1e6
+MOST_BANDWIDTH_BYTES_S = 2e10
+#: Smaller transfers tell the latency and not the bandwidth.
+LEAST_MEASURED_BYTES = 100_000
+#: Weight of what was measured before a transfer, and of the first guess, as if it were that of so many bytes.
+OLDER_WEIGHT = 0.9
+GUESS_BYTES = 1e7
+
 #: A task under which so many workers died runs alone on a worker, so that it alone is to blame if that dies.
 MOST_DEATHS_BESIDE_OTHERS = 2
 
@@ -73,6 +84,50 @@ class Group:
         mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
         self.duration_s = mean
         self.expected_s = self.turn_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+
+
+class Bandwidth:
+    """How fast data moves between workers: a moving average, in which a transfer counts by its size."""
+
+    __slots__ = ("_bytes", "_seconds", "bytes_s")
+
+    def __init__(self) -> None:
+        self.bytes_s = BANDWIDTH_BYTES_S
+        self._bytes = GUESS_BYTES
+        self._seconds = GUESS_BYTES / BANDWIDTH_BYTES_S
+
+    def measure(self, size_bytes: float, duration_s: float) -> None:
+        """Take a transfer into account."""
+        if size_bytes < LEAST_MEASURED_BYTES or not duration_s > 0:
+            return
+        rate = min(max(size_bytes / duration_s, LEAST_BANDWIDTH_BYTES_S), MOST_BANDWIDTH_BYTES_S)
+        self._bytes = OLDER_WEIGHT * self._bytes + size_bytes
+        self._seconds = OLDER_WEIGHT * self._seconds + size_bytes / rate
+        self.bytes_s = self._bytes / self._seconds
+
+
+class Scattered:
+    """What is known of scattered data beyond what every result has.
+
+    Attributes
+    ----------
+    replicas : int
+        On how many workers it should be.
+    untold : str or None
+        The client that waits to hear that it is there.
+    doubts : int
+        How often somebody could not get it from a worker that has it, since somebody last could.
+    refused : dict
+        How often each worker (by name) could not make a copy.
+    """
+
+    __slots__ = ("doubts", "refused", "replicas", "untold")
+
+    def __init__(self, replicas: int, client: str) -> None:
+        self.replicas = replicas
+        self.untold: str | None = client
+        self.doubts = 0
+        self.refused: dict[str, int] = {}
 
 
 class Function:
@@ -129,6 +184,7 @@ class Task:
         "retries_left",
         "returning",
         "serial",
+        "since_s",
         "size_bytes",
         "started",
         "state",
@@ -166,6 +222,7 @@ class Task:
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
+        self.since_s = 0.0  # when it was committed, or started
         self.started = False  # this attempt was reported as started
         self.returning = False  # the worker was asked to give it back
         self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
@@ -201,8 +258,11 @@ class Worker:
         "address",
         "alone",
         "assigned",
+        "copying",
+        "copying_bytes",
         "data",
         "free_resources",
+        "held_bytes",
         "host",
         "killable",
         "last_progress_s",
@@ -239,6 +299,9 @@ class Worker:
         self.assigned: dict[Key, Task] = {}  # oldest first
         self.occupancy_s = 0.0  # the expected seconds of work in ``assigned``
         self.data: dict[Key, Task] = {}  # results held
+        self.held_bytes = 0  # their size
+        self.copying: dict[Task, None] = {}  # results that it was asked to copy
+        self.copying_bytes = 0
         self.alone: Task | None = None  # nothing may run beside it; perhaps still queued
         self.retiring = False
         self.stopping = False  # was told to stop at once; kept for the tasks which it may have started
@@ -262,10 +325,18 @@ class State:
         self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
+        self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void
         self.idle: dict[Worker, None] = {}  # workers with room
         self.free: dict[Worker, None] = {}  # workers with a free slot
         self.crowded: dict[Worker, None] = {}  # workers with more committed than slots
+        self.bandwidth = Bandwidth()
+        self.scattered: dict[Task, Scattered] = {}
+        self.recheck: dict[Task, None] = {}  # results whose holders have changed in a way that may call for copies
+        self.lacking: dict[Task, None] = {}  # results of which copies are to be asked for
+        self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
+        self.copies_ripe = False  # somebody may have become able to make copies that are lacking
+        self.leaving: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task

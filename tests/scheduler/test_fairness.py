@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster import messages as m
-from futures_cluster.messages import TaskOptions
+from futures_cluster.messages import SCATTERED_OPTIONS, TaskOptions
 from futures_cluster.scheduler import fairness
-from futures_cluster.scheduler.fairness import SCATTERED, FairQueue, Shares
+from futures_cluster.scheduler.fairness import FairQueue, Shares
 
 from .builders import Cluster, submit
 
@@ -111,7 +111,7 @@ def test_what_uses_results_up_comes_before_what_makes_new_ones() -> None:
         (1, m.DEFAULT_OPTIONS, True),
         (fairness.MOST_SHARERS, m.DEFAULT_OPTIONS, True),
         (fairness.MOST_SHARERS + 1, m.DEFAULT_OPTIONS, False),
-        (1, SCATTERED, False),
+        (1, SCATTERED_OPTIONS, False),
     ],
 )
 def test_what_will_be_needed_for_long_is_not_used_up(waiters: int, options: TaskOptions, expected: bool) -> None:
