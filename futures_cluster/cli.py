@@ -92,21 +92,20 @@ def _address(text: str) -> str:
 
 
 def _scheduler(arguments: argparse.Namespace) -> int:
-    from futures_cluster.services import programs
-    from futures_cluster.wire import credentials
+    from futures_cluster.services import programs, security
 
     programs.set_up_logs(arguments.log_level)
     scheme = "tls" if arguments.tls else "tcp"
     host = f"[{arguments.host}]" if ":" in arguments.host and not arguments.host.startswith("[") else arguments.host
     addresses = arguments.listen or [f"{scheme}://{host}:{arguments.port}"]
-    security, source = credentials.make_security(scheme, arguments.tls)
+    needed = security.find(addresses[0], arguments.tls, is_scheduler=True)
 
     def started(server: object) -> None:
         first = server.addresses[0]  # type: ignore[attr-defined]
         print(
             f"futures_cluster scheduler {_version()}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
-            f"  secret        {source}\n"
+            f"  secret        {security.source()}\n"
             f"  add workers   futures-cluster worker {first}\n"
             f'  use it        Executor(backend="{first}")',
             flush=True,
@@ -114,7 +113,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
         if arguments.address_file:
             programs.write_address(arguments.address_file, first)
 
-    programs.run_scheduler(addresses, security, arguments.silence, started)
+    programs.run_scheduler(addresses, needed, arguments.silence, started)
     return 0
 
 
@@ -122,8 +121,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     import socket
 
     from futures_cluster.config import THREAD_VARIABLES, usable_cores
-    from futures_cluster.services import manager, programs
-    from futures_cluster.wire import credentials
+    from futures_cluster.services import manager, programs, security
 
     programs.set_up_logs(arguments.log_level)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
@@ -140,7 +138,7 @@ def _worker(arguments: argparse.Namespace) -> int:
         arguments.local_directory,
         arguments.reconnect,
         arguments.silence,
-        credentials.find_security(arguments.address, arguments.tls),
+        security.find(arguments.address, arguments.tls),
     )
     try:
         programs.run_worker(offer)
@@ -151,11 +149,9 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:
-    from futures_cluster.services import programs
-    from futures_cluster.wire import credentials
+    from futures_cluster.services import programs, security
 
-    security = credentials.find_security(arguments.address, arguments.tls)
-    return programs.ask(arguments.address, security, what, argument)
+    return programs.ask(arguments.address, security.find(arguments.address, arguments.tls), what, argument)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -165,9 +161,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(snapshot, indent=1))
     else:
+        import time
+
         from futures_cluster.status import table
 
-        print(table.status(snapshot))
+        print(table.status(snapshot, time.time()))
     return 0
 
 
@@ -179,8 +177,8 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _certificates(arguments: argparse.Namespace) -> int:
     from futures_cluster.wire import certificates
 
-    for path in certificates.make_certificates(arguments.folder, arguments.hosts or ["localhost", "127.0.0.1"]):
-        print(path)
+    files = certificates.make_certificates(arguments.folder, arguments.hosts or ["localhost", "127.0.0.1", "::1"])
+    print(f"{files.authority}\n{files.certificate}\n{files.key}")
     return 0
 
 

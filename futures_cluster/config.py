@@ -16,6 +16,8 @@ from typing import Any
 BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
 #: The secret that schedulers, workers and clients of one cluster share; see ``wire.credentials``.
 SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
+#: The folder with the certificates for ``tls://``.
+CERTIFICATES_VARIABLE = "FUTURES_CLUSTER_TLS"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -83,6 +85,11 @@ def _cgroup_cores() -> int | None:
 def secret_of_environment() -> str | None:
     """What ``FUTURES_CLUSTER_SECRET`` says; None if it is not set, or empty."""
     return os.environ.get(SECRET_VARIABLE) or None
+
+
+def certificates_folder() -> str | None:
+    """The folder of certificates for ``tls://`` that the environment names."""
+    return os.environ.get(CERTIFICATES_VARIABLE) or None
 
 
 def user_folder() -> str:

@@ -14,9 +14,10 @@ from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions
 from futures_cluster.engines.native import ClientEngine
+from futures_cluster.services import security
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.remote import RemoteCluster
-from futures_cluster.wire import credentials, serialize
+from futures_cluster.wire import serialize
 from futures_cluster.wire.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
@@ -38,7 +39,7 @@ class RemoteEngine(ClientEngine):
         for name, instead in _NOT_HERE.items():
             if getattr(config, name):
                 raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
-        self.cluster = RemoteCluster(config.backend, credentials.find_security(config.backend), make_future)
+        self.cluster = RemoteCluster(config.backend, security.find(config.backend), make_future)
         super().__init__(self.cluster.client)
 
     @property

@@ -41,7 +41,7 @@ _FROM_WORKERS: dict[type[Message], str] = {
 ACCEPTED: dict[str, dict[type[Message], str]] = {
     CLIENT: {**_FROM_CLIENTS, m.ShareCode: ""},
     WORKER: _FROM_WORKERS,
-    MANAGER: {m.WorkerEnded: "", m.Heartbeat: "sender"},
+    MANAGER: {m.WorkerEnded: "", m.RetireWorkers: "", m.Heartbeat: "sender"},
 }
 
 

@@ -24,12 +24,12 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
-from futures_cluster.services import lifetime
+from futures_cluster.services import lifetime, security
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.worker_process import WorkerSettings
-from futures_cluster.wire import transports, versions
+from futures_cluster.wire import transports
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -148,7 +148,7 @@ class WorkerManager:
         self._connection = connection
         self._lost.clear()
         connection.on_messages, connection.on_close = self._received, self._hung_up
-        connection.send([m.Hello("manager", self._name, pid=os.getpid(), versions=versions.ours())])
+        connection.send([security.hello("manager", self._name)])
         connection.start()
         self._heartbeats = Heartbeats(
             self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None)

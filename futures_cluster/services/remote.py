@@ -21,12 +21,12 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
-from futures_cluster.services import code, lifetime
+from futures_cluster.services import code, lifetime, security
 from futures_cluster.services.client import Client
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.scatter import Scatterer
-from futures_cluster.wire import serialize, transports, versions
+from futures_cluster.wire import serialize, transports
 
 #: A question that is not answered for so long will not be.
 ANSWER_S = 30.0
@@ -50,18 +50,18 @@ class RemoteCluster:
         When the scheduler does not let us in; it says what to do.
     """
 
-    def __init__(self, address: str, security: transports.Security, make_future: Callable[[str, Any], Any]) -> None:
+    def __init__(self, address: str, credentials: transports.Security, make_future: Callable[[str, Any], Any]) -> None:
         self.address = address
         self.forked = False
         self.closing = False
-        self._security = security
+        self._credentials = credentials
         self._thread = LoopThread("futures_cluster-client")
         self._loop = self._thread.loop
         self._connection: Any = None
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._lock = threading.Lock()
-        self._peers = Peers(self._loop, security)
+        self._peers = Peers(self._loop, credentials)
         client = self.client = Client(
             f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             serialize.PickleCodec(None),
@@ -87,12 +87,12 @@ class RemoteCluster:
             raise
 
     async def _connect(self) -> None:
-        connection = await transports.connect(self.address, self._loop, self._security)
+        connection = await transports.connect(self.address, self._loop, self._credentials)
         connection.on_messages, connection.on_close = self._received, self._hung_up
         self._connection = connection
         connection.send(
             [
-                m.Hello("client", self.client.name, pid=os.getpid(), versions=versions.ours()),
+                security.hello("client", self.client.name),
                 m.ShareCode(code.shareable_paths()),
             ]
         )

@@ -4,8 +4,8 @@ Covers: choosing a worker, handing it the data, telling the scheduler. Does not 
 workers do that), data on workers of this program, which goes the way of arguments (``client``).
 
 The way of a value: pickled on the user's thread -> ``PutData`` to one worker, through shared memory if that is on this
-machine -> its answer -> ``ScatterData`` to the scheduler, before anything can be submitted that uses it -> ``TasksDone``
-once there are as many copies as were asked for.
+machine -> its answer -> ``ScatterData`` to the scheduler, before anything can be submitted that uses it ->
+``TasksDone`` once there are as many copies as were asked for.
 """
 
 from __future__ import annotations

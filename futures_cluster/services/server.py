@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +22,13 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.services import links
+from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.services import links, security
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.wire import transports, versions
+from futures_cluster.wire import transports
+from futures_cluster.wire.versions import own_versions
 
 log = logging.getLogger("futures_cluster.scheduler")
 
@@ -44,8 +48,9 @@ class _Link:
         self.connection = connection
         self.role = ""
         self.name = ""
-        self.since = time.time()
+        self.heard_at = server.loop.time()
         self.facts: dict[str, Any] = {}
+        self.versions: dict[str, str] = {}
         self.manager = ""  # of a worker: who started it
         self.address = ""
         self.heartbeats: Heartbeats | None = None
@@ -65,6 +70,7 @@ class _Link:
         except ProtocolError as error:
             self.refuse(str(error))
             return
+        self.heard_at = self.server.loop.time()
         if self.heartbeats is not None:
             self.heartbeats.heard()
         others = []
@@ -81,12 +87,12 @@ class _Link:
             self.refuse("it does not read what it is sent")
 
     def introduced(self, hello: m.Hello) -> None:
-        complaint = versions.compare(hello.versions)
+        complaint = self.server.complaint(hello)
         if complaint is not None:
             self.connection.send([m.Answer(0, None, complaint)])
             raise ProtocolError(complaint)
         self.timer.cancel()
-        self.role, self.name = hello.role, hello.name
+        self.role, self.name, self.versions = hello.role, hello.name, hello.versions
         self.server.enter(self)
 
     def refuse(self, why: str) -> None:
@@ -111,15 +117,17 @@ class SchedulerServer:
 
     Parameters
     ----------
-    security : Security
+    credentials : Security
         What peers must prove.
     silence_s : float
         Seconds after which a worker that says nothing is lost.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, security: transports.Security, silence_s: float = 60.0) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, credentials: transports.Security, silence_s: float = 60.0
+    ) -> None:
         self.loop = loop
-        self.security = security
+        self._credentials = credentials
         self.silence_s = silence_s
         self.service = SchedulerService(loop, self._stop_worker, lambda payload: None, self._on_broken)
         self.started = time.time()
@@ -136,9 +144,12 @@ class SchedulerServer:
             m.WorkerEnded: self._on_worker_ended,
             m.ShareCode: self._on_share_code,
             m.AskScheduler: self._on_ask,
+            m.RetireWorkers: self._on_retire_workers,
         }
         self.questions: dict[str, Callable[[Any], Any]] = {
             "workers": lambda argument: self.worker_facts(),
+            "status": lambda argument: self.status(),
+            "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 
     # ---------------------------------------------------------------- connections
@@ -151,7 +162,7 @@ class SchedulerServer:
         OSError
             When that is not possible.
         """
-        listener = await transports.listen(address, self.loop, self.security, self._accept)
+        listener = await transports.listen(address, self.loop, self._credentials, self._accept)
         self._listeners.append(listener)
         self.addresses.append(listener.address)
         return listener.address
@@ -159,6 +170,19 @@ class SchedulerServer:
     def _accept(self, connection: transports.Connection) -> None:
         self._nameless[_Link(self, connection)] = None
         connection.start()
+
+    def complaint(self, hello: m.Hello) -> str | None:
+        """Why somebody does not go together with those who are here.
+
+        A scheduler unpickles nothing; clients and workers must read each other's pickles.
+        """
+        found = security.complaint(hello.versions, own_versions(), "the scheduler", exchange_pickles=False)
+        if found is None and hello.role != links.MANAGER:
+            others = [link for (role, _), link in self._links.items() if role != links.MANAGER]
+            for other in sorted(others, key=lambda link: link.role != links.WORKER)[:1]:
+                name = f"the {other.role} {other.name}"
+                found = security.complaint(hello.versions, other.versions, name, exchange_pickles=True)
+        return found
 
     def enter(self, link: _Link) -> None:
         """Somebody has said who he is."""
@@ -279,6 +303,14 @@ class SchedulerServer:
         manager.send([command])
         return True
 
+    def _on_retire_workers(self, link: _Link, message: m.RetireWorkers) -> bool:
+        """A manager sends its own workers away, and no others."""
+        mine = {
+            name for (role, name), other in self._links.items() if role == links.WORKER and other.manager == link.name
+        }
+        message.workers = [name for name in message.workers if name in mine]
+        return bool(message.workers)
+
     def _on_heartbeat(self, link: _Link, message: m.Heartbeat) -> bool:
         link.facts = message.facts
         return False
@@ -327,6 +359,16 @@ class SchedulerServer:
                 **(link.facts if link is not None else {}),
             }
         return facts
+
+    def status(self) -> dict[str, Any]:
+        """All at a glance; see ``scheduler.snapshot``."""
+        found = snapshot(self.service.machine.state)
+        for row in found["workers"]:
+            link = self._links.get((links.WORKER, row["name"]))
+            row["silent_s"] = self.loop.time() - link.heard_at if link is not None else None
+            row.update(link.facts if link is not None else {})
+        found["scheduler"] = {"addresses": self.addresses, "since": self.started, "pid": os.getpid()}
+        return found
 
     # ---------------------------------------------------------------- the end
 

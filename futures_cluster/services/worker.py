@@ -186,10 +186,13 @@ class WorkerService:
         self._loop.create_task(self._fetch(command))
 
     async def _fetch(self, command: m.FetchData) -> None:
+        duration_s = 0.0
         try:
             if not command.address:
                 raise PeerLost("nobody holds it")
+            start = time.perf_counter()
             data = await self.peers.get_data(command.address, command.keys)
+            duration_s = time.perf_counter() - start
         except PeerLost:
             data = m.Data(0, [], command.keys)
         arrived = []
@@ -199,7 +202,7 @@ class WorkerService:
         for key, error in data.errors:
             self.store.put_error(key, error)
             arrived.append((key, 0))
-        event = m.DataFetched(command.holder, arrived, list(data.missing))
+        event = m.DataFetched(command.holder, arrived, list(data.missing), duration_s)
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 

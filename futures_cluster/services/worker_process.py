@@ -28,6 +28,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
+from futures_cluster.services import security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -36,7 +37,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import serialize, shm, sockets, transports, versions
+from futures_cluster.wire import serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
@@ -197,7 +198,7 @@ class WorkerProcess:
         connection = await transports.connect(settings.scheduler, self._loop, settings.security)
         connection.on_messages, connection.on_close = self._from_scheduler, self._lost
         self._scheduler = connection
-        connection.send([m.Hello("worker", settings.name, pid=os.getpid(), versions=versions.ours())])
+        connection.send([security.hello("worker", settings.name)])
         self._heartbeats = Heartbeats(
             self._loop, settings.name, connection, settings.silence_s, lambda: self._lost(None), self._facts
         )

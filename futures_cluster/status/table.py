@@ -49,6 +49,47 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     )
 
 
-def status(snapshot: dict[str, Any]) -> str:
-    """The table of `futures-cluster status`, of what the scheduler answers."""
-    return str(snapshot)
+def status(snapshot: dict[str, Any], now: float) -> str:
+    """The table of `futures-cluster status`.
+
+    Parameters
+    ----------
+    snapshot : dict
+        What the scheduler answers to ``status``.
+    now : float
+        Seconds since 1970.
+    """
+    workers, tasks, scheduler = snapshot["workers"], snapshot["tasks"], snapshot["scheduler"]
+    slots = sum(worker["slots"] for worker in workers)
+    parts = [
+        f"scheduler  {' '.join(scheduler['addresses'])}, for {now - scheduler['since']:.0f} s, pid {scheduler['pid']}",
+        f"workers    {len(workers)} with {slots} slots on {len({worker['host'] for worker in workers})} hosts",
+        f"clients    {len(snapshot['clients'])}",
+        "tasks      " + ", ".join(f"{number} {name}" for name, number in tasks.items() if number or name == "total"),
+    ]
+    if workers:
+        heads = ("worker", "host", "status", "running", "committed", "results", "held", "memory", "silent")
+        lines = [
+            (
+                worker["name"],
+                worker["host"],
+                worker["status"],
+                f"{worker['running']}/{worker['slots']}",
+                worker["committed"],
+                worker["results"],
+                size(worker["held_bytes"]),
+                size(worker.get("memory_bytes")),
+                "" if worker["silent_s"] is None else f"{worker['silent_s']:.0f} s",
+            )
+            for worker in workers
+        ]
+        parts += ["", rows(heads, lines)]
+    functions = [(name, row) for name, row in snapshot["functions"].items() if row["tasks"]]
+    if functions:
+        heads = ("function", "tasks", "mean")
+        lines = [
+            (name, row["tasks"], "" if row["duration_s"] is None else f"{row['duration_s'] * 1e3:.3g} ms")
+            for name, row in functions
+        ]
+        parts += ["", rows(heads, lines)]
+    return "\n".join(parts)
