@@ -8,6 +8,9 @@ from typing import Any
 from futures_cluster.config import Config
 from futures_cluster.engines.base import Engine
 
+#: Addresses of schedulers begin with one of these and ``://``.
+ADDRESSES = ("tcp", "tls", "unix", "zmq")
+
 
 def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engine:
     """The engine that a backend names; imported only now.
@@ -26,7 +29,7 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         from futures_cluster.engines.native import NativeEngine
 
         return NativeEngine(config, make_future)
-    if isinstance(backend, str) and "://" in backend:
+    if isinstance(backend, str) and backend.partition("://")[0] in ADDRESSES and "://" in backend:
         from futures_cluster.engines.remote import RemoteEngine
 
         return RemoteEngine(config, make_future)

@@ -2,7 +2,7 @@
 
 Covers: saying from time to time that this side is alive, and giving up a peer that says nothing for too long. A peer
 whose connection closes is noticed at once, by the connection; this is for a host that is gone, a network that is cut,
-a process that is stuck.
+a process that is stuck. Each side says how long it bears silence; both then beat often enough for the less patient one.
 Does not cover: what follows from silence.
 """
 
@@ -56,6 +56,7 @@ class Heartbeats:
         self._silence_s = silence_s
         self._on_silence = on_silence
         self._facts = facts
+        self._interval_s = interval_s(silence_s)
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,14 +69,23 @@ class Heartbeats:
         """The other side lives."""
         self._heard_at = self._loop.time()
 
+    def agree(self, facts: dict[str, Any]) -> None:
+        """What a heartbeat of the other side says."""
+        theirs = facts.get("silence_s")
+        if isinstance(theirs, (int, float)) and 0 < interval_s(theirs) < self._interval_s:
+            self._interval_s = interval_s(theirs)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._beat()
+
     def _beat(self) -> None:
         # What has arrived is read before a timer is called, so a process that slept does not blame the other side.
         if self._loop.time() - self._heard_at > self._silence_s:
             self._timer = None
             self._on_silence()
             return
-        self._connection.send([m.Heartbeat(self._name, self._facts())])
-        self._timer = self._loop.call_later(interval_s(self._silence_s), self._beat)
+        self._connection.send([m.Heartbeat(self._name, {"silence_s": self._silence_s, **self._facts()})])
+        self._timer = self._loop.call_later(self._interval_s, self._beat)
 
     def stop(self) -> None:
         """No more."""

@@ -234,6 +234,8 @@ class WorkerManager:
         for message in messages:
             if type(message) is m.StopWorker and self._processes is not None:
                 self._processes.stop(message)
+            elif type(message) is m.Heartbeat:
+                self._heartbeats.agree(message.facts)
             elif type(message) is m.Answer and message.error:
                 log.error("%s", message.error)
 

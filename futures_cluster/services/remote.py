@@ -23,11 +23,14 @@ from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.services import code, lifetime, security
 from futures_cluster.services.client import Client
+from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import serialize, transports
 
+#: A scheduler that says nothing for so long is gone.
+SILENCE_S = 60.0
 #: A question that is not answered for so long will not be.
 ANSWER_S = 30.0
 
@@ -90,6 +93,9 @@ class RemoteCluster:
         connection = await transports.connect(self.address, self._loop, self._credentials)
         connection.on_messages, connection.on_close = self._received, self._hung_up
         self._connection = connection
+        self._heartbeats = Heartbeats(
+            self._loop, self.client.name, connection, SILENCE_S, lambda: self._hung_up(TimeoutError("it says nothing"))
+        )
         connection.send(
             [
                 security.hello("client", self.client.name),
@@ -97,6 +103,7 @@ class RemoteCluster:
             ]
         )
         connection.start()
+        self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 
     def _send(self, messages: list[m.Message]) -> None:
@@ -105,6 +112,7 @@ class RemoteCluster:
     # ---------------------------------------------------------------- from the scheduler
 
     def _received(self, messages: list[m.Message]) -> None:
+        self._heartbeats.heard()
         others = []
         for message in messages:
             if type(message) is m.Answer:
@@ -138,6 +146,7 @@ class RemoteCluster:
     def _hung_up(self, error: BaseException | None) -> None:
         """The scheduler is gone."""
         why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
+        self._heartbeats.stop()
         lost = errors.SchedulerLost(f"{why}; nothing that was unfinished will finish. Make a new Executor")
         for waiter in self._questions.values():
             if not waiter.done():
@@ -209,6 +218,7 @@ class RemoteCluster:
                 self.client.close(RuntimeError("the executor was shut down"))
             while self._connection.pending_bytes and not self._connection.closed:
                 await asyncio.sleep(0.001)  # releases and cancellations that are on their way
+            self._heartbeats.stop()
             self._connection.close()
             self._peers.close()
             self.scatterer.close()
@@ -224,6 +234,7 @@ class RemoteCluster:
         lifetime.ended(self)
         self._thread.call(self._peers.close)
         if self._connection is not None:
+            self._thread.call(self._heartbeats.stop)
             self._thread.call(self._connection.close)
         self._thread.stop()
         self._thread.thread.join()

@@ -196,11 +196,10 @@ class SchedulerServer:
         if link.role == links.CLIENT:
             self.service.clients[link.name] = link.send
             self.service.handle([m.ClientJoined(link.name)])
-        else:
-            link.heartbeats = Heartbeats(
-                self.loop, "scheduler", link.connection, self.silence_s, lambda: self._silent(link)
-            )
-            link.heartbeats.start()
+        # A client may be busy in code that lets no other thread run; if its host is gone, the network says so.
+        patience_s = float("inf") if link.role == links.CLIENT else self.silence_s
+        link.heartbeats = Heartbeats(self.loop, "scheduler", link.connection, patience_s, lambda: self._silent(link))
+        link.heartbeats.start()
         if link.role == links.WORKER:
             for code in self._code.values():
                 link.send([code])
@@ -313,6 +312,8 @@ class SchedulerServer:
 
     def _on_heartbeat(self, link: _Link, message: m.Heartbeat) -> bool:
         link.facts = message.facts
+        if link.heartbeats is not None:
+            link.heartbeats.agree(message.facts)
         return False
 
     def _on_broken(self, error: Any) -> None:

@@ -295,6 +295,7 @@ class WorkerProcess:
             elif kind is m.Heartbeat:
                 if self._heartbeats is not None:
                     self._heartbeats.heard()
+                    self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
             elif kind is m.PeersLost:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
             elif kind is m.ShareCode:

@@ -86,10 +86,9 @@ def status(snapshot: dict[str, Any], now: float) -> str:
         parts += ["", rows(heads, lines)]
     functions = [(name, row) for name, row in snapshot["functions"].items() if row["tasks"]]
     if functions:
-        heads = ("function", "tasks", "mean")
-        lines = [
+        means = [
             (name, row["tasks"], "" if row["duration_s"] is None else f"{row['duration_s'] * 1e3:.3g} ms")
             for name, row in functions
         ]
-        parts += ["", rows(heads, lines)]
+        parts += ["", rows(("function", "tasks", "mean"), means)]
     return "\n".join(parts)
