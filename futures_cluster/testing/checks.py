@@ -40,7 +40,7 @@ class Checks:
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
         """A task is submitted."""
-        inputs = tuple(dependencies)
+        inputs = tuple(dict.fromkeys(dependencies))
         if self._inputs.setdefault(key, inputs) != inputs:
             self._inputs[key] = None
             self._values.clear()
@@ -52,17 +52,19 @@ class Checks:
         """The right result; None if nobody can tell, because the key was used for different tasks."""
         values = self._values
         stack = [key]
+        opened: dict[Key, None] = {}
         while stack:
             last = stack[-1]
             if last in values:
                 stack.pop()
                 continue
             inputs = self._inputs.get(last)
-            if inputs is None:
+            unknown = [dep for dep in inputs or () if dep not in values]
+            if inputs is None or (unknown and last in opened):  # or it needs itself
                 values[last] = None
                 continue
-            unknown = [dep for dep in inputs if dep not in values]
             if unknown:
+                opened[last] = None
                 stack.extend(unknown)
                 continue
             given = [value for dep in inputs if (value := values[dep]) is not None]

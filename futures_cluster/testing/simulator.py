@@ -236,7 +236,10 @@ class Simulation:
 
     def fail_fetch(self, number: int) -> None:
         """Give a fetch up; if its answer comes later it is dropped."""
-        asker, holder, keys = self.fetches.pop(number)
+        fetch = self.fetches.pop(number, None)
+        if fetch is None:
+            return
+        asker, holder, keys = fetch
         receiver = self.workers.get(asker) or self.clients.get(asker)
         if receiver is not None:
             receiver.receive(holder, m.Data(number, [], keys))
