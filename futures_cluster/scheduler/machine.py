@@ -431,7 +431,7 @@ class SchedulerMachine:
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
-        self._lose_tasks(worker, executed, not event.deliberate, event.cause)
+        self._lose_tasks(worker, executed, not event.deliberate, event.cause, unknown=event.executing is None)
         self._change.client_left(worker.name, cancel=True)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
@@ -447,15 +447,17 @@ class SchedulerMachine:
         self._lose_tasks(worker, {}, False, reason)
         self._change.refresh(worker)
 
-    def _lose_tasks(self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str) -> None:
-        """Nothing that the worker had is there any more."""
+    def _lose_tasks(
+        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, unknown: bool = False
+    ) -> None:
+        """Nothing that the worker had is there any more; ``unknown``: it may have started anything of it."""
         orphans = recovery.orphaned(worker)
         for task in worker.data.values():
             if task.holders is not None:
                 task.holders.pop(worker, None)
         worker.data = {}
         for task in list(worker.assigned.values()):
-            started = task.started or task.key in executed
+            started = task.started or task.key in executed or unknown
             doubtful = not (task.options.rerun or started or task.unwanted)
             if doubtful and worker.stopping and worker.name in self.state.workers:
                 continue
