@@ -82,8 +82,8 @@ class Checks:
         """The scheduler has dealt with an event."""
         if isinstance(event, m.TasksFinished):
             self._finished(event, commands)
-        elif isinstance(event, m.WorkerLost):
-            unknown = event.executing is None and not event.deliberate
+        elif isinstance(event, (m.WorkerLost, m.WorkerJoined)):  # one that joins has nothing of what it had before
+            unknown = isinstance(event, m.WorkerLost) and event.executing is None and not event.deliberate
             for key in self._count_lost(event.worker):
                 del self._committed[key]
                 if unknown:  # then the scheduler may suspect any of them

@@ -46,6 +46,8 @@ class Faults:
         Longest time until they go on.
     silence_s : float
         After so long without a word from the other end, a connection is given up.
+    resets_per_s : float
+        Connections between a worker and the scheduler that break; the worker notices first, and joins again.
     retirements_per_s : float
         Workers that are asked to retire.
     vanishing_per_s : float
@@ -72,6 +74,7 @@ class Faults:
     stuck_per_s: float = 0.0
     longest_stuck_s: float = 2.0
     silence_s: float = 0.5
+    resets_per_s: float = 0.0
     retirements_per_s: float = 0.0
     vanishing_per_s: float = 0.0
     slow: float = 0.0
@@ -94,6 +97,7 @@ PRESETS: dict[str, Faults] = {
         host_losses_per_s=0.1,
         partitions_per_s=0.3,
         stuck_per_s=0.3,
+        resets_per_s=0.3,
         retirements_per_s=0.3,
         slow=0.1,
         slowness=3.0,
@@ -109,6 +113,7 @@ KINDS: dict[str, str] = {
     "host": "host_losses_per_s",
     "partition": "partitions_per_s",
     "stuck": "stuck_per_s",
+    "reset": "resets_per_s",
     "retire": "retirements_per_s",
     "vanish": "vanishing_per_s",
 }
@@ -147,6 +152,10 @@ class Dice:
         cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
         scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])
         return cut_off, scheduler, peers, dice.uniform(0.0, self.faults.longest_partition_s)
+
+    def resets_unnoticed(self) -> bool:
+        """Whether the scheduler hears of a broken connection only from the worker that joins again."""
+        return self._by_kind["reset"].random() < 0.5
 
     def stuck_s(self) -> float:
         """How long a worker hangs."""

@@ -6,7 +6,8 @@ back after its connection was given up. Does not cover: when they happen (``faul
 The way of a silence: a partition begins -> messages are held -> after ``silence_s`` the scheduler gives the connection
 up (``WorkerLost``, deliberate) and its end is closed -> the worker notices, at the latest when it could send again,
 drops all that it had, and joins as a new incarnation once the scheduler is to be reached. If the partition heals
-before, the messages arrive and nothing else happens. A stuck worker is the same without a partition.
+before, the messages arrive and nothing else happens. A stuck worker is the same without a partition. After a reset the
+worker is first to notice.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class Mishaps:
         self._simulation = simulation
         self._dice = simulation.dice
         self._silence_s = simulation.dice.faults.silence_s
+        self._half_open: dict[
+            str, None
+        ] = {}  # workers that have lost a connection which the scheduler still believes in
         self._vanished: dict[str, None] = {}  # workers whose hosts are gone: nobody refuses connections
 
     # ---------------------------------------------------------------- from time to time
@@ -71,6 +75,8 @@ class Mishaps:
                 self.lose_host(simulation.network.host(dice.choose(kind, workers)))
             elif kind == "stuck":
                 self.hang(dice.choose(kind, workers), dice.stuck_s())
+            elif kind == "reset":
+                self.reset(dice.choose(kind, workers), dice.resets_unnoticed())
             elif kind == "retire":
                 simulation.workers[dice.choose(kind, workers)].retire()
             elif kind == "partition":
@@ -151,8 +157,32 @@ class Mishaps:
             return
         worker.online = True
         worker.join()
+        self._half_open.pop(worker.name, None)
         if former.last_report is not None and self._dice.repeats():
             simulation.to_scheduler(worker.name, former.last_report)
+
+    def reset(self, name: str, unnoticed: bool = False) -> None:
+        """The connection between a worker and the scheduler breaks; the worker notices at once, and joins again.
+
+        ``unnoticed``: the scheduler learns it from the worker that joins under a name which it has already.
+        """
+        simulation = self._simulation
+        worker = simulation.workers[name]
+        if not worker.online or worker.stuck_until_s > simulation.now:
+            return
+        worker.online = False
+        simulation.network.close(name, SCHEDULER)
+        self._half_open[name] = None
+        if unnoticed:
+            simulation.at(simulation.now + self._silence_s, self._hear_of_reset, name)
+        else:
+            self._hear_of_reset(name)
+        self._notice(worker)
+
+    def _hear_of_reset(self, name: str) -> None:
+        if name in self._half_open:
+            del self._half_open[name]
+            self._simulation.to_machine(m.WorkerLost(name, None, True, "its connection broke"))
 
     # ---------------------------------------------------------------- stuck workers
 

@@ -123,6 +123,19 @@ def test_a_silent_worker_blames_nobody() -> None:
     drained(simulation)
 
 
+@pytest.mark.parametrize("unnoticed", [False, True])
+def test_a_broken_connection(unnoticed: bool) -> None:
+    """The worker joins again at once, with nothing; perhaps before the scheduler knows that it was lost."""
+    simulation = cluster(1, constant(0.1, 1_000_000))
+    client = simulation.add_client("c", keep=True)
+    client.submit([("x", []), ("y", ["x"])])
+    simulation.at(0.15, simulation.mishaps.reset, "w1", unnoticed)
+    report = simulation.run()
+    assert client.outcomes == {"x": "finished", "y": "finished"} and simulation.executions == {"x": 2, "y": 2}
+    assert report.messages["TasksRecomputing"] == 1 and report.messages["WorkerJoined"] == 2
+    drained(simulation)
+
+
 # ---------------------------------------------------------------- stuck workers
 
 
