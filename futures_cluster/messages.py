@@ -83,6 +83,8 @@ class TaskOptions:
 
 
 DEFAULT_OPTIONS = TaskOptions()
+#: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
+SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
 class Message:
@@ -156,6 +158,25 @@ class ReportMissing(Message):
 
     reporter: str
     missing: list[Any]  # (key, worker)
+
+
+@dataclass(slots=True)
+class ScatterData(Message):
+    """The client has put these onto workers by itself (``PutData``); nothing can make them again.
+
+    ``TasksDone`` follows once each is on ``replicas`` workers, or on all there are.
+    """
+
+    client: str
+    rows: list[Any]  # (key, size_bytes, worker)
+    replicas: int = 1
+
+
+@dataclass(slots=True)
+class RetireWorkers(Message):
+    """These workers are to end: they get nothing more, and what only they hold goes to others before."""
+
+    workers: list[str]
 
 
 # ---------------------------------------------------------------- worker to scheduler
@@ -240,10 +261,12 @@ class TasksReturned(Message):
 
 @dataclass(slots=True)
 class DataAdded(Message):
-    """The worker holds copies of these now."""
+    """The worker holds copies of these now. What they took on their way, if that was measured, tells the bandwidth."""
 
     worker: str
     keys: list[Key]
+    size_bytes: int = 0
+    duration_s: float = 0.0
 
 
 # ---------------------------------------------------------------- scheduler to worker
@@ -255,7 +278,8 @@ class RunTasks(Message):
 
     runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
     functions: list[Any] = field(default_factory=list)  # (function, name, payload)
-    # priority: (level..., serial); inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    # priority: (level..., attempt), so that a worker keeps the order of commitment
+    # inputs: (key, size_bytes, payload or None, [(worker, address)...])
 
 
 #: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.
@@ -275,6 +299,16 @@ class DropData(Message):
     """Nobody needs these results any more."""
 
     keys: list[Key]
+
+
+@dataclass(slots=True)
+class CopyData(Message):
+    """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
+
+    Without holders it asks whether the worker has them itself.
+    """
+
+    rows: list[Any]  # (key, size_bytes, [(worker, address)...])
 
 
 @dataclass(slots=True)
@@ -349,6 +383,14 @@ class Data(Message):
 
 
 @dataclass(slots=True)
+class PutData(Message):
+    """Keep these, which a client scatters. The answer is ``Data`` without anything found; ``missing`` were refused."""
+
+    request: int
+    rows: list[Any]  # (key, payload)
+
+
+@dataclass(slots=True)
 class SegmentsMapped(Message):
     """The asker has opened (or will not open) these shared segments of the answer, so they may be reused."""
 
@@ -393,6 +435,14 @@ class DataFetched(Message):
     holder: str
     arrived: list[Any]  # (key, size_bytes)
     missing: list[Key] = field(default_factory=list)
+    duration_s: float = 0.0  # from asking to having them all; 0 if nobody looked at the clock
+
+
+@dataclass(slots=True)
+class DataPut(Message):
+    """A client has put these into the worker's store."""
+
+    rows: list[Any]  # (key, size_bytes)
 
 
 @dataclass(slots=True)
@@ -462,6 +512,10 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     GetData,
     Data,
     SegmentsMapped,
+    ScatterData,
+    RetireWorkers,
+    CopyData,
+    PutData,
 )
 
 

@@ -15,15 +15,13 @@ from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.demands import DemandQueue
-from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Level, Task, Worker
+from futures_cluster.scheduler.fairness import Order
+from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 
 #: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.
 MOST_ADDRESSES = 4
 MOST_SKIPPED = 32
-
-#: What the order of tasks goes by: smaller runs first.
-Order = tuple[Level, int]
 
 
 class Dispatch:
@@ -63,15 +61,17 @@ class Dispatch:
             if task is None:
                 del state.demands.ripe[queue]
             else:
-                heap.append(((task.level, task.serial), len(heap), queue))
+                heap.append((queue.tasks.order(), len(heap), queue))
         heapq.heapify(heap)
         while heap:
             order, number, queue = heap[0]
+            if queue.first() is not None and (now_order := queue.tasks.order()) > order:
+                heapq.heapreplace(heap, (now_order, number, queue))  # its client has had turns meanwhile
+                continue
             no_room = self._place(now, order)
             others = [entry[0] for entry in heap[1:3]]  # the next one is among these
-            if len(state.ready) and not no_room:
-                plain = state.ready.first()
-                others.append((plain.level, plain.serial))
+            if state.ready.count and not no_room:
+                others.append(state.ready.order())
             again = self._place_demanding(queue, min(others, default=None), now)
             if again is None:
                 heapq.heappop(heap)
@@ -83,42 +83,47 @@ class Dispatch:
         """Commit plain tasks, in order, or those that come before another one; whether there is no room for more."""
         state = self._state
         ready, idle, free = state.ready, state.idle, state.free
-        if not len(ready) or not idle:
-            return bool(len(ready))
+        if not ready.count or not idle:
+            return bool(ready.count)
         turns = each = 0
-        most = placement.most_in_advance(state)
-        while len(ready) and idle:
-            worker = next(iter(free), None) or placement.next_in_advance(state, most)
-            if worker is None:
-                return True  # the rest is for those that are busy now, and for later
+        most = placement.most_in_advance(state, ready.first().function.group.expected_s)
+        bytes_s = state.bandwidth.bytes_s
+        refresh = self._change.refresh
+        while ready.count and idle:
+            if free:
+                worker = next(iter(free))
+            else:
+                busy = placement.next_in_advance(state, most)
+                if busy is None:
+                    return True  # the rest is for those that are busy now, and for later
+                worker = busy
             if not turns:
                 turns = len(idle)
-                each = len(ready) // turns
+                each = ready.count // turns
             turns -= 1
             share = 1
             message: m.RunTasks | None = None
-            while share and len(ready):
+            while share and ready.count:
+                if before is not None and ready.order() > before:
+                    refresh(worker)
+                    return False
                 task = ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
-                if before is not None and (task.level, task.serial) > before:
-                    ready.push(task)
-                    self._change.refresh(worker)
-                    return False
                 if task.dependencies:
-                    chosen = placement.choose_worker(task, worker)
+                    chosen = placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
-                        self._commit(task, chosen, self._message(chosen, now))
-                        self._change.refresh(chosen)
+                        self._commit(task, chosen, self._message(chosen, now), now)
+                        refresh(chosen)
                         continue
                 if message is None:
                     share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
                     message = self._message(worker, now)
-                self._commit(task, worker, message)
+                self._commit(task, worker, message, now)
                 share -= 1
                 if not placement.has_room(worker):
                     break
-            self._change.refresh(worker, rotate=True)
+            refresh(worker, rotate=True)
         return not idle
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
@@ -130,12 +135,12 @@ class Dispatch:
             if task is None:
                 demands.ripe.pop(queue, None)
                 return None
-            order = (task.level, task.serial)
+            order = queue.tasks.order()
             if before is not None and order > before:
                 return order
             if demands.must_wait(queue, state.workers):
                 return None
-            worker, unfit = placement.choose_among(task, queue)
+            worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
             for useless in unfit:
                 queue.open.pop(useless, None)
             if worker is None:
@@ -147,7 +152,7 @@ class Dispatch:
             demands.count_overtaking(queue)
             if state.reserved:
                 self._change.end_reservation(task)
-            self._commit(task, worker, self._message(worker, now))
+            self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             if queue.demand[2]:
@@ -188,7 +193,7 @@ class Dispatch:
             message = self._outbox.runs[worker] = m.RunTasks([])
         return message
 
-    def _commit(self, task: Task, worker: Worker, message: m.RunTasks) -> None:
+    def _commit(self, task: Task, worker: Worker, message: m.RunTasks, now: float) -> None:
         state = self._state
         function = task.function
         state.queued -= 1
@@ -196,24 +201,30 @@ class Dispatch:
         task.state = ASSIGNED
         task.worker = worker
         task.attempt = attempt
+        task.since_s = now
         task.started = task.returning = False
-        task.expected_s = expected_s = function.group.expected_s
+        group = function.group
+        task.expected_s = expected_s = group.expected_s
         worker.occupancy_s += expected_s
         worker.assigned[task.key] = task
         if worker.name not in function.known_by:
             function.known_by[worker.name] = None
-            message.functions.append((function.id, function.group.name, function.payload))
+            message.functions.append((function.id, group.name, function.payload))
         inputs: tuple[Any, ...] = ()
         if task.dependencies:
-            inputs = tuple((dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies)
+            inputs = tuple(
+                [(dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies]
+            )
         flags = 0
         if not task.detached and not task.wanted_by:
             flags |= KEEP
         options = task.options
         if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
             flags |= REPORT_START
-        high, deep = task.level
-        message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, task.serial), inputs, flags))
+        lane = task.lane
+        lane.take_turn(group.turn_s)
+        high, deep = lane.level
+        message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, attempt), inputs, flags))
 
     def _steal(self, now: float) -> None:
         """Ask busy workers for what idle ones could take over."""
@@ -237,6 +248,9 @@ def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
     holders = dep.holders
     if not holders:
         return ()
+    if len(holders) == 1:
+        (worker,) = holders
+        return worker.only_holder
     if len(holders) <= MOST_ADDRESSES:
         return tuple((worker.name, worker.address) for worker in holders)
     first = attempt % min(len(holders) - MOST_ADDRESSES + 1, MOST_SKIPPED)

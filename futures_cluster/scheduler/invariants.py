@@ -6,6 +6,7 @@ number of tasks, so production does not run it.
 
 from __future__ import annotations
 
+from futures_cluster.messages import SCATTERED_OPTIONS
 from futures_cluster.scheduler import placement
 from futures_cluster.scheduler.state import (
     ASSIGNED,
@@ -45,10 +46,13 @@ def check(state: State) -> None:
             needed = task.wanted_by or task.waiters or task.dependents
             assert needed, (task, "kept though nobody needs it")
     assert state.queued == queued, (state.queued, queued)
+    for name, number in state.counts.items():
+        assert number == sum(task.state == name for task in state.tasks.values()), (name, number)
     for function in state.functions.values():
         assert function.tasks == function_tasks.get(function.id, 0), function.id
         assert function.tasks or function.held_by, (function.id, "kept though nobody uses it")
     _check_workers(state)
+    _check_copies(state)
 
 
 def _check_task(state: State, task: Task) -> None:
@@ -79,6 +83,8 @@ def _check_workers(state: State) -> None:
             assert task.state == ASSIGNED and task.worker is worker and task.key == key, (worker, task)
         for key, task in worker.data.items():
             assert task.key == key and task.holders is not None and worker in task.holders, (worker, task)
+        held_bytes = sum(task.size_bytes for task in worker.data.values())
+        assert worker.held_bytes == held_bytes, (worker, worker.held_bytes, held_bytes)
         count = len(worker.assigned)
         assert (worker in state.crowded) == (count > worker.slots), (worker, "crowded")
         assert (worker in state.idle) == placement.has_room(worker), (worker, "idle")
@@ -107,3 +113,33 @@ def _check_workers(state: State) -> None:
     if state.free and state.ready:
         ready = [t for t in state.tasks.values() if t.state == QUEUED and t.demand is None]
         assert not ready, ("queued though a slot is free", ready[0])
+
+
+def _check_copies(state: State) -> None:
+    assert not state.recheck and not (state.copies_ripe and state.lacking), "copies were not looked after"
+    for task in state.tasks.values():
+        assert (task in state.scattered) == (task.options is SCATTERED_OPTIONS), (task, "scattered")
+        for holder in task.holders or ():
+            assert state.workers.get(holder.name) is holder and holder.data.get(task.key) is task, (task, holder)
+    for task, scattered in state.scattered.items():
+        assert state.tasks.get(task.key) is task, (task, "scattered, but forgotten")
+        if scattered.untold is not None and task.state == MEMORY:
+            assert task in state.lacking or task in state.copying, (task, "nobody will tell that it is there")
+    for task, makers in state.copying.items():
+        assert task.state == MEMORY and makers, (task, "copied")
+        for worker in makers:
+            assert state.workers.get(worker.name) is worker and task in worker.copying, (task, worker, "copies it")
+    for worker in state.workers.values():
+        assert all(worker in state.copying.get(task, ()) for task in worker.copying), (worker, "copies")
+        copying_bytes = sum(task.size_bytes for task in worker.copying)
+        assert worker.copying_bytes == copying_bytes, (worker, worker.copying_bytes, copying_bytes)
+    for task in state.lacking:
+        assert task.state == MEMORY and task.holders, (task, "lacks copies")
+    for worker, alone in state.leaving.items():
+        assert state.workers.get(worker.name) is worker and worker.retiring, (worker, "leaves")
+        assert worker.assigned or alone, (worker, "could end")
+        for task in worker.data.values():
+            sole = all(holder in state.leaving for holder in task.holders or ())
+            assert (task in alone) == sole, (worker, task, "held only by those that leave")
+            assert not sole or task in state.lacking or task in state.copying, (task, "will not be copied")
+        assert all(worker.data.get(task.key) is task for task in alone), (worker, "keeps what it does not have")

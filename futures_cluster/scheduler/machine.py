@@ -1,7 +1,8 @@
 """The scheduler: the one entry that changes its state.
 
 Covers: what each event does to tasks, workers and clients, and the commands that follow.
-Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``),
+Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``), where
+results are held and copied to (``copies``),
 choosing workers (``placement``), what to take from busy ones (``stealing``), what a loss means
 (``recovery``), sending and timing (``services.scheduler``).
 
@@ -22,7 +23,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
 from futures_cluster.scheduler import recovery
-from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.outbox import Command, Outbox
 from futures_cluster.scheduler.state import (
@@ -30,7 +31,6 @@ from futures_cluster.scheduler.state import (
     FORGOTTEN,
     MEMORY,
     QUEUED,
-    RELEASED,
     UNFINISHED,
     WAITING,
     State,
@@ -58,6 +58,7 @@ class SchedulerMachine:
         self._outbox = Outbox()
         self._change = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._change)
+        self._copies = Copies(self._change)
         self._deadlines_limit = 1000
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
@@ -68,6 +69,8 @@ class SchedulerMachine:
             m.TasksReturned: self._on_tasks_returned,
             m.ReleaseFunctions: self._on_release_functions,
             m.DataAdded: self._on_data_added,
+            m.ScatterData: self._on_scatter_data,
+            m.RetireWorkers: self._on_retire_workers,
             m.ReportMissing: self._on_report_missing,
             m.SlotsChanged: self._on_slots_changed,
             m.WorkerJoined: self._on_worker_joined,
@@ -94,6 +97,13 @@ class SchedulerMachine:
         self._handlers[type(event)](event, now)
         if self._change.loose:
             self._change.release_loose()
+        state = self.state
+        while state.recheck or state.copies_ripe or state.leaving:
+            self._copies.run()
+            if self._change.loose:
+                self._change.release_loose()
+            elif not (state.recheck or state.copies_ripe):
+                break
         self._dispatch.run(now)
         return self._outbox.collect()
 
@@ -124,7 +134,7 @@ class SchedulerMachine:
         options = event.options
         if options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
-        level = (-options.priority, -event.depth)
+        lane = state.shares.lane(client, (-options.priority, -event.depth))
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
@@ -133,7 +143,8 @@ class SchedulerMachine:
         added: list[tuple[Task, list[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
-                self._want_again(tasks[key], client, wanted is None or key in wanted)
+                if wanted is None or key in wanted:
+                    self._change.want_again(tasks[key], client)
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is not known any more
@@ -147,7 +158,7 @@ class SchedulerMachine:
                 function,
                 payload,
                 options,
-                level,
+                lane,
                 serial,
                 wanted_by if detached or key in wanted else (),  # type: ignore[operator]
                 detached,
@@ -159,7 +170,9 @@ class SchedulerMachine:
                 task.state = QUEUED
                 fresh.append(task)
             else:
+                state.counts[WAITING] += 1
                 self._change.make_ready(task)
+        state.counts[WAITING] += len(added)
         state.serial = serial
         state.queued += len(fresh)
         state.ready.extend(fresh)
@@ -177,18 +190,6 @@ class SchedulerMachine:
             self._change.loose.extend(task for task in fresh if not task.wanted_by)
             self._change.loose.extend(task for task, _ in added if not task.wanted_by)
 
-    def _want_again(self, task: Task, client: str, wanted: bool) -> None:
-        """A client submitted a key that is there already (a pure task, or a key of its own choice)."""
-        if not wanted:
-            return
-        task.unwanted = task.stop_when_refused = False
-        if client not in task.wanted_by:
-            task.wanted_by = (*task.wanted_by, client)
-        if task.state is RELEASED:
-            self._change.run_again(task)
-        elif task.state is MEMORY or task.state is st.FAILED:
-            self._change.tell_done(task, (client,))
-
     def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:
         tasks = self.state.tasks
         client = event.client
@@ -202,6 +203,9 @@ class SchedulerMachine:
                 task.state = FORGOTTEN
                 task.wanted_by = ()
                 self._change.leave_function(task.function)
+            elif task.wanted_by == (client,):
+                task.wanted_by = ()
+                self._change.loose.append(task)
             else:
                 self._change.lose_interest(task, client)
 
@@ -210,7 +214,8 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            if len(task.wanted_by) == 1 and task.state in UNFINISHED:
+            alone = len(task.wanted_by) == 1 and not self._change.others_need(task, event.client)
+            if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
                 self._change.lose_interest(task, event.client)
@@ -243,23 +248,11 @@ class SchedulerMachine:
             if function is not None:
                 self._change.release_function(function, event.client)
 
+    def _on_scatter_data(self, event: m.ScatterData, now: float) -> None:
+        self._copies.scatter(event)
+
     def _on_report_missing(self, event: m.ReportMissing, now: float) -> None:
-        for key, worker_name in event.missing:
-            task = self.state.tasks.get(key)
-            if task is None:
-                if event.reporter not in self.state.clients:
-                    continue
-                error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
-                self._outbox.done.setdefault(event.reporter, []).append((key, m.FAILED, error, 0, ()))
-                continue
-            worker = self.state.workers.get(worker_name)
-            if worker is not None and worker.data.pop(key, None) is not None and task.holders:
-                task.holders.pop(worker, None)
-                self._outbox.drops.setdefault(worker, []).append(key)
-                if not task.holders:
-                    self._change.lost_results([task])
-            if task.state is MEMORY or task.state is st.FAILED:
-                self._change.tell_done(task, tuple(name for name in task.wanted_by if name == event.reporter))
+        self._copies.report_missing(event)
 
     # ---------------------------------------------------------------- workers
 
@@ -273,6 +266,7 @@ class SchedulerMachine:
         self.state.workers[event.worker] = worker
         self.state.story.append((now, "worker joined", event.worker))
         self._change.refresh(worker)
+        self.state.copies_ripe = bool(self.state.lacking)
 
     def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
         worker = self.state.workers.get(event.worker)
@@ -288,16 +282,10 @@ class SchedulerMachine:
         self._change.refresh(worker)
 
     def _on_data_added(self, event: m.DataAdded, now: float) -> None:
-        worker = self.state.workers.get(event.worker)
-        if worker is None:
-            return
-        for key in event.keys:
-            task = self.state.tasks.get(key)
-            if task is not None and task.state is MEMORY and task.holders is not None:
-                task.holders[worker] = None
-                worker.data[key] = task
-            else:
-                self._outbox.drops.setdefault(worker, []).append(key)
+        self._copies.data_added(event)
+
+    def _on_retire_workers(self, event: m.RetireWorkers, now: float) -> None:
+        self._copies.retire(event, now)
 
     def _on_tasks_started(self, event: m.TasksStarted, now: float) -> None:
         for key, attempt in event.runs:
@@ -307,6 +295,7 @@ class SchedulerMachine:
             if task.worker.name != event.worker:
                 continue
             task.started = True
+            task.since_s = now
             for client in task.wanted_by:
                 self._outbox.running.setdefault(client, []).append(key)
             if task.options.timeout_s is not None:
@@ -350,7 +339,10 @@ class SchedulerMachine:
             if payload is None:
                 task.holders = {worker: None}
                 worker.data[key] = task
-                holders = ((worker.name, worker.address),)
+                worker.held_bytes += size_bytes
+                if state.leaving:
+                    state.recheck[task] = None
+                holders = worker.only_holder
                 dependencies = task.dependencies
             else:
                 task.result = payload
@@ -411,10 +403,7 @@ class SchedulerMachine:
     def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is not None:
-            worker.retiring = True
-            if worker.alone is not None and worker.alone in self.state.reserved:
-                self.state.demands.retry(worker.alone)
-                self._change.end_reservation(worker.alone)
+            self._change.retire(worker)
             self._change.refresh(worker)
 
     def _on_workers_broken(self, event: m.WorkersBroken, now: float) -> None:
@@ -431,7 +420,7 @@ class SchedulerMachine:
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
-        self._lose_tasks(worker, executed, not event.deliberate, event.cause, unknown=event.executing is None)
+        self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
         self._change.client_left(worker.name, cancel=True)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
@@ -448,16 +437,18 @@ class SchedulerMachine:
         self._change.refresh(worker)
 
     def _lose_tasks(
-        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, unknown: bool = False
+        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, unsure: bool = False
     ) -> None:
-        """Nothing that the worker had is there any more; ``unknown``: it may have started anything of it."""
+        """Nothing that the worker had is there any more.
+
+        ``unsure``: more may have started than was said, because the worker has fallen silent. Only what must not run
+        twice is treated as if it had.
+        """
         orphans = recovery.orphaned(worker)
-        for task in worker.data.values():
-            if task.holders is not None:
-                task.holders.pop(worker, None)
-        worker.data = {}
+        for task in list(worker.data.values()):
+            self._change.unhold(task, worker)
         for task in list(worker.assigned.values()):
-            started = task.started or task.key in executed or unknown
+            started = task.started or task.key in executed or (unsure and not task.options.rerun)
             doubtful = not (task.options.rerun or started or task.unwanted)
             if doubtful and worker.stopping and worker.name in self.state.workers:
                 continue

@@ -23,8 +23,7 @@ MOST_AHEAD = 4000
 LEAST_AHEAD_S = 0.02
 #: Work that is worth a message of its own.
 WORTH_A_MESSAGE_S = 1e-4
-#: Rough cost of moving inputs between workers: shared memory or a local network.
-BANDWIDTH_BYTES_S = 1e9
+#: What a transfer takes, however small.
 LATENCY_S = 0.5e-3
 #: Holders of one input that are compared, and workers that are compared for one demanding task.
 MOST_HOLDERS_COMPARED = 16
@@ -35,13 +34,15 @@ MOST_LOOKED_AT = 8
 
 def has_room(worker: Worker) -> bool:
     """Whether more may be committed to the worker."""
-    count = len(worker.assigned)
     if worker.retiring:
         return False
+    count = len(worker.assigned)
     if worker.alone is not None:
         # Only what a task here perhaps waits for: otherwise neither might ever end.
         return count < worker.slots and worker.slots > worker.own_slots
-    return count < worker.slots or (not worker.robbed and may_have_more(worker, count, worker.occupancy_s))
+    if count < worker.slots:
+        return True
+    return not worker.robbed and may_have_more(worker, count, worker.occupancy_s)
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
@@ -57,17 +58,20 @@ def share(task: Task, each: int, most: int) -> int:
 
     ``each`` would be even; ``task`` is the first of them. Those that take no longer than their message go together.
     """
-    return max(1, min(each, most), int(WORTH_A_MESSAGE_S / task.function.group.expected_s))
+    even = each if each < most else most
+    together = int(WORTH_A_MESSAGE_S / task.function.group.expected_s)
+    return max(1, even, together)
 
 
-def most_in_advance(state: State) -> int:
-    """How many plain tasks a worker may have beyond those in its slots.
+def most_in_advance(state: State, expected_s: float) -> int:
+    """How many plain tasks, of which the first takes so long, a worker may have beyond those in its slots.
 
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.
     """
-    expected_s = state.ready.first().function.group.expected_s
-    return max(len(state.ready) // len(state.workers), int(LEAST_AHEAD_S / expected_s))
+    part = state.ready.count // len(state.workers)
+    least = int(LEAST_AHEAD_S / expected_s)
+    return part if part > least else least
 
 
 def next_in_advance(state: State, most: int) -> Worker | None:
@@ -120,18 +124,24 @@ def backlog_s(worker: Worker) -> float:
     return worker.occupancy_s / (worker.slots or 1)
 
 
-def moving_s(size_bytes: int) -> float:
+def moving_s(size_bytes: int, bytes_s: float) -> float:
     """Seconds that inputs of this size are on their way."""
-    return LATENCY_S + size_bytes / BANDWIDTH_BYTES_S if size_bytes else 0.0
+    return LATENCY_S + size_bytes / bytes_s if size_bytes else 0.0
 
 
-def choose_worker(task: Task, first: Worker) -> Worker:
+def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
     """The worker where the task starts soonest: ``first``, which has room, or one that holds inputs.
 
     One without room is only chosen if it will be done with what it has sooner than the inputs could be moved.
     """
+    if len(first.assigned) < first.slots:
+        for dep in task.dependencies:
+            if dep.holders is not None and first not in dep.holders:
+                break
+        else:
+            return first  # everything is there, as is usual
     held, total = held_bytes(task, first)
-    best, best_s = first, backlog_s(first) + moving_s(total - held.get(first, 0))
+    best, best_s = first, backlog_s(first) + moving_s(total - held.get(first, 0), bytes_s)
     if best_s == 0.0:
         return best
     for worker, size in held.items():
@@ -139,13 +149,13 @@ def choose_worker(task: Task, first: Worker) -> Worker:
             continue
         if worker.robbed and len(worker.assigned) >= worker.slots:
             continue  # nobody knows when it will have a slot
-        its_s = backlog_s(worker) + moving_s(total - size)
+        its_s = backlog_s(worker) + moving_s(total - size, bytes_s)
         if its_s < best_s:
             best, best_s = worker, its_s
     return best
 
 
-def choose_among(task: Task, queue: DemandQueue) -> tuple[Worker | None, list[Worker]]:
+def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
     """The worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
     demand = queue.demand
     held, total = held_bytes(task)
@@ -157,7 +167,7 @@ def choose_among(task: Task, queue: DemandQueue) -> tuple[Worker | None, list[Wo
         if not fits(worker, task, demand):
             unfit.append(worker)
             continue
-        its_s = backlog_s(worker) + moving_s(total - held.get(worker, 0))
+        its_s = backlog_s(worker) + moving_s(total - held.get(worker, 0), bytes_s)
         if best is None or its_s < best_s:
             best, best_s = worker, its_s
         compared += 1

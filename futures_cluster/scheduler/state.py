@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions
 from futures_cluster.scheduler.demands import Demands
-from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.scheduler.fairness import UNKNOWN_TURN_S, FairQueue, Lane, Shares
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
 
@@ -48,6 +48,17 @@ LEAST_DURATION_S = 15e-6
 #: Weight of the newest measurement in the moving average of durations.
 NEWEST_WEIGHT = 0.25
 
+#: Rough rate at which inputs move between workers, before any was measured: shared memory or a local network.
+BANDWIDTH_BYTES_S = 1e9
+#: Measurements outside of these are not believed.
+LEAST_BANDWIDTH_BYTES_S = 1e6
+MOST_BANDWIDTH_BYTES_S = 2e10
+#: Smaller transfers tell the latency and not the bandwidth.
+LEAST_MEASURED_BYTES = 100_000
+#: Weight of what was measured before a transfer, and of the first guess, as if it were that of so many bytes.
+OLDER_WEIGHT = 0.9
+GUESS_BYTES = 1e7
+
 #: A task under which so many workers died runs alone on a worker, so that it alone is to blame if that dies.
 MOST_DEATHS_BESIDE_OTHERS = 2
 
@@ -59,19 +70,64 @@ Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
 class Group:
     """Measured facts about the functions of one name."""
 
-    __slots__ = ("duration_s", "expected_s", "name")
+    __slots__ = ("duration_s", "expected_s", "name", "turn_s")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.duration_s: float | None = None  # moving average; None before the first measurement
         self.expected_s = UNKNOWN_DURATION_S  # what a task is counted with; follows from ``duration_s``
+        self.turn_s = UNKNOWN_TURN_S  # what its client's share is charged with
 
     def measure(self, duration_s: float) -> None:
         """Take a measurement into account."""
         mean = self.duration_s
         mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
         self.duration_s = mean
-        self.expected_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+        self.expected_s = self.turn_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+
+
+class Bandwidth:
+    """How fast data moves between workers: a moving average, in which a transfer counts by its size."""
+
+    __slots__ = ("_bytes", "_seconds", "bytes_s")
+
+    def __init__(self) -> None:
+        self.bytes_s = BANDWIDTH_BYTES_S
+        self._bytes = GUESS_BYTES
+        self._seconds = GUESS_BYTES / BANDWIDTH_BYTES_S
+
+    def measure(self, size_bytes: float, duration_s: float) -> None:
+        """Take a transfer into account."""
+        if size_bytes < LEAST_MEASURED_BYTES or not duration_s > 0:
+            return
+        rate = min(max(size_bytes / duration_s, LEAST_BANDWIDTH_BYTES_S), MOST_BANDWIDTH_BYTES_S)
+        self._bytes = OLDER_WEIGHT * self._bytes + size_bytes
+        self._seconds = OLDER_WEIGHT * self._seconds + size_bytes / rate
+        self.bytes_s = self._bytes / self._seconds
+
+
+class Scattered:
+    """What is known of scattered data beyond what every result has.
+
+    Attributes
+    ----------
+    replicas : int
+        On how many workers it should be.
+    untold : str or None
+        The client that waits to hear that it is there.
+    doubts : int
+        How often somebody could not get it from a worker that has it, since somebody last could.
+    refused : dict
+        How often each worker (by name) could not make a copy.
+    """
+
+    __slots__ = ("doubts", "refused", "replicas", "untold")
+
+    def __init__(self, replicas: int, client: str) -> None:
+        self.replicas = replicas
+        self.untold: str | None = client
+        self.doubts = 0
+        self.refused: dict[str, int] = {}
 
 
 class Function:
@@ -120,7 +176,7 @@ class Task:
         "has_result",
         "holders",
         "key",
-        "level",
+        "lane",
         "missing",
         "options",
         "payload",
@@ -128,6 +184,7 @@ class Task:
         "retries_left",
         "returning",
         "serial",
+        "since_s",
         "size_bytes",
         "started",
         "state",
@@ -144,7 +201,7 @@ class Task:
         function: Function,
         payload: Payload,
         options: TaskOptions,
-        level: Level,
+        lane: Lane,
         serial: int,
         wanted_by: tuple[str, ...],
         detached: bool,
@@ -153,7 +210,7 @@ class Task:
         self.function = function
         self.payload = payload
         self.options = options
-        self.level = level
+        self.lane = lane
         self.serial = serial
         self.wanted_by = wanted_by
         self.detached = detached
@@ -165,6 +222,7 @@ class Task:
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
+        self.since_s = 0.0  # when it was committed, or started
         self.started = False  # this attempt was reported as started
         self.returning = False  # the worker was asked to give it back
         self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
@@ -178,6 +236,11 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.key} {self.state}>"
+
+    @property
+    def level(self) -> Level:
+        """Priority and depth of nesting; smaller runs first."""
+        return self.lane.level
 
     @property
     def demand(self) -> Demand | None:
@@ -195,13 +258,17 @@ class Worker:
         "address",
         "alone",
         "assigned",
+        "copying",
+        "copying_bytes",
         "data",
         "free_resources",
+        "held_bytes",
         "host",
         "killable",
         "last_progress_s",
         "name",
         "occupancy_s",
+        "only_holder",
         "own_slots",
         "pid",
         "resources",
@@ -223,6 +290,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.address = address
+        self.only_holder = ((name, address),)  # said of what nobody else holds, as is usual
         self.slots = slots  # those included that tasks which wait for others have lent
         self.own_slots = slots
         self.killable = killable
@@ -233,6 +301,9 @@ class Worker:
         self.assigned: dict[Key, Task] = {}  # oldest first
         self.occupancy_s = 0.0  # the expected seconds of work in ``assigned``
         self.data: dict[Key, Task] = {}  # results held
+        self.held_bytes = 0  # their size
+        self.copying: dict[Task, None] = {}  # results that it was asked to copy
+        self.copying_bytes = 0
         self.alone: Task | None = None  # nothing may run beside it; perhaps still queued
         self.retiring = False
         self.stopping = False  # was told to stop at once; kept for the tasks which it may have started
@@ -252,13 +323,22 @@ class State:
         self.functions: dict[str, Function] = {}
         self.groups: dict[str, Group] = {}
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
-        self.ready: ReadyQueue[Task] = ReadyQueue()  # tasks that any worker may run
+        self.shares = Shares()  # of the clients, where several have tasks of one level
+        self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
+        self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void
         self.idle: dict[Worker, None] = {}  # workers with room
         self.free: dict[Worker, None] = {}  # workers with a free slot
         self.crowded: dict[Worker, None] = {}  # workers with more committed than slots
+        self.bandwidth = Bandwidth()
+        self.scattered: dict[Task, Scattered] = {}
+        self.recheck: dict[Task, None] = {}  # results whose holders have changed in a way that may call for copies
+        self.lacking: dict[Task, None] = {}  # results of which copies are to be asked for
+        self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
+        self.copies_ripe = False  # somebody may have become able to make copies that are lacking
+        self.leaving: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task

@@ -47,7 +47,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
         return looked
     for victim in islice(state.crowded, LOOKS + LOOKS_PER_FREE * len(free)):
         stuck = now - victim.last_progress_s >= PATIENCE_S
-        taken = _spare(victim, stuck) if victim not in state.asked else []
+        taken = _spare(victim, stuck, state.bandwidth.bytes_s) if victim not in state.asked else []
         looked.append((victim, taken))
         wanted_tasks -= len(taken)
         wanted_s -= sum(task.expected_s for task in taken)
@@ -56,7 +56,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
     return looked
 
 
-def _spare(victim: Worker, stuck: bool) -> list[Task]:
+def _spare(victim: Worker, stuck: bool, bytes_s: float) -> list[Task]:
     """What a worker can do without: the newest of its commitments that wait for a slot."""
     if not stuck and victim.occupancy_s < WORTHWHILE_S:
         return []
@@ -66,7 +66,7 @@ def _spare(victim: Worker, stuck: bool) -> list[Task]:
     for task in islice(reversed(victim.assigned.values()), behind):
         if task.started or task.returning or task.options.workers:
             continue
-        if task.dependencies and not stuck and _moving_s(task, victim) > backlog_s(victim):
+        if task.dependencies and not stuck and _moving_s(task, victim, bytes_s) > backlog_s(victim):
             continue
         newest.append(task)
         if len(newest) == number:
@@ -75,10 +75,10 @@ def _spare(victim: Worker, stuck: bool) -> list[Task]:
     return newest
 
 
-def _moving_s(task: Task, victim: Worker) -> float:
+def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
     """What it costs to move the inputs that only the victim has."""
     alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
-    return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders))
+    return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders), bytes_s)
 
 
 def next_check(state: State, now: float) -> float | None:

@@ -40,6 +40,10 @@ def scheduler_error(kind: str, text: str) -> Payload:
     return {"kind": kind, "text": text}
 
 
+SCATTERED_ADVICE = (
+    "scattered data cannot be computed again: use scatter(replicas=2), or submit a function that loads it"
+)
+
 #: Names of functions whose durations are remembered.
 MOST_GROUPS = 10_000
 
@@ -71,6 +75,11 @@ class Transitions:
                 self.end_reservation(task)
         elif new is QUEUED:
             self.state.queued += 1
+        counts = self.state.counts
+        if old in counts:
+            counts[old] -= 1
+        if new in counts:
+            counts[new] += 1
         task.state = new
 
     def end_reservation(self, task: Task) -> None:
@@ -101,7 +110,11 @@ class Transitions:
         if unknown is not None:
             text = f"the input {unknown!r} of {task.key!r} is not known any more"
             self.fail(task, scheduler_error("DataLost", text))
-        return any(dep.serial >= task.serial for dep in dependencies)
+        serial = task.serial
+        for dep in dependencies:  # noqa: SIM110, a generator would take twice the time
+            if dep.serial >= serial:
+                return True
+        return False
 
     def start_waiting(self, task: Task) -> None:
         """Decide what an unfinished, unassigned task waits for."""
@@ -142,6 +155,8 @@ class Transitions:
         """A task that had run has to run once more."""
         if not task.options.rerun:
             text = f"the result of {task.key!r} is gone, and rerun=False forbids to run it again"
+            if task.options is m.SCATTERED_OPTIONS:
+                text = f"{task.key!r} was lost with its last worker; {SCATTERED_ADVICE}"
             self.fail(task, scheduler_error("DataLost", text))
             return
         self.set_state(task, WAITING)
@@ -174,6 +189,50 @@ class Transitions:
         if not task.returning and task.worker is not None and task.worker.name in self.state.workers:
             task.returning = True
             self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
+
+    def hold(self, task: Task, worker: Worker) -> None:
+        """One more worker holds the result."""
+        state = self.state
+        if task.holders is None:
+            task.holders = {}
+        if worker not in task.holders:
+            task.holders[worker] = None
+            worker.data[task.key] = task
+            worker.held_bytes += task.size_bytes
+        if task in state.scattered or state.leaving:
+            state.recheck[task] = None
+
+    def unhold(self, task: Task, worker: Worker) -> None:
+        """A worker does not hold the result any more; the caller sees to it if it was the last one."""
+        state = self.state
+        if task.holders is not None and worker in task.holders:
+            del task.holders[worker]
+            worker.data.pop(task.key, None)
+            worker.held_bytes -= task.size_bytes
+        if worker in state.leaving:
+            state.leaving[worker].pop(task, None)
+        if task in state.scattered or state.leaving:
+            state.recheck[task] = None
+
+    def end_copy(self, task: Task, worker: Worker) -> None:
+        """The worker does not make a copy any more: it has it now, or cannot get it."""
+        makers = self.state.copying.get(task)
+        if makers is None or worker not in makers:
+            return
+        del makers[worker]
+        if not makers:
+            del self.state.copying[task]
+        worker.copying.pop(task, None)
+        worker.copying_bytes -= task.size_bytes
+        self.state.recheck[task] = None
+        self.state.copies_ripe = True
+
+    def end_copies(self, task: Task) -> None:
+        """No copies of the result are needed any more."""
+        self.state.lacking.pop(task, None)
+        for worker in list(self.state.copying.get(task, ())):
+            self.end_copy(task, worker)
+            self.outbox.drops.setdefault(worker, []).append(task.key)
 
     # ---------------------------------------------------------------- ended
 
@@ -239,6 +298,8 @@ class Transitions:
         else:
             holders = tuple((w.name, w.address) for w in task.holders or ())
             row = (task.key, FINISHED, None, task.size_bytes, holders)
+        if task.options is m.SCATTERED_OPTIONS and self.state.scattered[task].untold in clients:
+            self.state.scattered[task].untold = None
         for client in clients:
             self.outbox.done.setdefault(client, []).append(row)
 
@@ -248,11 +309,15 @@ class Transitions:
             if task.state is not MEMORY or task.holders:
                 continue
             task.holders = None
+            self.end_copies(task)
             if not recovery.is_needed(task):
                 self.set_state(task, RELEASED)
                 self.loose.append(task)
                 continue
+            scattered = self.state.scattered.get(task)
             for client in task.wanted_by:
+                if scattered is not None and scattered.untold == client:
+                    continue  # it has not heard yet that it was there
                 self.outbox.recomputing.setdefault(client, []).append(task.key)
             for dependent in task.dependents or ():
                 if dependent.state is QUEUED:
@@ -276,7 +341,8 @@ class Transitions:
                 if not task.dependents:
                     self.drop_result(task)
                     self.forget_task(task)
-                elif not task.has_result:  # a small one is kept: then it never has to run again
+                elif not task.has_result and task.options is not m.SCATTERED_OPTIONS:
+                    # What cannot be made again, or is small, is kept for the sake of what was made of it.
                     self.drop_result(task)
                     self.set_state(task, RELEASED)
             elif state is st.FAILED or state is RELEASED:
@@ -291,12 +357,18 @@ class Transitions:
     def drop_result(self, task: Task) -> None:
         task.result = None
         task.has_result = False
+        state = self.state
         for worker in task.holders or ():
             worker.data.pop(task.key, None)
+            worker.held_bytes -= task.size_bytes
             self.outbox.drops.setdefault(worker, []).append(task.key)
             if worker.retiring:
+                if worker in state.leaving:
+                    state.leaving[worker].pop(task, None)
                 self.stop_if_empty(worker)
         task.holders = None
+        if state.copying or state.lacking:
+            self.end_copies(task)
 
     def abandon(self, task: Task) -> None:
         """An unfinished task that nobody needs now; it is remembered if it had run, and something was made of it."""
@@ -323,6 +395,8 @@ class Transitions:
                 dep.waiters -= 1
             self.loose.append(dep)
         task.dependencies = ()
+        if task.options is m.SCATTERED_OPTIONS:
+            del self.state.scattered[task]
         self.free_payload(task)
         self.leave_function(task.function)
 
@@ -333,16 +407,19 @@ class Transitions:
 
     def learn_function(self, function_id: str, name: str, payload: Payload, client: str) -> None:
         """A client tells a function, perhaps not as the first one."""
-        state = self.state
-        function = state.functions.get(function_id)
-        if function is None:
-            group = state.groups.get(name)
-            if group is None:
-                group = state.groups[name] = Group(name)
-                if len(state.groups) > MOST_GROUPS:
-                    del state.groups[next(iter(state.groups))]
-            function = state.functions[function_id] = Function(function_id, group, payload)
+        function = self.state.functions.get(function_id) or self.add_function(function_id, name, payload)
         function.held_by[client] = None
+
+    def add_function(self, function_id: str, name: str, payload: Payload) -> Function:
+        """A function that is not known."""
+        state = self.state
+        group = state.groups.get(name)
+        if group is None:
+            group = state.groups[name] = Group(name)
+            if len(state.groups) > MOST_GROUPS:
+                del state.groups[next(iter(state.groups))]
+        function = state.functions[function_id] = Function(function_id, group, payload)
+        return function
 
     def release_function(self, function: Function, client: str) -> None:
         """The client will not use the function again without telling it anew."""
@@ -375,7 +452,8 @@ class Transitions:
             state.free.pop(worker, None)
         if placement.has_room(worker):
             state.idle[worker] = None
-            state.demands.offer(worker)
+            if state.demands.queues:
+                state.demands.offer(worker)
         else:
             state.idle.pop(worker, None)
             if worker.alone is not None and not count:  # it is empty now, for the one that it was emptied for
@@ -392,10 +470,23 @@ class Transitions:
             self.stop_if_empty(worker)
 
     def stop_if_empty(self, worker: Worker) -> None:
-        if not worker.retiring or worker.assigned or worker.data or worker.name not in self.state.workers:
+        if not worker.retiring or worker.assigned or worker.data or worker in self.state.leaving:
+            return  # those that leave are looked after by ``copies``
+        self.end_worker(worker, "it ran its maximum of tasks")
+
+    def retire(self, worker: Worker) -> None:
+        """The worker gets no more tasks."""
+        worker.retiring = True
+        if worker.alone is not None and worker.alone in self.state.reserved:
+            self.state.demands.retry(worker.alone)
+            self.end_reservation(worker.alone)
+
+    def end_worker(self, worker: Worker, reason: str) -> None:
+        """Nothing of what the worker has is needed."""
+        if worker.name not in self.state.workers:
             return
         if not worker.stopping:
-            self.outbox.stops.append(m.StopWorker(worker.name, reason="it ran its maximum of tasks"))
+            self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
         self.client_left(worker.name, cancel=worker.stopping)
 
@@ -413,6 +504,32 @@ class Transitions:
                 self.lose_interest(task, name)
         for function in list(self.state.functions.values()):
             self.release_function(function, name)
+        self.state.shares.forget(name)
+
+    def want_again(self, task: Task, client: str) -> None:
+        """A client wants a task that is there already (a pure task, or a key of its own choice)."""
+        task.unwanted = task.stop_when_refused = False
+        if client not in task.wanted_by:
+            task.wanted_by = (*task.wanted_by, client)
+        if task.state is RELEASED:
+            self.run_again(task)
+        elif task.state is MEMORY or task.state is st.FAILED:
+            self.tell_done(task, (client,))
+
+    def others_need(self, task: Task, client: str) -> bool:
+        """Whether another client waits for something that is made of the task."""
+        if not task.dependents or len(self.state.clients) == 1:
+            return False
+        stack, seen = [task], {task: None}
+        while stack:
+            for dependent in stack.pop().dependents or ():
+                if dependent in seen or dependent.state not in UNFINISHED:
+                    continue
+                if any(name != client for name in dependent.wanted_by):
+                    return True
+                seen[dependent] = None
+                stack.append(dependent)
+        return False
 
     def lose_interest(self, task: Task, client: str) -> None:
         """The client has no future of the task any more."""
@@ -423,8 +540,10 @@ class Transitions:
     def remove_worker(self, worker: Worker) -> None:
         state = self.state
         del state.workers[worker.name]
-        for workers in (state.idle, state.free, state.crowded, state.asked):
+        for workers in (state.idle, state.free, state.crowded, state.asked, state.leaving):
             workers.pop(worker, None)
+        for task in list(worker.copying):
+            self.end_copy(task, worker)
         state.demands.withdraw(worker)
         if worker.alone is not None and state.reserved.pop(worker.alone, None) is not None:
             state.demands.retry(worker.alone)

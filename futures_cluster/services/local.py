@@ -301,7 +301,7 @@ class LocalCluster:
         executing: list[str] | None = None
         if worker is not None and handle.blackbox is not None:
             serials = handle.blackbox.executing()
-            executing = [key for key, task in worker.assigned.items() if task.serial in serials]
+            executing = [key for key, task in worker.assigned.items() if task.attempt in serials]
         cause = describe_exit(code)
         if tail := handle.stderr.tail():
             cause += f"; the end of its stderr:\n{tail}"

@@ -135,7 +135,7 @@ class SimulatedWorker:
             self._fetched(message)
         elif isinstance(message, m.TasksDone):
             self._children_done(message)
-        elif isinstance(message, (m.RunTasks, m.ReturnTasks, m.DropData)):
+        elif isinstance(message, (m.RunTasks, m.ReturnTasks, m.DropData, m.CopyData)):
             self._handle(message)
 
     def _receive_late(self, sender: str, message: Message) -> None:

@@ -49,6 +49,9 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.TasksDone, "done"): 5,
     (m.Data, "found"): 2,
     (m.Data, "errors"): 2,
+    (m.ScatterData, "rows"): 3,
+    (m.CopyData, "rows"): 3,
+    (m.PutData, "rows"): 2,
 }
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -3,8 +3,8 @@
 Covers: which run starts when, which inputs are fetched from whom, what the scheduler is told.
 Does not cover: executing, holding values, talking (``services.worker``).
 
-The commands it returns are messages for the scheduler, and four of its own: ``ExecuteRuns``, ``FetchData``,
-``DropData`` (forget these values) and nothing else.
+The commands it returns are messages for the scheduler, and three of its own: ``ExecuteRuns``, ``FetchData`` and
+``DropData`` (forget these values).
 
 What ended is not reported at once: it is collected until ``Tick``, so that thousands of short runs make one
 message. The service sends a ``Tick`` as soon as nothing is left to start, and every few milliseconds before.
@@ -69,6 +69,8 @@ class WorkerMachine:
             m.DataFetched: self._on_data_fetched,
             m.ReturnTasks: self._on_return_tasks,
             m.DropData: self._on_drop_data,
+            m.CopyData: self._on_copy_data,
+            m.DataPut: self._on_data_put,
             m.RunWaits: self._on_run_waits,
             m.Retire: self._on_retire,
             m.Tick: self._on_tick,
@@ -308,7 +310,8 @@ class WorkerMachine:
         if unneeded:
             commands.append(m.DropData(unneeded))
         if added:
-            commands.append(m.DataAdded(self.name, added))
+            size_bytes = sum(size for _, size in event.arrived) if event.duration_s > 0 else 0
+            commands.append(m.DataAdded(self.name, added, size_bytes, event.duration_s))
         self._fetch_elsewhere(event, commands)
 
     def _fetch_elsewhere(self, event: m.DataFetched, commands: list[Command]) -> None:
@@ -321,7 +324,7 @@ class WorkerMachine:
                 continue
             missing.append((key, event.holder or self.name))  # without any holder: it was said to be here
             replica.holders = [holder for holder in replica.holders if holder[0] != event.holder]
-            if replica.holders and replica.runs:
+            if replica.holders and (replica.runs or replica.copy):
                 fetches.setdefault(replica.holders[0], []).append(key)
                 continue
             del self.replicas[key]
@@ -334,6 +337,34 @@ class WorkerMachine:
             commands.append(m.TasksReturned(self.name, returned))
         self._add_fetches(fetches, commands)
 
+    def _on_copy_data(self, event: m.CopyData, commands: list[Command]) -> None:
+        """The scheduler wants these to be here, too; or, without holders, it asks whether they are."""
+        fetches: dict[tuple[str, str], list[Key]] = {}
+        here, missing = [], []
+        for key, size_bytes, holders in event.rows:
+            replica = self.replicas.get(key)
+            if replica is not None and replica.held:
+                replica.dropped = False
+                here.append(key)
+            elif not holders:
+                missing.append((key, self.name))
+            elif replica is not None:
+                replica.copy, replica.dropped = True, False
+            else:
+                replica = self.replicas[key] = Replica(key, size_bytes, False, [(name, addr) for name, addr in holders])
+                replica.copy = True
+                fetches.setdefault(replica.holders[0], []).append(key)
+        if here:
+            commands.append(m.DataAdded(self.name, here))
+        if missing:
+            commands.append(m.ReportMissing(self.name, missing))
+        self._add_fetches(fetches, commands)
+
+    def _on_data_put(self, event: m.DataPut, commands: list[Command]) -> None:
+        """A client has put these into the store; the scheduler hears of it from the client."""
+        for key, size_bytes in event.rows:
+            self._keep(key, size_bytes)
+
     def _on_drop_data(self, event: m.DropData, commands: list[Command]) -> None:
         dropped = []
         for key in event.keys:
@@ -345,6 +376,7 @@ class WorkerMachine:
                 dropped.append(key)
             else:
                 replica.dropped = True
+                replica.copy = False
         if dropped:
             commands.append(m.DropData(dropped))
 

@@ -26,11 +26,13 @@ class Replica:
         Runs that wait for it.
     users : int
         Runs here that have not ended and have it among their inputs, those that wait for it included.
+    copy : bool
+        While it is fetched: the scheduler wants it to be here, whether or not runs need it.
     dropped : bool
         The scheduler has said meanwhile that nobody needs it; it goes once it has no users.
     """
 
-    __slots__ = ("dropped", "held", "holders", "key", "runs", "size_bytes", "users")
+    __slots__ = ("copy", "dropped", "held", "holders", "key", "runs", "size_bytes", "users")
 
     def __init__(self, key: Key, size_bytes: int, held: bool, holders: list[tuple[str, str]]) -> None:
         self.key = key
@@ -39,6 +41,7 @@ class Replica:
         self.holders = holders
         self.runs: dict[Run, None] = {}
         self.users = 0
+        self.copy = False
         self.dropped = False
 
     def __repr__(self) -> str:

@@ -93,7 +93,6 @@ def submit(
 def run(
     key: str,
     attempt: int,
-    serial: int,
     inputs: tuple[Any, ...] = (),
     flags: int = 0,
     level: tuple[int, int] = (0, 0),
@@ -101,7 +100,7 @@ def run(
     payload: Any = b"args",
 ) -> tuple[Any, ...]:
     """A row of ``RunTasks``."""
-    return (key, attempt, function, payload, (*level, serial), inputs, flags)
+    return (key, attempt, function, payload, (*level, attempt), inputs, flags)
 
 
 def runs(worker: str, *rows: Any, functions: tuple[str, ...] = ()) -> m.ToWorker:

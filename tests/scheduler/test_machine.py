@@ -27,19 +27,19 @@ from .builders import (
 
 
 def test_a_task_goes_to_a_worker_with_its_function() -> None:
-    Cluster().expect(submit("k"), runs("w1", run("k", 1, 1), functions=("f",)))
+    Cluster().expect(submit("k"), runs("w1", run("k", 1), functions=("f",)))
 
 
 def test_a_worker_is_told_a_function_once() -> None:
     cluster = Cluster(slots=2)
     cluster.given(submit("k"))
-    cluster.expect(submit("l"), runs("w1", run("l", 2, 2)))
+    cluster.expect(submit("l"), runs("w1", run("l", 2)))
 
 
 def test_without_workers_tasks_wait_for_one() -> None:
     cluster = Cluster(0)
     cluster.quiet(submit("k", "l"))
-    cluster.expect(m.WorkerJoined("w1", "a1", slots=2), runs("w1", run("k", 1, 1), run("l", 2, 2), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w1", "a1", slots=2), runs("w1", run("k", 1), run("l", 2), functions=("f",)))
 
 
 def test_a_task_waits_for_its_inputs() -> None:
@@ -49,7 +49,7 @@ def test_a_task_waits_for_its_inputs() -> None:
     assert cluster.states() == {"a": "assigned", "b": "waiting"}
     cluster.expect(
         m.TasksFinished("w1", [("a", 1, b"result", 6, 1.0)]),
-        runs("w1", run("b", 2, 2, (("a", 6, b"result", ()),))),
+        runs("w1", run("b", 2, (("a", 6, b"result", ()),))),
         done(finished("a")),
     )
 
@@ -59,14 +59,14 @@ def test_a_large_input_is_fetched_from_where_it_is() -> None:
     cluster.given(submit("a", ("b", ["a"])))
     cluster.expect(
         m.TasksFinished("w1", [("a", 1, None, 1000, 1.0)]),
-        runs("w1", run("b", 2, 2, (("a", 1000, None, (("w1", "a1"),)),))),
+        runs("w1", run("b", 2, (("a", 1000, None, (("w1", "a1"),)),))),
         done(finished("a", None, 1000, ("w1", "a1"))),
     )
 
 
 def test_an_input_may_come_after_its_consumer_in_one_message() -> None:
     cluster = Cluster()
-    cluster.expect(submit(("b", ["a"]), "a"), runs("w1", run("a", 1, 2), functions=("f",)))
+    cluster.expect(submit(("b", ["a"]), "a"), runs("w1", run("a", 1), functions=("f",)))
 
 
 def test_an_unknown_input_fails_the_task_and_what_needs_it() -> None:
@@ -80,7 +80,7 @@ def test_a_task_cannot_need_its_own_result() -> None:
     error = {"kind": "ProtocolError", "text": "the task 'a' needs its own result, by way of its inputs"}
     commands = cluster.given(submit(("a", ["b"]), ("b", ["a"]), "c", ("d", ["a"])))
     assert commands == [
-        runs("w1", run("c", 1, 3), functions=("f",)),
+        runs("w1", run("c", 1), functions=("f",)),
         done(failed("a", error), failed("d", error), failed("b", error)),
     ]
 
@@ -126,7 +126,7 @@ def test_a_released_result_is_computed_again_when_its_key_is_submitted() -> None
     cluster.finish("a", "b", payload=None)
     cluster.expect(m.ReleaseKeys("c", ["a"]), drop("w1", "a"))
     assert cluster.states() == {"a": "released", "b": "memory"}
-    cluster.expect(submit("a"), runs("w1", run("a", 3, 1)))
+    cluster.expect(submit("a"), runs("w1", run("a", 3)))
 
 
 def test_submissions_of_a_client_that_has_left_are_dropped() -> None:
@@ -143,7 +143,7 @@ def test_priority_then_depth_then_age_decide() -> None:
     cluster.given(submit("young"))
     commands = cluster.given(m.WorkerJoined("w1", "a1", slots=4))
     assert [row[0] for row in commands[0].message.runs] == ["urgent", "deep", "old", "young"]
-    assert [row[4] for row in commands[0].message.runs] == [(-1, 0, 3), (0, -1, 2), (0, 0, 1), (0, 0, 4)]
+    assert [row[4] for row in commands[0].message.runs] == [(-1, 0, 1), (0, -1, 2), (0, 0, 3), (0, 0, 4)]
 
 
 # ---------------------------------------------------------------- graphs
@@ -151,9 +151,7 @@ def test_priority_then_depth_then_age_decide() -> None:
 
 def test_what_nobody_wants_of_a_graph_does_not_run() -> None:
     cluster = Cluster()
-    cluster.expect(
-        submit("a", "b", ("c", ["b"]), wanted=["c"]), runs("w1", run("b", 1, 2, flags=KEEP), functions=("f",))
-    )
+    cluster.expect(submit("a", "b", ("c", ["b"]), wanted=["c"]), runs("w1", run("b", 1, flags=KEEP), functions=("f",)))
     assert cluster.states() == {"b": "assigned", "c": "waiting"}
 
 
@@ -167,7 +165,7 @@ def test_intermediate_results_of_a_graph_stay_on_workers_and_are_dropped() -> No
     cluster = Cluster()
     cluster.given(submit("a", ("b", ["a"]), wanted=["b"]))
     cluster.expect(
-        m.TasksFinished("w1", [("a", 1, None, 6, 1.0)]), runs("w1", run("b", 2, 2, (("a", 6, None, (("w1", "a1"),)),)))
+        m.TasksFinished("w1", [("a", 1, None, 6, 1.0)]), runs("w1", run("b", 2, (("a", 6, None, (("w1", "a1"),)),)))
     )
     cluster.expect(m.TasksFinished("w1", [("b", 2, b"result", 6, 1.0)]), drop("w1", "a"), done(finished("b")))
     assert cluster.states() == {"b": "memory"}
@@ -179,7 +177,7 @@ def test_who_wants_only_what_is_made_of_a_key_is_told_only_of_that() -> None:
     cluster.given(submit("a"))
     cluster.finish("a")
     cluster.expect(
-        submit("a", ("b", ["a"]), client="d", wanted=["b"]), runs("w1", run("b", 2, 2, (("a", 6, b"result", ()),)))
+        submit("a", ("b", ["a"]), client="d", wanted=["b"]), runs("w1", run("b", 2, (("a", 6, b"result", ()),)))
     )
 
 
@@ -199,7 +197,7 @@ def test_a_submitted_task_runs_though_its_future_is_gone() -> None:
     cluster = Cluster()
     cluster.given(submit("a", "b"))
     cluster.quiet(m.ReleaseKeys("c", ["a", "b"]))
-    cluster.expect(m.TasksFinished("w1", [("a", 1, b"result", 6, 1.0)]), runs("w1", run("b", 2, 2)))
+    cluster.expect(m.TasksFinished("w1", [("a", 1, b"result", 6, 1.0)]), runs("w1", run("b", 2)))
     cluster.expect(m.TasksFinished("w1", [("b", 2, None, 6, 1.0)]), drop("w1", "b"))
     assert not cluster.states()
 
@@ -215,7 +213,7 @@ def test_a_small_result_is_kept_while_something_made_of_it_is() -> None:
         m.WorkerLost("w1"),
         recomputing("b"),
     )
-    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("b", 3, 2, (("a", 6, b"result", ()),)), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("b", 3, (("a", 6, b"result", ()),)), functions=("f",)))
     cluster.finish("b")
     cluster.quiet(m.ReleaseKeys("c", ["b"]))
     assert not cluster.states()
@@ -410,8 +408,8 @@ def test_a_failed_task_fails_what_needs_it() -> None:
 def test_a_task_is_tried_again_as_often_as_was_asked() -> None:
     cluster = Cluster()
     cluster.given(submit("a", options=TaskOptions(retries=2)))
-    cluster.expect(m.TasksFinished("w1", [], [("a", 1, b"1", 1.0)]), runs("w1", run("a", 2, 1)))
-    cluster.expect(m.TasksFinished("w1", [], [("a", 2, b"2", 1.0)]), runs("w1", run("a", 3, 1)))
+    cluster.expect(m.TasksFinished("w1", [], [("a", 1, b"1", 1.0)]), runs("w1", run("a", 2)))
+    cluster.expect(m.TasksFinished("w1", [], [("a", 2, b"2", 1.0)]), runs("w1", run("a", 3)))
     cluster.expect(m.TasksFinished("w1", [], [("a", 3, b"3", 1.0)]), done(failed("a", b"3")))
 
 
@@ -433,7 +431,7 @@ def test_a_key_that_comes_back_is_not_taken_for_its_former_self() -> None:
     cluster.given(submit("a"))
     cluster.finish("a")
     cluster.given(m.ReleaseKeys("c", ["a"]))
-    cluster.expect(submit("a"), runs("w1", run("a", 2, 2)))
+    cluster.expect(submit("a"), runs("w1", run("a", 2)))
 
 
 def test_a_returned_task_goes_elsewhere() -> None:
@@ -441,7 +439,7 @@ def test_a_returned_task_goes_elsewhere() -> None:
     cluster.given(submit("a"))
     cluster.given(m.WorkerRetiring("w1"))
     cluster.expect(m.TasksReturned("w1", [("a", 1)]), m.StopWorker("w1", reason="it ran its maximum of tasks"))
-    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("a", 2, 1), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("a", 2), functions=("f",)))
 
 
 def test_copies_are_remembered_and_dropped_with_the_original() -> None:
@@ -467,7 +465,7 @@ def test_missing_data_is_computed_again() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
     cluster.finish("a", payload=None)
-    cluster.expect(m.ReportMissing("c", [("a", "w1")]), recomputing("a"), drop("w1", "a"), runs("w1", run("a", 2, 1)))
+    cluster.expect(m.ReportMissing("c", [("a", "w1")]), recomputing("a"), drop("w1", "a"), runs("w1", run("a", 2)))
     cluster.expect(m.TasksFinished("w1", [("a", 2, b"result", 6, 1.0)]), done(finished("a")))
 
 
@@ -493,7 +491,7 @@ def test_a_task_that_waits_makes_room_for_its_children() -> None:
     cluster = Cluster()
     cluster.given(submit("parent", "other"))
     cluster.quiet(submit("child", depth=1))
-    cluster.expect(m.SlotsChanged("w1", 2), runs("w1", run("child", 2, 3, level=(0, -1))))
+    cluster.expect(m.SlotsChanged("w1", 2), runs("w1", run("child", 2, level=(0, -1))))
     cluster.quiet(m.SlotsChanged("w1", 1))
     cluster.quiet(m.SlotsChanged("w9", 1))
 
@@ -508,7 +506,7 @@ def test_the_newest_commitments_are_asked_back_so_that_a_child_finds_room(
     cluster.start("a")
     cluster.quiet(submit("child", depth=1))
     cluster.expect(m.SlotsChanged("w1", 2), ask_back("w1", ("c", 4)))
-    cluster.expect(m.TasksReturned("w1", [("c", 4)]), runs("w1", run("child", 5, 6, level=(0, -1))))
+    cluster.expect(m.TasksReturned("w1", [("c", 4)]), runs("w1", run("child", 5, level=(0, -1))))
 
 
 # ---------------------------------------------------------------- workers come and go
@@ -530,7 +528,7 @@ def test_a_worker_that_retires_is_stopped_when_it_holds_nothing() -> None:
 def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerJoined("w1", "b1"), runs("w1", run("a", 2, 1), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
     assert cluster.task("a").deaths == 0
 
 
@@ -582,7 +580,7 @@ def test_a_task_that_runs_too_long_fails_with_its_worker() -> None:
     cluster = Cluster()
     cluster.expect(
         submit("a", options=TaskOptions(timeout_s=3.0)),
-        runs("w1", run("a", 1, 1, flags=REPORT_START), functions=("f",)),
+        runs("w1", run("a", 1, flags=REPORT_START), functions=("f",)),
     )
     assert cluster.machine.next_deadline() is None
     cluster.now = 1.0
@@ -605,7 +603,7 @@ def test_a_timeout_counts_as_a_failure_that_may_be_tried_again() -> None:
     cluster.expect(
         m.Tick(),
         m.StopWorker("w1", True, text),
-        runs("w2", run("a", 2, 1, flags=REPORT_START), functions=("f",)),
+        runs("w2", run("a", 2, flags=REPORT_START), functions=("f",)),
     )
 
 

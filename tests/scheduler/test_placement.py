@@ -165,7 +165,7 @@ def test_a_task_takes_resources_while_it_is_assigned() -> None:
     cluster.given(submit("plain"))
     assert cluster.where() == {"a": "w1", "b": "w1", "plain": "w1"}
     commands = cluster.finish("a")
-    assert commands[0] == runs("w1", run("c", 4, 3))
+    assert commands[0] == runs("w1", run("c", 4))
 
 
 def test_what_no_worker_offers_waits_for_one_and_holds_nobody_up() -> None:
@@ -173,7 +173,7 @@ def test_what_no_worker_offers_waits_for_one_and_holds_nobody_up() -> None:
     cluster.quiet(submit("a", options=GPU))
     cluster.given(submit("b"))
     assert cluster.where() == {"b": "w1"}
-    cluster.expect(m.WorkerJoined("w2", "a2", resources={"GPU": 1.0}), runs("w2", run("a", 2, 1), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w2", "a2", resources={"GPU": 1.0}), runs("w2", run("a", 2), functions=("f",)))
 
 
 def test_a_task_runs_on_the_workers_that_it_names() -> None:

@@ -30,7 +30,7 @@ def died(key: str, why: str, cause: str = "") -> Any:
 def test_the_tasks_of_a_dead_worker_run_elsewhere() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerLost("w1", ["a"]), runs("w2", run("a", 2, 1), functions=("f",)))
+    cluster.expect(m.WorkerLost("w1", ["a"]), runs("w2", run("a", 2), functions=("f",)))
     assert cluster.task("a").deaths == 1
 
 
@@ -81,7 +81,7 @@ def test_after_two_deaths_a_task_runs_alone() -> None:
     cluster.given(submit("other"))
     assert cluster.where() == {"bad": "w3"}
     commands = cluster.finish("bad")
-    assert runs("w3", run("other", 4, 2)) in commands
+    assert runs("w3", run("other", 4)) in commands
 
 
 def test_a_worker_is_emptied_for_a_task_that_has_to_run_alone() -> None:
@@ -134,7 +134,7 @@ def test_the_emptied_worker_retires() -> None:
     cluster.given(lost(cluster, "bad", executing=["bad"]))
     cluster.given(m.WorkerRetiring("w1"))
     assert not cluster.machine.state.reserved
-    cluster.expect(m.WorkerJoined("w9", "a9"), runs("w9", run("bad", 3, 2), functions=("f",)))
+    cluster.expect(m.WorkerJoined("w9", "a9"), runs("w9", run("bad", 3), functions=("f",)))
 
 
 def test_a_cancelled_task_gives_the_worker_back_that_was_emptied_for_it() -> None:
@@ -163,7 +163,7 @@ def test_a_worker_lends_slots_though_it_is_being_emptied() -> None:
 
 def test_a_task_that_must_not_run_twice_fails_with_its_worker() -> None:
     cluster = Cluster(2)
-    cluster.expect(submit("a", options=ONCE), runs("w1", run("a", 1, 1, flags=REPORT_START), functions=("f",)))
+    cluster.expect(submit("a", options=ONCE), runs("w1", run("a", 1, flags=REPORT_START), functions=("f",)))
     cluster.expect(m.WorkerLost("w1", ["a"], cause="x"), done(died("a", "it was submitted with rerun=False", "x")))
 
 
@@ -199,7 +199,7 @@ def stopped_with_b_in_doubt() -> Cluster:
 def test_a_doubtful_task_runs_again_once_it_is_known_that_it_had_not_started() -> None:
     cluster = stopped_with_b_in_doubt()
     cluster.expect(
-        m.WorkerLost("w1", ["a"], deliberate=True), runs("w2", run("b", 3, 2, flags=REPORT_START), functions=("f",))
+        m.WorkerLost("w1", ["a"], deliberate=True), runs("w2", run("b", 3, flags=REPORT_START), functions=("f",))
     )
 
 
@@ -232,7 +232,7 @@ def test_a_lost_result_is_computed_again_and_reported_again() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
     cluster.finish("a", payload=None)
-    cluster.expect(m.WorkerLost("w1"), recomputing("a"), runs("w2", run("a", 2, 1), functions=("f",)))
+    cluster.expect(m.WorkerLost("w1"), recomputing("a"), runs("w2", run("a", 2), functions=("f",)))
     assert cluster.finish("a", payload=None) == [done(("a", m.FINISHED, None, 6, (("w2", "a2"),)))]
 
 

@@ -23,7 +23,7 @@ def test_half_of_a_long_queue_is_asked_back_at_once() -> None:
     cluster.expect(m.WorkerJoined("w2", "a2"), ask_back("w1", ("k5", 7), ("k6", 8), ("k7", 9), ("k8", 10), ("k9", 11)))
     cluster.expect(
         m.TasksReturned("w1", [("k7", 9), ("k8", 10), ("k9", 11)], [("k5", 7), ("k6", 8)]),
-        runs("w2", run("k7", 12, 9), run("k8", 13, 10), run("k9", 14, 11), functions=("f",)),
+        runs("w2", run("k7", 12), run("k8", 13), run("k9", 14), functions=("f",)),
     )
 
 
@@ -37,7 +37,7 @@ def test_a_short_queue_is_not_worth_it_until_the_worker_is_stuck() -> None:
     cluster.expect(m.Tick(), ask_back("w1", ("k1", 3), ("k2", 4)))
     cluster.expect(
         m.TasksReturned("w1", [("k1", 3), ("k2", 4)]),
-        runs("w2", run("k1", 5, 3), run("k2", 6, 4), functions=("f",)),
+        runs("w2", run("k1", 5), run("k2", 6), functions=("f",)),
     )
 
 

@@ -263,3 +263,74 @@ def test_what_is_dropped_on_its_way_and_needed_again_stays() -> None:
     desk.given(m.DropData(["x"]))
     desk.quiet(m.RunTasks([row("b", 1, (remote("x", "p"),))]))
     desk.expect(arrived("p", "x"), m.DataAdded("w", ["x"]), execute(("b", 1)))
+
+
+# ---------------------------------------------------------------- copies
+
+
+def copy(key: str, *holders: str) -> m.CopyData:
+    return m.CopyData([(key, 10, tuple((name, f"at {name}") for name in holders))])
+
+
+def test_a_copy_is_fetched_though_no_run_needs_it() -> None:
+    desk = Desk()
+    desk.expect(copy("x", "u", "v"), fetch("u", "x"))
+    desk.expect(missing("u", "x"), m.ReportMissing("w", [("x", "u")]), fetch("v", "x"))
+    desk.expect(arrived("v", "x"), m.DataAdded("w", ["x"]))
+    assert desk.data() == {"x": True}
+    desk.expect(m.DropData(["x"]), m.DropData(["x"]))
+
+
+def test_a_copy_that_nobody_has_is_reported() -> None:
+    desk = Desk()
+    desk.given(copy("x", "u"))
+    desk.expect(missing("u", "x"), m.ReportMissing("w", [("x", "u")]))
+    assert not desk.data()
+
+
+def test_a_copy_that_is_here_already_is_not_fetched() -> None:
+    desk = Desk()
+    desk.quiet(m.DataPut([("x", 10)]))
+    desk.expect(copy("x", "u"), m.DataAdded("w", ["x"]))
+
+
+def test_who_is_asked_whether_it_has_something_says_so() -> None:
+    desk = Desk()
+    desk.expect(copy("x"), m.ReportMissing("w", [("x", "w")]))
+    desk.quiet(m.DataPut([("x", 10)]))
+    desk.expect(copy("x"), m.DataAdded("w", ["x"]))
+
+
+def test_a_copy_on_its_way_to_a_run_is_fetched_once() -> None:
+    desk = Desk()
+    desk.expect(m.RunTasks([row("a", 1, (remote("x", "u", "v"),))]), fetch("u", "x"))
+    desk.quiet(copy("x", "u", "v"))
+    desk.expect(m.ReturnTasks([("a", 1)]), m.TasksReturned("w", [("a", 1)]))
+    desk.expect(missing("u", "x"), m.ReportMissing("w", [("x", "u")]), fetch("v", "x"))
+    desk.expect(arrived("v", "x"), m.DataAdded("w", ["x"]))
+
+
+def test_a_copy_that_is_dropped_on_its_way_goes() -> None:
+    desk = Desk()
+    desk.given(copy("x", "u", "v"))
+    desk.quiet(m.DropData(["x"]))
+    desk.expect(arrived("u", "x"), m.DropData(["x"]))
+    desk.given(copy("y", "u", "v"))
+    desk.quiet(m.DropData(["y"]))
+    desk.expect(missing("u", "y"), m.ReportMissing("w", [("y", "u")]))
+    assert not desk.data()
+
+
+def test_what_a_client_puts_here_serves_runs() -> None:
+    desk = Desk()
+    desk.given(m.RunTasks([row("a", 1, (remote("x", "u"),))]))
+    desk.expect(m.DataPut([("x", 10)]), execute(("a", 1)))
+    desk.quiet(arrived("u", "x"))
+    desk.expect(m.RunTasks([row("b", 2, (remote("x", "u"),))]))
+    assert desk.data() == {"x": True}
+
+
+def test_how_long_a_fetch_took_is_told() -> None:
+    desk = Desk()
+    desk.given(copy("x", "u"))
+    desk.expect(m.DataFetched("u", [("x", 10)], [], 0.5), m.DataAdded("w", ["x"], 10, 0.5))

@@ -1,0 +1,263 @@
+"""Results that have to be on more workers, or on others: scattered data, and what a worker holds that is to end.
+
+Covers: the events about data, which results lack copies, who is asked to fetch them, when a retired worker may end.
+Does not cover: what a lost result means (``transitions``, ``recovery``), fetching (the worker machine).
+
+The way of a copy: something changes who holds a result -> ``State.recheck`` -> ``_check``: it lacks copies ->
+``State.lacking`` -> ``_ask`` chooses a worker -> ``CopyData`` -> ``DataAdded`` -> ``State.recheck`` -> nothing is
+lacking any more: the client is told, or the retired worker ends.
+
+Scattered data is a task that has run and cannot run again. Its loss is told to whoever needs it, so it is given up with
+more care than a result: when somebody could not fetch it from a worker which still is there, that worker is asked.
+
+No more than some bytes are asked of a worker at a time. The rest waits until it has answered, so that messages stay
+small and nobody's memory is overrun; ``State.copies_ripe`` says that it is worth while to look again.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Key
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.state import MEMORY, Scattered, State, Task, Worker
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+
+#: Asked of one worker at a time.
+MOST_BYTES = 64_000_000
+MOST_KEYS = 1000
+#: Holders that the maker of a copy is told.
+MOST_ADDRESSES = 4
+#: So often a worker may say that it has what others could not get from it.
+MOST_DOUBTS = 20
+
+#: So often a worker is asked for a copy that it cannot get.
+MOST_TRIES = 5
+
+#: Stands for whatever made scattered data.
+SCATTER = "scatter"
+
+
+def put_lost(key: Key) -> str:
+    """What is said of data whose worker has gone before it was known."""
+    return f"the worker that {key!r} was scattered to is gone; scatter it again"
+
+
+class Copies:
+    """Decides who copies what; a part of the machine."""
+
+    def __init__(self, change: Transitions) -> None:
+        self._change = change
+        self._state: State = change.state
+        self._outbox = change.outbox
+
+    # ---------------------------------------------------------------- events
+
+    def scatter(self, event: m.ScatterData) -> None:
+        """A client has put data onto workers."""
+        state = self._state
+        known = event.client in state.clients
+        places: dict[Key, tuple[int, list[Worker]]] = {}
+        for key, size_bytes, name in event.rows:
+            holders = places.setdefault(key, (size_bytes, []))[1]
+            if (worker := state.workers.get(name)) is not None:
+                holders.append(worker)
+        for key, (size_bytes, workers) in places.items():
+            task = state.tasks.get(key)
+            if known and task is None:
+                task = self._add(key, size_bytes, event.client, event.replicas)
+                if not workers:
+                    self._change.fail(task, scheduler_error("DataLost", put_lost(key)))
+            elif known and task is not None:
+                self._change.want_again(task, event.client)
+            for worker in workers:
+                if task is not None and task.state is MEMORY and task.holders is not None:
+                    self._change.hold(task, worker)
+                else:
+                    self._outbox.drops.setdefault(worker, []).append(key)
+
+    def _add(self, key: Key, size_bytes: int, client: str, replicas: int) -> Task:
+        state = self._state
+        function = state.functions.get(SCATTER) or self._change.add_function(SCATTER, SCATTER, None)
+        function.tasks += 1
+        state.serial += 1
+        lane = state.shares.lane(client, (0, 0))
+        task = Task(key, function, None, m.SCATTERED_OPTIONS, lane, state.serial, (client,), False)
+        task.state = MEMORY
+        task.size_bytes = size_bytes
+        task.holders = {}
+        state.tasks[key] = task
+        state.scattered[task] = Scattered(max(1, replicas), client)
+        return task
+
+    def data_added(self, event: m.DataAdded) -> None:
+        """A worker has copies."""
+        state = self._state
+        worker = state.workers.get(event.worker)
+        if worker is None:
+            return
+        state.bandwidth.measure(event.size_bytes, event.duration_s)
+        for key in event.keys:
+            task = state.tasks.get(key)
+            if task is None or task.state is not MEMORY or task.holders is None:
+                self._outbox.drops.setdefault(worker, []).append(key)
+                continue
+            self._change.end_copy(task, worker)
+            if worker not in task.holders:
+                self._change.hold(task, worker)
+                if (scattered := state.scattered.get(task)) is not None:
+                    scattered.doubts = 0
+
+    def report_missing(self, event: m.ReportMissing) -> None:
+        """Somebody could not get something from a worker."""
+        state = self._state
+        reporter = state.workers.get(event.reporter)
+        for key, name in event.missing:
+            task = state.tasks.get(key)
+            if task is None:
+                if event.reporter in state.clients:
+                    error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
+                    self._outbox.done.setdefault(event.reporter, []).append((key, m.FAILED, error, 0, ()))
+                continue
+            scattered = state.scattered.get(task)
+            makes_copy = reporter is not None and task in reporter.copying
+            if reporter is not None and makes_copy:
+                self._change.end_copy(task, reporter)
+                if scattered is not None:
+                    scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
+            worker = state.workers.get(name)
+            if worker is not None and task.holders and worker in task.holders:
+                if scattered is not None and worker is not reporter and not makes_copy:
+                    scattered.doubts += 1
+                if scattered is not None and worker is not reporter and scattered.doubts <= MOST_DOUBTS:
+                    self._outbox.copies.setdefault(worker, []).append((key, task.size_bytes, ()))
+                else:
+                    self._change.unhold(task, worker)
+                    self._outbox.drops.setdefault(worker, []).append(key)
+                    if not task.holders:
+                        self._change.lost_results([task])
+            if task.state is MEMORY or task.state is st.FAILED:
+                self._change.tell_done(task, tuple(client for client in task.wanted_by if client == event.reporter))
+
+    def retire(self, event: m.RetireWorkers, now: float) -> None:
+        """Workers are to end."""
+        state = self._state
+        for name in event.workers:
+            worker = state.workers.get(name)
+            if worker is None or worker.stopping or worker in state.leaving:
+                continue
+            state.story.append((now, "worker retires", name))
+            state.leaving[worker] = {}
+            self._change.retire(worker)
+            for task in reversed(list(worker.assigned.values())):
+                if not task.started:
+                    self._change.ask_back(task, unwanted=task.unwanted)
+            state.recheck.update(dict.fromkeys(worker.data.values()))
+            state.recheck.update(worker.copying)
+            self._change.refresh(worker)
+
+    # ---------------------------------------------------------------- after each event
+
+    def run(self) -> None:
+        """Do what the event has made necessary."""
+        state = self._state
+        while state.recheck:
+            tasks, state.recheck = state.recheck, {}
+            for task in tasks:
+                self._check(task)
+        if state.copies_ripe:
+            state.copies_ripe = False
+            if state.lacking:
+                self._ask()
+        for worker, alone in list(state.leaving.items()):
+            if not (alone or worker.assigned):
+                self._end(worker)
+
+    def _check(self, task: Task) -> None:
+        """Find out whether a result lacks copies."""
+        state = self._state
+        state.lacking.pop(task, None)
+        scattered = state.scattered.get(task)
+        holders = task.holders
+        if task.state is not MEMORY or not holders:
+            return
+        good = sum(worker not in state.leaving for worker in holders)
+        for worker in holders:
+            alone = state.leaving.get(worker)
+            if alone is not None:
+                if good:
+                    alone.pop(task, None)
+                else:
+                    alone[task] = None
+        wanted = scattered.replicas if scattered is not None else 1
+        if good < wanted and (scattered is not None or good < len(holders)):
+            coming = sum(worker not in state.leaving for worker in state.copying.get(task, ()))
+            if good + coming < wanted:
+                state.lacking[task] = None
+                state.copies_ripe = True
+        elif scattered is not None:
+            self._tell(task, scattered)
+
+    def _tell(self, task: Task, scattered: Scattered) -> None:
+        """There are enough copies, or as many as there can be."""
+        if scattered.untold is not None:
+            self._change.tell_done(task, tuple(name for name in task.wanted_by if name == scattered.untold))
+            scattered.untold = None  # also if it does not want to hear it any more
+
+    def _ask(self) -> None:
+        """Have copies made, of what can be copied now; those with the least data get them."""
+        state = self._state
+        able = [worker for worker in state.workers.values() if not worker.retiring]
+        heap = [
+            (worker.held_bytes + worker.copying_bytes, number, worker)
+            for number, worker in enumerate(able)
+            if worker.copying_bytes < MOST_BYTES and len(worker.copying) < MOST_KEYS
+        ]
+        heapq.heapify(heap)
+        for task in list(state.lacking):
+            scattered = state.scattered.get(task)
+            holders = task.holders or {}
+            coming = state.copying.setdefault(task, {})
+            wanted = scattered.replicas if scattered is not None else 1
+            number = wanted - sum(worker not in state.leaving for worker in (*holders, *coming))
+            unable = scattered.refused if scattered is not None else {}
+            unable = {name: times for name, times in unable.items() if times >= MOST_TRIES}
+            if scattered is not None and all(worker in holders or worker.name in unable for worker in able):
+                self._tell(task, scattered)  # nobody else is there
+            others = []
+            while number > 0 and heap:
+                entry = heapq.heappop(heap)
+                worker = entry[2]
+                if worker in holders or worker in coming or worker.name in unable:
+                    others.append(entry)
+                    continue
+                number -= 1
+                self._copy(task, worker)
+                if worker.copying_bytes < MOST_BYTES and len(worker.copying) < MOST_KEYS:
+                    others.append((worker.held_bytes + worker.copying_bytes, entry[1], worker))
+            for entry in others:
+                heapq.heappush(heap, entry)
+            if number <= 0:
+                del state.lacking[task]
+            if not coming:
+                del state.copying[task]
+            if not heap:
+                break
+
+    def _copy(self, task: Task, worker: Worker) -> None:
+        state = self._state
+        state.copying[task][worker] = None
+        worker.copying[task] = None
+        worker.copying_bytes += task.size_bytes
+        holders = list(task.holders or ())
+        first = state.attempts % len(holders)  # so that not all ask the same one
+        holders = (holders[first:] + holders[:first])[:MOST_ADDRESSES]
+        row = (task.key, task.size_bytes, tuple((holder.name, holder.address) for holder in holders))
+        self._outbox.copies.setdefault(worker, []).append(row)
+
+    def _end(self, worker: Worker) -> None:
+        """A retired worker has nothing any more that is needed."""
+        for task in list(worker.data.values()):
+            self._change.unhold(task, worker)
+        self._change.end_worker(worker, "it was retired")

@@ -1,0 +1,158 @@
+"""Why a task does not run, in words.
+
+Covers: sentences about one task and what it waits for. Does not cover: showing them. It only reads. It may look at
+everything that is queued, which is more than an event may cost; people do not ask often.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from futures_cluster.messages import SCATTERED_OPTIONS, Key
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.state import Demand, State, Task, Worker
+
+#: Sentences in all, and inputs that one sentence names.
+MOST_LINES = 30
+MOST_NAMED = 5
+
+
+def explain(state: State, key: Key, now: float) -> list[str]:
+    """Why the task with this key does not run, or what became of it.
+
+    Parameters
+    ----------
+    state : State
+        Is only read.
+    key : str
+        Of the task.
+    now : float
+        On the clock of the machine.
+
+    Returns
+    -------
+    list of str
+        The task first, then what it waits for, and why that does not run.
+    """
+    task = state.tasks.get(key)
+    if task is None:
+        return [f"{key!r} is not known: it never came here, or it has ended and nobody holds its future any more"]
+    lines: list[str] = []
+    seen = {task: None}
+    stack = [task]
+    while stack:
+        if len(lines) >= MOST_LINES:
+            lines.append("... and so on")
+            break
+        task = stack.pop()
+        lines.extend(_task(state, task, now))
+        if task.state == st.WAITING:
+            missing = [dep for dep in task.dependencies if dep.state != st.MEMORY and dep not in seen]
+            for dep in reversed(missing[:MOST_NAMED]):
+                seen[dep] = None
+                stack.append(dep)
+    return lines
+
+
+def _task(state: State, task: Task, now: float) -> list[str]:
+    name = repr(task.key)
+    if task.state == st.WAITING:
+        missing = [dep for dep in task.dependencies if dep.state != st.MEMORY]
+        which = _names([repr(dep.key) for dep in missing])
+        return [f"{name} waits for {len(missing)} of its {len(task.dependencies)} inputs: {which}"]
+    if task.state == st.QUEUED:
+        return [f"{name} is queued: {reason}" for reason in _queued(state, task)]
+    if task.state == st.ASSIGNED and task.worker is not None:
+        return [f"{name} {_assigned(task, task.worker, now)}"]
+    if task.state == st.FAILED:
+        return [f"{name} has failed: {_error(task)}"]
+    if task.state == st.RELEASED:
+        return [f"{name} has run, and its result was freed; what was made of it is still there"]
+    what = "was scattered" if task.options is SCATTERED_OPTIONS else "has finished"
+    if task.has_result:
+        return [f"{name} {what}; the scheduler holds the result of {task.size_bytes} bytes"]
+    holders = _names([worker.name for worker in task.holders or ()])
+    return [f"{name} {what}; {task.size_bytes} bytes are held by {holders}"]
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _error(task: Task) -> str:
+    error = task.result
+    if isinstance(error, dict) and "kind" in error:
+        return f"{error['kind']}: {error.get('text', '')}"
+    return "the function raised; only the client can read its exception, by result()"
+
+
+def _assigned(task: Task, worker: Worker, now: float) -> str:
+    seconds = f"{max(0.0, now - task.since_s):.3g} s"
+    place = f"worker {worker.name}" + (f" on {worker.host}" if worker.host else "")
+    if task.started:
+        return f"runs on {place}, for {seconds}"
+    before = next(number for number, other in enumerate(worker.assigned.values()) if other is task)
+    text = f"was committed to {place} {seconds} ago"
+    if before >= worker.slots:
+        waits_s = sum(other.expected_s for other in islice(worker.assigned.values(), before))
+        text += f", behind {before} others that are expected to take {waits_s / (worker.slots or 1):.3g} s"
+    else:
+        text += "; it is about to run, or runs"
+    if task.dependencies and before < worker.slots:
+        remote = [dep for dep in task.dependencies if dep.holders and worker not in dep.holders]
+        if remote:
+            text += f"; its worker fetches {_names([repr(dep.key) for dep in remote])}"
+    if task.returning:
+        text += "; it was asked back"
+    return text
+
+
+def _queued(state: State, task: Task) -> list[str]:
+    workers = [worker for worker in state.workers.values() if not worker.retiring]
+    if not state.workers:
+        return ["no worker is there"]
+    if not workers:
+        return [f"all {len(state.workers)} workers are about to end"]
+    demand = task.demand
+    if demand is not None:
+        return _demanding(state, task, demand, workers)
+    ahead = state.ready.ahead(task)
+    slots = sum(worker.slots for worker in workers)
+    text = f"{ahead} tasks of priority {-task.level[0]} or higher come before it, on {slots} slots"
+    if len(state.clients) > 1:
+        text += ", besides those of other clients, which have their turns too"
+    return [text]
+
+
+def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) -> list[str]:
+    resources, names, alone = demand
+    if names:
+        workers = [worker for worker in workers if worker.name in names]
+        if not workers:
+            known = _names(list(state.workers))
+            return [f"it may run only on {_names(list(names))}, and none of these is there (there are {known})"]
+    reasons = []
+    for name, amount in resources:
+        most = max(worker.resources.get(name, 0.0) for worker in workers)
+        if most < amount:
+            which = "of the workers that it names" if names else "worker"
+            reasons.append(f"no {which} has {amount:g} of the resource {name!r}; the most is {most:g}")
+    if reasons:
+        return reasons
+    able = [w for w in workers if all(w.resources.get(name, 0.0) >= amount for name, amount in resources)]
+    if not able:
+        asked = " and ".join(f"{amount:g} of {name!r}" for name, amount in resources)
+        return [f"no worker has {asked} together"]
+    if alone:
+        text = f"{task.deaths} workers died while they ran it, so it has to run alone"
+        worker = state.reserved.get(task)
+        if worker is not None:
+            text += f"; worker {worker.name} gets nothing else, and {len(worker.assigned)} tasks have to end there"
+        return [text]
+    queue = state.demands.queue(demand)
+    ahead = queue.tasks.ahead(task) if queue is not None else 0
+    free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
+    if not free and resources:
+        return [f"what it asks for is in use on {_names([w.name for w in able])}; {ahead} like it come before it"]
+    return [f"{_names([w.name for w in able])} may run it and have no free slot; {ahead} like it come before it"]

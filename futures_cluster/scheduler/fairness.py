@@ -1,0 +1,302 @@
+"""Queued tasks in the order in which they should run, with a fair share for each client.
+
+Covers: the queue of plain tasks, and of those of one demand; how much of the cluster's time each client has had.
+Does not cover: whether an entry is still to be run (who pops checks that, so that cancelling costs nothing here), and
+what was committed to workers already: that is at most ``placement.HORIZON_S`` of work, and stays as it is.
+
+The order. A level (priority, then depth of nesting) comes before another, whoever asks. Inside a level each client has
+a *lane*, and the lane that has had the least of the cluster's time is next: a client with a million tasks waiting and
+one with ten get turns alike. A lane that was away starts where the others are: it saves nothing up. Inside a lane those
+tasks come first that free memory by using up results (*consumers*), then the others, both in the order in which they
+were submitted. Otherwise all of ``map(load, files)`` would be in memory before the first ``map(process, loaded)`` ran.
+
+With one client all of this is two deques; only tasks that come back go through a heap.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sortedcontainers import SortedDict
+
+from futures_cluster.messages import SCATTERED_OPTIONS
+
+if TYPE_CHECKING:
+    from futures_cluster.scheduler.state import Level, Task
+
+#: What one turn counts for, as long as nobody knows how long the function takes.
+UNKNOWN_TURN_S = 0.01
+#: An input that so many unfinished tasks need is not freed soon, whichever of them runs.
+MOST_SHARERS = 8
+#: Levels of which the shares are remembered.
+MOST_LEVELS = 1000
+
+#: By what the first tasks of two queues are compared: level, time had by the client, consumers first, age.
+Order = tuple["Level", float, bool, int]
+
+
+class Share:
+    """The lanes of one level.
+
+    Attributes
+    ----------
+    reached_s : float
+        The time that the lanes that had turns have had by now; who joins them starts there.
+    """
+
+    __slots__ = ("lanes", "reached_s")
+
+    def __init__(self, reached_s: float) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self.reached_s = reached_s
+
+
+class Lane:
+    """A client's tasks of one level, in whatever queues they are."""
+
+    __slots__ = ("level", "share", "spent_s")
+
+    def __init__(self, level: Level, share: Share) -> None:
+        self.level = level
+        self.share = share
+        self.spent_s = share.reached_s  # expected seconds of work that it was given
+
+    def take_turn(self, seconds: float) -> None:
+        """A task of this lane gets a worker for so long."""
+        share = self.share
+        if self.spent_s > share.reached_s:
+            share.reached_s = self.spent_s
+        self.spent_s += seconds
+
+
+class Shares:
+    """All lanes, by level and client."""
+
+    def __init__(self) -> None:
+        self._shares: dict[Level, Share] = {}
+        self._reached_s = 0.0  # by levels that are forgotten
+
+    def __len__(self) -> int:
+        return sum(len(share.lanes) for share in self._shares.values())
+
+    def lane(self, client: str, level: Level) -> Lane:
+        """The lane of a client."""
+        share = self._shares.get(level)
+        if share is None:
+            if len(self._shares) >= MOST_LEVELS:
+                oldest = self._shares.pop(next(iter(self._shares)))
+                self._reached_s = max(self._reached_s, oldest.reached_s)
+            share = self._shares[level] = Share(self._reached_s)
+        elif len(self._shares) >= MOST_LEVELS:  # those used last are forgotten last
+            self._shares[level] = self._shares.pop(level)
+        lane = share.lanes.get(client)
+        if lane is None:
+            lane = share.lanes[client] = Lane(level, share)
+        return lane
+
+    def forget(self, client: str) -> None:
+        """The client has left."""
+        for level, share in list(self._shares.items()):
+            if share.lanes.pop(client, None) is not None and not share.lanes:
+                del self._shares[level]
+                self._reached_s = max(self._reached_s, share.reached_s)
+
+
+def is_consumer(task: Task) -> bool:
+    """Whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
+    for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
+        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED_OPTIONS:
+            return True
+    return False
+
+
+class _Entries:
+    """What one lane has in one queue."""
+
+    __slots__ = ("consumers", "consumers_back", "lane", "others", "others_back")
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.consumers: deque[Task] = deque()
+        self.others: deque[Task] = deque()
+        self.consumers_back: list[tuple[int, int, Task]] = []  # heaps of those that came out of order
+        self.others_back: list[tuple[int, int, Task]] = []
+
+
+class _LevelEntries:
+    """The lanes of one level in one queue; ``heap`` has each, by a time that it had had some time ago."""
+
+    __slots__ = ("heap", "lanes")
+
+    def __init__(self) -> None:
+        self.lanes: dict[Lane, _Entries] = {}
+        self.heap: list[tuple[float, int, _Entries]] = []
+
+    def next_lane(self) -> _Entries:
+        """The lane whose turn it is; it is the first of the heap then."""
+        heap = self.heap
+        while True:
+            spent_s, number, entries = heap[0]
+            if entries.lane.spent_s <= spent_s:
+                return entries
+            heapq.heapreplace(heap, (entries.lane.spent_s, number, entries))
+
+
+class FairQueue:
+    """A queue of tasks.
+
+    Attributes
+    ----------
+    count : int
+        Its length; an attribute, because it is asked for several times for each event.
+    """
+
+    __slots__ = ("_levels", "_pushes", "_single", "count")
+
+    def __init__(self) -> None:
+        self._levels: SortedDict = SortedDict()
+        self._single: _Entries | None = None  # the only lane in here, as is usual; kept while empty
+        self.count = 0
+        self._pushes = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def push(self, task: Task) -> None:
+        """Add a task; it may be in the queue more than once."""
+        lane = task.lane
+        entries = self._single
+        if entries is None or entries.lane is not lane or not self.count:
+            entries = self._entries(lane)
+        if task.dependencies and is_consumer(task):
+            line, back = entries.consumers, entries.consumers_back
+        else:
+            line, back = entries.others, entries.others_back
+        if not line or line[-1].serial <= task.serial:
+            line.append(task)
+        else:
+            self._pushes += 1
+            heapq.heappush(back, (task.serial, self._pushes, task))
+        self.count += 1
+
+    def extend(self, tasks: list[Task]) -> None:
+        """Add tasks of one lane and without inputs, in the order of their serial numbers."""
+        if tasks:
+            self.push(tasks[0])
+            line = self._entries(tasks[0].lane).others
+            if line and line[-1] is tasks[0]:
+                line.extend(tasks[1:])
+                self.count += len(tasks) - 1
+            else:
+                for task in tasks[1:]:
+                    self.push(task)
+
+    def _entries(self, lane: Lane) -> _Entries:
+        """What the lane has in here; makes it known if it had nothing."""
+        single = self._single
+        if not self.count:
+            if lane.spent_s < lane.share.reached_s:
+                lane.spent_s = lane.share.reached_s
+            if single is not None and single.lane is lane:
+                return single
+            if single is not None:
+                del self._levels[single.lane.level]
+                self._single = None
+        level = self._levels.get(lane.level)
+        if level is None:
+            level = self._levels[lane.level] = _LevelEntries()
+        entries = level.lanes.get(lane)
+        if entries is None:
+            if lane.spent_s < lane.share.reached_s:
+                lane.spent_s = lane.share.reached_s
+            entries = level.lanes[lane] = _Entries(lane)
+            self._pushes += 1
+            heapq.heappush(level.heap, (lane.spent_s, self._pushes, entries))
+            self._single = entries if len(self._levels) == 1 and len(level.lanes) == 1 else None
+        found: _Entries = entries
+        return found
+
+    def _next(self) -> _Entries:
+        if not self.count:
+            raise IndexError("the queue is empty")
+        single = self._single
+        if single is not None:
+            return single
+        level: _LevelEntries = self._levels.peekitem(0)[1]
+        return level.next_lane()
+
+    def first(self) -> Task:
+        """The first task, which stays.
+
+        Raises
+        ------
+        IndexError
+            When the queue is empty.
+        """
+        entries = self._next()
+        line, back = entries.consumers, entries.consumers_back
+        if not line and not back:
+            line, back = entries.others, entries.others_back
+        if back and (not line or back[0][0] < line[0].serial):
+            return back[0][2]
+        return line[0]
+
+    def order(self) -> Order:
+        """By what the first task is compared with those of other queues."""
+        task, entries = self.first(), self._next()
+        consumers = bool(entries.consumers or entries.consumers_back)
+        return (entries.lane.level, entries.lane.spent_s, not consumers, task.serial)
+
+    def ahead(self, task: Task) -> int:
+        """About how many come before a task that is in here; void entries count. Costs time, and is for people."""
+        number = 0
+        for level, lanes in self._levels.items():
+            if level > task.lane.level:
+                break
+            for lane, entries in lanes.lanes.items():
+                lines = (entries.consumers, entries.others, entries.consumers_back, entries.others_back)
+                if level < task.lane.level:
+                    number += sum(len(line) for line in lines)
+                elif lane is task.lane:
+                    rows = (*entries.consumers, *(row[2] for row in entries.consumers_back))
+                    others = (*entries.others, *(row[2] for row in entries.others_back))
+                    if task in rows:
+                        number += sum(other.serial < task.serial for other in rows)
+                    else:
+                        number += len(rows) + sum(other.serial < task.serial for other in others)
+        return number
+
+    def pop(self) -> Task:
+        """Take the first task.
+
+        Raises
+        ------
+        IndexError
+            When the queue is empty.
+        """
+        entries = self._single if self._single is not None and self.count else self._next()
+        line, back = entries.consumers, entries.consumers_back
+        if not line and not back:
+            line, back = entries.others, entries.others_back
+        if back and (not line or back[0][0] < line[0].serial):
+            task = heapq.heappop(back)[2]
+        else:
+            task = line.popleft()
+        self.count -= 1
+        if self._single is None and not (line or back) and not (entries.others or entries.others_back):
+            self._remove(entries)
+        return task
+
+    def _remove(self, entries: _Entries) -> None:
+        """A lane of several has nothing any more; it is the first of its level's heap."""
+        level = self._levels[entries.lane.level]
+        heapq.heappop(level.heap)
+        del level.lanes[entries.lane]
+        if not level.lanes:
+            del self._levels[entries.lane.level]
+        if len(self._levels) == 1:
+            (level,) = self._levels.values()
+            if len(level.lanes) == 1:
+                (self._single,) = level.lanes.values()

@@ -1,0 +1,75 @@
+"""What the scheduler knows, as plain values: for the command line, the status page, and people.
+
+Covers: workers, tasks by state and by function, clients, rare events. Does not cover: single tasks (``explain``),
+showing it. It only reads, and costs time in proportion to the workers, functions and clients, not to the tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from futures_cluster.scheduler.state import FAILED, RELEASED, WAITING, State, Worker
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """Everything at a glance.
+
+    Returns
+    -------
+    dict
+        ``workers``: a dict for each (see ``worker_row``); ``tasks``: number by state, and ``total``; ``functions``: for
+        each name the number of tasks there are, in whatever state, and the mean duration in seconds, None if it was
+        never measured; ``clients``: their names; ``bandwidth_bytes_s``: between workers, as measured; ``events``: the
+        last rare ones, as (time, what, ...).
+    """
+    workers = [worker_row(state, worker) for worker in state.workers.values()]
+    assigned = sum(row["committed"] for row in workers)
+    total = len(state.tasks)
+    rest = state.queued + assigned + sum(state.counts.values())
+    functions: dict[str, dict[str, Any]] = {}
+    for function in state.functions.values():
+        row = functions.setdefault(function.group.name, {"tasks": 0, "duration_s": function.group.duration_s})
+        row["tasks"] += function.tasks
+    return {
+        "workers": workers,
+        "tasks": {
+            "total": total,
+            "waiting": state.counts[WAITING],
+            "queued": state.queued,
+            "assigned": assigned,
+            "memory": total - rest,
+            "failed": state.counts[FAILED],
+            "released": state.counts[RELEASED],
+        },
+        "functions": functions,
+        "clients": list(state.clients),
+        "bandwidth_bytes_s": state.bandwidth.bytes_s,
+        "events": [list(event) for event in state.story],
+    }
+
+
+def worker_row(state: State, worker: Worker) -> dict[str, Any]:
+    """One worker.
+
+    ``running`` is how many of the committed tasks have slots: the newest may not have reached the worker yet.
+    """
+    status = "stopping" if worker.stopping else "leaving" if worker in state.leaving else "active"
+    if worker.retiring and status == "active":
+        status = "retiring"
+    return {
+        "name": worker.name,
+        "address": worker.address,
+        "host": worker.host,
+        "pid": worker.pid,
+        "status": status,
+        "slots": worker.slots,
+        "running": min(worker.slots, len(worker.assigned)),
+        "committed": len(worker.assigned),
+        "occupancy_s": worker.occupancy_s,
+        "last_progress_s": worker.last_progress_s,
+        "results": len(worker.data),
+        "held_bytes": worker.held_bytes,
+        "copying": len(worker.copying),
+        "resources": dict(worker.resources),
+        "free_resources": dict(worker.free_resources),
+    }
