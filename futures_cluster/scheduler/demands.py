@@ -58,27 +58,29 @@ class Demands:
 
     Attributes
     ----------
+    queues : dict of DemandQueue
+        By demand; empty ones included.
     ripe : dict of DemandQueue
         Queues with tasks and with workers to look at.
     """
 
     def __init__(self) -> None:
         self.ripe: dict[DemandQueue, None] = {}
-        self._queues: dict[Demand, DemandQueue] = {}
+        self.queues: dict[Demand, DemandQueue] = {}
         self._sweep_at = MOST_EMPTY
         self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
         self._named: dict[str, dict[DemandQueue, None]] = {}  # by the name of a worker
 
     def __len__(self) -> int:
-        return sum(len(queue.tasks) for queue in self._queues.values())
+        return sum(len(queue.tasks) for queue in self.queues.values())
 
     def queue(self, demand: Demand) -> DemandQueue | None:
         """The queue of a demand, if there is one."""
-        return self._queues.get(demand)
+        return self.queues.get(demand)
 
     def push(self, task: Task, demand: Demand, workers: dict[str, Worker]) -> None:
         """Add a queued task."""
-        queue = self._queues.get(demand)
+        queue = self.queues.get(demand)
         if queue is None:
             queue = self._add(demand, workers)
         queue.tasks.push(task)
@@ -86,11 +88,11 @@ class Demands:
             self.ripe[queue] = None
 
     def _add(self, demand: Demand, workers: dict[str, Worker]) -> DemandQueue:
-        if len(self._queues) >= self._sweep_at:
-            for queue in [queue for queue in self._queues.values() if queue.first() is None]:
+        if len(self.queues) >= self._sweep_at:
+            for queue in [queue for queue in self.queues.values() if queue.first() is None]:
                 self._remove(queue)
-            self._sweep_at = len(self._queues) + max(MOST_EMPTY, len(self._queues))
-        queue = self._queues[demand] = DemandQueue(demand)
+            self._sweep_at = len(self.queues) + max(MOST_EMPTY, len(self.queues))
+        queue = self.queues[demand] = DemandQueue(demand)
         names = demand[1]
         if names:
             for name in names:
@@ -102,7 +104,7 @@ class Demands:
         return queue
 
     def _remove(self, queue: DemandQueue) -> None:
-        del self._queues[queue.demand]
+        del self.queues[queue.demand]
         self._anywhere.pop(queue, None)
         self.ripe.pop(queue, None)
         for name in queue.demand[1]:
@@ -121,21 +123,21 @@ class Demands:
 
     def retry(self, task: Task) -> None:
         """Look at a queued task again though no worker has anything new to offer."""
-        queue = self._queues.get(task.demand) if task.demand is not None else None
+        queue = self.queues.get(task.demand) if task.demand is not None else None
         if queue is not None:
             self.ripe[queue] = None
 
     def withdraw(self, worker: Worker) -> None:
         """The worker is gone."""
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             queue.open.pop(worker, None)
 
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
         """Whether an older task of another queue has been overtaken too often by such tasks as these."""
         task = queue.first()
-        if task is None or len(self._queues) == 1 or not queue.demand[0]:
+        if task is None or len(self.queues) == 1 or not queue.demand[0]:
             return False
-        for other in self._queues.values():
+        for other in self.queues.values():
             if other is queue or other.overtaken < MOST_OVERTAKEN or not _compete(queue, other):
                 continue
             older = other.first()
@@ -148,8 +150,8 @@ class Demands:
     def count_overtaking(self, queue: DemandQueue) -> None:
         """A task of this queue was placed: those that wait for the same resources were perhaps overtaken."""
         queue.overtaken = 0
-        if len(self._queues) > 1 and queue.demand[0]:
-            for other in self._queues.values():
+        if len(self.queues) > 1 and queue.demand[0]:
+            for other in self.queues.values():
                 if other is not queue and len(other.tasks) and _compete(queue, other):
                     other.overtaken += 1
 

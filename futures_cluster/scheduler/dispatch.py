@@ -70,7 +70,7 @@ class Dispatch:
                 continue
             no_room = self._place(now, order)
             others = [entry[0] for entry in heap[1:3]]  # the next one is among these
-            if len(state.ready) and not no_room:
+            if state.ready.count and not no_room:
                 others.append(state.ready.order())
             again = self._place_demanding(queue, min(others, default=None), now)
             if again is None:
@@ -83,24 +83,29 @@ class Dispatch:
         """Commit plain tasks, in order, or those that come before another one; whether there is no room for more."""
         state = self._state
         ready, idle, free = state.ready, state.idle, state.free
-        if not len(ready) or not idle:
-            return bool(len(ready))
+        if not ready.count or not idle:
+            return bool(ready.count)
         turns = each = 0
-        most = placement.most_in_advance(state)
+        most = placement.most_in_advance(state, ready.first().function.group.expected_s)
         bytes_s = state.bandwidth.bytes_s
-        while len(ready) and idle:
-            worker = next(iter(free), None) or placement.next_in_advance(state, most)
-            if worker is None:
-                return True  # the rest is for those that are busy now, and for later
+        refresh = self._change.refresh
+        while ready.count and idle:
+            if free:
+                worker = next(iter(free))
+            else:
+                busy = placement.next_in_advance(state, most)
+                if busy is None:
+                    return True  # the rest is for those that are busy now, and for later
+                worker = busy
             if not turns:
                 turns = len(idle)
-                each = len(ready) // turns
+                each = ready.count // turns
             turns -= 1
             share = 1
             message: m.RunTasks | None = None
-            while share and len(ready):
+            while share and ready.count:
                 if before is not None and ready.order() > before:
-                    self._change.refresh(worker)
+                    refresh(worker)
                     return False
                 task = ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
@@ -109,7 +114,7 @@ class Dispatch:
                     chosen = placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now), now)
-                        self._change.refresh(chosen)
+                        refresh(chosen)
                         continue
                 if message is None:
                     share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
@@ -118,7 +123,7 @@ class Dispatch:
                 share -= 1
                 if not placement.has_room(worker):
                     break
-            self._change.refresh(worker, rotate=True)
+            refresh(worker, rotate=True)
         return not idle
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
@@ -198,15 +203,18 @@ class Dispatch:
         task.attempt = attempt
         task.since_s = now
         task.started = task.returning = False
-        task.expected_s = expected_s = function.group.expected_s
+        group = function.group
+        task.expected_s = expected_s = group.expected_s
         worker.occupancy_s += expected_s
         worker.assigned[task.key] = task
         if worker.name not in function.known_by:
             function.known_by[worker.name] = None
-            message.functions.append((function.id, function.group.name, function.payload))
+            message.functions.append((function.id, group.name, function.payload))
         inputs: tuple[Any, ...] = ()
         if task.dependencies:
-            inputs = tuple((dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies)
+            inputs = tuple(
+                [(dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies]
+            )
         flags = 0
         if not task.detached and not task.wanted_by:
             flags |= KEEP
@@ -214,7 +222,7 @@ class Dispatch:
         if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
             flags |= REPORT_START
         lane = task.lane
-        lane.take_turn(function.group.turn_s)
+        lane.take_turn(group.turn_s)
         high, deep = lane.level
         message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, attempt), inputs, flags))
 
@@ -240,6 +248,9 @@ def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
     holders = dep.holders
     if not holders:
         return ()
+    if len(holders) == 1:
+        (worker,) = holders
+        return worker.only_holder
     if len(holders) <= MOST_ADDRESSES:
         return tuple((worker.name, worker.address) for worker in holders)
     first = attempt % min(len(holders) - MOST_ADDRESSES + 1, MOST_SKIPPED)

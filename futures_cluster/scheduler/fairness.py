@@ -145,24 +145,30 @@ class _LevelEntries:
 
 
 class FairQueue:
-    """A queue of tasks."""
+    """A queue of tasks.
 
-    __slots__ = ("_count", "_levels", "_pushes", "_single")
+    Attributes
+    ----------
+    count : int
+        Its length; an attribute, because it is asked for several times for each event.
+    """
+
+    __slots__ = ("_levels", "_pushes", "_single", "count")
 
     def __init__(self) -> None:
         self._levels: SortedDict = SortedDict()
         self._single: _Entries | None = None  # the only lane in here, as is usual; kept while empty
-        self._count = 0
+        self.count = 0
         self._pushes = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
         lane = task.lane
         entries = self._single
-        if entries is None or entries.lane is not lane or not self._count:
+        if entries is None or entries.lane is not lane or not self.count:
             entries = self._entries(lane)
         if task.dependencies and is_consumer(task):
             line, back = entries.consumers, entries.consumers_back
@@ -173,7 +179,7 @@ class FairQueue:
         else:
             self._pushes += 1
             heapq.heappush(back, (task.serial, self._pushes, task))
-        self._count += 1
+        self.count += 1
 
     def extend(self, tasks: list[Task]) -> None:
         """Add tasks of one lane and without inputs, in the order of their serial numbers."""
@@ -182,7 +188,7 @@ class FairQueue:
             line = self._entries(tasks[0].lane).others
             if line and line[-1] is tasks[0]:
                 line.extend(tasks[1:])
-                self._count += len(tasks) - 1
+                self.count += len(tasks) - 1
             else:
                 for task in tasks[1:]:
                     self.push(task)
@@ -190,7 +196,7 @@ class FairQueue:
     def _entries(self, lane: Lane) -> _Entries:
         """What the lane has in here; makes it known if it had nothing."""
         single = self._single
-        if not self._count:
+        if not self.count:
             if lane.spent_s < lane.share.reached_s:
                 lane.spent_s = lane.share.reached_s
             if single is not None and single.lane is lane:
@@ -213,7 +219,7 @@ class FairQueue:
         return found
 
     def _next(self) -> _Entries:
-        if not self._count:
+        if not self.count:
             raise IndexError("the queue is empty")
         single = self._single
         if single is not None:
@@ -270,7 +276,7 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        entries = self._single if self._single is not None and self._count else self._next()
+        entries = self._single if self._single is not None and self.count else self._next()
         line, back = entries.consumers, entries.consumers_back
         if not line and not back:
             line, back = entries.others, entries.others_back
@@ -278,7 +284,7 @@ class FairQueue:
             task = heapq.heappop(back)[2]
         else:
             task = line.popleft()
-        self._count -= 1
+        self.count -= 1
         if self._single is None and not (line or back) and not (entries.others or entries.others_back):
             self._remove(entries)
         return task

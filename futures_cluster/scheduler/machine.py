@@ -203,6 +203,9 @@ class SchedulerMachine:
                 task.state = FORGOTTEN
                 task.wanted_by = ()
                 self._change.leave_function(task.function)
+            elif task.wanted_by == (client,):
+                task.wanted_by = ()
+                self._change.loose.append(task)
             else:
                 self._change.lose_interest(task, client)
 
@@ -339,7 +342,7 @@ class SchedulerMachine:
                 worker.held_bytes += size_bytes
                 if state.leaving:
                     state.recheck[task] = None
-                holders = ((worker.name, worker.address),)
+                holders = worker.only_holder
                 dependencies = task.dependencies
             else:
                 task.result = payload

@@ -34,7 +34,10 @@ class Outbox:
         self.freed: list[Payload] = []
 
     def collect(self) -> list[Command]:
-        """Take out the commands."""
+        """Take out the commands.
+
+        Loops instead of generators: most often there is one command of a kind, and this is called for every event.
+        """
         commands: list[Command] = []
         if self.stops:
             commands.extend(self.stops)
@@ -43,27 +46,35 @@ class Outbox:
             commands.append(m.PayloadsFreed(self.freed))
             self.freed = []
         if self.recomputing:
-            commands.extend(m.ToClient(c, m.TasksRecomputing(keys)) for c, keys in self.recomputing.items())
+            for c, keys in self.recomputing.items():
+                commands.append(m.ToClient(c, m.TasksRecomputing(keys)))
             self.recomputing = {}
         if self.drops:
-            commands.extend(m.ToWorker(w.name, m.DropData(keys)) for w, keys in self.drops.items())
+            for w, keys in self.drops.items():
+                commands.append(m.ToWorker(w.name, m.DropData(keys)))
             self.drops = {}
         if self.forget:
-            commands.extend(m.ToWorker(w, m.ForgetFunctions(ids)) for w, ids in self.forget.items())
+            for w, ids in self.forget.items():
+                commands.append(m.ToWorker(w, m.ForgetFunctions(ids)))
             self.forget = {}
         if self.returns:
-            commands.extend(m.ToWorker(w.name, m.ReturnTasks(runs)) for w, runs in self.returns.items())
+            for w, runs in self.returns.items():
+                commands.append(m.ToWorker(w.name, m.ReturnTasks(runs)))
             self.returns = {}
         if self.runs:
-            commands.extend(m.ToWorker(w.name, message) for w, message in self.runs.items())
+            for w, message in self.runs.items():
+                commands.append(m.ToWorker(w.name, message))
             self.runs = {}
         if self.copies:
-            commands.extend(m.ToWorker(w.name, m.CopyData(rows)) for w, rows in self.copies.items())
+            for w, rows in self.copies.items():
+                commands.append(m.ToWorker(w.name, m.CopyData(rows)))
             self.copies = {}
         if self.running:
-            commands.extend(m.ToClient(c, m.TasksRunning(keys)) for c, keys in self.running.items())
+            for c, keys in self.running.items():
+                commands.append(m.ToClient(c, m.TasksRunning(keys)))
             self.running = {}
         if self.done:
-            commands.extend(m.ToClient(c, m.TasksDone(done)) for c, done in self.done.items())
+            for c, done in self.done.items():
+                commands.append(m.ToClient(c, m.TasksDone(done)))
             self.done = {}
         return commands

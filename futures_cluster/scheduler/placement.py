@@ -34,13 +34,15 @@ MOST_LOOKED_AT = 8
 
 def has_room(worker: Worker) -> bool:
     """Whether more may be committed to the worker."""
-    count = len(worker.assigned)
     if worker.retiring:
         return False
+    count = len(worker.assigned)
     if worker.alone is not None:
         # Only what a task here perhaps waits for: otherwise neither might ever end.
         return count < worker.slots and worker.slots > worker.own_slots
-    return count < worker.slots or (not worker.robbed and may_have_more(worker, count, worker.occupancy_s))
+    if count < worker.slots:
+        return True
+    return not worker.robbed and may_have_more(worker, count, worker.occupancy_s)
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
@@ -56,17 +58,20 @@ def share(task: Task, each: int, most: int) -> int:
 
     ``each`` would be even; ``task`` is the first of them. Those that take no longer than their message go together.
     """
-    return max(1, min(each, most), int(WORTH_A_MESSAGE_S / task.function.group.expected_s))
+    even = each if each < most else most
+    together = int(WORTH_A_MESSAGE_S / task.function.group.expected_s)
+    return max(1, even, together)
 
 
-def most_in_advance(state: State) -> int:
-    """How many plain tasks a worker may have beyond those in its slots.
+def most_in_advance(state: State, expected_s: float) -> int:
+    """How many plain tasks, of which the first takes so long, a worker may have beyond those in its slots.
 
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.
     """
-    expected_s = state.ready.first().function.group.expected_s
-    return max(len(state.ready) // len(state.workers), int(LEAST_AHEAD_S / expected_s))
+    part = state.ready.count // len(state.workers)
+    least = int(LEAST_AHEAD_S / expected_s)
+    return part if part > least else least
 
 
 def next_in_advance(state: State, most: int) -> Worker | None:
@@ -129,6 +134,12 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
 
     One without room is only chosen if it will be done with what it has sooner than the inputs could be moved.
     """
+    if len(first.assigned) < first.slots:
+        for dep in task.dependencies:
+            if dep.holders is not None and first not in dep.holders:
+                break
+        else:
+            return first  # everything is there, as is usual
     held, total = held_bytes(task, first)
     best, best_s = first, backlog_s(first) + moving_s(total - held.get(first, 0), bytes_s)
     if best_s == 0.0:

@@ -268,6 +268,7 @@ class Worker:
         "last_progress_s",
         "name",
         "occupancy_s",
+        "only_holder",
         "own_slots",
         "pid",
         "resources",
@@ -289,6 +290,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.address = address
+        self.only_holder = ((name, address),)  # said of what nobody else holds, as is usual
         self.slots = slots  # those included that tasks which wait for others have lent
         self.own_slots = slots
         self.killable = killable

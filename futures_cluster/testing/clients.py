@@ -1,12 +1,13 @@
 """A client of the simulator: it submits, cancels and releases, and does not believe all that it is told.
 
-Covers: what ``services.client`` does in production, and the promise that nothing is reported twice.
+Covers: what ``services.client`` does in production, the promise that nothing is reported twice, and that results are
+right. What it submits it may submit again, if the faults say so.
 Does not cover: time and the network (``simulator``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
@@ -59,17 +60,20 @@ class SimulatedClient:
         rows: Iterable[tuple[Key, list[Key]]],
         options: TaskOptions = m.DEFAULT_OPTIONS,
         wanted: list[Key] | None = None,
-        function: str = "f",
+        function: str | Callable[[Key], str] = "f",
         batch: int = 1000,
     ) -> None:
-        """Submit tasks, given as (key, keys of the inputs); ``wanted`` as in ``SubmitTasks``."""
+        """Submit tasks, given as (key, keys of the inputs); ``wanted`` as in ``SubmitTasks``.
+
+        ``function`` names the function of all of them, or of each key.
+        """
         assert not self.left
         tasks: list[Any] = []
         for key, dependencies in rows:
             if key in self._held:
                 continue  # the same future once more
-            self._simulation.count_work(key, dependencies)
-            tasks.append((key, function, b"arguments", dependencies))
+            self._simulation.count_work(key, dependencies, options.rerun)
+            tasks.append((key, function if isinstance(function, str) else function(key), b"arguments", dependencies))
             if wanted is None:
                 self._want(key)
         for key in wanted or ():
@@ -77,8 +81,14 @@ class SimulatedClient:
             self._want(key)
         size = batch if wanted is None else max(1, len(tasks))  # a graph comes in one piece
         for i in range(0, len(tasks), size):
-            functions = [(function, function, b"code")]
-            self._tell(m.SubmitTasks(self.name, tasks[i : i + size], functions, options, 0, wanted))
+            rows_sent = tasks[i : i + size]
+            functions = [(name, name, b"code") for name in dict.fromkeys(row[1] for row in rows_sent)]
+            message = m.SubmitTasks(self.name, rows_sent, functions, options, 0, wanted)
+            self._tell(message)
+            if self._simulation.dice.repeats():
+                self._tell(message)
+                for key in wanted if wanted is not None else [row[0] for row in rows_sent]:
+                    self._count_again(key, 2)  # the usual report, and one for the repetition
 
     def _want(self, key: Key) -> None:
         if key in self._held:
@@ -122,9 +132,8 @@ class SimulatedClient:
         """Get a result from the first worker that holds it."""
         holders = self.holders.get(key)
         if holders:
-            number = self._simulation.next_request()
+            number = self._simulation.fetch(self.name, holders[0][0], [key])
             self._fetching[number] = (key, holders[0][0])
-            self._simulation.send(self.name, holders[0][0], m.GetData(number, [key]))
 
     def receive(self, sender: str, message: Message) -> None:
         """Take a message."""
@@ -143,6 +152,8 @@ class SimulatedClient:
                     self.waiting[key] = None
         elif isinstance(message, m.Data):
             key, holder = self._fetching.pop(message.request)
+            if message.found and self._simulation.checks is not None:
+                self._simulation.checks.right(key, message.found[0][1][1])
             if message.missing and key in self._held:
                 self._count_again(key, 1)
                 self._tell(m.ReportMissing(self.name, [(key, holder)]))
@@ -162,6 +173,8 @@ class SimulatedClient:
             elif outcome == FINISHED and payload is None:
                 assert holders, f"{key} is to be had nowhere"
                 self.holders[key] = list(holders)
+            elif outcome == FINISHED and self._simulation.checks is not None:
+                self._simulation.checks.right(key, int(payload))
             ended.append(key)
         if not self.keep:
             self.release(ended)

@@ -1,10 +1,13 @@
 """What goes wrong in a simulation, and when: decided by a seed.
 
-Covers: crashes of workers, delays of messages, fetches that fail. Does not cover: what follows from them (the
-machines), carrying them out (``simulator``).
+Covers: how often workers crash, hosts vanish, the network is cut, workers hang, retire or are slow, clients vanish,
+messages are late or come twice, fetches fail. Does not cover: carrying it out (``mishaps``), what follows from it (the
+machines).
 
-A delay keeps the order of messages on a link, because a connection does: a message that overtakes another would be a
-fault that real code never sees.
+Faults that real code never sees are not made. A delay keeps the order of messages on a link, because a connection
+does. Nothing is delivered twice by a connection either: what comes twice was said twice, by a client that submits again
+what it is not sure of, or by a worker that reports again after it has lost its connection. A message is lost only with
+all that follow it on the same connection.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often what goes wrong.
+    """How often what goes wrong. Rates are means over (simulated) seconds.
 
     Attributes
     ----------
     crashes_per_s : float
-        Mean number of workers that die in a (simulated) second.
+        Workers that die.
     most_crashes : int
         After so many no more workers die.
     replace_after_s : float or None
@@ -31,6 +34,32 @@ class Faults:
         Longest delay.
     failed_fetches : float
         Share of the fetches between workers that fail though the data is there.
+    host_losses_per_s : float
+        Hosts that vanish with all their workers, without a word: only silence tells.
+    partitions_per_s : float
+        Sets of workers that are cut off, from the scheduler, from the others, or from both.
+    longest_partition_s : float
+        Longest time until a partition heals.
+    stuck_per_s : float
+        Workers that stop for a time, and neither compute nor answer.
+    longest_stuck_s : float
+        Longest time until they go on.
+    silence_s : float
+        After so long without a word from the other end, a connection is given up.
+    resets_per_s : float
+        Connections between a worker and the scheduler that break; the worker notices first, and joins again.
+    retirements_per_s : float
+        Workers that are asked to retire.
+    vanishing_per_s : float
+        Clients that vanish.
+    slow : float
+        Share of the workers that are slow.
+    slowness : float
+        How many times as long everything takes on those.
+    repeated : float
+        Share of the submissions, and of the last reports before a connection was lost, that are sent again.
+    most_mishaps : int
+        After so many, of each kind but crashes, there are no more.
     """
 
     crashes_per_s: float = 0.0
@@ -39,27 +68,112 @@ class Faults:
     delayed: float = 0.0
     delay_s: float = 0.01
     failed_fetches: float = 0.0
+    host_losses_per_s: float = 0.0
+    partitions_per_s: float = 0.0
+    longest_partition_s: float = 2.0
+    stuck_per_s: float = 0.0
+    longest_stuck_s: float = 2.0
+    silence_s: float = 0.5
+    resets_per_s: float = 0.0
+    retirements_per_s: float = 0.0
+    vanishing_per_s: float = 0.0
+    slow: float = 0.0
+    slowness: float = 10.0
+    repeated: float = 0.0
+    most_mishaps: int = 1_000_000
+
+
+#: Sets of faults by name, for the command line. They are milder than those of the tests: work gets done.
+PRESETS: dict[str, Faults] = {
+    "none": Faults(),
+    "crashes": Faults(crashes_per_s=1.0),
+    "hosts": Faults(host_losses_per_s=0.3, replace_after_s=1.0),
+    "partitions": Faults(partitions_per_s=0.5),
+    "stuck": Faults(stuck_per_s=1.0),
+    "slow": Faults(slow=0.1, slowness=5.0),
+    "network": Faults(delayed=0.05, failed_fetches=0.02, repeated=0.2),
+    "all": Faults(
+        crashes_per_s=0.5,
+        host_losses_per_s=0.1,
+        partitions_per_s=0.3,
+        stuck_per_s=0.3,
+        resets_per_s=0.3,
+        retirements_per_s=0.3,
+        slow=0.1,
+        slowness=3.0,
+        delayed=0.05,
+        failed_fetches=0.02,
+        repeated=0.2,
+    ),
+}
+
+#: The kinds of faults that happen from time to time, and the field of ``Faults`` that says how often.
+KINDS: dict[str, str] = {
+    "crash": "crashes_per_s",
+    "host": "host_losses_per_s",
+    "partition": "partitions_per_s",
+    "stuck": "stuck_per_s",
+    "reset": "resets_per_s",
+    "retire": "retirements_per_s",
+    "vanish": "vanishing_per_s",
+}
 
 
 class Dice:
-    """The random decisions of one simulation, all from one seed."""
+    """The random decisions of one simulation, all from one seed.
+
+    Each kind of fault has a generator of its own, so that a fault more of one kind does not move those of the others.
+    """
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
         self._random = random.Random(seed)
-        self._crashes = 0
+        self._by_kind = {kind: random.Random(f"{seed} {kind}") for kind in KINDS}
+        self._speeds = random.Random(f"{seed} speeds")
+        self._happened = dict.fromkeys(KINDS, 0)
 
-    def next_crash_s(self) -> float | None:
-        """Seconds until the next worker dies; None if none will."""
+    def next_s(self, kind: str) -> float | None:
+        """Seconds until the next fault of a kind; None if there will be none."""
         faults = self.faults
-        if faults.crashes_per_s <= 0 or self._crashes >= faults.most_crashes:
+        rate: float = getattr(faults, KINDS[kind])
+        most = faults.most_crashes if kind == "crash" else faults.most_mishaps
+        if rate <= 0 or self._happened[kind] >= most:
             return None
-        self._crashes += 1
-        return self._random.expovariate(faults.crashes_per_s)
+        self._happened[kind] += 1
+        return self._by_kind[kind].expovariate(rate)
 
-    def choose(self, names: list[str]) -> str:
+    def choose(self, kind: str, names: list[str]) -> str:
         """One of them."""
-        return self._random.choice(names)
+        return self._by_kind[kind].choice(names)
+
+    def partition(self, names: list[str]) -> tuple[list[str], bool, bool, float]:
+        """Who is cut off, whether from the scheduler, whether from the others, and for how long."""
+        dice = self._by_kind["partition"]
+        cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
+        scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])
+        return cut_off, scheduler, peers, dice.uniform(0.0, self.faults.longest_partition_s)
+
+    def resets_unnoticed(self) -> bool:
+        """Whether the scheduler hears of a broken connection only from the worker that joins again."""
+        return self._by_kind["reset"].random() < 0.5
+
+    def stuck_s(self) -> float:
+        """How long a worker hangs."""
+        return self._by_kind["stuck"].uniform(0.0, self.faults.longest_stuck_s)
+
+    def speed(self) -> float:
+        """How fast the next worker is; 1 is usual."""
+        faults = self.faults
+        return 1.0 / faults.slowness if faults.slow and self._speeds.random() < faults.slow else 1.0
+
+    def noticed_s(self) -> float:
+        """How long after the scheduler a worker notices that their connection is gone."""
+        return self._random.uniform(0.0, self.faults.silence_s)
+
+    def repeats(self) -> bool:
+        """Whether the next submission or last report is sent again."""
+        share = self.faults.repeated
+        return bool(share) and self._random.random() < share
 
     def extra_delay_s(self) -> float:
         """How much longer than usual the next message takes."""

@@ -1,7 +1,8 @@
 """A cluster under a virtual clock: the real machines, simulated time, network, work and faults.
 
-Covers: what ``services`` and ``wire`` do in production, replaced by a heap of events; a client that checks what it is
-told; the report at the end. Does not cover: deciding anything (``scheduler``, ``worker``), real tasks.
+Covers: what ``services`` and ``wire`` do in production, replaced by a heap of events; who lives, and who is told what.
+Does not cover: deciding anything (``scheduler``, ``worker``), real tasks, how long messages take (``network``), what
+goes wrong (``faults``, ``mishaps``), whether all is right (``checks``, besides the invariants of the machines).
 
 The flow. ``Simulation.run`` takes the earliest event from the heap, hands it to whom it concerns, and sends what that
 one answers; each message comes back from the heap when it has arrived. Nothing else moves the clock. The same seed
@@ -16,27 +17,47 @@ Examples
 >>> report = simulation.run()
 >>> report.finished, report.run_again, round(report.lower_bound_s, 3), report.makespan_s < 1.02
 (100, 0, 1.0, True)
+
+The command line runs one of the ``workloads``:
+
+    python -m futures_cluster.testing.simulator --workload tree --workers 100 --tasks 10000 --faults crashes --seed 3
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
+import sys
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
 from futures_cluster.scheduler import invariants as scheduler_invariants
 from futures_cluster.scheduler.machine import SchedulerMachine
+from futures_cluster.testing.checks import Checks
 from futures_cluster.testing.clients import SimulatedClient
 from futures_cluster.testing.faults import Dice, Faults
+from futures_cluster.testing.mishaps import Mishaps
+from futures_cluster.testing.network import SCHEDULER, Network, NetworkModel
+from futures_cluster.testing.report import Report
 from futures_cluster.testing.workers import SimulatedWorker, Work
+from futures_cluster.testing.workloads import binary_tree, independent
 
-__all__ = ["Faults", "Report", "SimulatedClient", "SimulatedWorker", "Simulation", "Stuck", "Work"]
+__all__ = [
+    "Faults",
+    "NetworkModel",
+    "Report",
+    "SimulatedClient",
+    "SimulatedWorker",
+    "Simulation",
+    "Stuck",
+    "Work",
+    "binary_tree",
+    "independent",
+]
 
-SCHEDULER = ""
 NO_FAULTS = Faults()
 
 
@@ -44,34 +65,14 @@ class Stuck(AssertionError):
     """Wanted tasks have not ended, and nothing will ever happen any more, or too much has."""
 
 
-@dataclass(slots=True)
-class Report:
-    """How a simulation went.
+class Scheduler(Protocol):
+    """What is simulated as scheduler: ``SchedulerMachine``, or something to compare it with."""
 
-    Attributes
-    ----------
-    makespan_s : float
-        When the clients heard of the last end of a task.
-    lower_bound_s : float
-        No schedule could be faster: the work divided by the slots that there were at first, or the longest path
-        through the dependencies.
-    messages : dict
-        Messages sent, by type.
-    run_again : int
-        Tasks that started more than once.
-    """
+    def handle(self, event: Message, now: float) -> list[Any]:
+        """Take an event, return commands."""
 
-    seed: int
-    makespan_s: float = 0.0
-    lower_bound_s: float = 0.0
-    messages: dict[str, int] = field(default_factory=dict)
-    events: int = 0
-    finished: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    run_again: int = 0
-    crashes: int = 0
-    history: str = ""  # a digest of everything that was sent, and when
+    def next_deadline(self) -> float | None:
+        """When a ``Tick`` is due."""
 
 
 class Simulation:
@@ -80,19 +81,24 @@ class Simulation:
     Parameters
     ----------
     seed : int
-        Decides the faults; nothing else is random.
+        Decides the faults and the jitter of the network; nothing else is random.
     work : callable
         ``work(key, execution)``: what the task does when it is executed for the ``execution``-th time (from 1).
-    latency_s : float
-        What a message takes.
-    bandwidth_bytes_s : float
-        Results that are fetched take their size divided by this, too.
+    latency_s, bandwidth_bytes_s : float
+        Of the network, if ``network`` does not say more.
+    network : NetworkModel or None
+        How fast the network is.
     faults : Faults
         What goes wrong.
     check : int
-        The invariants of the machine concerned are checked after each ``check``-th event; 0 for never.
+        The invariants of the machine concerned are checked after each ``check``-th event, and everything of ``checks``
+        always; 0 for neither.
     record : bool
         Make the digest of the history.
+    measure : bool
+        Measure the real time that the scheduler takes.
+    scheduler : Scheduler or None
+        Another one than the real machine; not with ``check``.
     most_events : int
         After so many events the simulation is stuck.
     """
@@ -104,50 +110,60 @@ class Simulation:
         *,
         latency_s: float = 1e-4,
         bandwidth_bytes_s: float = 1e9,
+        network: NetworkModel | None = None,
         faults: Faults = NO_FAULTS,
         check: int = 0,
         record: bool = False,
-        most_events: int = 50_000_000,
+        measure: bool = False,
+        scheduler: Scheduler | None = None,
+        most_events: int = 500_000_000,
     ) -> None:
         self.seed = seed
         self.now = 0.0
         self.work = work
-        self.scheduler = SchedulerMachine()
+        self.scheduler: Any = SchedulerMachine() if scheduler is None else scheduler
         self.workers: dict[str, SimulatedWorker] = {}  # those that live
         self.clients: dict[str, SimulatedClient] = {}
         self.executions: dict[Key, int] = {}  # how often each task has started
+        self.fetches: dict[int, tuple[str, str, list[Key]]] = {}  # under way: number -> asker, holder, keys
         self.report = Report(seed)
         self.dice = Dice(faults, seed)
         self.check = check
-        self._latency_s = latency_s
-        self._bandwidth_bytes_s = bandwidth_bytes_s
+        self.checks = Checks() if check else None
+        if network is None:
+            network = NetworkModel(latency_s, bandwidth_bytes_s=bandwidth_bytes_s)
+        self.network = Network(network, self, self._deliver)
+        self.mishaps = Mishaps(self)
         self._most_events = most_events
+        self._measure = measure
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
-        self._links: dict[tuple[str, str], float] = {}  # when the last message on it arrives
         self._tick_at: float | None = None
         self._digest = hashlib.sha256() if record else None
         self._path_s: dict[Key, float] = {}  # the longest path to the end of each task
-        self._work_s = 0.0
-        self._slots = 0
+        self._held_bytes = 0
         self._names = 0
 
     # ---------------------------------------------------------------- set up
 
-    def add_workers(self, number: int, offers: dict[str, Any] | None = None) -> None:
-        """Workers that join now; ``offers`` as for ``add_worker``."""
-        for _ in range(number):
-            self.add_worker(**(offers or {}))
+    def add_workers(self, number: int, offers: dict[str, Any] | None = None, per_host: int = 0) -> None:
+        """Workers that join now; ``offers`` as for ``add_worker``. With ``per_host`` so many share a host."""
+        for i in range(number):
+            place = {"host": f"host{self._names // per_host}"} if per_host and i >= 0 else {}
+            self.add_worker(**{**(offers or {}), **place})
 
     def add_worker(self, name: str | None = None, **offers: Any) -> SimulatedWorker:
-        """A worker that joins now; ``offers``: slots, killable, resources, most_runs."""
+        """A worker that joins now; ``offers``: slots, killable, resources, most_runs, host, speed."""
         if name is None:
             self._names += 1
             name = f"w{self._names}"
+        offers.setdefault("speed", self.dice.speed())
         worker = self.workers[name] = SimulatedWorker(self, name, **offers)
+        if offers.get("host"):
+            self.network.hosts[name] = offers["host"]
         worker.join()
         if not self.report.events:
-            self._slots += worker.machine.slots
+            self.report.slots += worker.machine.slots
         return worker
 
     def add_client(self, name: str, keep: bool = False) -> SimulatedClient:
@@ -159,57 +175,97 @@ class Simulation:
     def at(self, time_s: float, do: Callable[..., None], *args: Any) -> None:
         """Call something when the clock shows ``time_s``."""
         self._serial += 1
-        heapq.heappush(self._heap, (max(time_s, self.now), self._serial, do, args))
+        heapq.heappush(self._heap, (time_s if time_s > self.now else self.now, self._serial, do, args))
 
-    def count_work(self, key: Key, dependencies: Iterable[Key]) -> None:
-        """Take a submitted task into the lower bound."""
+    def count_work(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
+        """Take a submitted task into the lower bound, and into what is checked."""
+        report = self.report
+        report.tasks += 1
         duration_s = self.work(key, 1).duration_s
-        self._work_s += duration_s
-        before_s = max((self._path_s.get(dep, 0.0) for dep in dependencies), default=0.0)
-        self._path_s[key] = before_s + duration_s
-        self.report.lower_bound_s = max(self.report.lower_bound_s, self._path_s[key])
+        report.work_s += duration_s
+        if dependencies:
+            path_s = self._path_s
+            path_s[key] = duration_s + max([path_s.get(dep) or self.work(dep, 1).duration_s for dep in dependencies])
+            duration_s = path_s[key]
+        report.path_s = max(report.path_s, duration_s)
+        if self.checks is not None:
+            self.checks.define(key, dependencies, rerun)
 
-    # ---------------------------------------------------------------- the network
+    # ---------------------------------------------------------------- messages
 
     def send(self, sender: str, receiver: str, message: Message, size_bytes: int = 0) -> None:
-        """Put a message onto a link, where none overtakes another."""
+        """Put a message onto the network."""
         kind = type(message).__name__
-        self.report.messages[kind] = self.report.messages.get(kind, 0) + 1
-        arrival = self.now + self._latency_s + self.dice.extra_delay_s() + size_bytes / self._bandwidth_bytes_s
-        link = (sender, receiver)
-        arrival = self._links[link] = max(arrival, self._links.get(link, 0.0))
+        counts = self.report.messages
+        counts[kind] = counts.get(kind, 0) + 1
         if self._digest is not None:
             self._digest.update(f"{self.now!r} {sender} {receiver} {message!r}\n".encode())
-        self.at(arrival, self._deliver, sender, receiver, message)
+        self.network.send(sender, receiver, message, size_bytes, self.dice.extra_delay_s())
 
     def to_scheduler(self, sender: str, message: Message) -> None:
         """Send something to the scheduler."""
         self.send(sender, SCHEDULER, message)
 
-    def next_request(self) -> int:
-        """A number for a request for data."""
-        self._serial += 1
-        return self._serial
-
     def _deliver(self, sender: str, receiver: str, message: Message) -> None:
         if receiver == SCHEDULER:
-            self._to_machine(message)
+            self.to_machine(message)
             return
+        if isinstance(message, m.Data) and self.fetches.pop(message.request, None) is None:
+            return  # it was given up
         worker = self.workers.get(receiver)
         if worker is not None:
             worker.receive(sender, message)
         elif receiver in self.clients:
             self.clients[receiver].receive(sender, message)
-        elif isinstance(message, m.GetData):  # nobody there: the asker's connection breaks
-            self.send(receiver, sender, m.Data(message.request, [], message.keys))
+        elif isinstance(message, m.GetData) and not self.mishaps.unreachable(sender, receiver):
+            self.send(receiver, sender, m.Data(message.request, [], message.keys))  # the connection is refused
+
+    # ---------------------------------------------------------------- fetches
+
+    def fetch(self, asker: str, holder: str, keys: list[Key]) -> int:
+        """Ask a worker for data; the number comes back with the answer."""
+        self._serial += 1
+        number = self._serial
+        self.fetches[number] = (asker, holder, keys)
+        if not holder or self.dice.fetch_fails():
+            self.at(self.now + self.network.model.latency_s, self.fail_fetch, number)
+        else:
+            self.send(asker, holder, m.GetData(number, keys))
+            self.mishaps.watch_fetch(number, asker, holder)
+        return number
+
+    def fail_fetch(self, number: int) -> None:
+        """Give a fetch up; if its answer comes later it is dropped."""
+        fetch = self.fetches.pop(number, None)
+        if fetch is None:
+            return
+        asker, holder, keys = fetch
+        receiver = self.workers.get(asker) or self.clients.get(asker)
+        if receiver is not None:
+            receiver.receive(holder, m.Data(number, [], keys))
+
+    def hold(self, size_bytes: int) -> None:
+        """Workers hold so much more now, or less."""
+        self._held_bytes += size_bytes
+        if self._held_bytes > self.report.peak_bytes:
+            self.report.peak_bytes = self._held_bytes
 
     # ---------------------------------------------------------------- the scheduler
 
-    def _to_machine(self, event: Message) -> None:
-        machine = self.scheduler
-        commands = machine.handle(event, self.now)
-        if self.check and self.report.events % self.check == 0:
-            scheduler_invariants.check(machine.state)
+    def to_machine(self, event: Message) -> None:
+        """The scheduler takes an event now, and what it answers is sent."""
+        machine, report = self.scheduler, self.report
+        if self._measure:
+            kind = type(event).__name__
+            begin = time.perf_counter()
+            commands = machine.handle(event, self.now)
+            report.scheduler_s[kind] = report.scheduler_s.get(kind, 0.0) + time.perf_counter() - begin
+        else:
+            commands = machine.handle(event, self.now)
+        if self.checks is not None:
+            if report.events % self.check == 0:
+                scheduler_invariants.check(machine.state)
+            self.checks.handled(event, commands)
         for command in commands:
             if isinstance(command, m.ToWorker):
                 self.send(SCHEDULER, command.worker, command.message)
@@ -225,19 +281,34 @@ class Simulation:
     def _tick(self, deadline: float) -> None:
         if self._tick_at == deadline:  # else an earlier one came between
             self._tick_at = None
-            self._to_machine(m.Tick())
+            self.to_machine(m.Tick())
 
-    # ---------------------------------------------------------------- faults
+    # ---------------------------------------------------------------- workers come and go
+
+    def remove(self, worker: SimulatedWorker) -> None:
+        """The worker lives no more, and nor does what it held."""
+        del self.workers[worker.name]
+        self._held_bytes -= sum(worker.store.values())
+
+    def reborn(self, former: SimulatedWorker) -> SimulatedWorker:
+        """A worker that was removed begins anew, with nothing, under its old name; it has not joined yet."""
+        worker = self.workers[former.name] = SimulatedWorker(self, former.name, **former.offers)
+        worker.online = False
+        return worker
 
     def crash(self, name: str, deliberate: bool = False, known: bool = True) -> None:
         """A worker dies; ``known``: somebody can tell what it executed."""
-        worker = self.workers.pop(name, None)
+        worker = self.workers.get(name)
         if worker is None:
             return
+        self.remove(worker)
         self.report.crashes += not deliberate
         executing = [key for key, _ in worker.machine.executing] if known else None
-        # On the worker's link, because what it said before is heard before.
-        self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed"))
+        if self.checks is not None and known and not deliberate:
+            self.checks.died(worker.machine)
+        if worker.online:
+            # On the worker's link, because what it said before is heard before.
+            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed"))
         self.replace(worker)
 
     def replace(self, worker: SimulatedWorker) -> None:
@@ -246,16 +317,6 @@ class Simulation:
         if pause_s is not None and not worker.replaced:
             worker.replaced = True
             self.at(self.now + pause_s, self.add_workers, 1, worker.offers)
-
-    def _crash_any(self) -> None:
-        if self.workers:
-            self.crash(self.dice.choose(list(self.workers)))
-        self._plan_crash()
-
-    def _plan_crash(self) -> None:
-        pause_s = self.dice.next_crash_s()
-        if pause_s is not None:
-            self.at(self.now + pause_s, self._crash_any)
 
     # ---------------------------------------------------------------- the clock
 
@@ -270,7 +331,7 @@ class Simulation:
             A machine broke its invariants, or a client was told something wrong. A note has the seed.
         """
         if not self.report.events:
-            self._plan_crash()
+            self.mishaps.plan()
         try:
             self._run(until_s)
         except BaseException as error:
@@ -279,17 +340,18 @@ class Simulation:
         return self._finish_report()
 
     def _run(self, until_s: float | None) -> None:
-        heap, report = self._heap, self.report
+        heap, report, mishaps = self._heap, self.report, self.mishaps
+        pop, most_events = heapq.heappop, self._most_events
         while heap:
             if until_s is not None and heap[0][0] > until_s:
                 self.now = until_s
                 return
-            if len(heap) == 1 and heap[0][2] == self._crash_any and not self._unfinished():
+            if len(heap) == mishaps.planned and not self._unfinished():
                 break  # workers would go on dying and being replaced
-            self.now, _, do, args = heapq.heappop(heap)
+            self.now, _, do, args = pop(heap)
             report.events += 1
             do(*args)
-            if report.events > self._most_events:
+            if report.events > most_events:
                 raise Stuck(f"{report.events} events, and no end: {self._unfinished()}")
         if until_s is None and (unfinished := self._unfinished()):
             raise Stuck(f"nothing will happen any more, but these have not ended: {unfinished}")
@@ -299,28 +361,14 @@ class Simulation:
 
     def _finish_report(self) -> Report:
         report = self.report
-        if self._slots:
-            report.lower_bound_s = max(report.lower_bound_s, self._work_s / self._slots)
+        report.lower_bound_s = max(report.path_s, report.work_s / report.slots if report.slots else 0.0)
         report.run_again = sum(number > 1 for number in self.executions.values())
         if self._digest is not None:
             report.history = self._digest.hexdigest()
         return report
 
 
-def independent(number: int, prefix: str = "k") -> list[tuple[Key, list[Key]]]:
-    """Rows for ``submit``: tasks without inputs."""
-    return [(f"{prefix}{i}", []) for i in range(number)]
+if __name__ == "__main__":
+    from futures_cluster.testing.commandline import main
 
-
-def binary_tree(leaves: int, prefix: str = "t") -> list[tuple[Key, list[Key]]]:
-    """Rows for ``submit``: leaves, and sums of two until one is left, which is the last."""
-    rows: list[tuple[Key, list[Key]]] = [(f"{prefix}{i}", []) for i in range(leaves)]
-    level = [key for key, _ in rows]
-    while len(level) > 1:
-        following = []
-        for i in range(0, len(level) - 1, 2):
-            key = f"{prefix}{len(rows)}"
-            rows.append((key, level[i : i + 2]))
-            following.append(key)
-        level = following + level[len(level) & ~1 :]
-    return rows
+    sys.exit(main())

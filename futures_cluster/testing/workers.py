@@ -1,7 +1,9 @@
 """A worker of the simulator: a real worker machine, and work that takes only simulated time.
 
 Covers: what ``services.worker`` does in production: slots, reporting, fetching, serving, lending slots.
-Does not cover: deciding (``worker.machine``), time and the network (``simulator``).
+Does not cover: deciding (``worker.machine``), time (``simulator``), the network (``network``).
+
+A result is its size, and where results are checked also a value, which is made of the values of the inputs.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
+from futures_cluster.testing.checks import value_of
+from futures_cluster.testing.network import SCHEDULER
 from futures_cluster.worker import invariants
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
@@ -62,6 +66,8 @@ class SimulatedWorker:
         killable: bool = True,
         resources: dict[str, float] | None = None,
         most_runs: int | None = None,
+        host: str = "",
+        speed: float = 1.0,
     ) -> None:
         self.name = name
         self.machine = WorkerMachine(name, slots, most_runs)
@@ -71,10 +77,17 @@ class SimulatedWorker:
             "killable": killable,
             "resources": dict(resources or {}),
             "most_runs": most_runs,
+            "host": host,
+            "speed": speed,
         }
         self.replaced = False
+        self.online = True  # as far as it knows, or rather does not know yet
+        self.stuck_since_s = self.stuck_until_s = 0.0  # it does nothing at all between these
+        self.last_report: m.TasksFinished | None = None
+        self.values: dict[Key, int] = {}  # of the results held, where they are checked
         self._simulation = simulation
         self._requests: dict[int, str] = {}  # fetches under way: number -> holder as the machine named it
+        self._speed = speed
         self._ticking = False
         self._last_flush = 0.0
         self._joined_as_client = False
@@ -84,9 +97,9 @@ class SimulatedWorker:
     def join(self) -> None:
         """Tell the scheduler."""
         offers = self.offers
-        self._tell(
-            m.WorkerJoined(self.name, f"sim://{self.name}", offers["slots"], offers["killable"], offers["resources"])
-        )
+        address, host = f"sim://{self.name}", offers["host"]
+        resources = dict(offers["resources"])
+        self._tell(m.WorkerJoined(self.name, address, offers["slots"], offers["killable"], resources, host))
 
     @property
     def alive(self) -> bool:
@@ -94,7 +107,8 @@ class SimulatedWorker:
         return self._simulation.workers.get(self.name) is self
 
     def _tell(self, message: Message) -> None:
-        self._simulation.to_scheduler(self.name, message)
+        if self.online:  # else the connection is gone, though perhaps nobody here knows it
+            self._simulation.to_scheduler(self.name, message)
 
     def retire(self) -> None:
         """Take no more tasks, and end when nothing that it holds is needed; another worker takes its place."""
@@ -103,19 +117,32 @@ class SimulatedWorker:
 
     def receive(self, sender: str, message: Message) -> None:
         """Take a message from the scheduler or a peer."""
-        if isinstance(message, m.StopWorker):
-            self._simulation.crash(self.name, deliberate=True)
+        simulation = self._simulation
+        if self.stuck_until_s > simulation.now:
+            simulation.at(self.stuck_until_s, self._receive_late, sender, message)
+        elif sender == SCHEDULER and not self.online and not isinstance(message, m.Data):
+            pass  # not its connection any more
+        elif isinstance(message, m.StopWorker):
+            simulation.crash(self.name, deliberate=True)
         elif isinstance(message, m.GetData):
-            found = [(key, self.store[key]) for key in message.keys if key in self.store]
-            missing = [key for key in message.keys if key not in self.store]
-            size_bytes = sum(size for _, size in found)
-            self._simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
+            store, values = self.store, self.values
+            found = [(key, (store[key], values.get(key, 0))) for key in message.keys if key in store]
+            missing = [key for key in message.keys if key not in store]
+            size_bytes = sum(store[key] for key, _ in found)
+            simulation.report.moved_bytes += size_bytes
+            simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
         elif isinstance(message, m.Data):
             self._fetched(message)
         elif isinstance(message, m.TasksDone):
             self._children_done(message)
         elif isinstance(message, (m.RunTasks, m.ReturnTasks, m.DropData, m.CopyData)):
             self._handle(message)
+
+    def _receive_late(self, sender: str, message: Message) -> None:
+        if self.alive:
+            self.receive(sender, message)
+        elif isinstance(message, m.GetData):  # it has lost everything since
+            self._simulation.send(self.name, sender, m.Data(message.request, [], message.keys))
 
     # ---------------------------------------------------------------- the machine
 
@@ -132,10 +159,13 @@ class SimulatedWorker:
                 self._fetch(command)
             elif isinstance(command, m.DropData):
                 for key in command.keys:
-                    del self.store[key]
+                    simulation.hold(-self.store.pop(key))
+                    self.values.pop(key, None)
             else:
                 self._tell(command)
-                if isinstance(command, m.WorkerRetiring):
+                if isinstance(command, m.TasksFinished):
+                    self.last_report = command
+                elif isinstance(command, m.WorkerRetiring):
                     simulation.replace(self)
         if simulation.check and simulation.report.events % simulation.check == 0:
             invariants.check(machine)
@@ -145,6 +175,9 @@ class SimulatedWorker:
         return started
 
     def _tick(self) -> None:
+        if self.stuck_until_s > self._simulation.now:
+            self._simulation.at(self.stuck_until_s, self._tick)
+            return
         self._ticking = False
         if self.alive and self.machine.has_unreported:
             self._flush()
@@ -164,30 +197,51 @@ class SimulatedWorker:
         if work.children:
             self._submit_children(run, work)
         else:
-            simulation.at(simulation.now + work.duration_s, self._end, run, work, simulation.now)
+            self._compute(run, work, simulation.now)
+
+    def _compute(self, run: Run, work: Work, start_s: float) -> None:
+        now = self._simulation.now
+        self._simulation.at(now + work.duration_s / self._speed, self._end, run, work, start_s)
 
     def _end(self, run: Run, work: Work, start_s: float) -> None:
         if not self.alive:
             return
-        duration_s = self._simulation.now - start_s
-        if work.kills:
-            self._simulation.crash(self.name)
+        simulation = self._simulation
+        if self.stuck_until_s > simulation.now:
+            simulation.at(self.stuck_until_s, self._end, run, work, start_s)
             return
+        duration_s = simulation.now - start_s
+        if work.kills:
+            simulation.crash(self.name)
+            return
+        simulation.report.busy_s += work.duration_s
         if work.fails:
             event = m.RunsEnded([], [(run.key, run.attempt, b"error", duration_s)])
         else:
             stays = bool(run.flags & KEEP) or work.size_bytes > LARGE_BYTES
-            payload = None if stays else b"result"
+            value = None if simulation.checks is None else self._value(run)
+            payload = None if stays else b"result" if value is None else str(value).encode()
             event = m.RunsEnded([(run.key, run.attempt, payload, work.size_bytes, duration_s)])
             if stays:
-                self.store[run.key] = work.size_bytes
+                self._hold(run.key, work.size_bytes, value)
         started = self._handle(event)
-        if not started or self._simulation.now - self._last_flush > FLUSH_S:
+        if not started or simulation.now - self._last_flush > FLUSH_S:
             self._flush()
+
+    def _value(self, run: Run) -> int:
+        values = [self.values[key] if payload is None else int(payload) for key, _, payload, _ in run.inputs]
+        return value_of(run.key, values)
+
+    def _hold(self, key: Key, size_bytes: int, value: int | None) -> None:
+        self._simulation.hold(size_bytes - self.store.get(key, 0))
+        self.store[key] = size_bytes
+        if value is not None:
+            self.values[key] = value
 
     # ---------------------------------------------------------------- children
 
     def _submit_children(self, run: Run, work: Work) -> None:
+        simulation = self._simulation
         if not self._joined_as_client:
             self._joined_as_client = True
             self._tell(m.ClientJoined(self.name))
@@ -195,9 +249,10 @@ class SimulatedWorker:
         rows: list[Any] = []
         for child in work.children:
             key = f"{child}@{run.attempt}"  # a parent that runs again has other children
+            simulation.count_work(key, (), rerun=True)
             self._children[key] = identity
             rows.append((key, "child", b"", []))
-        self._waiting[identity] = (len(rows), work, self._simulation.now)
+        self._waiting[identity] = (len(rows), work, simulation.now)
         self._tell(m.SubmitTasks(self.name, rows, [("child", "child", b"")], m.DEFAULT_OPTIONS, 1 - run.level[1]))
         self._handle(m.RunWaits(run.key, run.attempt, True))
 
@@ -213,21 +268,18 @@ class SimulatedWorker:
                 continue
             run = self.machine.executing[identity]
             self._handle(m.RunWaits(run.key, run.attempt, False))
-            self._simulation.at(self._simulation.now + work.duration_s, self._end, run, work, start_s)
+            self._compute(run, work, start_s)
 
     # ---------------------------------------------------------------- data
 
     def _fetch(self, command: m.FetchData) -> None:
-        simulation = self._simulation
-        number = simulation.next_request()
+        number = self._simulation.fetch(self.name, command.holder, command.keys)
         self._requests[number] = command.holder
-        if not command.holder or simulation.dice.fetch_fails():
-            simulation.send(command.holder, self.name, m.Data(number, [], command.keys))
-        else:
-            simulation.send(self.name, command.holder, m.GetData(number, command.keys))
 
     def _fetched(self, data: m.Data) -> None:
-        for key, size_bytes in data.found:
-            self.store[key] = size_bytes
-        holder = self._requests.pop(data.request)
-        self._handle(m.DataFetched(holder, data.found, data.missing))
+        holder = self._requests.pop(data.request, None)
+        if holder is None:
+            return  # asked for before it lost its connection, and everything
+        for key, (size_bytes, value) in data.found:
+            self._hold(key, size_bytes, value)
+        self._handle(m.DataFetched(holder, [(key, size) for key, (size, _) in data.found], data.missing))

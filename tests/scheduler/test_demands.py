@@ -40,7 +40,7 @@ def test_empty_queues_do_not_pile_up() -> None:
         cluster.finish(f"k{i}")
     state = cluster.machine.state
     assert len(state.demands) == 0
-    assert len(state.demands._queues) <= demands_module.MOST_EMPTY + 1
+    assert len(state.demands.queues) <= demands_module.MOST_EMPTY + 1
     assert len(state.demands._named) <= demands_module.MOST_EMPTY + 2
 
 

@@ -11,7 +11,7 @@ import random as random_module
 from typing import Any
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator import Faults, Simulation, Work
+from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work
 
 DURATIONS_S = (1e-5, 1e-4, 1e-3, 0.02, 0.3)
 SIZES_BYTES = (0, 10, 1000, 100_000, 100_000_000)
@@ -20,22 +20,15 @@ SIZES_BYTES = (0, 10, 1000, 100_000, 100_000_000)
 class Scenario:
     """One history."""
 
+    UNKNOWN_INPUTS = 0.02
+
     def __init__(self, random: random_module.Random, tasks: int, faulty: bool, seed: int = 0) -> None:
         self.random = random
         self.faulty = faulty
         self.works: dict[str, list[Work]] = {}  # by key: what each execution does, the last one for all that follow
-        faults = Faults()
-        if faulty:
-            faults = Faults(
-                crashes_per_s=random.choice([0.0, 1.0, 30.0]),
-                most_crashes=10,
-                replace_after_s=0.01,
-                delayed=random.choice([0.0, 0.2]),
-                delay_s=random.choice([0.001, 0.05]),
-                failed_fetches=random.choice([0.0, 0.2]),
-            )
-        latency_s = random.choice([1e-5, 1e-4, 1e-4, 1e-2])
-        self.simulation = Simulation(seed, self.work, latency_s=latency_s, faults=faults, check=1, most_events=200_000)
+        faults = self.draw_faults() if faulty else Faults()
+        network = self.draw_network()
+        self.simulation = Simulation(seed, self.work, network=network, faults=faults, check=1, most_events=200_000)
         self.once: list[str] = []  # keys of tasks that must not start twice
         if not faulty:
             self.simulation.add_worker(slots=2, killable=False)  # w1, which never ends, is asked for by name
@@ -44,12 +37,27 @@ class Scenario:
         self.simulation.add_worker(resources={"GPU": 2.0})
         self.clients = [self.simulation.add_client(name, keep=True) for name in ("c", "d")[: random.randint(1, 2)]]
         self.keys: list[str] = []
+        self.inputs: dict[str, list[str]] = {}
         time_s = 0.0
         while len(self.keys) < tasks:
             self.draw_submit(time_s)
             for _ in range(random.randint(0, 3)):
                 time_s += random.choice([0.0, 1e-4, 1e-3, 0.03])
                 self.draw_event(time_s)
+
+    def draw_faults(self) -> Faults:
+        random = self.random
+        return Faults(
+            crashes_per_s=random.choice([0.0, 1.0, 30.0]),
+            most_crashes=10,
+            replace_after_s=0.01,
+            delayed=random.choice([0.0, 0.2]),
+            delay_s=random.choice([0.001, 0.05]),
+            failed_fetches=random.choice([0.0, 0.2]),
+        )
+
+    def draw_network(self) -> NetworkModel:
+        return NetworkModel(self.random.choice([1e-5, 1e-4, 1e-4, 1e-2]))
 
     def draw_worker(self) -> dict[str, Any]:
         random = self.random
@@ -109,6 +117,7 @@ class Scenario:
             if self.keys and random.random() < 0.3:
                 inputs = list(dict.fromkeys([*inputs, self.keys[-1]]))
             self.keys.append(key)
+            self.inputs[key] = inputs
             self.works[key] = self.draw_work(options)
             rows.append((key, inputs))
             if not options.rerun and not options.retries:
@@ -117,7 +126,7 @@ class Scenario:
             rows.reverse()
         if random.random() < 0.02:
             rows[0][1].append(rows[-1][0])  # perhaps a cycle
-        if random.random() < 0.02:
+        if random.random() < self.UNKNOWN_INPUTS:
             rows[-1][1].append("unknown")
         client = random.choice(self.clients)
         wanted = None
@@ -136,7 +145,8 @@ class Scenario:
         client = random.choice(self.clients)
         some = random.sample(self.keys, min(len(self.keys), random.choice([1, 2, 10])))
         do = random.choice(["nothing", "cancel", "force", "release", "fetch", "again", "crash", "leave", "retire"])
-        later = [client.submit, [(key, []) for key in some if key not in self.once]]
+        same = random.random() < 0.5  # else a task of the same key, but not the same one, if it is forgotten by then
+        later = [client.submit, [(key, self.inputs[key] if same else []) for key in some if key not in self.once]]
         calls: dict[str, list[Any]] = {
             "cancel": [client.cancel, some],
             "force": [client.cancel, some, True],

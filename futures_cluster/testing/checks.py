@@ -1,0 +1,136 @@
+"""What must be true in every simulation, whatever goes wrong; looked at while it runs.
+
+Covers: right results (the value of a task follows from its key and its inputs' values, and is compared with what a
+sequential computation gives), answers of old attempts, tasks blamed without guilt.
+Does not cover: the invariants of the machines (``scheduler.invariants``, ``worker.invariants``), what a client may be
+told twice (``clients``), hanging (``simulator.Stuck``).
+
+What is compared is independent of the machines' own books: it is taken from the messages alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import FAILED, FINISHED, Key, Message
+from futures_cluster.scheduler.recovery import MOST_DEATHS
+
+if TYPE_CHECKING:
+    from futures_cluster.worker.machine import WorkerMachine
+
+
+def value_of(key: Key, inputs: Iterable[int]) -> int:
+    """What the simulated function computes."""
+    return zlib.crc32(" ".join(map(str, inputs)).encode(), zlib.crc32(key.encode()))
+
+
+class Checks:
+    """Follows the messages of one simulation; each method raises AssertionError with the key at fault."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[Key, tuple[Key, ...] | None] = {}  # None: submitted with different inputs
+        self._rerun: dict[Key, bool] = {}
+        self._values: dict[Key, int | None] = {}  # computed when asked for
+        self._committed: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
+        self._deaths: dict[Key, int] = {}  # how often a worker died while it executed the task
+        self._lost: dict[Key, int] = {}  # how often a worker was lost that it was committed to
+
+    def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
+        """A task is submitted."""
+        inputs = tuple(dict.fromkeys(dependencies))
+        if self._inputs.setdefault(key, inputs) != inputs:
+            self._inputs[key] = None
+            self._values.clear()
+        self._rerun[key] = rerun and self._rerun.get(key, True)
+
+    # ---------------------------------------------------------------- values
+
+    def expected(self, key: Key) -> int | None:
+        """The right result; None if nobody can tell, because the key was used for different tasks."""
+        values = self._values
+        stack = [key]
+        opened: dict[Key, None] = {}
+        while stack:
+            last = stack[-1]
+            if last in values:
+                stack.pop()
+                continue
+            inputs = self._inputs.get(last)
+            unknown = [dep for dep in inputs or () if dep not in values]
+            if inputs is None or (unknown and last in opened):  # or it needs itself
+                values[last] = None
+                continue
+            if unknown:
+                opened[last] = None
+                stack.extend(unknown)
+                continue
+            given = [value for dep in inputs if (value := values[dep]) is not None]
+            values[last] = value_of(last, given) if len(given) == len(inputs) else None
+        return values[key]
+
+    def right(self, key: Key, value: int) -> None:
+        """A client has got a result."""
+        expected = self.expected(key)
+        assert expected is None or value == expected, f"{key}: {value} instead of {expected}"
+
+    # ---------------------------------------------------------------- attempts and blame
+
+    def handled(self, event: Message, commands: list[Any]) -> None:
+        """The scheduler has dealt with an event."""
+        if isinstance(event, m.TasksFinished):
+            self._finished(event, commands)
+        elif isinstance(event, (m.WorkerLost, m.WorkerJoined)):  # one that joins has nothing of what it had before
+            unknown = isinstance(event, m.WorkerLost) and event.executing is None and not event.deliberate
+            for key in self._count_lost(event.worker):
+                del self._committed[key]
+                if unknown:  # then the scheduler may suspect any of them
+                    self._deaths[key] = self._deaths.get(key, 0) + 1
+        for command in commands:
+            if isinstance(command, m.StopWorker):
+                self._count_lost(command.worker)  # it may still answer
+            elif isinstance(command, m.ToWorker) and isinstance(command.message, m.RunTasks):
+                for row in command.message.runs:
+                    self._committed[row[0]] = (command.worker, row[1])
+            elif isinstance(command, m.ToClient) and isinstance(command.message, m.TasksDone):
+                for key, outcome, payload, _, _ in command.message.done:
+                    if outcome == FAILED and isinstance(payload, dict) and payload["kind"] == "WorkerDied":
+                        self._blamed(key)
+
+    def _finished(self, event: m.TasksFinished, commands: list[Any]) -> None:
+        told = {
+            row[0]
+            for command in commands
+            if isinstance(command, m.ToClient) and isinstance(command.message, m.TasksDone)
+            for row in command.message.done
+            if row[1] == FINISHED
+        }
+        current = {}
+        for row in event.finished:
+            if self._committed.get(row[0]) == (event.worker, row[1]):
+                current[row[0]] = row[1]
+        for row in event.finished:
+            key = row[0]
+            assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {row[1]}"
+        for key in current:
+            del self._committed[key]
+
+    def _count_lost(self, worker: str) -> list[Key]:
+        keys = [key for key, (name, _) in self._committed.items() if name == worker]
+        for key in keys:
+            self._lost[key] = self._lost.get(key, 0) + 1
+        return keys
+
+    def died(self, machine: WorkerMachine) -> None:
+        """A worker has died by itself, and somebody will tell what it executed."""
+        for key in dict.fromkeys(key for key, _ in machine.executing):
+            self._deaths[key] = self._deaths.get(key, 0) + 1
+
+    def _blamed(self, key: Key) -> None:
+        if key not in self._rerun:
+            return
+        guilty = self._deaths.get(key, 0) >= MOST_DEATHS or (not self._rerun[key] and self._lost.get(key, 0))
+        inherited = self.expected(key) is None or self._inputs[key]
+        assert guilty or inherited, f"{key} is blamed for the death of workers, of {self._deaths.get(key, 0)} rightly"
