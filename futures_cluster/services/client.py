@@ -48,6 +48,8 @@ class Codec(Protocol):
     def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
     def dump_error(self, error: BaseException) -> Payload: ...
+    def own_error(self, payload: Payload) -> Payload: ...
+    def errors_told(self, payloads: list[Payload]) -> None: ...
     def load(self, payload: Payload) -> Any: ...
     def load_error(self, payload: Payload) -> BaseException: ...
     def release(self, payload: Payload) -> None: ...
@@ -194,9 +196,9 @@ class Client:
         depth = 0 if parent is None else parent.depth + 1
         item = (options, depth, (key, function_id, payload, inputs), news)
         mailbox = self._mailbox
-        if not named and not mailbox.awake and self._send_now() and self._lock.acquire(False):
+        if not named and not pure and not mailbox.awake and self._send_now() and self._lock.acquire(False):
             # What is in the mailbox now are releases that nobody hurries for; they may come after this (but not
-            # after a task of the same name).
+            # after a task of the same key).
             try:
                 functions = [] if news is None else [news]
                 self._transmit([m.SubmitTasks(self.name, [item[2]], functions, options, depth)])
@@ -302,28 +304,34 @@ class Client:
 
     def deliver(self, messages: Iterable[m.Message]) -> None:
         """Take messages from the scheduler."""
+        failed: list[Payload] = []
         for message in messages:
             kind = type(message)
             if kind is m.TasksDone:
-                self._tasks_done(message.done)  # type: ignore[attr-defined]
+                self._tasks_done(message.done, failed)  # type: ignore[attr-defined]
             elif kind is m.TasksRunning:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
                     if future is not None:
                         future.deliver_running()
+        if failed:  # with one error all those that waited for a result, and their rows come together
+            self.codec.errors_told(failed)
         if not self._pending:
             self._look_quiet()
 
-    def _tasks_done(self, rows: list[Any]) -> None:
+    def _tasks_done(self, rows: list[Any], failed: list[Payload]) -> None:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
+            if status == FAILED:
+                failed.append(payload)
+                payload = self.codec.own_error(payload)
             if future is None:
                 self._news(key, status, payload, size_bytes, holders)
                 continue
             if future.parent is not None or future.kept is not None:
                 self._done_with(future)
-            if status is FAILED or status == FAILED:
+            if status == FAILED:
                 future.deliver_error(payload)
             elif status == CANCELLED:
                 future.deliver_cancelled()
@@ -331,7 +339,7 @@ class Client:
                 self._known[key] = future
                 future.deliver_remote(holders, size_bytes)
                 if future.wants_value():
-                    self._loop.create_task(self._bring_home(future))
+                    self.bring_home(future)
             else:
                 future.deliver_result(payload)
 

@@ -39,7 +39,7 @@ from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.services.worker_process import WorkerSettings
 from futures_cluster.wire import pickling, serialize, shm, sockets
-from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.inproc import Cell, ObjectCodec
 from futures_cluster.worker.machine import WorkerMachine
 
 #: Workers in a row that may end before they join; then the executor is broken.
@@ -208,7 +208,7 @@ class LocalCluster:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
             broken.__cause__ = error
-            self._thread.call(self.scheduler.handle, [m.WorkersBroken(self.codec.dump_error(broken))])
+            self._thread.call(self.scheduler.handle, [m.WorkersBroken(Cell(broken))])
             return False
         return True
 
