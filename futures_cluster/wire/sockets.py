@@ -81,14 +81,19 @@ class SocketConnection:
 
     def read(self) -> bool:
         """Read what has arrived and hand it over; on any thread, and on one at a time. False at the end."""
-        if self._ended:
+        if self._ended or self.closed:
             return False
         if self._reading.acquire(False):
-            try:
-                self._read()
-            finally:
-                self._reading.release()
+            self._read_and_release()
         return not self._ended
+
+    def _read_and_release(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._reading.release()
+            if self.closed:  # meanwhile
+                self._sock.close()
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
@@ -170,9 +175,10 @@ class SocketConnection:
             try:
                 data = self._sock.recv(READ_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except OSError:
-                return
-            with self._reading:
-                self._read()
+                with self._reading:  # another thread may just have taken the last of it
+                    return
+            self._reading.acquire()
+            self._read_and_release()
             if not data:
                 return
 
@@ -197,7 +203,11 @@ class SocketConnection:
         with contextlib.suppress(RuntimeError, ValueError):
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
-        self._sock.close()
+        # Not under a thread that reads: the number of the descriptor may belong to another file at once. That thread
+        # closes it.
+        if self._reading.acquire(False):
+            self._sock.close()
+            self._reading.release()
 
 
 #: Paths of unix sockets are no longer than this (108 bytes on Linux, 104 on macOS, with a zero at the end).
