@@ -21,7 +21,7 @@ from gate import LIMIT_S
 
 import futures_cluster
 from futures_cluster import Executor, as_completed
-from futures_cluster.services.interrupts import SIGNALS, HeldBack
+from futures_cluster.services.interrupts import SIGNALS, Condition, HeldBack
 
 PACKAGE = os.path.dirname(futures_cluster.__file__)
 
@@ -35,13 +35,14 @@ class _Trip:
 class AtStep:
     """A trace function: Ctrl-C comes at one instruction of the package (its handler runs where Python next looks)."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, everywhere: bool = False) -> None:
         self.step = step
+        self.folder = "" if everywhere else PACKAGE
         self.count = 0
         self._trip: Any = _Trip()
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not frame.f_code.co_filename.startswith(self.folder):
             return None
         frame.f_trace_opcodes = True
         return self._local
@@ -234,6 +235,30 @@ def test_handlers_are_put_back_wherever_one_raises(handlers: list[tuple[int, Fra
         finally:
             sys.settrace(None)
         check()
+
+
+def test_a_condition_is_never_left_held() -> None:
+    condition = Condition()
+    begun = []
+
+    def use() -> None:
+        begun.append(1)
+        with condition:
+            pass
+
+    for step in range(1, 100):
+        try:
+            sys.settrace(AtStep(step, everywhere=True))
+            try:
+                use()
+            finally:
+                sys.settrace(None)
+            for _ in range(10):  # if it came with the last step
+                pass
+        except KeyboardInterrupt:
+            pass
+        assert not condition._is_owned()  # type: ignore[attr-defined]
+    assert len(begun) > 50
 
 
 def test_other_threads_are_left_alone() -> None:

@@ -152,7 +152,10 @@ def test_one_leads_and_others_are_sent_away(rig: Rig, patient: None) -> None:
     assert rig.leader.wait_for(second, None) is True  # the place is free again
 
 
-def test_who_leaves_while_others_wait_gives_the_reading_to_the_loop(rig: Rig, patient: None) -> None:
+def test_who_leaves_while_others_wait_gives_the_reading_to_the_loop(
+    rig: Rig, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader_module, "TICK_S", 1e6)  # not the timer
     future = Awaited()
     read = threading.Event()
     rig.pending = 2
