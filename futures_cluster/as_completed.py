@@ -6,7 +6,6 @@ of results that are still on workers, unless ``with_results`` is asked for.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -15,6 +14,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context
+from futures_cluster.services.interrupts import Condition
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,7 @@ class _Waiter:
     __slots__ = ("condition", "done", "loops")
 
     def __init__(self) -> None:
-        self.condition = threading.Condition()
+        self.condition = Condition()
         self.done: deque[Any] = deque()  # and not yet yielded
         self.loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []  # where coroutines wait
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context
 from futures_cluster.messages import Key, Payload, Reference
+from futures_cluster.services.interrupts import Condition, HeldBack
 from futures_cluster.wire.inproc import Cell
 from futures_cluster.wire.serialize import current_collector
 
@@ -101,7 +102,7 @@ class Future(_StdlibFuture[Any], Reference):
                     if condition is None:
                         self._waiters = []
                         self._done_callbacks = []
-                        condition = self._lazy_condition = threading.Condition()
+                        condition = self._lazy_condition = Condition()
             return condition
 
     def __repr__(self) -> str:
@@ -183,20 +184,26 @@ class Future(_StdlibFuture[Any], Reference):
             raise NotSupported(
                 "a thread cannot be stopped; use cancel() before it runs, or an Executor with worker processes"
             )
-        with self._condition:
-            if self._state == FINISHED or (self._state == RUNNING and not force):
-                return False
-            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
-                return True
-            with _transition:  # not while ``deliver_running`` looks
-                self._state = CANCELLED_AND_NOTIFIED
-            for waiter in self._waiters:
-                waiter.add_cancelled(self)
-            self._condition.notify_all()
-        self._wake_leader()
-        if self.client is not None:
-            self.client.cancelled(self, force)
-        self._invoke_callbacks()
+        first = False
+        try:
+            with HeldBack():
+                with self._condition:
+                    if self._state == FINISHED or (self._state == RUNNING and not force):
+                        return False
+                    if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
+                        return True
+                    with _transition:  # not while ``deliver_running`` looks
+                        self._state = CANCELLED_AND_NOTIFIED
+                    first = True
+                    for waiter in self._waiters:
+                        waiter.add_cancelled(self)
+                    self._condition.notify_all()
+                self._wake_leader()
+                if self.client is not None:
+                    self.client.cancelled(self, force)
+        finally:
+            if first:
+                self._invoke_callbacks()
         return True
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
@@ -308,6 +315,8 @@ class Future(_StdlibFuture[Any], Reference):
                 self._set_read(codec.load(payload), None)
             else:
                 self._set_read(None, _make_error(payload, codec))
+        except (KeyboardInterrupt, SystemExit):
+            raise  # of the thread that asks: the result can be asked for again
         except BaseException as error:
             self._set_read(None, _did_not_unpickle(error, self.key))
 
@@ -325,7 +334,10 @@ class Future(_StdlibFuture[Any], Reference):
         """The payload that came while somebody asked for it elsewhere; None if it was read or failed."""
         return self._payload if self._unread == _RESULT else None
 
-    # ---------------------------------------------------------------- for the client, on its loop
+    # ---------------------------------------------------------------- for the client
+    #
+    # Whoever reads the worker's message delivers: the client's loop, or a user's thread that waits for some other
+    # future, perhaps with locks of the user's held. So callbacks are left to the loop.
 
     def deliver_result(self, payload: Payload) -> None:
         """The task has ended, and this is its result."""
@@ -382,8 +394,8 @@ class Future(_StdlibFuture[Any], Reference):
                     waiter.add_result(self)
             condition.notify_all()
         self._wake_leader()
-        if kind != _REMOTE:
-            self._invoke_callbacks()
+        if kind != _REMOTE and self._done_callbacks:
+            self.client.on_loop(self._invoke_callbacks)
 
     def deliver_running(self) -> None:
         """A worker executes the task."""
@@ -401,7 +413,8 @@ class Future(_StdlibFuture[Any], Reference):
                 waiter.add_cancelled(self)
             self._condition.notify_all()
         self._wake_leader()
-        self._invoke_callbacks()
+        if self._done_callbacks:
+            self.client.on_loop(self._invoke_callbacks)
 
     def wants_value(self) -> bool:
         """Whether callbacks wait for the value to be here."""

@@ -82,6 +82,9 @@ class NoClient:
     def release(self, key: str, at_once: bool) -> None:
         self.told.append(("released", key))
 
+    def on_loop(self, function: Callable[[], None]) -> None:
+        function()
+
 
 def new_future() -> Future:
     return Future("task", NoClient())
@@ -150,7 +153,6 @@ def test_all_threads_see_the_same_result(ex: Executor) -> None:
         assert all(value is seen[0] for value in seen)
 
 
-@pytest.mark.xfail(reason="the scheduler keeps the exception object, and its traceback the frames that raised it")
 def test_what_result_raises_keeps_no_frame(threads: Executor) -> None:
     def ask(future: Future) -> weakref.ref[Thing]:
         local = Thing()
@@ -163,6 +165,25 @@ def test_what_result_raises_keeps_no_frame(threads: Executor) -> None:
     del future
     gc.collect()
     assert reference() is None
+
+
+def test_an_error_reaches_a_task_that_comes_after_its_futures_were_told(threads: Executor) -> None:
+    first = threads.submit(fail, "doh")
+    error = first.exception(LIMIT_S)
+    second = threads.submit(str, first)
+    assert second.exception(LIMIT_S) is error
+    del first
+    third = threads.submit(str, second)
+    del second
+    assert third.exception(LIMIT_S) is error
+
+
+def test_a_pure_task_that_failed_runs_again_when_its_future_is_gone(threads: Executor) -> None:
+    pure = threads.with_options(pure=True)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="doh"):
+            pure.submit(fail, "doh").result(LIMIT_S)
+        gc.collect()
 
 
 def test_a_large_result_stays_until_it_is_asked_for(processes: Executor) -> None:

@@ -26,6 +26,7 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import PeerLost, Peers
 
@@ -48,6 +49,8 @@ class Codec(Protocol):
     def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
     def dump_error(self, error: BaseException) -> Payload: ...
+    def own_error(self, payload: Payload) -> Payload: ...
+    def errors_told(self, payloads: list[Payload]) -> None: ...
     def load(self, payload: Payload) -> Any: ...
     def load_error(self, payload: Payload) -> BaseException: ...
     def release(self, payload: Payload) -> None: ...
@@ -185,28 +188,42 @@ class Client:
             future.parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
-        self._pending[key] = future
-        if self.closed is not None:  # it was closed while this was under way
-            self._pending.pop(key, None)
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        if pure or named:
-            self._known[key] = future
         depth = 0 if parent is None else parent.depth + 1
         item = (options, depth, (key, function_id, payload, inputs), news)
-        mailbox = self._mailbox
-        if not named and not mailbox.awake and self._send_now() and self._lock.acquire(False):
-            # What is in the mailbox now are releases that nobody hurries for; they may come after this (but not
-            # after a task of the same name).
-            try:
-                functions = [] if news is None else [news]
-                self._transmit([m.SubmitTasks(self.name, [item[2]], functions, options, depth)])
-            finally:
-                self._lock.release()
-        else:
-            mailbox.post(item)
+        try:
+            self._pending[key] = future
+            if self.closed is not None:  # it was closed while this was under way
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if pure or named:
+                self._known[key] = future
+                self._mailbox.post(item)
+            elif self._mailbox.awake or not self._send_now() or not self._submit_now(item):
+                self._mailbox.post(item)
+        except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
+            self._pending.pop(key, None)
+            self._done_with(future)
+            self._mailbox.post_quietly(key)  # behind the task, if that went out
+            self._look_quiet()
+            raise
         if news is not None:
             self._functions.told(function_id)
         return future
+
+    def _submit_now(self, item: Any) -> bool:
+        """Hand a task to the scheduler on the user's thread; False if others are at it.
+
+        What is in the mailbox now are releases that nobody hurries for; they may come after this (but not after a
+        task of the same key).
+        """
+        options, depth, row, news = item
+        with HeldBack():
+            if not self._lock.acquire(False):
+                return False
+            try:
+                self._transmit([m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)])
+            finally:
+                self._lock.release()
+        return True
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
@@ -332,28 +349,34 @@ class Client:
 
     def deliver(self, messages: Iterable[m.Message]) -> None:
         """Take messages from the scheduler."""
+        failed: list[Payload] = []
         for message in messages:
             kind = type(message)
             if kind is m.TasksDone:
-                self._tasks_done(message.done)  # type: ignore[attr-defined]
+                self._tasks_done(message.done, failed)  # type: ignore[attr-defined]
             elif kind is m.TasksRunning:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
                     if future is not None:
                         future.deliver_running()
+        if failed:  # with one error all those that waited for a result, and their rows come together
+            self.codec.errors_told(failed)
         if not self._pending:
             self._look_quiet()
 
-    def _tasks_done(self, rows: list[Any]) -> None:
+    def _tasks_done(self, rows: list[Any], failed: list[Payload]) -> None:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
+            if status == FAILED:
+                failed.append(payload)
+                payload = self.codec.own_error(payload)
             if future is None:
                 self._news(key, status, payload, size_bytes, holders)
                 continue
             if future.parent is not None or future.kept is not None:
                 self._done_with(future)
-            if status is FAILED or status == FAILED:
+            if status == FAILED:
                 future.deliver_error(payload)
             elif status == CANCELLED:
                 future.deliver_cancelled()
@@ -361,7 +384,7 @@ class Client:
                 self._known[key] = future
                 future.deliver_remote(holders, size_bytes)
                 if future.wants_value():
-                    self._loop.create_task(self._bring_home(future))
+                    self.bring_home(future)
             else:
                 future.deliver_result(payload)
 
@@ -441,6 +464,19 @@ class Client:
     def count_pending(self) -> int:
         """How many futures are not done."""
         return len(self._pending)
+
+    def on_loop(self, function: Callable[[], None]) -> None:
+        """Call a function on the loop: here, if this is its thread, else soon."""
+        try:
+            if asyncio.get_running_loop() is self._loop:
+                function()
+                return
+        except RuntimeError:  # no loop runs in this thread
+            pass
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # it has ended
+            function()
 
     def when_quiet(self, callback: Callable[[], None]) -> None:
         """Call back on the loop once no future is pending; on the loop's thread."""

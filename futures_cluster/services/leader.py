@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.wire.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.
@@ -58,6 +59,7 @@ class Leader:
         self._connections: dict[int, SocketConnection] = {}
         self._loop_ident = 0  # the loop's thread must not wait for itself
         self._ident = 0  # of the leader's thread
+        self._waking = threading.Lock()  # guards the pipe's ends, which somebody may write to when they are closed
         self._since = 0.0  # when the present leader began, or the last one ended
         self._ticking = False
         self._closed = False
@@ -78,15 +80,22 @@ class Leader:
                 self._epoll.unregister(connection.fileno())
 
     def _tick(self) -> None:
-        recent = time.monotonic() - self._since < LINGER_S
-        leads = recent and (self._ident != 0 or not self._pending())
+        leads = not self._closed and self._is_recent() and (self._ident != 0 or not self._pending())
         self._watch(not leads)
-        if leads and not self._closed:
+        if leads:
             self._loop.call_later(TICK_S, self._tick)
             return
         self._ticking = False
-        if self._ident and time.monotonic() - self._since < LINGER_S:  # one began just now
+        if self._ident and self._is_recent():  # one began just now, and saw the timer run
             self._start_ticking()
+
+    def _is_recent(self) -> bool:
+        return time.monotonic() - self._since < LINGER_S
+
+    def _begin_ticking(self) -> None:
+        if not self._ticking:  # two threads may have asked for it
+            self._ticking = True
+            self._tick()
 
     def _watch(self, on: bool) -> None:
         for connection in self._connections.values():
@@ -101,41 +110,55 @@ class Leader:
 
     def free(self) -> None:
         """Give up the descriptors; nobody leads any more."""
-        with self._place:
+        with self._place, self._waking:
             self._epoll.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
+            self._wake_write = -1
 
     # ---------------------------------------------------------------- users' threads
 
     def wait_for(self, future: Awaited, timeout: float | None) -> bool:
         """Read until the future is done; False if another thread leads, or the time is over."""
-        if self._closed or threading.get_ident() == self._loop_ident or not self._place.acquire(False):
+        if self._closed or threading.get_ident() == self._loop_ident:
             return False
-        try:
-            self._since = time.monotonic()
-            self._ident = threading.get_ident()
-            future.awaited_by = self
-            self._start_ticking()
-            end = None if timeout is None else self._since + timeout
-            while not future.done():
-                if self._closed:
-                    return False
-                left = None if end is None else max(0.0, end - time.monotonic())
-                events = self._epoll.poll(left)
-                if not events and end is not None and time.monotonic() >= end:
-                    return future.done()
-                for fd, _ in events:
-                    self._read(fd)
-            return True
-        finally:
-            future.awaited_by = None
-            self._ident = 0
-            self._since = time.monotonic()
-            self._place.release()
-            if self._pending():  # others wait, and must not wait for the timer
-                with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._watch, True)
+        with HeldBack() as held:  # in the main thread Ctrl-C must not cut the handling of a message in half
+            if not self._place.acquire(False):
+                return False
+            try:
+                return self._lead(future, timeout, held)
+            finally:
+                held.is_open = False
+                self._leave(future)
+
+    def _lead(self, future: Awaited, timeout: float | None, held: HeldBack) -> bool:
+        self._since = time.monotonic()
+        self._ident = threading.get_ident()
+        future.awaited_by = self  # from now on whoever ends it wakes this thread
+        self._start_ticking()
+        end = None if timeout is None else self._since + timeout
+        while not future.done():
+            if self._closed:
+                return False
+            left = None if end is None else max(0.0, end - time.monotonic())
+            held.is_open = True
+            held.call_due()
+            events = self._epoll.poll(left)
+            held.is_open = False
+            if not events and end is not None and time.monotonic() >= end:
+                return future.done()
+            for fd, _ in events:
+                self._read(fd)
+        return True
+
+    def _leave(self, future: Awaited) -> None:
+        future.awaited_by = None
+        self._ident = 0
+        self._since = time.monotonic()
+        self._place.release()
+        if self._pending():  # others wait, and must not wait for the timer
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._watch, True)
 
     def _read(self, fd: int) -> None:
         if fd == self._wake_read:
@@ -149,12 +172,11 @@ class Leader:
 
     def _start_ticking(self) -> None:
         if not self._ticking:
-            self._ticking = True
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._tick)
+                self._loop.call_soon_threadsafe(self._begin_ticking)
 
     def wake(self) -> None:
         """The leader's future is done, by another thread."""
         if threading.get_ident() != self._ident:
-            with contextlib.suppress(OSError):
+            with self._waking, contextlib.suppress(OSError):  # it is full, which does as well, or closed
                 os.write(self._wake_write, b"x")

@@ -30,6 +30,7 @@ from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.services import leader, lifetime
 from futures_cluster.services.client import Client
+from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.loops import LoopThread, Mailbox
 from futures_cluster.services.peers import Peers
@@ -38,7 +39,7 @@ from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.services.worker_process import WorkerSettings
 from futures_cluster.wire import pickling, serialize, shm
-from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.inproc import Cell, ObjectCodec
 from futures_cluster.worker.machine import WorkerMachine
 
 
@@ -94,7 +95,7 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start the scheduler and the workers, once; from a user's thread."""
-        with self._lock:
+        with HeldBack(), self._lock:
             if self._started:
                 return
             if self.closing:
@@ -184,7 +185,7 @@ class LocalCluster:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
             broken.__cause__ = error
-            self._thread.call(self.scheduler.handle, [m.WorkersBroken(self.codec.dump_error(broken))])
+            self._thread.call(self.scheduler.handle, [m.WorkersBroken(Cell(broken))])
             return False
         return True
 
@@ -256,37 +257,47 @@ class LocalCluster:
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
         """End, once all futures are done; with ``kill`` at once, by SIGKILL (True) or SIGTERM (False)."""
-        with self._lock:
-            first = not self.closing
-            self.closing = True
-            started = self._started
-        if not started:
-            if first:
-                self._thread.loop.close()
-            return
-        if kill is not None:
-            self._thread.call(self._kill_workers, kill)
-        if cancel_futures:
-            # Tasks that run are not cancelled, and neither are those which by now must have begun, though no
-            # worker has said so yet: the oldest, one for each slot.
-            pending = self.client.pending()
-            slots = self.config.max_workers * self.config.threads_per_worker
-            begun = slots - sum(future.running() for future in pending)
-            for future in pending:
-                if future.running():
-                    continue
-                if begun > 0 and future.kept is None:
-                    begun -= 1
-                else:
-                    future.cancel()
-        if first:
-            self._thread.call(lambda: self._loop.create_task(self._close()))
+        with HeldBack() as held:
+            with self._lock:
+                first = not self.closing
+                self.closing = True
+                started = self._started
+            if not started:
+                if first:
+                    self._thread.loop.close()
+                return
+            try:
+                if kill is not None:
+                    self._thread.call(self._kill_workers, kill)
+                if cancel_futures:
+                    held.is_open = True  # callbacks are called
+                    self._cancel_futures()
+            finally:
+                held.is_open = False
+                if first:
+                    self._thread.call(lambda: self._loop.create_task(self._close()))
         if wait and threading.current_thread() is not self._thread.thread:
             self._thread.thread.join()
             if self._service is not None:
                 for slot in self._service.slots:
                     if slot.thread is not None and slot.thread is not threading.current_thread():
                         slot.thread.join()
+
+    def _cancel_futures(self) -> None:
+        """Cancel what does not run.
+
+        Not those either which by now must have begun, though no worker has said so yet: the oldest, one a slot.
+        """
+        pending = self.client.pending()
+        slots = self.config.max_workers * self.config.threads_per_worker
+        begun = slots - sum(future.running() for future in pending)
+        for future in pending:
+            if future.running():
+                continue
+            if begun > 0 and future.kept is None:
+                begun -= 1
+            else:
+                future.cancel()
 
     def _kill_workers(self, force: bool) -> None:
         self.processes.kill_all(force, "the executor was told to stop its workers")

@@ -72,9 +72,14 @@ class Mailbox:
         """Hand over; wakes the loop unless it is already to be woken. Safe in ``__del__`` and signal handlers."""
         self.items.append(item)
         if not self.awake:
-            self.awake = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended
+            try:
+                self.awake = True
                 self._loop.call_soon_threadsafe(self._run)
+            except RuntimeError:  # the loop has ended
+                pass
+            except BaseException:  # Ctrl-C: perhaps nobody was woken, so the next one has to
+                self.awake = False
+                raise
 
     def post_quietly(self, item: Any) -> None:
         """Hand over with whatever comes next."""

@@ -155,8 +155,9 @@ class SchedulerService:
             self._timer = self._loop.call_at(self._timer_at, self._tick)
 
     def _tick(self) -> None:
-        self._timer = self._timer_at = None
-        self.handle([m.Tick()])
+        with self.lock:  # under which others compare their deadlines with the timer's
+            self._timer = self._timer_at = None
+            self.handle_locked([m.Tick()])
 
     def close(self) -> None:
         """Stop the clock."""

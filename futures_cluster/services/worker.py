@@ -23,6 +23,7 @@ from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
 from futures_cluster.services.execute import Executions
+from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
@@ -136,9 +137,15 @@ class WorkerService:
         if self._ticking:  # and if it is about to stop, it sees the time above
             return
         with self._lock:
-            ticked, self._ticking = self._ticking, True
-        if not ticked:
-            self._loop.call_soon_threadsafe(self._loop.call_later, FLUSH_S, self._tick)
+            self._tick_soon()
+
+    def _tick_soon(self) -> None:
+        """Let the timer run; under the lock."""
+        self._last_message = time.monotonic()
+        if not self._ticking:
+            self._ticking = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._loop.call_later, FLUSH_S, self._tick)
 
     def _tick(self) -> None:
         """While something executes: report what ended and what runs on, lend slots of tasks that wait."""
@@ -164,7 +171,7 @@ class WorkerService:
 
         It waits for them by some call that is not ours (``concurrent.futures.wait``).
         """
-        for identity, task in list(self._parents.items()):
+        for identity, task in self._parents.copy().items():  # tasks add to it in their own threads
             if identity not in self._tasks or not task.children:
                 del self._parents[identity]
                 self._cpu.pop(identity, None)
@@ -298,6 +305,10 @@ class WorkerService:
                         mine = run
                     else:
                         self._free_slot().give(run)
+                if not self._ticking or mine is None:
+                    # Inputs have arrived or a slot was lent: no message of the scheduler has started the timer, which
+                    # lets the loop read while the main thread executes.
+                    self._tick_soon()
             elif kind is m.FetchData:
                 self._loop.call_soon_threadsafe(self._start_fetch, command)
             elif kind is m.DropData:
@@ -352,7 +363,7 @@ class WorkerService:
 
     def task_waits(self, task: context.TaskContext, waits: bool) -> None:
         """See ``context.TaskHost``."""
-        with self._lock:
+        with HeldBack(), self._lock:
             self._set_waits(task, waits)
 
     def _set_waits(self, task: context.TaskContext, waits: bool) -> None:

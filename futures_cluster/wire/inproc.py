@@ -6,6 +6,7 @@ copied. Does not cover: moving messages; inside one process they are handed over
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,10 +18,50 @@ from futures_cluster.wire.sizeof import sizeof
 class Cell:
     """Holds one object. It can be emptied before all who have the cell let go of it."""
 
-    __slots__ = ("content",)
+    __slots__ = ("__weakref__", "content")
 
     def __init__(self, content: Any) -> None:
         self.content = content
+
+
+class ErrorCell:
+    """The error of a task, until the futures have it: each its own cell, which this one only finds again.
+
+    Whoever raises an exception adds frames to its traceback, and a frame may hold the future. The scheduler keeps
+    this cell for as long as there is a future; if it kept the exception as well, neither would ever go.
+    """
+
+    __slots__ = ("_cells", "_error", "_text")
+
+    def __init__(self, error: BaseException) -> None:
+        self._error: BaseException | None = error
+        self._cells: list[weakref.ref[Cell]] = []
+        self._text = ""
+
+    def own(self) -> Cell:
+        """A cell with the error, for one future."""
+        cell = Cell(self.error())
+        self._cells.append(weakref.ref(cell, self._cells.remove))
+        return cell
+
+    def error(self) -> BaseException:
+        """The error itself, as long as a future has it."""
+        error = self._error
+        if error is not None:
+            return error
+        for reference in self._cells.copy():
+            cell = reference()
+            if cell is not None:
+                return cell.content  # type: ignore[no-any-return]
+        from futures_cluster.errors import RemoteError
+
+        return RemoteError(f"{self._text}, and its last future is gone")
+
+    def let_go(self) -> None:
+        """Every future that there is has its own cell."""
+        if self._error is not None:
+            self._text = f"the task failed with {type(self._error).__name__}"
+            self._error = None
 
 
 class Call:
@@ -73,7 +114,17 @@ class ObjectCodec:
 
     def dump_error(self, error: BaseException) -> Payload:
         """The exception in a cell."""
-        return Cell(error)
+        return ErrorCell(error)
+
+    def own_error(self, payload: Payload) -> Payload:
+        """What one future keeps of an error."""
+        return payload.own() if type(payload) is ErrorCell else payload
+
+    def errors_told(self, payloads: list[Payload]) -> None:
+        """All futures that fail with these errors have been told."""
+        for payload in payloads:
+            if type(payload) is ErrorCell:
+                payload.let_go()
 
     def load(self, payload: Payload) -> Any:
         """The object."""
@@ -81,7 +132,7 @@ class ObjectCodec:
 
     def load_error(self, payload: Payload) -> BaseException:
         """The exception."""
-        error: BaseException = payload.content
+        error: BaseException = payload.error() if type(payload) is ErrorCell else payload.content
         return error
 
     def release(self, payload: Payload) -> None:
@@ -90,7 +141,7 @@ class ObjectCodec:
     def forget_result(self, payload: Payload, used: bool) -> None:
         """The last future is gone: let go of the object now, unless a task may still need it.
 
-        Errors are kept: all tasks that fail with one share its cell.
+        Errors are kept: other futures that fail with one find it there.
         """
         if not used and type(payload) is Cell and not isinstance(payload.content, BaseException):
             payload.content = None

@@ -360,6 +360,13 @@ class PickleCodec:
         """See ``exceptions.dump_error``."""
         return exceptions.dump_error(error)
 
+    def own_error(self, payload: Payload) -> Payload:
+        """What one future keeps of an error: bytes can be shared."""
+        return payload
+
+    def errors_told(self, payloads: list[Payload]) -> None:
+        """Nothing to let go."""
+
     def load(self, payload: Payload) -> Any:
         """See ``load``."""
         return load(payload)

@@ -88,6 +88,8 @@ class SocketConnection:
         if left_over:
             with self._reading:
                 self._take(self._parser.feed(left_over))
+            if self.closed:  # meanwhile
+                self._sock.close()
 
     def watch(self, on: bool) -> None:
         """Whether the loop reads; on the loop's thread. Otherwise somebody else calls ``read``."""
@@ -104,14 +106,19 @@ class SocketConnection:
 
     def read(self) -> bool:
         """Read what has arrived and hand it over; on any thread, and on one at a time. False at the end."""
-        if self._ended:
+        if self._ended or self.closed:
             return False
         if self._reading.acquire(False):
-            try:
-                self._read()
-            finally:
-                self._reading.release()
+            self._read_and_release()
         return not self._ended
+
+    def _read_and_release(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._reading.release()
+            if self.closed:  # meanwhile
+                self._sock.close()
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
@@ -243,6 +250,8 @@ class SocketConnection:
         with self._reading:
             while not self.closed and not self._ended and self._read():
                 pass
+        if self.closed:  # meanwhile
+            self._sock.close()
 
     def _end(self, error: BaseException | None) -> None:
         if not self._ended:
@@ -266,4 +275,8 @@ class SocketConnection:
         with contextlib.suppress(RuntimeError, ValueError):
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
-        self._sock.close()
+        # Not under a thread that reads: the number of the descriptor may belong to another file at once. That thread
+        # closes it.
+        if self._reading.acquire(False):
+            self._sock.close()
+            self._reading.release()

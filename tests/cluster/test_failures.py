@@ -164,7 +164,7 @@ class TestStopping:
                 hold(tmp_path, "never")
             return "second"
 
-        assert ex.with_options(timeout=0.3, retries=1).submit(slow_at_first).result(WAIT_S) == "second"
+        assert ex.with_options(timeout=3, retries=1).submit(slow_at_first).result(WAIT_S) == "second"
 
     def test_cancel_force_stops_a_running_task(self, ex: Executor, tmp_path: Path) -> None:
         future = ex.submit(hold, tmp_path, "never")

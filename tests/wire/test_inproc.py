@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from futures_cluster.errors import RemoteError
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
 from futures_cluster.wire import arguments
@@ -141,3 +144,27 @@ def test_an_error_stays_for_all_who_share_it() -> None:
     codec.forget_result(payload, used=False)
     assert codec.load_error(payload) is error
     codec.forget_result({"kind": "WorkerDied", "text": "the scheduler's own"}, used=False)
+
+
+def test_an_error_that_was_told_is_kept_by_its_futures_only() -> None:
+    class Doh(Exception):
+        pass
+
+    payload = codec.dump_error(Doh())
+    first, second = codec.own_error(payload), codec.own_error(payload)
+    codec.errors_told([payload, payload])  # once for each row
+    assert codec.load_error(payload) is codec.load_error(first) is codec.load_error(second)
+    reference = weakref.ref(codec.load_error(first))
+    del first
+    assert codec.load_error(codec.own_error(payload)) is codec.load_error(second)
+    del second
+    gc.collect()
+    assert reference() is None
+    gone = codec.load_error(payload)  # whoever asks now has not kept any of the futures
+    assert isinstance(gone, RemoteError) and "Doh" in str(gone)
+
+
+def test_errors_that_are_not_of_a_task_stay() -> None:
+    payload = {"kind": "WorkerDied", "text": "the scheduler's own"}
+    assert codec.own_error(payload) is payload
+    codec.errors_told([payload])

@@ -1,0 +1,107 @@
+"""Ctrl-C that waits until what is shared is whole again.
+
+Covers: signal handlers of the program (Python runs them in the main thread, between any two of its instructions)
+while that thread changes the scheduler's state, holds its lock or reads a worker's messages.
+Does not cover: other threads, which no handler interrupts, and waiting, which must stay interruptible.
+
+The way: ``HeldBack`` puts a handler of its own in the place of the program's, notes what comes, and at its end puts
+the program's back and calls it. Inside, ``let_in`` opens a place where it may raise at once: around a wait.
+
+Why not one handler for good: asyncio and others look whether Python's own is there, and act on it.
+"""
+
+from __future__ import annotations
+
+import operator
+import signal
+import threading
+from typing import Any
+
+try:  # the functions under those of ``signal``, which make enums of all they see and take ten times as long
+    from _signal import getsignal, signal as set_handler  # type: ignore[import-not-found]  # isort: skip
+except ImportError:
+    from signal import getsignal, signal as set_handler  # isort: skip
+
+#: Signals whose handlers may raise: Ctrl-C, and what programs use to end themselves or a call that takes too long.
+SIGNALS = tuple(
+    int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if getattr(signal, name, None) is not None
+)
+
+
+class Condition(threading.Condition):
+    """A condition that a ``with`` statement takes and gives back in one step each.
+
+    The methods of ``threading.Condition`` for it are written in Python: a handler that raises at their beginning or
+    end leaves the lock held for good, and whoever ends the future waits for it. These are the lock's own.
+    """
+
+    __enter__ = property(operator.attrgetter("_lock.__enter__"))
+    __exit__ = property(operator.attrgetter("_lock.__exit__"))
+
+
+class HeldBack:
+    """A context in which handlers of signals do not run; those that were due run at its end.
+
+    Attributes
+    ----------
+    is_open : bool
+        Whether handlers may run, and raise, for the time being. An attribute, because Python runs handlers at calls:
+        nothing comes between the end of a call that waits and ``is_open = False``.
+
+    Examples
+    --------
+    >>> with HeldBack():
+    ...     signal.raise_signal(signal.SIGINT)
+    ...     print("goes on")
+    Traceback (most recent call last):
+    ...
+    KeyboardInterrupt
+    """
+
+    __slots__ = ("_due", "_handlers", "is_open")
+
+    def __enter__(self) -> HeldBack:
+        self._handlers: dict[int, Any] = {}
+        self._due: list[tuple[int, Any]] = []
+        self.is_open = False
+        if threading.get_ident() == threading.main_thread().ident:
+            try:
+                for number in SIGNALS:
+                    handler = getsignal(number)
+                    # Not one of this class: an outer context holds it back already.
+                    if callable(handler) and not isinstance(getattr(handler, "__self__", None), HeldBack):
+                        self._handlers[number] = handler
+                        set_handler(number, self._note)
+            except BaseException:  # of the handler of a signal whose turn has not come
+                self._put_back()
+                raise
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.is_open:
+            self._handlers[number](number, frame)
+        else:
+            self._due.append((number, frame))
+
+    def call_due(self) -> None:
+        """Run the handlers that are due."""
+        if self._due:
+            number, frame = self._due.pop(0)
+            try:
+                self._handlers[number](number, frame)
+            finally:
+                self.call_due()
+
+    def _put_back(self) -> None:
+        try:
+            for number, handler in self._handlers.items():
+                set_handler(number, handler)
+        except BaseException:  # of one that is back: so once more, as the others must be, too
+            self._put_back()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.is_open = False
+        if self._handlers:
+            self._put_back()
+            self.call_due()

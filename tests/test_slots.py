@@ -1,0 +1,225 @@
+"""Slots, and who reads a worker's connection while they wait and execute.
+
+Covers: ``services.slots``, and of ``services.worker`` the timer that hands the reading over.
+Does not cover: executing and reporting as such (``cluster``, ``engines``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gate import LIMIT_S, wait_until
+
+from futures_cluster import messages as m
+from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.slots import MainSlot, Slot
+from futures_cluster.services.worker import WorkerService
+from futures_cluster.wire.serialize import PickleCodec
+from futures_cluster.worker.machine import WorkerMachine
+from futures_cluster.worker.runs import Run
+
+# ---------------------------------------------------------------- alone
+
+
+def new_run(key: str) -> Run:
+    return Run(key, 1, "f", b"", (0, 0, 0), (), 0)
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def main(sockets: tuple[socket.socket, socket.socket]) -> Iterator[MainSlot]:
+    slot = MainSlot(0, sockets[0].fileno(), lambda: bool(sockets[0].recv(100)))
+    yield slot
+    import os
+
+    os.close(slot._wake_read)
+    os.close(slot._wake_write)
+
+
+def in_thread(function: Any, *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    return thread
+
+
+def test_runs_come_in_order(main: MainSlot) -> None:
+    for slot in (Slot(0), main):
+        runs = [new_run(str(number)) for number in range(3)]
+        for run in runs:
+            slot.give(run)
+        slot.give(None)
+        assert [slot.take() for _ in range(4)] == [*runs, None]
+
+
+def test_a_run_of_another_thread_wakes_the_main_thread(main: MainSlot) -> None:
+    for _ in range(100):
+        run = new_run("run")
+        thread = in_thread(main.give, run)  # before, while or after this one begins to wait
+        assert main.take() is run
+        thread.join()
+    assert not main.waits
+
+
+def test_a_run_that_the_main_thread_itself_reads(main: MainSlot, sockets: tuple[socket.socket, socket.socket]) -> None:
+    run = new_run("run")
+    waited = []
+
+    def read() -> bool:
+        sockets[0].recv(100)
+        waited.append(main.waits)
+        if len(waited) == 2:
+            main.give(run)
+        return True
+
+    main._read = read
+    thread = in_thread(lambda: [sockets[1].send(b"."), wait_until(lambda: waited), sockets[1].send(b".")])
+    assert main.take() is run
+    thread.join()
+    assert waited == [True, True] and not main.waits
+
+
+def test_giving_never_blocks(main: MainSlot) -> None:
+    """Not even when nobody takes what would fill the pipe."""
+    run = new_run("run")
+    thread = in_thread(lambda: [main.give(run) for _ in range(70_000)])
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+    for _ in range(70_000):
+        assert main.take() is run
+    in_thread(main.give, None).join()
+    assert main.take() is None
+
+
+# ---------------------------------------------------------------- in a worker
+
+
+class Holds:
+    """What tasks of this module wait for; they are pickled by name and so find it."""
+
+    begun = threading.Event()
+    go_on = threading.Event()
+
+
+def hold(value: Any) -> Any:
+    Holds.begun.set()
+    assert Holds.go_on.wait(LIMIT_S)
+    return value
+
+
+def give_back(value: Any) -> Any:
+    return value
+
+
+class Worker:
+    """A worker service with its main slot on a thread; it says what it sent, and whether the loop reads."""
+
+    def __init__(self) -> None:
+        self.codec = PickleCodec(None)
+        self.thread = LoopThread("futures_cluster-test")
+        self.sent: list[m.Message] = []
+        self.loop_reads: bool | None = None
+        self.ours, self.theirs = socket.socketpair()
+        self.service = WorkerService(
+            WorkerMachine("w", 1), self.codec, self.thread.loop, self.sent.extend, lambda: None
+        )
+        self.slot = in_thread(self._run)
+        self.thread.start()
+        wait_until(lambda: self.service._main is not None and self.service._main.waits)
+
+    def _run(self) -> None:
+        slot = self.service.add_main_slot(self.ours.fileno(), lambda: True, self._watch)
+        self.service.run_slot(slot)
+
+    def _watch(self, on: bool) -> None:
+        self.loop_reads = on
+
+    def run(self, key: str, function: Any, value: Any, inputs: Any = ()) -> m.RunTasks:
+        payload, _, _ = self.codec.dump_call((value,), {}, True)
+        name = function.__name__
+        return m.RunTasks(
+            [(key, 1, name, payload, (0, 0, 0), inputs, 0)], [(name, name, self.codec.dump_function(function))]
+        )
+
+    def receive(self, *messages: m.Message) -> None:
+        self.thread.call(self.service.receive, list(messages))
+
+    def finished(self) -> list[str]:
+        return [row[0] for message in list(self.sent) if type(message) is m.TasksFinished for row in message.finished]
+
+    def started(self) -> list[str]:
+        return [row[0] for message in list(self.sent) if type(message) is m.TasksStarted for row in message.runs]
+
+    def close(self) -> None:
+        Holds.go_on.set()
+        self.service.stop()
+        self.slot.join(LIMIT_S)
+        self.thread.stop()
+        self.thread.thread.join(LIMIT_S)
+        assert self.service._main is not None
+        import os
+
+        os.close(self.service._main._wake_read)
+        os.close(self.service._main._wake_write)
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    Holds.begun.clear()
+    Holds.go_on.clear()
+    worker = Worker()
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def test_the_loop_reads_while_the_main_thread_executes(worker: Worker) -> None:
+    worker.receive(worker.run("long", hold, 1))
+    assert Holds.begun.wait(LIMIT_S)
+    wait_until(lambda: worker.loop_reads)
+    wait_until(lambda: worker.started() == ["long"])
+    wait_until(lambda: not worker.service._ticking)
+    assert worker.loop_reads  # also when the timer rests
+    Holds.go_on.set()
+    wait_until(lambda: worker.finished() == ["long"])
+    worker.receive(worker.run("short", give_back, 1))
+    wait_until(lambda: worker.finished() == ["long", "short"])
+    wait_until(lambda: not worker.loop_reads)
+
+
+def test_the_loop_reads_when_inputs_come_after_the_timer_has_stopped(worker: Worker) -> None:
+    arrive = asyncio.Event()
+
+    async def get_data(address: str, keys: list[str]) -> m.Data:
+        await arrive.wait()
+        payload, _, _ = worker.codec.dump_call((5,), {}, True)
+        return m.Data(0, [(key, payload) for key in keys], [])
+
+    worker.service.peers.get_data = get_data  # type: ignore[method-assign]
+    worker.receive(worker.run("long", hold, 1, [("input", 10, None, [("other", "unix://other")])]))
+    wait_until(lambda: worker.loop_reads is False and not worker.service._ticking)
+    worker.thread.call(arrive.set)
+    assert Holds.begun.wait(LIMIT_S)
+    wait_until(lambda: worker.loop_reads)
+    wait_until(lambda: worker.started() == ["long"])
+
+
+def test_what_ended_is_told_while_the_next_one_executes(worker: Worker) -> None:
+    worker.receive(worker.run("short", give_back, 1), worker.run("long", hold, 1))
+    assert Holds.begun.wait(LIMIT_S)
+    wait_until(lambda: worker.finished() == ["short"])
+    wait_until(lambda: worker.started()[-1:] == ["long"])
