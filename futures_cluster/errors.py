@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "BrokenExecutor",
     "CancelledError",
+    "ChannelClosed",
     "DataLost",
     "DeserializationError",
     "ForkedExecutor",
@@ -25,6 +26,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "SchedulerLost",
+    "SharedObjectError",
     "TaskTimeout",
     "ThreadInitializerFailed",
     "WorkerDied",
@@ -60,6 +62,14 @@ class RemoteError(RuntimeError):
 
 class ProtocolError(RuntimeError):
     """A peer sent bytes that are not a message of ours."""
+
+
+class SharedObjectError(RuntimeError):
+    """A channel or another shared object refused a request; the message says why."""
+
+
+class ChannelClosed(SharedObjectError):
+    """Something was put into a channel that is closed."""
 
 
 class WorkerDied(BrokenProcessPool):

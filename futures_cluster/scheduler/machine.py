@@ -21,16 +21,20 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
+from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler import state as st
 from futures_cluster.scheduler.dispatch import Dispatch
+from futures_cluster.scheduler.holds import Holds
 from futures_cluster.scheduler.outbox import Command, Outbox
+from futures_cluster.scheduler.shared import SharedObjects
 from futures_cluster.scheduler.state import (
     ASSIGNED,
     FORGOTTEN,
     MEMORY,
     QUEUED,
     RELEASED,
+    SHARED,
     UNFINISHED,
     WAITING,
     State,
@@ -58,6 +62,8 @@ class SchedulerMachine:
         self._outbox = Outbox()
         self._change = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._change)
+        self._holds = Holds(self._change, self._want)
+        self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self._deadlines_limit = 1000
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
@@ -77,6 +83,9 @@ class SchedulerMachine:
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: self._on_client_left,
             m.Tick: self._on_tick,
+            m.AskShared: self._on_ask_shared,
+            m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
+            m.SharedTaken: lambda event, now: self.shared.taken(event),
         }
 
     # ---------------------------------------------------------------- the entry
@@ -95,6 +104,8 @@ class SchedulerMachine:
         if self._change.loose:
             self._change.release_loose()
         self._dispatch.run(now)
+        if self.state.held:
+            self._holds.take_news()
         return self._outbox.collect()
 
     def next_deadline(self) -> float | None:
@@ -107,10 +118,16 @@ class SchedulerMachine:
     # ---------------------------------------------------------------- clients
 
     def _on_client_joined(self, event: m.ClientJoined, now: float) -> None:
-        self.state.clients[event.client] = (event.client,)
+        if event.client != SHARED:
+            self.state.clients[event.client] = (event.client,)
 
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
         self._change.client_left(event.client, cancel=True)
+        self.shared.client_left(event.client)
+
+    def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
+        if event.client in self.state.clients:
+            self.shared.ask(event, now)
 
     def _on_submit_tasks(self, event: m.SubmitTasks, now: float) -> None:
         state = self.state
@@ -133,7 +150,8 @@ class SchedulerMachine:
         added: list[tuple[Task, list[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
-                self._want_again(tasks[key], client, wanted is None or key in wanted)
+                if wanted is None or key in wanted:
+                    self._want(tasks[key], client, another=not function_id)
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is not known any more
@@ -177,12 +195,13 @@ class SchedulerMachine:
             self._change.loose.extend(task for task in fresh if not task.wanted_by)
             self._change.loose.extend(task for task, _ in added if not task.wanted_by)
 
-    def _want_again(self, task: Task, client: str, wanted: bool) -> None:
-        """A client submitted a key that is there already (a pure task, or a key of its own choice)."""
-        if not wanted:
-            return
+    def _want(self, task: Task, client: str, another: bool = False) -> None:
+        """A client submitted a key that is there already (a pure task, or a key of its own choice).
+
+        With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
+        """
         task.unwanted = task.stop_when_refused = False
-        if client not in task.wanted_by:
+        if another or client not in task.wanted_by:
             task.wanted_by = (*task.wanted_by, client)
         if task.state is RELEASED:
             self._change.run_again(task)
@@ -427,12 +446,14 @@ class SchedulerMachine:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
             self._change.client_left(event.worker, cancel=True)
+            self.shared.client_left(event.worker)
             return
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
         self._lose_tasks(worker, executed, not event.deliberate, event.cause)
         self._change.client_left(worker.name, cancel=True)
+        self.shared.client_left(worker.name)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
         """Stop a worker now, for the sake of one task that it runs; the others go elsewhere, unblamed.

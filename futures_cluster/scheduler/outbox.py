@@ -19,18 +19,23 @@ Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 class Outbox:
     """What is to be sent once the event has been dealt with; whoever decides something puts it here."""
 
-    __slots__ = ("done", "drops", "forget", "freed", "recomputing", "returns", "running", "runs", "stops")
+    __slots__ = ("done", "drops", "forget", "freed", "recomputing", "replies", "returns", "running", "runs", "stops")
 
     def __init__(self) -> None:
         self.runs: dict[Worker, m.RunTasks] = {}
         self.done: dict[str, list[Any]] = {}  # client -> rows of TasksDone
         self.running: dict[str, list[Key]] = {}  # by client
         self.recomputing: dict[str, list[Key]] = {}  # by client
+        self.replies: dict[str, list[m.SharedReply]] = {}  # by client
         self.drops: dict[Worker, list[Key]] = {}
         self.returns: dict[Worker, list[Any]] = {}  # (key, attempt) to give back
         self.forget: dict[str, list[str]] = {}  # worker's name -> functions
         self.stops: list[m.StopWorker] = []
         self.freed: list[Payload] = []
+
+    def reply(self, client: str, reply: m.SharedReply) -> None:
+        """Answer a client's request to a shared object."""
+        self.replies.setdefault(client, []).append(reply)
 
     def collect(self) -> list[Command]:
         """Take out the commands."""
@@ -56,6 +61,9 @@ class Outbox:
         if self.runs:
             commands.extend(m.ToWorker(w.name, message) for w, message in self.runs.items())
             self.runs = {}
+        if self.replies:  # before news of tasks: the client makes futures of the keys in them
+            commands.extend(m.ToClient(c, reply) for c, replies in self.replies.items() for reply in replies)
+            self.replies = {}
         if self.running:
             commands.extend(m.ToClient(c, m.TasksRunning(keys)) for c, keys in self.running.items())
             self.running = {}

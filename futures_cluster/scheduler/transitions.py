@@ -410,14 +410,17 @@ class Transitions:
             if name in task.wanted_by:
                 if cancel:
                     task.detached = False
-                self.lose_interest(task, name)
+                task.wanted_by = tuple(other for other in task.wanted_by if other != name)
+                self.loose.append(task)
         for function in list(self.state.functions.values()):
             self.release_function(function, name)
 
     def lose_interest(self, task: Task, client: str) -> None:
-        """The client has no future of the task any more."""
-        if client in task.wanted_by:
-            task.wanted_by = tuple(name for name in task.wanted_by if name != client)
+        """The client has one future less of the task."""
+        wanted_by = task.wanted_by
+        if client in wanted_by:
+            place = wanted_by.index(client)
+            task.wanted_by = wanted_by[:place] + wanted_by[place + 1 :]
         self.loose.append(task)
 
     def remove_worker(self, worker: Worker) -> None:
