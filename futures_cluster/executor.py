@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
 from futures_cluster.config import make_config
@@ -22,6 +22,9 @@ from futures_cluster.engines import make_engine
 from futures_cluster.engines.base import Engine, SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.messages import TaskOptions
+
+if TYPE_CHECKING:
+    from futures_cluster.coordination import Channel
 
 _NOT_GIVEN: Any = object()
 
@@ -331,6 +334,36 @@ class Executor(concurrent.futures.Executor):
         """The future of a key; for futures that arrive inside arguments."""
         future: Future = self._engine.future_of_key(key)
         return future
+
+    def channel(self, name: str, maxlen: int | None = None) -> Channel:
+        """The channel of this name, the same one for all clients and tasks of the cluster.
+
+        Parameters
+        ----------
+        maxlen : int or None
+            The most items in its buffer (10,000 if nobody says it); older ones drop out of it.
+
+        Raises
+        ------
+        SharedObjectError
+            When it is there, with another ``maxlen``.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     channel = ex.channel("squares")
+        ...     channel.put(ex.submit(pow, 3, 2))
+        ...     channel.close()
+        ...     [future.result() for future in channel]
+        [9]
+        """
+        from futures_cluster.coordination import Channel
+
+        return Channel(self, name, maxlen=maxlen)
+
+    def shared_port(self) -> Any:
+        """Where handles of shared objects ask (``coordination.SharedHandle``)."""
+        return self._engine.shared()
 
     # ---------------------------------------------------------------- workers
 

@@ -76,6 +76,9 @@ class Engine(Protocol):
     def future_of_key(self, key: Key) -> Any:
         """A future of a key that was met inside an argument."""
 
+    def shared(self) -> Any:
+        """Where shared objects are asked: a ``services.shared.SharedPort``. Raises NotSupported if there are none."""
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""
 

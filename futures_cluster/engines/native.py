@@ -51,6 +51,10 @@ class ClientEngine:
         """See ``Engine``."""
         return self.client.adopt(key)
 
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        return self.client.shared
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         raise errors.NotSupported("workers() is only known to the program that made the executor")
@@ -95,6 +99,11 @@ class NativeEngine(ClientEngine):
             known = ["threads"] if cluster.threads else list(cluster.handles)
             check_demand(options.task, cluster.config.resources, known)
         return client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        self._check()
+        return self.client.shared
 
     def _check(self) -> None:
         """Start when first used; otherwise say why nothing can be submitted."""

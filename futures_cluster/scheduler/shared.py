@@ -251,7 +251,7 @@ class SharedObjects:
         try:
             getattr(state, f"on_{event.op}")(request, *event.args)
         except Exception as error:
-            text = f"the {event.kind} {event.name!r} does not take {event.op}{tuple(event.args)!r:.200}: {error!r}"
+            text = f"the {event.kind} {event.name!r} does not take this {event.op!r}: {error!r}"
             state.refuse(request, text)
             if not event.request:
                 self.faults.append(text)

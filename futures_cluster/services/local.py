@@ -152,7 +152,8 @@ class LocalCluster:
             raise
         self.scheduler.clients["main"] = self.client.deliver
         if leader.available:
-            self._leader = self.client.leader = leader.Leader(loop, self.client.count_pending)
+            self._leader = self.client.leader = leader.Leader(loop, self.client.count_waiting)
+            self.client.hurry = self._leader.hand_back
         self._thread.start()
         self._thread.call(self._start_on_loop, list(self.handles.values()))
 
@@ -170,6 +171,7 @@ class LocalCluster:
 
     def _start_on_loop(self, handles: list[WorkerHandle]) -> None:
         self.scheduler.handle([m.ClientJoined("main")])
+        self.client.joined = True
         for handle in handles:
             self._start_worker(handle)
 
@@ -194,6 +196,7 @@ class LocalCluster:
         )
         self._thread.start()
         self._thread.call(self.scheduler.handle, [m.ClientJoined("main"), joined])
+        self._thread.call(setattr, self.client, "joined", True)
 
     def _from_threads(self, items: deque[Any]) -> bool:
         while items:

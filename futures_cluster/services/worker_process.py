@@ -34,6 +34,8 @@ from futures_cluster.worker.machine import WorkerMachine
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
 
+_FOR_CLIENT = (m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply)
+
 
 @dataclass
 class WorkerSettings:
@@ -212,8 +214,14 @@ class WorkerProcess:
                 lambda: client.count_pending() <= 2,
             )
             self._scheduler.send([m.ClientJoined(client.name)])
+            client.joined = True
+            client.hurry = self._read_on_loop
             self._client = client
         return self._client
+
+    def _read_on_loop(self) -> None:
+        """A task is about to wait for the scheduler: the loop reads, and not only from its next tick on."""
+        self._loop.call_soon_threadsafe(self._scheduler.watch, True)
 
     # ---------------------------------------------------------------- the scheduler
 
@@ -227,7 +235,7 @@ class WorkerProcess:
             kind = type(message)
             if kind is m.StopWorker:
                 self._stop()
-            elif kind is m.TasksDone or kind is m.TasksRunning or kind is m.TasksRecomputing:
+            elif kind in _FOR_CLIENT:
                 clients.append(message)
             elif kind is m.SegmentsMapped:
                 for fd in message.segments:  # type: ignore[attr-defined]
