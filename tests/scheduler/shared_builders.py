@@ -25,6 +25,8 @@ class Asking:
     ----------
     answers : dict
         The answers so far, by (client, request).
+    others : list
+        All other commands so far.
     """
 
     def __init__(self, cluster: Cluster, kind: str = "channel", name: str = "x") -> None:
@@ -32,6 +34,7 @@ class Asking:
         self.kind = kind
         self.name = name
         self.answers: dict[tuple[str, int], m.SharedReply] = {}
+        self.others: list[Any] = []
 
     def given(self, event: m.Message) -> list[Any]:
         """Take an event; the commands that are no answers."""
@@ -43,6 +46,7 @@ class Asking:
                 self.answers[place] = command.message
             else:
                 others.append(command)
+        self.others.extend(others)
         return others
 
     def start(self, op: str, *args: Any, client: str = "c") -> int:

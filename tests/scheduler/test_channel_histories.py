@@ -6,6 +6,7 @@ is a list of all items ever put.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -22,7 +23,16 @@ MAXLEN = 3
 CLIENTS = ("c", "d", "e")
 
 clients = st.sampled_from(CLIENTS)
-a_key = st.integers(0, 7).map(lambda number: f"k{number}")
+#: Any number stands for one of those there are, so that nearly every event means something.
+any_number = st.integers(0, 1000)
+
+
+def choose(numbers: list[int] | int, among: Iterable[Any]) -> Any:
+    """Those of the numbers; None, or nothing, if there are none."""
+    there = list(among)
+    if isinstance(numbers, int):
+        return there[numbers % len(there)] if there else None
+    return [there[number % len(there)] for number in numbers] if there else []
 
 
 class Reader:
@@ -45,34 +55,45 @@ class ChannelHistory(RuleBasedStateMachine):
         self.untaken: list[tuple[str, int]] = []
         self.known: dict[str, dict[str, int]] = {client: {} for client in CLIENTS}  # futures of each client
         self.names = 0
+        self.used: dict[str, None] = {}
 
     # ---------------------------------------------------------------- tasks
 
-    @rule(client=clients, key=a_key, inputs=st.lists(a_key, max_size=2))
-    def submit(self, client: str, key: str, inputs: list[str]) -> None:
-        if key in self.state.tasks or self.known[client].get(key):
-            return
-        inputs = [name for name in inputs if name in self.state.tasks]
+    @rule(client=clients, inputs=st.lists(any_number, max_size=2), again=st.booleans())
+    def submit(self, client: str, inputs: list[int], again: bool) -> None:
+        self.names += 1
+        key = f"k{self.names}"
+        if again:  # a name that has been used, and is free
+            free = [name for name in self.used if name not in self.state.tasks and not self.known[client].get(name)]
+            key = choose(self.names, free) or key
+        self.used[key] = None
+        keys = choose(inputs, (name for name in self.state.tasks if name != key))
         self.known[client][key] = 1
-        self.x.given(m.SubmitTasks(client, [(key, "f", b"", inputs)], [("f", "f", b"")]))
+        self.x.given(m.SubmitTasks(client, [(key, "f", b"", keys)], [("f", "f", b"")]))
 
-    @rule(client=clients, key=a_key)
-    def release(self, client: str, key: str) -> None:
-        if self.known[client].get(key):
+    def futures(self, client: str) -> list[str]:
+        return [key for key, number in self.known[client].items() if number]
+
+    @rule(client=clients, number=any_number)
+    def release(self, client: str, number: int) -> None:
+        key = choose(number, self.futures(client))
+        if key is not None:
             self.known[client][key] -= 1
             self.x.given(m.ReleaseKeys(client, [key]))
 
-    @rule(client=clients, key=a_key)
-    def cancel(self, client: str, key: str) -> None:
-        if self.known[client].get(key):
+    @rule(client=clients, number=any_number)
+    def cancel(self, client: str, number: int) -> None:
+        key = choose(number, self.futures(client))
+        if key is not None:
             self.known[client][key] -= 1
             self.x.given(m.CancelTasks(client, [key]))
 
-    @rule(key=a_key, how=st.sampled_from(["small", "large", "fails"]))
-    def end(self, key: str, how: str) -> None:
-        task = self.state.tasks.get(key)
-        if task is None or task.worker is None:
+    @rule(number=any_number, how=st.sampled_from(["small", "large", "large", "fails"]))
+    def end(self, number: int, how: str) -> None:
+        task = choose(number, (task for task in self.state.tasks.values() if task.worker is not None))
+        if task is None:
             return
+        key = task.key
         finished = [(key, task.attempt, b"r" if how == "small" else None, 1, 0.1)]
         failed = [(key, task.attempt, b"error", 0.1)]
         if how == "fails":
@@ -80,23 +101,29 @@ class ChannelHistory(RuleBasedStateMachine):
         else:
             self.x.given(m.TasksFinished(task.worker.name, finished))
 
-    @rule()
-    def worker_dies(self) -> None:
-        self.x.given(m.WorkerLost(next(iter(self.state.workers)), []))
+    @rule(number=any_number)
+    def worker_dies(self, number: int) -> None:
+        if number % 4:
+            return
+        self.x.given(m.WorkerLost(choose(number // 4, self.state.workers), []))
         self.names += 1
         self.x.given(m.WorkerJoined(f"new{self.names}", ""))
 
-    @rule()
-    def workers_return_what_they_were_asked_for(self) -> None:
+    @rule(number=any_number)
+    def workers_return(self, number: int) -> None:
+        if not number % 4:
+            self.return_asked()
+
+    def return_asked(self) -> None:
         for worker in list(self.state.workers.values()):
             rows = [(task.key, task.attempt) for task in worker.assigned.values() if task.returning]
             self.x.given(m.TasksReturned(worker.name, rows))
 
     # ---------------------------------------------------------------- the channel
 
-    @rule(client=clients, keys=st.lists(st.lists(a_key, max_size=2), min_size=1, max_size=5))
-    def put(self, client: str, keys: list[list[str]]) -> None:
-        mine = [[key for key in names if self.known[client].get(key)] for names in keys]
+    @rule(client=clients, numbers=st.lists(st.lists(any_number, max_size=2), min_size=1, max_size=5))
+    def put(self, client: str, numbers: list[list[int]]) -> None:
+        mine = [dict.fromkeys(choose(some, self.futures(client))) for some in numbers]
         items = [item(*names, payload=b"%d" % (len(self.put_items) + i)) for i, names in enumerate(mine)]
         if self.is_closed:
             assert self.x.refused("put", items, client=client).startswith("ChannelClosed")
@@ -110,18 +137,18 @@ class ChannelHistory(RuleBasedStateMachine):
         self.readers.append(Reader(client))
 
     @precondition(lambda self: self.readers)
-    @rule(data=st.data(), most=st.integers(1, 4))
-    def read(self, data: st.DataObject, most: int) -> None:
-        reader = data.draw(st.sampled_from(self.readers))
+    @rule(number=any_number, most=st.integers(1, 4))
+    def read(self, number: int, most: int) -> None:
+        reader = choose(number, self.readers)
         if reader.request is None:
             place = reader.position or 0
             reader.request = self.x.start("next", reader.serial, place, most, client=reader.client)
             self.hear()
 
     @precondition(lambda self: self.readers)
-    @rule(data=st.data())
-    def give_up(self, data: st.DataObject) -> None:
-        reader = data.draw(st.sampled_from(self.readers))
+    @rule(number=any_number)
+    def give_up(self, number: int) -> None:
+        reader = choose(number, self.readers)
         if reader.request is not None:
             self.x.given(m.WithdrawShared(reader.client, reader.request))
             reply = self.x.answer(reader.request, reader.client)
@@ -129,9 +156,9 @@ class ChannelHistory(RuleBasedStateMachine):
             reader.request = None
 
     @precondition(lambda self: self.untaken)
-    @rule(data=st.data())
-    def take(self, data: st.DataObject) -> None:
-        client, number = self.untaken.pop(data.draw(st.integers(0, len(self.untaken) - 1)))
+    @rule(at=any_number)
+    def take(self, at: int) -> None:
+        client, number = self.untaken.pop(at % len(self.untaken))
         told: dict[str, Any] = {}
         for command in self.x.take(number, client):
             if isinstance(command, m.ToClient) and isinstance(command.message, m.TasksDone):
@@ -146,19 +173,25 @@ class ChannelHistory(RuleBasedStateMachine):
                 assert client in task.wanted_by
                 assert task.state in UNFINISHED or key in told
 
-    @rule()
-    def close(self) -> None:
+    @rule(number=any_number)
+    def close(self, number: int) -> None:
+        if number % 4:
+            return
         self.is_closed = True
         self.x.ask("close")
         self.hear()
 
-    @rule(client=clients)
-    def delete(self, client: str) -> None:
+    @rule(client=clients, number=any_number)
+    def delete(self, client: str, number: int) -> None:
+        if number % 4 and not self.is_closed:
+            return
         self.x.ask("delete", client=client)
         self.begin_anew()
 
-    @rule(client=clients)
-    def leave_and_come_back(self, client: str) -> None:
+    @rule(client=clients, number=any_number)
+    def leave_and_come_back(self, client: str, number: int) -> None:
+        if number % 3:
+            return
         self.x.given(m.ClientLeft(client))
         self.known[client] = {}
         self.readers = [reader for reader in self.readers if reader.client != client]
@@ -227,6 +260,18 @@ class ChannelHistory(RuleBasedStateMachine):
         assert all(reader.position in (None, len(self.put_items)) for reader in waiting)
 
     @invariant()
+    def each_client_is_known_to_want_what_it_has_futures_of(self) -> None:
+        others, self.x.others = self.x.others, []
+        for command in others:
+            if isinstance(command, m.ToClient) and isinstance(command.message, m.TasksDone):
+                for key, outcome, *_ in command.message.done:
+                    if outcome == m.CANCELLED:
+                        self.known[command.client][key] = 0
+        for key, task in self.state.tasks.items():
+            for client in CLIENTS:
+                assert task.wanted_by.count(client) == self.known[client].get(key, 0), (task, client)
+
+    @invariant()
     def the_machine_is_consistent(self) -> None:
         invariants.check(self.state)
 
@@ -234,10 +279,9 @@ class ChannelHistory(RuleBasedStateMachine):
         """When all have left nothing is left."""
         for client in CLIENTS:
             self.x.given(m.ClientLeft(client))
-        self.workers_return_what_they_were_asked_for()
-        while assigned := [key for key, task in self.state.tasks.items() if task.worker is not None]:
-            for key in assigned:  # released before their clients left: they run all the same
-                self.end(key, "small")
+        self.return_asked()
+        while any(task.worker is not None for task in self.state.tasks.values()):
+            self.end(0, "small")  # released before their clients left: they run all the same
         assert not self.state.tasks and not self.state.held
         shared = self.x.cluster.machine.shared
         assert not shared.objects and not shared.lent and not shared._open
@@ -245,6 +289,6 @@ class ChannelHistory(RuleBasedStateMachine):
 
 
 ChannelHistory.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestChannelHistory = ChannelHistory.TestCase
