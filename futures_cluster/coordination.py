@@ -14,10 +14,20 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 from futures_cluster import context
-from futures_cluster.scheduler.shared import Item, SharedState, register
+from futures_cluster.scheduler.shared import Item, Request, SharedState, register
 from futures_cluster.services.shared import Answer, Undo, load_extension
 
-__all__ = ["Answer", "Channel", "ChannelReader", "Item", "SharedHandle", "SharedState", "load_extension", "register"]
+__all__ = [
+    "Answer",
+    "Channel",
+    "ChannelReader",
+    "Item",
+    "Request",
+    "SharedHandle",
+    "SharedState",
+    "load_extension",
+    "register",
+]
 
 #: Items that a reader gets at a time, at most.
 BATCH = 100

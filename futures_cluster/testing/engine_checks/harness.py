@@ -28,6 +28,7 @@ FEATURES = {
     "timeout": "with_options(timeout=...)",
     "memory_limit": "Executor(memory_limit=...)",
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
+    "channel": "Executor.channel(...)",
 }
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",
