@@ -361,6 +361,16 @@ class Executor(concurrent.futures.Executor):
 
         return Channel(self, name, maxlen=maxlen)
 
+    def watch(self, plugin: Any) -> None:
+        """Tell a plugin what the scheduler of this executor does from now on (``services.plugins.SchedulerPlugin``).
+
+        Raises
+        ------
+        NotSupported
+            Where there is no scheduler in this process.
+        """
+        self._engine.watch(plugin)
+
     def shared_port(self) -> Any:
         """Where handles of shared objects ask (``coordination.SharedHandle``)."""
         return self._engine.shared()

@@ -55,6 +55,10 @@ class ClientEngine:
         """See ``Engine``."""
         return self.client.shared
 
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("the program that made the executor can watch it, or a plugin of the scheduler's own")
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         raise errors.NotSupported("workers() is only known to the program that made the executor")
@@ -120,6 +124,12 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after shutdown")
         cluster.start()
         self._started = True
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        if self.cluster.closing:
+            raise RuntimeError("cannot watch an executor after shutdown")
+        self.cluster.scheduler.watch(plugin)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""

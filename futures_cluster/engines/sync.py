@@ -175,6 +175,10 @@ class SyncEngine:
             raise RuntimeError("cannot use shared objects after shutdown")
         return self._client.shared
 
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("backend='sync' has no scheduler to watch; use threads or processes")
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         return {"sync": {"pid": os.getpid(), "slots": 1, "thread": threading.current_thread().name}}

@@ -338,6 +338,8 @@ class LocalCluster:
         if not started:
             if first:
                 self._thread.loop.close()
+                self.scheduler.close()
+                self.scheduler.join_plugins()
             return
         if kill is not None:
             self._thread.call(self._kill_workers, kill)
@@ -362,6 +364,8 @@ class LocalCluster:
                 for slot in self._service.slots:
                     if slot.thread is not None and slot.thread is not threading.current_thread():
                         slot.thread.join()
+                self._service.join_plugins()
+            self.scheduler.join_plugins()
 
     def _kill_workers(self, force: bool) -> None:
         self._workers_wanted = False
@@ -387,6 +391,7 @@ class LocalCluster:
             self.client.close(RuntimeError("the executor was shut down"))
             if self._service is not None:
                 self._service.stop()
+                self._service.close_plugins()
             else:
                 await self._end_processes()
             self._peers.close()

@@ -26,6 +26,7 @@ from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import shared
 from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
+from futures_cluster.services import plugins
 from futures_cluster.wire.inproc import Call
 
 
@@ -389,4 +390,7 @@ def load_extension(path: str) -> Any:
     cls = getattr(found, name)
     if isinstance(cls, type) and issubclass(cls, SharedState):
         return shared.register(cls)
-    raise TypeError(f"{path} is no subclass of SharedState")
+    if isinstance(cls, type) and issubclass(cls, plugins.SchedulerPlugin):
+        plugins.watch_schedulers(cls())
+        return cls
+    raise TypeError(f"{path} is no subclass of SharedState or SchedulerPlugin")

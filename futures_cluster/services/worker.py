@@ -22,6 +22,7 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
+from futures_cluster.services import plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
 from futures_cluster.services.peers import PeerLost, Peers
@@ -105,6 +106,7 @@ class WorkerService:
         self._last_message = 0.0
         self._ticking = False
         self._stopping = False
+        self._plugins: plugins.Watch | None = None
         if memory_limit is not None:
             self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
 
@@ -193,6 +195,9 @@ class WorkerService:
             self.store.put_error(key, error)
             arrived.append((key, 0))
         event = m.DataFetched(command.holder, arrived, list(data.missing))
+        if self._plugins is not None and arrived:
+            keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
+            self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 
@@ -224,6 +229,7 @@ class WorkerService:
 
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
+        plugins.local.add = self.watch
         if self._initialize is not None and not self._initialize():
             return  # the executor is broken, and every task fails with the reason
         executions, record = self.executions, self._record
@@ -236,6 +242,8 @@ class WorkerService:
                     record(slot.index, run.serial)
                 task = context.TaskContext(self, run.key, run.attempt, -run.level[1])
                 self._tasks[run.key, run.attempt] = task
+                if self._plugins is not None:
+                    self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
                 run = self._ended(slot, run, finished, failed)
                 del finished, failed, task
@@ -246,6 +254,8 @@ class WorkerService:
         """Report the end of a run; the next one for this thread."""
         now = time.monotonic()
         del self._tasks[run.key, run.attempt]
+        if self._plugins is not None:
+            self._note_end(run, finished, failed)
         event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
         with self._lock:
             following = self._carry_out(self.machine.handle(event, now), slot)
@@ -256,6 +266,29 @@ class WorkerService:
             if following is None or now - self._last_flush > FLUSH_S:
                 self._flush(now)
         return following
+
+    def _note_end(self, run: Run, finished: Any, failed: Any) -> None:
+        size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
+        ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
+        if self._plugins is not None:
+            self._plugins.post([ended])
+
+    def watch(self, plugin: plugins.WorkerPlugin) -> None:
+        """Tell a plugin what happens from now on."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = plugins.Watch()
+            self._plugins.add(plugin)
+
+    def close_plugins(self) -> None:
+        """Nothing happens any more; plugins are told the rest."""
+        if self._plugins is not None:
+            self._plugins.close()
+
+    def join_plugins(self) -> None:
+        """After ``close_plugins``: wait until they have been told the rest."""
+        if self._plugins is not None:
+            self._plugins.join()
 
     def _flush(self, now: float) -> None:
         self._last_flush = now

@@ -24,6 +24,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
+from futures_cluster.services import plugins
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.loops import LoopThread
@@ -147,6 +148,7 @@ class WorkerProcess:
         """Start all, and execute on the calling thread until told to stop."""
         settings, service = self._settings, self._service
         context.set_executor_factory(EXECUTOR_FACTORY)
+        plugins.local.add = service.watch
         if not self._initialize(initializer, initargs):
             return
         slot = service.add_main_slot(self._scheduler.fileno(), self._scheduler.read, self._scheduler.watch)
@@ -166,6 +168,8 @@ class WorkerProcess:
             ]
         )
         service.run_slot(slot)
+        service.close_plugins()
+        service.join_plugins()
 
     def _start(self) -> None:
         if self._service.monitor is not None:
