@@ -35,6 +35,7 @@ ROOMS = [
     "future",
     "as_completed",
     "coordination",
+    "mapping",
     "executor",
     "pools",
     "adapters",
