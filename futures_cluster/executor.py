@@ -211,7 +211,7 @@ class Executor(concurrent.futures.Executor):
         Parameters
         ----------
         priority : int
-            Higher runs first.
+            Higher runs first. In a task it counts from the task's own priority.
         retries : int
             How often a task that raised is run again.
         timeout : float or None

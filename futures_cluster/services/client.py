@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import itertools
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from futures_cluster import errors
@@ -32,6 +34,8 @@ from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
+#: No priority is further from 0; messages take whole numbers up to 64 bits.
+MOST_PRIORITY = 2**62
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
 
@@ -196,7 +200,11 @@ class Client:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if pure or named:
             self._known[key] = future
-        depth = 0 if parent is None else parent.depth + 1
+        depth = 0
+        if parent is not None:
+            depth = parent.depth + 1
+            if parent.priority:
+                options = inherit(options, parent.priority)
         item = (options, depth, (key, function_id, payload, inputs), news)
         mailbox = self._mailbox
         if not named and not mailbox.awake and self._send_now() and self._lock.acquire(False):
@@ -512,6 +520,16 @@ class Client:
             event.set()
         self._changed = {}
         self.shared.close(reason)
+
+
+@functools.lru_cache(1000)
+def inherit(options: TaskOptions, priority: int) -> TaskOptions:
+    """The options of a task that another one of this priority submits: its own priority counts from there.
+
+    Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
+    """
+    total = max(-MOST_PRIORITY, min(MOST_PRIORITY, options.priority + priority))
+    return replace(options, priority=total)
 
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:

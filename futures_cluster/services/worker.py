@@ -240,7 +240,7 @@ class WorkerService:
             while run is not None:
                 if record is not None:
                     record(slot.index, run.serial)
-                task = context.TaskContext(self, run.key, run.attempt, -run.level[1])
+                task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
                 self._tasks[run.key, run.attempt] = task
                 if self._plugins is not None:
                     self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
