@@ -34,17 +34,20 @@ class TaskContext:
     ----------
     depth : int
         How many submissions deep: 0 for a task that was not submitted by another.
+    priority : int
+        What it was submitted with; the tasks that it submits begin from there.
     children : int
         Unfinished tasks that this one has submitted.
     """
 
-    __slots__ = ("attempt", "children", "depth", "host", "key", "thread", "waiting")
+    __slots__ = ("attempt", "children", "depth", "host", "key", "priority", "thread", "waiting")
 
-    def __init__(self, host: TaskHost, key: str, attempt: int, depth: int) -> None:
+    def __init__(self, host: TaskHost, key: str, attempt: int, depth: int, priority: int = 0) -> None:
         self.host = host
         self.key = key
         self.attempt = attempt
         self.depth = depth
+        self.priority = priority
         self.children: dict[str, None] = {}
         self.waiting = 0  # how many of its calls wait, one inside the other
         self.thread = threading.get_ident()

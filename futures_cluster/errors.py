@@ -17,6 +17,7 @@ __all__ = [
     "AuthenticationError",
     "BrokenExecutor",
     "CancelledError",
+    "ChannelClosed",
     "DataLost",
     "DeserializationError",
     "ForkedExecutor",
@@ -27,6 +28,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "SchedulerLost",
+    "SharedObjectError",
     "TaskTimeout",
     "ThreadInitializerFailed",
     "VersionMismatch",
@@ -75,6 +77,14 @@ class AuthenticationError(HandshakeError):
 
 class VersionMismatch(HandshakeError):
     """The two sides have versions (of this package, Python, cloudpickle) that do not go together."""
+
+
+class SharedObjectError(RuntimeError):
+    """A channel or another shared object refused a request; the message says why."""
+
+
+class ChannelClosed(SharedObjectError):
+    """Something was put into a channel that is closed."""
 
 
 class WorkerDied(BrokenProcessPool):

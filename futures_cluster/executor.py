@@ -7,21 +7,22 @@ cover: where tasks run (``engines``), the classes with the standard library's si
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
-import time
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
 from futures_cluster.config import make_config
 from futures_cluster.engines import make_engine
 from futures_cluster.engines.base import Engine, SubmitOptions
 from futures_cluster.future import Future
+from futures_cluster.mapping import MapIterator
 from futures_cluster.messages import TaskOptions
+
+if TYPE_CHECKING:
+    from futures_cluster.coordination import Channel
 
 _NOT_GIVEN: Any = object()
 
@@ -210,7 +211,7 @@ class Executor(concurrent.futures.Executor):
         Parameters
         ----------
         priority : int
-            Higher runs first.
+            Higher runs first. In a task it counts from the task's own priority.
         retries : int
             How often a task that raised is run again.
         timeout : float or None
@@ -337,6 +338,46 @@ class Executor(concurrent.futures.Executor):
         future: Future = self._engine.future_of_key(key)
         return future
 
+    def channel(self, name: str, maxlen: int | None = None) -> Channel:
+        """The channel of this name, the same one for all clients and tasks of the cluster.
+
+        Parameters
+        ----------
+        maxlen : int or None
+            The most items in its buffer (10,000 if nobody says it); older ones drop out of it.
+
+        Raises
+        ------
+        SharedObjectError
+            When it is there, with another ``maxlen``.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     channel = ex.channel("squares")
+        ...     channel.put(ex.submit(pow, 3, 2))
+        ...     channel.close()
+        ...     [future.result() for future in channel]
+        [9]
+        """
+        from futures_cluster.coordination import Channel
+
+        return Channel(self, name, maxlen=maxlen)
+
+    def watch(self, plugin: Any) -> None:
+        """Tell a plugin what the scheduler of this executor does from now on (``services.plugins.SchedulerPlugin``).
+
+        Raises
+        ------
+        NotSupported
+            Where there is no scheduler in this process.
+        """
+        self._engine.watch(plugin)
+
+    def shared_port(self) -> Any:
+        """Where handles of shared objects ask (``coordination.SharedHandle``)."""
+        return self._engine.shared()
+
     # ---------------------------------------------------------------- workers
 
     def workers(self) -> dict[str, dict[str, Any]]:
@@ -407,102 +448,3 @@ def executor_in_task(client: Any) -> Executor:
     from futures_cluster.engines.native import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
-
-
-def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
-    return [fn(*args) for args in chunk]
-
-
-class MapIterator(Iterator[Any]):
-    """The results of ``Executor.map``, in order.
-
-    Dropped before its first item, nothing is cancelled; closed or dropped later, what has not begun is.
-    """
-
-    def __init__(
-        self,
-        executor: Executor,
-        fn: Callable[..., Any],
-        calls: Iterator[tuple[Any, ...]],
-        timeout: float | None,
-        chunksize: int,
-        buffersize: int | None,
-    ) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
-        self._chunksize = chunksize
-        self._buffersize = buffersize
-        self._executor: Executor | None = executor
-        self._fn = fn
-        self._calls = calls
-        self._tasks: deque[Future] = deque()
-        self._ready: deque[Any] = deque()  # results of a chunk that were not taken yet
-        self._begun = False
-        while self._submit_next(buffersize):
-            pass
-        if buffersize is None:
-            self._executor = None
-            self._calls = iter(())
-
-    def _submit_next(self, limit: int | None) -> bool:
-        """Submit one more task; False when there is none, or the buffer is full."""
-        if self._executor is None or (limit is not None and len(self._tasks) >= limit):
-            return False
-        if self._chunksize == 1:
-            for args in self._calls:
-                self._tasks.append(self._executor.submit(self._fn, *args))
-                return True
-        elif chunk := list(itertools.islice(self._calls, self._chunksize)):
-            self._tasks.append(self._executor.submit(_run_chunk, self._fn, chunk))
-            return True
-        self._executor = None
-        return False
-
-    @property
-    def futures(self) -> list[Future]:
-        """One future for each item, in order, of those whose results were not taken yet.
-
-        Raises
-        ------
-        ValueError
-            With ``chunksize`` or ``buffersize``, as there is not one future an item then.
-        """
-        if self._chunksize > 1 or self._buffersize is not None:
-            raise ValueError("map(...).futures has one future an item; leave out chunksize and buffersize")
-        return list(self._tasks)
-
-    def __iter__(self) -> MapIterator:
-        return self
-
-    def __next__(self) -> Any:
-        self._begun = True
-        if self._ready:
-            return self._ready.popleft()
-        if not self._tasks:
-            raise StopIteration
-        try:
-            # As in the standard library: hold no reference to a future whose result was taken.
-            left = None if self._end is None else self._end - time.monotonic()
-            result = self._tasks[0].result(left)
-        except BaseException:
-            self.close()  # also this one: when it was not done in time, nobody waits for it any more
-            raise
-        self._tasks.popleft()
-        self._submit_next(self._buffersize)
-        if self._chunksize == 1:
-            return result
-        self._ready.extend(result)
-        del result
-        return self.__next__()
-
-    def close(self) -> None:
-        """Cancel what has not begun."""
-        self._executor = None
-        self._calls = iter(())
-        self._ready.clear()
-        tasks, self._tasks = self._tasks, deque()
-        for future in tasks:
-            future.cancel()
-
-    def __del__(self) -> None:
-        if self._begun and self._tasks:
-            self.close()

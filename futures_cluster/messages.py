@@ -23,6 +23,7 @@ from typing import Any
 
 Payload = Any
 Key = str
+PlainValue = Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared``)
 
 #: How a task ended, as told to the client.
 FINISHED = "finished"
@@ -177,6 +178,34 @@ class RetireWorkers(Message):
     """These workers are to end: they get nothing more, and what only they hold goes to others before."""
 
     workers: list[str]
+
+
+@dataclass(slots=True)
+class AskShared(Message):
+    """Something asked of a shared object (``scheduler.shared``); the answer has the same ``request``, 0: no answer."""
+
+    client: str
+    request: int
+    kind: str
+    name: str
+    op: str
+    args: list[PlainValue] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WithdrawShared(Message):
+    """Nobody waits for this answer any more; it comes all the same, if only to say that it was withdrawn."""
+
+    client: str
+    request: int
+
+
+@dataclass(slots=True)
+class SharedTaken(Message):
+    """The client has futures of its own now of the keys that came with this answer."""
+
+    client: str
+    request: int
 
 
 # ---------------------------------------------------------------- worker to scheduler
@@ -350,6 +379,21 @@ class TasksRecomputing(Message):
     """The results of these finished tasks were lost with their worker; ``TasksDone`` will come again."""
 
     keys: list[Key]
+
+
+@dataclass(slots=True)
+class SharedReply(Message):
+    """The answer to ``AskShared``.
+
+    ``keys`` are of the tasks in its items: they are kept for the client until it says ``SharedTaken``. The
+    ``cancelled`` ones will never have a result.
+    """
+
+    request: int
+    values: list[PlainValue]
+    error: Payload = None
+    keys: list[Key] = field(default_factory=list)
+    cancelled: list[Key] = field(default_factory=list)
 
 
 # ---------------------------------------------------------------- between peers: whoever wants data, and a worker
@@ -579,6 +623,10 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     RetireWorkers,
     CopyData,
     PutData,
+    AskShared,
+    WithdrawShared,
+    SharedTaken,
+    SharedReply,
 )
 
 

@@ -76,6 +76,12 @@ class Engine(Protocol):
     def future_of_key(self, key: Key) -> Any:
         """A future of a key that was met inside an argument."""
 
+    def shared(self) -> Any:
+        """Where shared objects are asked: a ``services.shared.SharedPort``. Raises NotSupported if there are none."""
+
+    def watch(self, plugin: Any) -> None:
+        """Tell a ``services.plugins.SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""
 

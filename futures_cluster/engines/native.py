@@ -52,6 +52,14 @@ class ClientEngine:
         """See ``Engine``."""
         return self.client.adopt(key)
 
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        return self.client.shared
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("the program that made the executor can watch it, or a plugin of the scheduler's own")
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         raise errors.NotSupported("workers() is only known to the program that made the executor")
@@ -97,6 +105,11 @@ class NativeEngine(ClientEngine):
             check_demand(options.task, cluster.config.resources, known)
         return client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
 
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        self._check()
+        return self.client.shared
+
     def _check(self) -> None:
         """Start when first used; otherwise say why nothing can be submitted."""
         cluster = self.cluster
@@ -112,6 +125,12 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after shutdown")
         cluster.start()
         self._started = True
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        if self.cluster.closing:
+            raise RuntimeError("cannot watch an executor after shutdown")
+        self.cluster.scheduler.watch(plugin)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import context, errors
+from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions, check_demand
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client import pure_key
 from futures_cluster.services.functions import function_name
+from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.inproc import ObjectCodec
 
 
@@ -28,9 +30,32 @@ class _Local:
 
     can_stop_tasks = False
     forked = False
+    name = "sync"
 
-    def __init__(self) -> None:
+    def __init__(self, keyed: weakref.WeakValueDictionary[Key, Any]) -> None:
         self.codec = ObjectCodec()
+        self.shared = SharedPort(self)
+        self._keyed = keyed
+        self._objects = LocalObjects(self.name)
+
+    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+        """The futures: whoever put them into a shared object keeps them alive by it."""
+        return {key: self._keyed[key] for key in keys}
+
+    def make_cancelled(self, key: Key) -> Any:
+        """Never: see ``cancelled``."""
+
+    def share(self, future: Any) -> None:
+        """A future goes into a shared object."""
+        if future.client is not self:
+            raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
+
+    def tell(self, message: m.Message) -> None:
+        """Do what a scheduler would."""
+        self._objects.handle(message, self.shared.deliver)
+
+    def about_to_wait(self) -> None:
+        """There is nothing to hurry."""
 
     def release(self, key: Key, at_once: bool) -> None:
         """Nothing is held elsewhere."""
@@ -50,9 +75,9 @@ class SyncEngine:
                 raise errors.NotSupported(f"{name} is for processes; backend='sync' runs tasks in the caller's thread")
         self._config = config
         self._make_future = make_future
-        self._client = _Local()
         self._numbers = itertools.count(1)
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
+        self._client = _Local(self._keyed)
         self._closed = False
         self._initialized = False
         self.broken: BaseException | None = None
@@ -144,6 +169,16 @@ class SyncEngine:
         """See ``Engine``."""
         return self._keyed[key]
 
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        if self._closed:
+            raise RuntimeError("cannot use shared objects after shutdown")
+        return self._client.shared
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("backend='sync' has no scheduler to watch; use threads or processes")
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         return {"sync": {"pid": os.getpid(), "slots": 1, "thread": threading.current_thread().name}}
@@ -155,6 +190,7 @@ class SyncEngine:
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``."""
         self._closed = True
+        self._client.shared.close(RuntimeError("the executor was shut down"))
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""

@@ -15,6 +15,7 @@ from futures_cluster.scheduler.state import (
     MEMORY,
     QUEUED,
     RELEASED,
+    SHARED,
     UNFINISHED,
     WAITING,
     State,
@@ -51,6 +52,10 @@ def check(state: State) -> None:
     for function in state.functions.values():
         assert function.tasks == function_tasks.get(function.id, 0), function.id
         assert function.tasks or function.held_by, (function.id, "kept though nobody uses it")
+    assert all(number > 0 for number in state.held.values()), state.held
+    for key, task in state.tasks.items():
+        assert SHARED not in task.wanted_by or key in state.held, (task, "wanted by no shared object")
+        assert task.wanted_by.count(SHARED) <= 1, task
     _check_workers(state)
     _check_copies(state)
 

@@ -22,15 +22,19 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
+from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
+from futures_cluster.scheduler.holds import Holds
 from futures_cluster.scheduler.outbox import Command, Outbox
+from futures_cluster.scheduler.shared import SharedObjects
 from futures_cluster.scheduler.state import (
     ASSIGNED,
     FORGOTTEN,
     MEMORY,
     QUEUED,
+    SHARED,
     UNFINISHED,
     WAITING,
     State,
@@ -59,6 +63,8 @@ class SchedulerMachine:
         self._change = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._change)
         self._copies = Copies(self._change)
+        self._holds = Holds(self._change, self._change.want_again)
+        self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self._deadlines_limit = 1000
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
@@ -80,6 +86,9 @@ class SchedulerMachine:
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: self._on_client_left,
             m.Tick: self._on_tick,
+            m.AskShared: self._on_ask_shared,
+            m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
+            m.SharedTaken: lambda event, now: self.shared.taken(event),
         }
 
     # ---------------------------------------------------------------- the entry
@@ -105,6 +114,8 @@ class SchedulerMachine:
             elif not (state.recheck or state.copies_ripe):
                 break
         self._dispatch.run(now)
+        if self.state.held:
+            self._holds.take_news()
         return self._outbox.collect()
 
     def next_deadline(self) -> float | None:
@@ -117,10 +128,16 @@ class SchedulerMachine:
     # ---------------------------------------------------------------- clients
 
     def _on_client_joined(self, event: m.ClientJoined, now: float) -> None:
-        self.state.clients[event.client] = (event.client,)
+        if event.client != SHARED:
+            self.state.clients[event.client] = (event.client,)
 
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
         self._change.client_left(event.client, cancel=True)
+        self.shared.client_left(event.client)
+
+    def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
+        if event.client in self.state.clients:
+            self.shared.ask(event, now)
 
     def _on_submit_tasks(self, event: m.SubmitTasks, now: float) -> None:
         state = self.state
@@ -144,7 +161,7 @@ class SchedulerMachine:
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
                 if wanted is None or key in wanted:
-                    self._change.want_again(tasks[key], client)
+                    self._change.want_again(tasks[key], client, another=not function_id)
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is not known any more
@@ -416,12 +433,14 @@ class SchedulerMachine:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
             self._change.client_left(event.worker, cancel=True)
+            self.shared.client_left(event.worker)
             return
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
         self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
         self._change.client_left(worker.name, cancel=True)
+        self.shared.client_left(worker.name)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
         """Stop a worker now, for the sake of one task that it runs; the others go elsewhere, unblamed.

@@ -19,7 +19,19 @@ Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 class Outbox:
     """What is to be sent once the event has been dealt with; whoever decides something puts it here."""
 
-    __slots__ = ("copies", "done", "drops", "forget", "freed", "recomputing", "returns", "running", "runs", "stops")
+    __slots__ = (
+        "copies",
+        "done",
+        "drops",
+        "forget",
+        "freed",
+        "recomputing",
+        "replies",
+        "returns",
+        "running",
+        "runs",
+        "stops",
+    )
 
     def __init__(self) -> None:
         self.runs: dict[Worker, m.RunTasks] = {}
@@ -27,11 +39,16 @@ class Outbox:
         self.running: dict[str, list[Key]] = {}  # by client
         self.recomputing: dict[str, list[Key]] = {}  # by client
         self.copies: dict[Worker, list[Any]] = {}  # rows of CopyData
+        self.replies: dict[str, list[m.SharedReply]] = {}  # by client
         self.drops: dict[Worker, list[Key]] = {}
         self.returns: dict[Worker, list[Any]] = {}  # (key, attempt) to give back
         self.forget: dict[str, list[str]] = {}  # worker's name -> functions
         self.stops: list[m.StopWorker] = []
         self.freed: list[Payload] = []
+
+    def reply(self, client: str, reply: m.SharedReply) -> None:
+        """Answer a client's request to a shared object."""
+        self.replies.setdefault(client, []).append(reply)
 
     def collect(self) -> list[Command]:
         """Take out the commands.
@@ -69,6 +86,9 @@ class Outbox:
             for w, rows in self.copies.items():
                 commands.append(m.ToWorker(w.name, m.CopyData(rows)))
             self.copies = {}
+        if self.replies:  # before news of tasks: the client makes futures of the keys in them
+            commands.extend(m.ToClient(c, reply) for c, replies in self.replies.items() for reply in replies)
+            self.replies = {}
         if self.running:
             for c, keys in self.running.items():
                 commands.append(m.ToClient(c, m.TasksRunning(keys)))

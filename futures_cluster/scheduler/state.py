@@ -62,6 +62,9 @@ GUESS_BYTES = 1e7
 #: A task under which so many workers died runs alone on a worker, so that it alone is to blame if that dies.
 MOST_DEATHS_BESIDE_OTHERS = 2
 
+#: The name under which shared objects want results; no client has it.
+SHARED = "<shared objects>"
+
 Level = tuple[int, int]
 #: What a task asks of a worker beyond a slot: (resources, workers, alone). None for nothing, as is usual.
 Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
@@ -158,7 +161,7 @@ class Task:
     missing : int
         How many dependencies are not in memory.
     wanted_by : tuple of str
-        Clients with a future of it.
+        Clients with a future of it; twice one that has two of them, because the key came to it by its name.
     detached : bool
         Runs even if nobody wants it (a submitted task; not a task of a graph).
     attempt : int
@@ -323,6 +326,7 @@ class State:
         self.functions: dict[str, Function] = {}
         self.groups: dict[str, Group] = {}
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
+        self.held: dict[Key, int] = {}  # keys in shared objects, and how often
         self.shares = Shares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
@@ -345,3 +349,11 @@ class State:
         self.attempts = 0  # commitments so far; each has a number of its own, also if a key comes back
         self.asked: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
         self.story: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
+
+    def is_program(self, client: str) -> bool:
+        """Whether a client is a program, and not a worker whose tasks ask."""
+        return client not in self.workers
+
+    def any_program(self) -> bool:
+        """Whether any program is connected."""
+        return any(client not in self.workers for client in self.clients)

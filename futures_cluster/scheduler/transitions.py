@@ -501,15 +501,19 @@ class Transitions:
             if name in task.wanted_by:
                 if cancel:
                     task.detached = False
-                self.lose_interest(task, name)
+                task.wanted_by = tuple(other for other in task.wanted_by if other != name)
+                self.loose.append(task)
         for function in list(self.state.functions.values()):
             self.release_function(function, name)
         self.state.shares.forget(name)
 
-    def want_again(self, task: Task, client: str) -> None:
-        """A client wants a task that is there already (a pure task, or a key of its own choice)."""
+    def want_again(self, task: Task, client: str, another: bool = False) -> None:
+        """A client wants a task that is there already (a pure task, or a key of its own choice).
+
+        With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
+        """
         task.unwanted = task.stop_when_refused = False
-        if client not in task.wanted_by:
+        if another or client not in task.wanted_by:
             task.wanted_by = (*task.wanted_by, client)
         if task.state is RELEASED:
             self.run_again(task)
@@ -532,9 +536,11 @@ class Transitions:
         return False
 
     def lose_interest(self, task: Task, client: str) -> None:
-        """The client has no future of the task any more."""
-        if client in task.wanted_by:
-            task.wanted_by = tuple(name for name in task.wanted_by if name != client)
+        """The client has one future less of the task."""
+        wanted_by = task.wanted_by
+        if client in wanted_by:
+            place = wanted_by.index(client)
+            task.wanted_by = wanted_by[:place] + wanted_by[place + 1 :]
         self.loose.append(task)
 
     def remove_worker(self, worker: Worker) -> None:

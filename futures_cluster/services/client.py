@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import itertools
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from futures_cluster import errors
@@ -29,9 +31,12 @@ from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
+#: No priority is further from 0; messages take whole numbers up to 64 bits.
+MOST_PRIORITY = 2**62
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
 
@@ -55,6 +60,7 @@ class Codec(Protocol):
     def load_error(self, payload: Payload) -> BaseException: ...
     def release(self, payload: Payload) -> None: ...
     def forget_result(self, payload: Payload, used: bool) -> None: ...
+    def call_size(self, payload: Payload) -> int: ...
 
 
 class ClientFuture(Protocol):
@@ -110,6 +116,8 @@ class Client:
         self.name = name
         self.codec = codec
         self.can_stop_tasks = True
+        self.joined = False  # the scheduler has been told of this client
+        self.hurry: Callable[[], None] | None = None  # called before a thread waits for the scheduler, not for a future
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
         self.closed: BaseException | None = None  # set once nothing can be submitted or fetched any more
@@ -128,6 +136,7 @@ class Client:
         self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
         self._untold_releases = 0
         self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
+        self.shared = SharedPort(self)
 
     # ---------------------------------------------------------------- users' threads
 
@@ -188,7 +197,11 @@ class Client:
             future.parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
-        depth = 0 if parent is None else parent.depth + 1
+        depth = 0
+        if parent is not None:
+            depth = parent.depth + 1
+            if parent.priority:
+                options = inherit(options, parent.priority)
         item = (options, depth, (key, function_id, payload, inputs), news)
         try:
             self._pending[key] = future
@@ -255,8 +268,8 @@ class Client:
         future.fail_here(error)
         self._look_quiet()
 
-    def tell(self, messages: list[m.Message]) -> None:
-        """Send messages now, before anything that is submitted later."""
+    def tell_now(self, messages: list[m.Message]) -> None:
+        """Send messages before anything that is submitted later; waits for the lock."""
         with self._lock:
             self._transmit(messages)
 
@@ -270,6 +283,64 @@ class Client:
         self._known[key] = future
         self._mailbox.post(m.SubmitTasks(self.name, [(key, "", None, [])]))
         return future
+
+    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+        """Futures of keys that came out of a shared object; whatever is told after this comes after it."""
+        futures = {}
+        rows: list[Any] = []
+        for key in keys:
+            future = self._pending.get(key) or self._known.get(key)
+            if future is None:
+                future = self._make_future(key, self)
+                self._pending[key] = self._known[key] = future
+                rows.append((key, "", None, []))
+            future.used = True  # others may have its result, too
+            futures[key] = future
+        if rows:
+            self._mailbox.post(m.SubmitTasks(self.name, rows))
+        return futures
+
+    def make_cancelled(self, key: Key) -> Any:
+        """A future of a key whose task was cancelled."""
+        future = self._make_future(key, self)
+        future.deliver_cancelled()
+        return future
+
+    def share(self, future: Any) -> None:
+        """A future goes into a shared object.
+
+        Raises
+        ------
+        ValueError
+            When nobody else could make anything of it.
+        BaseException
+            The error of one that failed before it came to the cluster.
+        """
+        if future.local_error is not None:
+            raise future.local_error
+        if future.client is not self:
+            raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
+        if future.cancelled():
+            raise ValueError(f"{future!r} is cancelled and will never have a result")
+        future.used = True
+        self._known[future.key] = future
+
+    def tell(self, message: m.Message) -> None:
+        """Hand a message over: at once, on the caller's thread, if nobody is in the way."""
+        mailbox = self._mailbox
+        # After all that this thread has posted: it is gone from there, and its receiver does not hold the lock.
+        if self.joined and not mailbox.items and self.closed is None and self._lock.acquire(False):
+            try:
+                self._transmit([message])
+            finally:
+                self._lock.release()
+        else:
+            mailbox.post(message)
+
+    def about_to_wait(self) -> None:
+        """A thread is about to wait for the scheduler: see that somebody reads what comes."""
+        if self.hurry is not None:
+            self.hurry()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """A future has been cancelled: tell the scheduler that nobody will look at the result."""
@@ -359,6 +430,8 @@ class Client:
                     future = self._pending.get(key)
                     if future is not None:
                         future.deliver_running()
+            elif kind is m.SharedReply:
+                self.shared.deliver(message)  # type: ignore[arg-type]
         if failed:  # with one error all those that waited for a result, and their rows come together
             self.codec.errors_told(failed)
         if not self._pending:
@@ -478,6 +551,10 @@ class Client:
         except RuntimeError:  # it has ended
             function()
 
+    def count_waiting(self) -> int:
+        """How many futures are not done, and questions not answered."""
+        return len(self._pending) + self.shared.waiting
+
     def when_quiet(self, callback: Callable[[], None]) -> None:
         """Call back on the loop once no future is pending; on the loop's thread."""
         self._quiet.append(callback)
@@ -508,6 +585,17 @@ class Client:
         for event in self._changed.values():
             event.set()
         self._changed = {}
+        self.shared.close(reason)
+
+
+@functools.lru_cache(1000)
+def inherit(options: TaskOptions, priority: int) -> TaskOptions:
+    """The options of a task that another one of this priority submits: its own priority counts from there.
+
+    Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
+    """
+    total = max(-MOST_PRIORITY, min(MOST_PRIORITY, options.priority + priority))
+    return replace(options, priority=total)
 
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:

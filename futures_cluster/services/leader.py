@@ -118,6 +118,11 @@ class Leader:
 
     # ---------------------------------------------------------------- users' threads
 
+    def hand_back(self) -> None:
+        """Somebody waits for something else than a future: let the loop read as well, and not only at the next tick."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._watch, True)
+
     def wait_for(self, future: Awaited, timeout: float | None) -> bool:
         """Read until the future is done; False if another thread leads, or the time is over."""
         if self._closed or threading.get_ident() == self._loop_ident:

@@ -25,6 +25,9 @@ _FROM_CLIENTS: dict[type[Message], str] = {
     m.ReleaseFunctions: "client",
     m.ReportMissing: "reporter",
     m.ScatterData: "client",
+    m.AskShared: "client",
+    m.WithdrawShared: "client",
+    m.SharedTaken: "client",
     m.AskScheduler: "",
     m.Heartbeat: "sender",
 }

@@ -141,12 +141,14 @@ class LocalCluster:
             raise
         self.scheduler.clients["main"] = self.client.deliver
         if leader.available:
-            self._leader = self.client.leader = leader.Leader(loop, self.client.count_pending)
+            self._leader = self.client.leader = leader.Leader(loop, self.client.count_waiting)
+            self.client.hurry = self._leader.hand_back
         self._thread.start()
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
 
     def _start_on_loop(self, handles: list[WorkerHandle]) -> None:
         self.scheduler.handle([m.ClientJoined("main")])
+        self.client.joined = True
         for handle in handles:
             self.processes.start(handle)
 
@@ -171,6 +173,7 @@ class LocalCluster:
         )
         self._thread.start()
         self._thread.call(self.scheduler.handle, [m.ClientJoined("main"), joined])
+        self._thread.call(setattr, self.client, "joined", True)
 
     def _from_threads(self, items: deque[Any]) -> bool:
         while items:
@@ -265,6 +268,8 @@ class LocalCluster:
             if not started:
                 if first:
                     self._thread.loop.close()
+                    self.scheduler.close()
+                    self.scheduler.join_plugins()
                 return
             try:
                 if kill is not None:
@@ -282,6 +287,8 @@ class LocalCluster:
                 for slot in self._service.slots:
                     if slot.thread is not None and slot.thread is not threading.current_thread():
                         slot.thread.join()
+                self._service.join_plugins()
+            self.scheduler.join_plugins()
 
     def _cancel_futures(self) -> None:
         """Cancel what does not run.
@@ -319,6 +326,7 @@ class LocalCluster:
             self.client.close(RuntimeError("the executor was shut down"))
             if self._service is not None:
                 self._service.stop()
+                self._service.close_plugins()
             else:
                 await self.processes.end("the executor was shut down")
             self._peers.close()

@@ -103,6 +103,7 @@ class RemoteCluster:
             ]
         )
         connection.start()
+        self.client.joined = True
         self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 

@@ -67,7 +67,7 @@ class Scatterer:
         except Exception as error:
             self._client.give_up(future, error)
             return future
-        self._client.tell([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
+        self._client.tell_now([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
         return future
 
     async def _put(self, key: m.Key, pickled: Any, workers: Sequence[str]) -> tuple[str, int]:

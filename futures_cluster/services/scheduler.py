@@ -21,6 +21,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
+from futures_cluster.services import plugins
 from futures_cluster.wire import serialize
 
 #: Events that concern the set of workers.
@@ -64,6 +65,7 @@ class SchedulerService:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
+        self._plugins = plugins.watch_of_scheduler()
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""
@@ -77,6 +79,8 @@ class SchedulerService:
         for message in messages:
             if type(message) is m.WorkersBroken:
                 self._on_broken(message.error)  # first: whoever sees a future fail finds the executor broken
+            if self._plugins is not None and (events := plugins.look(message, machine.state)):
+                self._plugins.post(events)
             self._carry_out(machine.handle(message, now))
             if type(message) in _WATCHED:
                 if type(message) is m.WorkerJoined:
@@ -159,7 +163,21 @@ class SchedulerService:
             self._timer = self._timer_at = None
             self.handle_locked([m.Tick()])
 
+    def watch(self, plugin: plugins.SchedulerPlugin) -> None:
+        """Tell a plugin what happens from now on."""
+        with self.lock:
+            if self._plugins is None:
+                self._plugins = plugins.Watch()
+            self._plugins.add(plugin)
+
     def close(self) -> None:
-        """Stop the clock."""
+        """Stop the clock; plugins are told the rest."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._plugins is not None:
+            self._plugins.close()
+
+    def join_plugins(self) -> None:
+        """After ``close``: wait until plugins have been told the rest."""
+        if self._plugins is not None:
+            self._plugins.join()

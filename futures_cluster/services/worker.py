@@ -22,6 +22,7 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
+from futures_cluster.services import plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
@@ -113,6 +114,7 @@ class WorkerService:
         self._last_message = 0.0
         self._ticking = False
         self._stopping = False
+        self._plugins: plugins.Watch | None = None
         if memory_limit is not None:
             self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
 
@@ -210,6 +212,9 @@ class WorkerService:
             self.store.put_error(key, error)
             arrived.append((key, 0))
         event = m.DataFetched(command.holder, arrived, list(data.missing), duration_s)
+        if self._plugins is not None and arrived:
+            keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
+            self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 
@@ -256,6 +261,7 @@ class WorkerService:
 
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
+        plugins.local.add = self.watch
         if self._initialize is not None and not self._initialize():
             return  # the executor is broken, and every task fails with the reason
         executions, record = self.executions, self._record
@@ -266,8 +272,10 @@ class WorkerService:
             while run is not None:
                 if record is not None:
                     record(slot.index, run.serial)
-                task = context.TaskContext(self, run.key, run.attempt, -run.level[1])
+                task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
                 self._tasks[run.key, run.attempt] = task
+                if self._plugins is not None:
+                    self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
                 run = self._ended(slot, run, finished, failed)
                 del finished, failed, task
@@ -278,6 +286,8 @@ class WorkerService:
         """Report the end of a run; the next one for this thread."""
         now = time.monotonic()
         del self._tasks[run.key, run.attempt]
+        if self._plugins is not None:
+            self._note_end(run, finished, failed)
         event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
         with self._lock:
             following = self._carry_out(self.machine.handle(event, now), slot)
@@ -288,6 +298,29 @@ class WorkerService:
             if following is None or now - self._last_flush > FLUSH_S:
                 self._flush(now)
         return following
+
+    def _note_end(self, run: Run, finished: Any, failed: Any) -> None:
+        size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
+        ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
+        if self._plugins is not None:
+            self._plugins.post([ended])
+
+    def watch(self, plugin: plugins.WorkerPlugin) -> None:
+        """Tell a plugin what happens from now on."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = plugins.Watch()
+            self._plugins.add(plugin)
+
+    def close_plugins(self) -> None:
+        """Nothing happens any more; plugins are told the rest."""
+        if self._plugins is not None:
+            self._plugins.close()
+
+    def join_plugins(self) -> None:
+        """After ``close_plugins``: wait until they have been told the rest."""
+        if self._plugins is not None:
+            self._plugins.join()
 
     def _flush(self, now: float) -> None:
         self._last_flush = now

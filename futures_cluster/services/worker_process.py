@@ -28,7 +28,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
-from futures_cluster.services import security
+from futures_cluster.services import plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -47,7 +47,7 @@ LOST_CODE = 76
 #: What a worker tells who started it besides the scheduler: that it is ready, that it may be replaced.
 FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 #: What a worker hands to the client of its tasks.
-FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.Answer))
+FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply))
 
 
 @dataclass
@@ -173,6 +173,7 @@ class WorkerProcess:
         """Start all, and execute on the calling thread until told to stop."""
         service = self._service
         context.set_executor_factory(EXECUTOR_FACTORY)
+        plugins.local.add = service.watch
         if not self._initialize(initializer, initargs):
             return
         self._thread.start()
@@ -186,6 +187,8 @@ class WorkerProcess:
             self._loop.call_soon_threadsafe(scheduler.start)
         self._send([self._introduction()])
         service.run_slot(slot)
+        service.close_plugins()
+        service.join_plugins()
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -271,8 +274,14 @@ class WorkerProcess:
                 lambda: client.count_pending() <= 2,
             )
             self._send([m.ClientJoined(client.name)])
+            client.joined = True
+            client.hurry = self._read_on_loop
             self._client = client
         return self._client
+
+    def _read_on_loop(self) -> None:
+        """A task is about to wait for the scheduler: the loop reads, and not only from its next tick on."""
+        self._loop.call_soon_threadsafe(self._scheduler.watch, True)
 
     # ---------------------------------------------------------------- the scheduler, and who started this
 

@@ -87,7 +87,7 @@ def _fields_of(cls: type[Message]) -> list[tuple[str, tuple[type, ...], set[type
         for part in cls.__annotations__[name].split(" | "):
             outer, _, inner = part.partition("[")
             accepted += _KINDS.get(outer, (object,))
-            if outer == "list" and inner != "Any]":
+            if outer == "list" and inner not in ("Any]", "PlainValue]"):
                 items = set(_KINDS[inner[:-1]])
         fields.append((name, accepted, items, _ROW_LENGTHS.get((cls, name), 0)))
     return fields

@@ -108,6 +108,13 @@ class ObjectCodec:
             payload.args, payload.kwargs, payload.inside, lambda future: by_key.get(future.key, future)
         )
 
+    def call_size(self, payload: Payload) -> int:
+        """Bytes of the arguments in the payload of ``dump_call``, roughly, with keys in the place of futures."""
+        args: tuple[Any, ...] = payload.args
+        if payload.keys:
+            args, _ = arguments.replace(args, {}, payload.inside, lambda future: future.key)
+        return sum(sizeof(arg) for arg in args)
+
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
         """The result in a cell: it is everywhere at once, so it never stays behind."""
         return Cell(value), sizeof(value)

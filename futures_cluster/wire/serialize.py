@@ -335,6 +335,10 @@ class PickleCodec:
         """See ``load_arguments``."""
         return load_arguments(payload, inputs)
 
+    def call_size(self, payload: Payload) -> int:
+        """Bytes of the payload of ``dump_call``."""
+        return payload_size(payload)
+
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
         """A payload of a small result, or None for one that stays; and its size in bytes.
 

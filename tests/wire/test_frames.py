@@ -45,6 +45,11 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "dict[str, str]": st.dictionaries(names, names, max_size=3),
     "TaskOptions": options,
     "Payload": payloads,
+    "PlainValue": st.recursive(
+        payloads | names | integers | st.booleans() | st.floats(allow_nan=False),
+        lambda x: st.lists(x, max_size=3).map(tuple) | st.dictionaries(names, x, max_size=3),
+        max_leaves=5,
+    ),
     "None": st.none(),
 }
 

@@ -22,7 +22,19 @@ Examples
 
 from __future__ import annotations
 
-from futures_cluster.testing.engine_checks import calls, data, lifetime, nested
+from futures_cluster.testing.engine_checks import calls, channels, data, lifetime, nested
 from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
 
-__all__ = ["CHECKS", "FEATURES", "PATIENCE_S", "TRAITS", "Check", "calls", "data", "lifetime", "nested", "run_check"]
+__all__ = [
+    "CHECKS",
+    "FEATURES",
+    "PATIENCE_S",
+    "TRAITS",
+    "Check",
+    "calls",
+    "channels",
+    "data",
+    "lifetime",
+    "nested",
+    "run_check",
+]

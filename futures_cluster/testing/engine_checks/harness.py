@@ -29,6 +29,7 @@ FEATURES = {
     "memory_limit": "Executor(memory_limit=...)",
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
     "initializer": "Executor(initializer=...)",
+    "channel": "Executor.channel(...)",
 }
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",

@@ -24,6 +24,42 @@ def check_nested(make_executor: MakeExecutor) -> None:
         assert ex.submit(tasks.descend, 25).result(PATIENCE_S) == 25
 
 
+@check(traits=("concurrent",))
+def check_priority_of_children(make_executor: MakeExecutor) -> None:
+    """The tasks that a task submits come before unrelated ones of a lower priority than its own."""
+
+    # Never measured, none of them: nothing is committed in advance.
+    def begin_before(folder: Folder) -> None:
+        tasks.begin_and_wait(folder, "begun", "go")
+
+    def unrelated(folder: Folder) -> None:
+        folder.append("unrelated")
+
+    def child(folder: Folder, name: str) -> None:
+        folder.append(name)
+
+    def parent(folder: Folder) -> None:
+        ex = current_executor()
+        later = ex.with_options(priority=-3).submit(child, folder, "less urgent")
+        children = [ex.submit(child, folder, "child"), ex.with_options(priority=1).submit(child, folder, "urgent")]
+        for future in [*children, later]:
+            future.result(PATIENCE_S)
+        folder.append("parent")
+
+    with Folder() as folder, make_executor(max_workers=1) as ex:
+        ex.submit(begin_before, folder)
+        folder.wait("begun")
+        futures = [ex.with_options(priority=3).submit(unrelated, folder) for _ in range(5)]
+        futures.append(ex.with_options(priority=5).submit(parent, folder))
+        ex.workers()  # the answer comes after all that was submitted has arrived
+        folder.set("go")
+        concurrent.futures.wait(futures, PATIENCE_S)
+        log = folder.log()
+        urgent, first, later = log.index("urgent"), log.index("unrelated"), log.index("less urgent")
+        assert log.index("child") < first and urgent < first, log
+        assert first < later < log.index("parent"), log
+
+
 @check()
 def check_waiting_in_a_task(make_executor: MakeExecutor) -> None:
     """A task waits for others by whatever means there are, also on a single worker."""

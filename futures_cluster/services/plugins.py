@@ -1,0 +1,323 @@
+"""Plugins: they are told what a scheduler or a worker has done, and can change nothing.
+
+Covers: the events, the base classes of plugins, handing events over to them. Does not cover: where things happen
+(``services.scheduler`` and ``services.worker`` call ``notice``), shared objects (``scheduler.shared``).
+
+Events are plain facts, so a plugin has nothing to change. It runs in a thread of its own: a slow one delays nothing
+but itself, and what it cannot keep up with is dropped and counted. One that raises is switched off, with one line in
+the log. Where there is no plugin, an event costs one comparison with None.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Message
+from futures_cluster.scheduler.state import State
+
+logger = logging.getLogger("futures_cluster")
+
+#: Events that may wait for the plugins of one scheduler or worker.
+MOST_EVENTS = 100_000
+#: So long the end of an executor waits for plugins to take what there is.
+CLOSE_S = 10.0
+
+
+# ---------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task has a result. ``function`` is the name of what was called."""
+
+    key: str
+    function: str
+    worker: str
+    duration_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A task has raised; perhaps it is tried again."""
+
+    key: str
+    function: str
+    worker: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMoved:
+    """A task was taken back from a worker that had not started it, for another one to run it sooner."""
+
+    key: str
+    function: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """A worker is ready."""
+
+    worker: str
+    host: str
+    pid: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker has ended; ``deliberate``: because it was told to."""
+
+    worker: str
+    deliberate: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """On a worker: an execution begins."""
+
+    key: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """On a worker: an execution has ended; ``failed``: it raised."""
+
+    key: str
+    worker: str
+    failed: bool
+    duration_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataFetched:
+    """On a worker: results came from another one."""
+
+    keys: tuple[str, ...]
+    worker: str
+    holder: str
+    size_bytes: int
+
+
+Event = TaskFinished | TaskFailed | TaskMoved | WorkerJoined | WorkerLost | RunStarted | RunEnded | DataFetched
+
+
+# ---------------------------------------------------------------- plugins
+
+
+class SchedulerPlugin:
+    """The base of plugins of a scheduler; each method is told of what has happened, one event at a time."""
+
+    def task_finished(self, event: TaskFinished) -> None:
+        """A task has a result."""
+
+    def task_failed(self, event: TaskFailed) -> None:
+        """A task has raised."""
+
+    def task_moved(self, event: TaskMoved) -> None:
+        """A task was taken back from a worker."""
+
+    def worker_joined(self, event: WorkerJoined) -> None:
+        """A worker is ready."""
+
+    def worker_lost(self, event: WorkerLost) -> None:
+        """A worker has ended."""
+
+    def close(self) -> None:
+        """There are no more events."""
+
+
+class WorkerPlugin:
+    """The base of plugins of a worker, where they are made and live; see ``watch_worker``."""
+
+    def run_started(self, event: RunStarted) -> None:
+        """An execution begins."""
+
+    def run_ended(self, event: RunEnded) -> None:
+        """An execution has ended."""
+
+    def data_fetched(self, event: DataFetched) -> None:
+        """Results came from another worker."""
+
+    def close(self) -> None:
+        """There are no more events."""
+
+
+Plugin = SchedulerPlugin | WorkerPlugin
+
+_METHODS: dict[type[Any], str] = {
+    TaskFinished: "task_finished",
+    TaskFailed: "task_failed",
+    TaskMoved: "task_moved",
+    WorkerJoined: "worker_joined",
+    WorkerLost: "worker_lost",
+    RunStarted: "run_started",
+    RunEnded: "run_ended",
+    DataFetched: "data_fetched",
+}
+
+
+class Watch:
+    """The plugins of one scheduler or worker, and the thread that tells them.
+
+    Attributes
+    ----------
+    dropped : int
+        Events that nobody was told, because too many waited.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self.plugins: tuple[Plugin, ...] = ()
+        self._events: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._thread = threading.Thread(target=self._run, name="futures_cluster-plugins", daemon=True)
+        self._thread.start()
+
+    def add(self, plugin: Plugin) -> None:
+        """Tell one more; none is told twice."""
+        if not any(other is plugin for other in self.plugins):
+            self.plugins = (*self.plugins, plugin)
+
+    def post(self, events: list[Event]) -> None:
+        """Hand events over; from any thread."""
+        if self._waiting > MOST_EVENTS:
+            if not self.dropped:
+                logger.warning("plugins are too slow: events are dropped")
+            self.dropped += len(events)
+            return
+        self._waiting += len(events)  # a guess is enough: threads may count at the same time
+        self._events.put(events)
+
+    def _run(self) -> None:
+        while True:
+            events = self._events.get()
+            if events is None:
+                break
+            for event in events:
+                self._tell(_METHODS[type(event)], event)
+            self._waiting -= len(events)
+        self._tell("close")
+
+    def _tell(self, method: str, *args: Any) -> None:
+        for plugin in self.plugins:
+            try:
+                getattr(plugin, method)(*args)
+            except Exception:
+                logger.exception("the plugin %r failed in %s and is switched off", plugin, method)
+                self.plugins = tuple(other for other in self.plugins if other is not plugin)
+
+    def close(self) -> None:
+        """No more events; plugins are told once they have heard all others."""
+        self._events.put(None)
+
+    def join(self, timeout: float | None = CLOSE_S) -> None:
+        """Wait until plugins have been told everything, after ``close``."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+
+# ---------------------------------------------------------------- what happens on a scheduler
+
+
+def look(message: Message, state: State) -> list[Event]:
+    """What a message will have meant, once the scheduler has dealt with it; old answers mean nothing.
+
+    Looked at before that, because afterwards a task may be forgotten.
+    """
+    kind: Any = type(message)
+    if kind is m.TasksFinished:
+        return _ended(message, state)  # type: ignore[arg-type]
+    if kind is m.TasksReturned:
+        return _returned(message, state)  # type: ignore[arg-type]
+    if isinstance(message, m.WorkerJoined):
+        return [WorkerJoined(message.worker, message.host, message.pid, message.slots)]
+    if isinstance(message, m.WorkerLost):
+        return [WorkerLost(message.worker, message.deliberate, message.cause)]
+    return []
+
+
+def _ended(message: m.TasksFinished, state: State) -> list[Event]:
+    events: list[Event] = []
+    for key, attempt, _, size_bytes, duration_s in message.finished:
+        function = _function(key, attempt, message.worker, state)
+        if function is not None:
+            events.append(TaskFinished(key, function, message.worker, duration_s, size_bytes))
+    for key, attempt, _, duration_s in message.failed:
+        function = _function(key, attempt, message.worker, state)
+        if function is not None:
+            events.append(TaskFailed(key, function, message.worker, duration_s))
+    return events
+
+
+def _returned(message: m.TasksReturned, state: State) -> list[Event]:
+    events: list[Event] = []
+    for key, attempt in message.returned:
+        function = _function(key, attempt, message.worker, state)
+        if function is not None and not state.tasks[key].unwanted:
+            events.append(TaskMoved(key, function, message.worker))
+    return events
+
+
+def _function(key: str, attempt: int, worker: str, state: State) -> str | None:
+    """The name of a task's function, if the task is on this worker, in this attempt."""
+    task = state.tasks.get(key)
+    if task is None or task.attempt != attempt or task.worker is None or task.worker.name != worker:
+        return None
+    return task.function.group.name
+
+
+_for_all_schedulers: list[SchedulerPlugin] = []
+
+
+def watch_schedulers(plugin: SchedulerPlugin) -> None:
+    """Tell a plugin what happens on each scheduler that is made in this process from now on.
+
+    For a module that the scheduler's command loads; with an executor of this process, ``Executor.watch`` is simpler.
+    """
+    if not any(other is plugin for other in _for_all_schedulers):
+        _for_all_schedulers.append(plugin)
+
+
+def watch_of_scheduler() -> Watch | None:
+    """What a new scheduler begins with."""
+    if not _for_all_schedulers:
+        return None
+    watch = Watch()
+    for plugin in _for_all_schedulers:
+        watch.add(plugin)
+    return watch
+
+
+# ---------------------------------------------------------------- what happens on a worker
+
+
+class _Local(threading.local):
+    add: Callable[[WorkerPlugin], None] | None = None
+
+
+local = _Local()
+
+
+def watch_worker(plugin: WorkerPlugin) -> None:
+    """Tell a plugin what the worker does that runs this code: a task, or the executor's initializer.
+
+    Raises
+    ------
+    RuntimeError
+        Outside of a worker.
+    """
+    if local.add is None:
+        raise RuntimeError("watch_worker() is for tasks and initializers; elsewhere use Executor.watch()")
+    local.add(plugin)

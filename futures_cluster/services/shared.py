@@ -1,0 +1,396 @@
+"""The client's side of shared objects: questions to the scheduler, and waiting for their answers.
+
+Covers: sending requests and waiting for answers, in threads and in coroutines, with time limits; packing what users
+put into shared objects; the futures in what comes out; shared objects without a scheduler, for the sync engine.
+Does not cover: the states (``scheduler.shared``), the handles that users see (``coordination``).
+
+A time limit is the client's: it withdraws the question when the time is over, and waits for the scheduler's last
+word. That is "withdrawn", or an answer that was on its way; so nothing that was given away is ever lost by it. Where
+nobody can wait for that word (Ctrl-C, a cancelled coroutine), ``undo`` is called with an answer that comes too late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+from futures_cluster import context, errors
+from futures_cluster import messages as m
+from futures_cluster.messages import Key, Payload
+from futures_cluster.scheduler import channel as channel  # registers itself
+from futures_cluster.scheduler import shared
+from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
+from futures_cluster.services import plugins
+from futures_cluster.wire.inproc import Call
+
+
+class ItemCodec(Protocol):
+    """The part of ``services.client.Codec`` that makes items."""
+
+    def dump_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
+    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
+    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def call_size(self, payload: Payload) -> int: ...
+    def release(self, payload: Payload) -> None: ...
+    def load_error(self, payload: Payload) -> BaseException: ...
+
+
+class FutureSource(Protocol):
+    """What makes futures of keys: ``services.client.Client``, and what stands for it in the sync engine."""
+
+    name: str
+    forked: bool
+
+    @property
+    def codec(self) -> ItemCodec: ...
+    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]: ...
+    def make_cancelled(self, key: Key) -> Any: ...
+    def share(self, future: Any) -> None: ...
+    def tell(self, message: m.Message) -> None: ...
+    def about_to_wait(self) -> None: ...
+
+
+Undo = Callable[["Answer"], None]
+
+
+class Answer:
+    """What a shared object answered: its values, in order.
+
+    ``load`` makes of an item among them what the user had put in, with futures of this client in it.
+    """
+
+    __slots__ = ("_codec", "_futures", "values")
+
+    def __init__(self, values: Any, futures: dict[Key, Any], codec: ItemCodec) -> None:
+        self.values = tuple(values)
+        self._futures = futures
+        self._codec = codec
+
+    def __getitem__(self, index: int) -> Any:
+        return self.values[index]
+
+    def load(self, item: Any) -> Any:
+        """The user's value of an item."""
+        payload, _, keys = item
+        args, _ = self._codec.load_call(payload, [self._futures[key] for key in keys])
+        return args[0]
+
+    def part(self, item: Any) -> Answer:
+        """An answer of this item alone, which keeps no other futures."""
+        return Answer((item,), {key: self._futures[key] for key in item[2]}, self._codec)
+
+
+class _Question:
+    """Something asked that is not answered yet.
+
+    ``undo`` counts once nobody waits any more (``is_abandoned``).
+    """
+
+    __slots__ = ("answer", "error", "event", "is_abandoned", "loops", "text", "undo")
+
+    def __init__(self, text: str, undo: Undo | None) -> None:
+        self.text = text
+        self.undo = undo
+        self.event = threading.Event()
+        self.loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self.answer: Answer | None = None
+        self.error: Any = None
+        self.is_abandoned = False
+
+    def end(self, answer: Answer | None, error: Any) -> None:
+        """Wake whoever waits."""
+        self.answer, self.error = answer, error
+        self.event.set()
+        for loop, event in self.loops:
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                loop.call_soon_threadsafe(event.set)
+
+
+class SharedPort:
+    """Where a client's handles of shared objects ask.
+
+    Parameters
+    ----------
+    client : FutureSource
+        Sends messages and makes futures.
+    """
+
+    def __init__(self, client: FutureSource) -> None:
+        self._client = client
+        self._numbers = itertools.count(1)
+        self._questions: dict[int, _Question] = {}
+        self._lock = threading.Lock()  # an answer comes, or nobody waits for it any more: one of them is first
+        self._closed: BaseException | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many questions are not answered yet."""
+        return len(self._questions)
+
+    # ---------------------------------------------------------------- users' threads
+
+    def tell(self, kind: str, name: str, op: str, args: tuple[Any, ...]) -> None:
+        """Say something, without any answer; also where nothing may wait."""
+        self._check()
+        self._client.tell(m.AskShared(self._client.name, 0, kind, name, op, _plain(args)))
+
+    def ask(
+        self,
+        kind: str,
+        name: str,
+        op: str,
+        args: tuple[Any, ...],
+        timeout: float | None = None,
+        undo: Undo | None = None,
+    ) -> Answer:
+        """Ask, and wait for the answer; the slot of a task is free meanwhile.
+
+        Raises
+        ------
+        TimeoutError
+            When there is no answer in time; then nothing was given.
+        SharedObjectError
+            When the object refuses.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        number, question = self._begin(kind, name, op, args, undo)
+        event = question.event
+        try:
+            if not event.is_set():
+                self._client.about_to_wait()
+                with context.waiting():
+                    left = None if end is None else max(0.0, end - time.monotonic())
+                    if not event.wait(left):
+                        self._withdraw(number)
+                        event.wait()
+        except BaseException:
+            self._abandon(number, question)
+            raise
+        return self._end(question)
+
+    async def ask_async(
+        self,
+        kind: str,
+        name: str,
+        op: str,
+        args: tuple[Any, ...],
+        timeout: float | None = None,
+        undo: Undo | None = None,
+    ) -> Answer:
+        """As ``ask``, in a coroutine."""
+        number, question = self._begin(kind, name, op, args, undo)
+        event = asyncio.Event()
+        question.loops.append((asyncio.get_running_loop(), event))
+        try:
+            if not question.event.is_set():  # looked at after registering, so nothing is missed
+                self._client.about_to_wait()
+                with context.waiting():
+                    try:
+                        async with asyncio.timeout(timeout):
+                            await event.wait()
+                    except TimeoutError:
+                        self._withdraw(number)
+                        await event.wait()
+        except BaseException:
+            self._abandon(number, question)
+            raise
+        return self._end(question)
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise self._closed
+        if self._client.forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+            )
+
+    def _begin(self, kind: str, name: str, op: str, args: tuple[Any, ...], undo: Undo | None) -> tuple[int, _Question]:
+        self._check()
+        message = m.AskShared(self._client.name, next(self._numbers), kind, name, op, _plain(args))
+        question = _Question(f"{op} of the {kind} {name!r}", undo)
+        self._questions[message.request] = question
+        self._client.tell(message)
+        if self._closed is not None:  # it was closed while this was under way
+            self._questions.pop(message.request, None)
+            raise self._closed
+        return message.request, question
+
+    def _withdraw(self, number: int) -> None:
+        self._client.tell(m.WithdrawShared(self._client.name, number))
+
+    def _abandon(self, number: int, question: _Question) -> None:
+        """Nobody waits any more, not even for the last word."""
+        with self._lock:
+            question.is_abandoned = True
+            answered = number not in self._questions
+        if not answered:
+            self._withdraw(number)
+            return
+        question.event.wait()  # it is being delivered
+        if question.answer is not None and question.undo is not None:
+            question.undo(question.answer)
+
+    def _end(self, question: _Question) -> Answer:
+        error = question.error
+        if error is None:
+            assert question.answer is not None
+            return question.answer
+        if isinstance(error, BaseException):
+            raise error
+        if type(error) is dict and error.get("kind") == WITHDRAWN:
+            raise TimeoutError(f"no answer in time: {question.text}")
+        raise errors.make_error(error, self._client.codec.load_error)
+
+    # ---------------------------------------------------------------- where messages are delivered
+
+    def deliver(self, reply: m.SharedReply) -> None:
+        """Take an answer."""
+        client = self._client
+        with self._lock:
+            question = self._questions.pop(reply.request, None)
+            if question is None:
+                return
+            is_abandoned = question.is_abandoned
+        taken = m.SharedTaken(client.name, reply.request)
+        if is_abandoned:
+            if reply.error is None and question.undo is not None:
+                question.undo(Answer(reply.values, {}, client.codec))
+            if reply.keys:
+                client.tell(taken)  # now: what is undone needs them
+            return
+        futures = client.adopt_all(list(reply.keys)) if reply.keys else {}
+        for key in reply.cancelled:
+            futures[key] = client.make_cancelled(key)
+        if reply.keys:
+            client.tell(taken)  # after the message by which we want them
+        answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
+        question.end(answer, reply.error)
+
+    def close(self, reason: BaseException) -> None:
+        """Nothing will be answered any more."""
+        self._closed = reason
+        for number in list(self._questions):
+            question = self._questions.pop(number, None)
+            if question is not None:
+                question.end(None, reason)
+
+    # ---------------------------------------------------------------- items
+
+    def pack(self, value: Any) -> Item:
+        """Make an item of a future, or of a small value that may have futures in lists, tuples, dicts and sets.
+
+        Raises
+        ------
+        ValueError
+            When it is too large, or a future of another executor.
+        Exception
+            Whatever pickling the value raises; the error of a future that failed before it came to the cluster.
+        """
+        codec = self._client.codec
+        payload, keys, references = codec.dump_call((value,), {}, True)
+        try:
+            if len({reference.key for reference in references}) != len(keys):
+                raise TypeError(
+                    "a future inside an object cannot be shared; put it directly, or into a list, tuple, dict or set"
+                )
+            for reference in references:
+                self._client.share(reference)
+            size_bytes = codec.call_size(payload)
+            if size_bytes > shared.MOST_ITEM_BYTES:
+                raise ValueError(
+                    f"the value takes {size_bytes:,} bytes, and a shared object takes values up to "
+                    f"{shared.MOST_ITEM_BYTES:,}; put a future of it instead, such as executor.scatter(value)"
+                )
+        except BaseException:
+            codec.release(payload)
+            raise
+        return Item(payload, size_bytes, tuple(keys))
+
+
+def _plain(args: tuple[Any, ...]) -> list[Any]:
+    return [plain_value(arg, None, (Call,)) for arg in args]
+
+
+# ---------------------------------------------------------------- without a scheduler
+
+
+class LocalObjects:
+    """Shared objects of the sync engine: the same states, asked in the caller's thread.
+
+    Its futures are done and in this process, and the items hold them; so there is nothing to keep alive.
+    """
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self._objects = SharedObjects(self, self, self._send)
+        self._lock = threading.Lock()
+        self._replies: list[m.SharedReply] = []
+
+    def handle(self, message: m.Message, deliver: Callable[[m.SharedReply], None]) -> None:
+        """Take a message of the client, and deliver the answers to it and to others that wait."""
+        with self._lock:
+            if type(message) is m.AskShared:
+                self._objects.ask(message, time.monotonic())
+            elif type(message) is m.WithdrawShared:
+                self._objects.withdraw(message)
+            elif type(message) is m.SharedTaken:
+                self._objects.taken(message)
+            replies, self._replies = self._replies, []
+        for reply in replies:
+            deliver(reply)
+
+    def _send(self, client: str, reply: m.SharedReply) -> None:
+        self._replies.append(reply)
+
+    def is_program(self, client: str) -> bool:
+        """See ``scheduler.shared.Programs``."""
+        return True
+
+    def any_program(self) -> bool:
+        """See ``scheduler.shared.Programs``."""
+        return True
+
+    def keep(self, key: Key) -> None:
+        """See ``scheduler.shared.Keeper``."""
+
+    def let_go(self, key: Key) -> None:
+        """See ``scheduler.shared.Keeper``."""
+
+    def is_cancelled(self, key: Key) -> bool:
+        """See ``scheduler.shared.Keeper``."""
+        return False
+
+
+# ---------------------------------------------------------------- extensions
+
+
+def load_extension(path: str) -> Any:
+    """Import ``"module:Class"`` (or ``"module"``) and make it known to the schedulers of this process.
+
+    A class of states is registered, a class of plugins is made and watches; a module does either when it is imported.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        When there is no such thing.
+    TypeError
+        When the class is neither.
+    """
+    module, _, name = path.partition(":")
+    found = import_module(module)
+    if not name:
+        return found
+    cls = getattr(found, name)
+    if isinstance(cls, type) and issubclass(cls, SharedState):
+        return shared.register(cls)
+    if isinstance(cls, type) and issubclass(cls, plugins.SchedulerPlugin):
+        plugins.watch_schedulers(cls())
+        return cls
+    raise TypeError(f"{path} is no subclass of SharedState or SchedulerPlugin")

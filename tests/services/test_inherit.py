@@ -1,0 +1,23 @@
+"""What the tasks of a task inherit from it."""
+
+from __future__ import annotations
+
+from futures_cluster.messages import TaskOptions
+from futures_cluster.services.client import MOST_PRIORITY, inherit
+
+
+def test_priorities_count_from_the_parents() -> None:
+    options = TaskOptions(priority=2, retries=3)
+    assert inherit(options, 5) == TaskOptions(priority=7, retries=3)
+    assert inherit(options, -5).priority == -3
+    assert inherit(TaskOptions(), -5).priority == -5
+
+
+def test_equal_options_stay_the_same_object() -> None:
+    """Tasks that share their options are told by that, and sent in one message."""
+    assert inherit(TaskOptions(retries=1), 5) is inherit(TaskOptions(retries=1), 5)
+
+
+def test_a_message_can_take_any_priority() -> None:
+    assert inherit(TaskOptions(priority=MOST_PRIORITY), MOST_PRIORITY).priority == MOST_PRIORITY
+    assert inherit(TaskOptions(priority=-MOST_PRIORITY), -5).priority == -MOST_PRIORITY
