@@ -341,6 +341,9 @@ def test_a_worker_that_is_stopped_while_it_retires_is_stopped_once() -> None:
 # ---------------------------------------------------------------- whole histories
 
 
+NOTHING = Work()  # of scattered data
+
+
 class History:
     """A random cluster where data is scattered and workers retire, crash and join."""
 
@@ -353,7 +356,7 @@ class History:
             replace_after_s=None,
         )
         self.works: dict[str, Work] = {}
-        self.simulation = Simulation(seed, lambda key, execution: self.works[key], faults=faults, check=1)
+        self.simulation = Simulation(seed, lambda key, execution: self.works.get(key, NOTHING), faults=faults, check=1)
         self.simulation.add_workers(rng.randint(1, 5), {"slots": rng.choice([1, 2])})
         self.client: Any = self.simulation.add_client("c", keep=True)
         self.keys: list[str] = []

@@ -43,6 +43,8 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "float": numbers,
     "dict[str, float]": st.dictionaries(names, numbers, max_size=3),
     "dict[str, str]": st.dictionaries(names, names, max_size=3),
+    "dict[str, Any]": st.dictionaries(names, st.none() | numbers | names, max_size=3),
+    "Any": st.none() | names | numbers,
     "TaskOptions": options,
     "Payload": payloads,
     "PlainValue": st.recursive(

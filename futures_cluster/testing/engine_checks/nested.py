@@ -29,7 +29,7 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
     """The tasks that a task submits come before unrelated ones of a lower priority than its own."""
 
     # Never measured, none of them: nothing is committed in advance.
-    def begin_before(folder: Folder) -> None:
+    def begin_before_children(folder: Folder) -> None:
         tasks.begin_and_wait(folder, "begun", "go")
 
     def unrelated(folder: Folder) -> None:
@@ -47,7 +47,7 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
         folder.append("parent")
 
     with Folder() as folder, make_executor(max_workers=1) as ex:
-        ex.submit(begin_before, folder)
+        ex.submit(begin_before_children, folder)
         folder.wait("begun")
         futures = [ex.with_options(priority=3).submit(unrelated, folder) for _ in range(5)]
         futures.append(ex.with_options(priority=5).submit(parent, folder))
