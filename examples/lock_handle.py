@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Self
 
 from futures_cluster.coordination import SharedHandle
 
@@ -27,7 +28,7 @@ class Lock(SharedHandle):
             raise RuntimeError(f"{self!r} does not hold the lock")
         self.ask("release", token)
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 

@@ -105,24 +105,24 @@ def test_a_lock_is_released_when_its_owner_dies(gate: Gate) -> None:
 
 
 def test_a_lock_given_to_nobody_is_released() -> None:
-    """Coroutines are cancelled while they wait for it."""
+    """A coroutine is cancelled at the moment when it gets the lock, and another one while it waits."""
+
+    async def acquire(lock: Any, token: str) -> None:
+        await lock.ask_async("acquire", token, undo=lambda answer: lock.tell("release", token))
 
     async def give_up(lock: Any) -> None:
-        waiting = [
-            asyncio.ensure_future(
-                lock.ask_async("acquire", str(i), undo=lambda answer, i=i: lock.tell("release", str(i)))
-            )
-            for i in range(3)
-        ]
-        await asyncio.sleep(0)
+        with lock:
+            waiting = [asyncio.ensure_future(acquire(lock, str(number))) for number in range(3)]
+            await asyncio.sleep(0)
         waiting[0].cancel()
         waiting[2].cancel()
-        await waiting[1]
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(ends[0], asyncio.CancelledError) and isinstance(ends[2], asyncio.CancelledError)
+        assert ends[1] is None
         lock.tell("release", "1")
 
     with Executor(1, backend="threads") as ex:
         lock = make_lock(ex, "a lock")
-        ex.submit(int).result()  # all has started, so that questions are answered at once
         asyncio.run(give_up(lock))
         assert lock.acquire(timeout=PATIENCE_S)
 
