@@ -24,6 +24,9 @@ from futures_cluster.wire import frames
 
 READ_BYTES = 256 * 1024
 
+#: Whether sockets can carry descriptors to worker processes.
+available = hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
+
 
 class SocketConnection:
     """One socket between two peers.
