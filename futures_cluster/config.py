@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
+DEBUG_VARIABLE = "FUTURES_CLUSTER_DEBUG"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -94,6 +95,7 @@ class Config:
     resources: dict[str, float] = field(default_factory=dict)
     resolve: bool = True  # whether futures in arguments are replaced by their values
     worker_environment: dict[str, str] = field(default_factory=dict)
+    debug: bool = False  # whether tasks that change their inputs fail
 
 
 def make_config(
@@ -160,4 +162,5 @@ def make_config(
             for name in THREAD_VARIABLES
             if name not in os.environ
         },
+        debug=os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"),
     )

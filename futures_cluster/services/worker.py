@@ -62,6 +62,8 @@ class WorkerService:
         Called in each thread before its first run; False if it failed.
     memory_limit : int or None
         Bytes that the process may take.
+    debug : bool
+        Tasks that change their inputs fail.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class WorkerService:
         initialize: Callable[[], bool] | None = None,
         thread_name_prefix: str = "futures_cluster-slot",
         memory_limit: int | None = None,
+        debug: bool = False,
     ) -> None:
         self.machine = machine
         self.store = Store(
@@ -85,6 +88,10 @@ class WorkerService:
             trim,
         )
         self.executions = Executions(codec, self.store)
+        if debug:
+            from futures_cluster.services.debug import CheckedExecutions
+
+            self.executions = CheckedExecutions(codec, self.store)
         self.peers = Peers(loop)
         self._codec = codec
         self._loop = loop

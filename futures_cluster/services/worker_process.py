@@ -48,6 +48,7 @@ class WorkerSettings:
     sys_path: list[str] | None = None
     environment: dict[str, str] | None = None
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
+    debug: bool = False
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
 
 
@@ -138,6 +139,7 @@ class WorkerProcess:
             self._get_executor,
             record=blackbox.record if blackbox is not None else None,
             memory_limit=settings.memory_limit,
+            debug=settings.debug,
         )
         self._listener = sockets.listen(settings.socket_path)
 
