@@ -18,6 +18,7 @@ BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
 SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
 #: The folder with the certificates for ``tls://``.
 CERTIFICATES_VARIABLE = "FUTURES_CLUSTER_TLS"
+DEBUG_VARIABLE = "FUTURES_CLUSTER_DEBUG"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -116,6 +117,7 @@ class Config:
     resources: dict[str, float] = field(default_factory=dict)
     resolve: bool = True  # whether futures in arguments are replaced by their values
     worker_environment: dict[str, str] = field(default_factory=dict)
+    debug: bool = False  # whether tasks that change their inputs fail
 
 
 def make_config(
@@ -182,4 +184,5 @@ def make_config(
             for name in THREAD_VARIABLES
             if name not in os.environ
         },
+        debug=os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"),
     )

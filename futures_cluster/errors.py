@@ -56,6 +56,10 @@ class TaskTimeout(TimeoutError):
     """A task ran longer than ``with_options(timeout=...)`` allows, and was stopped."""
 
 
+class InputChanged(RuntimeError):
+    """A task changed an input in place; only looked for when ``FUTURES_CLUSTER_DEBUG`` is set."""
+
+
 class RemoteError(RuntimeError):
     """Stands for an exception of a task that could not itself be pickled.
 

@@ -182,3 +182,12 @@ def test_collections_are_copied() -> None:
     made = make_config(resources=resources, initargs=[1, 2])  # type: ignore[arg-type]
     resources["GPU"] = 5
     assert made.resources == {"GPU": 1.0} and made.initargs == (1, 2)
+
+
+@pytest.mark.parametrize(("value", "debug"), [(None, False), ("", False), ("0", False), ("1", True), ("yes", True)])
+def test_debug_mode(value: str | None, debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is None:
+        monkeypatch.delenv("FUTURES_CLUSTER_DEBUG", raising=False)
+    else:
+        monkeypatch.setenv("FUTURES_CLUSTER_DEBUG", value)
+    assert make_config().debug is debug

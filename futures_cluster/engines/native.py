@@ -16,6 +16,7 @@ from futures_cluster.messages import Key
 from futures_cluster.services.client import Client
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.local import LocalCluster
+from futures_cluster.wire import sockets
 
 
 def identity(value: Any) -> Any:
@@ -87,6 +88,10 @@ class NativeEngine(ClientEngine):
                 raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
             if config.memory_limit is not None:
                 raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
+        elif not sockets.available:
+            raise errors.NotSupported(
+                "worker processes need unix sockets, which this system lacks; use backend='threads'"
+            )
         self.cluster = LocalCluster(config, make_future)
         super().__init__(self.cluster.client)
         self.max_workers = config.max_workers

@@ -9,5 +9,6 @@ Of ``submit`` in a program that uses processes::
 
 ``scheduler``, ``worker`` and ``client`` carry out what the machines decide, ``launch`` and ``forkserver`` start
 processes, ``local`` puts a scheduler and its workers together, ``peers`` fetches data, ``loops`` has the thread with
-the loop and the mailbox into it.
+the loop and the mailbox into it, ``leader`` and ``slots`` let threads that wait read for themselves, ``interrupts``
+keeps Ctrl-C out while they do.
 """

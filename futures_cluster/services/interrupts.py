@@ -68,8 +68,10 @@ class HeldBack:
             try:
                 for number in SIGNALS:
                     handler = getsignal(number)
+                    if type(handler) is int or not callable(handler):  # the system's own, which does not raise
+                        continue
                     # Not one of this class: an outer context holds it back already.
-                    if callable(handler) and not isinstance(getattr(handler, "__self__", None), HeldBack):
+                    if type(getattr(handler, "__self__", None)) is not HeldBack:
                         self._handlers[number] = handler
                         set_handler(number, self._note)
             except BaseException:  # of the handler of a signal whose turn has not come

@@ -166,6 +166,7 @@ class LocalCluster:
             lambda: self.executor(),
             initialize=initialize,
             thread_name_prefix=config.thread_name_prefix or "futures_cluster-slot",
+            debug=config.debug,
         )
         self.scheduler.workers["threads"] = self._service.receive
         joined = m.WorkerJoined(
@@ -206,6 +207,7 @@ class LocalCluster:
             most_runs=config.max_tasks_per_child,
             memory_limit=config.memory_limit,
             resources=config.resources,
+            debug=config.debug,
             sys_path=list(sys.path) if forks else None,
             authkey=bytes(multiprocessing.process.current_process().authkey),
             environment=None if forks else config.worker_environment,

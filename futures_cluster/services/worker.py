@@ -67,6 +67,8 @@ class WorkerService:
         For what peers of this machine fetch.
     security : Security
         What peers ask for.
+    debug : bool
+        Tasks that change their inputs fail.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class WorkerService:
         memory_limit: int | None = None,
         pool: shm.SegmentPool | None = None,
         security: transports.Security = transports.NO_SECURITY,
+        debug: bool = False,
     ) -> None:
         self.machine = machine
         self.store = Store(
@@ -92,6 +95,10 @@ class WorkerService:
             trim,
         )
         self.executions = Executions(codec, self.store)
+        if debug:
+            from futures_cluster.services.debug import CheckedExecutions
+
+            self.executions = CheckedExecutions(codec, self.store)
         self.peers = Peers(loop, security)
         self._codec = codec
         self._pool = pool

@@ -63,6 +63,7 @@ class WorkerSettings:
     sys_path: list[str] | None = None
     environment: dict[str, str] | None = None
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
+    debug: bool = False
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
     scheduler: str = ""  # its address, if that is not who starts the worker
     security: transports.Security = field(default_factory=transports.Security)
@@ -164,6 +165,7 @@ class WorkerProcess:
             memory_limit=settings.memory_limit,
             pool=self._pool,
             security=settings.security,
+            debug=settings.debug,
         )
         self._data = DataServer(self._loop, self._service.answer, self._service.keep, self._pool)
         self._listener: Any = None

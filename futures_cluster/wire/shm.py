@@ -28,9 +28,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-if sys.platform != "win32":
+try:
     import fcntl
     import resource
+except ImportError:  # Windows: no segments there, and nothing of these is called
+    fcntl = resource = None  # type: ignore[assignment]
 
 ALIGNMENT = 64
 #: Bytes of free segments that a pool keeps for use again.
@@ -47,7 +49,7 @@ _MOST_BUFFERS_A_CALL = 1000  # below IOV_MAX
 # ("shm", pid, fd, size, [(offset, length)], inode)
 Reference = tuple[str, int, int, int, list[tuple[int, int]], int]
 
-available = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+available = fcntl is not None and hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 
 
 def _is_over(limit: float, fd: int) -> bool:

@@ -1,0 +1,52 @@
+"""Debug mode: a task that changes an input in place fails, and is told which one.
+
+Covers: comparing digests of a task's inputs (the values of futures among its arguments) before and after it ran.
+Does not cover: arguments that are not futures, which on threads are the caller's own objects and may be changed;
+objects that do not pickle, which are not looked at.
+
+Why it matters: a value is shared by all tasks of a worker that use it. Which tasks see a change depends on where
+they ran, so a program that changes inputs is right on one day and wrong on another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster.errors import InputChanged
+from futures_cluster.services.execute import Executions
+from futures_cluster.wire import pickling
+from futures_cluster.worker.runs import Run
+
+
+class CheckedExecutions(Executions):
+    """Executions that compare. A task's own exception goes before what this finds."""
+
+    def _guard(self, run: Run, fn: Callable[..., Any], values: list[Any]) -> Callable[..., Any]:
+        return functools.partial(_call, run.key, [row[0] for row in run.inputs], values, fn)
+
+
+def _call(key: str, names: list[str], values: list[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    before = [_digest(value) for value in values]
+    result = fn(*args, **kwargs)
+    for name, value, digest in zip(names, values, before):
+        if digest is not None and _digest(value) != digest:
+            raise InputChanged(
+                f"{key} changed its input, the result of {name} (a {type(value).__name__}), in place, or another task "
+                "did at the same time; other tasks use the same object, so change a copy of it"
+            )
+    return result
+
+
+def _digest(value: Any) -> bytes | None:
+    """Of the value's pickle; None if it has none."""
+    try:
+        data, buffers = pickling.dumps_apart(value)
+    except Exception:
+        return None
+    digest = hashlib.blake2b(data, usedforsecurity=False)
+    for buffer in buffers:
+        digest.update(buffer)
+    return digest.digest()
