@@ -9,7 +9,7 @@ Each measurement is done beside what it is compared with, in turns, and the rati
 - *set-up*: ``connect`` until the connection has passed the handshake with a secret, both ends on one loop;
 - *messages*: a second process sends batches of finished tasks, this one counts them; tcp and tls against unix;
 - *transfer*: a second process sends an array, this one receives it into memory of its own; against a bare socket's
-  ``sendall`` and ``recv_into`` of a buffer that is allocated and warm before.
+  ``sendall`` and ``recv_into`` of a buffer that is allocated and warm before. Fresh memory is part of what ours does.
 
 Not covered: two machines, the scheduler, shared memory (``bench_buffers``).
 """
@@ -166,10 +166,28 @@ async def measure_messages(place: Place, scheme: str, count: int) -> float:
     return count * TASKS_A_MESSAGE / await receive_from(place, scheme, send, receive)
 
 
+def filled(size: int, value: int) -> memoryview:
+    """Memory with something in it."""
+    memory = reserve(size)
+    chunk = bytes([value]) * 2**20
+    for at in range(0, size, len(chunk)):
+        memory[at : at + len(chunk)] = chunk[: size - at]
+    return memory
+
+
+def back_memory(size: int) -> None:
+    """Take and give back memory, so that the next who takes it gets it from the kernel.
+
+    In a virtual machine the kernel may have to get it from the host first, at a tenth of the speed. That takes some
+    seconds after each freeing, and is not what is to be measured.
+    """
+    filled(size, 0).release()
+
+
 async def measure_transfer(place: Place, scheme: str, size: int) -> float:
     """Bytes a second."""
-    source = Buffer(reserve(size))
-    source.view[:] = b"\1" * size
+    source = Buffer(filled(size, 1))
+    back_memory(size)
 
     async def send(connection: Connection) -> None:
         connection.send([m.Data(1, [("k", (b"pickle", ("raw", [source])))])])
@@ -184,8 +202,7 @@ async def measure_transfer(place: Place, scheme: str, size: int) -> float:
 
 def measure_bare(scheme: str, size: int) -> float:
     """Bytes a second of a socket without anything."""
-    source = reserve(size)
-    source[:] = b"\1" * size
+    source = filled(size, 1)
     if scheme == "unix":
         ours, theirs = socket.socketpair()
     else:
@@ -201,8 +218,7 @@ def measure_bare(scheme: str, size: int) -> float:
 
     pid = in_child(work)
     theirs.close()
-    target = reserve(size)
-    target[:] = b"\2" * size  # warm
+    target = filled(size, 2)
     begin = time.perf_counter()
     ours.sendall(b"x")
     got = 0

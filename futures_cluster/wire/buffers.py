@@ -17,10 +17,12 @@ from typing import Any
 MOST_BUFFERS = 2**18
 #: Memory from this size on is mapped by itself: only what is written to is taken.
 MAPPED_BYTES = 2**20
-#: Memory from this size on is asked for in huge pages: fresh memory in small ones takes longer to get than to fill.
-HUGE_BYTES = 4 * 2**20
+#: So much is asked of the system at once, just before it is written to.
+COMMIT_BYTES = 4 * 2**20
 
 _ANONYMOUS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+#: "Have the pages ready for writing"; Linux has it since 5.14, Python has no name for it.
+_POPULATE_WRITE = 23
 
 
 class Buffer:
@@ -62,17 +64,33 @@ def reserve(size: int) -> memoryview:
     """
     if size < MAPPED_BYTES:
         return memoryview(bytearray(size))
-    kept: Any = mmap.mmap(-1, size, **_ANONYMOUS)
-    if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+    return memoryview(mmap.mmap(-1, size, **_ANONYMOUS))
+
+
+def commit(memory: memoryview, start: int) -> int:
+    """Have the next ``COMMIT_BYTES`` of what was reserved ready; where that ends.
+
+    Pages that are asked for one by one, while a socket is read into them, cost as much as reading. All at once would
+    be faster still, and would give a lie about the length what it claims. Huge pages were no gain where the system is a
+    virtual machine: those are what it has given back to its host.
+    """
+    kept: Any = memory.obj
+    end = min(start + COMMIT_BYTES, memory.nbytes)
+    if isinstance(kept, mmap.mmap) and hasattr(kept, "madvise"):
+        first = start - start % mmap.PAGESIZE
         try:
-            kept.madvise(mmap.MADV_HUGEPAGE)
+            kept.madvise(_POPULATE_WRITE, first, end - first)
         except OSError:
-            pass  # a kernel without them
-    return memoryview(kept)
+            return memory.nbytes  # the system cannot do it
+    return end
 
 
 def copy_of(view: memoryview) -> memoryview:
     """A copy in memory of its own."""
-    copy = reserve(view.nbytes)
-    copy[:] = view.cast("B")
+    copy, source = reserve(view.nbytes), view.cast("B")
+    start = 0
+    while start < copy.nbytes:
+        end = commit(copy, start)
+        copy[start:end] = source[start:end]
+        start = end
     return copy

@@ -29,7 +29,7 @@ import msgpack
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
-from futures_cluster.wire.buffers import MOST_BUFFERS, Buffer, reserve
+from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
 #: No frame is longer, with its buffers.
@@ -264,6 +264,7 @@ class FrameParser:
         self._lengths: tuple[int, ...] = ()
         self._whole: list[Buffer] = []
         self._filling: memoryview | None = None  # all of the memory that ``space`` is the rest of
+        self._committed = 0  # how much of that is ready
 
     def feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         """Take bytes; yield the messages of each frame that they complete.
@@ -309,6 +310,14 @@ class FrameParser:
             if start:
                 del buffer[:start]
 
+    def prepared_space(self) -> memoryview:
+        """``space``, with its beginning ready to be written to."""
+        assert self.space is not None and self._filling is not None
+        at = self._filling.nbytes - self.space.nbytes
+        if at + COMMIT_BYTES // 2 > self._committed < self._filling.nbytes:
+            self._committed = commit(self._filling, max(at, self._committed))
+        return self.space
+
     def filled(self, count: int) -> Iterator[list[Message]]:
         """That many bytes were read into ``space``; see ``feed``."""
         assert self.space is not None
@@ -349,6 +358,7 @@ class FrameParser:
                 ) from None
             if self._filling.nbytes:
                 self.space = self._filling
+                self._committed = 0
                 return
             self._whole.append(Buffer(self._filling, arrived=True))
         self.space = self._filling = None

@@ -224,7 +224,7 @@ class SocketConnection:
                 return not self._ended
             left = TURN_BYTES
             while left > 0 and parser.space is not None and not self.closed:
-                count = self._receive_into(parser.space)
+                count = self._receive_into(parser.prepared_space())
                 if not count:
                     self._end(None)
                     return False

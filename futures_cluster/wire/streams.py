@@ -109,18 +109,20 @@ class StreamTransport:
 
     # ---- what differs
 
-    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         """A connected socket that does not block."""
         raise NotImplementedError
 
-    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+    async def bind_socket(
+        self, rest: str, loop: asyncio.AbstractEventLoop
+    ) -> tuple[socket.socket, str, Callable[[], None]]:
         """A listening socket that does not block, its address, and what is to be done when it is closed."""
         raise NotImplementedError
 
-    def _prepare(self, sock: socket.socket) -> None:
+    def prepare_socket(self, sock: socket.socket) -> None:
         """Set the options of a socket that was connected or accepted."""
 
-    async def _shake_hands(
+    async def shake_hands_on(
         self,
         sock: socket.socket,
         machine: handshake.Handshake,
@@ -140,11 +142,11 @@ class StreamTransport:
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
         """See ``transports.Transport``."""
-        sock = await self._open(rest, loop)
+        sock = await self.open_socket(rest, loop)
         try:
-            self._prepare(sock)
+            self.prepare_socket(sock)
             machine = handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
-            return await self._shake_hands(sock, machine, loop, security, f"{self.scheme}://{rest}")
+            return await self.shake_hands_on(sock, machine, loop, security, f"{self.scheme}://{rest}")
         except BaseException:
             sock.close()
             raise
@@ -153,7 +155,7 @@ class StreamTransport:
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
         """See ``transports.Transport``."""
-        sock, address, clean_up = await self._bind(rest, loop)
+        sock, address, clean_up = await self.bind_socket(rest, loop)
         return StreamListener(self, sock, f"{self.scheme}://{address}", loop, security, on_connection, clean_up)
 
     def describe_peer(self, address: Any) -> str:
@@ -270,8 +272,8 @@ class StreamListener:
             transport, security = self._transport, self._security
             machine = handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
             async with asyncio.timeout(TIMEOUT_S):
-                transport._prepare(sock)
-                connection = await transport._shake_hands(sock, machine, self._loop, security, peer)
+                transport.prepare_socket(sock)
+                connection = await transport.shake_hands_on(sock, machine, self._loop, security, peer)
         except BaseException as error:
             reason: Any = error
             if isinstance(error, TimeoutError):
@@ -337,7 +339,7 @@ class UnixTransport(StreamTransport):
         """They have no addresses."""
         return "a process of this host"
 
-    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
@@ -353,7 +355,9 @@ class UnixTransport(StreamTransport):
             sock.close()
             raise
 
-    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+    async def bind_socket(
+        self, rest: str, loop: asyncio.AbstractEventLoop
+    ) -> tuple[socket.socket, str, Callable[[], None]]:
         folder = os.path.dirname(rest)
         status = os.stat(folder)
         mode = status.st_mode & 0o777
@@ -429,7 +433,7 @@ class TcpTransport(StreamTransport):
         """Host and port."""
         return f"{self.scheme}://{join_host_and_port(address)}"
 
-    def _prepare(self, sock: socket.socket) -> None:
+    def prepare_socket(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
@@ -440,7 +444,7 @@ class TcpTransport(StreamTransport):
             gone_s = KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, gone_s * 1000)
 
-    async def _open(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         failed: OSError | None = None
         for family, kind, protocol, _, address in await _resolve(rest, loop):
             sock = socket.socket(family, kind, protocol)
@@ -457,7 +461,9 @@ class TcpTransport(StreamTransport):
         assert failed is not None
         raise failed
 
-    async def _bind(self, rest: str, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, str, Callable[[], None]]:
+    async def bind_socket(
+        self, rest: str, loop: asyncio.AbstractEventLoop
+    ) -> tuple[socket.socket, str, Callable[[], None]]:
         family, kind, protocol, _, address = (await _resolve(rest, loop, socket.AI_PASSIVE))[0]
         sock = socket.socket(family, kind, protocol)
         try:

@@ -138,7 +138,7 @@ class TlsTransport(TcpTransport):
         _context(security, is_listener=False)
         return await super().connect(rest, loop, security)
 
-    async def _shake_hands(
+    async def shake_hands_on(
         self,
         sock: socket.socket,
         machine: handshake.Handshake,

@@ -143,6 +143,7 @@ _OURS = {
     "tcp": "streams:TcpTransport",
     "tls": "tls:TlsTransport",
     "inproc": "direct:DirectTransport",
+    "zmq": "zeromq:ZmqTransport",  # by an optional package
 }
 _transports: dict[str, Transport] = {}
 
@@ -163,7 +164,10 @@ def _find(address: str) -> tuple[Transport, str]:
         raise OSError(f"{address!r} is not an address; write SCHEME://..., where SCHEME is one of {schemes()}")
     if scheme not in _transports:
         module, _, name = _OURS[scheme].partition(":")
-        register(getattr(importlib.import_module(f"{_HERE}.{module}"), name))
+        try:
+            register(getattr(importlib.import_module(f"{_HERE}.{module}"), name))
+        except ModuleNotFoundError as error:
+            raise OSError(f"{scheme}:// needs {error.name}: pip install 'futures-cluster[{scheme}]'") from None
     return _transports[scheme], rest
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -113,7 +115,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
         pytest.skip(str(error))
 
 
-KINDS = ["unix", "tcp", "tcp-ipv6", "tls", "inproc"]
+needs_zmq = pytest.mark.skipif(importlib.util.find_spec("zmq") is None, reason="needs the package pyzmq")
+KINDS = ["unix", "tcp", "tcp-ipv6", "tls", "inproc", pytest.param("zmq", marks=needs_zmq)]
 
 
 def address_of(kind: str, private: Path) -> str:
@@ -123,6 +126,7 @@ def address_of(kind: str, private: Path) -> str:
         "tcp-ipv6": "tcp://[::1]:0",
         "tls": "tls://127.0.0.1:0",
         "inproc": "inproc://a name",
+        "zmq": "zmq://127.0.0.1:0",
     }
     return addresses[kind]
 
@@ -370,3 +374,11 @@ def test_addresses_that_are_none(address: str, loop: asyncio.AbstractEventLoop) 
 
 def test_secrets_are_not_shown() -> None:
     assert "secret" not in repr(Security(b"very secret"))
+
+
+def test_a_transport_whose_package_is_missing(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    monkeypatch.delitem(sys.modules, "futures_cluster.wire.zeromq", raising=False)
+    monkeypatch.delitem(transports._transports, "zmq", raising=False)
+    with pytest.raises(OSError, match=r"zmq:// needs zmq: pip install 'futures-cluster\[zmq\]'"):
+        asyncio.run_coroutine_threadsafe(transports.connect("zmq://127.0.0.1:1", loop), loop).result(30)
