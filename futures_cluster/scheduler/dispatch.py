@@ -237,7 +237,7 @@ class Dispatch:
                 task.returning = True
             rows = self._outbox.returns.setdefault(victim, [])
             rows.extend((task.key, task.attempt) for task in tasks)
-            state.asked[victim] = sum(task.expected_s for task in tasks)
+            state.asked[victim] = sum(task.function.group.expected_s for task in tasks)
             victim.robbed = True
             self._change.refresh(victim)
         self.steal_at = stealing.next_check(state, now)

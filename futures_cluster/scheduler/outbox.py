@@ -54,8 +54,8 @@ class Outbox:
                 commands.append(m.ToWorker(w.name, m.DropData(keys)))
             self.drops = {}
         if self.forget:
-            for w, ids in self.forget.items():
-                commands.append(m.ToWorker(w, m.ForgetFunctions(ids)))
+            for name, ids in self.forget.items():
+                commands.append(m.ToWorker(name, m.ForgetFunctions(ids)))
             self.forget = {}
         if self.returns:
             for w, runs in self.returns.items():

@@ -50,7 +50,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
         taken = _spare(victim, stuck, state.bandwidth.bytes_s) if victim not in state.asked else []
         looked.append((victim, taken))
         wanted_tasks -= len(taken)
-        wanted_s -= sum(task.expected_s for task in taken)
+        wanted_s -= sum(task.function.group.expected_s for task in taken)
         if wanted_s <= 0 and wanted_tasks <= 0:
             break
     return looked
@@ -58,7 +58,8 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
 
 def _spare(victim: Worker, stuck: bool, bytes_s: float) -> list[Task]:
     """What a worker can do without: the newest of its commitments that wait for a slot."""
-    if not stuck and victim.occupancy_s < WORTHWHILE_S:
+    waiting_s = _backlog_s(victim)
+    if not stuck and waiting_s * victim.slots < WORTHWHILE_S:
         return []
     behind = len(victim.assigned) - victim.slots
     number = behind if stuck else (behind + 1) // 2
@@ -66,13 +67,23 @@ def _spare(victim: Worker, stuck: bool, bytes_s: float) -> list[Task]:
     for task in islice(reversed(victim.assigned.values()), behind):
         if task.started or task.returning or task.options.workers:
             continue
-        if task.dependencies and not stuck and _moving_s(task, victim, bytes_s) > backlog_s(victim):
+        if task.dependencies and not stuck and _moving_s(task, victim, bytes_s) > waiting_s:
             continue
         newest.append(task)
         if len(newest) == number:
             break
     newest.reverse()
     return newest
+
+
+def _backlog_s(victim: Worker) -> float:
+    """Seconds until a slot will probably be free, by what is known now.
+
+    The first of many tasks to end are the short ones, so what was committed early was expected to take less.
+    """
+    newest = next(reversed(victim.assigned.values()))
+    grown = newest.function.group.expected_s / newest.expected_s if newest.expected_s else 1.0
+    return backlog_s(victim) * max(1.0, grown)
 
 
 def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:

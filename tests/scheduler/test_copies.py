@@ -325,6 +325,27 @@ def test_a_failed_copy_of_a_result_makes_it_anew() -> None:
     assert retired("w1") in commands and cluster.where() == {"a": "w2"}
 
 
+def test_a_worker_that_has_run_its_maximum_may_be_retired() -> None:
+    cluster = Cluster(2)
+    cluster.given(scatter(("x", "w1")))
+    cluster.quiet(m.WorkerRetiring("w1"))
+    cluster.expect(m.RetireWorkers(["w1"]), copy("w2", ("x", "w1")))
+    cluster.quiet(m.RetireWorkers(["w1"]))
+    cluster.expect(m.DataAdded("w2", ["x"]), retired("w1"))
+
+
+def test_a_worker_that_is_emptied_for_a_suspect_may_be_retired() -> None:
+    cluster = Cluster(4, slots=2)
+    cluster.given(submit("bad"))
+    cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
+    cluster.given(submit(*(f"k{i}" for i in range(8))))
+    cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
+    (reserved,) = cluster.machine.state.reserved.values()
+    cluster.given(m.RetireWorkers([reserved.name]))
+    (other,) = cluster.machine.state.reserved.values()
+    assert other is not reserved
+
+
 def test_a_worker_that_is_stopped_while_it_retires_is_stopped_once() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))

@@ -7,6 +7,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler import placement
+from futures_cluster.scheduler.state import Bandwidth
 
 from .builders import Cluster, ask_back, run, runs, submit
 
@@ -232,3 +233,38 @@ def test_an_impossible_demand_does_not_hold_up_the_possible_ones() -> None:
         cluster.given(submit(f"k{i}", options=GPU))
         cluster.finish(f"k{i}")
     assert cluster.states()["never"] == "queued"
+
+
+# ---------------------------------------------------------------- bandwidth
+
+
+def test_bandwidth_is_measured_by_what_was_moved() -> None:
+    bandwidth = Bandwidth()
+    assert bandwidth.bytes_s == 1e9
+    for _ in range(50):
+        bandwidth.measure(10_000_000, 0.1)
+    assert bandwidth.bytes_s == pytest.approx(1e8, rel=0.05)
+
+
+@pytest.mark.parametrize(("size_bytes", "duration_s"), [(10, 1.0), (0, 0.0), (10**9, 0.0), (10**9, -1.0), (-5, 1.0)])
+def test_what_tells_nothing_about_bandwidth_is_not_counted(size_bytes: int, duration_s: float) -> None:
+    bandwidth = Bandwidth()
+    bandwidth.measure(size_bytes, duration_s)
+    assert bandwidth.bytes_s == 1e9
+
+
+@pytest.mark.parametrize(("duration_s", "limit"), [(1e-12, 2e10), (1e12, 1e6)])
+def test_bandwidth_stays_within_reason(duration_s: float, limit: float) -> None:
+    bandwidth = Bandwidth()
+    for _ in range(200):
+        bandwidth.measure(10**9, duration_s)
+    assert bandwidth.bytes_s == pytest.approx(limit, rel=0.01)
+
+
+@pytest.mark.parametrize(("seconds", "moves"), [(0.001, True), (1.0, False)])
+def test_a_slow_network_keeps_tasks_where_their_input_is(seconds: float, moves: bool) -> None:
+    cluster, holder, idle = with_input(size_bytes=10_000_000)
+    for _ in range(50):
+        cluster.given(m.DataAdded(idle, [], 10_000_000, seconds))
+    cluster.given(submit(("y", ["x"])))
+    assert cluster.where()["y"] == (idle if moves else holder)

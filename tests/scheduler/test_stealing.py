@@ -106,3 +106,31 @@ def test_without_idle_workers_nobody_looks() -> None:
     cluster = lopsided()
     assert cluster.machine.next_deadline() is None
     assert stealing.next_check(cluster.machine.state, 0.0) is None
+
+
+def test_a_queue_counts_by_what_is_known_now() -> None:
+    """The first of many tasks to end are the short ones: what was committed then takes longer than was expected."""
+    cluster = Cluster(2)
+    cluster.measured(1e-5)
+    cluster.given(submit(*(f"k{i}" for i in range(40))))
+    assert cluster.worker("w1").occupancy_s < stealing.WORTHWHILE_S
+    for _ in range(20):
+        cluster.machine.state.groups["f"].measure(0.002)
+    cluster.machine.state.groups["f"].measure(0.002)
+    commands = cluster.given(m.WorkerJoined("w3", "a3"))
+    assert sum(len(command.message.runs) for command in commands) >= 10
+
+
+def test_what_takes_long_to_move_is_left_when_the_network_was_seen_to_be_slow() -> None:
+    def asked(measured_s: float) -> int:
+        cluster = Cluster(1)
+        cluster.measured(0.01)
+        cluster.given(submit("x"))
+        cluster.finish("x", payload=None, size_bytes=1_000_000, duration_s=0.01)
+        cluster.given(m.ScatterData("c", [("y", 50_000_000, "w1")]))
+        cluster.given(m.DataAdded("w1", ["y"], 500_000_000, measured_s))
+        cluster.given(submit(*((f"k{i}", ["x"]) for i in range(4))))
+        return sum(len(command.message.runs) for command in cluster.given(m.WorkerJoined("w2", "a2")))
+
+    assert asked(0.5) > 0  # 1 GB/s: a millisecond
+    assert asked(100.0) == 0  # 5 MB/s: 200 ms
