@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FAILED, FINISHED, Key, Message, Payload, TaskOptions
+from futures_cluster.testing.checks import value_of
 
 if TYPE_CHECKING:
     from futures_cluster.testing.simulator import Simulation
@@ -45,6 +46,7 @@ class SimulatedClient:
         self._resubmitted: dict[Key, None] = {}  # what was said of their former selves may be under way
         self._may_come_again: dict[Key, int] = {}  # how often reported as missing, or as being recomputed
         self._fetching: dict[int, tuple[Key, str]] = {}
+        self._putting: dict[int, m.ScatterData] = {}
         self._simulation = simulation
         self.left = False
 
@@ -85,7 +87,7 @@ class SimulatedClient:
             functions = [(name, name, b"code") for name in dict.fromkeys(row[1] for row in rows_sent)]
             message = m.SubmitTasks(self.name, rows_sent, functions, options, 0, wanted)
             self._tell(message)
-            if self._simulation.dice.repeats():
+            if options.rerun and self._simulation.dice.repeats():
                 self._tell(message)
                 for key in wanted if wanted is not None else [row[0] for row in rows_sent]:
                     self._count_again(key, 2)  # the usual report, and one for the repetition
@@ -135,6 +137,29 @@ class SimulatedClient:
             number = self._simulation.fetch(self.name, holders[0][0], [key])
             self._fetching[number] = (key, holders[0][0])
 
+    def scatter(self, keys: list[Key], worker: str, size_bytes: int, replicas: int = 1) -> None:
+        """Put data onto a worker, and tell the scheduler once it is there."""
+        checks = self._simulation.checks
+        rows = []
+        for key in keys:
+            assert key not in self._held
+            if checks is not None:
+                checks.define(key, (), rerun=True)
+            rows.append((key, (size_bytes, value_of(key, ()))))
+            self._want(key)
+        number = self._simulation.put(self.name, worker, rows)
+        self._putting[number] = m.ScatterData(self.name, [(key, size_bytes, worker) for key in keys], replicas)
+
+    def _put(self, scattered: m.ScatterData, missing: list[Key]) -> None:
+        self._tell(scattered)
+        for key in missing:  # refused, or nobody answered, and perhaps it is there: so it was told nevertheless
+            if key in self.waiting:
+                self._ended(key, FAILED)
+            self._held.pop(key, None)
+        unwanted = [row[0] for row in scattered.rows if row[0] not in self._held]
+        if unwanted:  # or released meanwhile
+            self._tell(m.ReleaseKeys(self.name, unwanted))
+
     def receive(self, sender: str, message: Message) -> None:
         """Take a message."""
         if self.left:
@@ -150,6 +175,8 @@ class SimulatedClient:
                     assert finished, f"{key} is recomputed, but had not finished"
                     self._count_again(key, 1)
                     self.waiting[key] = None
+        elif isinstance(message, m.Data) and message.request in self._putting:
+            self._put(self._putting.pop(message.request), message.missing)
         elif isinstance(message, m.Data):
             key, holder = self._fetching.pop(message.request)
             if message.found and self._simulation.checks is not None:

@@ -157,6 +157,10 @@ class Dice:
         """Whether the scheduler hears of a broken connection only from the worker that joins again."""
         return self._by_kind["reset"].random() < 0.5
 
+    def retires_itself(self) -> bool:
+        """Whether a worker retires without being asked to."""
+        return self._by_kind["retire"].random() < 0.5
+
     def stuck_s(self) -> float:
         """How long a worker hangs."""
         return self._by_kind["stuck"].uniform(0.0, self.faults.longest_stuck_s)

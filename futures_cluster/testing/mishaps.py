@@ -78,11 +78,18 @@ class Mishaps:
             elif kind == "reset":
                 self.reset(dice.choose(kind, workers), dice.resets_unnoticed())
             elif kind == "retire":
-                simulation.workers[dice.choose(kind, workers)].retire()
+                self.retire(dice.choose(kind, workers), dice.retires_itself())
             elif kind == "partition":
                 names, scheduler, peers, seconds = dice.partition(workers)
                 self.cut_off(names, seconds, scheduler, peers)
         self._plan(kind)
+
+    def retire(self, name: str, itself: bool = False) -> None:
+        """A worker is to end, because it has run its maximum (``itself``), or because somebody asks the scheduler."""
+        if itself:
+            self._simulation.workers[name].retire()
+        else:
+            self._simulation.to_machine(m.RetireWorkers([name]))
 
     # ---------------------------------------------------------------- hosts
 

@@ -217,8 +217,15 @@ class Simulation:
             worker.receive(sender, message)
         elif receiver in self.clients:
             self.clients[receiver].receive(sender, message)
-        elif isinstance(message, m.GetData) and not self.mishaps.unreachable(sender, receiver):
-            self.send(receiver, sender, m.Data(message.request, [], message.keys))  # the connection is refused
+        elif not self.mishaps.unreachable(sender, receiver):
+            self.refuse(sender, receiver, message)
+
+    def refuse(self, asker: str, holder: str, message: Message) -> None:
+        """A worker that is gone is asked for something: the connection is refused."""
+        if isinstance(message, m.GetData):
+            self.send(holder, asker, m.Data(message.request, [], message.keys))
+        elif isinstance(message, m.PutData):
+            self.send(holder, asker, m.Data(message.request, [], [key for key, _ in message.rows]))
 
     # ---------------------------------------------------------------- fetches
 
@@ -232,6 +239,15 @@ class Simulation:
         else:
             self.send(asker, holder, m.GetData(number, keys))
             self.mishaps.watch_fetch(number, asker, holder)
+        return number
+
+    def put(self, asker: str, holder: str, rows: list[Any]) -> int:
+        """Give data to a worker: rows of key, (size in bytes, value); the number comes back with the answer."""
+        self._serial += 1
+        number = self._serial
+        self.fetches[number] = (asker, holder, [key for key, _ in rows])
+        self.send(asker, holder, m.PutData(number, rows), sum(size for _, (size, _) in rows))
+        self.mishaps.watch_fetch(number, asker, holder)
         return number
 
     def fail_fetch(self, number: int) -> None:

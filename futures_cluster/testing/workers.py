@@ -86,7 +86,9 @@ class SimulatedWorker:
         self.last_report: m.TasksFinished | None = None
         self.values: dict[Key, int] = {}  # of the results held, where they are checked
         self._simulation = simulation
-        self._requests: dict[int, str] = {}  # fetches under way: number -> holder as the machine named it
+        self._requests: dict[
+            int, tuple[str, float]
+        ] = {}  # fetches under way: holder as the machine named it, and since
         self._speed = speed
         self._ticking = False
         self._last_flush = 0.0
@@ -131,6 +133,13 @@ class SimulatedWorker:
             size_bytes = sum(store[key] for key, _ in found)
             simulation.report.moved_bytes += size_bytes
             simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
+        elif isinstance(message, m.PutData):
+            if message.request not in simulation.fetches:
+                return  # the client has closed the connection: nobody claims it
+            for key, (size_bytes, value) in message.rows:
+                self._hold(key, size_bytes, value)
+            self._handle(m.DataPut([(key, size_bytes) for key, (size_bytes, _) in message.rows]))
+            simulation.send(self.name, sender, m.Data(message.request, []))
         elif isinstance(message, m.Data):
             self._fetched(message)
         elif isinstance(message, m.TasksDone):
@@ -141,8 +150,8 @@ class SimulatedWorker:
     def _receive_late(self, sender: str, message: Message) -> None:
         if self.alive:
             self.receive(sender, message)
-        elif isinstance(message, m.GetData):  # it has lost everything since
-            self._simulation.send(self.name, sender, m.Data(message.request, [], message.keys))
+        else:  # it has lost everything since
+            self._simulation.refuse(sender, self.name, message)
 
     # ---------------------------------------------------------------- the machine
 
@@ -274,12 +283,13 @@ class SimulatedWorker:
 
     def _fetch(self, command: m.FetchData) -> None:
         number = self._simulation.fetch(self.name, command.holder, command.keys)
-        self._requests[number] = command.holder
+        self._requests[number] = (command.holder, self._simulation.now)
 
     def _fetched(self, data: m.Data) -> None:
-        holder = self._requests.pop(data.request, None)
-        if holder is None:
+        holder, since_s = self._requests.pop(data.request, ("", None))
+        if since_s is None:
             return  # asked for before it lost its connection, and everything
         for key, (size_bytes, value) in data.found:
             self._hold(key, size_bytes, value)
-        self._handle(m.DataFetched(holder, [(key, size) for key, (size, _) in data.found], data.missing))
+        arrived = [(key, size) for key, (size, _) in data.found]
+        self._handle(m.DataFetched(holder, arrived, data.missing, self._simulation.now - since_s))

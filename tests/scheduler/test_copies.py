@@ -9,6 +9,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler import copies, transitions
+from futures_cluster.testing.checks import value_of
 from futures_cluster.testing.simulator import Faults, Simulation, Work
 
 from .builders import Cluster, ask_back, done, drop, failed, finished, recomputing, run, runs, submit
@@ -400,7 +401,10 @@ class History:
         worker: Any = self.simulation.workers.get(name)
         if worker is not None:
             worker.store[key] = size_bytes
+            worker.values[key] = value_of(key, [])
             worker._handle(m.DataPut([(key, size_bytes)]))
+        assert self.simulation.checks is not None
+        self.simulation.checks.define(key, [], False)
         self.client._want(key)
         self.client._tell(m.ScatterData("c", [(key, size_bytes, name)], self.random.choice([1, 2, 3])))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random as random_module
 import sys
 import traceback
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +63,35 @@ class ClusterScenario(Scenario):
 
     def draw_worker(self) -> dict[str, Any]:
         return {**super().draw_worker(), "host": self.random.choice(["", "h1", "h2"])}
+
+    def draw_event(self, time_s: float) -> None:
+        """Now and then a client scatters something, which tasks that are submitted later need."""
+        super().draw_event(time_s)
+        if self.random.random() < 0.15:
+            client = self.random.choice(self.clients)
+            key = f"s{len(self.keys)}"
+            self.keys.append(key)
+            self.inputs[key] = []
+            self.once.append(key)  # not to be submitted as a task
+            size_bytes, replicas = self.random.choice([100, 60_000, 5_000_000]), self.random.choice([1, 1, 2, 3])
+            self.simulation.at(time_s, self.unless_left, client, self.scatter, client, key, size_bytes, replicas)
+
+    def scatter(self, client: Any, key: str, size_bytes: int, replicas: int) -> None:
+        if self.simulation.workers:
+            worker = self.random.choice(list(self.simulation.workers))
+            client.scatter([key], worker, size_bytes, replicas)
+
+    def unclaimed(self) -> Container[str]:
+        """Data that was put on a worker, while its client vanished, or was told that the worker is not known.
+
+        The scheduler has never heard that it is there, and today nobody else looks after it.
+        """
+        keys = {}
+        for client in self.clients:
+            for key in self.inputs:
+                if key.startswith("s") and (client.left or client.outcomes.get(key) in ("failed", "cancelled")):
+                    keys[key] = None
+        return keys
 
     def draw_options(self) -> TaskOptions:
         """Seldom what makes tasks fail, so that there is something to go wrong with."""

@@ -245,3 +245,60 @@ def test_hosts_share_a_card() -> None:
     for i, name in enumerate(("w3", "w4")):
         client.submit([(f"y{i}", [f"x{i}"])], TaskOptions(workers=(name,)))
     assert simulation.run().makespan_s == pytest.approx(2.0, abs=0.01)
+
+
+# ---------------------------------------------------------------- scattered data, retired workers
+
+
+def test_scattered_data_with_two_replicas_survives_a_crash() -> None:
+    simulation = cluster(3, constant(0.1, 1_000_000))
+    client = simulation.add_client("c", keep=True)
+    client.scatter(["x"], "w1", 1_000_000, replicas=2)
+    simulation.run()
+    assert client.outcomes == {"x": "finished"} and len(client.holders["x"]) == 2
+    simulation.crash("w1")
+    client.submit([("y", ["x"])])
+    simulation.run()
+    assert client.outcomes == {"x": "finished", "y": "finished"}
+    drained(simulation)
+
+
+def test_scattered_data_is_lost_with_its_only_worker() -> None:
+    simulation = cluster(2, constant(0.1, 1_000_000))
+    client = simulation.add_client("c", keep=True)
+    client.scatter(["x"], "w1", 1_000_000)
+    simulation.run()
+    simulation.crash("w1")
+    simulation.run()
+    client.submit([("y", ["x"])])
+    simulation.run()
+    assert client.outcomes["y"] == "failed" and client.errors["y"]["kind"] == "DataLost"
+    drained(simulation)
+
+
+def test_data_cannot_be_put_onto_a_worker_that_is_gone() -> None:
+    simulation = cluster(2, constant(0.1))
+    client = simulation.add_client("c", keep=True)
+    client.submit(independent(1))
+    simulation.run()
+    simulation.crash("w1")
+    client.scatter(["x"], "w1", 1000)
+    simulation.run()
+    assert client.outcomes["x"] == "failed"
+    drained(simulation)
+
+
+def test_a_retired_worker_hands_over_what_it_holds() -> None:
+    """Results and scattered data move, and nothing is computed again."""
+    simulation = cluster(2, constant(0.1, 1_000_000))
+    client = simulation.add_client("c", keep=True)
+    client.scatter(["x"], "w1", 1_000_000)
+    client.submit(independent(6))
+    simulation.run()
+    simulation.mishaps.retire("w1")
+    simulation.run()
+    assert list(simulation.workers) == ["w2"] and set(simulation.workers["w2"].store) == {"x", *client.outcomes}
+    client.submit([("y", ["x", *(f"k{i}" for i in range(6))])])
+    report = simulation.run()
+    assert client.outcomes["y"] == "finished" and report.run_again == 0
+    drained(simulation)
