@@ -19,10 +19,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import commands
 import psutil
 import pytest
 from gate import Gate
+
+from futures_cluster.testing import commands
 
 # What may take a moment after a test: a dropped executor ends when its tasks are done.
 CLEAN_UP_LIMIT_S = 10.0

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from commands import Cluster
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
 from futures_cluster.errors import DataLost, HandshakeError, NotSupported, SchedulerLost
+from futures_cluster.testing.commands import Cluster
 
 WAIT_S = 60
 

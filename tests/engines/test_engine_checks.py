@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Cluster
 
 from futures_cluster import Executor, NotSupported
+from futures_cluster.testing.commands import Cluster
 from futures_cluster.testing.engine_checks import CHECKS, FEATURES, TRAITS, Check, run_check
 
 #: What each engine lacks, and how it works.

@@ -1,7 +1,9 @@
 """A real cluster for tests: schedulers and workers as the commands that users type, in processes of their own.
 
 Covers: starting them, waiting until they are ready, killing them, and leaving nothing behind. Does not cover: what the
-tests do with it. Each cluster has a secret of its own and ports that were free.
+tests do with it, clusters that are not real (``simulator``). Each has a secret of its own and ports that were free.
+
+The way: ``Cluster`` starts a scheduler, ``add_worker`` the workers, ``executor`` makes a client; ``close`` ends all.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from futures_cluster import Executor
+from futures_cluster.executor import Executor
 
 PATIENCE_S = 30.0
 #: Commands of clusters that several tests share: what they start and open may stay from test to test.
@@ -57,7 +59,8 @@ class Command:
     def children(self) -> list[psutil.Process]:
         """The processes that it has started, theirs included."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.process.pid).children(recursive=True)
+            found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+            return found
         return []
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -86,7 +89,7 @@ class Cluster:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FUTURES_CLUSTER")},
             "FUTURES_CLUSTER_SECRET": secrets.token_hex(16),
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         }
         self.commands: list[Command] = []
         options = scheduler_options if "--port" in scheduler_options else ("--port", "0", *scheduler_options)
