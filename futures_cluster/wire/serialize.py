@@ -4,10 +4,14 @@ Covers: arguments (with futures in them), results, functions and errors.
 Does not cover: how payloads travel (``frames``, ``sockets``), or where large buffers lie (``shm``).
 
 A payload is ``bytes``, a pickle; or ``(pickle or None, buffers)`` when there are large buffers, which pickle 5
-hands out of band so that they are copied once, from where they lie into shared memory. ``buffers`` is a reference
-to a segment, ``("shm", ...)``, or ``("raw", [Buffer, ...])`` for buffers that travel beside the message, or in the
-reader's process ``("views", [...])`` of a segment that is mapped already (``attach``). With None, the pickle itself is
-the first buffer.
+hands out of band so that they are copied once, from where they lie into shared memory. ``buffers`` is one of
+
+- ``("shm", ...)``: a reference to a segment;
+- ``("views", [...])``, in the reader's process: of a segment that is mapped already (``attach``);
+- ``("raw", [Buffer, ...])``: they travel beside the message;
+- ``("packed", [Buffer, ...], codec, [size or 0, ...])``: the same, those with a size being compressed.
+
+With None, the pickle itself is the first buffer.
 
 Futures among the arguments become inputs: they are replaced by ``input_value(i)``, which the unpickler calls. Most
 calls have none, and some have one as an argument of its own; looking for them deeper, in a list of a million numbers,
@@ -23,7 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire import arguments, buffers, exceptions, shm
+from futures_cluster.wire import arguments, buffers, compress, exceptions, shm
 from futures_cluster.wire.buffers import Buffer, copy_of
 from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, PROTOCOL, dumps, dumps_apart, hand_over
 from futures_cluster.wire.sizeof import flat_size, sizeof
@@ -178,7 +182,7 @@ def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, 
 # ---------------------------------------------------------------- objects
 
 
-def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True) -> Payload:
+def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec: str | None = None) -> Payload:
     """A payload of an object; with a pool, large ones go through shared memory.
 
     Parameters
@@ -186,6 +190,8 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True) -> Pa
     copy : bool
         Whether large buffers that travel beside the message are copied. Without a copy the object must not be changed
         until they are sent.
+    codec : str or None
+        For a peer on another host: large buffers are compressed by this, where it pays (``compress``).
 
     Raises
     ------
@@ -205,10 +211,19 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True) -> Pa
             pass  # no descriptor or no memory for a segment: through the socket then
     if len(large) >= MOST_BUFFERS:
         raise OverflowError(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
-    beside = [Buffer(copy_of(buffer) if copy else buffer) for buffer in large]
-    if len(data) < OUT_OF_BAND_BYTES:
-        return (data, ("raw", beside))
-    return (None, ("raw", [Buffer(data), *beside]))
+    in_band = len(data) < OUT_OF_BAND_BYTES
+    parts = large if in_band else [memoryview(data), *large]
+    if codec is not None:
+        packed = [compress.compress(part, codec) for part in parts]
+        if any(part is not None for part in packed):
+            sizes = [part.nbytes if small is not None else 0 for part, small in zip(parts, packed, strict=True)]
+            small_ones = [
+                Buffer(small if small is not None else copy_of(part) if copy else part)
+                for part, small in zip(parts, packed, strict=True)
+            ]
+            return (data if in_band else None, ("packed", small_ones, codec, sizes))
+    beside = [Buffer(copy_of(part) if copy and part.obj is not data else part) for part in parts]
+    return (data if in_band else None, ("raw", beside))
 
 
 def dumps_large(obj: Any) -> list[Any]:
@@ -248,6 +263,8 @@ def load(payload: Payload) -> Any:
         views: list[Any] = list(shm.open_segment(payload[1]))
     elif kind == "views":
         views = list(payload[1][1])
+    elif kind == "packed":
+        views = _unpacked(payload[1])
     else:
         views = [buffer.view if buffer.arrived else bytearray(buffer.view) for buffer in payload[1][1]]
     if data is None:
@@ -255,13 +272,24 @@ def load(payload: Payload) -> Any:
     return pickle.loads(data, buffers=views)
 
 
+def _unpacked(buffers: Any) -> list[memoryview]:
+    _, parts, codec, sizes = buffers
+    return [
+        compress.decompress(part.view, codec, size) if size else part.view if part.arrived else copy_of(part.view)
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+
 def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
     """The pickle and the large buffers of a payload that takes memory of this process alone; None for any other."""
     if type(payload) is bytes:
         return payload, []
-    if payload[1][0] != "raw":
+    if payload[1][0] == "packed":
+        views = _unpacked(payload[1])
+    elif payload[1][0] == "raw":
+        views = [buffer.view for buffer in payload[1][1]]
+    else:
         return None
-    views = [buffer.view for buffer in payload[1][1]]
     return (views[0], views[1:]) if payload[0] is None else (payload[0], views)
 
 

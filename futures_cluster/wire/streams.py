@@ -181,9 +181,8 @@ async def shake_hands(
         if data:
             try:
                 await send(data)
-            except OSError:
-                if machine.error is None:
-                    raise
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # what it said before it hung up may say why
         if machine.error is not None:
             raise machine.error
         if machine.done:

@@ -559,3 +559,43 @@ def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) 
     assert len(pool._used) == 1
     serialize.release(payload, pool)
     assert pool.used_bytes == 0
+
+
+# ---------------------------------------------------------------- between hosts
+
+
+def test_compressed_buffers_arrive_as_they_were() -> None:
+    value = [np.zeros(100_000), np.random.default_rng(0).random(100_000), "ü" * 500_000, b"y" * 300_000]
+    payload = serialize.dump(value, None, codec="zlib")
+    assert payload[1][0] == "packed"
+    arrived = travel(payload)
+    assert serialize.payload_size(arrived) < 900_000
+    for back in (serialize.load(arrived), serialize.load(payload)):
+        np.testing.assert_array_equal(back[0], value[0])
+        np.testing.assert_array_equal(back[1], value[1])
+        assert back[2:] == value[2:]
+        assert back[0].flags.writeable and back[1].flags.writeable
+    data, views = serialize.parts_in_memory(arrived)  # type: ignore[misc]
+    np.testing.assert_array_equal(pickle.loads(data, buffers=views)[1], value[1])
+
+
+def test_what_does_not_compress_is_not() -> None:
+    payload = serialize.dump(np.random.default_rng(0).random(100_000), None, codec="zlib")
+    assert payload[1][0] == "raw"
+    assert serialize.dump(np.zeros(100), None, codec="zlib") == serialize.dump(np.zeros(100), None)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_copy_or_none(copy: bool) -> None:
+    array = np.arange(100_000.0)
+    payload = serialize.dump(array, None, copy=copy)
+    assert np.shares_memory(np.frombuffer(payload[1][1][0].view), array) != copy
+    array[0] = 7
+    assert serialize.load(travel(payload))[0] == (0 if copy else 7)
+
+
+def test_what_arrived_is_used_where_it_lies() -> None:
+    arrived = travel(serialize.dump(np.arange(100_000.0), None))
+    assert np.shares_memory(serialize.load(arrived), np.frombuffer(arrived[1][1][0].view))
+    own = serialize.dump(np.arange(100_000.0), None)  # did not travel
+    assert not np.shares_memory(serialize.load(own), np.frombuffer(own[1][1][0].view))
