@@ -413,10 +413,14 @@ class Hello(Message):
 
 @dataclass(slots=True)
 class GetData(Message):
-    """Ask a worker for results it holds. ``request`` comes back with the answer."""
+    """Ask a worker for results it holds. ``request`` comes back with the answer.
+
+    ``codecs``: what the asker can decompress, if it wants that (see ``wire.compress``).
+    """
 
     request: int
     keys: list[Key]
+    codecs: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -157,6 +157,7 @@ class WorkerManager:
 
     async def _serve(self) -> None:
         """From a connection to its end."""
+        self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )

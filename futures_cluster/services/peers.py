@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.wire import exceptions, serialize, transports
+from futures_cluster.wire import compress, exceptions, serialize, transports
 
 #: What opening a segment raises when it is gone with its writer.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
@@ -67,7 +67,8 @@ class Peers:
             When there is no answer.
         """
         peer = await self._connect(address)
-        data = await self._ask(peer, m.GetData(next(self._numbers), keys))
+        shares = peer.connection is not None and peer.connection.same_host
+        data = await self._ask(peer, m.GetData(next(self._numbers), keys, [] if shares else compress.available()))
         found: list[Any] = []
         segments = []
         missing = list(data.missing)

@@ -29,7 +29,7 @@ from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resid
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
-from futures_cluster.wire import serialize, shm, transports
+from futures_cluster.wire import compress, serialize, shm, transports
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -229,11 +229,12 @@ class WorkerService:
         """What a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
         sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
         pool = self._pool if shared else None
+        codec = compress.choose(request.codecs)
         if sum(sizes) > LARGE_BYTES:
-            return await asyncio.to_thread(self._answer, request, pool)
-        return self._answer(request, pool)
+            return await asyncio.to_thread(self._answer, request, pool, codec)
+        return self._answer(request, pool, codec)
 
-    def _answer(self, request: m.GetData, pool: shm.SegmentPool | None) -> m.Data:
+    def _answer(self, request: m.GetData, pool: shm.SegmentPool | None, codec: str | None) -> m.Data:
         found: list[Any] = []
         missing: list[str] = []
         failed: list[Any] = []
@@ -244,7 +245,7 @@ class WorkerService:
                 missing.append(key)
                 continue
             try:
-                found.append((key, serialize.dump(value, pool)))
+                found.append((key, serialize.dump(value, pool, copy=False, codec=codec)))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
         return m.Data(request.request, found, missing, failed)

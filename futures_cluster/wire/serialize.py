@@ -203,6 +203,26 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec
     data, large = dumps_apart(hand_over(obj))
     if not large and len(data) < SHARED_BYTES:
         return data
+    return pack_large([data, *large], pool, copy, codec)
+
+
+def dumps_large(obj: Any) -> list[Any]:
+    """An object as its pickle and its large buffers, which are still the object's own.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling the object raises.
+    """
+    data, buffers = dumps_apart(hand_over(obj))
+    return [data, *buffers]
+
+
+def pack_large(
+    pickled: list[Any], pool: shm.SegmentPool | None, copy: bool = False, codec: str | None = None
+) -> Payload:
+    """A payload of ``dumps_large``; for the other arguments see ``dump``."""
+    data, *large = pickled
     total = len(data) + sum([buffer.nbytes for buffer in large])
     if pool is not None and total >= SHARED_BYTES:
         try:
@@ -224,28 +244,6 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec
             return (data if in_band else None, ("packed", small_ones, codec, sizes))
     beside = [Buffer(copy_of(part) if copy and part.obj is not data else part) for part in parts]
     return (data if in_band else None, ("raw", beside))
-
-
-def dumps_large(obj: Any) -> list[Any]:
-    """An object as its pickle and its large buffers, which are still the object's own.
-
-    Raises
-    ------
-    Exception
-        Whatever pickling the object raises.
-    """
-    data, buffers = dumps_apart(hand_over(obj))
-    return [data, *buffers]
-
-
-def pack_large(parts: list[Any], pool: shm.SegmentPool | None) -> Payload:
-    """A payload of ``dumps_large``; with a pool, in shared memory. It may be that memory is shared with the object."""
-    if pool is not None:
-        try:
-            return (None, pool.write(parts))
-        except OSError:
-            pass
-    return (parts[0], ("raw", parts[1:]))
 
 
 def load(payload: Payload) -> Any:
