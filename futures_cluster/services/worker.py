@@ -179,6 +179,7 @@ class WorkerService:
         self._loop.create_task(self._fetch(command))
 
     async def _fetch(self, command: m.FetchData) -> None:
+        begin_s = time.monotonic()
         try:
             if not command.address:
                 raise PeerLost("nobody holds it")
@@ -192,7 +193,7 @@ class WorkerService:
         for key, error in data.errors:
             self.store.put_error(key, error)
             arrived.append((key, 0))
-        event = m.DataFetched(command.holder, arrived, list(data.missing))
+        event = m.DataFetched(command.holder, arrived, list(data.missing), time.monotonic() - begin_s)
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 

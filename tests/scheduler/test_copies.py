@@ -374,7 +374,7 @@ class History:
             replace_after_s=None,
         )
         self.works: dict[str, Work] = {}
-        self.simulation = Simulation(seed, lambda key, execution: self.works[key], faults=faults, check=1)
+        self.simulation = Simulation(seed, lambda key, execution: self.works.get(key, Work()), faults=faults, check=1)
         self.simulation.add_workers(rng.randint(1, 5), {"slots": rng.choice([1, 2])})
         self.client: Any = self.simulation.add_client("c", keep=True)
         self.keys: list[str] = []
@@ -394,18 +394,23 @@ class History:
         state = self.simulation.scheduler.state
         names = [name for name in self.simulation.workers if name in state.workers] or ["nobody"]
         name = self.random.choice(names)
+        replicas = self.random.choice([1, 2, 3])
+        if hasattr(self.client, "scatter"):
+            self.client.scatter([key], name, size_bytes, replicas)
+            return
         worker: Any = self.simulation.workers.get(name)
         if worker is not None:
             worker.store[key] = size_bytes
             worker._handle(m.DataPut([(key, size_bytes)]))
         self.client._want(key)
-        self.client._tell(m.ScatterData("c", [(key, size_bytes, name)], self.random.choice([1, 2, 3])))
+        self.client._tell(m.ScatterData("c", [(key, size_bytes, name)], replicas))
 
     def submit(self) -> None:
         rng = self.random
         key = f"k{len(self.keys)}"
         self.works[key] = Work(rng.choice([1e-4, 1e-3, 0.05]), rng.choice([10, 100_000, 50_000_000]))
-        known = [other for other in self.keys if other in self.client._held]
+        there = self.client.outcomes
+        known = [k for k in self.keys if k in self.client._held and (k not in self.scattered or k in there)]
         inputs = rng.sample(known, min(len(known), rng.choice([0, 1, 2, 4])))
         self.keys.append(key)
         self.client.submit([(key, inputs)])
@@ -426,13 +431,18 @@ class History:
         else:
             simulation.to_scheduler("", m.RetireWorkers(self.random.sample(names, self.random.randint(1, len(names)))))
 
+    def raced(self) -> list[str]:
+        """What never got to a worker."""
+        return [key for key in self.scattered if self.client.outcomes.get(key) == m.FAILED]
+
     def play(self) -> None:
         simulation = self.simulation
         simulation.run()
         state = simulation.scheduler.state
         for key, error in self.client.errors.items():
             assert error["kind"] == "DataLost" or (error["kind"] == "WorkerDied" and self.crashes), (key, error)
-            raced = error["text"] in [copies.put_lost(other) for other in self.scattered]  # with a retirement
+            lost = [copies.put_lost(other) for other in self.scattered]  # a retirement came before it was known
+            raced = error["text"] in lost or any(f"the input {other!r} of" in error["text"] for other in self.raced())
             assert raced or self.crashes or simulation.dice.faults.failed_fetches, (key, error)
         if not self.crashes and not simulation.dice.faults.failed_fetches:
             again = [key for key, number in simulation.executions.items() if number > 1]
