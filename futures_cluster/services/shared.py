@@ -51,7 +51,6 @@ class FutureSource(Protocol):
     @property
     def codec(self) -> ItemCodec: ...
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]: ...
-    def make_cancelled(self, key: Key) -> Any: ...
     def share(self, future: Any) -> None: ...
     def tell(self, message: m.Message) -> None: ...
     def about_to_wait(self) -> None: ...
@@ -266,8 +265,6 @@ class SharedPort:
                 client.tell(taken)  # now: what is undone needs them
             return
         futures = client.adopt_all(list(reply.keys)) if reply.keys else {}
-        for key in reply.cancelled:
-            futures[key] = client.make_cancelled(key)
         if reply.keys:
             client.tell(taken)  # after the message by which we want them
         answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
@@ -362,10 +359,6 @@ class LocalObjects:
 
     def let_go(self, key: Key) -> None:
         """See ``scheduler.shared.Keeper``."""
-
-    def is_cancelled(self, key: Key) -> bool:
-        """See ``scheduler.shared.Keeper``."""
-        return False
 
 
 # ---------------------------------------------------------------- extensions
