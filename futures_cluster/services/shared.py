@@ -29,6 +29,9 @@ from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, Sha
 from futures_cluster.services import plugins
 from futures_cluster.wire.inproc import Call
 
+#: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
+SOON_S = 0.005
+
 
 class ItemCodec(Protocol):
     """The part of ``services.client.Codec`` that makes items."""
@@ -164,11 +167,12 @@ class SharedPort:
         try:
             if not event.is_set():
                 self._client.about_to_wait()
-                with context.waiting():
-                    left = None if end is None else max(0.0, end - time.monotonic())
-                    if not event.wait(left):
-                        self._withdraw(number)
-                        event.wait()
+                if not event.wait(SOON_S if timeout is None else min(SOON_S, timeout)):
+                    with context.waiting():
+                        left = None if end is None else max(0.0, end - time.monotonic())
+                        if not event.wait(left):
+                            self._withdraw(number)
+                            event.wait()
         except BaseException:
             self._abandon(number, question)
             raise
