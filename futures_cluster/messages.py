@@ -385,15 +385,13 @@ class TasksRecomputing(Message):
 class SharedReply(Message):
     """The answer to ``AskShared``.
 
-    ``keys`` are of the tasks in its items: they are kept for the client until it says ``SharedTaken``. The
-    ``cancelled`` ones will never have a result.
+    ``keys`` are of the tasks in its items: they are kept for the client until it says ``SharedTaken``.
     """
 
     request: int
     values: list[PlainValue]
     error: Payload = None
     keys: list[Key] = field(default_factory=list)
-    cancelled: list[Key] = field(default_factory=list)
 
 
 # ---------------------------------------------------------------- between peers: whoever wants data, and a worker

@@ -19,7 +19,7 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions, check_demand
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services.client import pure_key
+from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.inproc import ObjectCodec
@@ -41,9 +41,6 @@ class _Local:
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
         """The futures: whoever put them into a shared object keeps them alive by it."""
         return {key: self._keyed[key] for key in keys}
-
-    def make_cancelled(self, key: Key) -> Any:
-        """Never: see ``cancelled``."""
 
     def share(self, future: Any) -> None:
         """A future goes into a shared object."""

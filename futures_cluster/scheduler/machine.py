@@ -63,7 +63,7 @@ class SchedulerMachine:
         self._change = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._change)
         self._copies = Copies(self._change)
-        self._holds = Holds(self._change, self._change.want_again)
+        self._holds = Holds(self._change)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self._deadlines_limit = 1000
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
@@ -114,8 +114,8 @@ class SchedulerMachine:
             elif not (state.recheck or state.copies_ripe):
                 break
         self._dispatch.run(now)
-        if self.state.held:
-            self._holds.take_news()
+        if self._holds.is_used:
+            self._holds.drop_news()
         return self._outbox.collect()
 
     def next_deadline(self) -> float | None:

@@ -184,9 +184,6 @@ class Keeper(Protocol):
     def let_go(self, key: Key) -> None:
         """Somebody less."""
 
-    def is_cancelled(self, key: Key) -> bool:
-        """Whether a task that is kept was cancelled."""
-
 
 class Programs(Protocol):
     """Who the clients are; of the scheduler's state."""
@@ -338,14 +335,11 @@ class SharedObjects:
         if not requests:
             del self._open[client]
         request.state._open.pop(request, None)
-        cancelled = [key for key in keys if self.keeper.is_cancelled(key)]
-        for key in cancelled:
-            del keys[key]
         for key in keys:
             self.keeper.keep(key)
         if keys:
             self.lent[client, number] = tuple(keys)
-        self._send(client, m.SharedReply(number, plain, error, list(keys), cancelled))
+        self._send(client, m.SharedReply(number, plain, error, list(keys)))
 
 
 def plain_value(value: Any, keys: dict[Key, None] | None = None, opaque: tuple[type, ...] = (object,)) -> Any:

@@ -522,7 +522,7 @@ class Transitions:
 
     def others_need(self, task: Task, client: str) -> bool:
         """Whether another client waits for something that is made of the task."""
-        if not task.dependents or len(self.state.clients) == 1:
+        if not task.dependents or (len(self.state.clients) == 1 and not self.state.held):
             return False
         stack, seen = [task], {task: None}
         while stack:

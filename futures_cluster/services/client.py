@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import hashlib
 import itertools
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Protocol
 
 from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
+from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
@@ -35,8 +33,6 @@ from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
-#: No priority is further from 0; messages take whole numbers up to 64 bits.
-MOST_PRIORITY = 2**62
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
 
@@ -229,11 +225,15 @@ class Client:
         task of the same key).
         """
         options, depth, row, news = item
+        return self._transmit_now([m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)])
+
+    def _transmit_now(self, messages: list[m.Message]) -> bool:
+        """Hand messages over on the user's thread, which Ctrl-C does not cut in half; False if others are at it."""
         with HeldBack():
             if not self._lock.acquire(False):
                 return False
             try:
-                self._transmit([m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)])
+                self._transmit(messages)
             finally:
                 self._lock.release()
         return True
@@ -300,12 +300,6 @@ class Client:
             self._mailbox.post(m.SubmitTasks(self.name, rows))
         return futures
 
-    def make_cancelled(self, key: Key) -> Any:
-        """A future of a key whose task was cancelled."""
-        future = self._make_future(key, self)
-        future.deliver_cancelled()
-        return future
-
     def share(self, future: Any) -> None:
         """A future goes into a shared object.
 
@@ -329,12 +323,7 @@ class Client:
         """Hand a message over: at once, on the caller's thread, if nobody is in the way."""
         mailbox = self._mailbox
         # After all that this thread has posted: it is gone from there, and its receiver does not hold the lock.
-        if self.joined and not mailbox.items and self.closed is None and self._lock.acquire(False):
-            try:
-                self._transmit([message])
-            finally:
-                self._lock.release()
-        else:
+        if not (self.joined and not mailbox.items and self.closed is None and self._transmit_now([message])):
             mailbox.post(message)
 
     def about_to_wait(self) -> None:
@@ -586,34 +575,3 @@ class Client:
             event.set()
         self._changed = {}
         self.shared.close(reason)
-
-
-@functools.lru_cache(1000)
-def inherit(options: TaskOptions, priority: int) -> TaskOptions:
-    """The options of a task that another one of this priority submits: its own priority counts from there.
-
-    Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
-    """
-    total = max(-MOST_PRIORITY, min(MOST_PRIORITY, options.priority + priority))
-    return replace(options, priority=total)
-
-
-def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:
-    """The same for equal calls: of the function's content, the arguments' content and the inputs' keys."""
-    digest = hashlib.sha1(function_id.encode(), usedforsecurity=False)
-    if type(payload) is bytes:
-        digest.update(payload)
-    elif type(payload) is tuple:
-        from futures_cluster.wire import shm
-
-        reference = payload[1]
-        if payload[0] is not None:
-            digest.update(payload[0])
-        for view in shm.open_segment(reference) if reference[0] == "shm" else [part.view for part in reference[1]]:
-            digest.update(view)
-    else:  # objects in this process: equal only if they are the same, or of Python's simple types
-        for part in (*payload.args, *sorted(payload.kwargs.items())):
-            digest.update(repr(part if isinstance(part, (str, int, float, bytes, tuple)) else id(part)).encode())
-    for key in inputs:
-        digest.update(key.encode())
-    return f"{name}-{digest.hexdigest()}"

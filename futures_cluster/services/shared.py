@@ -29,6 +29,9 @@ from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, Sha
 from futures_cluster.services import plugins
 from futures_cluster.wire.inproc import Call
 
+#: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
+SOON_S = 0.005
+
 
 class ItemCodec(Protocol):
     """The part of ``services.client.Codec`` that makes items."""
@@ -51,7 +54,6 @@ class FutureSource(Protocol):
     @property
     def codec(self) -> ItemCodec: ...
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]: ...
-    def make_cancelled(self, key: Key) -> Any: ...
     def share(self, future: Any) -> None: ...
     def tell(self, message: m.Message) -> None: ...
     def about_to_wait(self) -> None: ...
@@ -165,11 +167,12 @@ class SharedPort:
         try:
             if not event.is_set():
                 self._client.about_to_wait()
-                with context.waiting():
-                    left = None if end is None else max(0.0, end - time.monotonic())
-                    if not event.wait(left):
-                        self._withdraw(number)
-                        event.wait()
+                if not event.wait(SOON_S if timeout is None else min(SOON_S, timeout)):
+                    with context.waiting():
+                        left = None if end is None else max(0.0, end - time.monotonic())
+                        if not event.wait(left):
+                            self._withdraw(number)
+                            event.wait()
         except BaseException:
             self._abandon(number, question)
             raise
@@ -266,8 +269,6 @@ class SharedPort:
                 client.tell(taken)  # now: what is undone needs them
             return
         futures = client.adopt_all(list(reply.keys)) if reply.keys else {}
-        for key in reply.cancelled:
-            futures[key] = client.make_cancelled(key)
         if reply.keys:
             client.tell(taken)  # after the message by which we want them
         answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
@@ -362,10 +363,6 @@ class LocalObjects:
 
     def let_go(self, key: Key) -> None:
         """See ``scheduler.shared.Keeper``."""
-
-    def is_cancelled(self, key: Key) -> bool:
-        """See ``scheduler.shared.Keeper``."""
-        return False
 
 
 # ---------------------------------------------------------------- extensions

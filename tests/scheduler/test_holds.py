@@ -136,10 +136,26 @@ def test_a_key_that_comes_back_under_its_name_is_held_again() -> None:
     assert x.cluster.task("k").wanted_by == ("c", SHARED)
     number = x.start("next", 0, 0, 100, client="d")
     reply = x.answer(number, "d")
-    assert reply is not None and (reply.keys, reply.cancelled) == (["k"], [])
+    assert reply is not None and reply.keys == ["k"]
 
 
 def test_nobody_joins_under_the_name_of_the_shared_objects() -> None:
     x = a_channel()
     x.given(m.ClientJoined(SHARED))
     assert SHARED not in x.cluster.machine.state.clients
+
+
+def test_the_shared_objects_are_told_nothing() -> None:
+    """They want tasks as clients do, but what clients would be told is of no use to them."""
+    x = a_channel(maxlen=1)
+    x.given(submit("k"))
+    x.cluster.finish("k")
+    x.ask("put", [item("k"), item()])  # in and out again with one event
+    x.ask("put", [item("k")])
+    x.given(m.ReleaseKeys("c", ["k"]))
+    x.given(submit("l"))
+    x.ask("put", [item("l")])
+    x.cluster.start("l")
+    x.given(m.ReleaseKeys("c", ["l"]))
+    x.others += x.cluster.finish("l")
+    assert x.others and not any(isinstance(command, m.ToClient) and command.client == SHARED for command in x.others)

@@ -333,8 +333,6 @@ def test_what_cannot_be_asked(ex: Executor) -> None:
 
 def test_a_failed_or_cancelled_future_cannot_be_put(ex: Executor, gate: Gate) -> None:
     channel = ex.channel("x")
-    if ex._engine.broken is None and not isinstance(ex._engine, ClientEngine):
-        raise AssertionError
     if not state_of(ex).workers.get("threads"):  # where arguments are pickled
         with pytest.raises(Exception, match="pickle"):
             channel.put(ex.submit(abs, threading.Lock()))
@@ -348,9 +346,8 @@ def test_a_failed_or_cancelled_future_cannot_be_put(ex: Executor, gate: Gate) ->
     dependent = ex.submit(abs, dependency)
     channel.put(dependent)
     assert dependency.cancel()
-    given = next(channel.reader(PATIENCE_S))
-    wait_until(given.cancelled)
     gate.open()
+    assert next(channel.reader(PATIENCE_S)).result(PATIENCE_S) == 1  # it goes on, and so does what it needs
     assert [future.result(PATIENCE_S) for future in blocked] == [None, None]
 
 
