@@ -19,7 +19,6 @@ import multiprocessing.process
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import weakref
 from collections import deque
@@ -32,6 +31,7 @@ from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.services import leader
 from futures_cluster.services.client import Client
+from futures_cluster.services.folders import make_folder
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle, describe_exit
 from futures_cluster.services.loops import LoopThread, Mailbox
@@ -48,7 +48,6 @@ MOST_FAILED_STARTS = 3
 #: A worker that was asked to end is killed after so long.
 GRACE_S = 5.0
 
-_FOLDER_PREFIX = "futures_cluster-"
 _open: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
 _exiting = False
 
@@ -132,8 +131,7 @@ class LocalCluster:
                 # A lock or queue of multiprocessing: only the processes of its context can have it, and the
                 # standard library's pools start these.
                 mp_context = multiprocessing.get_context()
-        _sweep_folders()
-        self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")  # of mode 0700
+        self._folder = make_folder()
         try:
             if mp_context is not None:
                 launcher = MultiprocessingLauncher(
@@ -435,29 +433,6 @@ class LocalCluster:
             handle.close_client_end()
         if isinstance(self._launcher, ForkServer):
             self._launcher.close_client_end()
-
-
-def _sweep_folders() -> None:
-    """Remove the folders of programs that were killed."""
-    root = tempfile.gettempdir()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(root):
-            if not name.startswith(_FOLDER_PREFIX):
-                continue
-            pid = name[len(_FOLDER_PREFIX) :].partition("-")[0]
-            path = os.path.join(root, name)
-            if pid.isdigit() and not _is_alive(int(pid)) and os.stat(path).st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 _registered = False
