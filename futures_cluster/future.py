@@ -315,7 +315,7 @@ class Future(_StdlibFuture[Any], Reference):
                 self._set_read(codec.load(payload), None)
             else:
                 self._set_read(None, _make_error(payload, codec))
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise  # of the thread that asks: the result can be asked for again
         except BaseException as error:
             self._set_read(None, _did_not_unpickle(error, self.key))

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from futures_cluster import Executor, ThreadPoolExecutor
-from futures_cluster.errors import CancelledError, DataLost, InvalidStateError, NotSupported
+from futures_cluster.errors import CancelledError, DataLost, DeserializationError, InvalidStateError, NotSupported
 from futures_cluster.future import Future
 from futures_cluster.wire.inproc import Cell, ObjectCodec
 
@@ -209,6 +209,33 @@ def test_ctrl_c_while_a_result_is_fetched_is_not_its_error() -> None:
     assert future.done() and not future.done_here()
     assert future.result() == "result"
     assert future.exception() is None
+
+
+def test_ctrl_c_while_a_result_is_unpickled_is_not_its_error() -> None:
+    class Interrupted(ObjectCodec):
+        errors: list[BaseException]
+
+        def load(self, payload: Any) -> Any:
+            if self.errors:
+                raise self.errors.pop()
+            return payload.content
+
+    def new(error: BaseException) -> Future:
+        client = NoClient()
+        client.codec = Interrupted()
+        client.codec.errors = [error]
+        future = Future("task", client)
+        future.deliver_result(Cell("result"))
+        return future
+
+    future = new(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    assert future.result() == "result"
+    future = new(SystemExit())  # of the result itself
+    for _ in range(2):
+        with pytest.raises(DeserializationError):
+            future.result()
 
 
 def test_repr() -> None:

@@ -364,6 +364,29 @@ def test_callbacks_do_not_run_on_the_thread_that_waits(processes: Executor, gate
     assert names == ["futures_cluster-scheduler"]
 
 
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_a_callback_that_blocks_does_not_hold_the_scheduler(backend: str, gate: Gate) -> None:
+    """Other threads go on to submit, and the one that waits for a result can be interrupted."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def call_back(future: Any) -> None:
+        begun.set()
+        assert go_on.wait(LIMIT_S)
+
+    with Executor(1, backend=backend) as ex:
+        future = ex.submit(gate.hold)
+        future.add_done_callback(call_back)
+        gate.wait_come()
+        gate.open(1)
+        assert begun.wait(LIMIT_S)
+        try:
+            lock = ex._engine.cluster.scheduler.lock  # type: ignore[attr-defined]
+            assert lock.acquire(timeout=LIMIT_S)
+            lock.release()
+        finally:
+            go_on.set()
+
+
 def test_a_callback_may_shut_down_while_a_thread_leads(gate: Gate) -> None:
     ex = Executor(1)
     future = ex.submit(gate.hold, 1)

@@ -528,15 +528,16 @@ class Client:
         return len(self._pending)
 
     def on_loop(self, function: Callable[[], None]) -> None:
-        """Call a function on the loop: here, if this is its thread, else soon."""
+        """Call a function of the user's on the loop, soon: not under the lock that whoever calls this holds."""
         try:
-            if asyncio.get_running_loop() is self._loop:
-                function()
-                return
-        except RuntimeError:  # no loop runs in this thread
-            pass
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
         try:
-            self._loop.call_soon_threadsafe(function)
+            if running is self._loop:
+                self._loop.call_soon(function)
+            else:
+                self._loop.call_soon_threadsafe(function)
         except RuntimeError:  # it has ended
             function()
 

@@ -1,21 +1,16 @@
 """Clusters end with their program, however it ends.
 
-Covers: waiting at the end of the interpreter for what was submitted, letting go in a forked copy of the process, and
-sweeping folders of programs that were killed. Does not cover: ending a cluster (``local``, ``remote``).
+Covers: waiting at the end of the interpreter for what was submitted, letting go in a forked copy of the process.
+Does not cover: ending a cluster (``local``, ``remote``), folders that a killed program leaves (``folders``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import weakref
 from typing import Protocol
-
-FOLDER_PREFIX = "futures_cluster-"
 
 _open: weakref.WeakSet[Cluster] = weakref.WeakSet()
 _registered = False
@@ -82,31 +77,3 @@ def _after_fork() -> None:
     for cluster in list(_open):
         cluster.forget_in_child()
     _open.clear()
-
-
-def make_folder() -> str:
-    """A folder of mode 0700 for sockets; those of programs that were killed are removed."""
-    _sweep_folders()
-    return tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-")
-
-
-def _sweep_folders() -> None:
-    root = tempfile.gettempdir()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(root):
-            if not name.startswith(FOLDER_PREFIX):
-                continue
-            pid = name[len(FOLDER_PREFIX) :].partition("-")[0]
-            path = os.path.join(root, name)
-            if pid.isdigit() and not _is_alive(int(pid)) and os.stat(path).st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

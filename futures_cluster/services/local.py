@@ -30,6 +30,7 @@ from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.services import leader, lifetime
 from futures_cluster.services.client import Client
+from futures_cluster.services.folders import make_folder
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.loops import LoopThread, Mailbox
@@ -119,7 +120,7 @@ class LocalCluster:
                 # A lock or queue of multiprocessing: only the processes of its context can have it, and the
                 # standard library's pools start these.
                 mp_context = multiprocessing.get_context()
-        self._folder = lifetime.make_folder()
+        self._folder = make_folder()
         processes = self.processes
         try:
             if mp_context is not None:

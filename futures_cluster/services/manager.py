@@ -24,7 +24,8 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
-from futures_cluster.services import lifetime, security
+from futures_cluster.services import security
+from futures_cluster.services.folders import make_folder
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
@@ -120,7 +121,7 @@ class WorkerManager:
         Hopeless
             When workers end before they are ready.
         """
-        self._folder = lifetime.make_folder()
+        self._folder = make_folder()
         try:
             while not self._leaving:
                 await self._connect()

@@ -81,11 +81,11 @@ def main(
     initargs: tuple[Any, ...] = (),
 ) -> None:
     """Run a worker until it is told to stop; never returns."""
-    _tidy_process(settings, stderr_fd)
-    blackbox = BlackBox(blackbox_fd) if blackbox_fd is not None else None
-    process = WorkerProcess(settings, connection, blackbox)
     code = 1
     try:
+        _tidy_process(settings, stderr_fd)
+        blackbox = BlackBox(blackbox_fd) if blackbox_fd is not None else None
+        process = WorkerProcess(settings, connection, blackbox)
         process.run(initializer, initargs)
         code = 0
     except BaseException:
