@@ -7,6 +7,7 @@ cover: where tasks run (``engines``), the classes with the standard library's si
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -383,6 +384,57 @@ class Executor(concurrent.futures.Executor):
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about the workers that are ready, by their names: pid, slots, tasks, results held."""
         return self._engine.workers()
+
+    def scale(self, number: int) -> None:
+        """Have so many worker processes from now on.
+
+        Those that go take no more tasks, and hand over what only they hold; nothing is lost or run again.
+
+        Raises
+        ------
+        NotSupported
+            Where workers are not this executor's: threads, a cluster.
+        """
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"there must be at least one worker, not {number!r}")
+        self._engine.scale(number, number)
+
+    def adapt(self, minimum: int = 1, maximum: int | None = None) -> None:
+        """Have as many worker processes as the work wants, until ``scale`` is called.
+
+        Parameters
+        ----------
+        minimum, maximum : int
+            Bounds; the default maximum is the number of workers there are to be now.
+
+        Raises
+        ------
+        NotSupported
+            As ``scale``.
+        """
+        maximum = self._max_workers if maximum is None else maximum
+        if minimum < 1 or maximum < minimum:
+            raise ValueError(f"1 <= minimum <= maximum must hold, and minimum is {minimum}, maximum {maximum}")
+        self._engine.scale(minimum, maximum)
+
+    def upload(self, path: str | os.PathLike[str]) -> None:
+        """Let the workers of a cluster import a module, a package (a folder) or an archive (.zip, .whl).
+
+        Workers on machines that see the same files need no upload: they get the folders of ``sys.path``.
+        """
+        self._engine.upload(os.fspath(path))
+
+    def explain(self, future: Future | str) -> str:
+        """Why a task does not run, or how it stands with it, in words.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     ex.explain(ex.submit(pow, 2, 2))  # doctest: +ELLIPSIS
+        "... has run: backend='sync' runs tasks when they are submitted"
+        """
+        key = future if isinstance(future, str) else future.key
+        return "\n".join(self._engine.explain(key))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; end the workers once all tasks are done.

@@ -93,3 +93,12 @@ class Engine(Protocol):
 
     def stop_workers(self, force: bool) -> None:
         """End the workers now, by SIGKILL with ``force``, else by SIGTERM; what is unfinished fails."""
+
+    def scale(self, minimum: int, maximum: int) -> None:
+        """Have between so many and so many workers, as the work wants."""
+
+    def upload(self, path: str) -> None:
+        """Let workers import a module, a package or an archive of the caller."""
+
+    def explain(self, key: Key) -> list[str]:
+        """Why a task does not run, or how it stands with it, line by line."""

@@ -69,6 +69,18 @@ class ClientEngine:
         """See ``Engine``."""
         raise errors.NotSupported("run() is for the program that made the executor; a task submits tasks")
 
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("scale() and adapt() are for the program that made the executor")
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("upload() is for the program that made the executor")
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        raise errors.NotSupported("explain() is for the program that made the executor")
+
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """In a task: the cluster belongs to somebody else and goes on."""
 
@@ -94,9 +106,13 @@ class NativeEngine(ClientEngine):
             )
         self.cluster = LocalCluster(config, make_future)
         super().__init__(self.cluster.client)
-        self.max_workers = config.max_workers
         self._started = False
         self.client.can_stop_tasks = config.backend != "threads"
+
+    @property
+    def max_workers(self) -> int:  # type: ignore[override]
+        """See ``Engine``."""
+        return self.cluster.scaling.number
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
@@ -172,3 +188,18 @@ class NativeEngine(ClientEngine):
         if self.cluster.threads:
             raise errors.NotSupported("threads cannot be stopped; use shutdown(cancel_futures=True)")
         self.cluster.shutdown(True, cancel_futures=False, kill=force)
+
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        if self.cluster.threads:
+            raise errors.NotSupported("the threads of an executor are fixed; make another one with more max_workers")
+        self._check()
+        self.cluster.scale(minimum, maximum)
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``; workers of this machine read the files where they are."""
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        self._check()
+        return self.cluster.explain(key)

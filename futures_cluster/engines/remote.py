@@ -14,7 +14,8 @@ from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions
 from futures_cluster.engines.native import ClientEngine
-from futures_cluster.services import security
+from futures_cluster.messages import Key
+from futures_cluster.services import code, security
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.wire import serialize
@@ -101,3 +102,19 @@ class RemoteEngine(ClientEngine):
         raise errors.NotSupported(
             "the workers of a cluster are not this executor's to stop; cancel futures with cancel(force=True)"
         )
+
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported(
+            f"workers of a cluster are started where they run, by: futures-cluster worker {self.cluster.address}"
+        )
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``."""
+        self._check()
+        self.cluster.share_code([code.read_module(path)])
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        self._check()
+        return list(self.cluster.ask("explain", key))

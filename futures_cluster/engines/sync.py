@@ -184,6 +184,17 @@ class SyncEngine:
         """See ``Engine``."""
         return ["sync"]
 
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("backend='sync' runs everything in the calling thread; use backend='processes'")
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``; there is nobody to send it to."""
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        return [f"{key} has run: backend='sync' runs tasks when they are submitted"]
+
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``."""
         self._closed = True

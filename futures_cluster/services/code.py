@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,8 +48,12 @@ class CodeFolder:
         if ending in (".zip", ".whl", ".egg"):
             if path not in sys.path:
                 sys.path.insert(0, path)
+            with zipfile.ZipFile(path) as archive:
+                stems = {member.partition("/")[0].removesuffix(".py") for member in archive.namelist()}
         else:
-            for module in [known for known in sys.modules if known == stem or known.startswith(stem + ".")]:
+            stems = {stem}
+        for module in list(sys.modules):
+            if module.partition(".")[0] in stems:
                 del sys.modules[module]
 
     def close(self) -> None:
@@ -67,3 +73,28 @@ def shareable_paths() -> list[str]:
             continue
         found.append(path)
     return found
+
+
+def read_module(path: str) -> tuple[str, bytes]:
+    """A file as it is uploaded; a folder becomes an archive of the package in it.
+
+    Raises
+    ------
+    ValueError
+        For anything that could not be imported.
+    """
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        buffer = io.BytesIO()
+        parent = os.path.dirname(path)
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for folder, folders, files in os.walk(path):
+                folders[:] = sorted(name for name in folders if name != "__pycache__")
+                for name in sorted(files):
+                    full = os.path.join(folder, name)
+                    archive.write(full, os.path.relpath(full, parent))
+        return os.path.basename(path) + ".zip", buffer.getvalue()
+    if not path.endswith((".py", ".zip", ".whl", ".egg")):
+        raise ValueError(f"{path} is neither a folder nor a .py, .zip, .whl or .egg file")
+    with open(path, "rb") as file:
+        return os.path.basename(path), file.read()

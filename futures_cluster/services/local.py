@@ -28,6 +28,7 @@ from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
+from futures_cluster.scheduler.explain import explain
 from futures_cluster.services import leader, lifetime
 from futures_cluster.services.client import Client
 from futures_cluster.services.folders import make_folder
@@ -36,6 +37,7 @@ from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher,
 from futures_cluster.services.loops import LoopThread, Mailbox
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.services.worker_process import WorkerSettings
@@ -69,6 +71,7 @@ class LocalCluster:
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
         )
         self.scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
+        self.scaling = Scaling(loop, self.processes, self.scheduler, config.max_workers, config.threads_per_worker)
         self._peers = Peers(loop)
         scheduler = self.scheduler
         self.client = Client(
@@ -238,6 +241,18 @@ class LocalCluster:
     def _hopeless(self, text: str) -> None:
         self.scheduler.handle([m.WorkersBroken({"kind": "InitializerFailed", "text": text})])
 
+    def scale(self, minimum: int, maximum: int) -> None:
+        """Have so many workers; with different bounds, as many as the work wants. From any thread."""
+        if minimum == maximum:
+            self._thread.call(self.scaling.scale, minimum)
+        else:
+            self._thread.call(self.scaling.adapt, minimum, maximum)
+
+    def explain(self, key: str) -> list[str]:
+        """See ``scheduler.explain``; from any thread."""
+        with self.scheduler.lock:
+            return explain(self.scheduler.machine.state, key, self._loop.time())
+
     def is_ready(self, name: str) -> bool:
         """Whether a worker takes tasks; from any thread."""
         worker = self.scheduler.machine.state.workers.get(name)
@@ -299,7 +314,7 @@ class LocalCluster:
         Not those either which by now must have begun, though no worker has said so yet: the oldest, one a slot.
         """
         pending = self.client.pending()
-        slots = self.config.max_workers * self.config.threads_per_worker
+        slots = self.scaling.number * self.config.threads_per_worker
         begun = slots - sum(future.running() for future in pending)
         for future in pending:
             if future.running():
@@ -323,6 +338,7 @@ class LocalCluster:
             await quiet.wait()
             with contextlib.suppress(Exception):
                 await self.client.bring_all_home()
+            self.scaling.close()
             self.processes.wanted = False
             if self._leader is not None:
                 self._leader.close()

@@ -1,0 +1,81 @@
+"""What all messages are made of.
+
+Covers: keys, payloads, the options of tasks, the base of all messages. Does not cover: any message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Payload = Any
+Key = str
+PlainValue = Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared``)
+
+#: How a task ended, as told to the client.
+FINISHED = "finished"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+
+class Reference:
+    """A key that stands for a result which may live somewhere else."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What ``Executor.with_options`` can say of a task.
+
+    Attributes
+    ----------
+    priority : int
+        Higher runs first.
+    retries : int
+        How often a task that raised is run again.
+    timeout_s : float or None
+        Seconds from the start of one execution after which it is stopped.
+    resources : tuple of (str, float)
+        What the task takes, of what workers offer, while it runs.
+    workers : tuple of str
+        Names of the workers which may run it; empty for all.
+    rerun : bool
+        Whether the task may run again after the death of a worker that was executing it.
+    """
+
+    priority: int = 0
+    retries: int = 0
+    timeout_s: float | None = None
+    resources: tuple[tuple[str, float], ...] = ()
+    workers: tuple[str, ...] = ()
+    rerun: bool = True
+
+    def to_wire(self) -> list[Any]:
+        """Plain values, in the order of the fields."""
+        return [
+            self.priority,
+            self.retries,
+            self.timeout_s,
+            list(self.resources),
+            list(self.workers),
+            self.rerun,
+        ]
+
+    @classmethod
+    def from_wire(cls, values: list[Any]) -> TaskOptions:
+        """The inverse of ``to_wire``."""
+        priority, retries, timeout_s, resources, workers, rerun = values
+        pairs = tuple((str(name), float(amount)) for name, amount in resources)
+        return cls(int(priority), int(retries), timeout_s, pairs, tuple(workers), bool(rerun))
+
+
+DEFAULT_OPTIONS = TaskOptions()
+#: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
+SCATTERED_OPTIONS = TaskOptions(rerun=False)
+
+
+class Message:
+    """Base of everything in the vocabulary."""
+
+    __slots__ = ()

@@ -1,0 +1,63 @@
+"""What is said in a cluster of machines, besides tasks and data.
+
+Covers: signs of life, how workers ended, users' modules, questions. Does not cover: programs with workers of their own,
+which need none of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from futures_cluster.messages.basics import Message
+
+
+@dataclass(slots=True)
+class Heartbeat(Message):
+    """The sender is alive; workers add facts about themselves. Sent in both directions, and never answered."""
+
+    sender: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WorkerEnded(Message):
+    """Who started a worker says how it ended: the attempts that it executed, and the cause in words."""
+
+    worker: str
+    attempts: list[int]
+    deliberate: bool = False
+    cause: str = ""
+
+
+@dataclass(slots=True)
+class PeersLost(Message):
+    """The scheduler has given up the workers at these addresses; nobody need wait for their answers."""
+
+    addresses: list[str]
+
+
+@dataclass(slots=True)
+class ShareCode(Message):
+    """Where a client's modules are: folders of its ``sys.path``, and files it uploads as (name, content)."""
+
+    paths: list[str]
+    files: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class AskScheduler(Message):
+    """A question about the cluster; ``request`` comes back with the answer."""
+
+    request: int
+    what: str
+    argument: Any = None
+
+
+@dataclass(slots=True)
+class Answer(Message):
+    """The answer to ``AskScheduler``, of plain values; or why there is none."""
+
+    request: int
+    value: Any = None
+    error: str = ""

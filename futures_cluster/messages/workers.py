@@ -1,0 +1,154 @@
+"""What workers and the scheduler say to each other.
+
+Covers: both directions. Does not cover: data between workers (``peers``), heartbeats (``cluster``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from futures_cluster.messages.basics import Key, Message, Payload
+
+
+@dataclass(slots=True)
+class WorkerJoined(Message):
+    """A worker offers ``slots`` executions at a time. ``killable``: it can be stopped while it runs a task."""
+
+    worker: str
+    address: str
+    slots: int = 1
+    killable: bool = True
+    resources: dict[str, float] = field(default_factory=dict)
+    host: str = ""
+    pid: int = 0
+    manager: str = ""  # the process that started it, and is told to stop it
+
+
+@dataclass(slots=True)
+class WorkerLost(Message):
+    """A worker is gone. ``executing`` are the keys it ran at that moment, None if nobody knows.
+
+    ``deliberate``: it was stopped on purpose, so no task is to blame. ``cause`` says in words how it ended.
+    """
+
+    worker: str
+    executing: list[Key] | None = None
+    deliberate: bool = False
+    cause: str = ""
+
+
+@dataclass(slots=True)
+class WorkerRetiring(Message):
+    """A worker takes no more tasks, because it has run its maximum; it still serves the data it holds."""
+
+    worker: str
+
+
+@dataclass(slots=True)
+class WorkersBroken(Message):
+    """No worker can start (a failing initializer): every task fails with this error, an opaque payload."""
+
+    error: Payload
+
+
+@dataclass(slots=True)
+class SlotsChanged(Message):
+    """The worker has this many slots now: a task that waits for another has given its slot back."""
+
+    worker: str
+    slots: int
+
+
+@dataclass(slots=True)
+class TasksStarted(Message):
+    """These began to run; sent only for those that do not end at once."""
+
+    worker: str
+    runs: list[Any]  # (key, attempt)
+
+
+@dataclass(slots=True)
+class TasksFinished(Message):
+    """Runs that ended."""
+
+    worker: str
+    finished: list[Any]  # (key, attempt, payload or None if the result stays there, size_bytes, duration_s)
+    failed: list[Any] = field(default_factory=list)  # (key, attempt, error payload, duration_s)
+
+
+@dataclass(slots=True)
+class TasksReturned(Message):
+    """Runs given back without having started, asked for by ``ReturnTasks`` or for missing inputs.
+
+    ``refused`` were asked for but had started or ended.
+    """
+
+    worker: str
+    returned: list[Any]  # (key, attempt)
+    refused: list[Any] = field(default_factory=list)  # (key, attempt)
+
+
+@dataclass(slots=True)
+class DataAdded(Message):
+    """The worker holds copies of these now. What they took on their way, if that was measured, tells the bandwidth."""
+
+    worker: str
+    keys: list[Key]
+    size_bytes: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(slots=True)
+class RunTasks(Message):
+    """Executions committed to a worker."""
+
+    runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
+    functions: list[Any] = field(default_factory=list)  # (function, name, payload)
+    # priority: (level..., attempt), so that a worker keeps the order of commitment
+    # inputs: (key, size_bytes, payload or None, [(worker, address)...])
+
+
+#: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.
+KEEP = 1
+REPORT_START = 2
+
+
+@dataclass(slots=True)
+class ReturnTasks(Message):
+    """Give these runs back if they have not started (answered by ``TasksReturned``)."""
+
+    runs: list[Any]  # (key, attempt)
+
+
+@dataclass(slots=True)
+class DropData(Message):
+    """Nobody needs these results any more."""
+
+    keys: list[Key]
+
+
+@dataclass(slots=True)
+class CopyData(Message):
+    """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
+
+    Without holders it asks whether the worker has them itself.
+    """
+
+    rows: list[Any]  # (key, size_bytes, [(worker, address)...])
+
+
+@dataclass(slots=True)
+class ForgetFunctions(Message):
+    """These functions will be told anew if they come again."""
+
+    functions: list[str]
+
+
+@dataclass(slots=True)
+class StopWorker(Message):
+    """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed."""
+
+    worker: str
+    force: bool = False
+    reason: str = ""

@@ -1,0 +1,33 @@
+"""How many workers there should be for the work there is.
+
+Covers: a proposal, as a pure function of the state. Does not cover: starting and retiring workers (``services.local``).
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from futures_cluster.scheduler.state import State
+
+#: So many seconds of work for each slot are worth a worker.
+TARGET_S = 1.0
+
+
+def desired_workers(state: State, slots: int, minimum: int, maximum: int) -> int:
+    """Workers of ``slots`` slots that would finish what is there in ``TARGET_S``, and not more than can have a task.
+
+    What was never measured counts as long. Workers that hold results are not counted for it: they can hand them over.
+
+    Examples
+    --------
+    >>> desired_workers(State(), 1, 1, 8)
+    1
+    """
+    committed = sum(len(worker.assigned) for worker in state.workers.values())
+    count = state.queued + committed
+    seconds = sum(worker.occupancy_s for worker in state.workers.values())
+    if state.queued:
+        groups = [function.group.expected_s for function in state.functions.values() if function.tasks]
+        seconds += state.queued * (sum(groups) / len(groups) if groups else TARGET_S)
+    wanted = min(ceil(count / slots), max(ceil(seconds / TARGET_S / slots), min(1, count)))
+    return max(minimum, min(maximum, wanted))

@@ -1,0 +1,118 @@
+"""More and fewer worker processes while a program runs.
+
+Covers: starting more, retiring some without losing what they hold, following the work between two bounds.
+Does not cover: how many the work wants (``scheduler.adapting``), moving data (``scheduler.copies``), processes.
+
+Everything happens on the loop. A worker that is to go takes no more tasks and hands over what only it holds; then the
+scheduler has it stopped, and it is not replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.scheduler.adapting import desired_workers
+from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.scheduler import SchedulerService
+
+#: Seconds between two looks at the work.
+INTERVAL_S = 0.25
+#: So many looks in a row must find fewer workers enough, before some are retired: they take time to start again.
+PATIENCE = 8
+
+
+class Scaling:
+    """The number of workers of one cluster.
+
+    Attributes
+    ----------
+    number : int
+        How many there are to be.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        processes: WorkerProcesses,
+        scheduler: SchedulerService,
+        number: int,
+        slots: int,
+    ) -> None:
+        self.number = number
+        self._loop = loop
+        self._processes = processes
+        self._scheduler = scheduler
+        self._slots = slots
+        self._bounds: tuple[int, int] | None = None
+        self._fewer = 0  # looks in a row that found fewer to be enough
+        self._timer: asyncio.TimerHandle | None = None
+
+    def scale(self, number: int) -> None:
+        """Have so many workers from now on, whatever the work."""
+        self._stop_timer()
+        self._bounds = None
+        self._set(number)
+
+    def adapt(self, minimum: int, maximum: int) -> None:
+        """Have as many workers as the work wants, between these bounds."""
+        self._stop_timer()
+        self._bounds = (minimum, maximum)
+        self._fewer = 0
+        self._set(max(minimum, min(maximum, self.number)))
+        self._timer = self._loop.call_later(INTERVAL_S, self._look)
+
+    def close(self) -> None:
+        """Nothing changes any more."""
+        self._stop_timer()
+        self._bounds = None
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        if self._bounds is None:
+            return
+        with self._scheduler.lock:
+            wanted = desired_workers(self._scheduler.machine.state, self._slots, *self._bounds)
+        if wanted > self.number:
+            self._fewer = 0
+            self._set(wanted)
+        elif wanted < self.number:
+            self._fewer += 1
+            if self._fewer >= PATIENCE:
+                self._fewer = 0
+                self._set(wanted)
+        else:
+            self._fewer = 0
+        self._timer = self._loop.call_later(INTERVAL_S, self._look)
+
+    def _set(self, number: int) -> None:
+        self.number = number
+        if not self._processes.wanted:
+            return
+        staying = [handle for handle in self._processes.handles.values() if not handle.replaced]
+        for _ in range(number - len(staying)):
+            self._processes.add()
+        if number < len(staying):
+            self._retire(staying, len(staying) - number)
+
+    def _retire(self, staying: list[Any], count: int) -> None:
+        """Send away those that do and hold least."""
+        workers = self._scheduler.machine.state.workers
+
+        def weight(handle: Any) -> tuple[float, int]:
+            worker = workers.get(handle.name)
+            return (worker.occupancy_s, worker.held_bytes) if worker is not None else (-1.0, 0)
+
+        leaving = sorted(staying, key=weight)[:count]
+        for handle in leaving:
+            handle.replaced = True  # by nobody
+            if handle.name not in workers:  # it has not joined yet, and has nothing
+                self._processes.stop(m.StopWorker(handle.name, True, "fewer workers are wanted"))
+        names = [handle.name for handle in leaving if handle.name in workers]
+        if names:
+            self._scheduler.handle([m.RetireWorkers(names)])
