@@ -32,6 +32,9 @@ MOST_ADDRESSES = 4
 #: So often a worker may say that it has what others could not get from it.
 MOST_DOUBTS = 20
 
+#: So often a result is made again because others cannot get it from a worker that lives.
+MOST_UNREACHED = 4
+
 #: So often a worker is asked for a copy that it cannot get.
 MOST_TRIES = 5
 
@@ -137,8 +140,23 @@ class Copies:
                     self._outbox.drops.setdefault(worker, []).append(key)
                     if not task.holders:
                         self._change.lost_results([task])
+                        if worker is not reporter:
+                            self._not_reached(task, worker, event.reporter)
             if task.state is MEMORY or task.state is st.FAILED:
                 self._change.tell_done(task, tuple(client for client in task.wanted_by if client == event.reporter))
+
+    def _not_reached(self, task: Task, worker: Worker, reporter: str) -> None:
+        """A worker that lives could not be asked: the result is made again, where it is needed if possible."""
+        state = self._state
+        count = state.unreached[task] = state.unreached.get(task, 0) + 1
+        if count > MOST_UNREACHED:
+            text = (
+                f"the result of {task.key!r} was made {count} times, and {reporter} could not get it from "
+                f"{worker.name} at {worker.address}: can these machines connect to each other?"
+            )
+            self._change.fail(task, scheduler_error("DataLost", text))
+        elif reporter in state.workers:
+            state.preferred[task] = reporter
 
     def retire(self, event: m.RetireWorkers, now: float) -> None:
         """Workers are to end."""

@@ -110,8 +110,8 @@ class Dispatch:
                 task = ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
-                if task.dependencies:
-                    chosen = placement.choose_worker(task, worker, bytes_s)
+                if task.dependencies or (state.preferred and task in state.preferred):
+                    chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now), now)
                         refresh(chosen)
@@ -125,6 +125,13 @@ class Dispatch:
                     break
             refresh(worker, rotate=True)
         return not idle
+
+    def _preferred(self, task: Task) -> Worker | None:
+        """Where a result is to be made again because its user cannot get it from elsewhere."""
+        if not self._state.preferred:
+            return None
+        worker = self._state.workers.get(self._state.preferred.pop(task, ""))
+        return worker if worker is not None and not worker.retiring and worker.alone is None else None
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
         """Commit a queue's tasks, as long as they come before another task; the next one's order, if it is its turn."""

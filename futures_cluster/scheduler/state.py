@@ -326,6 +326,8 @@ class State:
         self.functions: dict[str, Function] = {}
         self.groups: dict[str, Group] = {}
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
+        self.unreached: dict[Task, int] = {}  # how often a result could not be had from a worker that lives
+        self.preferred: dict[Task, str] = {}  # of these, on which worker they are to be made again
         self.held: dict[Key, int] = {}  # keys in shared objects, and how often
         self.shares = Shares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run

@@ -388,6 +388,9 @@ class Transitions:
         unfinished = task.state in UNFINISHED
         self.set_state(task, FORGOTTEN)
         self.state.tasks.pop(task.key, None)
+        if self.state.unreached:
+            self.state.unreached.pop(task, None)
+            self.state.preferred.pop(task, None)
         for dep in task.dependencies:
             if dep.dependents is not None:
                 dep.dependents.pop(task, None)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from futures_cluster import Executor, as_completed
+from futures_cluster.errors import DataLost
 from futures_cluster.testing.commands import Cluster
 
 WAIT_S = 90
@@ -192,12 +193,17 @@ def test_a_host_that_is_gone(cluster: Cluster, network: Network) -> None:
 
 
 def test_workers_that_do_not_reach_each_other(cluster: Cluster, network: Network) -> None:
-    """The scheduler sees all of them: what cannot be fetched is computed again."""
+    """The scheduler sees all of them: what cannot be fetched is made again where it is needed, or fails in words."""
     with cluster.executor() as ex:
-        block = ex.with_options(workers="w0").submit(np.ones, 200_000)
-        concurrent.futures.wait([block])
+        first = ex.with_options(workers="w0").submit(np.ones, 200_000)  # may be made nowhere else
+        blocks = [ex.submit(np.full, 100_000, i) for i in range(9)]
+        concurrent.futures.wait([first, *blocks])
         addresses = {name: worker["address"] for name, worker in ex.workers().items()}
         host = addresses["w0"].removeprefix("tcp://").rpartition(":")[0]
         for number in (1, 2):
             ip("netns", "exec", network.host(number), "ip", "route", "add", "prohibit", f"{host}/32")
-        assert ex.with_options(workers=["w1", "w2"]).submit(np.sum, block).result(WAIT_S) == 200_000
+        away = ex.with_options(workers=["w1", "w2"])
+        with pytest.raises(DataLost, match="can these machines connect to each other"):
+            away.submit(np.sum, first).result(WAIT_S)
+        sums = [away.submit(np.sum, block) for block in blocks]
+        assert [future.result(WAIT_S) for future in sums] == [i * 100_000 for i in range(9)]

@@ -8,7 +8,8 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.messages import REPORT_START, TaskOptions
-from futures_cluster.scheduler import recovery
+from futures_cluster.scheduler import copies, recovery
+from futures_cluster.scheduler.machine import SchedulerMachine
 
 from .builders import Cluster, done, failed, recomputing, run, runs, submit
 
@@ -317,3 +318,46 @@ def test_who_looks_for_released_inputs_does_not_walk_all_ancestors() -> None:
     rows: list[Any] = ["k0"] + [(f"k{i}", [f"k{i - 1}"]) for i in range(1, 3000)]
     cluster.machine.handle(submit(*rows), 0.0)
     assert recovery.released_ancestors([cluster.task("k2999")]) == []
+
+
+class TestUnreachable:
+    """A worker lives, and others cannot get a result from it."""
+
+    def machine(self, workers: tuple[str, ...] = ()) -> SchedulerMachine:
+        machine = SchedulerMachine()
+        machine.handle(m.ClientJoined("c"), 0.0)
+        for name in ("w1", "w2"):
+            machine.handle(m.WorkerJoined(name, f"address of {name}"), 0.0)
+        options = m.TaskOptions(workers=workers)
+        machine.handle(m.SubmitTasks("c", [("k", "f", b"", [])], [("f", "f", b"")], options), 0.0)
+        self.finish(machine)
+        return machine
+
+    @staticmethod
+    def finish(machine: SchedulerMachine) -> str:
+        """The task ends, and its result stays where it was made."""
+        task = machine.state.tasks["k"]
+        assert task.worker is not None
+        name = task.worker.name
+        machine.handle(m.TasksFinished(name, [("k", task.attempt, None, 10**6, 0.1)]), 1.0)
+        return name
+
+    def test_it_is_made_again_where_it_is_needed(self) -> None:
+        machine = self.machine()
+        (holder,) = (worker.name for worker in machine.state.tasks["k"].holders or ())
+        other = "w2" if holder == "w1" else "w1"
+        machine.handle(m.ReportMissing(other, [("k", holder)]), 2.0)
+        assert self.finish(machine) == other
+        machine.handle(m.ReleaseKeys("c", ["k"]), 3.0)
+        assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
+
+    def test_in_the_end_it_fails_with_the_names_of_both(self) -> None:
+        machine = self.machine(("w1",))  # it may be made nowhere else
+        for _ in range(copies.MOST_UNREACHED):
+            machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
+            assert self.finish(machine) == "w1"
+        machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
+        error = machine.state.tasks["k"].result
+        assert error["kind"] == "DataLost" and "w2 could not get it from w1 at address of w1" in error["text"]
+        machine.handle(m.ReleaseKeys("c", ["k"]), 3.0)
+        assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
