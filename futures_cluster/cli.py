@@ -113,6 +113,8 @@ def _scheduler(arguments: argparse.Namespace) -> int:
         if arguments.address_file:
             programs.write_address(arguments.address_file, first)
 
+    for path in arguments.preload:
+        programs.preload(path)
     programs.run_scheduler(addresses, needed, arguments.silence, started)
     return 0
 
@@ -139,6 +141,7 @@ def _worker(arguments: argparse.Namespace) -> int:
         arguments.reconnect,
         arguments.silence,
         security.find(arguments.address, arguments.tls),
+        tuple(arguments.preload),
     )
     try:
         programs.run_worker(offer)
@@ -191,6 +194,12 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", metavar="FOLDER", help="certificates, as `futures-cluster certificates` makes them")
 
 
+def _add_preload(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--preload", action="append", default=[], metavar="MODULE[:CLASS]", help=f"{what}; may be repeated"
+    )
+
+
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
@@ -215,6 +224,7 @@ def _add_cluster_commands(commands: Any) -> None:
     scheduler.add_argument("--address-file", metavar="FILE", help="write the address there, for batch systems")
     _add_tls(scheduler)
     _add_logs(scheduler)
+    _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
     scheduler.set_defaults(run=_scheduler)
 
     worker = commands.add_parser(
@@ -239,6 +249,7 @@ def _add_cluster_commands(commands: Any) -> None:
         help="wait for a scheduler that is not there yet, or is gone (default: leave)",
     )
     _add_logs(worker)
+    _add_preload(worker, "imported in each worker process before it takes tasks")
     worker.set_defaults(run=_worker)
 
     status = commands.add_parser("status", help="show the workers, tasks and memory of a cluster")

@@ -104,7 +104,10 @@ def _did_not_unpickle(error: BaseException, key: str) -> BaseException:
 
     text = f"the function or an argument of {key} did not unpickle on the worker: {error!r}"
     if isinstance(error, ModuleNotFoundError):
-        text += f"; the worker finds no module {error.name!r} on its sys.path, which is {sys.path}"
+        text += (
+            f"; the worker finds no module {error.name!r} on its sys.path, which is {sys.path}. "
+            "Install it there, or on a cluster send it by upload(path)"
+        )
     wrapped = DeserializationError(text)
     wrapped.__cause__ = error
     return wrapped

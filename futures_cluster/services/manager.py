@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import itertools
 import logging
 import os
+import pickle
 import shutil
 import socket
 import sys
@@ -68,6 +70,7 @@ class Offer:
     reconnect_s: float = 0.0
     silence_s: float = 60.0
     security: transports.Security = transports.NO_SECURITY
+    preload: tuple[str, ...] = ()
 
 
 def own_address(scheduler: str) -> str:
@@ -86,6 +89,12 @@ def own_address(scheduler: str) -> str:
         probe.connect(target)  # of a datagram socket: nothing is sent
         found: str = probe.getsockname()[0]
     return f"[{found}]" if ":" in found else found
+
+
+def import_all(*modules: str) -> None:
+    """The initializer of workers with ``--preload``."""
+    for module in modules:
+        importlib.import_module(module)
 
 
 class Hopeless(RuntimeError):
@@ -192,12 +201,13 @@ class WorkerManager:
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
-            sys_path=list(sys.path),
+            sys_path=[os.getcwd(), *sys.path] if offer.preload else list(sys.path),
             scheduler=offer.scheduler,
             security=offer.security,
             manager=self._name,
             silence_s=offer.silence_s,
             folder=offer.folder or self._folder,
+            initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )
 
     def _socket(self, name: str) -> str:

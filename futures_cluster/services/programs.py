@@ -19,6 +19,7 @@ from typing import Any
 from futures_cluster.services import manager
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.services.server import SchedulerServer
+from futures_cluster.services.shared import load_extension
 from futures_cluster.wire import transports
 
 #: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
@@ -77,6 +78,13 @@ def run_scheduler(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
     asyncio.run(_scheduler(addresses, security, silence_s, started))
+
+
+def preload(path: str) -> None:
+    """Import what a command was told to, from the folder where it was started too; see ``shared.load_extension``."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    load_extension(path)
 
 
 def run_worker(offer: manager.Offer) -> None:

@@ -107,6 +107,12 @@ class Cluster:
             shared_pids.add(command.process.pid)
         return command
 
+    def run(self, *arguments: str) -> str:
+        """Run a command to its end; what it has printed."""
+        command = [sys.executable, "-m", "futures_cluster", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S)
+        return done.stdout + done.stderr
+
     def add_worker(self, *options: str, prefix: list[str] | None = None) -> Command:
         """Start one worker (or more, by ``--workers``) and wait until it has joined."""
         if "--workers" not in options:

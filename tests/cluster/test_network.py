@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
-from futures_cluster.errors import DataLost, HandshakeError, NotSupported, SchedulerLost
+from futures_cluster.errors import DataLost, DeserializationError, HandshakeError, NotSupported, SchedulerLost
 from futures_cluster.testing.commands import Cluster
+from futures_cluster.wire.certificates import make_certificates
 
 WAIT_S = 60
 
@@ -327,3 +328,74 @@ ex.shutdown()
         assert scheduler.num_fds() == handles
         assert scheduler.memory_info().rss < memory + 20e6
         assert ex.submit(pow, 2, 2).result(WAIT_S) == 4
+
+
+class TestCommands:
+    def test_status_and_explain(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
+        held = ex.submit(hold, tmp_path, "held")
+        behind = ex.with_options(resources={"GPU": 1}).submit(pow, held, 1)
+        wait_for(held.running)
+        status = cluster.run("status", cluster.address)
+        assert "2 with 2 slots" in status and "w-0" in status and "hold" in status, status
+        words = cluster.run("explain", cluster.address, behind.key)
+        assert held.key in words, words
+        assert words.strip() == ex.explain(behind)
+        assert "unknown" in cluster.run("explain", cluster.address, "nobody").lower()
+        behind.cancel()
+        (tmp_path / "go").touch()
+        assert held.result(WAIT_S)
+
+    def test_preloaded_modules(self, cluster: Cluster, tmp_path: Path) -> None:
+        (tmp_path / "preloaded_here.py").write_text("import builtins\nbuiltins.preloaded = 42\n")
+        cluster.environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
+        cluster.add_worker("--preload", "preloaded_here")
+        with cluster.executor() as ex:
+            assert ex.submit(eval, "preloaded").result(WAIT_S) == 42
+
+    def test_uploaded_modules(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
+        module = tmp_path / "uploaded_module.py"
+        package = tmp_path / "uploaded_package"
+        package.mkdir()
+        (package / "__init__.py").write_text("from uploaded_package.inner import answer\n")
+        (package / "inner.py").write_text("answer = 42\n")
+        for version in (1, 2):
+            module.write_text(f"version = {version}\n")
+            ex.upload(str(module))
+            assert ex.submit(eval, "__import__('uploaded_module').version").result(WAIT_S) == version
+        ex.upload(str(package))
+        assert ex.submit(eval, "__import__('uploaded_package').answer").result(WAIT_S) == 42
+        cluster.add_worker("--name", "late")  # gets them as well
+        late = ex.with_options(workers="late")
+        assert late.submit(eval, "__import__('uploaded_module').version").result(WAIT_S) == 2
+
+    def test_a_missing_module_is_said_with_what_to_do(self, ex: Executor, tmp_path: Path) -> None:
+        code = compile("def f():\n    return 1\n", "nowhere", "exec")
+        import types
+
+        module = types.ModuleType("not_there_at_all")
+        exec(code, module.__dict__)
+        sys.modules["not_there_at_all"] = module
+        module.f.__module__ = "not_there_at_all"
+        try:
+            with pytest.raises(DeserializationError, match=r"not_there_at_all.*upload"):
+                ex.submit(module.f).result(WAIT_S)
+        finally:
+            del sys.modules["not_there_at_all"]
+
+
+class TestTls:
+    def test_work_and_a_wrong_certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        right, wrong = (str(tmp_path / name) for name in ("right", "wrong"))
+        for folder in (right, wrong):
+            make_certificates(folder, ["127.0.0.1", "localhost"])
+        with Cluster(tmp_path, "--tls", right) as cluster:
+            assert cluster.address.startswith("tls://")
+            cluster.add_worker("--tls", right)
+            monkeypatch.setenv("FUTURES_CLUSTER_TLS", right)
+            with cluster.executor() as ex:
+                assert ex.submit(np.sum, ex.submit(np.ones, 200_000)).result(WAIT_S) == 200_000
+            monkeypatch.setenv("FUTURES_CLUSTER_TLS", wrong)
+            with pytest.raises(HandshakeError, match="certificate"):
+                cluster.executor()
+            cluster.scheduler.wait_for("refused a connection")
+            assert "Traceback" not in cluster.scheduler.log
