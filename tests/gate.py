@@ -29,12 +29,18 @@ class Gate:
 
     def hold(self, value: Any = None) -> Any:
         """The task: come to the gate, wait there, return the value (raise it, if it is an exception)."""
-        for path, flags in ((self._come, os.O_WRONLY), (self._go, os.O_RDONLY)):
-            fd = os.open(path, flags)
+        # The way on first: a pipe keeps what is in it as long as somebody has it open, and the test may open the gate
+        # and end as soon as it hears of us.
+        go = os.open(self._go, os.O_RDONLY)
+        try:
+            come = os.open(self._come, os.O_WRONLY)
             try:
-                os.write(fd, b".") if flags == os.O_WRONLY else os.read(fd, 1)
+                os.write(come, b".")
             finally:
-                os.close(fd)
+                os.close(come)
+            os.read(go, 1)
+        finally:
+            os.close(go)
         if isinstance(value, BaseException):
             raise value
         return value
@@ -52,6 +58,8 @@ class Gate:
         """Let everybody through, and give the pipes up."""
         if self._fds:
             self.open()
+            for path in (self._come, self._go):
+                os.unlink(path)  # who comes now fails, and does not wait for ever for the pipe's other end
             for fd in self._fds:
                 os.close(fd)
             self._fds = []

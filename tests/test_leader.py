@@ -251,9 +251,33 @@ def test_the_peer_hangs_up(rig: Rig, patient: None) -> None:
     wait_until(lambda: not rig.connection._watched)
     rig.peer.shutdown(socket.SHUT_RDWR)
     assert rig.lost.wait(LIMIT_S)
-    assert rig.leader._epoll.poll(0) == []  # nothing that would keep the leader turning
+    wait_until(lambda: rig.leader._epoll.poll(0) == [])  # nothing that would keep the leader turning
     future.end()
     assert leading.join() is True
+
+
+def test_a_new_connection_under_the_number_of_one_that_has_ended(rig: Rig, patient: None) -> None:
+    class Ended:
+        """Closed while a leader reads it; the number goes to a new connection at once."""
+
+        def fileno(self) -> int:
+            return rig.ours.fileno()
+
+        def watch(self, on: bool) -> None: ...
+
+        def read(self) -> bool:
+            rig.leader._epoll.unregister(self.fileno())  # as closing does
+            rig.on_loop(rig.leader.add, rig.connection)
+            return False
+
+    rig.on_loop(rig.leader.remove, rig.connection)
+    rig.on_loop(rig.connection.watch, False)
+    rig.on_loop(rig.leader.add, Ended())
+    future = Awaited()
+    rig.handle = future.end
+    rig.send()  # first the one that has ended reads, then the new one
+    assert rig.leader.wait_for(future, LIMIT_S) is True
+    assert rig.readers == [threading.current_thread()]
 
 
 def test_nothing_is_written_to_a_descriptor_that_was_given_up() -> None:

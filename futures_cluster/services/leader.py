@@ -59,7 +59,9 @@ class Leader:
         self._connections: dict[int, SocketConnection] = {}
         self._loop_ident = 0  # the loop's thread must not wait for itself
         self._ident = 0  # of the leader's thread
-        self._waking = threading.Lock()  # guards the pipe's ends, which somebody may write to when they are closed
+        # Guards what is registered, as a number may belong to another connection the next moment, and the pipe's
+        # ends, which somebody may write to when they are closed.
+        self._lock = threading.Lock()
         self._since = 0.0  # when the present leader began, or the last one ended
         self._ticking = False
         self._closed = False
@@ -69,15 +71,17 @@ class Leader:
     def add(self, connection: SocketConnection) -> None:
         """A connection to read."""
         self._loop_ident = threading.get_ident()
-        self._connections[connection.fileno()] = connection
-        self._epoll.register(connection.fileno(), select.EPOLLIN)
+        with self._lock:
+            self._connections[connection.fileno()] = connection
+            self._epoll.register(connection.fileno(), select.EPOLLIN)
 
     def remove(self, connection: SocketConnection) -> None:
         """A connection that is about to be closed."""
-        if self._connections.get(connection.fileno()) is connection:
-            del self._connections[connection.fileno()]
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(connection.fileno())
+        with self._lock:
+            if self._connections.get(connection.fileno()) is connection:
+                del self._connections[connection.fileno()]
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(connection.fileno())
 
     def _tick(self) -> None:
         leads = not self._closed and self._is_recent() and (self._ident != 0 or not self._pending())
@@ -110,7 +114,7 @@ class Leader:
 
     def free(self) -> None:
         """Give up the descriptors; nobody leads any more."""
-        with self._place, self._waking:
+        with self._place, self._lock:
             self._epoll.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -172,8 +176,9 @@ class Leader:
             return
         connection = self._connections.get(fd)
         if connection is not None and not connection.read():
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(fd)  # it has ended; the loop closes it
+            with self._lock, contextlib.suppress(OSError):
+                if self._connections.get(fd) is connection:
+                    self._epoll.unregister(fd)  # it has ended; the loop closes it
 
     def _start_ticking(self) -> None:
         if not self._ticking:
@@ -183,5 +188,5 @@ class Leader:
     def wake(self) -> None:
         """The leader's future is done, by another thread."""
         if threading.get_ident() != self._ident:
-            with self._waking, contextlib.suppress(OSError):  # it is full, which does as well, or closed
+            with self._lock, contextlib.suppress(OSError):  # it is full, which does as well, or closed
                 os.write(self._wake_write, b"x")
