@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import os
 import shutil
@@ -52,6 +53,9 @@ class CodeFolder:
                 stems = {member.partition("/")[0].removesuffix(".py") for member in archive.namelist()}
         else:
             stems = {stem}
+            # Bytecode is told from older by the time in seconds and the size: not enough for a second upload.
+            with contextlib.suppress(OSError, NotImplementedError):
+                os.unlink(importlib.util.cache_from_source(path))
         for module in list(sys.modules):
             if module.partition(".")[0] in stems:
                 del sys.modules[module]
