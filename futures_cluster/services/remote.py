@@ -187,8 +187,7 @@ class RemoteCluster:
 
     def share_code(self, files: list[tuple[str, bytes]]) -> None:
         """Upload modules to all workers, those that are still to come as well."""
-        message = m.ShareCode([], list(files))
-        self._loop.call_soon_threadsafe(lambda: self._send([message]))
+        self.client.tell_now([m.ShareCode([], list(files))])
 
     # ---------------------------------------------------------------- the end
 
