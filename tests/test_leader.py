@@ -69,7 +69,7 @@ class Rig:
         self.handle()
 
     def send(self) -> None:
-        self.peer.sendall(frames.pack([m.GetData(0, [])]))
+        self.peer.sendall(frames.pack([m.GetData(0, [])])[0])
 
     def on_loop(self, function: Callable[..., Any], *args: Any) -> None:
         done = threading.Event()
@@ -202,7 +202,7 @@ def test_both_may_read_and_nothing_is_handled_twice_or_out_of_order(rig: Rig) ->
     rig.connection._on_messages = lambda messages: seen.extend(message.request for message in messages)  # type: ignore[attr-defined]
     leading = rig.lead(future)
     for number in range(500):
-        rig.peer.sendall(frames.pack([m.GetData(number, [])]))
+        rig.peer.sendall(frames.pack([m.GetData(number, [])])[0])
         if number % 50 == 0:
             rig.on_loop(rig.leader._watch, number % 100 == 0)
     rig.on_loop(rig.leader._watch, True)

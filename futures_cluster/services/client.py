@@ -268,6 +268,13 @@ class Client:
         future.fail_here(error)
         self._look_quiet()
 
+    def flush(self) -> None:
+        """Send what waits for the loop now: before this thread says that it waits for it."""
+        if self._mailbox.items:
+            with HeldBack(), self._lock:
+                while self._send_items(self._mailbox.items):
+                    pass
+
     def tell_now(self, messages: list[m.Message]) -> None:
         """Send messages before anything that is submitted later; waits for the lock."""
         with self._lock:

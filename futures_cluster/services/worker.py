@@ -116,6 +116,7 @@ class WorkerService:
         self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
         self._cpu: dict[tuple[str, int], float] = {}
         self._main: MainSlot | None = None
+        self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
         self._watch: Callable[[bool], None] = lambda on: None
         self._last_flush = 0.0
         self._last_message = 0.0
@@ -404,6 +405,8 @@ class WorkerService:
 
     def task_waits(self, task: context.TaskContext, waits: bool) -> None:
         """See ``context.TaskHost``."""
+        if waits:
+            self.before_waiting()
         with HeldBack(), self._lock:
             self._set_waits(task, waits)
 

@@ -24,6 +24,7 @@ import psutil
 from futures_cluster.executor import Executor
 
 PATIENCE_S = 30.0
+KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))
 #: Commands of clusters that several tests share: what they start and open may stay from test to test.
 shared_pids: set[int] = set()
 
@@ -63,12 +64,12 @@ class Command:
             return found
         return []
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
+    def kill(self, number: int = KILL) -> None:
         """Send a signal to the command itself, not to what it has started."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
-    def end(self, number: int = signal.SIGKILL) -> int:
+    def end(self, number: int = KILL) -> int:
         """Send a signal and wait until it and all that it has started are gone; the exit code."""
         children = self.children()
         self.kill(number)
