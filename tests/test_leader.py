@@ -199,7 +199,7 @@ def test_the_loop_joins_a_leader_that_waits_for_long(rig: Rig, monkeypatch: pyte
 def test_both_may_read_and_nothing_is_handled_twice_or_out_of_order(rig: Rig) -> None:
     future = Awaited()
     seen: list[int] = []
-    rig.connection._on_messages = lambda messages: seen.extend(message.request for message in messages)  # type: ignore[attr-defined]
+    rig.connection.on_messages = lambda messages: seen.extend(message.request for message in messages)  # type: ignore[attr-defined]
     leading = rig.lead(future)
     for number in range(500):
         rig.peer.sendall(frames.pack([m.GetData(number, [])])[0])
