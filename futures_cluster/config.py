@@ -88,6 +88,11 @@ def secret_of_environment() -> str | None:
     return os.environ.get(SECRET_VARIABLE) or None
 
 
+def debugs() -> bool:
+    """Whether workers check that tasks do not change their inputs."""
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
 def certificates_folder() -> str | None:
     """The folder of certificates for ``tls://`` that the environment names."""
     return os.environ.get(CERTIFICATES_VARIABLE) or None
@@ -184,5 +189,5 @@ def make_config(
             for name in THREAD_VARIABLES
             if name not in os.environ
         },
-        debug=os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"),
+        debug=debugs(),
     )

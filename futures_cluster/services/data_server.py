@@ -3,6 +3,9 @@
 Covers: answering ``GetData`` and ``PutData``, and the shared segments that each asker may be about to open.
 Does not cover: what is held (``store``), asking (``peers``).
 
+Whoever puts data tells the scheduler afterwards. If it goes before, nobody knows of the data. So when it goes, the keys
+of all it has put are told, and the scheduler says which to drop.
+
 A payload in shared memory may only be used again once the asker has opened it (``SegmentsMapped``), or has gone.
 """
 
@@ -27,6 +30,8 @@ class DataServer:
         Takes what a client scatters, and returns the answer.
     pool : SegmentPool or None
         Where segments of answers are released.
+    tell_put : callable
+        Tells the scheduler the keys that were put by somebody who has gone.
     """
 
     def __init__(
@@ -35,12 +40,15 @@ class DataServer:
         answer: Callable[[m.GetData, bool], Awaitable[m.Data]],
         keep: Callable[[m.PutData], m.Data],
         pool: shm.SegmentPool | None,
+        tell_put: Callable[[list[m.Key]], None],
     ) -> None:
         self._loop = loop
         self._answer = answer
         self._keep = keep
         self._pool = pool
         self._asked: dict[Any, dict[int, None]] = {}  # segments each asker may be about to open
+        self._tell_put = tell_put
+        self._put: dict[Any, list[m.Key]] = {}  # by whom
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
 
     def accept(self, connection: Any) -> None:
@@ -53,12 +61,15 @@ class DataServer:
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 elif type(message) is m.PutData:
+                    self._put.setdefault(connection, []).extend(key for key, _ in message.rows)
                     connection.send([self._keep(message)])
                 elif type(message) is m.SegmentsMapped:
                     self._release(connection, message.segments)
 
         def lost(error: BaseException | None) -> None:
             self._release(connection, list(self._asked.pop(connection, {})))
+            if keys := self._put.pop(connection, None):
+                self._tell_put(keys)
 
         connection.on_messages, connection.on_close = received, lost
         self._asked[connection] = {}

@@ -60,7 +60,7 @@ def receive(sock: socket.socket) -> tuple[Any, list[int]]:
     return pickle.loads(data), list(fds)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies, where it can."""
     with contextlib.suppress(Exception):
         import ctypes
@@ -135,7 +135,7 @@ def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket]
     """In the child: become a worker; never returns."""
     code = 1
     try:
-        _die_with_parent()
+        die_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         selector.close()

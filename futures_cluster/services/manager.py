@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from futures_cluster import errors
+from futures_cluster import config, errors
 from futures_cluster import messages as m
 from futures_cluster.services import security
 from futures_cluster.services.folders import make_folder
@@ -204,6 +204,7 @@ class WorkerManager:
             sys_path=[os.getcwd(), *sys.path] if offer.preload else list(sys.path),
             scheduler=offer.scheduler,
             security=offer.security,
+            debug=config.debugs(),
             manager=self._name,
             silence_s=offer.silence_s,
             folder=offer.folder or self._folder,

@@ -167,7 +167,13 @@ class WorkerProcess:
             security=settings.security,
             debug=settings.debug,
         )
-        self._data = DataServer(self._loop, self._service.answer, self._service.keep, self._pool)
+        self._data = DataServer(
+            self._loop,
+            self._service.answer,
+            self._service.keep,
+            self._pool,
+            lambda keys: self._send([m.DataAdded(settings.name, keys)]),
+        )
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
 
@@ -225,7 +231,8 @@ class WorkerProcess:
 
     def _facts(self) -> dict[str, Any]:
         """What a heartbeat says of this process."""
-        return {"memory_bytes": resident_bytes(), "spilled": self._service.store.spilled_count}
+        store = self._service.store
+        return {"memory_bytes": resident_bytes(), "stored": len(store), "spilled": store.spilled_count}
 
     def _send(self, messages: list[m.Message]) -> None:
         if self._scheduler is not self._manager:

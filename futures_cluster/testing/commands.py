@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from futures_cluster.executor import Executor
+from futures_cluster.services.forkserver import die_with_parent
 
 PATIENCE_S = 30.0
 KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -42,6 +43,7 @@ class Command:
                 stderr=file,
                 env=environment,
                 start_new_session=True,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # tests that are killed
             )
 
     @property

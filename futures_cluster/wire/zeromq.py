@@ -260,11 +260,11 @@ class ZmqListener:
             self._context.term()
             raise OSError(f"cannot listen at zmq://{rest}: {error}") from None
         self.address = "zmq" + self._door.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp")
-        self._fd = self._door.getsockopt(zmq.FD)
+        self._fd = int(self._door.getsockopt(zmq.FD))
         loop.add_reader(self._fd, self._answer)
 
     def _answer(self) -> None:
-        while not self._closed and self._door.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while not self._closed and int(self._door.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             asked = self._door.recv(zmq.NOBLOCK)
             if asked != _OPEN or len(self._tasks) >= MOST_HANDSHAKES:
                 self._door.send(b"", zmq.NOBLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import signal
@@ -18,8 +19,11 @@ import pytest
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
 from futures_cluster.errors import DataLost, DeserializationError, HandshakeError, NotSupported, SchedulerLost
+from futures_cluster.services.peers import Peers
 from futures_cluster.testing.commands import Cluster
+from futures_cluster.wire import serialize
 from futures_cluster.wire.certificates import make_certificates
+from futures_cluster.wire.transports import Security
 
 WAIT_S = 60
 
@@ -250,6 +254,23 @@ class TestLoss:
         assert ex.submit(np.sum, twice).result(WAIT_S) == 200_000
         with pytest.raises(DataLost, match="replicas=2"):
             ex.submit(np.sum, once).result(WAIT_S)
+
+
+def test_what_a_client_put_before_it_vanished_is_dropped(tmp_path: Path) -> None:
+    async def put(cluster: Cluster, address: str) -> None:
+        """Scatter half: the data goes to the worker, and nobody tells the scheduler."""
+        loop = asyncio.get_running_loop()
+        peers = Peers(loop, Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode()))
+        assert await peers.put_data(address, [("orphan", serialize.dump(b"x" * 100_000))]) == []
+        wait_for(lambda: all(facts.get("stored") == 1 for facts in ex.workers().values()))
+        peers.close()
+
+    with Cluster(tmp_path, "--silence", "1") as cluster:
+        cluster.add_worker()
+        with cluster.executor() as ex:
+            (facts,) = ex.workers().values()
+            asyncio.run(put(cluster, facts["address"]))
+            wait_for(lambda: all(facts.get("stored") == 0 for facts in ex.workers().values()))
 
 
 def raw_connection(cluster: Cluster) -> socket.socket:
