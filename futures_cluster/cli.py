@@ -101,7 +101,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
     needed = security.find(addresses[0], arguments.tls, is_scheduler=True)
 
     def started(server: object) -> None:
-        first = server.addresses[0]  # type: ignore[attr-defined]
+        first = programs.reachable(server.addresses[0])  # type: ignore[attr-defined]
         print(
             f"futures_cluster scheduler {_version()}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]

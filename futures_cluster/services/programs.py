@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -99,6 +100,19 @@ def ask(address: str, security: transports.Security, what: str, argument: Any = 
         return cluster.ask(what, argument)
     finally:
         cluster.shutdown(wait=True)
+
+
+def reachable(address: str) -> str:
+    """An address for others, of one that may stand for all of this machine's.
+
+    Examples
+    --------
+    >>> reachable("tcp://10.0.0.1:8786")
+    'tcp://10.0.0.1:8786'
+    """
+    scheme, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    return f"{scheme}://{socket.gethostname()}:{port}" if host in ("0.0.0.0", "[::]") else address
 
 
 def write_address(path: str, address: str) -> None:

@@ -41,7 +41,7 @@ def _missing() -> str:
 
 
 REASON = _missing()
-pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+pytestmark = [pytest.mark.skipif(bool(REASON), reason=REASON), pytest.mark.slow]
 
 
 def ip(*arguments: str) -> None:
