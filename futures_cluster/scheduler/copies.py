@@ -82,7 +82,7 @@ class Copies:
 
     def _add(self, key: Key, size_bytes: int, client: str, replicas: int) -> Task:
         state = self._state
-        function = state.functions.get(SCATTER) or self._change.add_function(SCATTER, SCATTER, None)
+        function = state.functions.get(SCATTER) or self._change.functions.add(SCATTER, SCATTER, None)
         function.tasks += 1
         state.serial += 1
         lane = state.shares.lane(client, (0, 0))

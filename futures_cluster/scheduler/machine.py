@@ -147,7 +147,7 @@ class SchedulerMachine:
             return  # it has left
         tasks, functions = state.tasks, state.functions
         for function_id, name, payload in event.functions:
-            self._change.learn_function(function_id, name, payload, client)
+            self._change.functions.learn(function_id, name, payload, client)
         options = event.options
         if options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
@@ -219,7 +219,7 @@ class SchedulerMachine:
                 del tasks[key]
                 task.state = FORGOTTEN
                 task.wanted_by = ()
-                self._change.leave_function(task.function)
+                self._change.functions.leave(task.function)
             elif task.wanted_by == (client,):
                 task.wanted_by = ()
                 self._change.loose.append(task)
@@ -263,7 +263,7 @@ class SchedulerMachine:
         for function_id in event.functions:
             function = self.state.functions.get(function_id)
             if function is not None:
-                self._change.release_function(function, event.client)
+                self._change.functions.release(function, event.client)
 
     def _on_scatter_data(self, event: m.ScatterData, now: float) -> None:
         self._copies.scatter(event)

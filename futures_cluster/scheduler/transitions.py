@@ -17,6 +17,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
 from futures_cluster.scheduler import placement, recovery
 from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.functions import Functions
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.state import (
     ASSIGNED,
@@ -27,8 +28,6 @@ from futures_cluster.scheduler.state import (
     TRANSITIONS,
     UNFINISHED,
     WAITING,
-    Function,
-    Group,
     State,
     Task,
     Worker,
@@ -44,9 +43,6 @@ SCATTERED_ADVICE = (
     "scattered data cannot be computed again: use scatter(replicas=2), or submit a function that loads it"
 )
 
-#: Names of functions whose durations are remembered.
-MOST_GROUPS = 10_000
-
 
 class Transitions:
     """Changes the state; a part of the machine.
@@ -55,12 +51,15 @@ class Transitions:
     ----------
     loose : list of Task
         Tasks to look at again: somebody who needed them may be gone.
+    functions : Functions
+        What tasks call.
     """
 
     def __init__(self, state: State, outbox: Outbox) -> None:
         self.state = state
         self.outbox = outbox
         self.loose: list[Task] = []
+        self.functions = Functions(state, outbox)
 
     # ---------------------------------------------------------------- tasks
 
@@ -401,46 +400,12 @@ class Transitions:
         if task.options is m.SCATTERED_OPTIONS:
             del self.state.scattered[task]
         self.free_payload(task)
-        self.leave_function(task.function)
+        self.functions.leave(task.function)
 
     def free_payload(self, task: Task) -> None:
         if type(task.payload) is tuple:  # in shared memory, perhaps
             self.outbox.freed.append(task.payload)
         task.payload = None
-
-    def learn_function(self, function_id: str, name: str, payload: Payload, client: str) -> None:
-        """A client tells a function, perhaps not as the first one."""
-        function = self.state.functions.get(function_id) or self.add_function(function_id, name, payload)
-        function.held_by[client] = None
-
-    def add_function(self, function_id: str, name: str, payload: Payload) -> Function:
-        """A function that is not known."""
-        state = self.state
-        group = state.groups.get(name)
-        if group is None:
-            group = state.groups[name] = Group(name)
-            if len(state.groups) > MOST_GROUPS:
-                del state.groups[next(iter(state.groups))]
-        function = state.functions[function_id] = Function(function_id, group, payload)
-        return function
-
-    def release_function(self, function: Function, client: str) -> None:
-        """The client will not use the function again without telling it anew."""
-        if client in function.held_by:
-            del function.held_by[client]
-            if not function.held_by and not function.tasks:
-                self.forget_function(function)
-
-    def leave_function(self, function: Function) -> None:
-        function.tasks -= 1
-        if not function.tasks and not function.held_by:
-            self.forget_function(function)
-
-    def forget_function(self, function: Function) -> None:
-        del self.state.functions[function.id]
-        for name in function.known_by:
-            if name in self.state.workers:
-                self.outbox.forget.setdefault(name, []).append(function.id)
 
     # ---------------------------------------------------------------- workers
 
@@ -507,7 +472,7 @@ class Transitions:
                 task.wanted_by = tuple(other for other in task.wanted_by if other != name)
                 self.loose.append(task)
         for function in list(self.state.functions.values()):
-            self.release_function(function, name)
+            self.functions.release(function, name)
         self.state.shares.forget(name)
 
     def want_again(self, task: Task, client: str, another: bool = False) -> None:

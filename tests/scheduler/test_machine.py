@@ -6,7 +6,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, REPORT_START, TaskOptions
-from futures_cluster.scheduler import placement, transitions
+from futures_cluster.scheduler import functions, placement
 
 from .builders import (
     Cluster,
@@ -628,7 +628,7 @@ def test_deadlines_of_ended_tasks_do_not_pile_up() -> None:
 
 
 def test_the_durations_of_finitely_many_names_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "MOST_GROUPS", 10)
+    monkeypatch.setattr(functions, "MOST_GROUPS", 10)
     cluster = Cluster()
     for i in range(30):
         cluster.given(submit(f"k{i}", function=f"f{i}"))

@@ -1,0 +1,58 @@
+"""The functions that tasks call: known once, told once to each worker, forgotten with their last user.
+
+Covers: who keeps a function (clients that will use it again, tasks that call it), and the groups by name in which
+durations are measured. Does not cover: their payloads, which the scheduler never looks into, and telling them to
+workers (``outbox``).
+"""
+
+from __future__ import annotations
+
+from futures_cluster.messages import Payload
+from futures_cluster.scheduler.outbox import Outbox
+from futures_cluster.scheduler.state import Function, Group, State
+
+#: Names of functions whose durations are remembered.
+MOST_GROUPS = 10_000
+
+
+class Functions:
+    """Changes what is known of functions; a part of the machine."""
+
+    def __init__(self, state: State, outbox: Outbox) -> None:
+        self._state = state
+        self._outbox = outbox
+
+    def learn(self, function_id: str, name: str, payload: Payload, client: str) -> None:
+        """A client tells a function, perhaps not as the first one."""
+        function = self._state.functions.get(function_id) or self.add(function_id, name, payload)
+        function.held_by[client] = None
+
+    def add(self, function_id: str, name: str, payload: Payload) -> Function:
+        """A function that is not known."""
+        state = self._state
+        group = state.groups.get(name)
+        if group is None:
+            group = state.groups[name] = Group(name)
+            if len(state.groups) > MOST_GROUPS:
+                del state.groups[next(iter(state.groups))]
+        function = state.functions[function_id] = Function(function_id, group, payload)
+        return function
+
+    def release(self, function: Function, client: str) -> None:
+        """The client will not use the function again without telling it anew."""
+        if client in function.held_by:
+            del function.held_by[client]
+            if not function.held_by and not function.tasks:
+                self._forget(function)
+
+    def leave(self, function: Function) -> None:
+        """A task that calls it is gone."""
+        function.tasks -= 1
+        if not function.tasks and not function.held_by:
+            self._forget(function)
+
+    def _forget(self, function: Function) -> None:
+        del self._state.functions[function.id]
+        for name in function.known_by:
+            if name in self._state.workers:
+                self._outbox.forget.setdefault(name, []).append(function.id)
