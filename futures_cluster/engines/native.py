@@ -14,6 +14,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions, check_demand
 from futures_cluster.messages import Key
 from futures_cluster.services.client import Client
+from futures_cluster.services.graphs import Graph
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.local import LocalCluster
 from futures_cluster.wire import sockets
@@ -44,6 +45,16 @@ class ClientEngine:
         if self.client.broken is not None:
             raise self.client.broken
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other; the futures of those that are wanted."""
+        self._check()
+        return self.client.submit_graph(graph)
+
+    def _check(self) -> None:
+        """Say why nothing can be submitted."""
+        if self.client.broken is not None:
+            raise self.client.broken
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""

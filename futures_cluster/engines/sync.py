@@ -51,6 +51,9 @@ class _Local:
         """Do what a scheduler would."""
         self._objects.handle(message, self.shared.deliver)
 
+    def remember(self, future: Any) -> None:
+        """All are remembered."""
+
     def about_to_wait(self) -> None:
         """There is nothing to hurry."""
 

@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
@@ -26,55 +26,17 @@ from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.protocols import ClientFuture, Codec
 from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
-
-
-class Codec(Protocol):
-    """How objects become payloads: ``serialize.PickleCodec`` or ``inproc.ObjectCodec``."""
-
-    tells_functions: bool
-
-    def dump_function(self, fn: Callable[..., Any]) -> Payload: ...
-    def load_function(self, payload: Payload) -> Callable[..., Any]: ...
-    def dump_call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
-    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
-    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
-    def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
-    def dump_error(self, error: BaseException) -> Payload: ...
-    def own_error(self, payload: Payload) -> Payload: ...
-    def errors_told(self, payloads: list[Payload]) -> None: ...
-    def load(self, payload: Payload) -> Any: ...
-    def load_error(self, payload: Payload) -> BaseException: ...
-    def release(self, payload: Payload) -> None: ...
-    def forget_result(self, payload: Payload, used: bool) -> None: ...
-    def call_size(self, payload: Payload) -> int: ...
-
-
-class ClientFuture(Protocol):
-    """What the client asks of a future; ``future.Future`` is one."""
-
-    key: Key
-    used: bool
-    parent: TaskContext | None
-    kept: Any
-
-    def deliver_result(self, payload: Payload) -> None: ...
-    def deliver_remote(self, holders: list[Any], size_bytes: int) -> None: ...
-    def deliver_error(self, payload: Payload) -> None: ...
-    def deliver_cancelled(self) -> None: ...
-    def deliver_running(self) -> None: ...
-    def fail_here(self, error: BaseException) -> None: ...
-    def wants_value(self) -> bool: ...
-    def value_is_here(self) -> None: ...
 
 
 class Client:
@@ -282,7 +244,7 @@ class Client:
 
     def adopt(self, key: Key) -> Any:
         """A future of a key that came to this process by its name (inside the arguments of a task)."""
-        known = self._pending.get(key) or self._known.get(key)
+        known = self._known.get(key) or self._pending.get(key)
         if known is not None:
             return known
         future = self._make_future(key, self)
@@ -296,7 +258,7 @@ class Client:
         futures = {}
         rows: list[Any] = []
         for key in keys:
-            future = self._pending.get(key) or self._known.get(key)
+            future = self._known.get(key) or self._pending.get(key)
             if future is None:
                 future = self._make_future(key, self)
                 self._pending[key] = self._known[key] = future
@@ -379,6 +341,45 @@ class Client:
             waiter.cancel()
             raise
 
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other, in one message; the futures of the keys that are wanted.
+
+        Raises
+        ------
+        Exception
+            What pickling a task raises; then nothing is submitted.
+        """
+        return submit_graph(self, graph)
+
+    @property
+    def function_table(self) -> FunctionTable:
+        """The functions that the scheduler was told."""
+        return self._functions
+
+    def add_graph(self, message: m.SubmitTasks, kept: list[Any], parent: TaskContext | None) -> dict[Key, Any]:
+        """Send the message of a graph; the futures of what it wants."""
+        if self.closed is not None:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        futures = make_futures(
+            message.wanted or [], lambda key: self._make_future(key, self), self._pending, kept, parent
+        )
+        self._known.update(futures)
+        if parent is not None:
+            parent.host.has_children(parent)
+        self._mailbox.post(message)
+        return futures
+
+    def abandon(self, future: Any) -> None:
+        """The last reference to the future of an unfinished task of a graph is gone. Called by ``__del__``."""
+        if not self.forked and self._pending.pop(future.key, None) is not None:
+            self._done_with(future)
+            self._mailbox.post(future.key)
+            self._look_quiet()
+
+    def remember(self, future: Any) -> None:
+        """Somebody may ask for this future by its key."""
+        self._known[future.key] = future
+
     # ---------------------------------------------------------------- under the lock
 
     def _send_items(self, items: deque[Any]) -> bool:
@@ -424,6 +425,8 @@ class Client:
             elif kind is m.TasksRunning:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
+                    if type(future) is weakref.ref:
+                        future = future()
                     if future is not None:
                         future.deliver_running()
             elif kind is m.SharedReply:
@@ -437,6 +440,8 @@ class Client:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
+            if type(future) is weakref.ref:  # of a graph
+                future = future()
             if status == FAILED:
                 failed.append(payload)
                 payload = self.codec.own_error(payload)
@@ -528,7 +533,8 @@ class Client:
 
     def pending(self) -> list[Any]:
         """Futures that are not done."""
-        return list(self._pending.values())
+        futures = [each() if type(each) is weakref.ref else each for each in list(self._pending.values())]
+        return [future for future in futures if future is not None]
 
     def count_pending(self) -> int:
         """How many futures are not done."""
@@ -575,7 +581,7 @@ class Client:
     def close(self, reason: BaseException) -> None:
         """Nothing works any more; whatever is pending fails with the reason. On the loop's thread."""
         self.closed = reason
-        for future in list(self._pending.values()):
+        for future in self.pending():
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
                 future.fail_here(reason)
