@@ -4,8 +4,8 @@ Covers: what Dask asks of a scheduler, annotations, results and errors. Does not
 (``graph``, ``submit``), being the default scheduler (``defaults``).
 
 ``dask.compute`` and ``dask.persist`` do everything that is Dask's own: they optimise, and put collections together
-again. Here they are called once more with a scheduler that returns futures in the place of values: what Dask then builds
-is a collection whose graph holds them.
+again. Here they are called once more with a scheduler that returns futures in the place of values: what Dask then
+builds is a collection whose graph holds them.
 """
 
 from __future__ import annotations

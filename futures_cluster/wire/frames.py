@@ -221,7 +221,7 @@ def _message(content: Any) -> Message:
                     raise ProtocolError(f"{cls.__name__}.{name} has a row that does not begin with a key")
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
-        values[_APART_AT] = [(key, _options(options)) for key, options in values[_APART_AT]]
+        values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
     return cls(*values)
 
 
