@@ -19,8 +19,38 @@ from typing import Any, Self
 import dask
 import dask.base
 
+from futures_cluster.adapters.steps import Nested
+
 #: What Dask calls an executor that is the default, in ``compute(scheduler=...)``.
 NAME = "futures_cluster"
+
+
+class Scheduler:
+    """An executor in Dask's configuration, which ``distributed`` copies and sends to other processes.
+
+    There it stands for the executor that runs the present task, if any.
+    """
+
+    def __init__(self, executor: Any) -> None:
+        self.executor = executor
+
+    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        adapt_xarray()
+        return self.executor.get(graph, keys, **options)
+
+    def persist(self, collections: Any, **options: Any) -> Any:
+        """What Dask calls for ``persist``."""
+        adapt_xarray()
+        return self.executor.persist(list(collections), **options)
+
+    def __repr__(self) -> str:
+        return repr(self.executor)
+
+    def __deepcopy__(self, memo: Any) -> Scheduler:
+        return self
+
+    def __reduce__(self) -> Any:
+        return Nested, ()
 
 
 class Default:
@@ -31,10 +61,11 @@ class Default:
 
     def __init__(self, executor: Any) -> None:
         self._closed = False
-        self._executor = executor
         self._before = dask.base.named_schedulers.get(NAME)
-        dask.base.named_schedulers[NAME] = executor
-        settings: dict[str, Any] = {"scheduler": executor}
+        scheduler = Scheduler(executor)
+        self._scheduler: Scheduler | None = scheduler
+        dask.base.named_schedulers[NAME] = scheduler
+        settings: dict[str, Any] = {"scheduler": scheduler}
         if dask.config.get("dataframe.shuffle.method", None) is None:
             settings["dataframe.shuffle.method"] = "tasks"
         self._settings = dask.config.set(settings)
@@ -47,12 +78,12 @@ class Default:
                 return
             self._closed = True
         self._settings.__exit__(None, None, None)
-        if dask.base.named_schedulers.get(NAME) is self._executor:
+        if dask.base.named_schedulers.get(NAME) is self._scheduler:
             if self._before is None:
                 del dask.base.named_schedulers[NAME]
             else:
                 dask.base.named_schedulers[NAME] = self._before
-        self._executor = self._before = None
+        self._scheduler = self._before = None
 
     def __enter__(self) -> Self:
         return self
@@ -141,5 +172,6 @@ def adapt_xarray() -> None:
 
 def _moves_locks(scheduler: Any) -> bool:
     """Whether it is an executor whose tasks are in other processes."""
-    client = getattr(getattr(scheduler, "_engine", None), "client", None)
+    executor = getattr(scheduler, "executor", scheduler)
+    client = getattr(getattr(executor, "_engine", None), "client", None)
     return client is not None and getattr(client.codec, "tells_functions", False)

@@ -65,18 +65,19 @@ def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
 
 def run_steps_in_worker(steps: Sequence[Step], *inputs: Any) -> Any:
     """``run_steps`` in a worker process, whose own Dask computes on the executor that runs the task."""
-    if "dask" in sys.modules and not _Nested.is_default:
-        _Nested.become_default()
+    if "dask" in sys.modules and not Nested.is_default:
+        Nested.become_default()
     return run_steps(steps, *inputs)
 
 
-class _Nested:
-    """Dask's scheduler in a worker process."""
+class Nested:
+    """Dask's scheduler in a worker process: the executor that runs the task."""
 
     is_default = False
 
     @classmethod
     def become_default(cls) -> None:
+        """Once in a process."""
         cls.is_default = True
         import dask
 
@@ -91,6 +92,7 @@ class _Nested:
         return context.current_executor()(graph, keys, **options)
 
     def persist(self, collections: Any, **options: Any) -> Any:
+        """What Dask calls for ``persist``."""
         if context.current_task() is None:
             import dask
 

@@ -51,6 +51,10 @@ class ClientEngine:
         self._check()
         return self.client.submit_graph(graph)
 
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``; a task does not see more than what it waits for."""
+        return self.client.submitted, self.client.count_pending()
+
     def _check(self) -> None:
         """Say why nothing can be submitted."""
         if self.client.broken is not None:
@@ -177,6 +181,12 @@ class NativeEngine(ClientEngine):
                 "resources": dict(worker.resources),
             }
         return facts
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        state = self.cluster.scheduler.machine.state
+        left = state.queued + state.counts["waiting"] + sum(len(each.assigned) for each in list(state.workers.values()))
+        return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

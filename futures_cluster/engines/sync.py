@@ -79,6 +79,7 @@ class SyncEngine:
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._client = _Local(self._keyed)
         self._closed = False
+        self._submitted = 0
         self._initialized = False
         self.broken: BaseException | None = None
         self.find_executor: Callable[[], Any] = lambda: None
@@ -105,6 +106,7 @@ class SyncEngine:
         if key in self._keyed:
             raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
         future = self._make_future(key, self._client)
+        self._submitted += 1
         self._keyed[key] = future
         for reference in references:
             if reference.cancelled():  # type: ignore[attr-defined]
@@ -182,6 +184,10 @@ class SyncEngine:
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         return {"sync": {"pid": os.getpid(), "slots": 1, "thread": threading.current_thread().name}}
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        return self._submitted, 0
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

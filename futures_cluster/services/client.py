@@ -78,6 +78,7 @@ class Client:
         self.hurry: Callable[[], None] | None = None  # called before a thread waits for the scheduler, not for a future
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
+        self.submitted = 0  # tasks, for people
         self.closed: BaseException | None = None  # set once nothing can be submitted or fetched any more
         self.broken: BaseException | None = None
         self._make_future = make_future
@@ -161,6 +162,7 @@ class Client:
             if parent.priority:
                 options = inherit(options, parent.priority)
         item = (options, depth, (key, function_id, payload, inputs), news)
+        self.submitted += 1
         try:
             self._pending[key] = future
             if self.closed is not None:  # it was closed while this was under way
@@ -364,6 +366,7 @@ class Client:
             message.wanted or [], lambda key: self._make_future(key, self), self._pending, kept, parent
         )
         self._known.update(futures)
+        self.submitted += len(message.tasks)
         if parent is not None:
             parent.host.has_children(parent)
         self._mailbox.post(message)

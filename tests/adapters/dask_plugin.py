@@ -52,7 +52,7 @@ def pytest_configure(config: Any) -> None:
         return
     _executor = Executor(2, backend=backend, set_as_default=True)
     for name in NAMES:
-        dask.base.named_schedulers[name] = _executor
+        dask.base.named_schedulers[name] = dask.base.named_schedulers["futures_cluster"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
