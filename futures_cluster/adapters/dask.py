@@ -20,6 +20,7 @@ from dask.core import flatten
 from dask.local import nested_get
 
 from futures_cluster.adapters.graph import Plan
+from futures_cluster.adapters.libraries import adapt_libraries
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.submit import submit
 from futures_cluster.future import Future
@@ -62,6 +63,7 @@ def compute(executor: Any, collections: Any, **options: Any) -> list[Any]:
 
 def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
     """Submit what the keys need; a future for each of them, in their order."""
+    adapt_libraries()
     engine = executor._engine
     annotations: Mapping[str, Mapping[Any, Any]] = {}
     if not isinstance(graph, Mapping):

@@ -272,6 +272,10 @@ class Plan:
             builder.find_drops()
         return builder.steps, [key if type(key) is Future else self._nodes[key].group for key in inputs]
 
+    def stores(self) -> bool:
+        """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
+        return any(type(key) is tuple and str(key[0]).startswith("store-") for key in self._nodes)
+
     def name(self, group: Group) -> str:
         """What the durations of such tasks are remembered by."""
         name = str(key_split(group.last.key))

@@ -51,6 +51,7 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
             options.task,
             list(plan.futures.values()),
             _as_reference(plan),
+            plan.stores(),
         )
         made = engine.submit_graph(graph)
     return {key: end if type(end) is Future else made[names[end]] for key, end in plan.wanted.items()}

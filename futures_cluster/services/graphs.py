@@ -53,6 +53,8 @@ class Graph:
         Inputs that are not among the tasks.
     reduce : callable
         ``reduce(reference)``: what a future inside the arguments pickles as; None if it stays a future.
+    stores : bool
+        Tasks write into objects among their arguments; these may refuse to be pickled, as a copy would be useless.
     """
 
     function: Callable[..., Any]
@@ -61,6 +63,7 @@ class Graph:
     options: TaskOptions = m.DEFAULT_OPTIONS
     references: list[Any] = field(default_factory=list)
     reduce: Callable[[Any], Any] = lambda reference: None
+    stores: bool = False
 
 
 def graph_suffix(client_name: str) -> str:
@@ -71,9 +74,10 @@ def graph_suffix(client_name: str) -> str:
 class _Collector(InputCollector):
     """Lets the graph's owner say what futures inside of arguments are."""
 
-    def __init__(self, reduce: Callable[[Any], Any]) -> None:
+    def __init__(self, reduce: Callable[[Any], Any], stores: bool) -> None:
         super().__init__(stops=False)
         self._reduce = reduce
+        self.stores = stores
 
     def reduce(self, reference: Reference) -> tuple[Any, ...] | None:
         self.found[id(reference)] = reference
@@ -89,7 +93,7 @@ def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
         if future.local_error is not None:
             raise future.local_error
         future.used = True
-    collector = _Collector(graph.reduce)
+    collector = _Collector(graph.reduce, graph.stores)
     codec, table = client.codec, client.function_table
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[Any] = []

@@ -10,8 +10,21 @@ _CALLBACKS = "counts by dask.callbacks, or by side effects in its own memory; on
 _DEFAULTS = "expects that there is no default scheduler"
 _CONCRETE = "expects that persist() leaves values in the graph; here these are futures"
 
+_GENERATOR = "a generator does not pickle"
+_SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
+
 EXPECTED: dict[str, str] = {
     "dask.array.tests.test_ufunc::test_frompyfunc": "a ufunc of numpy.frompyfunc does not pickle",
+    "dask.bag.tests.test_bag::test_bag_with_single_callable": _SAME_OBJECT,
+    "dask.bag.tests.test_bag::test_from_delayed_iterator": _GENERATOR,
+    "dask.bag.tests.test_bag::test_groupby_with_indexer": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_groupby_with_npartitions_changed": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_msgpack_unicode": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_reductions_are_lazy": _GENERATOR,
+    "dask.bag.tests.test_bag::test_repartition_partition_size_complex_dtypes": _SAME_OBJECT,
+    "dask.bag.tests.test_bag::test_take_npartitions_warn": "expects a warning of a task in its own process",
+    "dask.bag.tests.test_bag::test_temporary_directory": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_to_delayed_optimize_graph": _CALLBACKS,
     "dask.tests.test_base::test_compute_array_bag": _DEFAULTS,
     "dask.tests.test_base::test_compute_no_opt": _CALLBACKS,
     "dask.tests.test_base::test_custom_collection": _CONCRETE,
