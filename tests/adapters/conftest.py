@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -22,5 +23,9 @@ def each(request: pytest.FixtureRequest) -> Iterator[Executor]:
     """Every backend of one machine."""
     options = {} if request.param == "sync" else {"resources": {"GPU": 1}}
     with Executor(2, backend=request.param, **options) as executor:
-        executor.run(abs, 1) if request.param != "sync" else executor.submit(abs, 1).result()
+        if request.param == "threads":
+            barrier = threading.Barrier(2)
+            list(executor.map(lambda _: barrier.wait(), range(2)))  # both have started
+        elif request.param == "processes":
+            executor.run(abs, 1)
         yield executor

@@ -42,9 +42,7 @@ def run(plan: Plan) -> dict[Any, Any]:
         values[id(group)] = run_steps(
             steps, *[each.result() if isinstance(each, Future) else values[id(each)] for each in inputs]
         )
-    return {
-        key: end.result() if isinstance(end, Future) else values[id(end)] for key, end in plan.wanted.items()
-    }
+    return {key: end.result() if isinstance(end, Future) else values[id(end)] for key, end in plan.wanted.items()}
 
 
 def joined(*args: Any, **kwargs: Any) -> Any:
