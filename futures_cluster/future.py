@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
@@ -47,6 +48,9 @@ if hasattr(os, "register_at_fork"):
 
 #: A thread that waits reads for itself as long as no more futures than this are pending.
 MOST_LED = 8
+
+#: Futures that Dask has asked what they are, by key.
+seen_by_dask: weakref.WeakValueDictionary[Key, Future] = weakref.WeakValueDictionary()
 
 # What ``_unread`` is, as long as nobody has read the result.
 _NOTHING = 0
@@ -450,8 +454,8 @@ class Future(_StdlibFuture[Any], Reference):
             spec = sys.modules.get("dask._task_spec")
             if spec is None or not hasattr(spec, "TaskRef"):
                 return type(self)
-            if self.key and hasattr(self.client, "remember"):
-                self.client.remember(self)  # Dask will only name its key
+            if self.key:
+                seen_by_dask[self.key] = self  # in its graphs there will only be the key
             return _reference_class(spec.TaskRef)
 
     def substitute(self, subs: dict[Any, Any], key: Any = None) -> Any:

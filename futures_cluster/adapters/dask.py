@@ -23,7 +23,7 @@ from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.libraries import adapt_libraries
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.submit import submit
-from futures_cluster.future import Future
+from futures_cluster.future import Future, seen_by_dask
 from futures_cluster.messages import TaskOptions
 
 __all__ = ["compute", "futures_of", "get", "persist"]
@@ -78,7 +78,8 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
     def find(key: Any) -> Future:
         if type(key) is not str:
             raise ValueError(f"the key {key!r} is needed, and is not in the graph")
-        future: Future = engine.future_of_key(key)
+        seen = seen_by_dask.get(key)
+        future: Future = engine.future_of_key(key) if seen is None else seen
         return future
 
     plan = Plan(convert_legacy_graph(dict(graph)), wanted, find, apart, _slots(engine))

@@ -398,7 +398,7 @@ class _Builder:
         if type(result) is _Here:
             return self._add(st.same, (result.value,), [], key)
         assert type(result) is int
-        if result == self._inputs + len(self.steps) - 1:
+        if self.steps and result == self._inputs + len(self.steps) - 1:
             return result
         return self._add(st.same, (None,), [(0, result)], key)  # the last step makes the task's result
 

@@ -25,6 +25,9 @@ from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.inproc import ObjectCodec
 
 
+_numbers = itertools.count(1)  # of keys: one for all executors of a process
+
+
 class _Local:
     """Stands for the client of a future that is done from the start."""
 
@@ -51,9 +54,6 @@ class _Local:
         """Do what a scheduler would."""
         self._objects.handle(message, self.shared.deliver)
 
-    def remember(self, future: Any) -> None:
-        """All are remembered."""
-
     def about_to_wait(self) -> None:
         """There is nothing to hurry."""
 
@@ -75,7 +75,7 @@ class SyncEngine:
                 raise errors.NotSupported(f"{name} is for processes; backend='sync' runs tasks in the caller's thread")
         self._config = config
         self._make_future = make_future
-        self._numbers = itertools.count(1)
+        self._numbers = _numbers
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._client = _Local(self._keyed)
         self._closed = False

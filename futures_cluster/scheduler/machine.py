@@ -182,13 +182,13 @@ class SchedulerMachine:
                 detached,
             )
             tasks[key] = task
-            if apart and key in apart:
+            if key in apart:
                 own = task.options = apart[key]
                 task.lane = state.shares.lane(client, (-own.priority, -event.depth))
                 task.retries_left = own.retries
             if dependencies or state.broken is not None:
                 added.append((task, dependencies))
-            elif task.demand is None if apart else plain:
+            elif plain and key not in apart:
                 task.state = QUEUED
                 fresh.append(task)
             else:

@@ -38,6 +38,9 @@ MOST_AT_ONCE = 2000
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
 
+# Of keys: one for all clients of a process, so that a future of one executor is never taken for another's.
+_numbers = itertools.count(1)
+
 
 class Client:
     """One client of a scheduler.
@@ -88,7 +91,7 @@ class Client:
         self.lock = self._lock = lock
         self._send_now = send_now
         self._mailbox = Mailbox(loop, self._send_items, lock)
-        self._numbers = itertools.count(1)
+        self._numbers = _numbers
         self._functions = FunctionTable(codec.dump_function, codec.tells_functions, self._function_died)
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
@@ -378,10 +381,6 @@ class Client:
             self._done_with(future)
             self._mailbox.post(future.key)
             self._look_quiet()
-
-    def remember(self, future: Any) -> None:
-        """Somebody may ask for this future by its key."""
-        self._known[future.key] = future
 
     # ---------------------------------------------------------------- under the lock
 

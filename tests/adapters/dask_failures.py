@@ -10,6 +10,7 @@ _CALLBACKS = "counts by dask.callbacks, or by side effects in its own memory; on
 _DEFAULTS = "expects that there is no default scheduler"
 _CONCRETE = "expects that persist() leaves values in the graph; here these are futures"
 
+_WARNINGS = "expects a warning of a task in its own process"
 _GENERATOR = "a generator does not pickle"
 _SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
 
@@ -22,9 +23,10 @@ EXPECTED: dict[str, str] = {
     "dask.bag.tests.test_bag::test_msgpack_unicode": _SHUFFLE,
     "dask.bag.tests.test_bag::test_reductions_are_lazy": _GENERATOR,
     "dask.bag.tests.test_bag::test_repartition_partition_size_complex_dtypes": _SAME_OBJECT,
-    "dask.bag.tests.test_bag::test_take_npartitions_warn": "expects a warning of a task in its own process",
+    "dask.bag.tests.test_bag::test_take_npartitions_warn": _WARNINGS,
     "dask.bag.tests.test_bag::test_temporary_directory": _SHUFFLE,
     "dask.bag.tests.test_bag::test_to_delayed_optimize_graph": _CALLBACKS,
+    "dask.bag.tests.test_text::test_files_per_partition": _WARNINGS,
     "dask.tests.test_base::test_compute_array_bag": _DEFAULTS,
     "dask.tests.test_base::test_compute_no_opt": _CALLBACKS,
     "dask.tests.test_base::test_custom_collection": _CONCRETE,
@@ -33,4 +35,7 @@ EXPECTED: dict[str, str] = {
     "dask.tests.test_base::test_persist_delayed_custom_key": _CONCRETE,
     "dask.tests.test_delayed::test_callable_obj": _SAME_OBJECT,
     "dask.tests.test_delayed::test_traverse_false": _SAME_OBJECT,
+    "dask.tests.test_graph_manipulation::test_bind": _CALLBACKS,
+    "dask.tests.test_graph_manipulation::test_checkpoint": _CALLBACKS,
+    "dask.tests.test_graph_manipulation::test_wait_on": _CALLBACKS,
 }

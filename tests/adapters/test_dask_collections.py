@@ -13,17 +13,15 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("dask")
+from futures_cluster import Executor
+
+dask = pytest.importorskip("dask")
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
-
-import dask
-import dask.array as da
-import dask.bag as db
-import dask.dataframe as dd
-
-from futures_cluster import Executor
+da = pytest.importorskip("dask.array")
+db = pytest.importorskip("dask.bag")
+dd = pytest.importorskip("dask.dataframe")
 
 
 def frame() -> Any:

@@ -103,6 +103,15 @@ def test_fused_graphs_are_taken_apart(example: tuple[dict[Any, Any], list[Any]])
     assert run(plan) == expected
 
 
+def test_a_fused_graph_of_aliases() -> None:
+    graph = {
+        "a": Task("a", abs, -1),
+        "b": Task.fuse(Alias("inner", "a"), Alias("b", "inner")),
+        "c": Task.fuse(Task("three", abs, -3), Alias("b2", "a"), Task("c", max, TaskRef("b2"), TaskRef("three"))),
+    }
+    assert run(Plan(graph, ["b", "c"], no_future)) == {"b": 1, "c": 3}
+
+
 def chain(length: int, branches: int) -> dict[Any, Any]:
     """Chains that end in one sum."""
     graph: dict[Any, Any] = {}
