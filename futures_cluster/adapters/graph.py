@@ -274,7 +274,7 @@ class Plan:
 
     def stores(self) -> bool:
         """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
-        return any(type(key) is tuple and str(key[0]).startswith("store-") for key in self._nodes)
+        return any(type(key) is tuple and "store-map" in str(key[0]) for key in self._nodes)
 
     def name(self, group: Group) -> str:
         """What the durations of such tasks are remembered by."""

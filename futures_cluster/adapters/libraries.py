@@ -24,9 +24,6 @@ import dask.base
 
 from futures_cluster.wire import serialize
 
-#: What xarray is told the scheduler is.
-NAME = "futures_cluster"
-
 
 class FileLock:
     """A lock by name for all processes of this user on one machine; it pickles."""
@@ -106,11 +103,12 @@ def _adapt_xarray(locks: Any) -> None:
 
     def get_dask_scheduler(get: Any = None, collection: Any = None) -> Any:
         if _moves_locks(dask.base.get_scheduler(get, collection)):
-            return NAME
+            return "distributed"  # then it also closes files between two accesses
         return ask(get, collection)
 
     def _get_lock_maker(scheduler: Any = None) -> Any:
-        return FileLock if scheduler == NAME else make(scheduler)
+        ours = scheduler == "distributed" and _moves_locks(dask.base.get_scheduler())
+        return FileLock if ours else make(scheduler)
 
     locks._futures_cluster = True
     locks.get_dask_scheduler, locks._get_lock_maker = get_dask_scheduler, _get_lock_maker

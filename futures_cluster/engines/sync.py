@@ -24,7 +24,6 @@ from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.inproc import ObjectCodec
 
-
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
 
 

@@ -128,7 +128,6 @@ def test_dropped_collections_stop(ex: Executor, gate: Gate, tmp_path: Path) -> N
     ],
 )
 def test_what_is_made_of_it_keeps_it(ex: Executor, derive: Any) -> None:
-    import dask.graph_manipulation
 
     x = large().persist(scheduler=ex)
     y = derive(x)

@@ -1,7 +1,7 @@
 """What Dask's graphs say to the scheduler, and what it says back: annotations, errors, the end of a computation.
 
-Covers: priority, retries, resources and workers; errors of tasks, of pickling and of graphs; being the default scheduler;
-a cluster of other processes. Does not cover: values (``test_dask_collections``).
+Covers: priority, retries, resources and workers; errors of tasks, of pickling and of graphs; being the default
+scheduler; a cluster of other processes. Does not cover: values (``test_dask_collections``).
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def test_arguments_that_do_not_pickle(ex: Executor) -> None:
 def test_graphs_that_make_no_sense(each: Executor) -> None:
     with pytest.raises(ValueError, match="not in the graph"):
         each.get({"a": 1}, ("b", 0))
-    with pytest.raises(RuntimeError, match="[Cc]ycle"):
+    with pytest.raises(RuntimeError, match=r"[Cc]ycle"):
         each.get({"a": (abs, "b"), "b": (abs, "c"), "c": (abs, "a")}, "a")
 
 
