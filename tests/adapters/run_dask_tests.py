@@ -4,8 +4,8 @@
     python -m tests.adapters.run_dask_tests --every 50           # a fiftieth of the large ones
     python -m tests.adapters.run_dask_tests array bag -- -x      # parts; what follows -- is for pytest
 
-Covers: which modules, and pytest's options for them. Does not cover: the executor (``dask_plugin``), the failures that are
-expected (``dask_failures``).
+Covers: which modules, and pytest's options for them. Does not cover: the executor (``dask_plugin``), the failures that
+are expected (``dask_failures``).
 """
 
 from __future__ import annotations
@@ -29,6 +29,16 @@ PARTS: dict[str, tuple[list[str], bool]] = {
     "io": (["dask.dataframe.io.tests", "dask.dataframe.tseries.tests"], True),
     "glm": ([], True),
 }
+#: Modules of each kind that are collected fast, for CI.
+PARTS["quick"] = (
+    [
+        *("dask.tests.test_delayed", "dask.array.tests.test_reshape", "dask.array.tests.test_overlap"),
+        *("dask.array.tests.test_sparse", "dask.array.tests.test_stats", "dask.bag.tests.test_bag"),
+        *("dask.dataframe.dask_expr.tests.test_shuffle", "dask.dataframe.dask_expr.tests.test_cumulative"),
+        *("dask.dataframe.tests.test_hyperloglog", "dask.dataframe.tests.test_merge_column_and_index"),
+    ],
+    True,
+)
 
 #: Tests that start schedulers of their own, or need the network.
 LEFT_OUT = "not distributed and not network"
@@ -68,7 +78,7 @@ def run(part: str, every: int = 1, backend: str = "processes", more: list[str] |
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", default=[part for part in PARTS if part != "quick"], help=", ".join(PARTS))
     parser.add_argument("--every", type=int, default=1, help="only each so manieth test of the large parts")
     parser.add_argument("--backend", default="processes", help="processes, threads, or baseline: Dask's own schedulers")
     arguments, more = sys.argv[1:], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,23 +14,14 @@ pytest.importorskip("pyarrow")
 
 sys.path.insert(0, __file__.rpartition("/")[0])
 
-import dask_failures  # noqa: E402
-import run_dask_tests  # noqa: E402
+import dask_failures
+import run_dask_tests
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("part", "every"), [("delayed", 1), ("bag", 9), ("array", 211), ("dataframe", 199), ("expr", 151), ("io", 101)]
-)
-def test_selection(part: str, every: int) -> None:
-    done = run_dask_tests.run(part, every, more=["-n0"] if _has("xdist") else [], timeout=110)
-    assert done == 0
-
-
-def _has(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
+def test_selection() -> None:
+    more = ["-n0"] if find_spec("xdist") else []
+    assert run_dask_tests.run("quick", 5, more=more, timeout=110) == 0
 
 
 def test_each_expected_failure_has_a_reason() -> None:
