@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
 from futures_cluster.config import make_config
+from futures_cluster.dask_methods import DaskMethods
 from futures_cluster.engines import make_engine
 from futures_cluster.engines.base import Engine, SubmitOptions
 from futures_cluster.future import Future
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _NOT_GIVEN: Any = object()
 
 
-class Executor(concurrent.futures.Executor):
+class Executor(DaskMethods, concurrent.futures.Executor):
     """Runs calls on all cores of this machine.
 
     Parameters
@@ -50,6 +51,8 @@ class Executor(concurrent.futures.Executor):
         Tasks that each worker process runs at a time.
     resources : dict or None
         What each worker offers to ``with_options(resources=...)``.
+    set_as_default : bool
+        Be Dask's default scheduler until ``shutdown``.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Executor(concurrent.futures.Executor):
         thread_name_prefix: str = "",
         resources: dict[str, float] | None = None,
         resolve: bool = True,
+        set_as_default: bool = False,
     ) -> None:
         config = make_config(
             max_workers,
@@ -106,7 +110,10 @@ class Executor(concurrent.futures.Executor):
         # An executor that is dropped ends when its tasks are done, as the standard library's pools do.
         finalizer = weakref.finalize(self, engine.shutdown, False, False)
         finalizer.atexit = False
+        if set_as_default:
+            self._default = self.as_default()
 
+    _default: Any = None
     _borrowed = False  # the executor of a task: the cluster belongs to somebody else, and goes on
 
     def _set_up(self, engine: Engine, options: SubmitOptions) -> None:
@@ -446,6 +453,8 @@ class Executor(concurrent.futures.Executor):
         cancel_futures : bool
             Cancel the tasks that do not run yet.
         """
+        if self._default is not None:
+            self._default.close()
         if not self._borrowed:
             self._engine.shutdown(wait, cancel_futures)
 
@@ -462,6 +471,8 @@ class Executor(concurrent.futures.Executor):
             from futures_cluster.errors import NotSupported
 
             raise NotSupported("a task cannot stop the workers of the executor that runs it")
+        if self._default is not None:
+            self._default.close()
         self._engine.stop_workers(force)
 
     def __enter__(self) -> Self:

@@ -15,9 +15,12 @@ use (``_condition``, ``_state``, ``_waiters``) works as they expect.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
@@ -45,6 +48,9 @@ if hasattr(os, "register_at_fork"):
 
 #: A thread that waits reads for itself as long as no more futures than this are pending.
 MOST_LED = 8
+
+#: Futures that Dask has asked what they are, by key.
+seen_by_dask: weakref.WeakValueDictionary[Key, Future] = weakref.WeakValueDictionary()
 
 # What ``_unread`` is, as long as nobody has read the result.
 _NOTHING = 0
@@ -79,6 +85,7 @@ class Future(_StdlibFuture[Any], Reference):
     used: bool = False
     scattered: bool = False
     was_remote: bool = False
+    of_graph: bool = False  # its task stops when this goes
     awaited_by: Any = None  # the leader that waits for it (``services.leader``)
     local_error: BaseException | None = None
 
@@ -437,6 +444,27 @@ class Future(_StdlibFuture[Any], Reference):
             except Exception:
                 LOGGER.exception("exception calling callback for %r", self)
 
+    # ---------------------------------------------------------------- to Dask
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            """To ``isinstance``, where Dask is loaded, also a reference to a task, as Dask's arguments have to be."""
+            spec = sys.modules.get("dask._task_spec")
+            if spec is None or not hasattr(spec, "TaskRef"):
+                return type(self)
+            if self.key:
+                seen_by_dask[self.key] = self  # in its graphs there will only be the key
+            return _reference_class(spec.TaskRef)
+
+    def substitute(self, subs: dict[Any, Any], key: Any = None) -> Any:
+        """To Dask: what this argument is, when keys get other names."""
+        return sys.modules["dask._task_spec"].TaskRef.substitute(self, subs, key)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "futures_cluster.Future", self.key
+
     # ---------------------------------------------------------------- as an argument, and at the end
 
     def __reduce__(self) -> Any:
@@ -450,11 +478,19 @@ class Future(_StdlibFuture[Any], Reference):
     def __del__(self) -> None:
         client = self.client
         if client is None or self._state != FINISHED or self.local_error is not None:
+            if self.of_graph and self._state in (PENDING, RUNNING):
+                client.abandon(self)
             return
         payload = self._payload
         if type(payload) is Cell:
             client.codec.forget_result(payload, self.used)
         client.release(self.key, self.was_remote)  # at once if a worker holds something
+
+
+@functools.cache
+def _reference_class(task_ref: Any) -> type:
+    """What a future says that it is, when Dask asks. No object is of this class."""
+    return type("FutureReference", (Future, task_ref), {})
 
 
 def _adopt(key: Key) -> Future:

@@ -85,6 +85,9 @@ class Engine(Protocol):
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""
 
+    def count_tasks(self) -> tuple[int, int]:
+        """How many tasks this client has submitted, and how many are not done."""
+
     def wait_for_workers(self) -> list[str]:
         """Names of the workers, once all have started. Raises what broke the executor, if none can."""
 

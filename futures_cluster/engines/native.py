@@ -14,6 +14,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions, check_demand
 from futures_cluster.messages import Key
 from futures_cluster.services.client import Client
+from futures_cluster.services.graphs import Graph
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.local import LocalCluster
 from futures_cluster.wire import sockets
@@ -44,6 +45,20 @@ class ClientEngine:
         if self.client.broken is not None:
             raise self.client.broken
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other; the futures of those that are wanted."""
+        self._check()
+        return self.client.submit_graph(graph)
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``; a task does not see more than what it waits for."""
+        return self.client.submitted, self.client.count_pending()
+
+    def _check(self) -> None:
+        """Say why nothing can be submitted."""
+        if self.client.broken is not None:
+            raise self.client.broken
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""
@@ -166,6 +181,12 @@ class NativeEngine(ClientEngine):
                 "resources": dict(worker.resources),
             }
         return facts
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        state = self.cluster.scheduler.machine.state
+        left = state.queued + state.counts["waiting"] + sum(len(each.assigned) for each in list(state.workers.values()))
+        return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

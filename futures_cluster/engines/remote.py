@@ -85,6 +85,13 @@ class RemoteEngine(ClientEngine):
         facts: dict[str, dict[str, Any]] = self.cluster.ask("workers")
         return facts
 
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``; what other programs have submitted counts as well."""
+        self._check()
+        tasks = self.cluster.ask("snapshot")["tasks"]
+        left = tasks["waiting"] + tasks["queued"] + tasks["assigned"]
+        return self.client.submitted, max(left, self.client.count_pending())
+
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
         while True:

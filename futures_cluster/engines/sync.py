@@ -24,6 +24,8 @@ from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.inproc import ObjectCodec
 
+_numbers = itertools.count(1)  # of keys: one for all executors of a process
+
 
 class _Local:
     """Stands for the client of a future that is done from the start."""
@@ -72,10 +74,11 @@ class SyncEngine:
                 raise errors.NotSupported(f"{name} is for processes; backend='sync' runs tasks in the caller's thread")
         self._config = config
         self._make_future = make_future
-        self._numbers = itertools.count(1)
+        self._numbers = _numbers
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._client = _Local(self._keyed)
         self._closed = False
+        self._submitted = 0
         self._initialized = False
         self.broken: BaseException | None = None
         self.find_executor: Callable[[], Any] = lambda: None
@@ -102,6 +105,7 @@ class SyncEngine:
         if key in self._keyed:
             raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
         future = self._make_future(key, self._client)
+        self._submitted += 1
         self._keyed[key] = future
         for reference in references:
             if reference.cancelled():  # type: ignore[attr-defined]
@@ -179,6 +183,10 @@ class SyncEngine:
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         return {"sync": {"pid": os.getpid(), "slots": 1, "thread": threading.current_thread().name}}
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        return self._submitted, 0
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

@@ -31,7 +31,7 @@ class SubmitTasks(Message):
 
     ``wanted`` is None for submitted tasks: all are wanted, and run even if they are released before. For the
     tasks of a graph it lists the keys whose results the client wants; the others run only while somebody
-    needs them.
+    needs them. ``apart`` names tasks with options of their own.
     """
 
     client: str
@@ -40,6 +40,7 @@ class SubmitTasks(Message):
     options: TaskOptions = DEFAULT_OPTIONS
     depth: int = 0  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
     wanted: list[Key] | None = None
+    apart: list[Any] = field(default_factory=list)  # (key, TaskOptions)
 
 
 @dataclass(slots=True)

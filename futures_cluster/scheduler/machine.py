@@ -156,6 +156,7 @@ class SchedulerMachine:
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
         plain = not (options.resources or options.workers)
+        apart: dict[Key, m.TaskOptions] = dict(event.apart)
         fresh: list[Task] = []  # could run at once, anywhere
         added: list[tuple[Task, list[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
@@ -181,9 +182,13 @@ class SchedulerMachine:
                 detached,
             )
             tasks[key] = task
+            if key in apart:
+                own = task.options = apart[key]
+                task.lane = state.shares.lane(client, (-own.priority, -event.depth))
+                task.retries_left = own.retries
             if dependencies or state.broken is not None:
                 added.append((task, dependencies))
-            elif plain:
+            elif plain and key not in apart:
                 task.state = QUEUED
                 fresh.append(task)
             else:

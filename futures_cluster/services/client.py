@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
@@ -26,9 +26,11 @@ from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.protocols import ClientFuture, Codec
 from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
@@ -36,45 +38,8 @@ MOST_AT_ONCE = 2000
 #: Released keys wait for company up to so many.
 MOST_UNTOLD_RELEASES = 500
 
-
-class Codec(Protocol):
-    """How objects become payloads: ``serialize.PickleCodec`` or ``inproc.ObjectCodec``."""
-
-    tells_functions: bool
-
-    def dump_function(self, fn: Callable[..., Any]) -> Payload: ...
-    def load_function(self, payload: Payload) -> Callable[..., Any]: ...
-    def dump_call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
-    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
-    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
-    def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]: ...
-    def dump_error(self, error: BaseException) -> Payload: ...
-    def own_error(self, payload: Payload) -> Payload: ...
-    def errors_told(self, payloads: list[Payload]) -> None: ...
-    def load(self, payload: Payload) -> Any: ...
-    def load_error(self, payload: Payload) -> BaseException: ...
-    def release(self, payload: Payload) -> None: ...
-    def forget_result(self, payload: Payload, used: bool) -> None: ...
-    def call_size(self, payload: Payload) -> int: ...
-
-
-class ClientFuture(Protocol):
-    """What the client asks of a future; ``future.Future`` is one."""
-
-    key: Key
-    used: bool
-    parent: TaskContext | None
-    kept: Any
-
-    def deliver_result(self, payload: Payload) -> None: ...
-    def deliver_remote(self, holders: list[Any], size_bytes: int) -> None: ...
-    def deliver_error(self, payload: Payload) -> None: ...
-    def deliver_cancelled(self) -> None: ...
-    def deliver_running(self) -> None: ...
-    def fail_here(self, error: BaseException) -> None: ...
-    def wants_value(self) -> bool: ...
-    def value_is_here(self) -> None: ...
+# Of keys: one for all clients of a process, so that a future of one executor is never taken for another's.
+_numbers = itertools.count(1)
 
 
 class Client:
@@ -116,6 +81,7 @@ class Client:
         self.hurry: Callable[[], None] | None = None  # called before a thread waits for the scheduler, not for a future
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
+        self.submitted = 0  # tasks, for people
         self.closed: BaseException | None = None  # set once nothing can be submitted or fetched any more
         self.broken: BaseException | None = None
         self._make_future = make_future
@@ -125,7 +91,7 @@ class Client:
         self.lock = self._lock = lock
         self._send_now = send_now
         self._mailbox = Mailbox(loop, self._send_items, lock)
-        self._numbers = itertools.count(1)
+        self._numbers = _numbers
         self._functions = FunctionTable(codec.dump_function, codec.tells_functions, self._function_died)
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
@@ -199,6 +165,7 @@ class Client:
             if parent.priority:
                 options = inherit(options, parent.priority)
         item = (options, depth, (key, function_id, payload, inputs), news)
+        self.submitted += 1
         try:
             self._pending[key] = future
             if self.closed is not None:  # it was closed while this was under way
@@ -282,7 +249,7 @@ class Client:
 
     def adopt(self, key: Key) -> Any:
         """A future of a key that came to this process by its name (inside the arguments of a task)."""
-        known = self._pending.get(key) or self._known.get(key)
+        known = self._known.get(key) or self._pending.get(key)
         if known is not None:
             return known
         future = self._make_future(key, self)
@@ -296,7 +263,7 @@ class Client:
         futures = {}
         rows: list[Any] = []
         for key in keys:
-            future = self._pending.get(key) or self._known.get(key)
+            future = self._known.get(key) or self._pending.get(key)
             if future is None:
                 future = self._make_future(key, self)
                 self._pending[key] = self._known[key] = future
@@ -379,6 +346,42 @@ class Client:
             waiter.cancel()
             raise
 
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other, in one message; the futures of the keys that are wanted.
+
+        Raises
+        ------
+        Exception
+            What pickling a task raises; then nothing is submitted.
+        """
+        return submit_graph(self, graph)
+
+    @property
+    def function_table(self) -> FunctionTable:
+        """The functions that the scheduler was told."""
+        return self._functions
+
+    def add_graph(self, message: m.SubmitTasks, kept: list[Any], parent: TaskContext | None) -> dict[Key, Any]:
+        """Send the message of a graph; the futures of what it wants."""
+        if self.closed is not None:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        futures = make_futures(
+            message.wanted or [], lambda key: self._make_future(key, self), self._pending, kept, parent
+        )
+        self._known.update(futures)
+        self.submitted += len(message.tasks)
+        if parent is not None:
+            parent.host.has_children(parent)
+        self._mailbox.post(message)
+        return futures
+
+    def abandon(self, future: Any) -> None:
+        """The last reference to the future of an unfinished task of a graph is gone. Called by ``__del__``."""
+        if not self.forked and self._pending.pop(future.key, None) is not None:
+            self._done_with(future)
+            self._mailbox.post(future.key)
+            self._look_quiet()
+
     # ---------------------------------------------------------------- under the lock
 
     def _send_items(self, items: deque[Any]) -> bool:
@@ -424,6 +427,8 @@ class Client:
             elif kind is m.TasksRunning:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
+                    if type(future) is weakref.ref:
+                        future = future()
                     if future is not None:
                         future.deliver_running()
             elif kind is m.SharedReply:
@@ -437,6 +442,8 @@ class Client:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
+            if type(future) is weakref.ref:  # of a graph
+                future = future()
             if status == FAILED:
                 failed.append(payload)
                 payload = self.codec.own_error(payload)
@@ -528,7 +535,8 @@ class Client:
 
     def pending(self) -> list[Any]:
         """Futures that are not done."""
-        return list(self._pending.values())
+        futures = [each() if type(each) is weakref.ref else each for each in list(self._pending.values())]
+        return [future for future in futures if future is not None]
 
     def count_pending(self) -> int:
         """How many futures are not done."""
@@ -575,7 +583,7 @@ class Client:
     def close(self, reason: BaseException) -> None:
         """Nothing works any more; whatever is pending fails with the reason. On the loop's thread."""
         self.closed = reason
-        for future in list(self._pending.values()):
+        for future in self.pending():
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
                 future.fail_here(reason)

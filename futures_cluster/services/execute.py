@@ -15,7 +15,7 @@ from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.store import Store
 
 if TYPE_CHECKING:
-    from futures_cluster.services.client import Codec
+    from futures_cluster.services.protocols import Codec
     from futures_cluster.worker.runs import Run
 
 

@@ -184,6 +184,11 @@ class FunctionTable:
         news = None if function_id in self._told else (function_id, name, self._dump(call))
         return function_id, name, news, True
 
+    def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
+        """The id and the news of a function that pickles by reference, for tasks of this name."""
+        function_id = f"{name} by {fn.__name__}"
+        return function_id, None if function_id in self._told else (function_id, name, self._dump(fn))
+
     def _look_up_function(self, fn: Callable[..., Any], kind: type) -> tuple[str, str, News | None, bool] | None:
         if kind is types.BuiltinFunctionType and not isinstance(getattr(fn, "__self__", None), types.ModuleType | None):
             return None  # a method of an object

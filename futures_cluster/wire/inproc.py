@@ -64,6 +64,13 @@ class ErrorCell:
             self._error = None
 
 
+class _Mark(Reference):
+    """Stands for an input in the arguments of a call."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
 class Call:
     """The arguments of a call, and which futures in them are to be replaced, where."""
 
@@ -98,6 +105,11 @@ class ObjectCodec:
             return Call(args, kwargs, {}, set()), [], []
         found = arguments.find(args, kwargs)
         return Call(args, kwargs, found.keys, found.inside), list(found.keys), list(found.references.values())
+
+    def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: Any) -> Payload:
+        """See ``PickleCodec``: marks stand for the inputs."""
+        keys = {key: index for index, key in enumerate(inputs)}
+        return Call((*args, *[_Mark(key) for key in inputs]), {}, keys, set())
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, with values in the place of futures."""

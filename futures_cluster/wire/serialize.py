@@ -357,6 +357,14 @@ class PickleCodec:
         """See ``dump_arguments``."""
         return dump_arguments(args, kwargs, self.pool, resolve)
 
+    def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
+        """A payload of a call with ``args`` and behind them the values of the inputs; ``collector`` gets futures."""
+        outer, _local.collector = _local.collector, collector
+        try:
+            return dump((*args, *[_Input(index) for index in range(len(inputs))]), self.pool)
+        finally:
+            _local.collector = outer
+
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """See ``load_arguments``."""
         return load_arguments(payload, inputs)

@@ -155,6 +155,24 @@ def test_what_nobody_wants_of_a_graph_does_not_run() -> None:
     assert cluster.states() == {"b": "assigned", "c": "waiting"}
 
 
+def test_tasks_of_a_graph_with_options_of_their_own() -> None:
+    cluster = Cluster(workers=0)
+    event = submit("a", "b", ("c", ["a"]), "d", wanted=["a", "b", "c", "d"])
+    urgent, patient = m.TaskOptions(priority=1), m.TaskOptions(retries=2)
+    event.apart = [("b", urgent), ("c", patient), ("d", m.TaskOptions(workers=("w2",)))]
+    cluster.given(event)
+    assert cluster.states() == {"a": "queued", "b": "queued", "c": "waiting", "d": "queued"}
+    assert cluster.task("c").retries_left == 2 and cluster.task("a").retries_left == 0
+    assert cluster.task("b").level == (-1, 0) and cluster.task("a").level == (0, 0)
+    commands = cluster.given(m.WorkerJoined("w1", "a1"))
+    assert [row[0] for row in commands[0].message.runs] == ["b"]
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    assert cluster.where()["b"] == "w1"
+    cluster.finish("b", duration_s=0.001)
+    cluster.finish("a", duration_s=0.001)
+    assert cluster.where()["d"] == "w2"
+
+
 def test_a_graph_without_wishes_leaves_nothing() -> None:
     cluster = Cluster()
     cluster.quiet(submit("a", ("b", ["a"]), wanted=[]))

@@ -59,7 +59,9 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
 def field_values(cls: type[m.Message], name: str) -> st.SearchStrategy[Any]:
     row_length = frames._ROW_LENGTHS.get((cls, name))
     if row_length is not None:
-        rest = [payloads] * (row_length - 1)
+        rest: list[st.SearchStrategy[Any]] = [payloads] * (row_length - 1)
+        if (cls, name) == (m.SubmitTasks, "apart"):
+            rest = [options]
         return st.lists(st.tuples(names, *rest), max_size=3).map(tuple)
     strategies = []
     for part in cls.__annotations__[name].split(" | "):
@@ -203,21 +205,22 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         (msgpack.packb([[1, 5]]), "ClientJoined.client is of type int"),
         (msgpack.packb([[5, "client", [1]]]), "ReleaseKeys.keys holds"),
         (
-            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True], 0, None]]),
+            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True], 0, None, []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True], 0, None]]),
+            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True], 0, None, []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None]]),
+            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None, []]]),
             "does not begin with a key",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True], 0, None]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True], 0, None]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, []]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, []]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True], 0, None, []]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True], 0, None, []]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True], 0, None, [["k", [0]]]]]), "SubmitTasks.options"),
     ],
 )
 def test_what_is_wrong_is_said(body: bytes, text: str) -> None:

@@ -1,0 +1,141 @@
+"""Dask's collections on an executor: ``get``, ``compute``, ``persist``.
+
+Covers: what Dask asks of a scheduler, annotations, results and errors. Does not cover: making tasks of graphs
+(``graph``, ``submit``), being the default scheduler (``defaults``).
+
+``dask.compute`` and ``dask.persist`` do everything that is Dask's own: they optimise, and put collections together
+again. Here they are called once more with a scheduler that returns futures in the place of values: what Dask then
+builds is a collection whose graph holds them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Mapping
+from typing import Any
+
+import dask
+from dask._task_spec import convert_legacy_graph
+from dask.core import flatten
+from dask.local import nested_get
+
+from futures_cluster.adapters.graph import Plan
+from futures_cluster.adapters.libraries import adapt_libraries
+from futures_cluster.adapters.nodes import FutureAlias, futures_of
+from futures_cluster.adapters.submit import submit
+from futures_cluster.future import Future, seen_by_dask
+from futures_cluster.messages import TaskOptions
+
+__all__ = ["compute", "futures_of", "get", "persist"]
+
+_ANNOTATIONS = ("priority", "retries", "resources", "workers")
+
+
+def get(executor: Any, graph: Any, keys: Any) -> Any:
+    """The values of keys; see ``Executor.get``."""
+    futures = submit_keys(executor, graph, keys)
+    values = results(list(futures.values()))
+    by_key = dict(zip(futures, values))
+    return nested_get(keys, by_key) if isinstance(keys, list) else by_key[keys]
+
+
+def persist(executor: Any, collections: Any, **options: Any) -> list[Any]:
+    """The same collections, with their parts on the workers."""
+
+    def schedule(graph: Any, keys: Any, **ignored: Any) -> list[Any]:
+        futures = submit_keys(executor, graph, keys)
+        for future in futures.values():
+            future.scattered = True  # it is data: nobody waits for it at the end
+        return [FutureAlias(key, futures[key]) for key in keys]
+
+    return list(dask.persist(*collections, traverse=False, scheduler=schedule, **options))
+
+
+def compute(executor: Any, collections: Any, **options: Any) -> list[Any]:
+    """A future of the value of each collection."""
+
+    def schedule(graph: Any, keys: Any, **ignored: Any) -> list[Any]:
+        futures = submit_keys(executor, graph, keys)
+        return [futures[key] for key in keys]
+
+    return list(dask.compute(*collections, traverse=False, scheduler=schedule, **options))
+
+
+def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
+    """Submit what the keys need; a future for each of them, in their order."""
+    adapt_libraries()
+    engine = executor._engine
+    annotations: Mapping[str, Mapping[Any, Any]] = {}
+    if not isinstance(graph, Mapping):
+        annotations = graph.__dask_annotations__()
+        graph = graph.__dask_graph__()
+    else:
+        annotations = _layers(graph)
+    executor = _annotated(executor, dask.get_annotations())
+    apart = _apart(executor, annotations)
+    wanted = list(dict.fromkeys(flatten([keys])))
+
+    def find(key: Any) -> Future:
+        if type(key) is not str:
+            raise ValueError(f"the key {key!r} is needed, and is not in the graph")
+        seen = seen_by_dask.get(key)
+        future: Future = engine.future_of_key(key) if seen is None else seen
+        return future
+
+    plan = Plan(convert_legacy_graph(dict(graph)), wanted, find, apart, _slots(engine))
+    return submit(plan, engine, executor._options)
+
+
+def results(futures: list[Future]) -> list[Any]:
+    """The values; when one fails, or somebody presses Ctrl-C, all others are cancelled at once."""
+    try:
+        if len(futures) > 1:
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+            for future in futures:
+                if future.done():
+                    future.exception()
+                    if future._exception is not None:
+                        future.result()
+        return [future.result() for future in futures]
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    finally:
+        del futures  # the traceback has this frame
+
+
+def _slots(engine: Any) -> int:
+    """How many tasks run at a time, as far as that is known; 0 if not."""
+    if not hasattr(engine, "submit_graph") or not hasattr(engine, "cluster"):
+        return 0
+    threads = getattr(getattr(engine.cluster, "config", None), "threads_per_worker", 1)
+    return int(engine.max_workers) * int(threads)
+
+
+# ---------------------------------------------------------------- annotations
+
+
+def _annotated(executor: Any, annotations: Mapping[str, Any]) -> Any:
+    """The executor with what is annotated as options; Dask's other annotations are not for schedulers."""
+    options = {name: value for name, value in annotations.items() if name in _ANNOTATIONS and value is not None}
+    return executor.with_options(**options) if options else executor
+
+
+def _layers(graph: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
+    """The annotations of a graph with layers, which may be functions of the key."""
+    found: dict[str, dict[Any, Any]] = {}
+    for layer in getattr(graph, "layers", {}).values():
+        for name, value in (getattr(layer, "annotations", None) or {}).items():
+            values = found.setdefault(name, {})
+            values.update((key, value(key) if callable(value) else value) for key in layer)
+    return found
+
+
+def _apart(executor: Any, annotations: Mapping[str, Mapping[Any, Any]]) -> dict[Any, TaskOptions]:
+    """The options of the keys that have annotations of their own."""
+    by_key: dict[Any, dict[str, Any]] = {}
+    for name in _ANNOTATIONS:
+        for key, value in annotations.get(name, {}).items():
+            by_key.setdefault(key, {})[name] = value
+    return {key: _annotated(executor, values)._options.task for key, values in by_key.items()}

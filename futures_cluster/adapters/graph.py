@@ -1,0 +1,416 @@
+"""From Dask's graph to tasks of the scheduler.
+
+Covers: which nodes are needed, which of them make one task, their order and names, and the steps of each. Does not
+cover: what comes before, such as Dask's own optimisation, and after, such as pickling (``submit``).
+
+graph, keys -> ``Plan``: ``Node`` for each node that is needed -> packed into ``Group`` -> ordered by ``dask.order`` ->
+one row for each group, with its steps and the keys of its inputs.
+
+Packing. To a graph of thousands of tasks for each slot it makes no difference whether a few of them move together, but
+each costs as much as a hundred small additions. So nodes whose result only one other node uses become part of that
+one's task, as long as there are still ``LEAST_GROUPS`` tasks for each slot: small graphs are never packed. Nodes that
+are wanted, or have options of their own, are not packed with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    Dict,
+    GraphNode,
+    List,
+    Set,
+    Task,
+    TaskRef,
+    Tuple,
+    _execute_subgraph,
+)
+from dask.order import order
+from dask.utils import key_split
+
+from futures_cluster.adapters import steps as st
+from futures_cluster.adapters.nodes import FutureAlias
+from futures_cluster.future import Future
+
+#: Tasks for each slot that packing leaves.
+LEAST_GROUPS = 64
+#: Nodes that one task may have.
+MOST_PACKED = 64
+#: Inputs that one task may have, unless a single node has more: all are held while it runs.
+MOST_INPUTS = 32
+
+_CONTAINERS: dict[type, Callable[..., Any]] = {
+    List: st.make_list,
+    Tuple: st.make_tuple,
+    Set: st.make_set,
+    Dict: st.make_dict,
+}
+_SMALL = frozenset((int, float, bool, str, bytes, type(None), slice))
+
+
+class Node:
+    """A node of the graph that has to run."""
+
+    __slots__ = ("group", "inputs", "key", "node", "number", "users")
+
+    def __init__(self, key: Any, node: GraphNode) -> None:
+        self.key = key
+        self.node = node
+        self.number = 0  # place in an order in which inputs come first
+        self.inputs: dict[Any, None] = {}  # keys of nodes, and futures
+        self.users = 0  # nodes that need it
+        self.group: Group = None  # type: ignore[assignment]
+
+
+class Group(Task):  # type: ignore[misc]
+    """Nodes that run as one task; to ``dask.order`` a node. ``last`` makes the result."""
+
+    __slots__ = ("last", "name", "nodes", "options")
+
+    last: Node
+    nodes: list[Node]
+    options: Any
+    name: str
+
+    def __init__(self, last: Node) -> None:  # not Task's: it has no function, and is never called
+        self.last = last
+        self.nodes = [last]
+        self.options = None
+        self.name = ""
+
+    def link(self) -> None:
+        """Tell ``dask.order`` what it needs."""
+        inside = {node.key for node in self.nodes}
+        keys = [key for node in self.nodes for key in node.inputs if type(key) is not Future and key not in inside]
+        self._dependencies = frozenset(keys)  # type: ignore[misc]  # a slot of its base
+
+
+class Plan:
+    """A graph as tasks.
+
+    Parameters
+    ----------
+    graph : dict
+        From keys to nodes of ``dask._task_spec``.
+    keys : iterable
+        Those whose results are wanted.
+    find : callable
+        The future of a key that is not in the graph; raises if there is none.
+    options : dict
+        From keys to what their tasks ask for, where that is not the usual.
+    slots : int
+        How many tasks run at a time; 0 for no packing.
+
+    Attributes
+    ----------
+    groups : list of Group
+        In the order in which they should run.
+    wanted : dict
+        From each wanted key to its group or its future.
+    futures : dict
+        Futures that tasks need, or that are wanted.
+    """
+
+    def __init__(
+        self,
+        graph: Mapping[Any, Any],
+        keys: Iterable[Any],
+        find: Callable[[Any], Future],
+        options: Mapping[Any, Any] | None = None,
+        slots: int = 0,
+    ) -> None:
+        self._graph = graph
+        self._find = find
+        self._options = options or {}
+        self._nodes: dict[Any, Node] = {}
+        self._data: dict[Any, Any] = {}  # small data by key, which goes into the steps that need it
+        self._resolved: dict[Any, Any] = {}
+        self.futures: dict[str, Future] = {}
+        ends = {key: self._resolve(key) for key in keys}
+        self._ends = dict.fromkeys(end for end in ends.values() if type(end) is not Future)
+        self._collect()
+        self.groups = self._order(self._pack(slots))
+        self.wanted = {key: end if type(end) is Future else self._nodes[end].group for key, end in ends.items()}
+
+    # ---------------------------------------------------------------- what is needed
+
+    def _resolve(self, key: Any) -> Any:
+        """The key of the node behind aliases, or the future."""
+        end = self._resolved.get(key)
+        if end is None:
+            end = key
+            while True:
+                node = self._graph.get(end)
+                if node is None:
+                    end = self._future(end)
+                    break
+                if type(node) is FutureAlias:
+                    end = node.future
+                    self.futures[end.key] = end
+                    break
+                if type(node) is not Alias or node.target == end:
+                    break
+                end = node.target
+            self._resolved[key] = end
+        return end
+
+    def _future(self, key: Any) -> Future:
+        future = self._find(key)
+        self.futures[future.key] = future
+        return future
+
+    def _collect(self) -> None:
+        """Go through the graph from the wanted keys; afterwards each node comes behind its inputs."""
+        nodes = self._nodes
+        finished: dict[Any, Node] = {}
+        stack: list[Any] = list(reversed(self._ends))
+        while stack:
+            key = stack[-1]
+            if key in finished:
+                stack.pop()
+                continue
+            node = nodes.get(key)
+            if node is None:
+                node = nodes[key] = Node(key, self._graph[key])
+                more = self._look(node)
+                if more:
+                    stack.extend(more)
+                    continue
+            stack.pop()
+            finished[key] = node
+            node.number = len(finished)
+        self._nodes = finished
+
+    def _look(self, node: Node) -> list[Any]:
+        """Find out what a node needs; the keys that nobody has looked at yet."""
+        more = []
+        for dep in node.node.dependencies:
+            end = self._resolve(dep)
+            if type(end) is not Future:
+                if end in self._data:
+                    continue
+                found = self._graph[end]
+                if type(found) is DataNode and type(found.value) in _SMALL and end not in self._ends:
+                    self._data[end] = found.value
+                    continue
+                if end not in self._nodes:
+                    more.append(end)
+            node.inputs[end] = None
+        return more
+
+    # ---------------------------------------------------------------- packing
+
+    def _pack(self, slots: int) -> list[Group]:
+        nodes = self._nodes
+        options = self._options
+        for node in nodes.values():
+            group = node.group = Group(node)
+            if options:
+                group.options = options.get(node.key)
+            for key in node.inputs:
+                if type(key) is not Future:
+                    nodes[key].users += 1
+        size = min(len(nodes) // (slots * LEAST_GROUPS), MOST_PACKED) if slots else 1
+        if size > 1:
+            self._merge(size)
+        return list({id(node.group): node.group for node in nodes.values()}.values())
+
+    def _merge(self, size: int) -> None:
+        """Let groups that only one node needs become part of that one's, up to a size."""
+        nodes, ends = self._nodes, self._ends
+        inputs_of: dict[int, int] = {}  # by id of the group
+        for node in nodes.values():
+            group = node.group
+            inputs = len(node.inputs)
+            for key in node.inputs:
+                if type(key) is Future or nodes[key].users != 1 or key in ends:
+                    continue
+                other = nodes[key].group
+                more = inputs_of[id(other)] - 1
+                if len(group.nodes) + len(other.nodes) > size or inputs + more > MOST_INPUTS:
+                    continue
+                if group.options is not other.options:
+                    continue
+                inputs += more
+                group.nodes += other.nodes
+                for member in other.nodes:
+                    member.group = group
+            inputs_of[id(group)] = inputs
+
+    def _order(self, groups: list[Group]) -> list[Group]:
+        """As ``dask.order`` has it."""
+        if len(groups) < 3:
+            return groups
+        for group in groups:
+            group.link()
+        by_key = {group.last.key: group for group in groups}
+        places = order(by_key)
+        return sorted(groups, key=lambda group: places[group.last.key])
+
+    # ---------------------------------------------------------------- steps
+
+    def steps(self, group: Group) -> tuple[list[st.Step], list[Any]]:
+        """What a group does, and its inputs: groups and futures."""
+        inside = group.nodes
+        inputs: dict[Any, None] = {}
+        if len(inside) > 1:
+            inside.sort(key=lambda node: node.number)
+            keys = {node.key for node in inside}
+            for node in inside:
+                inputs.update(dict.fromkeys(key for key in node.inputs if type(key) is Future or key not in keys))
+        else:
+            inputs = inside[0].inputs
+        builder = _Builder(len(inputs), self._resolved, self._data)
+        builder.places.update(zip(inputs, range(len(inputs))))
+        for node in inside:
+            builder.places[node.key] = builder.add_node(node.key, node.node, builder.top)
+        if len(builder.steps) > 1:
+            builder.find_drops()
+        return builder.steps, [key if type(key) is Future else self._nodes[key].group for key in inputs]
+
+    def stores(self) -> bool:
+        """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
+        return any(type(key) is tuple and "store-map" in str(key[0]) for key in self._nodes)
+
+    def name(self, group: Group) -> str:
+        """What the durations of such tasks are remembered by."""
+        name = str(key_split(group.last.key))
+        number = len(group.nodes)
+        return name if number == 1 else f"{name} x{1 << number.bit_length() >> 1}"
+
+
+class _Here:
+    """An argument that is known: it stands in the step itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+Find = Callable[[Any], "int | _Here"]
+
+
+class _Builder:
+    """Makes the steps of one task."""
+
+    def __init__(self, inputs: int, resolved: dict[Any, Any], data: dict[Any, Any]) -> None:
+        self.steps: list[st.Step] = []
+        self.places: dict[Any, int] = {}
+        self._inputs = inputs
+        self._resolved = resolved
+        self._data = data
+
+    def top(self, key: Any) -> int | _Here:
+        """Where the value of a key of the graph is."""
+        end = self._resolved.get(key, key)
+        place = self.places.get(end)
+        return _Here(self._data[end]) if place is None else place
+
+    def _add(self, function: Any, args: tuple[Any, ...], places: list[tuple[int, int]], key: Any) -> int:
+        self.steps.append((function, args, tuple(places), (), key))
+        return self._inputs + len(self.steps) - 1
+
+    def add_node(self, key: Any, node: Any, find: Find) -> int:
+        """Add the steps of a node; the number of its value."""
+        kind = type(node)
+        if kind is Task:
+            if node.func is _execute_subgraph and not node.kwargs:
+                return self._add_subgraph(key, node, find)
+            args, places = self._arguments(key, node.args, find)
+            if not node.kwargs:
+                return self._add(node.func, args, places, key)
+            return self._add_call(key, node, args, places, find)
+        if kind in _CONTAINERS:
+            args, places = self._arguments(key, node.args, find)
+            return self._add(_CONTAINERS[kind], args, places, key)
+        if kind is DataNode:
+            return self._add(st.same, (node.value,), [], key)
+        keys = tuple(node.dependencies)
+        args, places = self._arguments(key, tuple(TaskRef(dep) for dep in keys), find)
+        return self._add(st.call_node, (node, keys, *args), [(at + 2, number) for at, number in places], key)
+
+    def _arguments(self, key: Any, args: tuple[Any, ...], find: Find) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
+        """Arguments with what is known in its place, and the places of what is not."""
+        places: list[tuple[int, int]] = []
+        known: list[Any] | None = None
+        for at, arg in enumerate(args):
+            if isinstance(arg, TaskRef):
+                found = find(arg.key)
+            elif not isinstance(arg, GraphNode):
+                continue
+            elif type(arg) is Alias or type(arg) is FutureAlias:
+                found = find(arg.target)
+            elif type(arg) is DataNode:
+                found = _Here(arg.value)
+            else:
+                found = self.add_node(key, arg, find)
+            if known is None:
+                known = list(args)
+            if type(found) is _Here:
+                known[at] = found.value
+            else:
+                known[at] = None
+                places.append((at, found))  # type: ignore[arg-type]
+        return args if known is None else tuple(known), places
+
+    def _add_call(self, key: Any, node: Task, args: tuple[Any, ...], places: list[tuple[int, int]], find: Find) -> int:
+        """A task with keywords."""
+        values, among = self._arguments(key, tuple(node.kwargs.values()), find)
+        keywords: dict[str, Any] = dict(zip(node.kwargs, values))
+        places = [(at + 2, number) for at, number in places]
+        if among:
+            items = tuple(item for pair in keywords.items() for item in pair)
+            made = self._add(st.make_dict, items, [(2 * at + 1, number) for at, number in among], key)
+            places.append((1, made))
+            keywords = {}
+        return self._add(st.call_with_keywords, (node.func, keywords, *args), places, key)
+
+    def _add_subgraph(self, key: Any, node: Task, find: Find) -> int:
+        """The nodes that Dask has fused: step by step, instead of ordering them again in each task."""
+        inner, out, names, *outer = node.args
+        args, places = self._arguments(key, tuple(outer), find)
+        numbers: dict[Any, int | _Here] = {name: _Here(arg) for name, arg in zip(names, args)}
+        numbers.update((names[at], number) for at, number in places)
+        stack = [out]
+        while stack:
+            name = stack[-1]
+            if name in numbers:
+                stack.pop()
+                continue
+            each = inner[name]
+            missing = [dep for dep in each.dependencies if dep not in numbers]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if type(each) is Alias:
+                numbers[name] = numbers[each.target]
+            elif type(each) is DataNode:
+                numbers[name] = _Here(each.value)
+            else:
+                numbers[name] = self.add_node(each.key, each, numbers.__getitem__)
+        result = numbers[out]
+        if type(result) is _Here:
+            return self._add(st.same, (result.value,), [], key)
+        assert type(result) is int
+        if self.steps and result == self._inputs + len(self.steps) - 1:
+            return result
+        return self._add(st.same, (None,), [(0, result)], key)  # the last step makes the task's result
+
+    def find_drops(self) -> None:
+        """Values are let go with the last step that needs them."""
+        needed: set[int] = set()
+        for number in range(len(self.steps) - 1, -1, -1):
+            function, args, places, _, key = self.steps[number]
+            drops = []
+            for _, value in places:
+                if value not in needed:
+                    needed.add(value)
+                    drops.append(value)
+            if drops:
+                self.steps[number] = (function, args, places, tuple(drops), key)

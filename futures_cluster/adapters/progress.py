@@ -1,0 +1,131 @@
+"""A bar that shows how many tasks are done.
+
+Covers: counting an executor's tasks, drawing a line on terminals and in notebooks. Does not cover: single tasks, and
+where they run (``Executor.workers``, the status page).
+
+Nothing is counted task by task: the client knows how many it has submitted, and the scheduler how many of these are not
+done. A thread compares the two ten times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self, TextIO
+
+#: Characters of the bar itself.
+WIDTH = 40
+
+
+def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
+    """The text of a bar.
+
+    Examples
+    --------
+    >>> line(3, 4, 65.0)
+    '[##############################          ]  75% | 3 of 4 tasks | 1min 5.0s'
+    """
+    part = done / total if total else 1.0
+    bar = "#" * int(part * WIDTH)
+    minutes, seconds = divmod(elapsed_s, 60)
+    time_text = f"{int(minutes)}min {seconds:.1f}s" if minutes else f"{seconds:.1f}s"
+    start = f"{title}: " if title else ""
+    return f"{start}[{bar:<{WIDTH}}] {int(part * 100):3}% | {done} of {total} tasks | {time_text}"
+
+
+class Progress:
+    """Shows how far the tasks of an executor are, inside of a ``with`` block.
+
+    Parameters
+    ----------
+    executor : Executor
+    title : str
+        Stands before the bar.
+    file : text file or None
+        Where to draw; the standard error output. What is neither a terminal nor a notebook gets the last line only.
+    interval_s : float
+        Between two looks.
+
+    Attributes
+    ----------
+    done, total : int
+        Tasks, when last looked.
+
+    Examples
+    --------
+    >>> import sys
+    >>> from futures_cluster import Executor
+    >>> with Executor(backend="sync") as ex:
+    ...     with ex.progress(file=sys.stdout):
+    ...         _ = list(ex.map(abs, range(5)))  # doctest: +ELLIPSIS
+    [########################################] 100% | 5 of 5 tasks | ...s
+    """
+
+    def __init__(
+        self,
+        executor: Any,
+        title: str = "",
+        file: TextIO | None = None,
+        interval_s: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.done = self.total = 0
+        self._engine = executor._engine
+        self._title = title
+        self._file = file
+        self._interval_s = interval_s
+        self._clock = clock
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._drawn = ""
+
+    def __enter__(self) -> Self:
+        self._out = self._file if self._file is not None else sys.stderr
+        self._redraws = _is_notebook() or bool(getattr(self._out, "isatty", lambda: False)())
+        self._start = self._clock()
+        submitted, left = self._engine.count_tasks()
+        self._before = submitted - left
+        self._thread = threading.Thread(target=self._run, name="futures_cluster-progress", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.look()
+        self._write(self._line() + "\n", last=True)
+
+    def look(self) -> None:
+        """Count."""
+        with contextlib.suppress(RuntimeError):  # the executor has been shut down
+            submitted, left = self._engine.count_tasks()
+            self.total = max(self.total, submitted - self._before)
+            self.done = max(self.done, min(self.total, self.total - left))
+
+    def _line(self) -> str:
+        return line(self.done, self.total, self._clock() - self._start, self._title)
+
+    def _run(self) -> None:
+        while not self._end.wait(self._interval_s):
+            self.look()
+            if self._redraws and self.total:
+                self._write(self._line())
+
+    def _write(self, text: str, last: bool = False) -> None:
+        if self._redraws:
+            text = "\r" + text.ljust(len(self._drawn) + last)
+            self._drawn = text.strip()
+        with contextlib.suppress(Exception):  # a closed file is no reason to fail
+            self._out.write(text)
+            self._out.flush()
+
+
+def _is_notebook() -> bool:
+    """Whether output goes to a notebook, where a line can be drawn again as on a terminal."""
+    kernel = sys.modules.get("ipykernel.zmqshell")
+    ipython = sys.modules.get("IPython")
+    return kernel is not None and ipython is not None and isinstance(ipython.get_ipython(), kernel.ZMQInteractiveShell)

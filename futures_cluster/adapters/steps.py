@@ -1,0 +1,167 @@
+"""What workers run of a Dask graph: a few of its tasks, one after the other.
+
+Covers: executing steps, functions that pickle by value, the executor for what such a task computes itself.
+Does not cover: making steps of a graph (``graph``).
+
+A task of the scheduler is a list of steps. The values are numbered: first the inputs, then the result of each step. A
+step is ``(function, arguments, places, drops, key)``: ``places`` are pairs of a position in the arguments (-1 for the
+function) and the number of the value that belongs there, ``drops`` the numbers of values which no later step needs,
+``key`` is the name of the task in Dask's graph. The last value is the result. Dask itself is not needed to run them.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from futures_cluster import context
+
+Step = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
+
+#: Functions by value that a process remembers.
+MOST_FUNCTIONS = 1000
+
+
+def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
+    """Execute steps; the result of the last one.
+
+    Raises
+    ------
+    BaseException
+        What a step raised, with a note that names its key.
+
+    Examples
+    --------
+    >>> run_steps([(pow, (3, 2), (), (), "square"), (max, (0, 5), ((0, 1),), (1,), "largest")], "not used")
+    9
+    """
+    values = list(inputs)
+    add = values.append
+    value = None
+    del inputs
+    for function, args, places, drops, key in steps:
+        if places:
+            filled = list(args)
+            for at, number in places:
+                if at >= 0:
+                    filled[at] = values[number]
+                else:
+                    function = values[number]
+            args = tuple(filled)
+            del filled
+        for number in drops:
+            values[number] = None
+        try:
+            value = function(*args)
+        except BaseException as error:
+            error.add_note(f"in the task {key!r}")
+            raise
+        add(value)
+        del args
+    return value
+
+
+def run_steps_in_worker(steps: Sequence[Step], *inputs: Any) -> Any:
+    """``run_steps`` in a worker process, whose own Dask computes on the executor that runs the task."""
+    if "dask" in sys.modules and not Nested.is_default:
+        Nested.become_default()
+    return run_steps(steps, *inputs)
+
+
+class Nested:
+    """Dask's scheduler in a worker process: the executor that runs the task."""
+
+    is_default = False
+
+    @classmethod
+    def become_default(cls) -> None:
+        """Once in a process."""
+        cls.is_default = True
+        import dask
+
+        if dask.config.get("scheduler", None) is None:
+            dask.config.set(scheduler=cls())
+
+    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        if context.current_task() is None:
+            from dask.threaded import get
+
+            return get(graph, keys, **options)
+        return context.current_executor()(graph, keys, **options)
+
+    def persist(self, collections: Any, **options: Any) -> Any:
+        """What Dask calls for ``persist``."""
+        if context.current_task() is None:
+            import dask
+
+            return list(dask.persist(*collections, traverse=False, scheduler="threads", **options))
+        return context.current_executor().persist(list(collections), **options)
+
+
+# ---------------------------------------------------------------- functions of steps
+
+
+def call_with_keywords(function: Callable[..., Any], keywords: dict[str, Any], *args: Any) -> Any:
+    """A step of a task with keywords."""
+    return function(*args, **keywords)
+
+
+def call_node(node: Any, keys: tuple[Any, ...], *values: Any) -> Any:
+    """A step of a node that only Dask knows how to run."""
+    return node(dict(zip(keys, values)))
+
+
+def same(value: Any) -> Any:
+    """A step that is data."""
+    return value
+
+
+def make_list(*items: Any) -> list[Any]:
+    """A list in the arguments of a task."""
+    return list(items)
+
+
+def make_tuple(*items: Any) -> tuple[Any, ...]:
+    """A tuple in the arguments of a task."""
+    return items
+
+
+def make_set(*items: Any) -> set[Any]:
+    """A set in the arguments of a task."""
+    return set(items)
+
+
+def make_dict(*items: Any) -> dict[Any, Any]:
+    """A dict in the arguments of a task, from its keys and values in turn."""
+    return dict(zip(items[::2], items[1::2]))
+
+
+# ---------------------------------------------------------------- functions by value
+
+
+class ByValue:
+    """A function in a pickle of its own, so that a process makes it once and not for each task."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_function, (self.data,)
+
+
+_functions: dict[bytes, Callable[..., Any]] = {}
+
+
+def load_function(data: bytes) -> Callable[..., Any]:
+    """The function of such a pickle."""
+    function = _functions.get(data)
+    if function is None:
+        function = pickle.loads(data)
+        if len(_functions) >= MOST_FUNCTIONS:
+            _functions.clear()
+        _functions[data] = function
+    return function

@@ -1,0 +1,184 @@
+"""A plan, carried out on an executor.
+
+Covers: keys, functions by value, the futures of what is wanted, on our own engine in one message, and on any other one
+call at a time. Does not cover: the plan (``graph``).
+
+Keys. The scheduler's keys are texts, and each graph has its own: ``"('x-1234', 0)@main-7"``. So equal names in two
+graphs never meet; what graphs have in common are futures.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+from dask._task_spec import TaskRef
+
+from futures_cluster.adapters import steps as st
+from futures_cluster.adapters.graph import Plan
+from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.future import Future
+from futures_cluster.services.graphs import Graph, GraphTask, graph_suffix
+from futures_cluster.wire import pickling
+
+#: Functions whose pickle is larger than this are tasks of their own, so that they travel once.
+LARGE_FUNCTION_BYTES = 16 * 1024
+#: Functions other than plain ones are pickled apart if they are larger than this.
+SMALL_FUNCTION_BYTES = 200
+
+
+def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]:
+    """The futures of the wanted keys.
+
+    Raises
+    ------
+    Exception
+        When a task does not pickle.
+    """
+    client: Any = getattr(engine, "client", None)
+    names = _Names(plan, graph_suffix(getattr(client, "name", "graph")))
+    if not hasattr(engine, "submit_graph"):
+        made = _one_by_one(plan, names, engine, options)
+    else:
+        pickles = client.codec.tells_functions
+        tasks = _tasks(plan, names, pickles)
+        wanted = list(dict.fromkeys(names[end] for end in plan.wanted.values() if type(end) is not Future))
+        graph = Graph(
+            st.run_steps_in_worker if pickles else st.run_steps,
+            tasks,
+            wanted,
+            options.task,
+            list(plan.futures.values()),
+            _as_reference(plan),
+            plan.stores(),
+        )
+        made = engine.submit_graph(graph)
+    return {key: end if type(end) is Future else made[names[end]] for key, end in plan.wanted.items()}
+
+
+class _Names(dict[Any, str]):
+    """The scheduler's key of each group (by identity: it is the group that is looked up)."""
+
+    def __init__(self, plan: Plan, suffix: str) -> None:
+        super().__init__()
+        self.suffix = suffix
+        taken: dict[str, int] = {}
+        self._by_id: dict[int, str] = {}
+        for group in plan.groups:
+            text = str(group.last.key)
+            text.encode()
+            number = taken[text] = taken.get(text, 0) + 1
+            self._by_id[id(group)] = text + suffix if number == 1 else f"{text}#{number}{suffix}"
+
+    def __getitem__(self, group: Any) -> str:
+        return group.key if type(group) is Future else self._by_id[id(group)]
+
+
+def _as_reference(plan: Plan) -> Any:
+    """Futures that the graph's nodes refer to pickle as references; others stay futures."""
+
+    def reduce(future: Any) -> Any:
+        return (TaskRef, (future.key,)) if future.key in plan.futures else None
+
+    return reduce
+
+
+def _tasks(plan: Plan, names: _Names, pickles: bool) -> Iterator[GraphTask]:
+    """A task for each group, and before it one for each large function that it is the first to use."""
+    functions = _Functions() if pickles else None
+    for group in plan.groups:
+        steps, inputs = plan.steps(group)
+        keys = [names[each] for each in inputs]
+        if functions is not None:
+            steps, large = functions.apart(steps, len(keys))
+            for number, function in large.items():
+                key = f"function-{number}{names.suffix}"
+                if function is not None:
+                    yield GraphTask(key, "function", ([(st.same, (function,), (), (), key)],), [])
+                keys.append(key)
+        yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
+
+
+def _one_by_one(plan: Plan, names: _Names, engine: Any, options: SubmitOptions) -> dict[str, Future]:
+    """For engines that take single calls only."""
+    made: dict[str, Future] = {}
+    for group in sorted(plan.groups, key=lambda group: group.last.number):
+        steps, inputs = plan.steps(group)
+        futures = [each if type(each) is Future else made[names[each]] for each in inputs]
+        name = names[group]
+        made[name] = engine.submit(
+            st.run_steps, (steps, *futures), {}, SubmitOptions(group.options or options.task, key=name)
+        )
+    return made
+
+
+class _Large:
+    """Stands for a function that is a task of its own."""
+
+    __slots__ = ("number", "told")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.told = False
+
+
+class _Functions:
+    """Functions of a graph which are pickled once, and not for each task that calls them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Any] = {}  # by id: what stands for a function
+        self._alive: list[Any] = []
+
+    def apart(self, steps: list[st.Step], inputs: int) -> tuple[list[st.Step], dict[int, Any]]:
+        """The steps with functions by value replaced, and the large ones, which are inputs behind the others.
+
+        Of these the function itself, or None if a task before was the first to use it.
+        """
+        large: dict[int, Any] = {}
+        calls: list[tuple[int, int]] = []  # steps and the numbers of their large functions
+        for at, (function, *rest) in enumerate(steps):
+            stands = self._known.get(id(function))
+            if stands is None:
+                stands = self._known[id(function)] = self._pickle(function)
+                self._alive.append(function)
+            if stands is function:
+                continue
+            if type(stands) is _Large:
+                if stands.number not in large:
+                    large[stands.number] = None if stands.told else function
+                stands.told = True
+                calls.append((at, stands.number))
+                stands = None
+            steps[at] = (stands, *rest)
+        if large:
+            self._shift(steps, inputs, len(large))
+            places = {number: inputs + place for place, number in enumerate(large)}
+            for at, number in calls:
+                function, args, filled, drops, key = steps[at]
+                steps[at] = (function, args, (*filled, (-1, places[number])), drops, key)
+        return steps, large
+
+    @staticmethod
+    def _shift(steps: list[st.Step], inputs: int, more: int) -> None:
+        """There are more inputs, so the results of steps have higher numbers."""
+
+        def new(number: int) -> int:
+            return number + more if number >= inputs else number
+
+        for at, (function, args, places, drops, key) in enumerate(steps):
+            moved = tuple([(where, new(number)) for where, number in places])
+            steps[at] = (function, args, moved, tuple([new(number) for number in drops]), key)
+
+    def _pickle(self, function: Any) -> Any:
+        """The function itself, if its pickle is small and by reference; else what stands for it."""
+        try:
+            data = pickle.dumps(function, pickling.PROTOCOL)
+            if b"__main__" not in data and len(data) <= SMALL_FUNCTION_BYTES:
+                return function
+        except Exception:
+            pass
+        data, buffers = pickling.dumps_apart(function)
+        if buffers or len(data) > LARGE_FUNCTION_BYTES:
+            return _Large(len(self._known))
+        return st.ByValue(data)

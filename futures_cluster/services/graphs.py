@@ -1,0 +1,144 @@
+"""Tasks that need each other, submitted together.
+
+Covers: their keys' futures, pickling, the one message. Does not cover: how such tasks come to be (``adapters``), and
+what becomes of them (``scheduler``): those that nobody wants run only while others need them.
+
+The client holds the futures of a graph weakly until they are done: when the last reference goes, the task stops.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import messages as m
+from futures_cluster.context import current_task
+from futures_cluster.messages import Key, Reference, TaskOptions
+from futures_cluster.services.calls import inherit
+from futures_cluster.wire.serialize import InputCollector
+
+if TYPE_CHECKING:
+    from futures_cluster.services.client import Client
+
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class GraphTask:
+    """One task of a graph: ``function(*args, *values of the inputs)``."""
+
+    key: Key
+    name: str  # for statistics
+    args: tuple[Any, ...]
+    inputs: list[Key]
+    options: TaskOptions | None = None  # if they are not those of the graph
+
+
+@dataclass
+class Graph:
+    """Tasks that are submitted together.
+
+    Attributes
+    ----------
+    function : callable
+        What each of them calls; it pickles by reference.
+    tasks : iterable of GraphTask
+        In the order in which they should run. Read once.
+    wanted : list of str
+        Keys of the tasks whose results are wanted.
+    references : list of futures
+        Inputs that are not among the tasks.
+    reduce : callable
+        ``reduce(reference)``: what a future inside the arguments pickles as; None if it stays a future.
+    stores : bool
+        Tasks write into objects among their arguments; these may refuse to be pickled, as a copy would be useless.
+    """
+
+    function: Callable[..., Any]
+    tasks: Iterable[GraphTask]
+    wanted: list[Key]
+    options: TaskOptions = m.DEFAULT_OPTIONS
+    references: list[Any] = field(default_factory=list)
+    reduce: Callable[[Any], Any] = lambda reference: None
+    stores: bool = False
+
+
+def graph_suffix(client_name: str) -> str:
+    """What makes the keys of one graph unlike those of all others."""
+    return f"@{client_name}-{next(_numbers)}"
+
+
+class _Collector(InputCollector):
+    """Lets the graph's owner say what futures inside of arguments are."""
+
+    def __init__(self, reduce: Callable[[Any], Any], stores: bool) -> None:
+        super().__init__(stops=False)
+        self._reduce = reduce
+        self.stores = stores
+
+    def reduce(self, reference: Reference) -> tuple[Any, ...] | None:
+        self.found[id(reference)] = reference
+        result: tuple[Any, ...] | None = self._reduce(reference)
+        return result
+
+
+def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
+    """See ``Client.submit_graph``."""
+    for future in graph.references:
+        if future.client is not client:
+            raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
+        if future.local_error is not None:
+            raise future.local_error
+        future.used = True
+    collector = _Collector(graph.reduce, graph.stores)
+    codec, table = client.codec, client.function_table
+    functions: dict[str, tuple[str, Any]] = {}
+    rows: list[Any] = []
+    apart: list[Any] = []
+    parent = current_task()
+    depth = 0 if parent is None else parent.depth + 1
+    priority = 0 if parent is None else parent.priority
+    try:
+        for task in graph.tasks:
+            known = functions.get(task.name)
+            if known is None:
+                known = functions[task.name] = table.named(graph.function, task.name)
+            payload = codec.dump_task(task.args, task.inputs, collector)
+            rows.append((task.key, known[0], payload, task.inputs))
+            if task.options is not None:
+                apart.append((task.key, inherit(task.options, priority) if priority else task.options))
+    except BaseException:
+        for _, _, payload, _ in rows:
+            codec.release(payload)
+        raise
+    kept = graph.references
+    if collector.found:
+        kept = kept + list(collector.found.values())
+    options = inherit(graph.options, priority) if priority else graph.options
+    news = [each for _, each in functions.values() if each is not None]
+    message = m.SubmitTasks(client.name, rows, news, options, depth, graph.wanted, apart)
+    futures = client.add_graph(message, kept, parent)
+    for function_id, each in functions.values():
+        if each is not None:
+            table.told(function_id)
+    return futures
+
+
+def make_futures(
+    wanted: list[Key], make: Callable[[Key], Any], pending: dict[Key, Any], kept: list[Any], parent: Any
+) -> dict[Key, Any]:
+    """Futures of a graph's wanted keys, which the client holds weakly."""
+    futures = {}
+    for key in wanted:
+        future = futures[key] = make(key)
+        future.of_graph = True
+        if kept:
+            future.kept = kept
+        if parent is not None:
+            future.parent = parent
+            parent.children[key] = None
+        pending[key] = weakref.ref(future)
+    return futures

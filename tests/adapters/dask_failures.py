@@ -1,0 +1,41 @@
+"""Dask's own tests that cannot pass on an executor, each with the reason.
+
+Keys are the beginnings of names ``module::test``; the failures of Dask's threaded scheduler itself are not here.
+"""
+
+from __future__ import annotations
+
+_SAME_OBJECT = "expects the very object that it put into the graph; a process gets a copy"
+_CALLBACKS = "counts by dask.callbacks, or by side effects in its own memory; only Dask's own schedulers do that"
+_DEFAULTS = "expects that there is no default scheduler"
+_CONCRETE = "expects that persist() leaves values in the graph; here these are futures"
+
+_WARNINGS = "expects a warning of a task in its own process"
+_GENERATOR = "a generator does not pickle"
+_SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
+
+EXPECTED: dict[str, str] = {
+    "dask.array.tests.test_ufunc::test_frompyfunc": "a ufunc of numpy.frompyfunc does not pickle",
+    "dask.bag.tests.test_bag::test_bag_with_single_callable": _SAME_OBJECT,
+    "dask.bag.tests.test_bag::test_from_delayed_iterator": _GENERATOR,
+    "dask.bag.tests.test_bag::test_groupby_with_indexer": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_groupby_with_npartitions_changed": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_msgpack_unicode": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_reductions_are_lazy": _GENERATOR,
+    "dask.bag.tests.test_bag::test_repartition_partition_size_complex_dtypes": _SAME_OBJECT,
+    "dask.bag.tests.test_bag::test_take_npartitions_warn": _WARNINGS,
+    "dask.bag.tests.test_bag::test_temporary_directory": _SHUFFLE,
+    "dask.bag.tests.test_bag::test_to_delayed_optimize_graph": _CALLBACKS,
+    "dask.bag.tests.test_text::test_files_per_partition": _WARNINGS,
+    "dask.tests.test_base::test_compute_array_bag": _DEFAULTS,
+    "dask.tests.test_base::test_compute_no_opt": _CALLBACKS,
+    "dask.tests.test_base::test_custom_collection": _CONCRETE,
+    "dask.tests.test_base::test_get_scheduler": _DEFAULTS,
+    "dask.tests.test_base::test_persist_array_bag": _DEFAULTS,
+    "dask.tests.test_base::test_persist_delayed_custom_key": _CONCRETE,
+    "dask.tests.test_delayed::test_callable_obj": _SAME_OBJECT,
+    "dask.tests.test_delayed::test_traverse_false": _SAME_OBJECT,
+    "dask.tests.test_graph_manipulation::test_bind": _CALLBACKS,
+    "dask.tests.test_graph_manipulation::test_checkpoint": _CALLBACKS,
+    "dask.tests.test_graph_manipulation::test_wait_on": _CALLBACKS,
+}

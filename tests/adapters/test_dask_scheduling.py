@@ -1,0 +1,233 @@
+"""What Dask's graphs say to the scheduler, and what it says back: annotations, errors, the end of a computation.
+
+Covers: priority, retries, resources and workers; errors of tasks, of pickling and of graphs; being the default
+scheduler; a cluster of other processes. Does not cover: values (``test_dask_collections``).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import pickle
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate import Gate
+
+from futures_cluster import Executor
+from futures_cluster.testing.commands import Cluster
+
+dask = pytest.importorskip("dask")
+np = pytest.importorskip("numpy")
+da = pytest.importorskip("dask.array")
+db = pytest.importorskip("dask.bag")
+
+PATIENCE_S = 30
+
+
+def append(path: str, text: str, *after: Any) -> str:
+    with open(path, "a") as file:
+        file.write(text)
+    return text
+
+
+def fail_until(path: str, times: int) -> int:
+    append(path, ".")
+    if len(Path(path).read_text()) <= times:
+        raise OSError("not yet")
+    return times
+
+
+def divide(x: Any, y: Any) -> Any:
+    return x / y
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot be pickled")
+
+
+# ---------------------------------------------------------------- annotations
+
+
+def test_retries(ex: Executor, tmp_path: Path) -> None:
+    with dask.annotate(retries=2):
+        task = dask.delayed(fail_until)(str(tmp_path / "a"), 2)
+    assert task.compute(scheduler=ex) == 2
+    again = dask.delayed(fail_until)(str(tmp_path / "b"), 2)
+    with dask.annotate(retries=2):
+        assert again.compute(scheduler=ex) == 2
+    with pytest.raises(OSError, match="not yet"):
+        dask.delayed(fail_until)(str(tmp_path / "c"), 2).compute(scheduler=ex)
+    assert ex.with_options(retries=2).compute(dask.delayed(fail_until)(str(tmp_path / "d"), 2)).result() == 2
+
+
+def test_priority() -> None:
+    with Executor(1, backend="threads") as ex:
+        opened, ran = threading.Event(), []
+        first = ex.submit(opened.wait, PATIENCE_S)
+        parts = []
+        for priority in (0, 5, 2):
+            with dask.annotate(priority=priority):
+                parts.append(dask.delayed(ran.append, pure=False)(priority))
+        futures = ex.compute(parts, optimize_graph=False)
+        opened.set()
+        assert first.result() and [future.result() for future in futures] == [None] * 3
+        assert ran == [5, 2, 0]
+
+
+def test_workers(ex: Executor) -> None:
+    first, second = sorted(ex.workers())
+    pids = {name: facts["pid"] for name, facts in ex.workers().items()}
+
+    def process() -> int:
+        import os
+
+        return os.getpid()
+
+    with dask.annotate(workers=first):
+        one = [dask.delayed(process)() for _ in range(4)]
+    with dask.annotate(workers=[second]):
+        two = [dask.delayed(process)() for _ in range(4)]
+    assert dask.compute(one, two, scheduler=ex) == ([pids[first]] * 4, [pids[second]] * 4)
+
+
+def test_resources(ex: Executor, tmp_path: Path, gate: Gate) -> None:
+    """Two tasks that need the one GPU of a worker never run there together; others do beside them."""
+    with dask.annotate(resources={"GPU": 1}):
+        task = dask.delayed(int)(3)
+    assert task.compute(scheduler=ex) == 3
+    with dask.config.set({"optimization.fuse.active": False}), dask.annotate(resources={"GPU": 1}, retries=1):
+        x = da.ones(4, chunks=2) + 1
+        assert x.sum().compute(scheduler=ex) == 8
+    with dask.annotate(resources={"GPU": 1}):
+        bag = db.range(4, npartitions=2).map(str)
+        assert bag.compute(scheduler=ex, optimize_graph=False) == ["0", "1", "2", "3"]
+
+
+def test_annotations_of_others_are_ignored(each: Executor) -> None:
+    with dask.annotate(color="red", allow_other_workers=True, retries=1):
+        assert dask.delayed(abs)(-1).compute(scheduler=each) == 1
+
+
+def test_layers_with_functions_as_annotations(ex: Executor, tmp_path: Path) -> None:
+    with dask.annotate(retries=lambda key: 1), dask.config.set({"optimization.fuse.active": False}):
+        x = da.from_delayed(dask.delayed(fail_until)(str(tmp_path / "a"), 1), (), int)
+    assert ex.get(x.__dask_graph__(), list(x.__dask_keys__())) == (1,)
+
+
+def test_values_that_make_no_sense(ex: Executor) -> None:
+    with dask.annotate(retries=-1):
+        task = dask.delayed(abs)(-1)
+    with pytest.raises(ValueError, match="retries"):
+        task.compute(scheduler=ex)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_errors_have_the_key_and_the_remote_traceback(each: Executor) -> None:
+    bad = dask.delayed(divide)(1, 0, dask_key_name="the-bad-one")
+    with pytest.raises(ZeroDivisionError) as caught:
+        dask.delayed(abs)(bad).compute(scheduler=each)
+    assert caught.value.__notes__ == ["in the task 'the-bad-one'"]
+    text = "".join(traceback.format_exception(caught.value))
+    assert "return x / y" in text and "test_dask_scheduling.py" in text
+
+
+def test_the_first_error_ends_everything(ex: Executor, gate: Gate, tmp_path: Path) -> None:
+    slow = dask.delayed(gate.hold)(1)
+    later = [dask.delayed(append)(str(tmp_path / "later"), "x", slow) for _ in range(3)]
+    with pytest.raises(ZeroDivisionError):
+        dask.compute(slow, *later, dask.delayed(divide)(1, 0), scheduler=ex)
+    gate.open()
+    ex.run(abs, 1)
+    assert not (tmp_path / "later").exists()
+
+
+def test_errors_of_persisted_collections(each: Executor) -> None:
+    bad = (
+        da.ones(4, chunks=2).map_blocks(lambda block: block.no_such_attribute, meta=np.ones(0)).persist(scheduler=each)
+    )
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="no_such_attribute"):
+            bad.sum().compute(scheduler=each)
+
+
+def test_arguments_that_do_not_pickle(ex: Executor) -> None:
+    task = dask.delayed(abs)(dask.delayed(Unpicklable(), traverse=False))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        task.compute(scheduler=ex)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        ex.persist(task)
+    assert dask.delayed(abs)(-1).compute(scheduler=ex) == 1
+
+
+def test_graphs_that_make_no_sense(each: Executor) -> None:
+    with pytest.raises(ValueError, match="not in the graph"):
+        each.get({"a": 1}, ("b", 0))
+    with pytest.raises(RuntimeError, match=r"[Cc]ycle"):
+        each.get({"a": (abs, "b"), "b": (abs, "c"), "c": (abs, "a")}, "a")
+
+
+def test_store_into_memory_is_refused(ex: Executor, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    x = da.ones((4, 4), chunks=2)
+    memory = zarr.create_array(zarr.storage.MemoryStore(), shape=(4, 4), chunks=(2, 2), dtype=float)
+    with pytest.raises(ValueError, match="MemoryStore is memory of this process"):
+        x.store(memory, scheduler=ex)
+    assert pickle.loads(pickle.dumps(memory)).shape == (4, 4)
+    with ex.as_default():
+        x.to_zarr(str(tmp_path / "disk.zarr"))
+        assert da.from_zarr(str(tmp_path / "disk.zarr")).sum().compute() == 16
+        assert da.from_zarr(memory).sum().compute() == 0  # reading is no harm
+
+
+# ---------------------------------------------------------------- the default scheduler
+
+
+def test_everything_is_put_back() -> None:
+    before = dict(dask.config.config), dict(dask.base.named_schedulers)
+    with Executor(backend="sync") as ex:
+        with ex.as_default() as default:
+            assert dask.base.get_scheduler().executor is ex
+            assert dask.config.get("dataframe.shuffle.method") == "tasks"
+            assert dask.delayed(abs)(-1).compute() == 1
+            assert dask.delayed(abs)(-1).persist().compute() == 1
+            with Executor(backend="sync", set_as_default=True) as inner:
+                assert dask.base.get_scheduler().executor is inner
+            assert dask.base.get_scheduler().executor is ex
+        default.close()
+        assert (dict(dask.config.config), dict(dask.base.named_schedulers)) == before
+    with dask.config.set({"dataframe.shuffle.method": "disk"}), Executor(backend="sync", set_as_default=True):
+        assert dask.config.get("dataframe.shuffle.method") == "disk"
+    assert (dict(dask.config.config), dict(dask.base.named_schedulers)) == before
+
+
+def test_the_configuration_can_be_copied_and_sent() -> None:
+    with Executor(backend="sync", set_as_default=True) as ex:
+        assert copy.deepcopy(dask.config.config)["scheduler"].executor is ex
+        there = pickle.loads(pickle.dumps(dask.config.config))["scheduler"]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, dask.config.set(pool=pool):
+        assert there({"a": (abs, -1)}, ["a"]) == (1,)  # outside of tasks: in threads
+        assert there.persist([da.ones(2)])[0].sum().compute(scheduler="sync") == 2
+
+
+# ---------------------------------------------------------------- elsewhere
+
+
+def test_a_cluster_of_other_processes(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.add_worker("--workers", "2")
+        with cluster.secret(), Executor(backend=cluster.address) as ex:
+            x = da.ones((4, 1000), chunks=(1, 1000))
+            assert (x + x.T[:1].sum()).sum().compute(scheduler=ex) == 4000 * 5
+            persisted = (x + 1).persist(scheduler=ex)
+            assert persisted.sum().compute(scheduler=ex) == 8000
+            with dask.annotate(retries=1):
+                assert dask.delayed(fail_until)(str(tmp_path / "f"), 1).compute(scheduler=ex) == 1
+            many = [dask.delayed(divide)(i, 2) for i in range(1000)]
+            assert dask.delayed(sum)(many).compute(scheduler=ex) == sum(range(1000)) / 2
