@@ -6,7 +6,8 @@ Covers: handing calls to a client. Does not cover: the cluster itself (``service
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from futures_cluster import errors
@@ -76,6 +77,19 @@ class ClientEngine:
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("upload() is for the program that made the executor")
+
+    def status_url(self) -> str:
+        """See ``Engine``."""
+        raise errors.NotSupported("the status page is known to the program that made the executor")
+
+    @property
+    def known_url(self) -> str:
+        """See ``Engine``."""
+        return ""
+
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+        """See ``Engine``."""
+        raise errors.NotSupported("report() is for the program that made the executor")
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
@@ -198,6 +212,23 @@ class NativeEngine(ClientEngine):
 
     def upload(self, path: str) -> None:
         """See ``Engine``; workers of this machine read the files where they are."""
+
+    def status_url(self) -> str:
+        """See ``Engine``."""
+        self._check()
+        return self.cluster.status_url()
+
+    @property
+    def known_url(self) -> str:
+        """See ``Engine``."""
+        return self.cluster.known_url
+
+    @contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """See ``Engine``."""
+        self._check()
+        with self.cluster.observe() as everything:
+            yield everything
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

@@ -7,7 +7,8 @@ Covers: what an executor asks of a cluster that belongs to nobody in particular.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from futures_cluster import errors
@@ -42,6 +43,7 @@ class RemoteEngine(ClientEngine):
                 raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
         self.cluster = RemoteCluster(config.backend, security.find(config.backend), make_future)
         super().__init__(self.cluster.client)
+        self._url = ""
 
     @property
     def max_workers(self) -> int:  # type: ignore[override]
@@ -113,6 +115,27 @@ class RemoteEngine(ClientEngine):
         """See ``Engine``."""
         self._check()
         self.cluster.share_code([code.read_module(path)])
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        self._check()
+        self._url = str(self.cluster.ask("status_url"))
+        return self._url
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return self._url
+
+    @contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        self._check()
+        self.cluster.ask("observe", True)
+        try:
+            yield lambda: dict(self.cluster.ask("observed"))
+        finally:
+            self.cluster.ask("observe", False)
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
