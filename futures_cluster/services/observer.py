@@ -4,8 +4,8 @@ Covers: carrying out ``Observe``, collecting facts, the last failures and lines 
 scheduler knows anyway (tasks and results by worker), showing it.
 
 The way: ``Observe`` -> ``Observer.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as nobody
-looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Only failures are noted always,
-because whoever looks comes later; their texts are made for so many a second, the others are only counted.
+looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Only failures are noted
+always, because whoever looks comes later; their texts are made for so many a second, the others are only counted.
 """
 
 from __future__ import annotations

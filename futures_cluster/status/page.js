@@ -33,7 +33,7 @@ const flame = new Flame($("flame"));
 // ---------------------------------------------------------------- tables
 
 function cell(content, kind) {
-  const attributes = kind ? { class: kind + (kind === "n" && content === "0" ? " zero" : "") } : {};
+  const attributes = kind ? { class: kind + (kind.startsWith("n ") || kind === "n" ? (["0", "0 B", "0 B/s"].includes(String(content)) ? " zero" : "") : "") } : {};
   return make("td", attributes, content instanceof Node ? content : String(content));
 }
 function fill(table, heads, rows) {
@@ -59,6 +59,11 @@ function empty(text) { return make("p", { class: "empty" }, text); }
 
 // ---------------------------------------------------------------- the head
 
+function hosts(workers) {
+  const number = new Set(workers.map((row) => row.host)).size;
+  return number === 1 ? "on one host" : number ? `on ${number} hosts` : "";
+}
+
 function showFigures() {
   const { tasks, workers } = snapshot, finished = snapshot.functions.reduce((sum, row) => sum + row.finished, 0);
   rates.push([snapshot.time, finished]);
@@ -69,7 +74,7 @@ function showFigures() {
   const memory = workers.reduce((sum, row) => sum + (row.memory_bytes || 0), 0), limit = workers.reduce((sum, row) => sum + (row.memory_limit || 0), 0);
   const figure = (name, value, small) => make("div", {}, make("dt", {}, name), make("dd", {}, value, small ? make("small", {}, " " + small) : ""));
   $("figures").replaceChildren(
-    figure("Workers", count(workers.length), "on " + new Set(workers.map((row) => row.host)).size + " hosts"),
+    figure("Workers", count(workers.length), hosts(workers)),
     figure("Running", count(busy), "of " + count(slots)),
     figure("Queued", count(tasks.queued), tasks.waiting ? "+ " + count(tasks.waiting) + " waiting" : ""),
     figure("In memory", count(tasks.memory), bytes(workers.reduce((sum, row) => sum + row.held_bytes, 0))),
@@ -181,8 +186,12 @@ async function showProfile(worker) {
   $("speedscope").href = report ? "#" : address("api/v1/profile.speedscope.json");
   $("speedscope").hidden = Boolean(report);
 }
+function lastLine(row) {
+  const lines = row.text.trimEnd().split("\n"), line = lines[lines.length - 1];
+  return line.startsWith(row.kind + ": ") ? line.slice(row.kind.length + 2) : line === row.kind ? "" : line;
+}
 function failure(row, open) {
-  const summary = make("summary", {}, make("time", {}, clock(row.time)), make("span", { class: "kind" }, row.kind || "Error"), " in ", make("b", {}, row.function), row.final ? "" : make("span", { class: "tag" }, "execution"), make("span", { class: "when" }, " " + row.worker));
+  const summary = make("summary", {}, make("time", {}, clock(row.time)), make("span", { class: "kind" }, row.kind || "Error"), " in ", make("b", {}, row.function), make("span", { class: "when" }, row.worker ? " on " + row.worker : ""), make("span", { class: "last" }, lastLine(row)));
   return make("details", { open, "data-id": row.key + row.time }, summary, make("p", { class: "note" }, "Task ", toTask(row.key)), make("pre", { tabindex: "0" }, row.text || "Only the client can read this error, by result()."));
 }
 function showFailures() {
@@ -226,7 +235,7 @@ function showTimings() {
 function showWorker() {
   const row = snapshot.workers.find((other) => other.name === subject), box = $("v-worker");
   if (report && report.workers) detail = report.workers[subject] || null;
-  const heading = make("div", { class: "card" }, make("div", { class: "head" }, make("h2", {}, "Worker " + subject), make("a", { class: "button", href: "#/workers" }, "All workers")));
+  const heading = make("div", { class: "card" }, make("div", { class: "head" }, make("h2", {}, subject), make("a", { class: "button", href: "#/workers" }, "All workers")));
   if (!row) { heading.append(empty("There is no worker of this name now. The log says how it ended.")); box.replaceChildren(heading); return; }
   const list = make("dl", { class: "facts" });
   facts(list, [["Status", row.status], ["Host", `${row.host || "this one"}, process ${row.pid}`], ["Address", row.address], ["Running", `${row.running} of ${row.slots}`], ["Committed", `${count(row.committed)}, ${seconds(row.occupancy_s)} of work`], ["CPU", row.cpu === null ? "" : Math.round(100 * row.cpu) + " % of a core"],
