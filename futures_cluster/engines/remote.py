@@ -131,9 +131,16 @@ class RemoteEngine(ClientEngine):
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """See ``Observed``."""
         self._check()
-        self.cluster.ask("observe", True)
+        since = self.cluster.ask("observe", True)
+
+        def everything() -> dict[str, Any]:
+            asked_at = self.cluster.ask("observe_now")
+            while self.cluster.ask("outstanding", asked_at):
+                time.sleep(0.01)
+            return dict(self.cluster.ask("observed", since))
+
         try:
-            yield lambda: dict(self.cluster.ask("observed"))
+            yield everything
         finally:
             self.cluster.ask("observe", False)
 

@@ -292,8 +292,16 @@ class LocalCluster:
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """Workers report meanwhile; yields what puts all together."""
         observatory = self.observatory()
+        since = observatory.last_chunk
+
+        def everything() -> dict[str, Any]:
+            asked_at = observatory.ask_workers()
+            while observatory.outstanding(asked_at):
+                time.sleep(0.002)
+            return observatory.everything(since)
+
         with observatory.viewer(observatory.look()):
-            yield observatory.everything
+            yield everything
 
     @property
     def known_url(self) -> str:

@@ -208,16 +208,26 @@ class Observatory:
 
     async def refresh(self, worker: str = "") -> None:
         """Without viewers the workers' figures are old: ask them once, and wait for the answers a little."""
-        names = list(self._service.machine.state.workers) if not worker else [worker]
-        now = time.time()
-        if (self._looks and not worker) or (not worker and now - self._asked_at < FRESH_S):
+        if not worker and (self._looks or time.time() - self._asked_at < FRESH_S):
             return
+        asked_at = self.ask_workers(worker)
+        while self.outstanding(asked_at, worker):
+            await asyncio.sleep(0.005)
+
+    def ask_workers(self, worker: str = "") -> float:
+        """Have all workers report now, or one of them in detail; the time, for ``outstanding``."""
+        now = time.time()
         if not worker:
             self._asked_at = now
-        for name in names:
+        for name in [worker] if worker else list(self._service.machine.state.workers):
             self._on_loop(self._send, name, m.Observe(0.0, detail=bool(worker)))
-        while time.time() - now < ANSWER_S and any(self._heard.get(name, 0) < now for name in names):
-            await asyncio.sleep(0.005)
+        return now
+
+    def outstanding(self, asked_at: float, worker: str = "") -> bool:
+        """Whether a worker that was asked then has not answered yet, and it is worth waiting for it."""
+        names = [worker] if worker else list(self._service.machine.state.workers)
+        late = time.time() - asked_at > ANSWER_S
+        return not late and any(self._heard.get(name, 0) < asked_at for name in names)
 
     # ---------------------------------------------------------------- what there is to see
 
@@ -352,11 +362,16 @@ class Observatory:
         """The counters and timings of each worker."""
         return {name: report.get("metrics", {}) for name, report in list(self._reports.items())}
 
-    def everything(self, since_chunk: int = 0) -> dict[str, Any]:
-        """What a report is made of."""
+    @property
+    def last_chunk(self) -> int:
+        """The number of the newest rows of the stream."""
+        return self._chunks
+
+    def everything(self, since: int = 0) -> dict[str, Any]:
+        """What a report is made of; of the stream what came after this chunk."""
         return {
             "snapshot": self.snapshot(),
-            "stream": self.stream(since_chunk),
+            "stream": self.stream(since),
             "profile": self.profile(),
             "graph": self.graph(),
             "workers": {name: self.worker(name) for name in list(self._reports)[:100]},

@@ -155,7 +155,9 @@ class SchedulerServer:
             "workers": lambda argument: self.worker_facts(),
             "status": lambda argument: self.status(),
             "status_url": lambda argument: self._status_url(),
-            "observed": lambda argument: self.observatory.everything(),
+            "observe_now": lambda argument: self.observatory.ask_workers(),
+            "outstanding": lambda argument: self.observatory.outstanding(float(argument)),
+            "observed": lambda argument: self.observatory.everything(int(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 
@@ -344,7 +346,7 @@ class SchedulerServer:
             link.looks.close()
             if message.argument:
                 link.looks.enter_context(self.observatory.viewer(self.observatory.look()))
-            link.send([m.Answer(message.request)])
+            link.send([m.Answer(message.request, self.observatory.last_chunk)])
             return False
         question = self.questions.get(message.what)
         if question is None:

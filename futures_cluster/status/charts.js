@@ -30,12 +30,15 @@ function bytes(number) {
   }
   return number.toPrecision(3) + " TB";
 }
+function digits(number, most) {
+  return Math.abs(number) >= 10 ** (most - 1) ? String(Math.round(number)) : number.toPrecision(most);
+}
 function seconds(number) {
   if (number === null || number === undefined) return "";
   const size = Math.abs(number);
-  if (size < 1e-3) return (number * 1e6).toPrecision(2) + " µs";
-  if (size < 1) return (number * 1e3).toPrecision(3) + " ms";
-  if (size < 100) return number.toPrecision(3) + " s";
+  if (size < 1e-3) return digits(number * 1e6, 2) + " µs";
+  if (size < 1) return digits(number * 1e3, 3) + " ms";
+  if (size < 100) return digits(number, 3) + " s";
   return size < 7200 ? Math.round(number / 60) + " min" : (number / 3600).toPrecision(3) + " h";
 }
 function count(number) {
@@ -68,6 +71,7 @@ class Stream {
     this.rows = [];
     this.span = 30;
     this.paused = false;
+    this.whole = false; // a report: time counts from its start
     this.now = 0;
     this.chosen = null;
     this.lanes = new Map();
@@ -121,7 +125,8 @@ class Stream {
       const x = Math.round(this.left + at * step * scale) + .5;
       g.beginPath(); g.moveTo(x, 0); g.lineTo(x, height - 18); g.stroke();
       g.textAlign = at === 5 ? "right" : "center";
-      g.fillText(at === 5 ? "now" : "−" + (this.span - at * step) + " s", x, height - 8);
+      const back = this.span - at * step;
+      g.fillText(this.whole ? seconds(at * step) : at === 5 ? "now" : "−" + back + " s", x, height - 8);
     }
     g.textAlign = "left";
     let free = -12;

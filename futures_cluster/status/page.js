@@ -93,7 +93,7 @@ function showFunctions() {
   const rows = snapshot.functions;
   $("no-functions").hidden = rows.length > 0;
   $("functions").hidden = !rows.length;
-  const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n"], ["Mean", "n less"]];
+  const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n less"], ["Mean", "n less"]];
   fill($("functions"), heads, rows.map((row) => {
     const waits = row.queued + row.assigned - row.running + row.unknown;
     const total = row.finished + row.waiting + waits + row.running + row.failed, memory = Math.min(row.memory, row.finished);
@@ -103,7 +103,7 @@ function showFunctions() {
     name.title = row.name;
     name.prepend(make("i", { class: "dot", style: { display: "inline-block", width: "9px", height: "9px", "border-radius": "3px", "margin-right": "8px", background: colourOf(row.name) } }));
     return make("tr", { "data-function": row.name }, name, make("td", { class: "wide" }, meter(parts, total, share + " percent done")),
-      cell(count(row.finished), "n"), cell(count(row.memory), "n less"), cell(count(row.running), "n"), cell(count(waits), "n"), cell(count(row.waiting), "n less"), cell(count(row.failed), "n"), cell(seconds(row.duration_s), "n less"));
+      cell(count(row.finished), "n"), cell(count(row.memory), "n less"), cell(count(row.running), "n"), cell(count(waits), "n"), cell(count(row.waiting), "n less"), cell(count(row.failed), "n less"), cell(seconds(row.duration_s), "n less"));
   }));
 }
 function showStream() {
@@ -204,6 +204,11 @@ function showFailures() {
 function showLog() {
   fill($("events"), [["Time", ""], ["What", ""], ["", ""]], snapshot.events.slice().reverse().slice(0, MOST_ROWS).map(([time, what, ...rest]) => make("tr", {}, cell(make("span", { class: "when" }, clock(time))), cell(what), cell(rest.join(": "), "wrap"))));
   fill($("log"), [["Time", ""], ["Where", ""], ["Level", "less"], ["", ""]], snapshot.logs.slice().reverse().slice(0, 200).map(([time, where, level, , text]) => make("tr", {}, cell(make("span", { class: "when" }, clock(time))), cell(toWorker(where)), cell(make("span", { class: "level-" + level }, level.toLowerCase()), "less"), cell(text, "wrap"))));
+  for (const id of ["events", "log"]) {
+    const none = !$(id).querySelector("tbody tr");
+    $(id).hidden = none;
+    $("no-" + id).hidden = !none;
+  }
 }
 function plots(place, metrics) {
   const nodes = [];
@@ -322,6 +327,7 @@ if (report) {
   snapshot = report.snapshot;
   stream.add(report.stream.chunks);
   const starts = stream.rows.map((row) => row[3]), ends = stream.rows.map((row) => row[4]);
+  stream.whole = true;
   if (starts.length) stream.span = Math.max(.001, (ends.reduce((a, b) => Math.max(a, b)) - starts.reduce((a, b) => Math.min(a, b))) * 1.02);
   for (const node of [$("find"), ...document.querySelectorAll("[data-span], #pause")]) node.hidden = true;
   $("title").textContent = report.title;
