@@ -22,8 +22,8 @@ INTERVAL_S = 0.02
 MOST_FRAMES = 60
 #: Children of a frame; what comes later is put together.
 MOST_CHILDREN = 200
-#: Below this module's frames a task begins.
-_OUTSIDE = "futures_cluster.services.execute"
+#: Below these modules' frames a task begins.
+_OUTSIDE = ("futures_cluster.services.execute", "futures_cluster.services.functions")
 
 Tree = list[Any]
 
@@ -38,7 +38,7 @@ def stack_of(frame: FrameType | None) -> list[str]:
     names: list[str] = []
     while frame is not None:
         code = frame.f_code
-        if frame.f_globals.get("__name__") == _OUTSIDE:
+        if frame.f_globals.get("__name__") in _OUTSIDE:
             names.reverse()
             return names[:MOST_FRAMES]
         names.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
