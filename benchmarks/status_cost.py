@@ -1,7 +1,7 @@
 """What the status page costs: the scheduler's thread with no page, with nobody looking, and with one viewer.
 
-Covers: processor time of the scheduler's thread for each no-op task, of all threads of the process too; the size of
-the page; the time to make a snapshot of 1,000 simulated workers and 100,000 tasks; the time from a request to the whole page.
+Covers: processor time of the scheduler's thread for each no-op task, and of the whole process; the size of the page;
+the time to make a snapshot of 1,000 simulated workers and 100,000 tasks; the time from a request to the whole page.
 Does not cover: what viewers cost the workers (they execute all the same), the browser.
 
 The three take turns in rounds, each in the same kind of executor, so that a machine which gets slower hits them all.
