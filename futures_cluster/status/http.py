@@ -243,14 +243,12 @@ class HttpServer:
         self, writer: asyncio.StreamWriter, events: AsyncIterator[bytes], gone: asyncio.Future[bytes]
     ) -> None:
         iterator = events.__aiter__()
+        following: asyncio.Future[bytes] | None = None
         try:
             while True:
                 following = asyncio.ensure_future(iterator.__anext__())
                 await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
-                if gone.done() or not following.done():
-                    following.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                        await following
+                if gone.done():
                     return
                 try:
                     writer.write(following.result())
@@ -259,6 +257,9 @@ class HttpServer:
                 # A reader that does not keep up gets the next event when it has taken this one.
                 await asyncio.wait_for(writer.drain(), PATIENCE_S)
         finally:
+            if following is not None and not following.done():
+                following.cancel()
+                await asyncio.wait((following,))
             await iterator.aclose()  # type: ignore[attr-defined]
 
     async def close(self) -> None:
