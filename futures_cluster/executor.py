@@ -25,6 +25,7 @@ from futures_cluster.messages import TaskOptions
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
+    from futures_cluster.services.output import Line
 
 _NOT_GIVEN: Any = object()
 
@@ -489,6 +490,30 @@ class Executor(concurrent.futures.Executor):
                 yield
             finally:
                 report.write(path, everything(), title)
+
+    @contextmanager
+    def output(self, function: Callable[[Line], object] | None = None) -> Iterator[None]:
+        """While this lasts, what tasks print comes here, with the worker and the key of the task.
+
+        Parameters
+        ----------
+        function : callable or None
+            Called with each line (``worker``, ``key``, ``text``), in a thread; the last ones in the calling thread.
+            Without it they are printed.
+
+        Raises
+        ------
+        NotSupported
+            As ``status_url``.
+        """
+        from futures_cluster.services import output
+
+        with self._observed().listen() as fetch:
+            listener = output.Listener(fetch, function or output.show)
+            try:
+                yield
+            finally:
+                listener.close()
 
     def explain(self, future: Future | str) -> str:
         """Why a task does not run, or how it stands with it, in words.

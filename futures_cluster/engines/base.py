@@ -118,3 +118,6 @@ class Observed(Protocol):
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
         """Around what a report is to be about; yields what collects it. Raises NotSupported as ``status_url``."""
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """Around what tasks print; yields what fetches it, as ``services.output.Listener`` wants it."""

@@ -79,17 +79,21 @@ class ClientEngine:
         raise errors.NotSupported("upload() is for the program that made the executor")
 
     def status_url(self) -> str:
-        """See ``Engine``."""
+        """See ``Observed``."""
         raise errors.NotSupported("the status page is known to the program that made the executor")
 
     @property
     def known_url(self) -> str:
-        """See ``Engine``."""
+        """See ``Observed``."""
         return ""
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
-        """See ``Engine``."""
+        """See ``Observed``."""
         raise errors.NotSupported("report() is for the program that made the executor")
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        raise errors.NotSupported("output() is for the program that made the executor")
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
@@ -213,19 +217,26 @@ class NativeEngine(ClientEngine):
     def upload(self, path: str) -> None:
         """See ``Engine``; workers of this machine read the files where they are."""
 
+    @contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        self._check()
+        with self.cluster.listen() as fetch:
+            yield fetch
+
     def status_url(self) -> str:
-        """See ``Engine``."""
+        """See ``Observed``."""
         self._check()
         return self.cluster.status_url()
 
     @property
     def known_url(self) -> str:
-        """See ``Engine``."""
+        """See ``Observed``."""
         return self.cluster.known_url
 
     @contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """See ``Engine``."""
+        """See ``Observed``."""
         self._check()
         with self.cluster.observe() as everything:
             yield everything

@@ -131,18 +131,42 @@ class RemoteEngine(ClientEngine):
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """See ``Observed``."""
         self._check()
-        since = self.cluster.ask("observe", True)
+        since = self.cluster.ask("observe", "all")
 
         def everything() -> dict[str, Any]:
-            asked_at = self.cluster.ask("observe_now")
-            while self.cluster.ask("outstanding", asked_at):
-                time.sleep(0.01)
+            self._ask_workers()
             return dict(self.cluster.ask("observed", since))
 
         try:
             yield everything
         finally:
-            self.cluster.ask("observe", False)
+            self.cluster.ask("observe", "")
+
+    @contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        self._check()
+        since, _ = self.cluster.ask("output", -1)
+
+        def fetch(last: bool) -> list[Any]:
+            nonlocal since
+            if last:
+                self._ask_workers()
+            since, rows = self.cluster.ask("output", since)
+            return list(rows)
+
+        self.cluster.ask("observe", "output")
+        try:
+            self._ask_workers()  # they listen from now on
+            yield fetch
+        finally:
+            self.cluster.ask("observe", "")
+
+    def _ask_workers(self) -> None:
+        """Have all workers report, and wait for it a little."""
+        asked_at = self.cluster.ask("observe_now")
+        while self.cluster.ask("outstanding", asked_at):
+            time.sleep(0.01)
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

@@ -295,13 +295,34 @@ class LocalCluster:
         since = observatory.last_chunk
 
         def everything() -> dict[str, Any]:
-            asked_at = observatory.ask_workers()
-            while observatory.outstanding(asked_at):
-                time.sleep(0.002)
+            self._ask_workers()
             return observatory.everything(since)
 
         with observatory.viewer(observatory.look()):
             yield everything
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """Workers report what tasks print meanwhile; yields what fetches it."""
+        observatory = self.observatory()
+        since, _ = observatory.output(-1)
+
+        def fetch(last: bool) -> list[Any]:
+            nonlocal since
+            if last:
+                self._ask_workers()
+            since, rows = observatory.output(since)
+            return rows
+
+        with observatory.viewer(observatory.look(output=True)):
+            self._ask_workers()  # they listen from now on
+            yield fetch
+
+    def _ask_workers(self) -> None:
+        observatory = self.observatory()
+        asked_at = observatory.ask_workers()
+        while observatory.outstanding(asked_at):
+            time.sleep(0.002)
 
     @property
     def known_url(self) -> str:

@@ -40,6 +40,8 @@ REPORTS_A_SECOND = 400
 MOST_ROWS = 20_000
 MOST_FAILURES = 200
 MOST_LOGS = 400
+#: Lines that tasks have printed, while somebody listens.
+MOST_LINES = 20_000
 #: Pairs of workers between whom bytes have moved.
 MOST_TRANSFERS = 400
 #: Whoever asks once waits so long for the workers' answers, and takes older ones of this age.
@@ -49,10 +51,11 @@ FRESH_S = 0.4
 
 @dataclass(frozen=True)
 class Look:
-    """What one viewer wants to see: a worker in detail, and where tasks spend their time."""
+    """What one viewer wants to see: a worker in detail, where tasks spend their time, what they print."""
 
     worker: str = ""
     profile: bool = True
+    output: bool = False
 
 
 class Observatory:
@@ -96,6 +99,8 @@ class Observatory:
         self._worker_logs: dict[tuple[Any, ...], None] = {}
         self._profile = profiles.new_tree()
         self._profiles: dict[str, profiles.Tree] = {}
+        self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
+        self._lines = 0
         self._asked_at = 0.0
         self._loop_timer: asyncio.TimerHandle | None = None
         self._loop_delay_s = 0.0
@@ -119,9 +124,9 @@ class Observatory:
             self._on_loop(self._tell_workers)
 
     @staticmethod
-    def look(worker: str = "") -> Look:
-        """What ``viewer`` takes."""
-        return Look(worker)
+    def look(worker: str = "", output: bool = False) -> Look:
+        """What ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
+        return Look(worker, profile=not output, output=output)
 
     @property
     def viewers(self) -> int:
@@ -139,9 +144,10 @@ class Observatory:
         names = list(self._service.machine.state.workers)
         interval_s = max(INTERVAL_S, len(names) / REPORTS_A_SECOND) if looks else -1.0
         profile = any(look.profile for look in looks)
+        output = any(look.output for look in looks)
         detailed = {look.worker for look in looks}
         for name in names:
-            order = m.Observe(interval_s, name in detailed, profile and bool(looks))
+            order = m.Observe(interval_s, name in detailed, profile, output)
             if self._watched.get(name, m.Observe(-1.0)) != order:
                 self._send(name, order)
         self._watched = {name: self._watched[name] for name in names if name in self._watched}
@@ -198,6 +204,9 @@ class Observatory:
         if (tree := facts.pop("profile", None)) is not None:
             profiles.merge(self._profile, tree)
             profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
+        for key, text in facts.pop("output", ()):
+            self._lines += 1
+            self._output.append((self._lines, name, key, text))
         before = self._reports.get(name)
         if before is not None and (seconds := now - self._heard[name]) > 0.05:
             received = facts.get("received_bytes", 0) - before.get("received_bytes", 0)
@@ -320,6 +329,12 @@ class Observatory:
             chunks = [chunk for chunk in self._stream if chunk[0] > since]
             last = self._chunks
         return {"last": last, "chunks": [[worker, offset, rows] for _, worker, offset, rows in chunks]}
+
+    def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
+        """The number of the last line that tasks have printed, and those after this one; none after -1."""
+        with self._service.lock:
+            rows = [(name, key, text) for number, name, key, text in self._output if number > since >= 0]
+            return self._lines, rows
 
     def worker(self, name: str) -> dict[str, Any]:
         """One worker in detail."""

@@ -21,6 +21,7 @@ from futures_cluster import messages as m
 from futures_cluster import metrics
 from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.output import Capture
 from futures_cluster.services.profiler import Profiler
 from futures_cluster.services.recorder import FETCH, SPILL, Recorder
 
@@ -102,6 +103,7 @@ class Observer:
         self.failures = Failures()
         self.names: dict[str, str] = {}  # of functions, by their ids
         self._profiler: Profiler | None = None
+        self._capture: Capture | None = None
         self._told = [0, 0]  # numbers of the last failure and the last line of the log that were told
         self._order = m.Observe(-1.0)
         self._timer: Any = None
@@ -135,8 +137,18 @@ class Observer:
         elif self._profiler is not None and not (watched and order.profile):
             self._profiler.stop()
             self._profiler = None
+        if watched and order.output and self._capture is None:
+            self._capture = Capture()
+            self._capture.start()
+        elif self._capture is not None and not (watched and order.output):
+            self._stop_capture()
         if watched:
             self._schedule()
+
+    def _stop_capture(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.stop()
 
     def _schedule(self) -> None:
         self._due = self._loop.time() + self._order.interval_s
@@ -206,6 +218,9 @@ class Observer:
             facts["stream_dropped"] = dropped
         if self._profiler is not None:
             facts["profile"] = self._profiler.take()
+        if self._capture is not None:
+            runs = service.machine.runs
+            facts["output"] = self._capture.take(lambda key: key in runs)
         if detail:
             facts["detail"] = self._detail()
         return facts
@@ -233,5 +248,6 @@ class Observer:
             profiler, self._profiler = self._profiler, None
         if profiler is not None:
             profiler.stop()
+        self._stop_capture()
         if self._timer is not None:
             self._timer.cancel()

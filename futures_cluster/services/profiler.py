@@ -41,7 +41,8 @@ def stack_of(frame: FrameType | None) -> list[str]:
         if frame.f_globals.get("__name__") in _OUTSIDE:
             names.reverse()
             return names[:MOST_FRAMES]
-        names.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
+        if not code.co_filename.startswith("<frozen importlib"):  # how modules are loaded tells nobody anything
+            names.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
         frame = frame.f_back
     return []
 

@@ -157,6 +157,7 @@ class SchedulerServer:
             "status_url": lambda argument: self._status_url(),
             "observe_now": lambda argument: self.observatory.ask_workers(),
             "outstanding": lambda argument: self.observatory.outstanding(float(argument)),
+            "output": lambda argument: self.observatory.output(int(argument)),
             "observed": lambda argument: self.observatory.everything(int(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
@@ -345,7 +346,8 @@ class SchedulerServer:
         if message.what == "observe":  # as long as this client is here, or until it says that it looks no more
             link.looks.close()
             if message.argument:
-                link.looks.enter_context(self.observatory.viewer(self.observatory.look()))
+                look = self.observatory.look(output=message.argument == "output")
+                link.looks.enter_context(self.observatory.viewer(look))
             link.send([m.Answer(message.request, self.observatory.last_chunk)])
             return False
         question = self.questions.get(message.what)

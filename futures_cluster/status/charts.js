@@ -95,7 +95,7 @@ class Stream {
     const shown = new Set();
     for (const row of this.rows) if (row[4] > this.now - this.span) shown.add(row[9] + "\n" + row[1]);
     const place = (name, slot, label) => lanes.set(name + "\n" + slot, { y: lanes.size, label });
-    for (const worker of workers) {
+    for (const worker of [...workers].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))) {
       for (let slot = 0; slot < Math.min(worker.slots, 64); slot++) place(worker.name, slot, slot ? "" : worker.name);
       for (const key of shown) if (key.startsWith(worker.name + "\n") && !lanes.has(key) && !key.endsWith("\n-1")) place(worker.name, key.split("\n")[1], "");
       if (shown.has(worker.name + "\n-1")) place(worker.name, -1, "");
@@ -221,7 +221,7 @@ class Flame {
           style: { left: 100 * at + "%", width: 100 * share + "%", top: depth * row + "px", background: shade(name) },
           onclick: () => { this.path = here; this.draw(); },
           onpointermove: (event) => tip.show(event.clientX, event.clientY, name, ...words), onpointerleave: () => tip.hide(),
-        }, share * width > 26 ? name.replace(/ \(.*\)$/, "") : "");
+        }, share * width > 26 ? label(name) : "");
         nodes.push(button);
         visit(child, at, depth + 1, here);
         at += share;
@@ -232,6 +232,10 @@ class Flame {
     this.box.replaceChildren(...nodes);
     if (focused) for (const node of nodes) if (node.dataset.path === focused) node.focus();
   }
+}
+function label(name) {
+  const [, what, where] = name.match(/^(.*) \(([^()]*)\)$/) || [null, name, ""];
+  return what === "<module>" ? where.replace(/:\d+$/, "") : what;
 }
 function shade(name) {
   let hash = 7;

@@ -138,3 +138,20 @@ def test_what_is_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["scheduler", "--status-port", port])
     assert "is not a port" in capsys.readouterr().err
+
+
+def speak(i: int) -> None:
+    print("task", i)
+
+
+def test_what_tasks_print_on_a_cluster(cluster: Cluster) -> None:
+    cluster.add_worker("--name", "anna")
+    lines: list[Any] = []
+    with cluster.executor() as ex:
+        with ex.output(lines.append):
+            futures = [ex.submit(speak, i) for i in range(3)]
+            for future in futures:
+                future.result()
+    assert [(line.worker, line.key, line.text) for line in lines] == [
+        ("anna", future.key, f"task {i}") for i, future in enumerate(futures)
+    ]
