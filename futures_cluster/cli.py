@@ -63,6 +63,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         settings=arguments.settings,
         rows=arguments.rows,
         backend=arguments.backend,
+        report=arguments.report,
     )
 
 
@@ -332,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--settings", type=_at_least(1), metavar="N", default=60, help="to search (default: 60)")
     demo.add_argument("--rows", type=_at_least(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
+    demo.add_argument("--report", metavar="FILE", help="write the status page of the run there, as one HTML file")
     demo.set_defaults(run=_demo)
     _add_cluster_commands(commands)
     return parser

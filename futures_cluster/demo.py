@@ -409,8 +409,10 @@ class Outcome:
     clock: Clock
 
 
-def on_workers(archive: Path, workers: int, backend: str | None, count: int, rows: int | None) -> Outcome:
-    """Everything through the executor; no partition ever comes to this process."""
+def on_workers(
+    archive: Path, workers: int, backend: str | None, count: int, rows: int | None, report: str | None = None
+) -> Outcome:
+    """Everything through the executor; no partition ever comes to this process. ``report``: a file to write."""
     clock = Clock()
     with (
         tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
@@ -419,6 +421,8 @@ def on_workers(archive: Path, workers: int, backend: str | None, count: int, row
         with clock.step(START):
             ex = stack.enter_context(Executor(max_workers=workers, backend=backend))
             stack.push(lambda kind, error, trace: ex.shutdown(wait=False, cancel_futures=True) if kind else None)
+            if report is not None:
+                stack.enter_context(ex.report(report, "futures-cluster demo"))
             for future in [ex.submit(load_libraries, number) for number in range(workers)]:
                 future.result()
         with clock.step(READ):
@@ -553,10 +557,17 @@ def time_lines(ours: Clock, theirs: Clock, workers: int) -> Iterator[str]:
         yield f"{crew} {verb} slower than one process: {ours.total / theirs.total:.2f} times its time"
 
 
-def run(*, workers: int, settings: int = 60, rows: int | None = None, backend: str | None = None) -> int:
+def run(
+    *,
+    workers: int,
+    settings: int = 60,
+    rows: int | None = None,
+    backend: str | None = None,
+    report: str | None = None,
+) -> int:
     """Run the demo and print its report; the exit code says whether all answers agree."""
     archive = flights_archive()
-    ours = on_workers(archive, workers, backend, settings, rows)
+    ours = on_workers(archive, workers, backend, settings, rows, report)
     theirs = in_one_process(archive, ours.lengths, ours.errors, rows)
     wrong = differences(comparable(ours), comparable(theirs))
 

@@ -15,10 +15,10 @@ function make(tag, attributes, ...children) {
   return node;
 }
 
-const PALETTE = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#e15759", "#edc948", "#9c755f", "#ff9da7", "#8cd17d", "#b6992d", "#86a4d6"];
+const PALETTE = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#d37295", "#edc948", "#9c755f", "#ff9da7", "#8cd17d", "#b6992d", "#86a4d6"];
 const colours = new Map();
 function colourOf(name) {
-  if (!colours.has(name)) colours.set(name, PALETTE[colours.size % PALETTE.length]);
+  if (!colours.has(name)) colours.set(name, PALETTE[colours.size] || `hsl(${Math.round(colours.size * 137.5) % 360} 45% 58%)`);
   return colours.get(name);
 }
 
@@ -36,6 +36,7 @@ function digits(number, most) {
 function seconds(number) {
   if (number === null || number === undefined) return "";
   const size = Math.abs(number);
+  if (!size) return "0 s";
   if (size < 1e-3) return digits(number * 1e6, 2) + " µs";
   if (size < 1) return digits(number * 1e3, 3) + " ms";
   if (size < 100) return digits(number, 3) + " s";

@@ -24,6 +24,8 @@ MOST_HEADER_BYTES = 16 * 1024
 #: A request must be complete within this time, and a reader must take an answer within it.
 PATIENCE_S = 10.0
 MOST_CONNECTIONS = 100
+#: Who comes when there are as many has this time.
+BRIEF_S = 1.0
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
@@ -191,6 +193,9 @@ class HttpServer:
         self._connections[writer] = asyncio.current_task()
         try:
             if len(self._connections) > MOST_CONNECTIONS:
+                # What was asked is read: closing a socket with unread bytes takes the answer back.
+                with contextlib.suppress(asyncio.LimitOverrunError):
+                    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BRIEF_S)
                 await self._send(writer, "GET", Response(b"too many connections\n", status=503))
             else:
                 await self._serve(reader, writer)

@@ -45,6 +45,7 @@ class Browser:
             f"user-data-dir={folder}",
         ):
             options.add_argument("--" + argument)
+        options.add_argument("--hide-scrollbars")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         self.look_like(1280, 860)
