@@ -41,6 +41,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.05 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError("must be at least 0.05")
+    return seconds
+
+
 def _missing(modules: Sequence[str]) -> list[str]:
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
@@ -56,6 +63,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         settings=arguments.settings,
         rows=arguments.rows,
         backend=arguments.backend,
+        report=arguments.report,
     )
 
 
@@ -66,6 +74,19 @@ def _number_of_bytes(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _port(text: str) -> int:
+    """A port; -1 for ``none``."""
+    if text == "none":
+        return -1
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number, or none")
+    return port
 
 
 def _resources(text: str) -> dict[str, float]:
@@ -102,10 +123,12 @@ def _scheduler(arguments: argparse.Namespace) -> int:
 
     def started(server: object) -> None:
         first = programs.reachable(server.addresses[0])  # type: ignore[attr-defined]
+        page = programs.serve_page(server, arguments.status_host, arguments.status_port)  # type: ignore[arg-type]
         print(
             f"futures_cluster scheduler {_version()}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
             f"  secret        {security.source()}\n"
+            f"  status page   {page}\n"
             f"  add workers   futures-cluster worker {first}\n"
             f'  use it        Executor(backend="{first}")',
             flush=True,
@@ -168,6 +191,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
         from futures_cluster.status import table
 
+        if arguments.watch is not None:
+            from futures_cluster.services import programs, security
+
+            security_ = security.find(arguments.address, arguments.tls)
+            return programs.watch(arguments.address, security_, arguments.watch, arguments.number, sys.stdout)
         print(table.status(snapshot, time.time()))
     return 0
 
@@ -221,6 +249,19 @@ def _add_cluster_commands(commands: Any) -> None:
     scheduler.add_argument("--host", default="127.0.0.1", help="to listen at; 0.0.0.0 for all (default: 127.0.0.1)")
     scheduler.add_argument("--port", type=int, default=8786, help="0 for any that is free (default: 8786)")
     scheduler.add_argument("--listen", action="append", metavar="ADDRESS", help="instead of both; may be repeated")
+    scheduler.add_argument(
+        "--status-port",
+        type=_port,
+        default=None,
+        metavar="PORT",
+        help="of the status page; 0 for any that is free, none for no page (default: 8787, or any if that is taken)",
+    )
+    scheduler.add_argument(
+        "--status-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="where the page listens; anywhere but on this machine its address has a token (default: 127.0.0.1)",
+    )
     scheduler.add_argument("--address-file", metavar="FILE", help="write the address there, for batch systems")
     _add_tls(scheduler)
     _add_logs(scheduler)
@@ -254,6 +295,15 @@ def _add_cluster_commands(commands: Any) -> None:
 
     status = commands.add_parser("status", help="show the workers, tasks and memory of a cluster")
     _add_connection(status)
+    status.add_argument(
+        "--watch",
+        type=_seconds,
+        nargs="?",
+        const=1.0,
+        metavar="SECONDS",
+        help="show it again and again, until Ctrl-C (default: every second)",
+    )
+    status.add_argument("--number", type=_at_least(1), metavar="N", help="with --watch: leave after so many times")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
 
@@ -283,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--settings", type=_at_least(1), metavar="N", default=60, help="to search (default: 60)")
     demo.add_argument("--rows", type=_at_least(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
+    demo.add_argument("--report", metavar="FILE", help="write the status page of the run there, as one HTML file")
     demo.set_defaults(run=_demo)
     _add_cluster_commands(commands)
     return parser

@@ -11,6 +11,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,13 +19,14 @@ from futures_cluster import context
 from futures_cluster.config import make_config
 from futures_cluster.dask_methods import DaskMethods
 from futures_cluster.engines import make_engine
-from futures_cluster.engines.base import Engine, SubmitOptions
+from futures_cluster.engines.base import Engine, Observed, SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
 from futures_cluster.messages import TaskOptions
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
+    from futures_cluster.services.output import Line
 
 _NOT_GIVEN: Any = object()
 
@@ -143,7 +145,21 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         return self._engine.broken
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} with {self._max_workers} workers>"
+        url = self._known_url
+        return f"<{type(self).__name__} with {self._max_workers} workers{', ' + url if url else ''}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: with a link to the status page, once that was asked for."""
+        from html import escape
+
+        url = self._known_url
+        link = f', <a href="{escape(url)}" target="_blank" rel="noopener noreferrer">status page</a>' if url else ""
+        return f"<code>{type(self).__name__}</code> with {self._max_workers} workers{link}"
+
+    @property
+    def _known_url(self) -> str:
+        engine = self._engine
+        return engine.known_url if isinstance(engine, Observed) else ""
 
     # ---------------------------------------------------------------- submitting
 
@@ -430,6 +446,81 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         Workers on machines that see the same files need no upload: they get the folders of ``sys.path``.
         """
         self._engine.upload(os.fspath(path))
+
+    @property
+    def status_url(self) -> str:
+        """The address of the status page: what runs where, live, for a browser.
+
+        It is served from the first time that somebody asks for the address, on this machine only. On a cluster it is
+        the scheduler's page.
+
+        Raises
+        ------
+        NotSupported
+            Where there is no scheduler to look at.
+        """
+        return self._observed().status_url()
+
+    def _observed(self) -> Observed:
+        if not isinstance(self._engine, Observed):
+            from futures_cluster.errors import NotSupported
+
+            raise NotSupported("this backend has no scheduler of ours to look at; use processes, threads or a cluster")
+        return self._engine
+
+    @contextmanager
+    def report(self, path: str | os.PathLike[str], title: str = "") -> Iterator[None]:
+        """Around a part of a program: what happened in it, as one HTML file to send to a colleague.
+
+        The file has what the status page shows: tasks, workers, the task stream, transfers, a profile, failures and
+        versions. It needs nothing else to be looked at, and holds no arguments and no results. It is written also when
+        the part ends by an exception.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write it.
+        title : str
+            Stands above it.
+
+        Raises
+        ------
+        NotSupported
+            As ``status_url``.
+        OSError
+            When the file cannot be written.
+        """
+        from futures_cluster.status import report
+
+        with self._observed().observe() as everything:
+            try:
+                yield
+            finally:
+                report.write(path, everything(), title)
+
+    @contextmanager
+    def output(self, function: Callable[[Line], object] | None = None) -> Iterator[None]:
+        """While this lasts, what tasks print comes here, with the worker and the key of the task.
+
+        Parameters
+        ----------
+        function : callable or None
+            Called with each line (``worker``, ``key``, ``text``), in a thread; the last ones in the calling thread.
+            Without it they are printed.
+
+        Raises
+        ------
+        NotSupported
+            As ``status_url``.
+        """
+        from futures_cluster.services import output
+
+        with self._observed().listen() as fetch:
+            listener = output.Listener(fetch, function or output.show)
+            try:
+                yield
+            finally:
+                listener.close()
 
     def explain(self, future: Future | str) -> str:
         """Why a task does not run, or how it stands with it, in words.

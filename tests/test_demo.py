@@ -42,6 +42,15 @@ def archive(folder: Path, rows: int) -> Path:
 
 
 @real_data
+def test_a_run_can_be_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "run.html"
+    options = ["--rows", "3000", "--settings", "3", "--workers", "2", "--report", str(report)]
+    assert cli.main(["demo", *options]) == 0
+    text = report.read_text()
+    assert "read_partition" in text and "futures-cluster demo" in text
+
+
+@real_data
 @pytest.mark.parametrize("backend", ["processes", "threads", "sync"])
 def test_a_short_run_agrees_with_one_process(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rows", "6000", "--settings", "9", "--workers", "2", "--backend", backend]

@@ -25,10 +25,17 @@ from futures_cluster.demo.report import answer_lines, search_lines, time_lines
 AGREE = "all answers agree with pandas in one process"
 
 
-def run(*, workers: int, settings: int = 60, rows: int | None = None, backend: str | None = None) -> int:
+def run(
+    *,
+    workers: int,
+    settings: int = 60,
+    rows: int | None = None,
+    backend: str | None = None,
+    report: str | None = None,
+) -> int:
     """Run the demo and print its report; the exit code says whether all answers agree."""
     archive = flights_archive()
-    ours = on_workers(archive, workers, backend, settings, rows)
+    ours = on_workers(archive, workers, backend, settings, rows, report)
     theirs = in_one_process(archive, ours.lengths, ours.errors, rows)
     wrong = differences(comparable(ours), comparable(theirs))
 

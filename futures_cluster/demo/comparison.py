@@ -65,8 +65,10 @@ class Outcome:
     clock: Clock
 
 
-def on_workers(archive: Path, workers: int, backend: str | None, count: int, rows: int | None) -> Outcome:
-    """Everything through the executor; no partition ever comes to this process."""
+def on_workers(
+    archive: Path, workers: int, backend: str | None, count: int, rows: int | None, report: str | None = None
+) -> Outcome:
+    """Everything through the executor; no partition ever comes to this process. ``report``: a file to write."""
     clock = Clock()
     with (
         tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
@@ -75,6 +77,8 @@ def on_workers(archive: Path, workers: int, backend: str | None, count: int, row
         with clock.step(START):
             ex = stack.enter_context(Executor(max_workers=workers, backend=backend))
             stack.push(lambda kind, error, trace: ex.shutdown(wait=False, cancel_futures=True) if kind else None)
+            if report is not None:
+                stack.enter_context(ex.report(report, "futures-cluster demo"))
             for future in [ex.submit(load_libraries, number) for number in range(workers)]:
                 future.result()
         with clock.step(READ):

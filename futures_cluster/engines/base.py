@@ -6,8 +6,9 @@ Covers: the protocol between the executor and an engine. Does not cover: any eng
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 
@@ -105,3 +106,21 @@ class Engine(Protocol):
 
     def explain(self, key: Key) -> list[str]:
         """Why a task does not run, or how it stands with it, line by line."""
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """What an engine offers besides whose scheduler can be looked at."""
+
+    def status_url(self) -> str:
+        """The address of the status page. Raises NotSupported where there is none."""
+
+    @property
+    def known_url(self) -> str:
+        """That address, if somebody has asked for it; else ""."""
+
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+        """Around what a report is to be about; yields what collects it. Raises NotSupported as ``status_url``."""
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """Around what tasks print; yields what fetches it, as ``services.output.Listener`` wants it."""

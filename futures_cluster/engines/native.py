@@ -6,7 +6,8 @@ Covers: handing calls to a client. Does not cover: the cluster itself (``service
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from futures_cluster import errors
@@ -91,6 +92,23 @@ class ClientEngine:
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("upload() is for the program that made the executor")
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        raise errors.NotSupported("the status page is known to the program that made the executor")
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return ""
+
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        raise errors.NotSupported("report() is for the program that made the executor")
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        raise errors.NotSupported("output() is for the program that made the executor")
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
@@ -219,6 +237,30 @@ class NativeEngine(ClientEngine):
 
     def upload(self, path: str) -> None:
         """See ``Engine``; workers of this machine read the files where they are."""
+
+    @contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        self._check()
+        with self.cluster.listen() as fetch:
+            yield fetch
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        self._check()
+        return self.cluster.status_url()
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return self.cluster.known_url
+
+    @contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        self._check()
+        with self.cluster.observe() as everything:
+            yield everything
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

@@ -7,7 +7,8 @@ Covers: what an executor asks of a cluster that belongs to nobody in particular.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from futures_cluster import errors
@@ -42,6 +43,7 @@ class RemoteEngine(ClientEngine):
                 raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
         self.cluster = RemoteCluster(config.backend, security.find(config.backend), make_future)
         super().__init__(self.cluster.client)
+        self._url = ""
 
     @property
     def max_workers(self) -> int:  # type: ignore[override]
@@ -120,6 +122,58 @@ class RemoteEngine(ClientEngine):
         """See ``Engine``."""
         self._check()
         self.cluster.share_code([code.read_module(path)])
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        self._check()
+        self._url = str(self.cluster.ask("status_url"))
+        return self._url
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return self._url
+
+    @contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        self._check()
+        since = self.cluster.ask("observe", "all")
+
+        def everything() -> dict[str, Any]:
+            self._ask_workers()
+            return dict(self.cluster.ask("observed", since))
+
+        try:
+            yield everything
+        finally:
+            self.cluster.ask("observe", "")
+
+    @contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        self._check()
+        since, _ = self.cluster.ask("output", -1)
+
+        def fetch(last: bool) -> list[Any]:
+            nonlocal since
+            if last:
+                self._ask_workers()
+            since, rows = self.cluster.ask("output", since)
+            return list(rows)
+
+        self.cluster.ask("observe", "output")
+        try:
+            self._ask_workers()  # they listen from now on
+            yield fetch
+        finally:
+            self.cluster.ask("observe", "")
+
+    def _ask_workers(self) -> None:
+        """Have all workers report, and wait for it a little."""
+        asked_at = self.cluster.ask("observe_now")
+        while self.cluster.ask("outstanding", asked_at):
+            time.sleep(0.01)
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

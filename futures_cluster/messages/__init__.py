@@ -52,7 +52,16 @@ from futures_cluster.messages.clients import (
     TasksRunning,
     WithdrawShared,
 )
-from futures_cluster.messages.cluster import Answer, AskScheduler, Heartbeat, PeersLost, ShareCode, WorkerEnded
+from futures_cluster.messages.cluster import (
+    Answer,
+    AskScheduler,
+    Heartbeat,
+    Observe,
+    PeersLost,
+    ShareCode,
+    WorkerEnded,
+    WorkerReport,
+)
 from futures_cluster.messages.local import (
     DataFetched,
     DataPut,
@@ -113,6 +122,7 @@ __all__ = [
     "KEEP",
     "Key",
     "Message",
+    "Observe",
     "Payload",
     "PayloadsFreed",
     "PeersLost",
@@ -152,6 +162,7 @@ __all__ = [
     "WorkerEnded",
     "WorkerJoined",
     "WorkerLost",
+    "WorkerReport",
     "WorkerRetiring",
     "WorkersBroken",
     "WIRE_MESSAGES",
@@ -202,6 +213,8 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     WithdrawShared,
     SharedTaken,
     SharedReply,
+    Observe,
+    WorkerReport,
 )
 
 

@@ -1,6 +1,7 @@
 """What is said in a cluster of machines, besides tasks and data.
 
-Covers: signs of life, how workers ended, users' modules, questions. Does not cover: programs with workers of their own,
+Covers: signs of life, how workers ended, users' modules, questions, and what workers say of themselves while somebody
+looks. Does not cover: programs with workers of their own,
 which need none of it.
 """
 
@@ -61,3 +62,25 @@ class Answer(Message):
     request: int
     value: Any = None
     error: str = ""
+
+
+@dataclass(slots=True)
+class Observe(Message):
+    """Somebody looks, or looks no more: a worker says what it does, at once and then after each interval.
+
+    ``interval_s`` 0: only once; below: no more. ``detail``: also what it holds and waits for. ``profile``: where its
+    tasks spend their time. ``output``: what they print.
+    """
+
+    interval_s: float
+    detail: bool = False
+    profile: bool = False
+    output: bool = False
+
+
+@dataclass(slots=True)
+class WorkerReport(Message):
+    """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it."""
+
+    worker: str
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -89,6 +89,7 @@ class SchedulerMachine:
             m.AskShared: self._on_ask_shared,
             m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
             m.SharedTaken: lambda event, now: self.shared.taken(event),
+            m.WorkerReport: lambda event, now: None,  # for people only
         }
 
     # ---------------------------------------------------------------- the entry
@@ -390,6 +391,7 @@ class SchedulerMachine:
             task = tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
                 continue
+            task.function.group.failed += 1
             self._change.unassign(task, worker)
             self._change.retry_or_fail(task, error)
         self._change.refresh(worker)
@@ -412,6 +414,7 @@ class SchedulerMachine:
             if task.unwanted:
                 self._change.abandon(task)
             else:
+                self.state.moved += 1
                 self._change.start_waiting(task)
         for key, attempt in event.refused:
             task = self.state.tasks.get(key)

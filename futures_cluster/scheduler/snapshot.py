@@ -18,9 +18,9 @@ def snapshot(state: State) -> dict[str, Any]:
     -------
     dict
         ``workers``: a dict for each (see ``worker_row``); ``tasks``: number by state, and ``total``; ``functions``: for
-        each name the number of tasks there are, in whatever state, and the mean duration in seconds, None if it was
-        never measured; ``clients``: their names; ``bandwidth_bytes_s``: between workers, as measured; ``events``: the
-        last rare ones, as (time, what, ...).
+        each name the number of tasks there are, in whatever state, how many executions have had a result, and the mean
+        duration in seconds, None if it was never measured; ``clients``: their names; ``bandwidth_bytes_s``: between
+        workers, as measured; ``events``: the last rare ones, as (time, what, ...).
     """
     workers = [worker_row(state, worker) for worker in state.workers.values()]
     assigned = sum(row["committed"] for row in workers)
@@ -28,7 +28,8 @@ def snapshot(state: State) -> dict[str, Any]:
     rest = state.queued + assigned + sum(state.counts.values())
     functions: dict[str, dict[str, Any]] = {}
     for function in state.functions.values():
-        row = functions.setdefault(function.group.name, {"tasks": 0, "duration_s": function.group.duration_s})
+        group = function.group
+        row = functions.setdefault(group.name, {"tasks": 0, "finished": group.finished, "duration_s": group.duration_s})
         row["tasks"] += function.tasks
     return {
         "workers": workers,

@@ -73,16 +73,19 @@ Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
 class Group:
     """Measured facts about the functions of one name."""
 
-    __slots__ = ("duration_s", "expected_s", "name", "turn_s")
+    __slots__ = ("duration_s", "expected_s", "failed", "finished", "name", "turn_s")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.duration_s: float | None = None  # moving average; None before the first measurement
         self.expected_s = UNKNOWN_DURATION_S  # what a task is counted with; follows from ``duration_s``
         self.turn_s = UNKNOWN_TURN_S  # what its client's share is charged with
+        self.finished = 0  # executions that had a result
+        self.failed = 0  # executions that raised
 
     def measure(self, duration_s: float) -> None:
-        """Take a measurement into account."""
+        """Take an execution that had a result into account."""
+        self.finished += 1
         mean = self.duration_s
         mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
         self.duration_s = mean
@@ -351,6 +354,7 @@ class State:
         self.serial = 0  # of the newest task
         self.attempts = 0  # commitments so far; each has a number of its own, also if a key comes back
         self.asked: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
+        self.moved = 0  # commitments that were taken back for another worker
         self.story: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
 
     def is_program(self, client: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context
@@ -25,6 +26,7 @@ class Executions:
     def __init__(self, codec: Codec, store: Store) -> None:
         self.codec = codec
         self.store = store
+        self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Any] = {}
 
@@ -74,7 +76,9 @@ class Executions:
             try:
                 fn, args, kwargs = self._prepare(run)
             except BaseException as error:
-                return None, (key, attempt, self.codec.dump_error(_did_not_unpickle(error, key)), 0.0)
+                error = _did_not_unpickle(error, key)
+                self.on_failure(key, run.function, error)
+                return None, (key, attempt, self.codec.dump_error(error), 0.0)
             start = time.perf_counter()
             try:
                 value = fn(*args, **kwargs)
@@ -83,6 +87,7 @@ class Executions:
             except BaseException as error:
                 duration = time.perf_counter() - start
                 _forget_frame(error)
+                self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), duration)
             if payload is None:
                 self.store.put(key, value)

@@ -40,6 +40,7 @@ _FROM_WORKERS: dict[type[Message], str] = {
     m.TasksFinished: "worker",
     m.TasksReturned: "worker",
     m.DataAdded: "worker",
+    m.WorkerReport: "worker",
 }
 ACCEPTED: dict[str, dict[type[Message], str]] = {
     CLIENT: {**_FROM_CLIENTS, m.ShareCode: ""},

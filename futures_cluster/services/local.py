@@ -20,9 +20,10 @@ import multiprocessing.process
 import shutil
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
@@ -44,6 +45,10 @@ from futures_cluster.services.worker_process import WorkerSettings
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
 from futures_cluster.worker.machine import WorkerMachine
+
+if TYPE_CHECKING:
+    from futures_cluster.services.observatory import Observatory
+    from futures_cluster.services.status_page import StatusPage
 
 
 class LocalCluster:
@@ -88,8 +93,11 @@ class LocalCluster:
         self._numbers = itertools.count()
         self._folder: str | None = None
         self._service: WorkerService | None = None  # the worker of the threads backend
+        self._observatory: Observatory | None = None
+        self._page: StatusPage | None = None
         self._lock = threading.Lock()
         self._started = False
+        self._since = time.time()
         self.closing = False
         self.forked = False
         self.executor: Callable[[], Any] = lambda: None  # finds the executor, for tasks in threads
@@ -253,6 +261,82 @@ class LocalCluster:
         with self.scheduler.lock:
             return explain(self.scheduler.machine.state, key, self._loop.time())
 
+    # ---------------------------------------------------------------- for people
+
+    def observatory(self) -> Observatory:
+        """Where to look; made when first wanted, and loaded only then."""
+        from futures_cluster.services.observatory import Observatory
+
+        with self._lock:
+            if self._observatory is None:
+                self._observatory = Observatory(self.scheduler, self._loop, self._about)
+            return self._observatory
+
+    def _about(self) -> dict[str, Any]:
+        kind = "threads" if self.threads else "processes"
+        return {"addresses": [f"{kind} of this program"], "since": self._since}
+
+    def status_url(self) -> str:
+        """The address of the status page, which is served from the first call on. From any thread."""
+        from futures_cluster.services.status_page import StatusPage
+
+        observatory = self.observatory()
+        with self._lock:
+            if self.closing:
+                raise RuntimeError("the executor was shut down, and its status page with it")
+            if self._page is None:
+                self._page = StatusPage(observatory)
+            return self._page.url
+
+    @contextlib.contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Workers report meanwhile; yields what puts all together."""
+        observatory = self.observatory()
+        since = observatory.last_chunk
+
+        def everything() -> dict[str, Any]:
+            self._ask_workers()
+            return observatory.everything(since)
+
+        with observatory.viewer(observatory.look()):
+            yield everything
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """Workers report what tasks print meanwhile; yields what fetches it."""
+        observatory = self.observatory()
+        since, _ = observatory.output(-1)
+
+        def fetch(last: bool) -> list[Any]:
+            nonlocal since
+            if last:
+                self._ask_workers()
+            since, rows = observatory.output(since)
+            return rows
+
+        with observatory.viewer(observatory.look(output=True)):
+            self._ask_workers()  # they listen from now on
+            yield fetch
+
+    def _ask_workers(self) -> None:
+        observatory = self.observatory()
+        asked_at = observatory.ask_workers()
+        while observatory.outstanding(asked_at):
+            time.sleep(0.002)
+
+    @property
+    def known_url(self) -> str:
+        """The address of the status page, if it was asked for."""
+        page = self._page
+        return "" if page is None or self.closing else page.url
+
+    def _close_page(self) -> None:
+        """On a thread of its own, as it waits for that of the page."""
+        with self._lock:
+            page, self._page = self._page, None
+        if page is not None:
+            page.close()
+
     def is_ready(self, name: str) -> bool:
         """Whether a worker takes tasks; from any thread."""
         worker = self.scheduler.machine.state.workers.get(name)
@@ -349,6 +433,9 @@ class LocalCluster:
             else:
                 await self.processes.end("the executor was shut down")
             self._peers.close()
+            await asyncio.to_thread(self._close_page)
+            if self._observatory is not None:
+                self._observatory.close()
             self.scheduler.close()
             if self._pool is not None:
                 self._pool.close()

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster import metrics
 from futures_cluster.wire import compress, exceptions, serialize, transports
 
 #: What opening a segment raises when it is gone with its writer.
@@ -133,7 +134,8 @@ class Peers:
             if peer is not None and peer.connection is not None and not peer.connection.closed:
                 return peer
             try:
-                connection = await transports.connect(address, self._loop, self._security, CONNECT_S)
+                with metrics.timing("connect"):
+                    connection = await transports.connect(address, self._loop, self._security, CONNECT_S)
             except OSError as error:
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
             peer = _Peer(connection)
@@ -141,6 +143,11 @@ class Peers:
             connection.start()
             self._peers[address] = peer
             return peer
+
+    @property
+    def number(self) -> int:
+        """How many connections there are."""
+        return sum(peer.connection is not None and not peer.connection.closed for peer in self._peers.values())
 
     def close(self) -> None:
         """Close all connections; whoever waits gets ``PeerLost``."""

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from futures_cluster.services import manager
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.services.server import SchedulerServer
 from futures_cluster.services.shared import load_extension
+from futures_cluster.services.status_page import DEFAULT_PORT
 from futures_cluster.wire import transports
 
 #: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
@@ -100,6 +104,63 @@ def ask(address: str, security: transports.Security, what: str, argument: Any = 
         return cluster.ask(what, argument)
     finally:
         cluster.shutdown(wait=True)
+
+
+#: Moves the cursor to the upper left corner; clears the rest of the line, and of the screen.
+HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+def watch(address: str, security: transports.Security, interval_s: float, number: int | None, out: TextIO) -> int:
+    """Show the table of a cluster again and again, until Ctrl-C; on a terminal in one place."""
+    from futures_cluster.status import table
+
+    cluster = RemoteCluster(address, security, lambda key, client: None)
+    is_terminal = out.isatty()
+    former: dict[str, Any] | None = None
+    try:
+        for turn in itertools.count(1):
+            snapshot = cluster.ask("status")
+            text = table.status(snapshot, time.time(), former, interval_s)
+            former = snapshot
+            if is_terminal:
+                width, height = shutil.get_terminal_size()
+                lines = [line[:width] + CLEAR_LINE for line in text.splitlines()[: height - 1]]
+                clear = "\x1b[2J" if turn == 1 else ""
+                out.write(clear + HOME + "\n".join(lines) + "\n" + CLEAR_REST)
+            else:
+                out.write(text + "\n\n")
+            out.flush()
+            if number is not None and turn >= number:
+                break
+            time.sleep(interval_s)
+    except KeyboardInterrupt:
+        pass  # that is how one leaves
+    finally:
+        cluster.shutdown(wait=True)
+    return 0
+
+
+def serve_page(server: SchedulerServer, host: str, port: int | None) -> str:
+    """Serve the status page of a scheduler; its address, or in words why there is none.
+
+    Parameters
+    ----------
+    port : int or None
+        -1 for no page. None for the usual one, or another one when that is taken.
+
+    Raises
+    ------
+    OSError
+        When a port that was asked for is taken.
+    """
+    if port is not None:
+        return "none" if port < 0 else server.serve_page(host, port)
+    try:
+        return server.serve_page(host, DEFAULT_PORT)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            return f"{server.serve_page(host, 0)} (port {DEFAULT_PORT} is taken)"
+        return f"none: it cannot listen at {host} ({error})"
 
 
 def reachable(address: str) -> str:

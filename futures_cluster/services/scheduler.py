@@ -16,7 +16,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
@@ -24,10 +24,16 @@ from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services import plugins
 from futures_cluster.wire import serialize
 
-#: Events that concern the set of workers.
-_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring))
+#: Events that concern the set of workers, and what these say of themselves.
+_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport))
 
 Receiver = Callable[[list[Message]], None]
+
+
+class Noticing(Protocol):
+    """Is told that workers have joined, and what they report; under the lock, on any thread."""
+
+    def noticed(self, message: Message) -> None: ...
 
 
 class SchedulerService:
@@ -66,6 +72,7 @@ class SchedulerService:
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
         self._plugins = plugins.watch_of_scheduler()
+        self.observatory: Noticing | None = None  # who keeps what workers report, for people
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""
@@ -85,7 +92,9 @@ class SchedulerService:
             if type(message) in _WATCHED:
                 if type(message) is m.WorkerJoined:
                     self._pids[message.pid] = message.worker
-                if self._on_event is not None:
+                if self.observatory is not None:
+                    self.observatory.noticed(message)
+                if self._on_event is not None and type(message) is not m.WorkerReport:
                     self._on_loop(self._on_event, message)
         deadline = machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):

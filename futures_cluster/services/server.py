@@ -26,7 +26,9 @@ from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import links, security
 from futures_cluster.services.heartbeats import Heartbeats
+from futures_cluster.services.observatory import Observatory
 from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.status_page import StatusPage
 from futures_cluster.wire import transports
 from futures_cluster.wire.versions import own_versions
 
@@ -54,6 +56,7 @@ class _Link:
         self.manager = ""  # of a worker: who started it
         self.address = ""
         self.heartbeats: Heartbeats | None = None
+        self.looks = contextlib.ExitStack()  # of a client that makes a report
         self.timer = server.loop.call_later(HELLO_S, self.refuse, "it did not say who it is")
         connection.on_messages, connection.on_close = self.received, self.lost
 
@@ -146,9 +149,16 @@ class SchedulerServer:
             m.AskScheduler: self._on_ask,
             m.RetireWorkers: self._on_retire_workers,
         }
+        self.observatory = Observatory(self.service, loop, self._about, self._facts_of)
+        self.page: StatusPage | None = None
         self.questions: dict[str, Callable[[Any], Any]] = {
             "workers": lambda argument: self.worker_facts(),
             "status": lambda argument: self.status(),
+            "status_url": lambda argument: self._status_url(),
+            "observe_now": lambda argument: self.observatory.ask_workers(),
+            "outstanding": lambda argument: self.observatory.outstanding(float(argument)),
+            "output": lambda argument: self.observatory.output(int(argument)),
+            "observed": lambda argument: self.observatory.everything(int(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 
@@ -217,6 +227,7 @@ class SchedulerServer:
         if self._links.get((link.role, link.name)) is not link:
             return
         del self._links[link.role, link.name]
+        link.looks.close()
         log.info("%s left (%s)", link, error or "it closed the connection")
         if link.role == links.CLIENT:
             self.service.clients.pop(link.name, None)
@@ -332,6 +343,13 @@ class SchedulerServer:
         return False
 
     def _on_ask(self, link: _Link, message: m.AskScheduler) -> bool:
+        if message.what == "observe":  # as long as this client is here, or until it says that it looks no more
+            link.looks.close()
+            if message.argument:
+                look = self.observatory.look(output=message.argument == "output")
+                link.looks.enter_context(self.observatory.viewer(look))
+            link.send([m.Answer(message.request, self.observatory.last_chunk)])
+            return False
         question = self.questions.get(message.what)
         if question is None:
             link.send([m.Answer(message.request, None, f"this scheduler does not know {message.what!r}")])
@@ -361,23 +379,51 @@ class SchedulerServer:
             }
         return facts
 
+    def _facts_of(self, name: str) -> dict[str, Any]:
+        """What heartbeats say of a worker."""
+        link = self._links.get((links.WORKER, name))
+        if link is None:
+            return {"silent_s": None}
+        return {"silent_s": self.loop.time() - link.heard_at, **link.facts}
+
+    def _about(self) -> dict[str, Any]:
+        return {"addresses": self.addresses, "since": self.started}
+
+    def serve_page(self, host: str, port: int) -> str:
+        """Serve the status page; its address.
+
+        Raises
+        ------
+        OSError
+            When the port is taken.
+        """
+        self.page = StatusPage(self.observatory, host, port)
+        return self.page.url
+
+    def _status_url(self) -> str:
+        if self.page is None:
+            raise RuntimeError("this scheduler has no status page; start it without --status-port none")
+        return self.page.url
+
     def status(self) -> dict[str, Any]:
         """All at a glance; see ``scheduler.snapshot``."""
         found = snapshot(self.service.machine.state)
         for row in found["workers"]:
-            link = self._links.get((links.WORKER, row["name"]))
-            row["silent_s"] = self.loop.time() - link.heard_at if link is not None else None
-            row.update(link.facts if link is not None else {})
-        found["scheduler"] = {"addresses": self.addresses, "since": self.started, "pid": os.getpid()}
+            row.update(self._facts_of(row["name"]))
+        found["scheduler"] = {**self._about(), "pid": os.getpid()}
         return found
 
     # ---------------------------------------------------------------- the end
 
     def close(self) -> None:
         """Close all connections; clients' futures end with ``SchedulerLost``."""
+        if self.page is not None:
+            self.page.close()
+        self.observatory.close()
         for listener in self._listeners:
             listener.close()
         for link in [*self._links.values(), *self._nameless]:
+            link.looks.close()
             link.timer.cancel()
             if link.heartbeats is not None:
                 link.heartbeats.stop()

@@ -14,7 +14,9 @@ import os
 import pickle
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, BinaryIO
 
 from futures_cluster.messages import Key, Payload
@@ -124,7 +126,9 @@ class Store:
         self._thread: threading.Thread | None = None
         self._spilled = threading.Condition(self._lock)
         self.memory_bytes = 0
-        self.spilled_count = 0
+        self.spilled_count = 0  # so far
+        self.on_disk_bytes = 0  # now
+        self.on_spill: Callable[[Key, int, float], None] = lambda key, size_bytes, duration_s: None
 
     def __len__(self) -> int:
         return len(self._values)
@@ -152,6 +156,7 @@ class Store:
         with self._lock:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
+            self._leave_disk(self._values.get(key))
             self._values[key] = value
             if self.limit_bytes is None:
                 return
@@ -208,15 +213,29 @@ class Store:
                 self._values[key] = value
                 self._sizes[key] = size
                 self.memory_bytes += size
+                self._leave_disk(spilled)
         return value
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Let go of values."""
         with self._lock:
             for key in keys:
-                self._values.pop(key, None)
+                self._leave_disk(self._values.pop(key, None))
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._pinned.discard(key)
+
+    def _leave_disk(self, value: Any) -> None:
+        """This value, or what took its place, is on disk no more."""
+        if type(value) is _Spilled:
+            self.on_disk_bytes -= sum(value.lengths)
+
+    def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
+        """Keys of values on disk, and their sizes."""
+        if not self.on_disk_bytes:
+            return []
+        with self._lock:
+            found = ((key, sum(value.lengths)) for key, value in self._values.items() if type(value) is _Spilled)
+            return list(islice(found, most))
 
     # ---------------------------------------------------------------- spilling
 
@@ -237,6 +256,7 @@ class Store:
                     self._spilled.notify_all()
                     return
                 key, value = found
+            start = time.perf_counter()
             try:
                 spilled = _Spilled(value)
             except Exception:
@@ -248,7 +268,9 @@ class Store:
                     self._values[key] = spilled
                     self.memory_bytes -= self._sizes.pop(key, 0)
                     self.spilled_count += 1
+                    self.on_disk_bytes += sum(spilled.lengths)
                     self._spilled.notify_all()
+            self.on_spill(key, sum(spilled.lengths), time.perf_counter() - start)
             del value, spilled, found
             self._trim()
 

@@ -25,7 +25,9 @@ from futures_cluster.messages import Message
 from futures_cluster.services import plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
+from futures_cluster.services.observer import Observer
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
@@ -69,6 +71,8 @@ class WorkerService:
         What peers ask for.
     debug : bool
         Tasks that change their inputs fail.
+    log_tail : LogTail or None
+        Lines of the log that are told whoever looks at the status page.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class WorkerService:
         pool: shm.SegmentPool | None = None,
         security: transports.Security = transports.NO_SECURITY,
         debug: bool = False,
+        log_tail: LogTail | None = None,
     ) -> None:
         self.machine = machine
         self.store = Store(
@@ -123,6 +128,10 @@ class WorkerService:
         self._ticking = False
         self._stopping = False
         self._plugins: plugins.Watch | None = None
+        self.memory_limit = memory_limit
+        self.observer = Observer(self, loop, log_tail)
+        self.store.on_spill = self.observer.spilled
+        self.executions.on_failure = self._note_failure
         if memory_limit is not None:
             self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
 
@@ -133,10 +142,17 @@ class WorkerService:
         for message in messages:
             kind = type(message)
             if kind is m.RunTasks:
-                for function_id, _, payload in message.functions:  # type: ignore[attr-defined]
+                for function_id, name, payload in message.functions:  # type: ignore[attr-defined]
                     self.executions.learn(function_id, payload)
+                    self.observer.names[function_id] = name
             elif kind is m.ForgetFunctions:
                 self.executions.forget(message.functions)  # type: ignore[attr-defined]
+                for function_id in message.functions:  # type: ignore[attr-defined]
+                    self.observer.names.pop(function_id, None)
+                continue
+            elif kind is m.Observe:
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    self._loop.call_soon_threadsafe(self.observer.observe, message)  # type: ignore[arg-type]
                 continue
             with self._lock:
                 self._carry_out(self.machine.handle(message, time.monotonic()), None)
@@ -220,6 +236,10 @@ class WorkerService:
             self.store.put_error(key, error)
             arrived.append((key, 0))
         event = m.DataFetched(command.holder, arrived, list(data.missing), duration_s)
+        if arrived:
+            self.observer.fetched(
+                command.holder, [key for key, _ in arrived], sum(size for _, size in arrived), duration_s
+            )
         if self._plugins is not None and arrived:
             keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
             self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
@@ -249,6 +269,7 @@ class WorkerService:
                 found.append((key, serialize.dump(value, pool, copy=False, codec=codec)))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
+        self.observer.traffic.sent_bytes += sum(serialize.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:
@@ -297,6 +318,9 @@ class WorkerService:
         del self._tasks[run.key, run.attempt]
         if self._plugins is not None:
             self._note_end(run, finished, failed)
+        if (recorder := self.observer.recorder) is not None:
+            size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
+            recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, finished is None)
         event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
         with self._lock:
             following = self._carry_out(self.machine.handle(event, now), slot)
@@ -313,6 +337,22 @@ class WorkerService:
         ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
         if self._plugins is not None:
             self._plugins.post([ended])
+
+    def _note_failure(self, key: str, function: str, error: BaseException) -> None:
+        self.observer.failures.note(key, self.observer.names.get(function, function), error)
+
+    def executing_threads(self) -> list[int]:
+        """The identities of the threads that execute tasks."""
+        return [task.thread for task in list(self._tasks.values())]
+
+    def tell(self, messages: list[Message]) -> None:
+        """Send messages to the scheduler."""
+        self._send(messages)
+
+    @property
+    def machine_lock(self) -> threading.Lock:
+        """Under which the machine may be read."""
+        return self._lock
 
     def watch(self, plugin: plugins.WorkerPlugin) -> None:
         """Tell a plugin what happens from now on."""
@@ -398,6 +438,7 @@ class WorkerService:
     def stop(self) -> None:
         """End all slots when they have executed what they are executing."""
         self._stopping = True
+        self.observer.close()
         for slot in self.slots:
             slot.give(None)
 

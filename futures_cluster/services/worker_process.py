@@ -28,7 +28,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
-from futures_cluster.services import plugins, security
+from futures_cluster.services import logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -166,6 +166,7 @@ class WorkerProcess:
             pool=self._pool,
             security=settings.security,
             debug=settings.debug,
+            log_tail=logs.tail(),
         )
         self._data = DataServer(
             self._loop,

@@ -49,7 +49,7 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     )
 
 
-def status(snapshot: dict[str, Any], now: float) -> str:
+def status(snapshot: dict[str, Any], now: float, former: dict[str, Any] | None = None, seconds: float = 0.0) -> str:
     """The table of `futures-cluster status`.
 
     Parameters
@@ -58,6 +58,8 @@ def status(snapshot: dict[str, Any], now: float) -> str:
         What the scheduler answers to ``status``.
     now : float
         Seconds since 1970.
+    former : dict or None
+        The one before, ``seconds`` ago: then it is also said how many tasks a second end.
     """
     workers, tasks, scheduler = snapshot["workers"], snapshot["tasks"], snapshot["scheduler"]
     slots = sum(worker["slots"] for worker in workers)
@@ -67,6 +69,8 @@ def status(snapshot: dict[str, Any], now: float) -> str:
         f"clients    {len(snapshot['clients'])}",
         "tasks      " + ", ".join(f"{number} {name}" for name, number in tasks.items() if number or name == "total"),
     ]
+    if former is not None and seconds > 0:
+        parts.append(f"rate       {max(0, _finished(snapshot) - _finished(former)) / seconds:.4g} tasks a second")
     if workers:
         heads = ("worker", "host", "status", "running", "committed", "results", "held", "memory", "silent")
         lines = [
@@ -92,3 +96,7 @@ def status(snapshot: dict[str, Any], now: float) -> str:
         ]
         parts += ["", rows(("function", "tasks", "mean"), means)]
     return "\n".join(parts)
+
+
+def _finished(snapshot: dict[str, Any]) -> int:
+    return sum(row.get("finished", 0) for row in snapshot["functions"].values())

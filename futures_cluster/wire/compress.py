@@ -13,6 +13,8 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from futures_cluster import metrics
+
 #: Smaller buffers are sent as they are.
 LEAST_BYTES = 64 * 1024
 SAMPLES, SAMPLE_BYTES = 5, 4096
@@ -96,7 +98,10 @@ def compress(data: memoryview, codec: str) -> bytes | None:
     sample = b"".join([data[at * step : at * step + SAMPLE_BYTES] for at in range(SAMPLES)])
     if len(found[0](memoryview(sample))) > MOST_RATIO * len(sample):
         return None
-    packed = found[0](data)
+    with metrics.timing("compress"):
+        packed = found[0](data)
+    metrics.count("compressed_bytes_before", data.nbytes)
+    metrics.count("compressed_bytes_after", min(len(packed), data.nbytes))
     return packed if len(packed) <= MOST_RATIO * data.nbytes else None
 
 

@@ -56,7 +56,10 @@ def test_functions_clients_and_events() -> None:
     cluster.given(submit("c", function="g"))
     cluster.finish("a", duration_s=0.25)
     seen = snapshot(cluster.machine.state)
-    assert seen["functions"] == {"f": {"tasks": 2, "duration_s": 0.25}, "g": {"tasks": 1, "duration_s": None}}
+    assert seen["functions"] == {
+        "f": {"tasks": 2, "finished": 1, "duration_s": 0.25},
+        "g": {"tasks": 1, "finished": 0, "duration_s": None},
+    }
     assert seen["clients"] == ["c"]
     assert seen["events"] == [[0.0, "worker joined", "w1"]]
     assert seen["bandwidth_bytes_s"] == 1e9

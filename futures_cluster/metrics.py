@@ -1,0 +1,236 @@
+"""Counters and timings: one line where something happens, and it shows up on the status page and in ``/metrics``.
+
+    metrics.count("stolen")
+    with metrics.timing("connect"):
+        ...
+
+Covers: recording, from any thread, and summaries over the last minute and since the start of this process. Does not
+cover: what happens to each task (the machines count that themselves, and recording here would cost more than
+scheduling does), showing it (``status``), bringing it from the workers (``services.observer``).
+
+A measurement is appended to a list, and only sorted into a sketch when somebody asks, or when the list is long. With
+``crick`` (the extra ``status``) the sketch is a t-digest; without it counts of logarithmic buckets, right to 2.5 %.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+#: The last minute is kept in slices of so many seconds.
+SLICE_S = 10.0
+SLICES = 6
+#: Measurements that may wait to be sorted in.
+MOST_WAITING = 1000
+#: Names beyond these are dropped: a name made of what changes is a mistake.
+MOST_NAMES = 500
+QUANTILES = (0.5, 0.9, 0.99)
+#: Ratio of the bounds of a bucket.
+_STEP = 1.05
+_LOG_STEP = math.log(_STEP)
+_SMALLEST = 1e-9
+
+
+class Sketch(Protocol):
+    """Counts of values, small however many there are."""
+
+    def add(self, values: list[float]) -> None:
+        """Take values in."""
+
+    def quantile(self, fraction: float) -> float:
+        """The value below which this fraction of all lies."""
+
+
+class Buckets:
+    """Counts of values in buckets that grow by a constant factor.
+
+    Examples
+    --------
+    >>> buckets = Buckets()
+    >>> buckets.add([1.0] * 99 + [100.0])
+    >>> round(buckets.quantile(0.5), 1), round(buckets.quantile(1.0) / 100, 1)
+    (1.0, 1.0)
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._total = 0
+
+    def add(self, values: list[float]) -> None:
+        """See ``Sketch``; what is not positive counts as the smallest value."""
+        counts = self._counts
+        for value in values:
+            place = math.ceil(math.log(value) / _LOG_STEP) if value > _SMALLEST else -1_000_000
+            counts[place] = counts.get(place, 0) + 1
+        self._total += len(values)
+
+    def quantile(self, fraction: float) -> float:
+        """See ``Sketch``; nan when empty."""
+        left = fraction * self._total
+        for place in sorted(self._counts):
+            left -= self._counts[place]
+            if left <= 1e-9:
+                break
+        else:
+            return math.nan
+        return 0.0 if place == -1_000_000 else 2 * _STEP**place / (_STEP + 1)
+
+
+class _TDigest:
+    """A t-digest of the package crick."""
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def add(self, values: list[float]) -> None:
+        self._digest.update(values)
+
+    def quantile(self, fraction: float) -> float:
+        return float(self._digest.quantile(fraction))
+
+
+def new_sketch() -> Sketch:
+    """A t-digest where that costs nothing: crick needs numpy, which is not loaded for its sake."""
+    if "numpy" in sys.modules:
+        try:
+            return _TDigest(importlib.import_module("crick").TDigest())
+        except ImportError:
+            pass
+    return Buckets()
+
+
+class _Series:
+    """The measurements of one name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.most = 0.0
+        self._waiting: list[tuple[float, float]] = []  # (time, value)
+        self._all = new_sketch()
+        self._slices: dict[int, tuple[Sketch, list[float]]] = {}  # number -> (sketch, [count, total, most])
+
+    def add(self, value: float, now: float) -> None:
+        self.count += 1
+        self.total += value
+        if value > self.most:
+            self.most = value
+        self._waiting.append((now, value))
+        if len(self._waiting) >= MOST_WAITING:
+            self._sort_in(now)
+
+    def _sort_in(self, now: float) -> None:
+        waiting, self._waiting = self._waiting, []
+        by_slice: dict[int, list[float]] = {}
+        for when, value in waiting:
+            by_slice.setdefault(int(when // SLICE_S), []).append(value)
+        if waiting:
+            self._all.add([value for _, value in waiting])
+        oldest = int(now // SLICE_S) - SLICES
+        for number, values in by_slice.items():
+            if number > oldest:
+                sketch, totals = self._slices.setdefault(number, (new_sketch(), [0.0, 0.0, 0.0]))
+                sketch.add(values)
+                totals[0] += len(values)
+                totals[1] += sum(values)
+                totals[2] = max(totals[2], *values)
+        for number in [number for number in self._slices if number <= oldest]:
+            del self._slices[number]
+
+    def summary(self, now: float) -> dict[str, Any]:
+        self._sort_in(now)
+        recent = [totals for _, totals in self._slices.values()]
+        count = int(sum(totals[0] for totals in recent))
+        minute: dict[str, Any] = {"count": count, "sum": sum(totals[1] for totals in recent)}
+        minute["max"] = max((totals[2] for totals in recent), default=0.0)
+        for fraction in QUANTILES:
+            # The mean of the slices' quantiles, by their counts: near enough for eyes, whatever the kind of sketch.
+            parts = [(sketch.quantile(fraction), totals[0]) for sketch, totals in self._slices.values()]
+            minute[f"p{fraction * 100:g}"] = sum(value * number for value, number in parts) / count if count else None
+        start: dict[str, Any] = {"count": self.count, "sum": self.total, "max": self.most}
+        for fraction in QUANTILES:
+            start[f"p{fraction * 100:g}"] = self._all.quantile(fraction) if self.count else None
+        return {"minute": minute, "start": start}
+
+
+class Metrics:
+    """The counters and timings of one process; each method is safe in any thread.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds on a monotonic clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[str, float] = {}
+        self._recent: dict[str, dict[int, float]] = {}  # name -> slice -> amount
+        self._series: dict[str, _Series] = {}
+        self.dropped = 0
+
+    def count(self, name: str, number: float = 1) -> None:
+        """Count that something has happened, so many times, or so many bytes of it."""
+        with self._lock:
+            if name not in self._counts and len(self._counts) >= MOST_NAMES:
+                self.dropped += 1
+                return
+            self._counts[name] = self._counts.get(name, 0) + number
+            place = int(self._clock() // SLICE_S)
+            recent = self._recent.setdefault(name, {})
+            recent[place] = recent.get(place, 0) + number
+            if len(recent) > 2 * SLICES:
+                for old in [old for old in recent if old <= place - SLICES]:
+                    del recent[old]
+
+    def record(self, name: str, value: float) -> None:
+        """Take in a measured time (in seconds) or another quantity."""
+        with self._lock:
+            series = self._series.get(name)
+            if series is None:
+                if len(self._series) >= MOST_NAMES:
+                    self.dropped += 1
+                    return
+                series = self._series[name] = _Series()
+            series.add(value, self._clock())
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Measure how long the block takes, however it ends."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self.record(name, self._clock() - start)
+
+    def summary(self) -> dict[str, Any]:
+        """All there is, as plain values.
+
+        Returns
+        -------
+        dict
+            ``counts``: name -> {``minute``, ``start``}; ``timings``: name -> {``minute``, ``start``}, each with
+            ``count``, ``sum``, ``max``, ``p50``, ``p90``, ``p99``.
+        """
+        with self._lock:
+            now = self._clock()
+            oldest = int(now // SLICE_S) - SLICES
+            counts = {
+                name: {"minute": sum(n for place, n in self._recent[name].items() if place > oldest), "start": number}
+                for name, number in self._counts.items()
+            }
+            return {"counts": counts, "timings": {name: s.summary(now) for name, s in self._series.items()}}
+
+
+_process = Metrics()
+count = _process.count
+record = _process.record
+timing = _process.timing
+summary = _process.summary

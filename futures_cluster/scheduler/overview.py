@@ -1,0 +1,240 @@
+"""What a scheduler does, function by function and task by task: for the status page.
+
+Covers: how far each function's tasks are, the graph of what is in flight, the story of one task, what has failed.
+Does not cover: everything at a glance in time that does not grow with the tasks (``snapshot``), showing it.
+It only reads. What looks at every task is bounded, because whoever asks holds up the scheduler meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+from futures_cluster.messages import SCATTERED_OPTIONS, Key
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.state import Function, Group, State, Task
+
+#: Tasks that are looked at one by one; with more, what is known of the rest is their number.
+MOST_COUNTED = 200_000
+#: Functions that are listed, those with tasks first.
+MOST_FUNCTIONS = 200
+#: Tasks that a graph shows one by one; more are folded to one node for each function.
+MOST_NODES = 150
+#: Tasks that a folded graph is made of.
+MOST_FOLDED = 20_000
+#: Neighbours of a task that its story names.
+MOST_NEIGHBOURS = 50
+
+
+def progress(state: State) -> list[dict[str, Any]]:
+    """How far each function's tasks are.
+
+    Returns
+    -------
+    list of dict
+        ``name``; the number of tasks that are ``waiting``, ``queued``, ``assigned``, in ``memory``, ``failed``,
+        ``released`` now, and ``unknown`` ones where there are too many tasks to look at; ``running``: those of the
+        assigned ones that have a slot; executions since the start that ``finished`` and that ``raised``;
+        ``duration_s``: the moving average, None before the first measurement.
+    """
+    counts = _counts(state)
+    groups = dict.fromkeys(counts)
+    for group in sorted(state.groups.values(), key=lambda group: -group.finished):
+        if len(groups) >= MOST_FUNCTIONS:
+            break
+        if group.finished or group.failed:
+            groups.setdefault(group)
+    running = _running(state)
+    return [
+        {
+            "name": group.name,
+            **{name: counts.get(group, {}).get(name, 0) for name in _COLUMNS},
+            "running": running.get(group, 0),
+            "finished": group.finished,
+            "raised": group.failed,
+            "duration_s": group.duration_s,
+        }
+        for group in islice(groups, MOST_FUNCTIONS)
+    ]
+
+
+def _counts(state: State) -> dict[Group, dict[str, int]]:
+    """Tasks in each state, by function.
+
+    Those in the commonest state are not counted but are what is left: that makes a scheduler with a hundred thousand
+    queued tasks wait for two milliseconds instead of nine.
+    """
+    totals: dict[str, int] = {name: number for name, number in state.counts.items()}
+    totals[st.QUEUED] = state.queued
+    totals[st.MEMORY] = len(state.tasks) - sum(totals.values())  # with the few that are assigned
+    commonest = max(totals, key=lambda name: totals[name])
+    complete = len(state.tasks) <= MOST_COUNTED
+    counted: dict[Function, dict[str, int]] = {}
+    for task in state.tasks.values() if complete else islice(state.tasks.values(), MOST_COUNTED):
+        where: str = task.state
+        if where != commonest:
+            row = counted.get(task.function)
+            if row is None:
+                row = counted[task.function] = {}
+            row[where] = row.get(where, 0) + 1
+    counts: dict[Group, dict[str, int]] = {}
+    for function in state.functions.values():
+        if function.tasks:
+            row = counts.setdefault(function.group, {})
+            found = counted.get(function, {})
+            for where, number in found.items():
+                row[where] = row.get(where, 0) + number
+            rest = commonest if complete else "unknown"
+            row[rest] = row.get(rest, 0) + function.tasks - sum(found.values())
+    return counts
+
+
+_COLUMNS = (st.WAITING, st.QUEUED, st.ASSIGNED, st.MEMORY, st.FAILED, st.RELEASED, "unknown")
+
+
+def _running(state: State) -> dict[Group, int]:
+    """Tasks that have slots; the oldest commitments of a worker have them."""
+    running: dict[Group, int] = {}
+    for worker in state.workers.values():
+        for task in islice(worker.assigned.values(), worker.slots):
+            group = task.function.group
+            running[group] = running.get(group, 0) + 1
+    return running
+
+
+def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
+    """Tasks in state FAILED, the newest first; ``text`` only where the error is the scheduler's own."""
+    if not state.counts[st.FAILED]:
+        return []
+    found = []
+    for task in islice(reversed(state.tasks.values()), MOST_COUNTED):
+        if task.state is st.FAILED:
+            error = task.result if isinstance(task.result, dict) else {}
+            found.append(
+                {
+                    "key": task.key,
+                    "function": task.function.group.name,
+                    "kind": str(error.get("kind", "")),
+                    "text": str(error.get("text", "")),
+                }
+            )
+            if len(found) >= min(most, state.counts[st.FAILED]):
+                break
+    return found
+
+
+def graph(state: State) -> dict[str, Any]:
+    """What is in flight and what it depends on.
+
+    Returns
+    -------
+    dict
+        ``folded``: whether a node is a function and not a task; ``nodes``: dicts with ``id``, ``name``, ``tasks``
+        (their number) and that of each state; ``edges``: ``[from, to, number]``, by the nodes' positions; ``tasks``:
+        how many of them there are, and ``shown`` how many were looked at.
+    """
+    folded = len(state.tasks) > MOST_NODES
+    tasks = list(islice(state.tasks.values(), MOST_FOLDED))
+    nodes: dict[Any, dict[str, Any]] = {}
+    numbers: dict[Any, int] = {}
+    for task in tasks:
+        identity: Any = task.function.group if folded else task
+        node = nodes.get(identity)
+        if node is None:
+            numbers[identity] = len(nodes)
+            name = task.function.group.name
+            node = nodes[identity] = {"id": name if folded else task.key, "name": name, "tasks": 0}
+        node["tasks"] += 1
+        node[task.state] = node.get(task.state, 0) + 1
+    edges: Counter[tuple[int, int]] = Counter()
+    for task in tasks:
+        target = numbers[task.function.group if folded else task]
+        for dep in task.dependencies:
+            source = numbers.get(dep.function.group if folded else dep)
+            if source is not None:
+                edges[source, target] += 1
+    return {
+        "folded": folded,
+        "nodes": list(nodes.values()),
+        "edges": [[source, target, number] for (source, target), number in edges.items()],
+        "tasks": len(state.tasks),
+        "shown": len(tasks),
+    }
+
+
+def story(state: State, key: Key, now: float) -> dict[str, Any]:
+    """All that is known of one task, without its arguments and its result.
+
+    Returns
+    -------
+    dict
+        ``explanation``: why it does not run, or how it stands, as sentences; without a task of this key nothing else
+        but ``key`` and ``known``.
+    """
+    task = state.tasks.get(key)
+    lines = explain(state, key, now)
+    if task is None:
+        return {"key": key, "known": False, "explanation": lines}
+    return {
+        "key": key,
+        "known": True,
+        "explanation": lines,
+        "function": task.function.group.name,
+        "state": task.state,
+        "started": task.started,
+        "since_s": max(0.0, now - task.since_s) if task.state is st.ASSIGNED else None,
+        "worker": task.worker.name if task.worker is not None else None,
+        "attempt": task.attempt,
+        "deaths": task.deaths,
+        "retries_left": task.retries_left,
+        "priority": -task.level[0],
+        "depth": -task.level[1],
+        "size_bytes": task.size_bytes if task.state is st.MEMORY else None,
+        "held_by": [worker.name for worker in islice(task.holders or (), MOST_NEIGHBOURS)],
+        "scattered": task.options is SCATTERED_OPTIONS,
+        "wanted_by": list(task.wanted_by),
+        "inputs": [_neighbour(dep) for dep in islice(task.dependencies, MOST_NEIGHBOURS)],
+        "inputs_number": len(task.dependencies),
+        "used_by": [_neighbour(user) for user in islice(task.dependents or (), MOST_NEIGHBOURS)],
+        "used_by_number": len(task.dependents or ()),
+    }
+
+
+def _neighbour(task: Task) -> dict[str, Any]:
+    return {"key": task.key, "function": task.function.group.name, "state": task.state}
+
+
+def running_on(state: State, name: str, now: float, most: int = 200) -> list[dict[str, Any]]:
+    """What is committed to a worker, oldest first: those that have slots, then what waits there."""
+    worker = state.workers.get(name)
+    if worker is None:
+        return []
+    return [
+        {
+            "key": task.key,
+            "function": task.function.group.name,
+            "running": place < worker.slots,
+            "since_s": max(0.0, now - task.since_s),
+            "started": task.started,
+        }
+        for place, task in enumerate(islice(worker.assigned.values(), most))
+    ]
+
+
+def held_on(state: State, name: str, most: int = 100) -> list[dict[str, Any]]:
+    """The results that a worker holds, those of them that are largest."""
+    worker = state.workers.get(name)
+    if worker is None:
+        return []
+    largest = sorted(islice(worker.data.values(), MOST_FOLDED), key=lambda task: -task.size_bytes)[:most]
+    return [
+        {
+            "key": task.key,
+            "function": task.function.group.name,
+            "size_bytes": task.size_bytes,
+            "copies": len(task.holders or ()),
+        }
+        for task in largest
+    ]

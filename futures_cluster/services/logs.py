@@ -1,0 +1,68 @@
+"""The last lines that this package has logged in this process, for the status page.
+
+Covers: keeping them. Does not cover: where logs go otherwise: this handler changes nothing of that. The standard
+library's last resort (warnings to stderr when nobody has configured anything) would fall silent with any handler, so
+this one calls it where there is no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Any
+
+MOST_LINES = 200
+#: Characters of a line.
+MOST_TEXT = 2000
+LOGGER = "futures_cluster"
+
+
+class LogTail(logging.Handler):
+    """Keeps the last lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[list[Any]] = deque(maxlen=MOST_LINES)  # [number, time, level, logger, text]
+        self.number = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``."""
+        try:
+            text = record.getMessage()
+            if record.exc_info and record.exc_info[1] is not None:
+                text += f" ({record.exc_info[1]!r})"
+        except Exception as error:
+            text = f"{record.msg!r} (its arguments do not fit: {error})"
+        self.number += 1
+        self.lines.append([self.number, record.created, record.levelname, record.name, text[:MOST_TEXT]])
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and not self._is_heard(record.name):
+            last.handle(record)
+
+    def _is_heard(self, name: str) -> bool:
+        """Whether another handler gets the record."""
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
+    def since(self, number: int) -> list[list[Any]]:
+        """The lines after the one with this number, without their numbers."""
+        return [line[1:] for line in list(self.lines) if line[0] > number]
+
+
+_lock = threading.Lock()
+_tail: LogTail | None = None
+
+
+def tail() -> LogTail:
+    """The lines of this process, from the first call on."""
+    global _tail
+    with _lock:
+        if _tail is None:
+            _tail = LogTail()
+            logging.getLogger(LOGGER).addHandler(_tail)
+        return _tail

@@ -1,0 +1,418 @@
+"""All that is known of a scheduler and its workers, for whoever looks.
+
+Covers: telling workers to report while there are viewers, keeping what they report, putting it together with the
+scheduler's own books. Does not cover: serving it (``status.http``, ``status.api``), deciding anything: it only reads.
+
+The way: a viewer enters -> ``Observe`` to each worker -> ``WorkerReport`` -> ``noticed`` (on whatever thread drives the
+machine, under the service's lock, so it only puts things away) -> ``snapshot`` and the others, called by the thread of
+the status page. Without viewers nothing is sent and nothing is kept but what was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster import metrics
+from futures_cluster.scheduler import overview
+from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.services import logs
+from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.status import profiles
+from futures_cluster.wire.versions import own_versions
+
+#: Version of what ``/api`` says.
+VERSION = 1
+#: Between two reports of a worker, while somebody looks; with many workers it takes longer.
+INTERVAL_S = 0.5
+REPORTS_A_SECOND = 400
+#: Rows of the task stream, failures and lines of the log that are kept.
+MOST_ROWS = 20_000
+MOST_FAILURES = 200
+MOST_LOGS = 400
+#: Lines that tasks have printed, while somebody listens.
+MOST_LINES = 20_000
+#: Pairs of workers between whom bytes have moved.
+MOST_TRANSFERS = 400
+#: Whoever asks once waits so long for the workers' answers, and takes older ones of this age.
+ANSWER_S = 0.5
+FRESH_S = 0.4
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one viewer wants to see: a worker in detail, where tasks spend their time, what they print."""
+
+    worker: str = ""
+    profile: bool = True
+    output: bool = False
+
+
+class Observatory:
+    """What people may know of one scheduler.
+
+    Parameters
+    ----------
+    service : SchedulerService
+        Is only read, under its lock.
+    about : callable
+        Facts about the scheduler itself: addresses, when it began.
+    facts_of : callable
+        What is known of a worker by its heartbeats.
+    """
+
+    def __init__(
+        self,
+        service: SchedulerService,
+        loop: asyncio.AbstractEventLoop,
+        about: Callable[[], dict[str, Any]],
+        facts_of: Callable[[str], dict[str, Any]] = lambda name: {},
+    ) -> None:
+        self._service = service
+        self._loop = loop
+        self._about = about
+        self._facts_of = facts_of
+        self._logs = logs.tail()
+        self._lock = threading.Lock()
+        self._looks: dict[int, Look] = {}
+        self._next_look = 0
+        self._watched: dict[str, m.Observe] = {}  # workers that report, and as they were told
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._heard: dict[str, float] = {}
+        self._offsets: dict[str, float] = {}
+        self._rates: dict[str, tuple[float, float]] = {}  # bytes a second in and out
+        self._stream: deque[tuple[int, str, float, list[Any]]] = deque()
+        self._rows = 0
+        self._chunks = 0
+        self._dropped = 0
+        self._failures: dict[tuple[Any, ...], list[Any]] = {}
+        self._worker_logs: dict[tuple[Any, ...], None] = {}
+        self._profile = profiles.new_tree()
+        self._profiles: dict[str, profiles.Tree] = {}
+        self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
+        self._lines = 0
+        self._asked_at = 0.0
+        self._loop_timer: asyncio.TimerHandle | None = None
+        self._loop_delay_s = 0.0
+        self._cpu = (time.monotonic(), time.process_time(), 0.0)
+        service.observatory = self
+
+    # ---------------------------------------------------------------- viewers
+
+    @contextlib.contextmanager
+    def viewer(self, look: Look) -> Iterator[None]:
+        """Workers report as long as somebody is in here."""
+        with self._lock:
+            number = self._next_look = self._next_look + 1
+            self._looks[number] = look
+        self._on_loop(self._tell_workers)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._looks[number]
+            self._on_loop(self._tell_workers)
+
+    @staticmethod
+    def look(worker: str = "", output: bool = False) -> Look:
+        """What ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
+        return Look(worker, profile=not output, output=output)
+
+    @property
+    def viewers(self) -> int:
+        """How many look."""
+        return len(self._looks)
+
+    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _tell_workers(self) -> None:
+        """Bring every worker to report as the viewers want it; on the loop."""
+        with self._lock:
+            looks = list(self._looks.values())
+        names = list(self._service.machine.state.workers)
+        interval_s = max(INTERVAL_S, len(names) / REPORTS_A_SECOND) if looks else -1.0
+        profile = any(look.profile for look in looks)
+        output = any(look.output for look in looks)
+        detailed = {look.worker for look in looks}
+        for name in names:
+            order = m.Observe(interval_s, name in detailed, profile, output)
+            if self._watched.get(name, m.Observe(-1.0)) != order:
+                self._send(name, order)
+        self._watched = {name: self._watched[name] for name in names if name in self._watched}
+        if looks and self._loop_timer is None:
+            self._measure_delay(self._loop.time())
+        elif not looks and self._loop_timer is not None:
+            self._loop_timer.cancel()
+            self._loop_timer = None
+
+    def _send(self, name: str, order: m.Observe) -> None:
+        send = self._service.workers.get(name)
+        if send is not None:
+            if order.interval_s:
+                self._watched[name] = order
+            send([order])
+
+    def _measure_delay(self, due: float) -> None:
+        self._loop_delay_s = max(0.0, self._loop.time() - due)
+        metrics.record("loop_delay", self._loop_delay_s)
+        due = self._loop.time() + INTERVAL_S
+        self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
+
+    def noticed(self, message: m.Message) -> None:
+        """A worker has reported or joined; under the service's lock, on any thread."""
+        if type(message) is m.WorkerReport:
+            self._put_away(message.worker, message.facts)
+        elif type(message) is m.WorkerJoined:
+            self._reports.pop(message.worker, None)
+            self._watched.pop(message.worker, None)
+            if self._looks:
+                self._on_loop(self._tell_workers)
+
+    def _put_away(self, name: str, facts: dict[str, Any]) -> None:
+        now = time.time()
+        # The clocks of other hosts: a report takes some time on its way, so the smallest difference is the best guess.
+        offset = now - facts.get("now", now)
+        offset = self._offsets[name] = min(offset, self._offsets.get(name, offset))
+        rows = facts.pop("stream", None)
+        if rows:
+            self._chunks += 1
+            self._stream.append((self._chunks, name, offset, rows))
+            self._rows += len(rows)
+            while self._rows > MOST_ROWS and len(self._stream) > 1:
+                self._rows -= len(self._stream.popleft()[3])
+        self._dropped += facts.pop("stream_dropped", 0)
+        for when, *rest in facts.pop("failures", ()):
+            self._failures[name, when, rest[0]] = [when + offset, name, *rest]
+        while len(self._failures) > MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]
+        for when, level, logger, text in facts.pop("logs", ()):
+            self._worker_logs[when + offset, name, level, logger, text] = None
+        while len(self._worker_logs) > MOST_LOGS:
+            del self._worker_logs[next(iter(self._worker_logs))]
+        if (tree := facts.pop("profile", None)) is not None:
+            profiles.merge(self._profile, tree)
+            profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
+        for key, text in facts.pop("output", ()):
+            self._lines += 1
+            self._output.append((self._lines, name, key, text))
+        before = self._reports.get(name)
+        if before is not None and (seconds := now - self._heard[name]) > 0.05:
+            received = facts.get("received_bytes", 0) - before.get("received_bytes", 0)
+            sent = facts.get("sent_bytes", 0) - before.get("sent_bytes", 0)
+            self._rates[name] = (received / seconds, sent / seconds)
+        self._reports[name] = facts
+        self._heard[name] = now
+
+    async def refresh(self, worker: str = "") -> None:
+        """Without viewers the workers' figures are old: ask them once, and wait for the answers a little."""
+        if not worker and (self._looks or time.time() - self._asked_at < FRESH_S):
+            return
+        asked_at = self.ask_workers(worker)
+        while self.outstanding(asked_at, worker):
+            await asyncio.sleep(0.005)
+
+    def ask_workers(self, worker: str = "") -> float:
+        """Have all workers report now, or one of them in detail; the time, for ``outstanding``."""
+        now = time.time()
+        if not worker:
+            self._asked_at = now
+        for name in [worker] if worker else list(self._service.machine.state.workers):
+            self._on_loop(self._send, name, m.Observe(0.0, detail=bool(worker)))
+        return now
+
+    def outstanding(self, asked_at: float, worker: str = "") -> bool:
+        """Whether a worker that was asked then has not answered yet, and it is worth waiting for it."""
+        names = [worker] if worker else list(self._service.machine.state.workers)
+        late = time.time() - asked_at > ANSWER_S
+        return not late and any(self._heard.get(name, 0) < asked_at for name in names)
+
+    # ---------------------------------------------------------------- what there is to see
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything at a glance; see docs/status.md."""
+        with self._service.lock:
+            state = self._service.machine.state
+            found = snapshot(state)
+            found["functions"] = overview.progress(state)
+            failed = overview.failures(state)
+            moved = state.moved
+            reports, heard = dict(self._reports), dict(self._heard)
+            recorded, worker_logs = list(self._failures.values()), list(self._worker_logs)
+            loop_now = self._loop.time()
+        now = time.time()
+        names = {row["name"] for row in found["workers"]}
+        with self._lock:  # what is left of workers that have gone
+            for books in (self._reports, self._heard, self._offsets, self._rates, self._profiles):
+                for name in [name for name in list(books) if name not in names]:
+                    books.pop(name, None)
+        for row in found["workers"]:
+            row.update(self._worker_facts(row, reports.get(row["name"], {}), heard.get(row["name"]), now))
+        found["version"] = VERSION
+        found["time"] = now
+        found["viewers"] = self.viewers
+        found["scheduler"] = self._scheduler_facts(now)
+        found["stealing"] = {"moved": moved}
+        found["compression"] = self._compression(reports)
+        found["transfers"] = self._transfers(reports)
+        found["stream_dropped"] = self._dropped
+        found["events"] = [[now - (loop_now - event[0]), *event[1:]] for event in found["events"][-200:]]
+        found["failures"] = _failures(failed, recorded)
+        own = [[when, "scheduler", level, logger, text] for when, level, logger, text in self._logs.since(0)]
+        found["logs"] = sorted([*own, *(list(line) for line in worker_logs)])[-MOST_LOGS:]
+        found["metrics"] = metrics.summary()
+        return found
+
+    def _worker_facts(
+        self, row: dict[str, Any], report: dict[str, Any], heard: float | None, now: float
+    ) -> dict[str, Any]:
+        facts = {**self._facts_of(row["name"])}
+        for name in ("cpu", "memory_bytes", "memory_limit", "spilled", "spilled_bytes", "threads", "raised"):
+            facts[name] = report.get(name, facts.get(name))
+        spilled_bytes = facts["spilled_bytes"] or 0
+        facts["managed_bytes"] = max(0, row["held_bytes"] - spilled_bytes)
+        memory_bytes = facts["memory_bytes"]
+        facts["unmanaged_bytes"] = None if memory_bytes is None else max(0, memory_bytes - facts["managed_bytes"])
+        facts["in_bytes_s"], facts["out_bytes_s"] = self._rates.get(row["name"], (0.0, 0.0))
+        facts["received_bytes"], facts["sent_bytes"] = report.get("received_bytes", 0), report.get("sent_bytes", 0)
+        facts["report_age_s"] = None if heard is None else max(0.0, now - heard)
+        timings = report.get("metrics", {}).get("timings", {})
+        facts["loop_delay_s"] = timings.get("loop_delay", {}).get("minute", {}).get("p99")
+        return facts
+
+    def _scheduler_facts(self, now: float) -> dict[str, Any]:
+        monotonic, used = time.monotonic(), time.process_time()
+        before, used_before, cpu = self._cpu
+        if monotonic - before > 0.2:
+            cpu = (used - used_before) / (monotonic - before)
+            self._cpu = (monotonic, used, cpu)
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "cpu": cpu,
+            "memory_bytes": resident_bytes(),
+            "loop_delay_s": self._loop_delay_s,
+            "versions": own_versions(),
+            **self._about(),
+        }
+
+    def _compression(self, reports: dict[str, Any]) -> dict[str, float]:
+        # Threads share the process, and its counts, with the scheduler.
+        by_process = {os.getpid(): metrics.summary(), **{r.get("pid"): r.get("metrics", {}) for r in reports.values()}}
+        totals = {"before_bytes": 0.0, "after_bytes": 0.0}
+        for summary in by_process.values():
+            counts = summary.get("counts", {})
+            totals["before_bytes"] += counts.get("compressed_bytes_before", {}).get("start", 0)
+            totals["after_bytes"] += counts.get("compressed_bytes_after", {}).get("start", 0)
+        return totals
+
+    @staticmethod
+    def _transfers(reports: dict[str, Any]) -> list[list[Any]]:
+        rows = [[holder, name, *row] for name, r in reports.items() for holder, *row in r.get("traffic", ())]
+        rows.sort(key=lambda row: -row[2])
+        return rows[:MOST_TRANSFERS]
+
+    def stream(self, since: int = 0) -> dict[str, Any]:
+        """Rows of the task stream after the chunk with this number; see ``recorder`` for their fields."""
+        with self._service.lock:
+            chunks = [chunk for chunk in self._stream if chunk[0] > since]
+            last = self._chunks
+        return {"last": last, "chunks": [[worker, offset, rows] for _, worker, offset, rows in chunks]}
+
+    def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
+        """The number of the last line that tasks have printed, and those after this one; none after -1."""
+        with self._service.lock:
+            rows = [(name, key, text) for number, name, key, text in self._output if number > since >= 0]
+            return self._lines, rows
+
+    def worker(self, name: str) -> dict[str, Any]:
+        """One worker in detail."""
+        with self._service.lock:
+            state, now = self._service.machine.state, self._loop.time()
+            known = name in state.workers
+            report = self._reports.get(name, {})
+            tasks = overview.running_on(state, name, now)
+            held = overview.held_on(state, name)
+        keep = ("metrics", "detail", "traffic", "now", "pid", "executing", "ready", "stored")
+        return {"name": name, "known": known, "tasks": tasks, "held": held, **{k: report.get(k) for k in keep}}
+
+    def task(self, key: str) -> dict[str, Any]:
+        """The story of one task."""
+        with self._service.lock:
+            found = overview.story(self._service.machine.state, key, self._loop.time())
+            chunks = list(self._stream)
+            texts = [row for row in self._failures.values() if row[2] == key]
+        found["runs"] = [
+            [worker, row[3] + offset, row[4] + offset, row[5], row[7], row[8]]
+            for _, worker, offset, rows in chunks
+            for row in rows
+            if row[6] == key and not row[0]
+        ]
+        found["failures"] = [dict(zip(_FAILURE, row, strict=True)) for row in texts]
+        return found
+
+    def graph(self) -> dict[str, Any]:
+        """What is in flight."""
+        with self._service.lock:
+            return overview.graph(self._service.machine.state)
+
+    def profile(self, worker: str = "") -> profiles.Tree:
+        """Where tasks spent their time, on all workers or on one."""
+        with self._service.lock:
+            tree = self._profile if not worker else self._profiles.get(worker, profiles.new_tree())
+            return profiles.copy(tree)
+
+    def worker_metrics(self) -> dict[str, Any]:
+        """The counters and timings of each worker."""
+        return {name: report.get("metrics", {}) for name, report in list(self._reports.items())}
+
+    @property
+    def last_chunk(self) -> int:
+        """The number of the newest rows of the stream."""
+        return self._chunks
+
+    def everything(self, since: int = 0) -> dict[str, Any]:
+        """What a report is made of; of the stream what came after this chunk."""
+        return {
+            "snapshot": self.snapshot(),
+            "stream": self.stream(since),
+            "profile": self.profile(),
+            "graph": self.graph(),
+            "workers": {name: self.worker(name) for name in list(self._reports)[:100]},
+        }
+
+    def close(self) -> None:
+        """Nobody looks any more; on the loop."""
+        if self._loop_timer is not None:
+            self._loop_timer.cancel()
+            self._loop_timer = None
+
+
+_FAILURE = ("time", "worker", "key", "function", "kind", "text")
+
+
+def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[dict[str, Any]]:
+    """Tasks that have failed for good, and executions that raised, the newest first."""
+    rows = [{**dict(zip(_FAILURE, row, strict=True)), "final": False} for row in reversed(recorded)]
+    by_key: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        by_key.setdefault(row["key"], row)
+    extra = []
+    for task in failed:
+        known = by_key.get(task["key"])
+        if known is not None:
+            known["final"] = True
+        else:
+            extra.append({"time": None, "worker": "", **task, "final": True})
+    return [*extra, *rows][:MOST_FAILURES]

@@ -1,0 +1,85 @@
+"""What a worker's threads do, second by second, while somebody looks.
+
+Covers: runs, transfers and spills as rows for the task stream; short runs of one function that follow each other are
+one row, so that a million tasks a second do not become a million rows. Does not cover: sending them (``observer``).
+
+A row is ``[kind, lane, function, start_s, end_s, number, key, size_bytes, failed]``: ``kind`` 0 a run, 1 a fetch, 2 a
+spill; ``lane`` the slot, -1 for what is no slot's; times on this host's clock, since 1970; ``key`` that of the last.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+RUN, FETCH, SPILL = 0, 1, 2
+#: Runs that are shorter are put together with their neighbours ...
+SHORT_S = 0.002
+#: ... as long as no more than this is between them,
+GAP_S = 0.001
+#: and until they are together as long as this.
+LONG_S = 0.02
+#: Rows that may wait to be taken.
+MOST_ROWS = 2000
+
+
+class Recorder:
+    """Rows of one worker; from any thread.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rows: list[list[Any]] = []
+        self._last: dict[int, list[Any]] = {}  # the row of each slot that may still grow
+        self.dropped = 0
+
+    def ended(self, slot: int, function: str, key: str, duration_s: float, size_bytes: int, failed: bool) -> None:
+        """A run has just ended."""
+        end_s = self._clock()
+        start_s = end_s - duration_s
+        with self._lock:
+            last = self._last.get(slot)
+            if (
+                last is not None
+                and duration_s < SHORT_S
+                and last[2] == function
+                and last[8] == failed
+                and start_s - last[4] < GAP_S
+                and last[4] - last[3] < LONG_S
+            ):
+                last[4] = end_s
+                last[5] += 1
+                last[6] = key
+                last[7] += size_bytes
+                return
+            self._add([RUN, slot, function, start_s, end_s, 1, key, size_bytes, failed])
+
+    def happened(self, kind: int, name: str, duration_s: float, number: int, key: str, size_bytes: int) -> None:
+        """A fetch or a spill has just ended; ``name`` is what stands in the place of a function."""
+        end_s = self._clock()
+        with self._lock:
+            self._add([kind, -1, name, end_s - duration_s, end_s, number, key, size_bytes, False])
+
+    def _add(self, row: list[Any]) -> None:
+        if len(self._rows) >= MOST_ROWS:
+            self.dropped += 1
+            return
+        self._rows.append(row)
+        if row[0] == RUN:
+            self._last[row[1]] = row
+
+    def take(self) -> tuple[list[list[Any]], int]:
+        """The rows since the last call, and how many found no room."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+            dropped, self.dropped = self.dropped, 0
+            self._last = {}
+        return rows, dropped

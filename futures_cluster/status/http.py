@@ -1,0 +1,284 @@
+"""A small HTTP server that only answers GET.
+
+Covers: reading requests, refusing what is no business of ours, headers, streams of server-sent events. Does not cover:
+what is answered (``api``), in which thread this runs (``services.status_page``).
+
+Only what a browser, curl and Prometheus send is understood: a request line and headers up to 16 kB, no body. Each
+connection has one answer. Who is let in: on loopback whoever addresses this machine by a loopback name (a page of
+another site that has its name resolved to 127.0.0.1 does not); elsewhere who has the token of the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+log = logging.getLogger("futures_cluster.status")
+
+MOST_HEADER_BYTES = 16 * 1024
+#: A request must be complete within this time, and a reader must take an answer within it.
+PATIENCE_S = 10.0
+MOST_CONNECTIONS = 100
+#: Who comes when there are as many has this time.
+BRIEF_S = 1.0
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS |= {431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable"}
+
+#: Nothing is loaded from elsewhere, nothing inline is run, nobody frames the page, nothing is remembered.
+SECURITY_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Cache-Control", "no-store"),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that was understood."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; with ``events`` it is a stream of server-sent events that goes on until the reader leaves."""
+
+    body: bytes = b""
+    kind: str = "text/plain; charset=utf-8"
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    events: AsyncIterator[bytes] | None = None
+
+
+@dataclass
+class Gate:
+    """Who is let in.
+
+    Attributes
+    ----------
+    token : str
+        What an address must have as ``?token=``; "" where whoever reaches the port is let in.
+    names : tuple of str
+        Names by which the server may be addressed; empty for any. Against pages of other sites.
+    """
+
+    token: str = ""
+    names: tuple[str, ...] = LOOPBACK_NAMES
+    public: frozenset[str] = field(default_factory=frozenset)  # paths without secrets
+
+    def complaint(self, request: Request) -> str:
+        """Why a request is refused; "" if it is not.
+
+        Examples
+        --------
+        >>> gate = Gate()
+        >>> gate.complaint(Request("GET", "/", {}, {"host": "127.0.0.1:8787"}))
+        ''
+        >>> gate.complaint(Request("GET", "/", {}, {"host": "evil.example"}))
+        'this server is not called evil.example'
+        """
+        host = request.headers.get("host", "")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if self.names and name.lower() not in self.names:
+            return f"this server is not called {name[:100]}"
+        if self.token and request.path not in self.public:
+            given = request.query.get("token", "")
+            if not hmac.compare_digest(given.encode(), self.token.encode()):
+                return "the token of the address is missing or wrong; use the address that the scheduler printed"
+        return ""
+
+
+class BadRequest(Exception):
+    """What came is no request that this server understands."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def parse(head: bytes) -> Request:
+    """A request of the bytes before its empty line.
+
+    Raises
+    ------
+    BadRequest
+        For anything else.
+
+    Examples
+    --------
+    >>> parse(b"GET /a?b=c HTTP/1.1\\r\\nHost: x\\r\\n")
+    Request(method='GET', path='/a', query={'b': 'c'}, headers={'host': 'x'})
+    """
+    try:
+        lines = head.decode("latin-1").split("\r\n")
+        method, target, version = lines[0].split(" ")
+        if not version.startswith("HTTP/1.") or not target.startswith("/"):
+            raise ValueError
+        parts = urlsplit(target)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
+        path = unquote(parts.path, errors="strict")
+    except (ValueError, IndexError):
+        raise BadRequest(400, "this is no HTTP request") from None
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if line and (not colon or name != name.strip()):
+            raise BadRequest(400, "this is no header")
+        if line:
+            if name.lower() in headers and name.lower() == "host":
+                raise BadRequest(400, "two hosts")
+            headers[name.lower()] = value.strip()
+    if method not in ("GET", "HEAD"):
+        raise BadRequest(405, "only GET is answered: this page reads and changes nothing")
+    return Request(method, path, query, headers)
+
+
+def head_of(response: Response, length: int | None) -> bytes:
+    """The first lines of an answer."""
+    lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
+    lines.append(f"Content-Type: {response.kind}")
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    lines += [f"{name}: {value}" for name, value in (*SECURITY_HEADERS, *response.headers)]
+    lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+class HttpServer:
+    """Answers requests on one port; used on its loop only.
+
+    Parameters
+    ----------
+    answer : callable
+        ``await answer(request)``: the response.
+    """
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]], gate: Gate) -> None:
+        self._answer = answer
+        self._gate = gate
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin; returns the port.
+
+        Raises
+        ------
+        OSError
+            When the port is taken, or not ours to take.
+        """
+        self._server = await asyncio.start_server(self._connected, host, port, limit=MOST_HEADER_BYTES)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[writer] = asyncio.current_task()
+        try:
+            if len(self._connections) > MOST_CONNECTIONS:
+                # What was asked is read: closing a socket with unread bytes takes the answer back.
+                with contextlib.suppress(asyncio.LimitOverrunError):
+                    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BRIEF_S)
+                await self._send(writer, "GET", Response(b"too many connections\n", status=503))
+            else:
+                await self._serve(reader, writer)
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # it left, or we do
+        except Exception:
+            log.exception("a request to the status page failed")
+        finally:
+            self._connections.pop(writer, None)
+            writer.transport.abort() if writer.is_closing() else writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method = "GET"
+        try:
+            try:
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+            except asyncio.LimitOverrunError:
+                raise BadRequest(431, "the header is too large") from None
+            request = parse(head[:-4])
+            method = request.method
+            complaint = self._gate.complaint(request)
+            if complaint:
+                raise BadRequest(403, complaint)
+            try:
+                response = await self._answer(request)
+            except Exception:
+                log.exception("the status page could not answer %s", request.path)
+                raise BadRequest(500, "this could not be answered; the log says why") from None
+        except BadRequest as error:
+            extra = (("Allow", "GET, HEAD"),) if error.status == 405 else ()
+            response = Response(f"{error}\n".encode(), status=error.status, headers=extra)
+        await self._send(writer, method, response)
+        if response.events is not None and method == "GET":
+            gone = asyncio.ensure_future(reader.read(1))  # a reader that leaves is noticed at once
+            try:
+                await self._stream(writer, response.events, gone)
+            finally:
+                gone.cancel()
+                with contextlib.suppress(OSError, asyncio.CancelledError):
+                    await gone
+
+    async def _send(self, writer: asyncio.StreamWriter, method: str, response: Response) -> None:
+        length = len(response.body) if response.events is None else None
+        writer.write(head_of(response, length))
+        if method != "HEAD":
+            writer.write(response.body)
+        await asyncio.wait_for(writer.drain(), PATIENCE_S)
+
+    async def _stream(
+        self, writer: asyncio.StreamWriter, events: AsyncIterator[bytes], gone: asyncio.Future[bytes]
+    ) -> None:
+        iterator = events.__aiter__()
+        following: asyncio.Future[bytes] | None = None
+        try:
+            while True:
+                following = asyncio.ensure_future(iterator.__anext__())
+                await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    return
+                try:
+                    writer.write(following.result())
+                except StopAsyncIteration:
+                    return
+                # A reader that does not keep up gets the next event when it has taken this one.
+                await asyncio.wait_for(writer.drain(), PATIENCE_S)
+        finally:
+            if following is not None and not following.done():
+                following.cancel()
+                await asyncio.wait((following,))
+            await iterator.aclose()  # type: ignore[attr-defined]
+
+    async def close(self) -> None:
+        """Close the port and all connections."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [task for task in self._connections.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE_S)
+        for writer in list(self._connections):
+            writer.transport.abort()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next round
+        if self._server is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._server.wait_closed(), 1.0)
