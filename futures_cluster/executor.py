@@ -78,6 +78,7 @@ class Executor(concurrent.futures.Executor):
         resources: dict[str, float] | None = None,
         resolve: bool = True,
     ) -> None:
+        context.load_adapters()
         config = make_config(
             max_workers,
             mp_context,
@@ -465,6 +466,7 @@ class Executor(concurrent.futures.Executor):
         self._engine.stop_workers(force)
 
     def __enter__(self) -> Self:
+        context.load_adapters()
         return self
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
@@ -500,3 +502,10 @@ def executor_in_task(client: Any) -> Executor:
     from futures_cluster.engines.native import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
+
+
+def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
+    """The executor of a task on another engine's worker (see ``engines.foreign``)."""
+    view = _view(Executor, make_engine(Future), SubmitOptions())
+    view._borrowed = True
+    return view
