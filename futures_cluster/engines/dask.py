@@ -56,11 +56,11 @@ class DaskSite:
 
     def give_up_slot(self) -> None:
         """See ``guests.Site``."""
-        distributed.secede()
+        distributed.secede()  # type: ignore[no-untyped-call]
 
     def take_slot(self) -> None:
         """See ``guests.Site``."""
-        distributed.rejoin()
+        distributed.rejoin()  # type: ignore[no-untyped-call]
 
 
 _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
@@ -146,7 +146,10 @@ class DaskLink:
 
     def find(self, key: Key) -> Any:
         """See ``foreign.Link``."""
-        return distributed.Future(key, self.client)
+        future: Any = distributed.Future(key, self.client)
+        # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
+        self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
+        return future
 
     def fetch(self, handles: dict[Key, Any]) -> None:
         """See ``foreign.Link``."""

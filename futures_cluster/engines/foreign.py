@@ -78,19 +78,23 @@ class _Callbacks:
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def call(self, function: Callable[[], object]) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="futures_cluster-callbacks", daemon=True)
-                self._thread.start()
-            self._queue.put(function)
+            if not self._closed:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="futures_cluster-callbacks", daemon=True)
+                    self._thread.start()
+                self._queue.put(function)
+                return
+        function()
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._thread is not None:
                 self._queue.put(None)
-            self._thread = None
 
     def _run(self) -> None:
         while (function := self._queue.get()) is not None:
@@ -271,6 +275,13 @@ class ForeignClient:
             self.bring_home(future)
         self._settled(future)
 
+    def finished_here(self, key: Key, parcel: Parcel) -> None:
+        """A task is done, and its result came with the news."""
+        future = self._take(key)
+        if future is not None:
+            future.deliver_result(parcel)
+            self._settled(future)
+
     def failed(self, key: Key, error: BaseException | bytes) -> None:
         """A task has failed; as ``parcels.TaskFailed`` has it, or because of the cluster."""
         future = self._take(key)
@@ -435,6 +446,10 @@ class ForeignClient:
         """How many futures are not done."""
         return len(self._pending)
 
+    def unfinished(self) -> list[Any]:
+        """The handles of futures that are not done."""
+        return [handle for key in list(self._pending) if (handle := self._handles.get(key)) is not None]
+
     # ---------------------------------------------------------------- the end
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
@@ -466,9 +481,10 @@ class ForeignClient:
 
     def close(self, reason: BaseException) -> None:
         """Nothing works any more; whatever is pending fails with the reason."""
-        if self.closed is not None:
-            return
-        self.closed = reason
+        with self._changed:
+            if self.closed is not None:
+                return
+            self.closed = reason
         for key in list(self._pending):
             self.failed(key, reason)
         for key in list(self._fetching):

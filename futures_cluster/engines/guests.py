@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from futures_cluster.context import TaskContext
 from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
-from futures_cluster.errors import TaskTimeout
+from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.execute import Executions
 from futures_cluster.worker.runs import Run
@@ -141,7 +141,15 @@ class Guests:
         if finished is None:
             raise TaskFailed(failed[2], f"{call.key} failed, and its client has the error")
         result = finished[2]
-        return Kept(inputs.value, finished[3]) if result is None else Small(result)
+        if result is None:
+            return Kept(inputs.value, finished[3])
+        try:
+            self._codec.load(result)  # who asks for the exception must be told, before anybody fetches the result
+        except BaseException as error:
+            wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
+            wrapped.__cause__ = error
+            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:200]) from None
+        return Small(result)
 
     def _remember(self, function_id: str, function: Any) -> None:
         if function is not None:

@@ -30,6 +30,8 @@ FEATURES = {
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
     "initializer": "Executor(initializer=...)",
     "channel": "Executor.channel(...)",
+    "priority": "with_options(priority=...)",
+    "workers": "with_options(workers=...) and run(...)",
 }
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",
