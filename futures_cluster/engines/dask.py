@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import distributed
+from dask.utils import typename
 
 from futures_cluster import errors
 from futures_cluster.config import Config
@@ -25,6 +26,8 @@ from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 
+#: What its scheduler tells a client of the type of a small result.
+SMALL = typename(Small)
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
 
@@ -131,7 +134,7 @@ class DaskLink:
         await state.wait()
         ours = self._ours
         if state.status == "finished":
-            ours.finished(key, state.type is Small)
+            ours.finished(key, state.type == SMALL)
         elif state.status == "error":
             ours.failed(key, _error_of(state.exception))
         elif state.status == "cancelled":

@@ -37,6 +37,7 @@ TRAITS = {
     "concurrent": "tasks run while the caller goes on",
     "isolated": "tasks do not share objects with the caller",
     "closed": "no worker comes later that could offer what none does now",
+    "prompt": "what a task submits is there before the task's slot goes to others",
 }
 
 
