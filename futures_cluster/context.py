@@ -1,17 +1,29 @@
 """Which executor and task the running code belongs to.
 
-Covers: the task that this thread executes, and the executor that the task may use.
+Covers: the task that this thread executes, the executor that the task may use, and telling other libraries of it.
 Does not cover: making that executor. Whoever starts workers names a factory (``set_executor_factory``), because
-this module is below the executor.
+this module is below the executor, and the adapters for other libraries, for the same reason.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Protocol
+
+#: What a library has once it is fully imported, and the module that tells it of our executor.
+ADAPTERS = {("joblib", "parallel_config"): "futures_cluster.adapters.joblib"}
+
+
+def load_adapters() -> None:
+    """Import the adapters of the libraries that are loaded by now; cheap, and called where that may have changed."""
+    for (library, name), adapter in ADAPTERS.items():
+        if adapter not in sys.modules and hasattr(sys.modules.get(library), name):
+            with contextlib.suppress(ImportError):  # a version that we know nothing of
+                import_module(adapter)
 
 
 class TaskHost(Protocol):

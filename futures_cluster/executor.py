@@ -84,6 +84,7 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         resolve: bool = True,
         set_as_default: bool = False,
     ) -> None:
+        context.load_adapters()
         config = make_config(
             max_workers,
             mp_context,
@@ -567,6 +568,7 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         self._engine.stop_workers(force)
 
     def __enter__(self) -> Self:
+        context.load_adapters()
         return self
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
@@ -602,3 +604,10 @@ def executor_in_task(client: Any) -> Executor:
     from futures_cluster.engines.native import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
+
+
+def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
+    """The executor of a task on another engine's worker (see ``engines.foreign``)."""
+    view = _view(Executor, make_engine(Future), SubmitOptions())
+    view._borrowed = True
+    return view

@@ -7,6 +7,7 @@ from typing import Any
 
 from futures_cluster.config import Config
 from futures_cluster.engines.base import Engine
+from futures_cluster.errors import NotSupported
 
 #: Addresses of schedulers begin with one of these and ``://``.
 ADDRESSES = ("tcp", "tls", "unix", "zmq")
@@ -19,6 +20,8 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
     ------
     ValueError
         For a backend that there is not.
+    NotSupported
+        When the package of that engine is not installed.
     """
     backend = config.backend
     if backend == "sync":
@@ -33,7 +36,28 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         from futures_cluster.engines.remote import RemoteEngine
 
         return RemoteEngine(config, make_future)
+    if _is_dask(backend):
+        try:
+            from futures_cluster.engines.dask import DaskEngine
+        except ModuleNotFoundError as error:
+            raise NotSupported(f"backend={backend!r} needs the package {error.name}; install distributed") from error
+
+        return DaskEngine(config, make_future)
+    if isinstance(backend, str) and (backend == "ray" or backend.startswith("ray://")):
+        try:
+            from futures_cluster.engines.ray import RayEngine
+        except ModuleNotFoundError as error:
+            raise NotSupported(f"backend={backend!r} needs the package {error.name}; install ray") from error
+
+        return RayEngine(config, make_future)
     raise ValueError(
         f"there is no backend {backend!r}; choose 'processes', 'threads' or 'sync', "
-        "or the address of a scheduler, like 'tcp://host:8786'"
+        "or the address of a scheduler, like 'tcp://host:8786', 'dask://host:8786' or 'ray'"
     )
+
+
+def _is_dask(backend: object) -> bool:
+    """Whether it is the address of a Dask cluster, or a ``distributed.Client``."""
+    if isinstance(backend, str):
+        return backend.startswith("dask://")
+    return any(f"{cls.__module__}.{cls.__name__}" == "distributed.client.Client" for cls in type(backend).__mro__)

@@ -35,6 +35,14 @@ class Executions:
         self._payloads[function_id] = payload
         self._functions.pop(function_id, None)
 
+    def known(self, function_id: str, function: Any) -> None:
+        """A function to come that was unpickled before."""
+        self._functions[function_id] = function
+
+    def function(self, function_id: str) -> Any:
+        """A function that was unpickled; None if it is not, or could not be."""
+        return self._functions.get(function_id)
+
     def forget(self, function_ids: Any) -> None:
         """Functions that will be told anew."""
         for function_id in function_ids:
@@ -46,6 +54,7 @@ class Executions:
         if fn is None:
             fn = self.codec.load_function(self._payloads[run.function])
             self._functions[run.function] = fn
+            context.load_adapters()
         if not run.inputs:
             args, kwargs = self.codec.load_call(run.payload, ())
         else:

@@ -10,15 +10,11 @@ import pytest
 
 from futures_cluster import Executor, NotSupported
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.testing.engine_checks import CHECKS, FEATURES, TRAITS, Check, run_check
+from futures_cluster.testing.engine_checks import CHECKS, ENGINES, FEATURES, TRAITS, Check, run_check
+from futures_cluster.testing.engine_checks.capabilities import table
 
-#: What each engine lacks, and how it works.
-ENGINES: dict[str, tuple[set[str], set[str]]] = {
-    "processes": (set(), {"concurrent", "isolated", "closed"}),
-    "threads": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"concurrent", "closed"}),
-    "sync": ({"kill", "stop", "memory_limit", "max_tasks_per_child"}, {"closed"}),
-    "tcp": ({"kill", "max_tasks_per_child", "initializer"}, {"concurrent", "isolated"}),
-}
+#: Those that need nothing else; the others have modules of their own.
+BACKENDS = ("processes", "threads", "sync", "tcp")
 
 
 class Clusters:
@@ -63,9 +59,9 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     ("backend", "name"),
     [
         (backend, name)
-        for backend, (_, traits) in ENGINES.items()
+        for backend in BACKENDS
         for name, check in CHECKS.items()
-        if check.is_meant_for(traits)
+        if check.is_meant_for(ENGINES[backend].traits)
     ],
 )
 def test_engine(backend: str, name: str, request: pytest.FixtureRequest) -> None:
@@ -75,7 +71,7 @@ def test_engine(backend: str, name: str, request: pytest.FixtureRequest) -> None
             return clusters.executor(**arguments)
         return Executor(**{"max_workers": 2, "backend": backend, **arguments})
 
-    run_check(CHECKS[name], make_executor, lacks=ENGINES[backend][0])
+    run_check(CHECKS[name], make_executor, lacks=ENGINES[backend].lacks)
 
 
 def make_sync(**arguments: Any) -> Executor:
@@ -88,6 +84,11 @@ def test_each_check_says_what_it_checks() -> None:
         assert check.function.__doc__
         assert check.features <= set(FEATURES) and check.traits <= set(TRAITS)
     assert all(any(feature in check.features for check in CHECKS.values()) for feature in FEATURES)
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    assert table() in page, "put the output of engine_checks.capabilities.table() into docs/engines.md"
 
 
 def test_a_lack_must_be_said() -> None:

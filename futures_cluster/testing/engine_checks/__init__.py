@@ -23,13 +23,16 @@ Examples
 from __future__ import annotations
 
 from futures_cluster.testing.engine_checks import calls, channels, data, lifetime, nested
+from futures_cluster.testing.engine_checks.capabilities import ENGINES, Capabilities
 from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
 
 __all__ = [
     "CHECKS",
+    "ENGINES",
     "FEATURES",
     "PATIENCE_S",
     "TRAITS",
+    "Capabilities",
     "Check",
     "calls",
     "channels",

@@ -30,7 +30,7 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
     kwargs = {name: number for number, name in enumerate(sorted(names))}
     with make_executor() as ex:
         assert ex.submit(tasks.keywords, 1, **kwargs).result(PATIENCE_S) == ((1,), kwargs)
-        view = ex.with_options(priority=1)
+        view = ex.with_options(retries=1)
         assert view.submit(tasks.keywords, 1, **kwargs).result(PATIENCE_S) == ((1,), kwargs)
         with raises(TypeError):
             ex.submit()  # type: ignore[call-arg]

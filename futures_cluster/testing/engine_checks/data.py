@@ -79,7 +79,7 @@ def check_results_after_the_end(make_executor: MakeExecutor) -> None:
 # ---------------------------------------------------------------- options
 
 
-@check(traits=("concurrent",))
+@check("priority", traits=("concurrent",))
 def check_priority(make_executor: MakeExecutor) -> None:
     """Higher runs first; among equals, what was submitted first."""
 
@@ -194,7 +194,7 @@ def check_key(make_executor: MakeExecutor) -> None:
         assert ex.with_options(key="my own").submit(tasks.same, 3).result(PATIENCE_S) == 3
 
 
-@check()
+@check("workers")
 def check_workers(make_executor: MakeExecutor) -> None:
     """Tasks can be sent to workers by name."""
     with make_executor(max_workers=2) as ex:
@@ -204,7 +204,7 @@ def check_workers(make_executor: MakeExecutor) -> None:
             assert pids == {facts["pid"] or os.getpid()}
 
 
-@check()
+@check("workers")
 def check_run(make_executor: MakeExecutor) -> None:
     """``run`` calls a function once on every worker."""
     with Folder() as folder, make_executor(max_workers=2) as ex:

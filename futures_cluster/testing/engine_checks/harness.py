@@ -30,11 +30,14 @@ FEATURES = {
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
     "initializer": "Executor(initializer=...)",
     "channel": "Executor.channel(...)",
+    "priority": "with_options(priority=...)",
+    "workers": "with_options(workers=...) and run(...)",
 }
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",
     "isolated": "tasks do not share objects with the caller",
     "closed": "no worker comes later that could offer what none does now",
+    "prompt": "what a task submits is there before the task's slot goes to others",
 }
 
 

@@ -24,7 +24,7 @@ def check_nested(make_executor: MakeExecutor) -> None:
         assert ex.submit(tasks.descend, 25).result(PATIENCE_S) == 25
 
 
-@check(traits=("concurrent",))
+@check("priority", traits=("concurrent", "prompt"))
 def check_priority_of_children(make_executor: MakeExecutor) -> None:
     """The tasks that a task submits come before unrelated ones of a lower priority than its own."""
 

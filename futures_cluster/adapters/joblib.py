@@ -1,0 +1,514 @@
+"""joblib on our workers: ``joblib.parallel_config(backend="futures_cluster")``.
+
+Covers: the backend, which executor it uses, large arguments that go to the workers once. Does not cover: joblib's own
+batching and dispatching, which are inherited.
+
+The way of a batch of calls::
+
+    Parallel.__call__ -> submit -> Executor.submit(run_batch, calls, large arguments as futures)
+                                                  |
+    Parallel._retrieve <- callback <- Dispatcher's thread <- the future is done
+
+joblib's callback takes the next calls from the user's iterator, pickles and submits them. This must not happen on the
+executor's own loop: an iterator may wait for another future. So each ``Parallel`` call has a thread for it.
+
+Importing this module makes the name known to joblib. An executor does so when it is made or entered after joblib was
+imported, and workers do it when a function that they are sent has imported joblib.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import queue
+import threading
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from joblib.parallel import (
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    parallel_config,
+    register_parallel_backend,
+)
+
+from futures_cluster import context
+from futures_cluster.config import usable_cores
+from futures_cluster.engines.native import NativeEngine
+from futures_cluster.errors import NotSupported
+from futures_cluster.executor import Executor
+from futures_cluster.future import Future
+from futures_cluster.wire import serialize
+from futures_cluster.wire.sizeof import sizeof
+
+__all__ = ["FuturesClusterBackend", "close", "register"]
+
+NAME = "futures_cluster"
+#: Larger arguments go to the workers once; joblib's own default of ``Parallel(max_nbytes=...)``.
+LARGE_BYTES = 1_000_000
+#: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
+_NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
+
+
+# ---------------------------------------------------------------- the executor that nobody gave
+
+
+class _Shared:
+    """The executor of all calls that were given none; made when first needed, closed when the interpreter ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: Executor | None = None
+
+    def executor(self) -> Executor:
+        with self._lock:
+            executor = self._executor
+            if executor is None or executor._broken is not None or getattr(engine_client(executor), "forked", False):
+                executor = self._executor = Executor()
+            return executor
+
+    def has(self, executor: Executor) -> bool:
+        return executor is self._executor
+
+    def close(self) -> None:
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+
+
+_shared = _Shared()
+atexit.register(_shared.close)
+
+
+def close() -> None:
+    """Shut down the executor that was made because none was given; the next call makes another one."""
+    _shared.close()
+
+
+def register() -> None:
+    """Make the backend known to joblib; importing this module has done it."""
+    register_parallel_backend(NAME, FuturesClusterBackend)
+
+
+def engine_client(executor: Executor) -> Any:
+    """What stands between an executor and its scheduler; None where each call runs at submit."""
+    return getattr(executor._engine, "client", None)
+
+
+def shares_memory(executor: Executor) -> bool:
+    """Whether the tasks of an executor get the caller's own objects."""
+    client = engine_client(executor)
+    return client is None or not client.codec.tells_functions
+
+
+# ---------------------------------------------------------------- on the worker
+
+
+class Large:
+    """Stands in the arguments of a call for one that comes as a future's value."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> Any:
+        return Large, (self.index,)
+
+
+class Calls:
+    """The calls of a batch. Opaque, so that nobody looks for futures in it: joblib's arguments arrive as they are."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __reduce__(self) -> Any:
+        return Calls, (self.items,)
+
+
+def run_batch(calls: Calls, large: list[Any], nesting_level: int, workers: int) -> list[Any]:
+    """The task: make all calls of a batch; ``Parallel`` in them submits to the executor that runs this task."""
+    values = [read_only(value) for value in large]
+
+    def put(arg: Any) -> Any:
+        return values[arg.index] if type(arg) is Large else arg
+
+    with parallel_config(backend=nested_backend(nesting_level, workers), n_jobs=None):
+        if not large:
+            return [fn(*args, **kwargs) for fn, args, kwargs in calls.items]
+        return [
+            fn(*map(put, args), **{name: put(value) for name, value in kwargs.items()})
+            for fn, args, kwargs in calls.items
+        ]
+
+
+def read_only(value: Any) -> Any:
+    """An array that other calls on this worker get as well; joblib's own backends hand out such arrays read-only."""
+    cls = type(value)
+    if cls.__name__ == "ndarray" and cls.__module__ == "numpy":
+        value = value.view()
+        value.flags.writeable = False
+    return value
+
+
+def nested_backend(nesting_level: int, workers: int) -> FuturesClusterBackend:
+    """The backend of ``Parallel`` inside a task; without a number of jobs that one runs its calls itself."""
+    backend = FuturesClusterBackend(nesting_level=nesting_level)
+    backend.workers = workers
+    backend.default_n_jobs = 1
+    return backend
+
+
+# ---------------------------------------------------------------- in the program
+
+
+class Dispatcher(threading.Thread):
+    """Calls back for the futures that are done, in a thread of its own, for one ``Parallel`` call."""
+
+    def __init__(self) -> None:
+        super().__init__(name="futures_cluster-joblib", daemon=True)
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._task = context.current_task()
+        self.start()
+
+    def call_back(self, callback: Callable[[Future], object], future: Future) -> None:
+        """Have ``callback(future)`` called, soon."""
+        self._done.put((callback, future))
+
+    def stop(self) -> None:
+        """End when all is done that was asked for by now."""
+        self._done.put(None)
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        context.local.task = self._task  # what is submitted here are children of the task that called ``Parallel``
+        while (item := self._done.get()) is not None:
+            callback, future = item
+            callback(future)
+            del item, callback, future
+
+
+class InMemory:
+    """A large argument in a segment of shared memory, which each batch of calls maps for itself.
+
+    Unpickles as the argument. The segment is used again when the argument and all batches that need it are gone.
+    """
+
+    __slots__ = ("is_spoiled", "payload", "pool")
+
+    def __init__(self, payload: Any, pool: Any) -> None:
+        self.payload = payload
+        self.pool = pool
+        self.is_spoiled = False  # a batch that was stopped may still come to read it
+
+    def __reduce__(self) -> Any:
+        return _read_large, (self.payload,)
+
+    def __del__(self) -> None:
+        segment = serialize.segment_of(self.payload)
+        if segment is not None:
+            (self.pool.discard if self.is_spoiled else self.pool.release)(segment[1])
+
+
+def _read_large(payload: Any) -> Any:
+    return read_only(serialize.load(payload))
+
+
+class LargeArguments:
+    """The large arguments of one ``Parallel`` call: each goes out once, and is let go when nobody has it any more.
+
+    To workers of this machine they go through one segment of shared memory, which all of them map. Elsewhere they
+    are scattered, and workers pass them on.
+    """
+
+    def __init__(self, executor: Executor, least_bytes: float) -> None:
+        self._executor = executor
+        self._least_bytes = least_bytes
+        self._known: dict[int, tuple[Any, Any]] = {}
+        codec: Any = engine_client(executor).codec
+        self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
+
+    def find(self, arg: Any) -> Any:
+        """What goes in the place of an argument: an ``InMemory``, a Future, or None if it is not large."""
+        me = id(arg)
+        known = self._known.get(me)
+        if known is not None and known[0]() is arg:
+            return known[1]
+        if isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
+            return None
+        table = self._known
+        try:
+            reference = weakref.ref(arg, lambda dead: _drop(table, me, dead))
+        except TypeError:  # nobody would tell when it is gone, and ids are used again
+            return None
+        sent: Any = None
+        if self._pool is not None:
+            payload = serialize.dump(arg, self._pool)
+            if serialize.segment_of(payload) is None:
+                return None  # no memory for a segment, or no descriptor
+            sent = InMemory(payload, self._pool)
+        else:
+            sent = self._executor._scatter(arg, 1)
+        table[me] = (reference, sent)
+        return sent
+
+    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
+        """Take the large arguments out of some calls.
+
+        Returns
+        -------
+        items : list
+            The calls, with something in the place of large arguments.
+        futures : list of Future
+            For ``Large``, in this order.
+        sent : list
+            What has to be kept until the calls have been made.
+        """
+        types = {type(arg) for _, args, kwargs in items for arg in (*args, *kwargs.values())}
+        if types <= _NEVER_LARGE:
+            return items, [], []
+        found: dict[int, int] = {}
+        futures: list[Future] = []
+        kept: list[Any] = []
+
+        def put(arg: Any) -> Any:
+            sent = None if type(arg) in _NEVER_LARGE else self.find(arg)
+            if sent is None:
+                return arg
+            index = found.setdefault(id(sent), len(futures))
+            if type(sent) is InMemory:
+                kept.append(sent)
+                return sent
+            if index == len(futures):
+                futures.append(sent)
+            return Large(index)
+
+        items = [
+            (fn, tuple([put(arg) for arg in args]), {name: put(value) for name, value in kwargs.items()})
+            for fn, args, kwargs in items
+        ]
+        return items, futures, kept
+
+    def clear(self) -> None:
+        """The end; the callbacks of the references refer to the table, which would keep it until a collection."""
+        self._known.clear()
+
+
+def _drop(futures: dict[int, tuple[Any, Future]], key: int, dead: Any) -> None:
+    known = futures.get(key)
+    if known is not None and known[0] is dead:
+        del futures[key]
+
+
+class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+    """A joblib backend over an executor.
+
+    Parameters
+    ----------
+    executor : Executor or None
+        Where the calls run. In a task: the executor that runs the task. Otherwise one that is shared by all calls
+        that were given none, made when first needed and closed with the interpreter.
+
+    Examples
+    --------
+    >>> import joblib
+    >>> from futures_cluster import Executor
+    >>> with Executor(2, backend="threads") as ex, joblib.parallel_config(backend="futures_cluster", executor=ex):
+    ...     joblib.Parallel()(joblib.delayed(pow)(i, 2) for i in range(4))
+    [0, 1, 4, 9]
+    """
+
+    supports_retrieve_callback = True
+    default_n_jobs = -1
+    workers: int | None = None  # of the executor that runs the task, which does not know it
+
+    def __init__(
+        self, executor: Executor | None = None, nesting_level: int | None = None, inner_max_num_threads: Any = None
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self.parallel: Any = None
+        self._given = executor
+        self._executor: Executor | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._large: LargeArguments | None = None
+        self._large_bytes: float = LARGE_BYTES
+        self._lock = threading.Lock()
+        self._most_at_once: int | None = None  # None: the executor's workers are the only limit
+        self._waiting: deque[Any] = deque()
+        self._pending: dict[int, Any] = {}  # by marker: the future and what it needs; None before it is submitted
+
+    def __reduce__(self) -> Any:
+        return nested_backend, (self.nesting_level or 0, self._count_workers(self._find_executor()))
+
+    @property
+    def supports_sharedmem(self) -> bool:
+        """Whether calls see the caller's own objects: when the executor given has threads."""
+        return self._given is not None and shares_memory(self._given)
+
+    # ---------------------------------------------------------------- how many
+
+    def _find_executor(self) -> Executor:
+        if self._given is not None:
+            return self._given
+        if context.current_task() is not None:
+            executor: Executor = context.current_executor()
+            return executor
+        return _shared.executor()
+
+    def _count_workers(self, executor: Executor) -> int:
+        if self.workers is not None:
+            return self.workers
+        if executor._borrowed:
+            return usable_cores()
+        return max(1, executor._max_workers)
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """How many calls run at a time; see joblib."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None or n_jobs == 1:
+            return 1
+        executor = self._find_executor()
+        workers = self._count_workers(executor)
+        if n_jobs < 0:
+            return max(1, workers + 1 + n_jobs)
+        if n_jobs > workers and _shared.has(executor):
+            with contextlib.suppress(NotSupported):  # threads, a cluster: their number is what it is
+                executor.scale(n_jobs)
+                return n_jobs
+        return n_jobs
+
+    def configure(
+        self, n_jobs: int = 1, parallel: Any = None, max_nbytes: int | None = LARGE_BYTES, **ignored: Any
+    ) -> int:
+        """Get ready for calls; see joblib."""
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if self.parallel is not parallel:
+            # ``parallel_config`` gives one backend to all that run inside of it, and these may overlap.
+            raise FallbackToBackend(self._of_its_own(parallel))
+        self._executor = self._find_executor()
+        self._most_at_once = n_jobs if n_jobs < self._count_workers(self._executor) else None
+        self._large_bytes = float("inf") if max_nbytes is None else max_nbytes
+        return n_jobs
+
+    def _of_its_own(self, parallel: Any) -> FuturesClusterBackend:
+        backend = FuturesClusterBackend(self._given, nesting_level=self.nesting_level)
+        backend.workers, backend.default_n_jobs = self.workers, self.default_n_jobs
+        backend.parallel = parallel
+        return backend
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
+        """What joblib would send along with each batch; ``run_batch`` makes its own."""
+        return self, None
+
+    # ---------------------------------------------------------------- one call of Parallel
+
+    def start_call(self) -> None:
+        """``Parallel`` begins."""
+        executor = self._executor
+        assert executor is not None, "configure() comes first"
+        self._dispatcher = Dispatcher()
+        self._large = None if shares_memory(executor) else LargeArguments(executor, self._large_bytes)
+
+    def stop_call(self) -> None:
+        """``Parallel`` has ended."""
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
+        if self._large is not None:
+            self._large.clear()
+        self._dispatcher = self._large = None
+        with self._lock:
+            self._waiting.clear()
+            self._pending.clear()
+
+    def terminate(self) -> None:
+        """The workers stay for the next call."""
+        self._executor = None
+        self.reset_batch_stats()
+
+    def submit(self, func: Any, callback: Callable[[Future], object]) -> Any:
+        """Send a batch of calls, or let it wait until fewer than ``n_jobs`` are under way."""
+        with self._lock:
+            if self._most_at_once is not None and len(self._pending) >= self._most_at_once:
+                self._waiting.append((func, callback))
+                return None
+            marker = object()
+            self._pending[id(marker)] = None  # a place is taken, before the lock goes
+        self._send(func, callback, marker)
+        return None
+
+    def _send(self, func: Any, callback: Callable[[Future], object], marker: object) -> None:
+        executor, dispatcher, large = self._executor, self._dispatcher, self._large
+        if executor is None or dispatcher is None:
+            return  # it was aborted meanwhile
+        items, futures, kept = (func.items, [], []) if large is None else large.replace(func.items)
+        workers = self._count_workers(executor)
+        future = executor.submit(run_batch, Calls(items), futures, (self.nesting_level or 0) + 1, workers)
+        with self._lock:
+            self._pending[id(marker)] = (future, kept)
+
+        def done(future: Future) -> None:
+            self._finished(marker, callback, future)
+
+        future.add_done_callback(lambda future: dispatcher.call_back(done, future))
+
+    def _finished(self, marker: object, callback: Callable[[Future], object], future: Future) -> None:
+        with self._lock:
+            self._pending.pop(id(marker), None)
+            following = self._waiting.popleft() if self._waiting else None
+            if following is not None:
+                place = object()
+                self._pending[id(place)] = None
+        if following is not None:
+            self._send(following[0], following[1], place)
+        callback(future)
+
+    def retrieve_result_callback(self, future: Future) -> list[Any]:
+        """The results of a batch."""
+        try:
+            results: list[Any] = future.result()
+            return results
+        except Exception as error:
+            # joblib drops the traceback, which is the remote one.
+            lines = traceback.format_tb(error.__traceback__)
+            error.add_note("Traceback on the worker (most recent call last):\n" + "".join(lines).rstrip())
+            raise
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Nobody wants the results any more: stop what runs, where that is possible, so that workers are free."""
+        with self._lock:
+            self._waiting.clear()
+            pending = [each for each in self._pending.values() if each is not None]
+            self._pending.clear()
+        for future, kept in reversed(pending):  # the last first: a worker that is freed gets no other of them
+            for sent in kept:
+                sent.is_spoiled = True
+            try:
+                future.cancel(force=True)  # also one that does not seem to run: the news may be under way
+            except NotSupported:
+                future.cancel()
+
+    @contextlib.contextmanager
+    def retrieval_context(self) -> Iterator[None]:
+        """While ``Parallel`` waits: a task that called it gives its slot back.
+
+        Not for generators, where the caller's code runs meanwhile; the worker sees by itself when that one waits.
+        """
+        if self.parallel is None or self.parallel.return_generator:
+            yield
+        else:
+            with context.waiting():
+                yield
+
+
+register()

@@ -1,0 +1,298 @@
+"""The engine on a Dask cluster: ``Executor(backend="dask://host:8786")``, or a ``distributed.Client`` as the backend.
+
+Covers: submitting to distributed's scheduler, its futures and ours, what happens on its workers. Does not cover: what
+engines over other people's clusters share (``foreign``, ``guests``, ``parcels``), Dask collections (``adapters``).
+
+Results are ``parcels.Small`` or ``parcels.Kept`` in the memory of its workers; its scheduler counts and moves them as
+any other data. Tasks of ours that submit tasks use the worker's own client.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import distributed
+from dask.utils import typename
+
+from futures_cluster import errors
+from futures_cluster.config import Config
+from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.engines.foreign import ForeignClient, ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.guests import STARTED, Guests
+from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
+from futures_cluster.messages import Key, TaskOptions
+
+#: What its scheduler tells a client of the type of a small result.
+SMALL = typename(Small)
+#: Between two looks whether a worker has come.
+LOOK_S = 0.05
+
+
+# ---------------------------------------------------------------- on the workers
+
+
+class DaskSite:
+    """A worker of the Dask cluster, as our tasks see it; one for each worker process."""
+
+    def __init__(self, worker: distributed.Worker) -> None:
+        self._worker = worker
+        self._lock = threading.Lock()
+        self._executor: Any = None
+        self.guests = Guests(self)
+
+    def executor(self) -> Any:
+        """See ``guests.Site``."""
+        with self._lock:
+            if self._executor is None:
+                client = distributed.get_client()
+                self._executor = executor_in_task(lambda make_future: DaskEngine(None, make_future, client))
+            return self._executor
+
+    def tell(self, client: str, what: str, keys: list[Key]) -> None:
+        """See ``guests.Site``; by the cluster's events, which the client has asked for."""
+        worker = self._worker
+        worker.loop.add_callback(worker.log_event, _topic(client), {"what": what, "keys": keys})
+
+    def give_up_slot(self) -> None:
+        """See ``guests.Site``."""
+        distributed.secede()  # type: ignore[no-untyped-call]
+
+    def take_slot(self) -> None:
+        """See ``guests.Site``."""
+        distributed.rejoin()  # type: ignore[no-untyped-call]
+
+
+_sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
+_sites_lock = threading.Lock()
+
+
+def run_call(call: Call, *values: Any) -> Small | Kept:
+    """The task that distributed sees."""
+    worker = distributed.get_worker()
+    with _sites_lock:
+        site = _sites.get(worker)
+        if site is None:
+            site = _sites[worker] = DaskSite(worker)
+    return site.guests.run(call, values)
+
+
+def _topic(client: str) -> str:
+    return f"futures_cluster-{client}"
+
+
+# ---------------------------------------------------------------- in the program
+
+
+class DaskLink:
+    """The way to the cluster, by a client of distributed (``foreign.Link``)."""
+
+    can_stop_tasks = False  # they are threads of its workers
+    carries_handles = False
+
+    def __init__(self, client: Any, is_own: bool) -> None:
+        self.client = client
+        self._is_own = is_own
+        self._ours: ForeignClient = None  # type: ignore[assignment]
+
+    def connect(self, ours: ForeignClient, listen: bool) -> None:
+        """Tell this client of ours what happens."""
+        self._ours = ours
+        if listen:
+            self.client.subscribe_topic(_topic(ours.name), self._heard)
+        self._listens = listen
+
+    def _heard(self, event: Any) -> None:
+        _, news = event
+        (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
+
+    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
+        """See ``foreign.Link``."""
+        return self.client.submit(
+            run_call,
+            call,
+            *handles,
+            key=call.key,
+            workers=list(options.workers) or None,
+            resources=dict(options.resources) or None,
+            retries=options.retries or None,
+            priority=options.priority,
+            fifo_timeout=0,
+            pure=False,
+        )
+
+    def watch(self, key: Key, handle: Any) -> None:
+        """See ``foreign.Link``."""
+        self.client.loop.add_callback(self._watch, key, handle)
+
+    async def _watch(self, key: Key, handle: Any) -> None:
+        state = handle._state
+        del handle  # the result goes when our future goes
+        await state.wait()
+        ours = self._ours
+        if state.status == "finished":
+            ours.finished(key, state.type == SMALL)
+        elif state.status == "error":
+            ours.failed(key, _error_of(state.exception))
+        elif state.status == "cancelled":
+            ours.cancelled_there(key)
+        else:
+            ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
+
+    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+        """See ``foreign.Link``."""
+        kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
+        return kept[key]
+
+    def find(self, key: Key) -> Any:
+        """See ``foreign.Link``."""
+        future: Any = distributed.Future(key, self.client)
+        # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
+        self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
+        return future
+
+    def fetch(self, handles: dict[Key, Any]) -> None:
+        """See ``foreign.Link``."""
+        self.client.loop.add_callback(self._fetch, handles)
+
+    async def _fetch(self, handles: dict[Key, Any]) -> None:
+        try:
+            results = await self.client.gather(list(handles.values()), asynchronous=True)
+        except BaseException as error:
+            if len(handles) == 1:
+                for key in handles:
+                    self._ours.lost(key, _error_of(error))
+                return
+            for key, handle in handles.items():  # one of them: find out which
+                await self._fetch({key: handle})
+            return
+        for key, result in zip(handles, results, strict=True):
+            self._ours.arrived(key, result)
+
+    def cancel(self, key: Key, handle: Any, force: bool) -> None:
+        """See ``foreign.Link``."""
+        self.client.loop.add_callback(self._cancel, handle)
+
+    async def _cancel(self, handle: Any) -> None:
+        if self.client.status == "running":
+            await self.client.cancel([handle], asynchronous=True)
+
+    def explain(self, key: Key) -> str:
+        """See ``foreign.Link``."""
+        for worker, keys in self.client.processing().items():
+            if key in keys:
+                return (
+                    f"{key} is with worker {worker}, running or next; see the dashboard: {self.client.dashboard_link}"
+                )
+        return f"{key} waits for its inputs or for room; see the dashboard: {self.client.dashboard_link}"
+
+    def close(self) -> None:
+        """See ``foreign.Link``; a client that was given stays open."""
+        if self._is_own:
+            self.client.close()
+        elif self._listens and self.client.status == "running":
+            self.client.unsubscribe_topic(_topic(self._ours.name))
+
+
+def _error_of(error: BaseException) -> BaseException | bytes:
+    """Our error for one of distributed's."""
+    if isinstance(error, TaskFailed):
+        return error.payload
+    if isinstance(error, distributed.KilledWorker):
+        died = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")
+        died.__cause__ = error
+        return died
+    if isinstance(error, errors.CancelledError):
+        lost = errors.DataLost(f"the Dask cluster does not have the result any more: {error}")
+        lost.__cause__ = error
+        return lost
+    return error
+
+
+class DaskEngine(ForeignEngine):
+    """Workers of a Dask cluster."""
+
+    title = "a Dask cluster"
+    not_here: ClassVar[dict[str, str]] = {
+        "mp_context": "its workers are started by: dask worker",
+        "initializer": "start its workers with --preload, or register a worker plugin",
+        "max_tasks_per_child": "start its workers with --lifetime",
+        "memory_limit": "start its workers with --memory-limit",
+        "resources": "start its workers with --resources; with_options(resources=...) works",
+    }
+
+    def __init__(
+        self,
+        config: Config | None,
+        make_future: Callable[[str, Any], Any],
+        client: Any = None,
+    ) -> None:
+        is_own = False
+        if config is not None:
+            self.check(config)
+            if isinstance(config.backend, str):
+                address = "tcp" + config.backend.removeprefix("dask")
+                connect: Any = distributed.Client
+                client = connect(address, set_as_default=False, name="futures_cluster")
+                is_own = True
+            else:
+                client = config.backend
+        if client is None or client.asynchronous:
+            raise errors.NotSupported("an asynchronous distributed.Client cannot be used; make one that is not")
+        link = DaskLink(client, is_own)
+        super().__init__(ForeignClient(client_name(), make_future, link))
+        link.connect(self.client, listen=config is not None)
+        self._dask: Any = client
+
+    @property
+    def max_workers(self) -> int:  # type: ignore[override]
+        """How many tasks run at a time."""
+        return sum(self._dask.nthreads().values()) if self._dask.status == "running" else 0
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``ForeignEngine``."""
+        if not options.rerun:
+            raise errors.NotSupported("a Dask cluster always runs the tasks of a lost worker again; leave out rerun")
+
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """See ``Engine``."""
+        future = super().scatter(value, options, replicas)
+        if replicas > 1:
+            self._dask.replicate([self.client._handles[future.key]], n=replicas)
+        return future
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``; by their addresses, which ``with_options(workers=...)`` takes."""
+        self._check_open()
+        pids = self._dask.run(_pid)
+        return {
+            address: {
+                "pid": pids.get(address, 0),
+                "slots": facts["nthreads"],
+                "tasks": len(self._dask.processing([address]).get(address, ())),
+                "results": len(self._dask.has_what([address]).get(address, ())),
+                "resources": dict(facts.get("resources", {})),
+            }
+            for address, facts in self._dask.scheduler_info(n_workers=-1)["workers"].items()
+        }
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
+        self._check_open()
+        while not (names := list(self._dask.scheduler_info(n_workers=-1)["workers"])):
+            time.sleep(LOOK_S)
+        return names
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``."""
+        self._check_open()
+        self._dask.upload_file(path)
+
+
+def _pid() -> int:
+    import os
+
+    return os.getpid()

@@ -1,0 +1,211 @@
+"""Our tasks on the workers of another engine.
+
+Covers: executing one call with all that a task of ours may expect (``current_executor()``, errors with their
+tracebacks, options), and telling its client that it has begun or runs too long. Does not cover: how the engine starts
+it, and how a message reaches the client (``Site``, which each engine has).
+
+Most tasks are short, and nobody asks whether they run: a task is reported only when a tick of the clock finds it
+running. So a short one costs nothing, and a cluster that idles has no ticks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import Any, Protocol
+
+from futures_cluster.context import TaskContext
+from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
+from futures_cluster.errors import DeserializationError, TaskTimeout
+from futures_cluster.messages import Key
+from futures_cluster.services.execute import Executions
+from futures_cluster.worker.runs import Run
+
+#: Between two looks at what runs.
+TICK_S = 0.05
+#: So many functions are remembered by a worker.
+MOST_FUNCTIONS = 1000
+
+STARTED = "started"
+TIMED_OUT = "timed out"
+
+
+class Site(Protocol):
+    """The worker of another engine, as its guests see it."""
+
+    def executor(self) -> Any:
+        """An executor over the engine, for tasks that submit tasks."""
+
+    def tell(self, client: str, what: str, keys: list[Key]) -> None:
+        """Let a client know; from any thread, and may be lost."""
+
+    def give_up_slot(self) -> None:
+        """The task on this thread waits: others may run meanwhile."""
+
+    def take_slot(self) -> None:
+        """The task on this thread goes on."""
+
+
+class _Inputs:
+    """What ``Executions`` asks for inputs: those of the one run."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def put(self, key: Key, value: Any) -> None:
+        """A result that is too large to travel with the message."""
+        self.value = value
+
+    def get(self, key: Key) -> Any:
+        """Never: all inputs come as payloads."""
+        raise AssertionError
+
+
+class _Host:
+    """The host of one task (``context.TaskHost``)."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._gave_up = False
+
+    def task_waits(self, task: TaskContext, waits: bool) -> None:
+        """Give the slot back, or take it again: not before all that the task has submitted is done.
+
+        It may wait for them by means that do not pass by here (``concurrent.futures.wait``).
+        """
+        if threading.get_ident() != task.thread:
+            return
+        if waits:
+            self._give_up()
+        elif self._gave_up and not task.children:
+            self._site.take_slot()
+            self._gave_up = False
+
+    def has_children(self, task: TaskContext) -> None:
+        """The task submits others, and will probably wait for them."""
+        if threading.get_ident() == task.thread:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if not self._gave_up:
+            self._gave_up = True
+            self._site.give_up_slot()
+
+    def executor(self) -> Any:
+        """See ``Site``."""
+        return self._site.executor()
+
+
+class Guests:
+    """All that runs for us in one worker process."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._codec = ParcelCodec()
+        self._functions: OrderedDict[str, Any] = OrderedDict()
+        self._clock = Clock(site)
+
+    def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
+        """Execute a call; ``values`` are its inputs, as parcels.
+
+        Raises
+        ------
+        TaskFailed
+            With the error.
+        """
+        inputs = _Inputs()
+        executions = Executions(self._codec, inputs)  # type: ignore[arg-type]
+        function_id, payload = call.function
+        function = self._functions.get(function_id)
+        if function is None:
+            executions.learn(function_id, payload)
+        else:
+            executions.known(function_id, function)
+        rows = [(key, 0, value, None) for key, value in zip(call.inputs, values, strict=True)]
+        run = Run(call.key, 1, function_id, call.arguments.payload, [0, 0, 0], rows, 0)
+        task = TaskContext(_Host(self._site), call.key, 1, call.depth, call.priority)
+        client = self._site.executor()._engine.client if call.carried else None
+        if client is not None:
+            client.introduce(call.carried)
+        start = time.monotonic()
+        self._clock.begins(call, start)
+        try:
+            finished, failed = executions.execute(run, task)
+        finally:
+            self._clock.ends(call)
+        self._remember(function_id, executions.function(function_id))
+        if call.timeout_s is not None and time.monotonic() - start > call.timeout_s:
+            error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
+            raise TaskFailed(self._codec.dump_error(error), str(error))
+        if finished is None:
+            raise TaskFailed(failed[2], f"{call.key} failed, and its client has the error")
+        result = finished[2]
+        if result is None:
+            return Kept(inputs.value, finished[3])
+        try:
+            self._codec.load(result)  # who asks for the exception must be told, before anybody fetches the result
+        except BaseException as error:
+            wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
+            wrapped.__cause__ = error
+            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:200]) from None
+        return Small(result)
+
+    def _remember(self, function_id: str, function: Any) -> None:
+        if function is not None:
+            self._functions[function_id] = function
+            self._functions.move_to_end(function_id)
+            while len(self._functions) > MOST_FUNCTIONS:
+                self._functions.popitem(last=False)
+
+
+class Clock:
+    """Tells clients what has been running for a tick, and what runs for too long."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._running: dict[int, tuple[Call, float]] = {}
+        self._told: dict[int, None] = {}
+        self._lock = threading.Lock()
+        self._begun = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begins(self, call: Call, now: float) -> None:
+        """A call starts."""
+        self._running[id(call)] = (call, now)
+        if not self._begun.is_set():
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._tick, name="futures_cluster-clock", daemon=True)
+                    self._thread.start()
+                self._begun.set()
+
+    def ends(self, call: Call) -> None:
+        """It has ended."""
+        del self._running[id(call)]
+        self._told.pop(id(call), None)
+
+    def look(self, now: float) -> list[tuple[str, str, list[Key]]]:
+        """What there is to say now: ``(client, what, keys)``."""
+        news: dict[tuple[str, str], list[Key]] = {}
+        for identity, (call, start) in list(self._running.items()):
+            if identity not in self._told and now - start >= TICK_S / 2:
+                self._told[identity] = None
+                news.setdefault((call.client, STARTED), []).append(call.key)
+            if call.timeout_s is not None and now - start > call.timeout_s:
+                news.setdefault((call.client, TIMED_OUT), []).append(call.key)
+        return [(client, what, keys) for (client, what), keys in news.items()]
+
+    def _tick(self) -> None:
+        while True:
+            self._begun.wait()
+            time.sleep(TICK_S)
+            for client, what, keys in self.look(time.monotonic()):
+                try:
+                    self._site.tell(client, what, keys)
+                except Exception:  # the client is gone, or the cluster: nobody waits for this
+                    continue
+            if not self._running:
+                self._begun.clear()
+                if self._running:
+                    self._begun.set()

@@ -1,0 +1,171 @@
+"""What travels between our executor and the workers of another engine.
+
+Covers: calls, results and errors as objects that the other engine can move without looking into them. Does not cover:
+moving them (``foreign`` and the engines), executing calls (``guests``).
+
+::
+
+    client                          their scheduler, their workers                          client
+    Call(function, Parcel(args)) -> run_call -> Small(pickle) or Kept(value) -> Parcel -> Future.result()
+                                             -> TaskFailed(pickle)           ->           Future.exception()
+
+A user's class is never unpickled by the other engine: whoever wants the object opens the parcel, and what goes wrong
+is the error of that future or task. Large buffers are out of band, as pickle 5 has it, so that the other engine can
+move them without copies. A ``Kept`` result is the object itself, as long as it stays in the process that made it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from futures_cluster.messages import Key, Payload
+from futures_cluster.wire import exceptions, serialize
+from futures_cluster.wire.buffers import Buffer
+
+
+class Parcel:
+    """A payload of ``serialize`` without shared memory: a pickle and perhaps large buffers."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if type(self.payload) is bytes:
+            return type(self), (self.payload,)
+        data, (_, parts) = self.payload
+        if protocol < 5:  # whoever moves it cannot take buffers beside the pickle
+            return _arrived, (type(self), data, [bytes(part.view) for part in parts])
+        return _arrived, (type(self), data, [pickle.PickleBuffer(part.view) for part in parts])
+
+    def open(self) -> Any:
+        """The object. Raises whatever unpickling raises."""
+        return serialize.load(self.payload)
+
+
+def _arrived(cls: type[Parcel], data: bytes | None, parts: list[Any]) -> Parcel:
+    """A parcel whose buffers have come: in memory of its own, or of the engine, which is read-only."""
+    return cls((data, ("raw", [Buffer(part, arrived=True) for part in parts])))
+
+
+class Small(Parcel):
+    """A small result; clients see by the type that they can get it together with others."""
+
+    __slots__ = ()
+
+
+class Broken(Parcel):
+    """Stands for a result that could not be packed when it was to leave; opening it raises the error."""
+
+    __slots__ = ()
+
+    def open(self) -> Any:
+        """Raise the error."""
+        raise exceptions.load_error(self.payload)
+
+
+class Kept:
+    """A result that stays where it was made until somebody asks for it; there it is the object itself."""
+
+    __slots__ = ("size_bytes", "value")
+
+    def __init__(self, value: Any, size_bytes: int) -> None:
+        self.value = value
+        self.size_bytes = size_bytes
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        try:
+            parcel = Parcel(serialize.dump(self.value, copy=False))
+        except Exception as error:
+            parcel = Broken(exceptions.dump_error(error))
+        return parcel.__reduce_ex__(protocol)
+
+    def __sizeof__(self) -> int:
+        return self.size_bytes
+
+    def open(self) -> Any:
+        """The object."""
+        return self.value
+
+
+class TaskFailed(Exception):
+    """What a task raises in the other engine when it failed in ours; its text is short, as engines cut long ones."""
+
+    def __init__(self, payload: bytes, text: str) -> None:
+        super().__init__(payload, text)
+        self.payload = payload
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class Call:
+    """A call, as a worker of another engine gets it.
+
+    Attributes
+    ----------
+    client : str
+        Who submitted it, and wants to know how it stands.
+    key : str
+        Of the task.
+    function : tuple of (str, bytes)
+        An id, by which a worker knows it again, and its pickle.
+    arguments : Parcel
+        With marks in the place of the inputs, which come beside it.
+    inputs : list of str
+        The inputs' keys.
+    carried : dict
+        What the other engine calls the futures that stay futures, by their keys.
+    depth, priority : int
+        For the tasks that it submits.
+    timeout_s : float or None
+        How long it may run.
+    """
+
+    __slots__ = ("arguments", "carried", "client", "depth", "function", "inputs", "key", "priority", "timeout_s")
+
+    def __init__(
+        self,
+        client: str,
+        key: Key,
+        function: tuple[str, bytes],
+        arguments: Parcel,
+        inputs: list[Key],
+        carried: dict[Key, Any],
+        depth: int,
+        priority: int,
+        timeout_s: float | None,
+    ) -> None:
+        self.client = client
+        self.key = key
+        self.function = function
+        self.arguments = arguments
+        self.inputs = inputs
+        self.carried = carried
+        self.depth = depth
+        self.priority = priority
+        self.timeout_s = timeout_s
+
+    def __reduce__(self) -> Any:
+        return Call, tuple(getattr(self, name) for name in _CALL)
+
+
+_CALL = ("client", "key", "function", "arguments", "inputs", "carried", "depth", "priority", "timeout_s")
+
+
+class ParcelCodec(serialize.PickleCodec):
+    """The codec of clients and workers: payloads go out as parcels, and what comes back is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def load(self, payload: Payload) -> Any:
+        """The object of a result."""
+        return payload.open() if isinstance(payload, (Parcel, Kept)) else serialize.load(payload)
+
+    def result(self, value: Any) -> Small | Kept:
+        """What a task returns. Raises what pickling raises, if it is not known that it will do."""
+        payload, size = self.dump_result(value, keep=False)
+        return Kept(value, size) if payload is None else Small(payload)

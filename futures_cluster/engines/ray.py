@@ -1,0 +1,370 @@
+"""The engine on a Ray cluster: ``Executor(backend="ray")``, or ``"ray://host:10001"`` by Ray's client.
+
+Covers: submitting to Ray, its references and our futures, what happens on its workers. Does not cover: what engines
+over other people's clusters share (``foreign``, ``guests``, ``parcels``).
+
+A task returns two objects. The first is small and comes to the client with the news that the task is done: the result
+itself, or that it is the second one, which stays in Ray's object store. So a handle is a pair of references, and a task
+that needs the result gets both.
+
+Ray lets others use a worker's slot only while the main thread waits for Ray. Therefore a task of ours runs on a second
+thread, and the main one waits for its children where the task would.
+
+What workers have to tell (a task has begun, or runs too long) goes through an actor, the board, which the client makes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import ray
+import ray.exceptions
+
+from futures_cluster import errors
+from futures_cluster.config import Config
+from futures_cluster.engines.foreign import ForeignClient, ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.guests import STARTED, Guests
+from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
+from futures_cluster.messages import Key, TaskOptions
+
+#: How long the main thread of a worker waits for children before it looks again whether the task goes on.
+LOOK_S = 0.2
+
+
+def _board_name(client: str) -> str:
+    return f"futures_cluster-{client}"
+
+
+class _Board:
+    """An actor that keeps what workers tell a client until that one asks."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._news: list[tuple[str, list[Key]]] = []
+        self._come = asyncio.Event()
+
+    async def tell(self, what: str, keys: list[Key]) -> None:
+        self._news.append((what, keys))
+        self._come.set()
+
+    async def news(self) -> list[tuple[str, list[Key]]]:
+        await self._come.wait()
+        self._come.clear()
+        news, self._news = self._news, []
+        return news
+
+
+# ---------------------------------------------------------------- on the workers
+
+
+class RaySite:
+    """A worker process of Ray, as our tasks see it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: Any = None
+        self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._waits = threading.Event()  # the task has given its slot up
+        self.guests = Guests(self)
+        threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
+
+    def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
+        """Run a call on the other thread, and wait as it does."""
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._todo.put((call, values, done))
+        while True:
+            try:
+                outcome = done.get(timeout=LOOK_S) if self._waits.is_set() else done.get()
+            except queue.Empty:
+                self._wait_as_it_does()
+                continue
+            except KeyboardInterrupt:  # it was cancelled, too late: nothing can stop the other thread
+                continue
+            if outcome is None:  # it begins to wait
+                self._wait_as_it_does()
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                return outcome  # type: ignore[no-any-return]
+
+    def _wait_as_it_does(self) -> None:
+        """Wait for unfinished children by Ray's means; meanwhile others have the slot."""
+        executor = self._executor
+        if executor is None or not self._waits.is_set():
+            return
+        waiting = executor._engine.client.unfinished()
+        if waiting:
+            with contextlib.suppress(KeyboardInterrupt):
+                ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+
+    def _run(self) -> None:
+        while True:
+            call, values, self._done = self._todo.get()
+            self._waits.clear()
+            try:
+                outcome: Any = self.guests.run(call, values)
+            except BaseException as error:
+                outcome = error
+            self._waits.clear()
+            self._done.put(outcome)
+            del call, values, outcome
+
+    def executor(self) -> Any:
+        """See ``guests.Site``."""
+        with self._lock:
+            if self._executor is None:
+                self._executor = executor_in_task(lambda make_future: RayEngine(None, make_future))
+            return self._executor
+
+    def tell(self, client: str, what: str, keys: list[Key]) -> None:
+        """See ``guests.Site``; a client without a board is a task, which nobody tells."""
+        with contextlib.suppress(ValueError):
+            ray.get_actor(_board_name(client)).tell.remote(what, keys)
+
+    def give_up_slot(self) -> None:
+        """See ``guests.Site``."""
+        self._waits.set()
+        self._done.put(None)
+
+    def take_slot(self) -> None:
+        """See ``guests.Site``; Ray gives it back when the main thread does not wait any more."""
+        self._waits.clear()
+
+
+_site: RaySite | None = None
+
+
+def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
+    """The task that Ray sees; of each input it gets both objects."""
+    global _site
+    if _site is None:
+        _site = RaySite()
+    inputs = tuple(second if first is None else first for first, second in zip(values[::2], values[1::2], strict=True))
+    result = _site.run(call, inputs)
+    return (result, None) if type(result) is Small else (None, result)
+
+
+# ---------------------------------------------------------------- in the program
+
+
+class RayLink:
+    """The way to the cluster (``foreign.Link``)."""
+
+    can_stop_tasks = True
+    carries_handles = True
+
+    def __init__(self, users: _Users | None) -> None:
+        self._users = users
+        self._ours: ForeignClient = None  # type: ignore[assignment]
+        self._board: Any = None
+        self._remote: Any = ray.remote(run_call)
+        self._closed = False
+
+    def connect(self, ours: ForeignClient, listen: bool) -> None:
+        """Tell this client of ours what happens."""
+        self._ours = ours
+        if listen:
+            board: Any = ray.remote(_Board)
+            self._board = board.options(num_cpus=0, name=_board_name(ours.name)).remote()
+            self._ask_board()
+
+    def _ask_board(self) -> None:
+        self._board.news.remote().future().add_done_callback(self._heard)
+
+    def _heard(self, done: Any) -> None:
+        if self._closed or done.cancelled() or done.exception() is not None:
+            return
+        self._ask_board()
+        for what, keys in done.result():
+            (self._ours.started if what == STARTED else self._ours.timed_out)(keys)
+
+    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
+        """See ``foreign.Link``."""
+        asks: dict[str, Any] = {"name": call.key, "num_returns": 2}
+        demands = dict(options.resources)
+        for name, option in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
+            if name in demands:
+                asks[option] = demands.pop(name)
+        if demands:
+            asks["resources"] = demands
+        if options.retries:
+            asks |= {"max_retries": options.retries, "retry_exceptions": True}
+        elif not options.rerun:
+            asks["max_retries"] = 0
+        return self._remote.options(**asks).remote(call, *[reference for pair in handles for reference in pair])
+
+    def watch(self, key: Key, handle: Any) -> None:
+        """See ``foreign.Link``."""
+        ours = self._ours
+
+        def done(future: Any) -> None:
+            error = future.exception()
+            if error is None:
+                first = future.result()
+                if first is None:
+                    ours.finished(key, False)
+                else:
+                    ours.finished_here(key, first)
+            elif isinstance(error, ray.exceptions.TaskCancelledError):
+                ours.cancelled_there(key)
+            else:
+                ours.failed(key, _error_of(error, key))
+
+        handle[0].future().add_done_callback(done)
+
+    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+        """See ``foreign.Link``."""
+        return ray.put(None), ray.put(parcel)
+
+    def find(self, key: Key) -> Any:
+        """See ``foreign.Link``."""
+        raise errors.DataLost(f"the future {key!r} came without its reference, and cannot be found on a Ray cluster")
+
+    def fetch(self, handles: dict[Key, Any]) -> None:
+        """See ``foreign.Link``."""
+        for key, handle in handles.items():
+            handle[1].future().add_done_callback(lambda future, key=key: self._fetched(key, future))
+
+    def _fetched(self, key: Key, future: Any) -> None:
+        error = future.exception()
+        if error is None:
+            self._ours.arrived(key, future.result())
+        else:
+            self._ours.lost(key, _error_of(error, key))
+
+    def cancel(self, key: Key, handle: Any, force: bool) -> None:
+        """See ``foreign.Link``."""
+        with contextlib.suppress(Exception):  # it is done, or Ray is gone
+            ray.cancel(handle[0], force=force, recursive=False)
+
+    def explain(self, key: Key) -> str:
+        """See ``foreign.Link``."""
+        return f"{key} is with Ray, and not done; `ray list tasks --filter name={key}` tells more"
+
+    def close(self) -> None:
+        """See ``foreign.Link``; Ray itself ends only if this program started it."""
+        self._closed = True
+        if self._board is not None:
+            with contextlib.suppress(Exception):
+                ray.kill(self._board)
+        if self._users is not None:
+            self._users.leave()
+
+
+def _error_of(error: BaseException, key: Key) -> BaseException | bytes:
+    """Our error for one of Ray's."""
+    cause: Any = error
+    while isinstance(cause, ray.exceptions.RayTaskError):
+        if isinstance(cause, TaskFailed):
+            return cause.payload
+        cause = cause.cause
+    if isinstance(cause, TaskFailed):
+        return cause.payload
+    if isinstance(cause, (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)):
+        died: BaseException = errors.WorkerDied(f"a worker of Ray died while it ran {key}: {error}")
+    elif isinstance(cause, ray.exceptions.TaskCancelledError):
+        died = errors.CancelledError(str(error))
+    elif isinstance(cause, ray.exceptions.ObjectLostError):
+        died = errors.DataLost(f"Ray lost the result of {key}: {error}")
+    else:
+        return cause if isinstance(cause, BaseException) else error
+    died.__cause__ = error
+    return died
+
+
+class _Users:
+    """The executors of this program that use a Ray which they have connected to; the last one disconnects."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def enter(self, config: Config) -> bool:
+        """Connect, unless somebody has; whether this program has to disconnect."""
+        with self._lock:
+            if self._count == 0:
+                if ray.is_initialized():
+                    return False
+                _connect(config)
+            self._count += 1
+            return True
+
+    def leave(self) -> None:
+        """One executor less."""
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                ray.shutdown()
+
+
+_users = _Users()
+_ray: Any = ray  # much of it has no annotations
+
+
+def _connect(config: Config) -> None:
+    if config.backend != "ray":
+        ray.init(config.backend, log_to_driver=False)
+        return
+    quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
+    try:
+        ray.init("auto", **quiet)
+    except ConnectionError:  # there is none: one on this machine, for this program
+        resources = dict(config.resources) or None
+        ray.init("local", num_cpus=config.max_workers, resources=resources, include_dashboard=False, **quiet)
+
+
+class RayEngine(ForeignEngine):
+    """Workers of a Ray cluster."""
+
+    title = "a Ray cluster"
+    not_here: ClassVar[dict[str, str]] = {
+        "mp_context": "Ray starts its own",
+        "initializer": "use Ray's runtime environment with a worker_process_setup_hook",
+        "max_tasks_per_child": "Ray keeps its workers as long as they are of use",
+        "memory_limit": "Ray's object store spills by itself; see ray start --object-store-memory",
+    }
+
+    def __init__(self, config: Config | None, make_future: Callable[[str, Any], Any]) -> None:
+        users = None
+        if config is not None:
+            self.check(config)
+            users = _users if _users.enter(config) else None
+        link = RayLink(users)
+        super().__init__(ForeignClient(client_name(), make_future, link))
+        link.connect(self.client, listen=config is not None)
+
+    @property
+    def max_workers(self) -> int:  # type: ignore[override]
+        """How many tasks run at a time."""
+        return int(_ray.cluster_resources().get("CPU", 0)) if ray.is_initialized() else 0
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``ForeignEngine``."""
+        if options.priority:
+            raise errors.NotSupported("Ray has no priorities; submit what is urgent first, or use our own scheduler")
+        if options.workers:
+            raise errors.NotSupported("Ray does not send tasks to workers by name; use with_options(resources=...)")
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``; Ray's nodes, as its worker processes come and go."""
+        self._check_open()
+        nodes = [node for node in _ray.nodes() if node["Alive"]]
+        return {
+            node["NodeID"]: {
+                "pid": 0,
+                "slots": int(node["Resources"].get("CPU", 0)),
+                "tasks": 0,
+                "results": 0,
+                "resources": {k: v for k, v in node["Resources"].items() if not k.startswith("node:")},
+            }
+            for node in nodes
+        }
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        raise errors.NotSupported("Ray cannot run a call once on each worker; use a worker_process_setup_hook")

@@ -1,0 +1,139 @@
+"""Our executor on a Dask cluster: the checks that every engine passes, and what is special to it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from foreign_clusters import Clusters
+
+from futures_cluster import Executor, NotSupported, as_completed, wait
+from futures_cluster.testing.engine_checks import CHECKS, ENGINES, PATIENCE_S, run_check
+
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+
+DASK = ENGINES["dask"]
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[Clusters]:
+    clusters = Clusters("dask")
+    yield clusters
+    clusters.close()
+
+
+def executor(
+    clusters: Clusters,
+    max_workers: int = 2,
+    threads_per_worker: int = 1,
+    resources: dict[str, float] | None = None,
+    **arguments: Any,
+) -> Executor:
+    shape: dict[str, Any] = {"n_workers": max_workers, "threads_per_worker": threads_per_worker}
+    if resources:
+        shape["resources"] = resources
+    address = clusters.address(**shape).replace("tcp", "dask")
+    return Executor(backend=address, **arguments)
+
+
+@pytest.fixture
+def ex(clusters: Clusters) -> Iterator[Executor]:
+    with executor(clusters) as ex:
+        yield ex
+
+
+@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if check.is_meant_for(DASK.traits)])
+def test_engine(name: str, clusters: Clusters) -> None:
+    run_check(CHECKS[name], lambda **arguments: executor(clusters, **arguments), lacks=DASK.lacks)
+
+
+# ---------------------------------------------------------------- its cluster
+
+
+def keys_on(client: Any) -> set[str]:
+    """What workers hold."""
+    return {key for keys in client.has_what().values() for key in keys}
+
+
+def test_a_client_can_be_given_and_stays_open(clusters: Clusters) -> None:
+    address = clusters.address(n_workers=2, threads_per_worker=1)
+    with distributed.Client(address, set_as_default=False) as client:
+        with Executor(backend=client) as ex:
+            future = ex.submit(bytes, 10**6)
+            wait([future])
+            assert future.key in keys_on(client)  # it has not been brought here
+            assert ex.submit(len, future).result(PATIENCE_S) == 10**6
+        assert len(future.result()) == 10**6  # brought home at the end
+        assert client.status == "running" and client.submit(len, "four").result() == 4
+
+
+def test_results_go_with_their_futures(ex: Executor, clusters: Clusters) -> None:
+    with distributed.Client(clusters.address(n_workers=2, threads_per_worker=1), set_as_default=False) as client:
+        future, small = ex.submit(bytes, 10**6), ex.submit(int)
+        scattered = ex.scatter(bytes(10**6))
+        wait([future, small])
+        keys = {future.key, small.key, scattered.key}
+        assert keys <= keys_on(client)
+        del future, small, scattered
+        gc.collect()
+        end = time.monotonic() + PATIENCE_S
+        while keys & keys_on(client):
+            assert time.monotonic() < end, "the cluster still holds results that nobody has a future of"
+            time.sleep(0.02)
+
+
+def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
+    for _ in range(2):
+        with executor(clusters) as ex:
+            assert ex.submit(os.getpid).result(PATIENCE_S) != os.getpid()
+    with pytest.raises(NotSupported, match="not this executor's to stop"):
+        ex.kill_workers()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.submit(int)
+
+
+def test_small_results_come_together(ex: Executor) -> None:
+    """Asking for one brings those along that are done."""
+    futures = [ex.submit(pow, i, 2) for i in range(50)]
+    wait(futures)
+    assert futures[0].result() == 0
+    assert sum(future.done_here() for future in futures) == 50
+    large = ex.submit(bytes, 10**6)
+    wait([large])
+    assert ex.submit(int).result(PATIENCE_S) == 0 and not large.done_here()
+
+
+def test_callbacks_may_ask_for_other_results(ex: Executor) -> None:
+    other = ex.submit(bytes, 10**6)
+    got: list[int] = []
+    there = threading.Event()
+
+    def callback(future: Any) -> None:
+        got.append(len(future.result()) + len(other.result()))
+        there.set()
+
+    ex.submit(bytes, 10**6).add_done_callback(callback)
+    assert there.wait(PATIENCE_S) and got == [2 * 10**6]
+
+
+def test_arguments_that_mean_nothing_here(clusters: Clusters) -> None:
+    for arguments in ({"initializer": int}, {"memory_limit": "1GB"}, {"resources": {"GPU": 1}}):
+        with pytest.raises(NotSupported, match=r"dask worker|start its workers"):
+            Executor(backend="dask://127.0.0.1:1", **arguments)
+    with executor(clusters) as ex, pytest.raises(NotSupported, match="rerun"):
+        ex.with_options(rerun=False).submit(int)
+
+
+def test_growing_work(ex: Executor) -> None:
+    running = as_completed([ex.submit(pow, 2, 2)])
+    values = []
+    for future in running:
+        values.append(future.result())
+        if len(values) < 4:
+            running.add(ex.submit(pow, future, 2))
+    assert values == [4, 16, 256, 65536]
