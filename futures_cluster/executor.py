@@ -135,6 +135,10 @@ class Executor(concurrent.futures.Executor):
     def _broken(self) -> BaseException | None:
         return self._engine.broken
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Whoever copies the settings of an object (scikit-learn's clone) means the same workers.
+        return self
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._max_workers} workers>"
 
