@@ -25,8 +25,9 @@ from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
-from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, split_rows
+from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
+from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.sources import kind_of, loads_of, place
 from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
 from futures_cluster.glm.targets import Coding, code_block
@@ -42,6 +43,8 @@ ALIASES = {
     "sag": "gradient_descent",
     "saga": "proximal_grad",
 }
+#: From so many numbers on, NaN and infinity are looked for only when the objective is not finite.
+CHECK_LATER = 1_000_000
 #: Blocks a worker, when local arrays go to an executor: a few, so that one that is slow does not hold the others long.
 BLOCKS_A_WORKER = 2
 #: Blocks for consensus when all rows are here.
@@ -129,12 +132,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             y_numeric=not self._wants_classes,
+            ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
         )
         block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
-        facts = facts_of(block, self._wants_classes)
+        facts = facts_of(block, self._wants_classes, check_rows=False)
         check_facts([facts])
         coding = self._coding([facts], lambda classes, counted: counted(block, classes))
-        return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
+        try:
+            return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
+        except StartNotFinite:
+            # A NaN anywhere made the objective one; looking for it beforehand would have cost a pass over all rows.
+            if (problem := problem_of_rows(block.x)) is not None:
+                raise ValueError(problem) from None
+            raise
 
     def _fit_blocks(self, blocks: list[Any]) -> Self:
         executor = self.executor

@@ -22,6 +22,10 @@ import scipy.sparse
 Array = Any
 
 
+#: Rows of a piece of a sample.
+SAMPLE_ROWS = 256
+
+
 @dataclass
 class RowBlock:
     """Rows of the data.
@@ -78,9 +82,14 @@ class RowBlock:
             CSR rows come as dense ones; otherwise a segment of them is one piece.
         """
         start, stop = segment
+        if stride > 1:
+            rows = min(rows, SAMPLE_ROWS)  # many places, so that the order of the rows matters little
         if self.is_sparse and not sparse_as_dense:
             if stride > 1:
-                stop = start + max(1, (stop - start) // stride)
+                for first in range(start, stop, rows * stride):
+                    last = min(first + rows, stop)
+                    yield self._sparse_piece(first, last), self.y[first:last], _cut(self.weights, first, last)
+                return
             yield self._sparse_piece(start, stop), self.y[start:stop], _cut(self.weights, start, stop)
             return
         for first in range(start, stop, rows * stride):
@@ -201,18 +210,24 @@ class Facts:
     target: float
 
 
-def facts_of(block: RowBlock, want_classes: bool) -> Facts:
+def problem_of_rows(x: Any) -> str | None:
+    """Whether there are numbers that are none."""
+    values = x.data if scipy.sparse.issparse(x) else x
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)) or np.all(np.isfinite(values)):
+            return None
+    return "Input X contains NaN." if np.any(np.isnan(values)) else "Input X contains infinity."
+
+
+def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Facts:
     """Look through a block once."""
-    values = block.x.data if block.is_sparse else block.x
-    problem = None
-    if not np.isfinite(values.sum()) and not np.all(np.isfinite(values)):
-        problem = "Input X contains NaN." if np.any(np.isnan(values)) else "Input X contains infinity."
+    problem = problem_of_rows(block.x) if check_rows else None
     classes = None
     numeric = block.y.dtype.kind in "fiub"
     if block.y.dtype.kind == "f" and not np.all(np.isfinite(block.y)):
         problem = "Input y contains NaN." if np.any(np.isnan(block.y)) else "Input y contains infinity."
     elif want_classes:
-        classes = np.unique(block.y)
+        classes = distinct(block.y)
     elif not numeric:
         problem = f"the target must be numbers, not {block.y.dtype}"
     weights = block.weights
@@ -227,6 +242,21 @@ def facts_of(block: RowBlock, want_classes: bool) -> Facts:
         y = block.y.astype(np.float64, copy=False)
         target = float(y.sum()) if weights is None else float(weights @ y)
     return Facts(block.n_rows, block.n_features, block.columns, str(block.x.dtype), problem, classes, weight, target)
+
+
+def distinct(y: Array) -> Array:
+    """The distinct values, sorted; of two numbers without sorting.
+
+    Examples
+    --------
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    if y.dtype.kind in "fiub" and len(y):
+        low, high = y.min(), y.max()
+        if np.all((y == low) | (y == high)):
+            return np.unique(np.array([low, high]))
+    return np.unique(y)
 
 
 def check_facts(facts: Sequence[Facts]) -> None:

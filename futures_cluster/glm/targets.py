@@ -60,7 +60,10 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
         if problem is not None:
             raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
         return replace(block, y=numbers, _cut={})
-    codes: Array = np.searchsorted(coding.classes, block.y)
+    if len(coding.classes) == 2:
+        codes: Array = (block.y == coding.classes[1]).astype(np.intp)
+    else:
+        codes = np.searchsorted(coding.classes, block.y)
     weights = block.weights
     if coding.class_weights is not None:
         own = coding.class_weights[codes]

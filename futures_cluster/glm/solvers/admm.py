@@ -32,7 +32,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.solvers.base import Options, Result, Run, better_start, gradient_norm
+from futures_cluster.glm.solvers.base import Options, Result, Run, StartNotFinite, better_start, gradient_norm
 from futures_cluster.glm.solvers.lbfgs import lbfgs
 from futures_cluster.glm.solvers.linear import Diagonal, Factor
 from futures_cluster.glm.solvers.newton import newton
@@ -199,7 +199,7 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:
-        return run.result(theta, consensus.start.value, "the objective is not finite at the start")
+        raise StartNotFinite()
     rows = objective.all_rows
     numbers = range(rows.n_blocks)
     share = rows.share(consensus.share)
@@ -235,7 +235,7 @@ def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:
-        return run.result(theta, consensus.start.value, "the objective is not finite at the start")
+        raise StartNotFinite()
     rows = objective.all_rows
     share = rows.share(consensus.share)
     z, rho = theta, 1.0

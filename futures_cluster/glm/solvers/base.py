@@ -26,7 +26,7 @@ Array = Any
 #: Estimates of the distance below this part of the objective are rounding errors.
 PRECISION = 4 * float(np.finfo(np.float64).eps)
 #: A sample is worth its passes from so many rows on, if it has so many rows a parameter.
-SAMPLE_FROM = 50_000
+SAMPLE_FROM = 10_000
 SAMPLE_STRIDE = 16
 SAMPLE_ROWS_A_PARAMETER = 20
 
@@ -105,10 +105,17 @@ class Result:
     message: str
 
 
+class StartNotFinite(ValueError):
+    """The objective is NaN or infinite where a solver starts."""
+
+    def __init__(self) -> None:
+        super().__init__("the objective is not finite at the start: scale the columns, or do not start warm")
+
+
 class Run:
     """The record of one run of a solver."""
 
-    def __init__(self, name: str, options: Options, scale: float = 0.0) -> None:
+    def __init__(self, name: str, options: Options) -> None:
         self.name = name
         self.options = options
         self.started = time.perf_counter()
@@ -186,12 +193,10 @@ def gradient_norm(objective: Objective, point: Point) -> float:
 
 def sample_of(objective: Objective, options: Options) -> Objective | None:
     """A sample whose optimum is a good start, if it pays."""
-    rows = objective.all_rows.n_rows
-    if not options.sample or objective.stride > 1 or rows < SAMPLE_FROM:
+    rows = objective.all_rows.n_rows // objective.stride
+    if not options.sample or rows < max(SAMPLE_FROM, SAMPLE_STRIDE * SAMPLE_ROWS_A_PARAMETER * objective.size):
         return None
-    if rows < SAMPLE_STRIDE * SAMPLE_ROWS_A_PARAMETER * objective.size:
-        return None
-    return objective.sampled(SAMPLE_STRIDE)
+    return objective.sampled(objective.stride * SAMPLE_STRIDE)
 
 
 def better_start(
@@ -199,7 +204,7 @@ def better_start(
 ) -> Array:
     """The optimum over a sample of the rows, when that is better than ``theta``.
 
-    A sixteenth of the rows gives, for a sixteenth of the price an iteration, coefficients as near as a sixteenth of the
+    The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an iteration, coefficients as near as a sixteenth of the
     data can tell; from there few iterations over all rows remain.
     """
     sample = sample_of(objective, options)

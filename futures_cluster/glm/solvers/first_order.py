@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.solvers.base import Options, Result, Run, better_start, gradient_norm, sample_of
+from futures_cluster.glm.solvers.base import (
+    Options,
+    Result,
+    Run,
+    StartNotFinite,
+    better_start,
+    gradient_norm,
+    sample_of,
+)
 from futures_cluster.glm.solvers.linear import Diagonal
 
 Array = Any
@@ -55,7 +63,7 @@ def _accelerated(name: str, objective: Objective, theta: Array, options: Options
         theta = start
         y = objective.at(theta)
     if not y.is_finite:
-        return run.result(theta, y.value, "the objective is not finite at the start")
+        raise StartNotFinite()
     metric = Diagonal((sample_of(objective, options) or objective).diagonal(theta)).diagonal
     penalty, n = objective.penalty, objective.n_coefs
     x, value = theta, y.value

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.glm.objective import Objective, Point
-from futures_cluster.glm.solvers.base import Options, Result, Run, better_start, gradient_norm, sample_of
+from futures_cluster.glm.solvers.base import (
+    Options,
+    Result,
+    Run,
+    StartNotFinite,
+    better_start,
+    gradient_norm,
+    sample_of,
+)
 from futures_cluster.glm.solvers.linear import Diagonal, Factor
 
 Array = Any
@@ -47,7 +55,7 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
         theta = start
         point = objective.at(theta)
     if not point.is_finite:
-        return run.result(theta, point.value, "the objective is not finite at the start")
+        raise StartNotFinite()
     memory = _Memory(first_guess(sample_of(objective, options) or objective, theta, DENSE_PRECONDITIONER))
     trouble = None
     while True:

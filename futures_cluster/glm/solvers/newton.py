@@ -20,7 +20,15 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.glm.objective import Objective, Point
-from futures_cluster.glm.solvers.base import Options, Result, Run, better_start, gradient_norm
+from futures_cluster.glm.solvers.base import (
+    Options,
+    Result,
+    Run,
+    StartNotFinite,
+    better_start,
+    gradient_norm,
+    sample_of,
+)
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
 from futures_cluster.glm.solvers.quadratic import minimize_model
 
@@ -39,13 +47,17 @@ def newton(objective: Objective, theta: Array, options: Options) -> Result:
     run = Run("newton", options)
     start = theta
     theta = better_start(objective, theta, options, newton)
-    order = 2 if objective.has_hessian else 1
+    model = _Model(objective)
+    sample = sample_of(objective, options) if objective.has_hessian and theta is not start else None
+    if sample is not None:
+        # Its Hessian will do for the first steps; if they do not gain enough there will be one of all rows.
+        model.hessian = sample.at(theta, 2).hessian
+    order = 2 if objective.has_hessian and sample is None else 1
     point = objective.at(theta, order)
     if not point.is_finite and theta is not start:
-        point = objective.at(start, order)
+        point = objective.at(start, 2 if objective.has_hessian else 1)
     if not point.is_finite:
-        return run.result(start, point.value, "the objective is not finite at the start")
-    model = _Model(objective)
+        raise StartNotFinite()
     trouble = None
     last_gap = np.inf
     while True:
@@ -54,7 +66,7 @@ def newton(objective: Objective, theta: Array, options: Options) -> Result:
         if run.record(point.theta, point.value, gradient_norm(objective, point), gap):
             break
         # Far from the end, or no faster: the next point gets a Hessian of its own.
-        keeps = objective.has_hessian and gap < KEEP * last_gap
+        keeps = gap < KEEP * last_gap or (model.is_stale and last_gap == np.inf)
         last_gap = gap
         order = 2 if objective.has_hessian and not keeps else 1
         found = search(objective, point, direction, promise, order)
