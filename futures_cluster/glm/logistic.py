@@ -140,6 +140,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         q = self.n_features_in_
         self.coef_ = np.ascontiguousarray(theta[:q].T)
         self.intercept_: Any = theta[q].copy() if self.fit_intercept else np.zeros(theta.shape[1])
+        if theta.shape[1] > 1 and self.fit_intercept:
+            # A constant added to all of them changes no probability.
+            self.intercept_ -= self.intercept_.mean()
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
 
     def decision_function(self, X: Any) -> Any:

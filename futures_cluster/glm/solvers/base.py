@@ -204,8 +204,8 @@ def better_start(
 ) -> Array:
     """The optimum over a sample of the rows, when that is better than ``theta``.
 
-    The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an iteration, coefficients as near as a sixteenth of the
-    data can tell; from there few iterations over all rows remain.
+    The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an
+    iteration, coefficients as near as so many rows can tell; from there few iterations over all rows remain.
     """
     sample = sample_of(objective, options)
     if sample is None:

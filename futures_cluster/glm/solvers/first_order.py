@@ -73,7 +73,9 @@ def _accelerated(name: str, objective: Objective, theta: Array, options: Options
     gap = np.inf
     ahead = 0.0  # how far y lies beyond x
     recent: list[float] = []
-    while not run.record(x, value, norm, gap):
+    is_news = True  # whether x is another one than before
+    while not (is_news and run.record(x, value, norm, gap)):
+        is_news = True
         found = None
         for _ in range(MAX_TRIALS):
             new = y.theta - (step / metric) * y.gradient
@@ -95,9 +97,7 @@ def _accelerated(name: str, objective: Objective, theta: Array, options: Options
             # Beyond the last step lies no better point: begin again from where we are.
             momentum, ahead = 1.0, 0.0
             y = objective.at(x)
-            run.history["objective"].pop()
-            run.history["gradient_norm"].pop()
-            run.history["seconds"].pop()
+            is_news = False
             continue
         turns = float((y.theta - found.theta) @ (metric * (found.theta - x))) > 0
         gain = max(value - found.value, 0.0)
