@@ -21,8 +21,10 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from futures_cluster.glm.families import Family, Tweedie
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
 from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
@@ -199,7 +201,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
             penalty = self._penalty(weight)
-            objective = Objective(sums, family, penalty, self.fit_intercept)
+            objective = Objective(sums, family, penalty, self.fit_intercept, base=_base(sums, family, weight))
             if solver == "auto":
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
             if not penalty.is_smooth and solver not in NON_SMOOTH:
@@ -298,6 +300,14 @@ def _check_weights(weights: Any, n_rows: int) -> Array | None:
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
     return weights
+
+
+def _base(sums: Sums, family: Family, weight: float) -> float:
+    """The mean loss of perfect predictions."""
+    if not isinstance(family, Tweedie):
+        return 0.0
+    futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
+    return float(sum(future.result() for future in futures) / weight)
 
 
 def _is_sparse(block: RowBlock) -> bool:

@@ -61,6 +61,10 @@ class Family:
         """Twice the loss of each observation above that of a perfect prediction."""
         raise NotImplementedError
 
+    def saturated(self, y: Array) -> Array | float:
+        """The least loss of each observation, that of a perfect prediction."""
+        return 0.0
+
     def variance(self, mean: Array) -> Array:
         """The variance of an observation with this mean, up to the dispersion."""
         raise NotImplementedError
@@ -314,6 +318,18 @@ class Tweedie(Family):
             return 2.0 * (np.log(mean / positive) + y / mean - 1.0)
         below = np.maximum(y, 0.0) ** (2.0 - power) / ((1.0 - power) * (2.0 - power))
         return 2.0 * (below - y * mean ** (1.0 - power) / (1.0 - power) + mean ** (2.0 - power) / (2.0 - power))
+
+    def saturated(self, y: Array) -> Array | float:
+        power = self.power
+        if power == 0:
+            # With the log link the loss leaves out what does not depend on eta, also here.
+            return 0.0 if self.link_name == "identity" else -0.5 * y * y
+        positive = np.maximum(y, _TINY)
+        if power == 1:
+            return y - np.where(y > 0, y * np.log(positive), 0.0)
+        if power == 2:
+            return 1.0 + np.log(positive)
+        return np.maximum(y, 0.0) ** (2.0 - power) / ((2.0 - power) * (power - 1.0))
 
     def variance(self, mean: Array) -> Array:
         return mean**self.power

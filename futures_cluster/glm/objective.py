@@ -5,7 +5,7 @@ Covers: values, gradients, Hessians, Hessians times a vector, samples of the row
 
 Conventions::
 
-    F(theta) = sum(w_i * loss(y_i, x_i b + b0)) / sum(w_i) + l2 / 2 * |b|^2 + l1 * |b|_1
+    F(theta) = sum(w_i * loss(y_i, x_i b + b0)) / sum(w_i) - base + l2 / 2 * |b|^2 + l1 * |b|_1
 
 ``theta`` is ``[b, b0]`` flat, in C order of the shape ``(features + intercept, outputs)``; the intercept row is last
 and not penalized. *Smooth* is everything but the l1 part; gradients and Hessians are those of the smooth part.
@@ -67,6 +67,10 @@ class Objective:
     penalty : Penalty
         Its strengths stand beside the mean loss.
     intercept : bool
+    stride : int
+        Only every so many-th piece of the rows.
+    base : float
+        The mean loss of perfect predictions. It is subtracted, so that "relative to the objective" means what it says.
 
     Attributes
     ----------
@@ -76,12 +80,15 @@ class Objective:
         Passes over all rows so far.
     """
 
-    def __init__(self, sums: Sums, family: Family, penalty: Penalty, intercept: bool, stride: int = 1) -> None:
+    def __init__(
+        self, sums: Sums, family: Family, penalty: Penalty, intercept: bool, stride: int = 1, base: float = 0.0
+    ) -> None:
         self.all_rows = sums
         self.family = family
         self.penalty = penalty
         self.intercept = intercept
         self.stride = stride
+        self.base = base
         self.rows = sums.n_features + intercept
         self.outputs = family.outputs
         self.size = self.rows * self.outputs
@@ -102,7 +109,7 @@ class Objective:
         with np.errstate(all="ignore"):
             vector = vector[1:] / self.weight
         b = theta[: self.n_coefs]
-        smooth = float(vector[0]) + self.penalty.smooth_value(b)
+        smooth = float(vector[0]) - self.base + self.penalty.smooth_value(b)
         gradient = hessian = None
         if order >= 1:
             gradient = vector[1 : 1 + self.size]
@@ -143,7 +150,7 @@ class Objective:
 
     def sampled(self, stride: int) -> Objective:
         """The same over every ``stride``-th piece of the rows; its minimum is a good start."""
-        return Objective(self.all_rows, self.family, self.penalty, self.intercept, stride)
+        return Objective(self.all_rows, self.family, self.penalty, self.intercept, stride, self.base)
 
     def start(self, mean_target: float = 0.0) -> Array:
         """No coefficients, and the intercept of the model without columns."""

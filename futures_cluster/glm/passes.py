@@ -248,6 +248,14 @@ def block_product(
     return tree_sum(list(run(one, segments_of(block, p * outputs))))
 
 
+def block_saturated(block: RowBlock, family: Family) -> float:
+    """The summed loss of perfect predictions."""
+    least = family.saturated(block.y)
+    if isinstance(least, float):
+        return least * block.n_rows
+    return float(least.sum() if block.weights is None else block.weights @ least)
+
+
 def block_diagonal(block: RowBlock, family: Family, intercept: bool, theta: Array, run: Runner = map) -> Array:
     """The diagonal of the Hessian of the summed loss, flat, as ``theta``."""
     p = block.n_features + intercept

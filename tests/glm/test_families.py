@@ -72,6 +72,12 @@ def test_losses_are_half_deviances_up_to_a_constant(family: Family, y: Any) -> N
 
 
 @pytest.mark.parametrize(("family", "y"), SINGLE, ids=repr)
+def test_saturated_losses_are_those_of_perfect_predictions(family: Family, y: Any) -> None:
+    loss = family.derivatives(y, ETA, 0)[0]
+    np.testing.assert_allclose(loss - family.saturated(y), 0.5 * family.deviance(y, family.mean(ETA)), atol=1e-9)
+
+
+@pytest.mark.parametrize(("family", "y"), SINGLE, ids=repr)
 def test_the_link_is_the_inverse_of_the_mean(family: Family, y: Any) -> None:
     np.testing.assert_allclose(family.link(family.mean(ETA)), ETA, rtol=1e-9, atol=1e-9)
 

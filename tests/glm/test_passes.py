@@ -80,7 +80,9 @@ def test_sums_are_those_of_plain_numpy(
     np.testing.assert_allclose(hessian, second.reshape(p * k, p * k), atol=1e-9)
 
     direction = np.random.default_rng(2).standard_normal(p * k)
-    np.testing.assert_allclose(block_product(block, family, intercept, theta, direction), hessian @ direction, atol=1e-8)
+    np.testing.assert_allclose(
+        block_product(block, family, intercept, theta, direction), hessian @ direction, atol=1e-8
+    )
     np.testing.assert_allclose(block_diagonal(block, family, intercept, theta), np.diagonal(hessian), atol=1e-8)
     np.testing.assert_allclose(block_sums(block, family, intercept, theta, 0), vector[:2], rtol=1e-12)
 

@@ -185,7 +185,7 @@ class _Consensus:
     def point(self, z: Array, loss: float, gradient: Array) -> Point:
         """The objective at ``z``, of the blocks' parts."""
         b = z[: self.objective.n_coefs]
-        smooth = loss + self.penalty.smooth_value(b)
+        smooth = loss - self.objective.base + self.penalty.smooth_value(b)
         return Point(z, smooth, smooth + self.penalty.l1_value(b), gradient + self.l2 * z, None)
 
     def norm2(self, vector: Array) -> float:
@@ -195,7 +195,7 @@ class _Consensus:
 
 def admm(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by consensus ADMM, in rounds of all blocks."""
-    run = Run("admm", options)
+    run = Run("admm", options, objective.base)
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:
@@ -231,7 +231,7 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
 
 def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by consensus ADMM on ``as_completed``: blocks that have answered go on at once."""
-    run = Run("async_admm", options)
+    run = Run("async_admm", options, objective.base)
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:

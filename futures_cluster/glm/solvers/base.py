@@ -115,8 +115,9 @@ class StartNotFinite(ValueError):
 class Run:
     """The record of one run of a solver."""
 
-    def __init__(self, name: str, options: Options) -> None:
+    def __init__(self, name: str, options: Options, base: float = 0.0) -> None:
         self.name = name
+        self.base = base
         self.options = options
         self.started = time.perf_counter()
         self.history: dict[str, list[float]] = {"objective": [], "gradient_norm": [], "seconds": []}
@@ -155,7 +156,7 @@ class Run:
     def threshold(self, objective: float) -> float:
         """The distance that is good enough. An objective that ends near zero is measured by where it came from."""
         scale = max(abs(objective), 1e-6 * abs(self.first or 0.0), float(np.finfo(np.float64).tiny))
-        return max(self.options.tol, PRECISION) * scale
+        return max(self.options.tol * scale, PRECISION * (scale + abs(self.base)))
 
     def result(self, theta: Array, objective: float, trouble: str | None = None) -> Result:
         """The end. Warns when it is not the minimum."""

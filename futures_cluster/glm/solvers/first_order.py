@@ -55,7 +55,7 @@ def proximal_grad(objective: Objective, theta: Array, options: Options) -> Resul
 
 
 def _accelerated(name: str, objective: Objective, theta: Array, options: Options, itself: Any) -> Result:
-    run = Run(name, options)
+    run = Run(name, options, objective.base)
     start = theta
     theta = better_start(objective, theta, options, itself)
     y = objective.at(theta)
@@ -84,7 +84,7 @@ def _accelerated(name: str, objective: Objective, theta: Array, options: Options
             squared = float(change @ (metric * change))
             candidate = objective.at(new, 0)
             bound = y.smooth + float(y.gradient @ change) + squared / (2 * step)
-            noise = 4 * float(np.finfo(np.float64).eps) * abs(y.smooth)
+            noise = 4 * float(np.finfo(np.float64).eps) * (abs(y.smooth) + abs(objective.base))
             if np.isfinite(candidate.value) and candidate.smooth <= bound + noise:
                 found = candidate
                 break

@@ -47,7 +47,7 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
     """
     if not objective.penalty.is_smooth:
         raise ValueError("lbfgs needs a smooth penalty: take solver='newton' or 'proximal_grad' with l1")
-    run = Run("lbfgs", options)
+    run = Run("lbfgs", options, objective.base)
     start = theta
     theta = better_start(objective, theta, options, lbfgs)
     point = objective.at(theta)
@@ -134,7 +134,7 @@ class _Memory:
 def _search(objective: Objective, point: Point, direction: Array, slope: float) -> Point | None:
     """A point that satisfies the weak Wolfe conditions, by bisection; None if there is none."""
     low, high, step = 0.0, np.inf, 1.0
-    noise = 4 * float(np.finfo(np.float64).eps) * abs(point.value)
+    noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     best: Point | None = None
     for _ in range(MAX_TRIALS):
         found = objective.at(point.theta + step * direction)

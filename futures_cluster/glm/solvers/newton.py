@@ -44,7 +44,7 @@ MAX_CG = 300
 
 def newton(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by Newton's method."""
-    run = Run("newton", options)
+    run = Run("newton", options, objective.base)
     start = theta
     theta = better_start(objective, theta, options, newton)
     model = _Model(objective)
@@ -130,7 +130,7 @@ class _Model:
 def search(objective: Objective, point: Point, direction: Array, promise: float, order: int) -> Point | None:
     """The point along the direction that decreases the objective enough; None if there is none."""
     step = 1.0
-    noise = 4 * float(np.finfo(np.float64).eps) * abs(point.value)
+    noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     for attempt in range(MAX_HALVINGS):
         candidate = objective.at(point.theta + step * direction, order)
         if candidate.is_finite:
