@@ -1,8 +1,8 @@
 """Generalized linear models beside scikit-learn, glum, statsmodels and dask-glm, in one run.
 
-Covers: the objective on data sets with known or finite optima, time to the same objective on one machine, solvers beside
-dask-glm's of the same name on two workers, the overhead of an iteration, data larger than the workers' memory. Does not
-cover: predictions, more than one machine.
+Covers: the objective on data sets with known or finite optima, time to the same objective on one machine, solvers
+beside dask-glm's of the same name on two workers, the overhead of an iteration, data larger than the workers' memory.
+Does not cover: predictions, more than one machine.
 
     python benchmarks/glm.py                         # all parts
     python benchmarks/glm.py --parts data,dense,sparse,counts --quick --plot glm.png
@@ -164,8 +164,8 @@ def others_for(family: Family, n: int, l2: float, sparse: bool, size: int) -> It
         yield (
             "glum",
             lambda X, y: glum.GeneralizedLinearRegressor(
-                family=names[family.name], link="auto" if isinstance(family, Bernoulli) else "log", alpha=l2, l1_ratio=0,
-                gradient_tol=1e-10, max_iter=500,
+                family=names[family.name], link="auto" if isinstance(family, Bernoulli) else "log",
+                alpha=l2, l1_ratio=0, gradient_tol=1e-10, max_iter=500,
             ).fit(X, np.asarray(y, float)),
         )  # fmt: skip
     if has("statsmodels") and l2 == 0:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from futures_cluster.glm.families import Bernoulli, Family, Normal, Tweedie
 from futures_cluster.glm.objective import Objective
@@ -146,6 +145,8 @@ class Summary:
         solver: str,
         n_iter: int,
     ) -> None:
+        import scipy.stats  # takes longer to import than most fits take
+
         order = np.arange(len(coef))
         if names[0] == "const" and len(coef) == statistics.covariance.shape[0]:
             order = np.roll(order, 1)  # the intercept is last in the covariance

@@ -38,7 +38,7 @@ Array = Any
 ARMIJO = 1e-4
 MAX_HALVINGS = 30
 #: The Hessian is kept while the gap shrinks by this factor an iteration (the decrement by its root).
-KEEP = 1e-2
+KEEP = 0.05
 MAX_CG = 300
 
 
