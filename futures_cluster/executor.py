@@ -145,6 +145,10 @@ class Executor(DaskMethods, concurrent.futures.Executor):
     def _broken(self) -> BaseException | None:
         return self._engine.broken
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Whoever copies the settings of an object (scikit-learn's clone) means the same workers.
+        return self
+
     def __repr__(self) -> str:
         url = self._known_url
         return f"<{type(self).__name__} with {self._max_workers} workers{', ' + url if url else ''}>"

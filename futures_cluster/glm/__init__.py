@@ -1,0 +1,61 @@
+"""Generalized linear models on local arrays, and on row blocks that stay on workers.
+
+Covers: the public names, each loaded when it is first used. Does not cover: anything else.
+
+Each module knows only those before it::
+
+    families, penalties     one observation; the coefficients
+    rowblocks, passes       some rows; one pass over them
+    sums, objective         all rows, wherever they are; what is minimized
+    solvers                 how
+    sources, targets        what users have, as row blocks
+    estimators              scikit-learn's names
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "ElasticNet",
+    "GammaRegressor",
+    "Lasso",
+    "LinearRegression",
+    "LogisticRegression",
+    "PoissonRegressor",
+    "Ridge",
+    "TweedieRegressor",
+]
+
+_MODULES = dict.fromkeys(__all__, "futures_cluster.glm.regressors")
+_MODULES["LogisticRegression"] = "futures_cluster.glm.logistic"
+
+if TYPE_CHECKING:
+    from futures_cluster.glm.logistic import LogisticRegression
+    from futures_cluster.glm.regressors import (
+        ElasticNet,
+        GammaRegressor,
+        Lasso,
+        LinearRegression,
+        PoissonRegressor,
+        Ridge,
+        TweedieRegressor,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("numpy", "scipy", "sklearn"):
+            raise ModuleNotFoundError(f"{error}: pip install 'futures-cluster[glm]'", name=error.name) from error
+        raise
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,328 @@
+"""What all estimators share: fitting, predicting, the state that scikit-learn expects.
+
+Covers: checking local arrays as scikit-learn does; placing blocks; choosing a solver; ``history_``, warm starts,
+predictions for arrays and collections. Does not cover: single estimators (``logistic``, ``regressors``), the statistics
+of ``summary`` (``inference``).
+
+The way of data::
+
+    fit(X, y) --arrays--> checked, coded, cut ---------+
+              --collections--> sources, facts, coded --+--> Sums --> Objective --> solver --> coef_, intercept_
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from futures_cluster.glm.families import Family, Tweedie
+from futures_cluster.glm.inference import Summary, statistics_of
+from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.passes import block_saturated
+from futures_cluster.glm.penalties import Penalty
+from futures_cluster.glm.predictions import predict_collection
+from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
+from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
+from futures_cluster.glm.solvers.base import StartNotFinite
+from futures_cluster.glm.sources import kind_of, loads_of, place
+from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
+from futures_cluster.glm.targets import Coding, code_block
+
+Array = Any
+
+#: scikit-learn's names of solvers, so that an import can be changed and nothing else.
+ALIASES = {
+    "newton-cholesky": "newton",
+    "newton-cg": "newton",
+    "cholesky": "newton",
+    "liblinear": "newton",
+    "sag": "gradient_descent",
+    "saga": "proximal_grad",
+}
+#: From so many numbers on, NaN and infinity are looked for only when the objective is not finite.
+CHECK_LATER = 1_000_000
+#: Blocks a worker, when local arrays go to an executor: a few, so that one that is slow does not hold the others long.
+BLOCKS_A_WORKER = 2
+#: Blocks for consensus when all rows are here.
+LOCAL_BLOCKS = 4
+
+
+class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """The base of all estimators; subclasses say which family and penalty."""
+
+    # Parameters that every estimator has; set by the __init__ of subclasses, as scikit-learn wants it.
+    fit_intercept: bool
+    solver: str
+    tol: float
+    max_iter: int
+    warm_start: bool
+    executor: Any
+    callback: Any
+    verbose: Any
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        state["executor"] = None  # belongs to this process
+        return state
+
+    # ---------------------------------------------------------------- for subclasses
+
+    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+        """The family, and how the target is coded. ``counts(classes)`` gives the weight of each class."""
+        raise NotImplementedError
+
+    def _penalty(self, weight: float) -> Penalty:
+        """The penalty beside a mean loss, for rows of this total weight."""
+        raise NotImplementedError
+
+    _wants_classes = False
+
+    # ---------------------------------------------------------------- fitting
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit.
+
+        Parameters
+        ----------
+        X : array, data frame, sparse matrix, Dask array or dataframe, list of futures, path, glob, or list of paths
+            Rows. Files and futures are read where the executor runs tasks.
+        y : array or the same kind of collection
+            Of tables (files, data frames of Dask or futures) the name of a column. A list of futures that give pairs
+            ``(X, y)`` needs none.
+        sample_weight : array, collection or name of a column, optional
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        if kind_of(X) == "array":
+            return self._fit_arrays(X, y, sample_weight)
+        blocks = place(loads_of(X, y, sample_weight, self.executor), self.executor)
+        return self._fit_blocks(blocks)
+
+    def _check_parameters(self) -> None:
+        if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0):
+            raise ValueError(f"tol must be a number >= 0, not {self.tol!r}")
+        if not (isinstance(self.max_iter, int | np.integer) and self.max_iter >= 1):
+            raise ValueError(f"max_iter must be a whole number from 1 on, not {self.max_iter!r}")
+        if self.solver != "auto" and ALIASES.get(self.solver, self.solver) not in SOLVERS:
+            raise ValueError(f"solver must be 'auto' or one of {', '.join(SOLVERS)}; not {self.solver!r}")
+        if self.executor is not None and not hasattr(self.executor, "scatter"):
+            raise TypeError(
+                "executor must be a futures_cluster.Executor: tasks get futures of blocks, which executors of the "
+                "standard library do not resolve"
+            )
+
+    def _fit_arrays(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            y_numeric=not self._wants_classes,
+            ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
+        )
+        block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
+        facts = facts_of(block, self._wants_classes, check_rows=False)
+        check_facts([facts])
+        coding = self._coding([facts], lambda classes, counted: counted(block, classes))
+        try:
+            return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
+        except StartNotFinite:
+            # A NaN anywhere made the objective one; looking for it beforehand would have cost a pass over all rows.
+            if (problem := problem_of_rows(block.x)) is not None:
+                raise ValueError(problem) from None
+            raise
+
+    def _fit_blocks(self, blocks: list[Any]) -> Self:
+        executor = self.executor
+        if executor is None:
+            facts = [facts_of(block, self._wants_classes) for block in blocks]
+        else:
+            facts = [each.result() for each in [executor.submit(facts_of, b, self._wants_classes) for b in blocks]]
+        check_facts(facts)
+        coding = self._coding(facts, _Counter(executor, blocks))
+        if executor is None:
+            coded: list[Any] = [code_block(block, coding) for block in blocks]
+        else:
+            futures = [executor.submit(code_block, block, coding) for block in blocks]
+            for each in futures:
+                if (error := each.exception()) is not None:
+                    raise error
+            coded = futures
+        # The blocks as they were loaded are not needed any more; their rows live on in the coded ones.
+        blocks.clear()
+        first = next(each for each in facts if each.rows)
+        self.n_features_in_ = first.features
+        if first.columns is not None:
+            self.feature_names_in_ = np.array(first.columns, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self._fit_coded(coded, coding, facts, is_local=False)
+
+    @contextlib.contextmanager
+    def _placed(self, blocks: list[Any], facts: list[Facts], solver: str, is_local: bool) -> Iterator[Sums]:
+        """The blocks where passes over them run."""
+        if self.executor is None:
+            if is_local and "admm" in solver:
+                block = blocks[0]
+                blocks = split_rows(block.x, block.y, block.weights, min(LOCAL_BLOCKS, block.n_rows))
+            with LocalSums(blocks) as local:
+                yield local
+            return
+        sparse = False
+        if is_local:
+            block = blocks[0]
+            number = min(block.n_rows, max(1, self.executor._max_workers) * BLOCKS_A_WORKER)
+            sparse = block.is_sparse
+            blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number))
+        elif solver != "":
+            sparse = any(self.executor.submit(_is_sparse, block).result() for block in blocks[:1])
+        n_rows = sum(each.rows for each in facts)
+        yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse)
+
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
+        solver = ALIASES.get(self.solver, self.solver)
+        family = coding.family
+        weight = self._total_weight(facts)
+        with self._placed(blocks, facts, solver, is_local) as sums:
+            penalty = self._penalty(weight)
+            objective = Objective(sums, family, penalty, self.fit_intercept, base=_base(sums, family, weight))
+            if solver == "auto":
+                solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
+            if not penalty.is_smooth and solver not in NON_SMOOTH:
+                raise ValueError(
+                    f"solver={solver!r} needs a smooth penalty; with l1 take one of {', '.join(NON_SMOOTH)}"
+                )
+            mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
+            options = Options(self.tol, int(self.max_iter), self.callback, bool(self.verbose))
+            result = SOLVERS[solver](objective, self._start(objective, self._mean_target(mean)), options)
+            self.solver_ = solver
+            self.objective_ = result.objective
+            self.history_ = result.history
+            self.n_iter_: Any = result.n_iter
+            self._family_ = family
+            self._set_coefficients(result.theta.reshape(objective.rows, objective.outputs))
+            self._statistics_ = None
+            if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
+                self._statistics_ = statistics_of(objective, result.theta)
+        return self
+
+    def _total_weight(self, facts: list[Facts]) -> float:
+        return sum(each.weight for each in facts)
+
+    def _mean_target(self, mean: float) -> float:
+        return mean
+
+    def _start(self, objective: Objective, mean: float) -> Array:
+        coef = getattr(self, "coef_", None)
+        if self.warm_start and coef is not None:
+            theta = np.atleast_2d(coef).T
+            if self.fit_intercept:
+                theta = np.vstack([theta, np.atleast_1d(self.intercept_)])
+            if theta.shape == (objective.rows, objective.outputs):
+                return np.ascontiguousarray(theta, dtype=np.float64).ravel()
+        return objective.start(mean)
+
+    def _set_coefficients(self, theta: Array) -> None:
+        q = self.n_features_in_
+        self.coef_ = np.ascontiguousarray(theta[:q, 0])
+        self.intercept_ = float(theta[q, 0]) if self.fit_intercept else 0.0
+
+    # ---------------------------------------------------------------- using the fit
+
+    def _linear(self, X: Any) -> Array:
+        """The linear predictor of rows in this process."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        return linear_predictor(X, self.coef_, self.intercept_)
+
+    def _predict(self, X: Any, method: str) -> Any:
+        """Call a method for each block of a collection, where it is."""
+        check_is_fitted(self)
+        return predict_collection(self, X, method, self.executor)
+
+    def summary(self) -> Summary:
+        """Coefficients with standard errors, tests and intervals, deviance and AIC.
+
+        Raises
+        ------
+        ValueError
+            For fits with a penalty, whose coefficients are biased, and for several classes.
+        """
+        check_is_fitted(self)
+        statistics = getattr(self, "_statistics_", None)
+        if statistics is None:
+            raise ValueError(
+                "summary() needs a fit without penalty (C=np.inf, alpha=0), of one output, with few enough columns"
+            )
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i + 1}" for i in range(self.n_features_in_)] if names is None else [str(name) for name in names]
+        coef = np.ravel(self.coef_)
+        if self.fit_intercept:
+            columns = ["const", *columns]
+            coef = np.concatenate([np.ravel(self.intercept_), coef])
+        return Summary(
+            self._family_, columns, coef, statistics, type(self).__name__, self.solver_, np.max(self.n_iter_)
+        )
+
+
+def linear_predictor(X: Any, coef: Array, intercept: Any) -> Array:
+    """``X @ coef + intercept`` in float64."""
+    if not scipy.sparse.issparse(X) and X.dtype != np.float64:
+        X = X.astype(np.float64)
+    return X @ coef.T + intercept
+
+
+def _check_weights(weights: Any, n_rows: int) -> Array | None:
+    """Sample weights as scikit-learn takes them: None, one number, or one for each row."""
+    if weights is None:
+        return None
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.ndim != 1:
+        raise ValueError("Sample weights must be 1D array or scalar")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}!")
+    return weights
+
+
+def _base(sums: Sums, family: Family, weight: float) -> float:
+    """The mean loss of perfect predictions."""
+    if not isinstance(family, Tweedie):
+        return 0.0
+    futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
+    return float(sum(future.result() for future in futures) / weight)
+
+
+def _is_sparse(block: RowBlock) -> bool:
+    return block.is_sparse
+
+
+class _Counter:
+    """Counts classes in all blocks, where they are."""
+
+    def __init__(self, executor: Any, blocks: list[Any]) -> None:
+        self.executor = executor
+        self.blocks = blocks
+
+    def __call__(self, classes: Array, counted: Any) -> Array:
+        if self.executor is None:
+            return sum(counted(block, classes) for block in self.blocks)
+        futures = [self.executor.submit(counted, block, classes) for block in self.blocks]
+        return sum(future.result() for future in futures)

@@ -1,0 +1,217 @@
+"""Inference: standard errors, tests, intervals, deviance, AIC of a fit without penalty.
+
+Covers: the statistics, taken in two passes at the end of a fit, and their table. Does not cover: fits with a penalty,
+and robust covariances.
+
+Conventions: sample weights count rows, as frequencies. The covariance is the dispersion times the inverse of the
+*expected* information. The dispersion of the normal, gamma and tweedie families is Pearson's chi square over the
+residual degrees of freedom; of the others it is 1. The normal family is tested by Student's t, the others by the
+normal distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from futures_cluster.glm.families import Bernoulli, Family, Normal, Tweedie
+from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.rowblocks import RowBlock
+from futures_cluster.glm.solvers.linear import Factor
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a summary is made of.
+
+    Attributes
+    ----------
+    rows : float
+        Sum of the weights.
+    df_residual : float
+    covariance : array
+        Of the parameters, the intercept last, already times the dispersion.
+    dispersion, deviance, pearson, log_likelihood : float
+    is_identified : bool
+        False when columns are collinear; then standard errors mean nothing.
+    """
+
+    rows: float
+    df_residual: float
+    covariance: Array
+    dispersion: float
+    deviance: float
+    pearson: float
+    log_likelihood: float
+    is_identified: bool
+
+
+class Expected(Family):
+    """A family whose curvature is the expected one, ``(d mean / d eta)**2 / variance``."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.outputs = family.outputs
+
+    def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
+        loss, gradient, curvature = self.family.derivatives(y, eta, order)
+        if order == 2 and isinstance(self.family, Tweedie) and self.family.link_name == "log":
+            curvature = np.exp((2.0 - self.family.power) * eta)
+        return loss, gradient, curvature
+
+
+def statistics_of(objective: Objective, theta: Array) -> Statistics:
+    """The statistics at the optimum."""
+    family = objective.family
+    rows = objective.all_rows
+    expected = Objective(rows, Expected(family), objective.penalty, objective.intercept)
+    information = expected.at(theta, 2).hessian * expected.weight
+    futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
+    weight, deviance, pearson, *terms = sum(future.result() for future in futures)
+    factor = Factor(information)
+    df = weight - len(theta)
+    dispersion = pearson / df if family.has_dispersion and df > 0 else 1.0
+    inverse = np.column_stack([factor.solve(column) for column in np.eye(len(theta))])
+    likelihood = _log_likelihood(family, weight, deviance, dispersion, terms)
+    return Statistics(
+        float(weight), float(df), dispersion * inverse, dispersion, deviance, pearson, likelihood, factor.is_definite
+    )
+
+
+def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:
+    """The task: ``[weight, deviance, Pearson's chi square, terms of the likelihood]`` of a block."""
+    q = block.n_features
+    if block.n_rows == 0:
+        return np.zeros(6)
+    x = block.x if block.is_sparse or block.x.dtype == np.float64 else block.x.astype(np.float64)
+    eta = x @ theta[:q] + (theta[q] if intercept else 0.0)
+    y = block.y
+    weights = np.ones(len(y)) if block.weights is None else block.weights
+    mean = family.mean(eta)
+    deviance = family.deviance(y, mean)
+    target = 0.5 * (y + 1.0) if isinstance(family, Bernoulli) else y
+    with np.errstate(all="ignore"):
+        pearson = (target - mean) ** 2 / family.variance(mean)
+    terms = np.zeros((3, len(y)))
+    if isinstance(family, Tweedie) and family.power == 1:
+        terms[0] = scipy.special.xlogy(y, mean) - mean - scipy.special.gammaln(y + 1.0)
+    elif isinstance(family, Tweedie) and family.power == 2:
+        terms[0] = np.log(y / mean)
+        terms[1] = y / mean
+        terms[2] = np.log(y)
+    return np.concatenate([[weights.sum(), weights @ deviance, weights @ pearson], terms @ weights])
+
+
+def _log_likelihood(family: Family, weight: float, deviance: float, dispersion: float, terms: list[float]) -> float:
+    if isinstance(family, Normal) or (isinstance(family, Tweedie) and family.power == 0):
+        return -0.5 * weight * float(np.log(2 * np.pi * deviance / weight) + 1.0) if deviance > 0 else np.inf
+    if isinstance(family, Bernoulli):
+        return -0.5 * deviance
+    if isinstance(family, Tweedie) and family.power == 1:
+        return float(terms[0])
+    if isinstance(family, Tweedie) and family.power == 2:
+        shape = 1.0 / dispersion
+        constant = shape * np.log(shape) - scipy.special.gammaln(shape)
+        return float(shape * (terms[0] - terms[1]) - terms[2] + weight * constant)
+    return float("nan")
+
+
+class Summary:
+    """The table that ``summary()`` gives; ``print`` it, or take its attributes.
+
+    Attributes
+    ----------
+    names : list of str
+        The intercept is ``const`` and comes first.
+    coef, std_err, statistic, p_values : arrays
+    intervals : array of shape (coefficients, 2)
+        95 %.
+    deviance, log_likelihood, aic, dispersion : float
+    df_residual : float
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        names: list[str],
+        coef: Array,
+        statistics: Statistics,
+        model: str,
+        solver: str,
+        n_iter: int,
+    ) -> None:
+        import scipy.stats  # takes longer to import than most fits take
+
+        order = np.arange(len(coef))
+        if names[0] == "const" and len(coef) == statistics.covariance.shape[0]:
+            order = np.roll(order, 1)  # the intercept is last in the covariance
+        self.model, self.solver, self.n_iter, self.family = model, solver, n_iter, family
+        self.names, self.coef = names, coef
+        self.rows, self.df_residual = statistics.rows, statistics.df_residual
+        self.is_identified = statistics.is_identified
+        with np.errstate(all="ignore"):
+            self.std_err = np.sqrt(np.diagonal(statistics.covariance))[order]
+            self.statistic = coef / self.std_err
+            self.is_t = family.name == "normal"
+            law: Any = scipy.stats.t(max(self.df_residual, 1)) if self.is_t else scipy.stats.norm
+            self.p_values = 2.0 * law.sf(np.abs(self.statistic))
+            reach = law.ppf(0.975) * self.std_err
+        self.intervals = np.column_stack([coef - reach, coef + reach])
+        self.deviance, self.pearson = statistics.deviance, statistics.pearson
+        self.log_likelihood = statistics.log_likelihood
+        self.aic = 2.0 * len(coef) - 2.0 * statistics.log_likelihood
+        self.dispersion = statistics.dispersion
+
+    def to_frame(self) -> Any:
+        """The coefficients as a pandas data frame."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "coef": self.coef,
+                "std err": self.std_err,
+                "t" if self.is_t else "z": self.statistic,
+                "P>|t|" if self.is_t else "P>|z|": self.p_values,
+                "[0.025": self.intervals[:, 0],
+                "0.975]": self.intervals[:, 1],
+            },
+            index=self.names,
+        )
+
+    def __str__(self) -> str:
+        width = max(12, *(len(name) for name in self.names))
+        line = width + 66
+        letter = "t" if self.is_t else "z"
+        facts = [
+            ("Model:", self.model, "No. Observations:", f"{self.rows:g}"),
+            ("Family:", self.family.name, "Df Residuals:", f"{self.df_residual:g}"),
+            ("Solver:", self.solver, "Df Model:", f"{len(self.coef) - (self.names[0] == 'const')}"),
+            ("No. Iterations:", str(self.n_iter), "Scale:", f"{self.dispersion:.5g}"),
+            ("Log-Likelihood:", f"{self.log_likelihood:.6g}", "Deviance:", f"{self.deviance:.6g}"),
+            ("AIC:", f"{self.aic:.6g}", "Pearson chi2:", f"{self.pearson:.6g}"),
+        ]
+        half = line // 2 - 1
+        lines = ["Generalized Linear Model".center(line).rstrip(), "=" * line]
+        for left, value, right, other in facts:
+            lines.append(f"{left:<17}{value:>{half - 17}}  {right:<19}{other:>{line - half - 21}}")
+        lines.append("=" * line)
+        head = ("coef", "std err", letter, f"P>|{letter}|", "[0.025", "0.975]")
+        lines.append(" " * width + "".join(f"{each:>11}" for each in head))
+        lines.append("-" * line)
+        for i, name in enumerate(self.names):
+            low, high = self.intervals[i]
+            lines.append(
+                f"{name:<{width}}{self.coef[i]:>11.4f}{self.std_err[i]:>11.3f}{self.statistic[i]:>11.3f}"
+                f"{self.p_values[i]:>11.3f}{low:>11.3f}{high:>11.3f}"
+            )
+        lines.append("=" * line)
+        if not self.is_identified:
+            lines.append("Columns are collinear: single coefficients and their standard errors mean nothing.")
+        return "\n".join(lines)
+
+    __repr__ = __str__

@@ -1,0 +1,178 @@
+"""``LogisticRegression``: two classes or more.
+
+Covers: the estimator. Does not cover: the losses (``families``), the coding of classes (``targets``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from futures_cluster.glm.estimators import LinearModel
+from futures_cluster.glm.families import Bernoulli, Multinomial
+from futures_cluster.glm.penalties import Penalty, elastic_net
+from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.sources import kind_of
+from futures_cluster.glm.targets import Coding, all_classes, class_counts, weights_of_classes
+
+Array = Any
+
+
+class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
+    """Logistic regression, binary or multinomial.
+
+    Minimizes ``C * sum(w_i * loss_i) + (1 - l1_ratio) / 2 * |b|^2 + l1_ratio * |b|_1``, with scikit-learn's meaning of
+    everything. More than two classes share one multinomial model with a column of coefficients each.
+
+    Parameters
+    ----------
+    C : float
+        Inverse of the strength of the penalty; ``np.inf`` means none.
+    l1_ratio : float
+        From 0 (l2) to 1 (l1).
+    penalty : {"auto", "l2", "l1", "elasticnet", None}
+        As older versions of scikit-learn have it; ``"auto"``: what ``C`` and ``l1_ratio`` say.
+    fit_intercept : bool
+    class_weight : dict, "balanced" or None
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
+        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
+    tol : float
+        Stop when the objective is as near to its minimum, relative to itself.
+    max_iter : int
+    warm_start : bool
+        Start from the coefficients of the last fit.
+    executor : futures_cluster.Executor or None
+        Where the rows are; None: in this process, with a thread for each core.
+    callback : callable or None
+        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true answer
+        stops.
+    verbose : bool
+        Show the progress on stderr.
+
+    Attributes
+    ----------
+    classes_ : array of shape (classes,)
+    coef_ : array of shape (1, features), or (classes, features) for more than two classes
+    intercept_ : array of shape (1,) or (classes,)
+    n_iter_ : array of shape (1,)
+    objective_ : float
+        Its value in the units of the mean loss.
+    history_ : dict of lists
+        ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
+
+    Examples
+    --------
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["a", "b", "a", "b"]
+    >>> model = LogisticRegression(C=1.0).fit(X, y)
+    >>> model.predict([[-5.0], [9.0]]).tolist()
+    ['a', 'b']
+    """
+
+    _wants_classes = True
+
+    def __init__(
+        self,
+        penalty: Any = "auto",
+        *,
+        C: float = 1.0,
+        l1_ratio: float | None = 0.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not (isinstance(self.C, int | float | np.number) and self.C > 0):
+            raise ValueError(f"C must be a positive number, not {self.C!r}")
+        if self.penalty not in ("auto", "l2", "l1", "elasticnet", None):
+            raise ValueError(f"penalty must be 'auto', 'l2', 'l1', 'elasticnet' or None, not {self.penalty!r}")
+
+    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+        for each in facts:
+            if each.classes is not None and len(each.classes):
+                check_classification_targets(each.classes)
+        classes = all_classes(facts)
+        self.classes_ = classes
+        family = Bernoulli() if len(classes) == 2 else Multinomial(len(classes))
+        self._class_weight_sum: float | None = None
+        if self.class_weight is None:
+            return Coding(family, classes)
+        counted = counts(classes, class_counts)
+        weights = weights_of_classes(self.class_weight, classes, counted)
+        assert weights is not None
+        self._class_weight_sum = float(weights @ counted)
+        return Coding(family, classes, weights)
+
+    def _total_weight(self, facts: list[Facts]) -> float:
+        return super()._total_weight(facts) if self._class_weight_sum is None else self._class_weight_sum
+
+    def _penalty(self, weight: float) -> Penalty:
+        ratio = {"l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio or 0.0)
+        if self.penalty is None or np.isinf(self.C):
+            return Penalty()
+        return elastic_net(1.0 / (self.C * weight), ratio)
+
+    def _set_coefficients(self, theta: Array) -> None:
+        q = self.n_features_in_
+        self.coef_ = np.ascontiguousarray(theta[:q].T)
+        self.intercept_: Any = theta[q].copy() if self.fit_intercept else np.zeros(theta.shape[1])
+        if theta.shape[1] > 1 and self.fit_intercept:
+            # A constant added to all of them changes no probability.
+            self.intercept_ -= self.intercept_.mean()
+        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
+
+    def decision_function(self, X: Any) -> Any:
+        """The linear predictor: shape ``(rows,)`` for two classes, else ``(rows, classes)``."""
+        if kind_of(X) != "array":
+            return self._predict(X, "decision_function")
+        scores = self._linear(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class, shape ``(rows, classes)``."""
+        if kind_of(X) != "array":
+            return self._predict(X, "predict_proba")
+        scores = self._linear(X)
+        if scores.shape[1] > 1:
+            return Multinomial(scores.shape[1]).mean(scores)
+        family = Bernoulli()
+        return np.column_stack([family.mean(-scores[:, 0]), family.mean(scores[:, 0])])
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of ``predict_proba``."""
+        if kind_of(X) != "array":
+            return self._predict(X, "predict_log_proba")
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> Any:
+        """The likeliest class of each row; for a collection the same kind of collection."""
+        check_is_fitted(self)
+        if kind_of(X) != "array":
+            return self._predict(X, "predict")
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]

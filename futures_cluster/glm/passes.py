@@ -1,0 +1,286 @@
+"""One pass over a block of rows: the sums that solvers need, in one flat vector.
+
+Covers: loss, gradient and Hessian of dense and CSR rows, Hessians times a vector, in pieces that fit the cache; the
+tree in which partial sums are added. Does not cover: where blocks are and who runs the passes (``sums``), penalties
+and the division by the total weight (``objective``).
+
+The way of data::
+
+    RowBlock --segments--> segment_sums (pieces: X @ b, family.derivatives, X' g, X' h X) --tree_sum--> flat vector
+
+Why in pieces: ``X' diag(h) X`` of a large array would write and read a copy of it; a piece of some hundred kilobytes is
+scaled in the cache, and read from memory once for everything. numpy releases the interpreter's lock in each step, so
+threads work on different segments. Why segments: how rows are cut depends on the shape of the block alone, and partial
+sums are added in the order of a fixed tree; so the result has the same bits for any number of threads, and whatever
+order they finish in.
+
+Conventions: ``theta`` is flat; reshaped to ``(features + intercept, outputs)`` its last row is the intercept. The
+vector of a pass of ``order`` 0, 1 or 2 is ``[weight, loss, gradient (theta's size), Hessian]``. The Hessian has, for
+each pair of outputs ``k <= l``, one symmetric matrix of ``features + intercept``. float32 rows are widened piece by
+piece, and everything is summed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from futures_cluster.glm.families import Family
+from futures_cluster.glm.rowblocks import RowBlock
+
+Array = Any
+
+#: Of a dense piece, in numbers. 64 Ki doubles are half a megabyte: with its scaled copy it fits a core's L2 cache.
+PIECE_NUMBERS = 64 * 1024
+#: A piece has at least so many rows, as calls of numpy take a microsecond each.
+PIECE_ROWS = 512
+#: Pieces a segment: enough that threads seldom meet, few enough that they end together.
+SEGMENT_PIECES = 24
+#: The partial sums of all segments of a block take at most so many numbers.
+SUMS_NUMBERS = 8 * 1024 * 1024
+#: Rows of a segment of a CSR matrix, which is one piece.
+SPARSE_ROWS = 16 * 1024
+
+
+def pairs_of(outputs: int) -> list[tuple[int, int]]:
+    """Pairs of outputs with a matrix of their own in the Hessian.
+
+    Examples
+    --------
+    >>> pairs_of(2)
+    [(0, 0), (0, 1), (1, 1)]
+    """
+    return [(k, other) for k in range(outputs) for other in range(k, outputs)]
+
+
+def sums_size(features: int, intercept: bool, outputs: int, order: int) -> int:
+    """Numbers in the vector of a pass."""
+    rows = features + intercept
+    size = 2 + (rows * outputs if order >= 1 else 0)
+    return size + (len(pairs_of(outputs)) * rows * rows if order >= 2 else 0)
+
+
+def segments_of(block: RowBlock, size: int) -> list[tuple[int, int]]:
+    """How the rows of a block are cut: ``(start, stop)`` of each segment; ``size`` is that of the vector."""
+    n_rows = block.n_rows
+    if block.is_sparse:
+        rows = SPARSE_ROWS
+    else:
+        rows = SEGMENT_PIECES * piece_rows(block.n_features)
+    most = max(4, SUMS_NUMBERS // size)
+    rows = max(rows, -(-n_rows // most))
+    return [(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+
+
+def piece_rows(n_features: int) -> int:
+    """Rows of a dense piece."""
+    return max(PIECE_ROWS, PIECE_NUMBERS // max(n_features, 1))
+
+
+def tree_sum(parts: Sequence[Array]) -> Array:
+    """The sum of arrays, neighbours first: one fixed order, and rounding errors that grow with its depth only.
+
+    Examples
+    --------
+    >>> tree_sum([np.array([1.0]), np.array([2.0]), np.array([3.0])]).tolist()
+    [6.0]
+    """
+    level = list(parts)
+    while len(level) > 1:
+        level = [level[i] + level[i + 1] if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+    return level[0]
+
+
+Runner = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
+
+
+def block_sums(
+    block: RowBlock,
+    family: Family,
+    intercept: bool,
+    theta: Array,
+    order: int,
+    stride: int = 1,
+    run: Runner = map,
+) -> Array:
+    """The vector of one pass over a block.
+
+    Parameters
+    ----------
+    order : int
+        0 for the loss, 1 also for the gradient, 2 also for the Hessian.
+    stride : int
+        Only every so many-th piece is looked at: a sample of the rows.
+    run : callable
+        ``map``, or that of a pool of threads.
+    """
+    p = block.n_features + intercept
+    size = sums_size(block.n_features, intercept, family.outputs, order)
+    if block.n_rows == 0:
+        return np.zeros(size)
+    beta = theta.reshape(p, family.outputs)
+
+    def one(segment: tuple[int, int]) -> Array:
+        # Of the thread: what overflows is infinite, and the solver's business.
+        with np.errstate(all="ignore"):
+            return _segment_sums(block, family, intercept, beta, order, size, segment, stride)
+
+    return tree_sum(list(run(one, segments_of(block, size))))
+
+
+def _segment_sums(
+    block: RowBlock,
+    family: Family,
+    intercept: bool,
+    beta: Array,
+    order: int,
+    size: int,
+    segment: tuple[int, int],
+    stride: int,
+) -> Array:
+    p, outputs = beta.shape
+    q = block.n_features
+    out = np.zeros(size)
+    n_slopes = p * outputs if order >= 1 else 0
+    gradient = out[2 : 2 + n_slopes].reshape(-1, outputs)
+    pairs = pairs_of(outputs) if order == 2 else []
+    hessian = out[2 + n_slopes :].reshape(len(pairs), p, p)
+    coef = np.ascontiguousarray(beta[:q, 0] if outputs == 1 else beta[:q])
+    offset = beta[q] if intercept else None
+    scaled: Array = None
+    for x, y, weights in block.pieces(segment, piece_rows(q), stride, sparse_as_dense=order == 2):
+        eta = x @ coef
+        if offset is not None:
+            eta += offset[0] if outputs == 1 else offset
+        loss, slope, curvature = family.derivatives(y, eta, order)
+        if weights is None:
+            out[0] += len(y)
+            out[1] += loss.sum()
+        else:
+            out[0] += weights.sum()
+            out[1] += weights @ loss
+        if order == 0:
+            continue
+        assert slope is not None
+        if weights is not None:
+            slope *= weights if outputs == 1 else weights[:, None]
+        if order == 1:
+            gradient[:q] += (x.T @ slope).reshape(q, outputs)
+            if intercept:
+                gradient[q] += slope.sum(axis=0)
+            continue
+        assert curvature is not None
+        weights_of_pairs = _curvature_of_pairs(curvature, weights, pairs, outputs)
+        both = x.T @ np.column_stack([slope, weights_of_pairs] if intercept else [slope])
+        gradient[:q] += both[:, :outputs]
+        if intercept:
+            gradient[q] += slope.sum(axis=0)
+            hessian[:, :q, q] += both[:, outputs:].T
+            hessian[:, q, q] += weights_of_pairs.sum(axis=0)
+        if scaled is None:
+            scaled = np.empty_like(x)
+        for index, (k, other) in enumerate(pairs):
+            root = np.sqrt(np.abs(weights_of_pairs[:, index]))
+            part = np.multiply(x, root[:, None], out=scaled[: len(x)])
+            product = part.T @ part  # numpy sees that both are one array, and computes half of it
+            if k == other:
+                hessian[index, :q, :q] += product
+            else:
+                hessian[index, :q, :q] -= product
+    if order == 2 and intercept:
+        hessian[:, q, :q] = hessian[:, :q, q]
+    return out
+
+
+def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tuple[int, int]], outputs: int) -> Array:
+    """Second derivatives of the weighted loss by each pair of outputs, shape ``(rows, pairs)``."""
+    if outputs == 1:
+        result = curvature[:, None]
+    else:
+        result = np.empty((len(curvature), len(pairs)))
+        for index, (k, other) in enumerate(pairs):
+            if k == other:
+                result[:, index] = curvature[:, k] * (1.0 - curvature[:, k])
+            else:
+                result[:, index] = -curvature[:, k] * curvature[:, other]
+    return result if weights is None else result * weights[:, None]
+
+
+def block_product(
+    block: RowBlock, family: Family, intercept: bool, theta: Array, vector: Array, run: Runner = map
+) -> Array:
+    """The Hessian of the summed loss at ``theta``, times a vector, without the matrix; flat, as ``theta``."""
+    p = block.n_features + intercept
+    q = block.n_features
+    outputs = family.outputs
+    if block.n_rows == 0:
+        return np.zeros(p * outputs)
+    # One product with both, as reading the rows is what takes the time.
+    both = np.concatenate([theta.reshape(p, outputs), vector.reshape(p, outputs)], axis=1)
+    coef = np.ascontiguousarray(both[:q])
+
+    def one(segment: tuple[int, int]) -> Array:
+        result = np.zeros((p, outputs))
+        with np.errstate(all="ignore"):
+            for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
+                eta_both = x @ coef
+                if intercept:
+                    eta_both += both[q]
+                eta, change = eta_both[:, :outputs], eta_both[:, outputs:]
+                if outputs == 1:
+                    curvature = family.derivatives(y, np.ascontiguousarray(eta[:, 0]), 2)[2]
+                    assert curvature is not None
+                    slope = curvature[:, None] * change
+                else:
+                    curvature = family.derivatives(y, eta, 2)[2]
+                    assert curvature is not None
+                    slope = curvature * (change - (curvature * change).sum(axis=1, keepdims=True))
+                if weights is not None:
+                    slope *= weights[:, None]
+                result[:q] += x.T @ slope
+                if intercept:
+                    result[q] += slope.sum(axis=0)
+        return result.ravel()
+
+    return tree_sum(list(run(one, segments_of(block, p * outputs))))
+
+
+def block_saturated(block: RowBlock, family: Family) -> float:
+    """The summed loss of perfect predictions."""
+    least = family.saturated(block.y)
+    if isinstance(least, float):
+        return least * block.n_rows
+    return float(least.sum() if block.weights is None else block.weights @ least)
+
+
+def block_diagonal(block: RowBlock, family: Family, intercept: bool, theta: Array, run: Runner = map) -> Array:
+    """The diagonal of the Hessian of the summed loss, flat, as ``theta``."""
+    p = block.n_features + intercept
+    q = block.n_features
+    outputs = family.outputs
+    if block.n_rows == 0:
+        return np.zeros(p * outputs)
+    beta = theta.reshape(p, outputs)
+
+    def one(segment: tuple[int, int]) -> Array:
+        result = np.zeros((p, outputs))
+        with np.errstate(all="ignore"):
+            for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
+                eta = x @ beta[:q]
+                if intercept:
+                    eta += beta[q]
+                curvature = family.derivatives(y, eta[:, 0] if outputs == 1 else eta, 2)[2]
+                assert curvature is not None
+                curvature = curvature[:, None] if outputs == 1 else curvature * (1.0 - curvature)
+                if weights is not None:
+                    curvature = curvature * weights[:, None]
+                squares = x.multiply(x).tocsr() if scipy.sparse.issparse(x) else x * x
+                result[:q] += squares.T @ curvature
+                if intercept:
+                    result[q] += curvature.sum(axis=0)
+        return result.ravel()
+
+    return tree_sum(list(run(one, segments_of(block, p * outputs))))

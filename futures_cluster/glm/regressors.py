@@ -1,0 +1,304 @@
+"""The regressors: linear, ridge, lasso, elastic net, poisson, gamma, tweedie.
+
+Covers: the estimators, with scikit-learn's names and its meaning of ``alpha``. Does not cover: how they are fitted.
+
+What they minimize, with ``W`` the sum of the weights:
+
+- ``LinearRegression``: ``sum(w * (y - x b)^2)``; ``Ridge``: that ``+ alpha * |b|^2``
+- ``Lasso``, ``ElasticNet``: ``sum(w * (y - x b)^2) / (2 W) + alpha * l1_ratio * |b|_1 + alpha * (1 - l1_ratio) / 2 *
+  |b|^2``
+- the others: ``sum(w * deviance) / (2 W) + alpha / 2 * |b|^2``
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from futures_cluster.glm.estimators import LinearModel, _check_weights
+from futures_cluster.glm.families import Family, Normal, Tweedie, gamma, poisson
+from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
+from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.sources import kind_of
+from futures_cluster.glm.targets import Coding
+
+Array = Any
+
+_COMMON = """
+    Parameters
+    ----------
+    {own}fit_intercept : bool
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"``,
+        ``"async_admm"``.
+    tol : float
+        Stop when the objective is as near to its minimum, relative to itself.
+    max_iter : int
+    warm_start : bool
+        Start from the coefficients of the last fit.
+    executor : futures_cluster.Executor or None
+        Where the rows are; None: in this process, with a thread for each core.
+    callback : callable or None
+        Called after each iteration; a true answer stops.
+    verbose : bool
+        Show the progress on stderr.
+
+    Attributes
+    ----------
+    coef_ : array of shape (features,)
+    intercept_ : float
+    n_iter_ : int
+    history_ : dict of lists
+        ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
+    """
+
+
+class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
+    """What the regressors share."""
+
+    def _family(self) -> Family:
+        raise NotImplementedError
+
+    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+        return Coding(self._family())
+
+    def _strength(self) -> float:
+        alpha: Any = self.alpha
+        if not (isinstance(alpha, int | float | np.number) and np.isfinite(alpha) and alpha >= 0):
+            raise ValueError(f"alpha must be a number >= 0, not {alpha!r}")
+        return float(alpha)
+
+    def predict(self, X: Any) -> Any:
+        """The expected target of each row; for a collection the same kind of collection."""
+        check_is_fitted(self)
+        if kind_of(X) != "array":
+            return self._predict(X, "predict")
+        return self._family().mean(self._linear(X))
+
+
+class LinearRegression(_Regressor):
+    __doc__ = """Least squares. Where columns are collinear, the coefficients with the smallest norm.
+
+    Examples
+    --------
+    >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> round(model.coef_[0], 9), round(model.intercept_, 9)
+    (2.0, 1.0)
+""" + _COMMON.format(own="")
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+
+    def _family(self) -> Family:
+        return Normal()
+
+    def _penalty(self, weight: float) -> Penalty:
+        return Penalty()
+
+
+class _Alpha(_Regressor):
+    """Those with a strength."""
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+
+    def _family(self) -> Family:
+        return Normal()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._strength()
+
+
+_ALPHA = "alpha : float\n        The strength of the penalty.\n    "
+
+
+class Ridge(_Alpha):
+    __doc__ = "Least squares with an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+
+    def _penalty(self, weight: float) -> Penalty:
+        return l2(self._strength() / weight)
+
+
+class Lasso(_Alpha):
+    __doc__ = "Least squares with an l1 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+
+    def _penalty(self, weight: float) -> Penalty:
+        return l1(self._strength())
+
+
+class ElasticNet(_Regressor):
+    __doc__ = (
+        "Least squares with both penalties."
+        + "\n"
+        + _COMMON.format(own=_ALPHA + "l1_ratio : float\n        The part of it that is l1.\n    ")
+    )
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        l1_ratio: float = 0.5,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+
+    def _family(self) -> Family:
+        return Normal()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._strength()
+
+    def _penalty(self, weight: float) -> Penalty:
+        return elastic_net(self._strength(), self.l1_ratio)
+
+
+class _Deviance(_Alpha):
+    """Those that are scored by their deviance."""
+
+    def _penalty(self, weight: float) -> Penalty:
+        return l2(self._strength())
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The part of the deviance that is explained, D squared: 1 is perfect, 0 is what the mean explains."""
+        prediction = np.asarray(self.predict(X))
+        y = np.asarray(y, dtype=np.float64)
+        family = self._family()
+        if (problem := family.check(y)) is not None:
+            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        weights = _check_weights(sample_weight, len(y))
+        left = np.average(family.deviance(y, prediction), weights=weights)
+        mean = np.average(y, weights=weights)
+        return float(1.0 - left / np.average(family.deviance(y, np.full_like(y, mean)), weights=weights))
+
+
+class PoissonRegressor(_Deviance):
+    __doc__ = "Counts, with a log link and an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+
+    def _family(self) -> Family:
+        return poisson()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
+
+
+class GammaRegressor(_Deviance):
+    __doc__ = "Positive targets, with a log link and an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+
+    def _family(self) -> Family:
+        return gamma()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
+
+
+class TweedieRegressor(_Deviance):
+    __doc__ = (
+        "Targets whose variance is a power of their mean, with an l2 penalty."
+        + "\n"
+        + _COMMON.format(
+            own="power : float\n        0 normal, 1 poisson, 2 gamma, 3 inverse gaussian, 1 to 2 compound\n    "
+            + _ALPHA
+            + 'link : {"auto", "identity", "log"}\n        ``"auto"``: identity for powers up to 0, else log.\n    '
+        )
+    )
+
+    def __init__(
+        self,
+        *,
+        power: float = 0.0,
+        alpha: float = 1.0,
+        link: str = "auto",
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.power = power
+        self.alpha = alpha
+        self.link = link
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+
+    def _family(self) -> Family:
+        link = self.link
+        if link == "auto":
+            link = "identity" if self.power <= 0 else "log"
+        return Tweedie(self.power, link)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.power >= 1
+        return tags

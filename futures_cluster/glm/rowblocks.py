@@ -1,0 +1,281 @@
+"""Row blocks: some rows of the data in one process, in the form that passes read.
+
+Covers: the block itself (dense or CSR rows, a numeric target, weights), cutting arrays into blocks, iterating a block
+piece by piece, and the facts of a block by which all of them are checked together. Does not cover: files, Dask, futures
+(``sources``), the coding of classes (``targets``), where blocks are kept (``sums``).
+
+The way of data::
+
+    what users have --sources--> RowBlock with raw target --facts, check_facts--> coded target --> passes
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+Array = Any
+
+
+#: Rows of a piece of a sample.
+SAMPLE_ROWS = 256
+
+
+@dataclass
+class RowBlock:
+    """Rows of the data.
+
+    Attributes
+    ----------
+    x : array or CSR matrix of float32 or float64, of shape (rows, features)
+    y : array of shape (rows,)
+        Raw as the user gave it, or float64 once it is coded.
+    weights : array of float64 or None
+        Sample weights; None means that all are 1.
+    columns : list of str or None
+        Names, where the data had some.
+    """
+
+    x: Any
+    y: Array
+    weights: Array | None = None
+    columns: list[str] | None = None
+    _cut: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cut": {}}
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        return int(self.x.shape[1])
+
+    @property
+    def is_sparse(self) -> bool:
+        return bool(scipy.sparse.issparse(self.x))
+
+    @property
+    def nbytes(self) -> int:
+        """What the numbers take; for whoever decides how to send them."""
+        x = self.x
+        size = int(x.data.nbytes + x.indices.nbytes + x.indptr.nbytes) if self.is_sparse else int(x.nbytes)
+        return size + int(self.y.nbytes) + (0 if self.weights is None else int(self.weights.nbytes))
+
+    def pieces(
+        self, segment: tuple[int, int], rows: int, stride: int, *, sparse_as_dense: bool
+    ) -> Iterator[tuple[Any, Array, Array | None]]:
+        """The rows of a segment as ``(x, y, weights)``, float64, so many at a time.
+
+        Parameters
+        ----------
+        stride : int
+            Only every so many-th piece.
+        sparse_as_dense : bool
+            CSR rows come as dense ones; otherwise a segment of them is one piece.
+        """
+        start, stop = segment
+        if stride > 1:
+            rows = min(rows, SAMPLE_ROWS)  # many places, so that the order of the rows matters little
+        if self.is_sparse and not sparse_as_dense:
+            if stride > 1:
+                for first in range(start, stop, rows * stride):
+                    last = min(first + rows, stop)
+                    yield self._sparse_piece(first, last), self.y[first:last], _cut(self.weights, first, last)
+                return
+            yield self._sparse_piece(start, stop), self.y[start:stop], _cut(self.weights, start, stop)
+            return
+        for first in range(start, stop, rows * stride):
+            last = min(first + rows, stop)
+            if self.is_sparse:
+                x = self._sparse_piece(first, last, keep=False).toarray()
+            else:
+                x = self.x[first:last]
+            if x.dtype != np.float64:
+                x = x.astype(np.float64)
+            yield x, self.y[first:last], _cut(self.weights, first, last)
+
+    def _sparse_piece(self, start: int, stop: int, keep: bool = True) -> Any:
+        """Rows of a CSR matrix over its own numbers; slicing would copy them, each time."""
+        piece = self._cut.get((start, stop))
+        if piece is None:
+            x = self.x
+            first, last = int(x.indptr[start]), int(x.indptr[stop])
+            data = x.data[first:last]
+            if data.dtype != np.float64:
+                data = data.astype(np.float64)
+            parts = (data, x.indices[first:last], x.indptr[start : stop + 1] - x.indptr[start])
+            piece = scipy.sparse.csr_matrix(parts, shape=(stop - start, x.shape[1]), copy=False)
+            if keep and data.base is not None:
+                self._cut[start, stop] = piece
+        return piece
+
+
+def _cut(weights: Array | None, start: int, stop: int) -> Array | None:
+    return None if weights is None else weights[start:stop]
+
+
+def make_block(x: Any, y: Any, weights: Any = None) -> RowBlock:
+    """A block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
+
+    Raises
+    ------
+    ValueError
+        For lengths that do not fit, and for what is not numeric.
+    """
+    columns = None
+    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
+        columns = [str(name) for name in x.columns]
+        x = _frame_to_numpy(x)
+    if scipy.sparse.issparse(x):
+        x = x.tocsr()
+    else:
+        x = np.asarray(x)
+        if x.ndim != 2:
+            raise ValueError(f"the rows of a block must be a table with two dimensions, not of shape {x.shape}")
+        if x.dtype.kind not in "fiub":
+            try:
+                x = x.astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"columns must be numbers: {error}; encode texts and categories first") from error
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float64)
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"the target must have one dimension, not the shape {y.shape}")
+    if len(y) != x.shape[0]:
+        raise ValueError(f"a block has {x.shape[0]} rows and {len(y)} targets")
+    if weights is not None:
+        weights = np.asarray(weights, dtype=np.float64)
+        if weights.shape != (x.shape[0],):
+            raise ValueError(f"a block has {x.shape[0]} rows, and sample weights of shape {weights.shape}")
+    return RowBlock(x, y, weights, columns)
+
+
+def _frame_to_numpy(frame: Any) -> Array:
+    bad = [str(name) for name, kind in zip(frame.columns, frame.dtypes) if getattr(kind, "kind", "O") not in "fiub"]
+    if bad:
+        raise ValueError(
+            f"columns must be numbers, and {', '.join(bad[:5])} are not: encode texts and categories first"
+        )
+    return frame.to_numpy()
+
+
+def split_rows(x: Any, y: Array, weights: Array | None, n_blocks: int) -> list[RowBlock]:
+    """Cut arrays into blocks of nearly equal length, views where possible."""
+    n_rows = x.shape[0]
+    bounds = [n_rows * i // n_blocks for i in range(n_blocks + 1)]
+    return [
+        RowBlock(x[start:stop], y[start:stop], _cut(weights, start, stop))
+        for start, stop in itertools.pairwise(bounds)
+        if stop > start or n_rows == 0
+    ]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must be known of a block before all are used together.
+
+    Attributes
+    ----------
+    rows, features : int
+    columns : list of str or None
+    dtype : str
+    problem : str or None
+        What makes the block useless: NaN, infinity, weights that are negative.
+    classes : array or None
+        Distinct targets, when classes were asked for.
+    weight : float
+        Sum of the sample weights.
+    target : float
+        Weighted sum of the target, if it is numeric.
+    """
+
+    rows: int
+    features: int
+    columns: list[str] | None
+    dtype: str
+    problem: str | None
+    classes: Array | None
+    weight: float
+    target: float
+
+
+def problem_of_rows(x: Any) -> str | None:
+    """Whether there are numbers that are none."""
+    values = x.data if scipy.sparse.issparse(x) else x
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)) or np.all(np.isfinite(values)):
+            return None
+    return "Input X contains NaN." if np.any(np.isnan(values)) else "Input X contains infinity."
+
+
+def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Facts:
+    """Look through a block once."""
+    problem = problem_of_rows(block.x) if check_rows else None
+    classes = None
+    numeric = block.y.dtype.kind in "fiub"
+    if block.y.dtype.kind == "f" and not np.all(np.isfinite(block.y)):
+        problem = "Input y contains NaN." if np.any(np.isnan(block.y)) else "Input y contains infinity."
+    elif want_classes:
+        classes = distinct(block.y)
+    elif not numeric:
+        problem = f"the target must be numbers, not {block.y.dtype}"
+    weights = block.weights
+    if weights is not None:
+        if not np.all(np.isfinite(weights)):
+            problem = "Input sample_weight contains NaN or infinity."
+        elif np.any(weights < 0):
+            problem = "sample_weight must not be negative"
+    weight = float(block.n_rows) if weights is None else float(weights.sum())
+    target = 0.0
+    if numeric and problem is None and not want_classes and block.n_rows:
+        y = block.y.astype(np.float64, copy=False)
+        target = float(y.sum()) if weights is None else float(weights @ y)
+    return Facts(block.n_rows, block.n_features, block.columns, str(block.x.dtype), problem, classes, weight, target)
+
+
+def distinct(y: Array) -> Array:
+    """The distinct values, sorted; of two numbers without sorting.
+
+    Examples
+    --------
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    if y.dtype.kind in "fiub" and len(y):
+        low, high = y.min(), y.max()
+        if np.all((y == low) | (y == high)):
+            return np.unique(np.array([low, high]))
+    return np.unique(y)
+
+
+def check_facts(facts: Sequence[Facts]) -> None:
+    """Whether blocks go together.
+
+    Raises
+    ------
+    ValueError
+        With the number of the block that does not fit; blocks are counted from 0.
+    """
+    if not facts or sum(each.rows for each in facts) == 0:
+        raise ValueError("Found array with 0 sample(s): there are no rows to fit")
+    reference = next(each for each in facts if each.rows)
+    for number, each in enumerate(facts):
+        if each.problem is not None:
+            raise ValueError(f"{each.problem} (block {number})")
+        if each.features != reference.features:
+            raise ValueError(f"block {number} has {each.features} columns, and others have {reference.features}")
+        if each.columns != reference.columns and each.columns is not None and reference.columns is not None:
+            raise ValueError(f"block {number} has the columns {each.columns}, and others have {reference.columns}")
+    if sum(each.weight for each in facts) <= 0:
+        raise ValueError("sample_weight is zero for all rows: at least one weight must be positive")

@@ -1,0 +1,102 @@
+"""The inner problem of proximal Newton: a quadratic model plus an l1 penalty.
+
+Covers: cyclic coordinate descent over the coefficients that may move, finished by one exact solution for those that are
+not zero. Does not cover: forming the model, and what happens to the step (``newton``).
+
+The problem: ``d`` that minimizes ``g' d + d' H d / 2 + l1 * |b + d|_1`` over all parameters, the penalty on
+coefficients only. Everything is small here (a Hessian is at hand), so no rows are touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from futures_cluster.glm.penalties import Penalty
+from futures_cluster.glm.solvers.linear import Factor
+
+Array = Any
+
+MAX_SWEEPS = 1000
+#: Sweeps end when the largest gain of one coordinate is this part of what all have gained.
+SWEEP_TOL = 1e-14
+
+
+def minimize_model(
+    hessian: Array, gradient: Array, theta: Array, penalty: Penalty, n_coefs: int
+) -> tuple[Array, float]:
+    """The step, and the change that the model with penalty promises to first order (never positive).
+
+    Examples
+    --------
+    >>> step, promise = minimize_model(np.eye(2), np.array([-3.0, -0.5]), np.zeros(2), Penalty(l1=1.0), 2)
+    >>> step.tolist(), promise
+    ([2.0, 0.0], -4.0)
+    """
+    size = len(theta)
+    strength = np.zeros(size)
+    strength[:n_coefs] = penalty.l1
+    diagonal = np.diagonal(hessian).copy()
+    movable = diagonal > 1e-14 * max(float(np.max(diagonal, initial=0.0)), 1e-300)
+    x = theta.copy()
+    slope = gradient.copy()  # of the model's smooth part at x
+    moving = np.flatnonzero(movable)
+    total = 0.0
+    for _ in range(MAX_SWEEPS):
+        gained = _sweep(hessian, diagonal, slope, x, strength, moving)
+        total += gained
+        if gained <= SWEEP_TOL * total:
+            if len(moving) == int(movable.sum()):
+                break
+            moving = np.flatnonzero(movable)
+            continue
+        # Until these are settled, only those that are not zero, or want to leave it.
+        wants = movable & ((x != 0) | (np.abs(slope) > strength))
+        polished = _polish(hessian, slope, x, strength, wants)
+        if polished is not None:
+            slope += hessian @ (polished - x)
+            x = polished
+            if _is_optimal(slope, x, strength, movable, diagonal):
+                break
+        moving = np.flatnonzero(wants)
+    step = x - theta
+    promise = float(gradient @ step) + float(strength @ (np.abs(x) - np.abs(theta)))
+    return step, min(promise, 0.0)
+
+
+def _sweep(hessian: Array, diagonal: Array, slope: Array, x: Array, strength: Array, moving: Array) -> float:
+    """One round of exact minimization by single coordinates, in place; what it gained."""
+    gained = 0.0
+    for j in moving:
+        old, curvature, most = x[j], diagonal[j], strength[j]
+        target = curvature * old - slope[j]
+        new = (abs(target) - most) * (1.0 if target > 0 else -1.0) / curvature if abs(target) > most else 0.0
+        change = new - old
+        if change != 0.0:
+            slope += change * hessian[:, j]
+            x[j] = new
+            gained += 0.5 * curvature * change * change
+    return gained
+
+
+def _polish(hessian: Array, slope: Array, x: Array, strength: Array, wants: Array) -> Array | None:
+    """The exact solution if signs stay as they are; None if they do not."""
+    active = np.flatnonzero(wants & ((x != 0) | (strength == 0)))
+    if len(active) == 0:
+        return None
+    signs = np.sign(x[active]) * strength[active]
+    factor = Factor(hessian[np.ix_(active, active)])
+    if not factor.is_definite:
+        return None
+    new = x.copy()
+    new[active] -= factor.solve(slope[active] + signs)
+    kept = (strength[active] == 0) | (np.sign(new[active]) == np.sign(x[active]))
+    return new if np.all(kept) else None
+
+
+def _is_optimal(slope: Array, x: Array, strength: Array, movable: Array, diagonal: Array) -> bool:
+    """Whether no zero wants to leave."""
+    slack = 1e-10 * np.sqrt(diagonal) * max(float(np.max(strength, initial=0.0)), 1e-300)
+    zero = movable & (x == 0) & (strength > 0)
+    return bool(np.all(np.abs(slope[zero]) <= strength[zero] + slack[zero]))

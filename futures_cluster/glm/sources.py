@@ -1,0 +1,286 @@
+"""Sources: from what users have to row blocks.
+
+Covers: lists of futures, Dask arrays and dataframes, CSV and Parquet files or globs; the target and the weights
+beside the rows, or as columns of the same table. Does not cover: arrays in this process (``estimators`` checks these
+as scikit-learn does).
+
+The way of data: each kind becomes a list of *loads*, calls that give one ``RowBlock`` with the target as the user has
+it. With an executor they are its tasks, so files are read on the workers and blocks stay there; without one they run
+here.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import glob
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from futures_cluster.glm.rowblocks import RowBlock, make_block
+
+#: Row groups of a Parquet file are joined to blocks of at least so many bytes, as the file has them uncompressed.
+BLOCK_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class Load:
+    """A call that gives a block."""
+
+    fn: Callable[..., RowBlock]
+    args: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def kind_of(x: Any) -> str:
+    """``"array"`` for what is in this process, else ``"futures"``, ``"dask"`` or ``"files"``.
+
+    Examples
+    --------
+    >>> kind_of([[1.0]]), kind_of("data/*.parquet"), kind_of(["a.csv", "b.csv"])
+    ('array', 'files', 'files')
+    """
+    if isinstance(x, str | os.PathLike):
+        return "files"
+    if _is_dask(x):
+        return "dask"
+    if isinstance(x, list | tuple) and len(x):
+        if all(isinstance(each, concurrent.futures.Future) for each in x):
+            return "futures"
+        if all(isinstance(each, str | os.PathLike) for each in x):
+            return "files"
+    return "array"
+
+
+def _is_dask(x: Any) -> bool:
+    return type(x).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(x, "__dask_graph__")
+
+
+def loads_of(x: Any, y: Any, weights: Any, executor: Any) -> list[Load]:
+    """The loads of a collection.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When rows, target and weights do not go together.
+    """
+    kind = kind_of(x)
+    if kind == "files":
+        return _file_loads(x, y, weights)
+    if kind == "dask":
+        return _dask_loads(x, y, weights, executor)
+    return _future_loads(list(x), y, weights)
+
+
+def place(loads: Iterable[Load], executor: Any) -> list[Any]:
+    """The blocks: futures of the executor, or the blocks themselves."""
+    if executor is None:
+        return [load.fn(*_values(load.args), **load.options) for load in loads]
+    return [executor.submit(load.fn, *load.args, **load.options) for load in loads]
+
+
+def _values(args: tuple[Any, ...]) -> list[Any]:
+    return [each.result() if isinstance(each, concurrent.futures.Future) else each for each in args]
+
+
+# ---------------------------------------------------------------- one block; these run on workers
+
+
+def from_parts(x: Any, y: Any, weights: Any = None) -> RowBlock:
+    """A block of rows, target and weights."""
+    return make_block(x, y, weights)
+
+
+def from_table(table: Any, target: str, weight: str | None = None) -> RowBlock:
+    """A block of a data frame that has the target as a column.
+
+    Raises
+    ------
+    ValueError
+        When there is no such column.
+    """
+    names = [target] if weight is None else [target, weight]
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise ValueError(f"there is no column {missing[0]!r}; there are {', '.join(map(str, table.columns[:20]))}")
+    rows = table.drop(columns=names)
+    return make_block(rows, table[target].to_numpy(), None if weight is None else table[weight].to_numpy())
+
+
+def from_pair(pair: Any) -> RowBlock:
+    """A block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if isinstance(pair, RowBlock):
+        return pair
+    if not isinstance(pair, tuple | list) or len(pair) not in (2, 3):
+        raise TypeError(
+            f"without y each future must give (X, y) or (X, y, sample_weight), and one gave {type(pair).__name__}"
+        )
+    return make_block(*pair)
+
+
+def read_file(path: str, target: str, weight: str | None = None, row_groups: list[int] | None = None) -> RowBlock:
+    """A block of a file, or of some row groups of a Parquet file."""
+    return from_table(read_table(path, row_groups), target, weight)
+
+
+def read_table(path: str, row_groups: list[int] | None = None) -> Any:
+    """A data frame of a CSV or Parquet file."""
+    if is_parquet(path):
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(path) as file:
+            groups = list(range(file.num_row_groups)) if row_groups is None else row_groups
+            return file.read_row_groups(groups, use_threads=False).to_pandas(use_threads=False)
+    import pandas
+
+    return pandas.read_csv(path)
+
+
+def from_delayed(part: Any, y: Any, weights: Any = None, weight: str | None = None) -> RowBlock:
+    """A block of Dask's delayed values, computed where this runs."""
+    part, y, weights = _dask_compute()(part, y, weights, scheduler="synchronous")
+    if isinstance(y, str):
+        return from_table(part, y, weight)
+    return make_block(part, y, weights)
+
+
+def _dask_compute() -> Any:
+    import dask.base
+
+    return dask.base.compute
+
+
+# ---------------------------------------------------------------- lists of blocks
+
+
+def is_parquet(path: str) -> bool:
+    """By the end of its name."""
+    return path.lower().endswith((".parquet", ".pq", ".parq"))
+
+
+def files_of(x: Any) -> list[str]:
+    """The files of a path, a glob, a folder, or a list of these, sorted within each.
+
+    Raises
+    ------
+    FileNotFoundError
+        When nothing is there.
+    """
+    patterns: list[Any] = [x] if isinstance(x, str | os.PathLike) else list(x)
+    found: list[str] = []
+    for pattern in [str(os.fspath(each)) for each in patterns]:
+        if os.path.isdir(pattern):
+            names = sorted(os.path.join(pattern, name) for name in os.listdir(pattern))
+            here = [name for name in names if is_parquet(name) or name.lower().endswith((".csv", ".csv.gz"))]
+        else:
+            here = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        if not here:
+            raise FileNotFoundError(f"there is no file {pattern}")
+        found += here
+    return found
+
+
+def row_groups_of(path: str) -> list[list[int]]:
+    """Row groups of a Parquet file, joined to blocks of a useful size."""
+    import pyarrow.parquet
+
+    blocks: list[list[int]] = [[]]
+    size = 0
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            if size >= BLOCK_BYTES:
+                blocks.append([])
+                size = 0
+            blocks[-1].append(number)
+            size += file.metadata.row_group(number).total_byte_size
+    return blocks
+
+
+def _file_loads(x: Any, target: Any, weight: Any) -> list[Load]:
+    if not isinstance(target, str):
+        raise TypeError(f"for files y is the name of the target's column, not {type(target).__name__}")
+    if weight is not None and not isinstance(weight, str):
+        raise TypeError(f"for files sample_weight is the name of a column, not {type(weight).__name__}")
+    loads = []
+    for path in map(os.path.abspath, files_of(x)):
+        for groups in row_groups_of(path) if is_parquet(path) else [None]:
+            loads.append(Load(read_file, (path, target, weight, groups)))
+    return loads
+
+
+def _future_loads(x: list[Any], y: Any, weights: Any) -> list[Load]:
+    if y is None:
+        if weights is not None:
+            raise TypeError("without y each future gives its weights itself: (X, y, sample_weight)")
+        return [Load(from_pair, (each,)) for each in x]
+    if isinstance(y, str):
+        return [Load(from_table, (each, y, weights)) for each in x]
+    y = _of_same_length("y", y, len(x))
+    if weights is None:
+        return [Load(from_parts, pair) for pair in zip(x, y)]
+    return [Load(from_parts, each) for each in zip(x, y, _of_same_length("sample_weight", weights, len(x)))]
+
+
+def _of_same_length(name: str, parts: Any, number: int) -> list[Any]:
+    if not isinstance(parts, list | tuple):
+        raise TypeError(f"{name} must be a list like X, one entry for each block, not {type(parts).__name__}")
+    if len(parts) != number:
+        raise ValueError(f"X has {number} blocks, and {name} has {len(parts)}")
+    return list(parts)
+
+
+def _dask_loads(x: Any, y: Any, weights: Any, executor: Any) -> list[Load]:
+    x_parts = _delayed_parts(x)
+    fn: Callable[..., RowBlock] = from_delayed
+    columns = [x_parts]
+    weight = None
+    if isinstance(y, str):
+        if weights is not None and not isinstance(weights, str):
+            raise TypeError("when y is the name of a column, sample_weight must be one too")
+        weight = weights
+    else:
+        columns.append(_delayed_parts(_chunked_like(x, y, "y"), len(x_parts), "y"))
+        if weights is not None:
+            columns.append(_delayed_parts(_chunked_like(x, weights, "sample_weight"), len(x_parts), "sample_weight"))
+    if executor is None:
+        columns = [list(each) for each in _dask_compute()(*columns)]
+        fn = from_table if isinstance(y, str) else from_parts
+    elif hasattr(executor, "compute"):
+        # One graph for all: what blocks have in common is computed once.
+        futures = executor.compute([part for column in columns for part in column])
+        columns = [futures[i * len(x_parts) : (i + 1) * len(x_parts)] for i in range(len(columns))]
+        fn = from_table if isinstance(y, str) else from_parts
+    if isinstance(y, str):
+        if fn is from_delayed:
+            return [Load(fn, (part, y, None, weight)) for part in columns[0]]
+        return [Load(fn, (part, y, weight)) for part in columns[0]]
+    return [Load(fn, parts) for parts in zip(*columns)]
+
+
+def _chunked_like(x: Any, other: Any, name: str) -> Any:
+    """The target cut where the rows are, if that is known."""
+    if not _is_dask(other):
+        raise TypeError(f"with rows from Dask {name} must be a Dask collection or the name of a column")
+    if not (hasattr(x, "chunks") and hasattr(other, "chunks")):
+        return other
+    known = all(size == size for size in (*x.chunks[0], *other.chunks[0]))  # unknown sizes are NaN
+    if known and x.shape[0] != other.shape[0]:
+        raise ValueError(f"X has {x.shape[0]} rows, and {name} has {other.shape[0]}")
+    return other.rechunk({0: x.chunks[0]}) if known and other.chunks[0] != x.chunks[0] else other
+
+
+def _delayed_parts(x: Any, number: int | None = None, name: str = "X") -> list[Any]:
+    if hasattr(x, "chunks") and x.ndim == 2 and len(x.chunks[1]) > 1:
+        x = x.rechunk({1: -1})
+    parts = x.to_delayed()
+    parts = list(parts.ravel()) if hasattr(parts, "ravel") else list(parts)
+    if number is not None and len(parts) != number:
+        raise ValueError(f"X has {number} blocks, and {name} has {len(parts)}: give both the same chunks")
+    return parts

@@ -1,0 +1,116 @@
+"""Targets: from what users have in ``y`` to the numbers that families read, and the weights of classes.
+
+Covers: the coding of classes, found over all blocks together; ``class_weight``; checks that need the family. Does not
+cover: reading blocks (``sources``), fitting.
+
+The way of data: the ``Facts`` of all blocks give the classes; ``code_block`` is the task that makes a block with a
+coded target and the same rows, which are not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from futures_cluster.glm.families import Family
+from futures_cluster.glm.rowblocks import Facts, RowBlock
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How to code the target of a block.
+
+    Attributes
+    ----------
+    family : Family
+    classes : array or None
+        Sorted; None for a regression.
+    class_weights : array or None
+        One for each class.
+    """
+
+    family: Family
+    classes: Array | None = None
+    class_weights: Array | None = None
+
+
+def code_block(block: RowBlock, coding: Coding) -> RowBlock:
+    """The same rows with the target as the family reads it.
+
+    Raises
+    ------
+    ValueError
+        For targets that the family does not have, with what is allowed.
+
+    Examples
+    --------
+    >>> from futures_cluster.glm.families import Bernoulli
+    >>> block = RowBlock(np.zeros((3, 1)), np.array(["no", "yes", "no"]))
+    >>> code_block(block, Coding(Bernoulli(), np.array(["no", "yes"]))).y.tolist()
+    [-1.0, 1.0, -1.0]
+    """
+    if coding.classes is None:
+        numbers = np.ascontiguousarray(block.y, dtype=np.float64)
+        problem = coding.family.check(numbers)
+        if problem is not None:
+            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        return replace(block, y=numbers, _cut={})
+    if len(coding.classes) == 2:
+        codes: Array = (block.y == coding.classes[1]).astype(np.intp)
+    else:
+        codes = np.searchsorted(coding.classes, block.y)
+    weights = block.weights
+    if coding.class_weights is not None:
+        own = coding.class_weights[codes]
+        weights = own if weights is None else weights * own
+    y: Array = codes.astype(np.float64) if coding.family.outputs > 1 else 2.0 * codes - 1.0
+    return replace(block, y=y, weights=weights, _cut={})
+
+
+def all_classes(facts: Sequence[Facts]) -> Array:
+    """The classes of all blocks, sorted; each block may have seen but some.
+
+    Raises
+    ------
+    ValueError
+        When there is only one.
+    """
+    found = [each.classes for each in facts if each.classes is not None and len(each.classes)]
+    classes = np.unique(np.concatenate(found))
+    if len(classes) < 2:
+        raise ValueError(
+            "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
+            f"{classes[0]!r}"
+        )
+    return classes
+
+
+def class_counts(block: RowBlock, classes: Array) -> Array:
+    """The weight of each class in a block; a task."""
+    codes = np.searchsorted(classes, block.y)
+    return np.bincount(codes, weights=block.weights, minlength=len(classes)).astype(np.float64)
+
+
+def weights_of_classes(class_weight: Any, classes: Array, counts: Array | None) -> Array | None:
+    """``class_weight`` as one number for each class, with scikit-learn's meaning of ``"balanced"``.
+
+    Raises
+    ------
+    ValueError
+        For anything but None, ``"balanced"`` or a dict.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")
+        assert counts is not None
+        return counts.sum() / (len(classes) * counts)
+    if not hasattr(class_weight, "get"):
+        raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")
+    return np.array([float(class_weight.get(each.item() if hasattr(each, "item") else each, 1.0)) for each in classes])
