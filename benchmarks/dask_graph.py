@@ -6,8 +6,8 @@
 Covers: a tree of 8,191 tiny tasks, and a sum over 40 x 40 chunks. Does not cover: data frames (``dataframes``).
 
 Each measurement is a process of its own, and the systems take turns. There are two workers with one thread each; the
-time is that of ``compute`` alone, on a graph that was not computed before, after a small one has warmed everything up. It
-is the best of two. Values are checked.
+time is that of ``compute`` alone, on a graph that was not computed before, after a small one has warmed everything up.
+It is the better of two. Values are checked.
 """
 
 from __future__ import annotations
