@@ -14,6 +14,7 @@ are wanted, or have options of their own, are not packed with others.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -274,13 +275,25 @@ class Plan:
 
     def stores(self) -> bool:
         """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
-        return any(type(key) is tuple and "store-map" in str(key[0]) for key in self._nodes)
+        core = sys.modules.get("dask.array.core")
+        if core is None or "zarr.storage" not in sys.modules:
+            return False  # there is nobody to refuse it
+        return any(_calls(node.node, core.load_store_chunk) for node in self._nodes.values())
 
     def name(self, group: Group) -> str:
         """What the durations of such tasks are remembered by."""
         name = str(key_split(group.last.key))
         number = len(group.nodes)
         return name if number == 1 else f"{name} x{1 << number.bit_length() >> 1}"
+
+
+def _calls(node: Any, function: Any) -> bool:
+    """Whether a node calls this function, perhaps inside of what Dask has fused."""
+    if not isinstance(node, Task):
+        return False
+    if node.func is _execute_subgraph:
+        return any(_calls(inner, function) for inner in node.args[0].values())
+    return node.func is function
 
 
 class _Here:

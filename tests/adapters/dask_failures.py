@@ -11,10 +11,16 @@ _DEFAULTS = "expects that there is no default scheduler"
 _CONCRETE = "expects that persist() leaves values in the graph; here these are futures"
 
 _WARNINGS = "expects a warning of a task in its own process"
+_INTO_MEMORY = "stores into memory of its own process, or counts calls there, or has plain locks"
 _GENERATOR = "a generator does not pickle"
 _SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
 
 EXPECTED: dict[str, str] = {
+    "dask.array.tests.test_array_core::test_from_array_with_lock": _SAME_OBJECT,
+    "dask.array.tests.test_array_core::test_memmap": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_store": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_zarr_to_zarr_shards": _INTO_MEMORY,
+    "dask.array.tests.test_reductions::test_array_cumreduction_axis[blelloch-None": _WARNINGS,
     "dask.array.tests.test_ufunc::test_frompyfunc": "a ufunc of numpy.frompyfunc does not pickle",
     "dask.bag.tests.test_bag::test_bag_with_single_callable": _SAME_OBJECT,
     "dask.bag.tests.test_bag::test_from_delayed_iterator": _GENERATOR,

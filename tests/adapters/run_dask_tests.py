@@ -1,6 +1,6 @@
 """Run Dask's own installed tests on an executor: all of them, or each so manieth.
 
-    python -m tests.adapters.run_dask_tests                      # all: some 17,000 tests, more than an hour on two cores
+    python -m tests.adapters.run_dask_tests                      # all: some 17,000 tests, an hour on two cores
     python -m tests.adapters.run_dask_tests --every 50           # a fiftieth of the large ones
     python -m tests.adapters.run_dask_tests array bag -- -x      # parts; what follows -- is for pytest
 

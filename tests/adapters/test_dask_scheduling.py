@@ -179,6 +179,9 @@ def test_store_into_memory_is_refused(ex: Executor, tmp_path: Path) -> None:
     memory = zarr.create_array(zarr.storage.MemoryStore(), shape=(4, 4), chunks=(2, 2), dtype=float)
     with pytest.raises(ValueError, match="MemoryStore is memory of this process"):
         x.store(memory, scheduler=ex)
+    sharded = zarr.create_array({}, shape=(100,), chunks=(1,), shards=(2,), dtype=int)
+    with ex.as_default(), pytest.raises(ValueError, match="MemoryStore is memory of this process"):
+        da.arange(100, chunks=10).to_zarr(sharded)
     assert pickle.loads(pickle.dumps(memory)).shape == (4, 4)
     with ex.as_default():
         x.to_zarr(str(tmp_path / "disk.zarr"))

@@ -21,7 +21,7 @@ import run_dask_tests
 @pytest.mark.slow
 def test_selection() -> None:
     more = ["-n0"] if find_spec("xdist") else []
-    assert run_dask_tests.run("quick", 5, more=more, timeout=110) == 0
+    assert run_dask_tests.run("quick", 16, more=more, timeout=110) == 0
 
 
 def test_each_expected_failure_has_a_reason() -> None:
