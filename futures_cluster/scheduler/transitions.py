@@ -10,6 +10,7 @@ the task on ``loose``, and ``release_loose`` looks at each of them once the even
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -147,6 +148,8 @@ class Transitions:
         demand = task.demand
         if demand is None:
             self.state.ready.push(task)
+            if task.dependencies and (nearest := placement.nearest_holder(task)) is not None:
+                self.state.near.setdefault(nearest, deque()).append(task)
         else:
             self.state.demands.push(task, demand, self.state.workers)
 
@@ -516,6 +519,7 @@ class Transitions:
         del state.workers[worker.name]
         for workers in (state.idle, state.free, state.crowded, state.asked, state.leaving):
             workers.pop(worker, None)
+        state.near.pop(worker, None)
         for task in list(worker.copying):
             self.end_copy(task, worker)
         state.demands.withdraw(worker)

@@ -115,6 +115,27 @@ def cluster_of(cluster: Cluster, key: str) -> str:
     return next(iter(holders)).name
 
 
+@pytest.mark.parametrize(("size_bytes", "begins_with"), [(50_000_000, "y1"), (1000, "x2")])
+def test_a_worker_begins_with_what_lies_there(size_bytes: int, begins_with: str) -> None:
+    """Not with the oldest task, if its input is large and far away."""
+    cluster = Cluster(2)
+    cluster.given(submit("a", "b"))
+    where = cluster.where()
+    cluster.finish("a", "b", payload=None, size_bytes=size_bytes)
+    for key in ("a", "b"):
+        cluster.given(submit(f"busy-{key}", options=TaskOptions(workers=(where[key],)), function="unknown"))
+    cluster.given(submit(("x1", ["a"]), ("x2", ["a"]), ("x3", ["a"]), ("y1", ["b"]), ("y2", ["b"]), function="new"))
+    cluster.finish("busy-a")
+    assert cluster.where() == {"x1": where["a"], "busy-b": where["b"]}
+    cluster.finish("busy-b")
+    assert cluster.where() == {"x1": where["a"], begins_with: where["b"]}
+    for key in ("x1", begins_with):  # all the others run, each once
+        cluster.finish(key)
+    while assigned := list(cluster.where()):
+        cluster.finish(assigned[0])
+    assert set(cluster.states().values()) == {"memory"} and not cluster.machine.state.near
+
+
 def test_no_task_follows_its_data_to_a_worker_that_is_stuck() -> None:
     cluster, holder, idle = with_input(size_bytes=1_000_000_000)
     cluster.given(submit(("y", ["x"])))

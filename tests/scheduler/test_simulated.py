@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from futures_cluster.testing import workloads
 from futures_cluster.testing.simulator import Simulation, Work
 
 LARGE = 1_000_000
@@ -42,6 +43,17 @@ def test_results_held_do_not_grow_with_the_number_of_roots(load_s: float, use_s:
 def test_short_roots_overrun_memory_by_no_more_than_the_horizon(graph: bool) -> None:
     """Of tasks of 4 ms, 10 a worker are committed in advance."""
     assert most_held(1000, 4, 1, 0.004, 0.004, graph) <= 3 * 40
+
+
+def test_a_shuffle_moves_what_it_must_and_no_more() -> None:
+    """The parts are made where their input is, although all inputs are there at the same time."""
+    width = 20
+    workload = workloads.make("shuffle", width * (width + 2))
+    simulation = Simulation(1, workload.work)
+    simulation.add_workers(width)
+    report = workloads.run(workload, simulation)
+    parts_bytes = width * width * 1_000_000
+    assert report.finished == width and report.moved_bytes <= 1.1 * parts_bytes
 
 
 def test_ten_tasks_do_not_wait_for_a_hundred_thousand() -> None:

@@ -1,0 +1,148 @@
+"""The same work on workers and in one process, and whether the answers agree.
+
+Covers: both ways from start to stop with the time of each step, and comparing what they found out.
+Does not cover: the work itself (``flights``, ``search``), printing (``report``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from futures_cluster import Executor, wait
+from futures_cluster.demo.flights import (
+    COLUMNS,
+    Answer,
+    ask,
+    ask_pandas,
+    distinct_carriers,
+    load_libraries,
+    read_partition,
+    reduce_in_pairs,
+    union,
+    unpack,
+)
+from futures_cluster.demo.report import Progress
+from futures_cluster.demo.search import Setting, gram, held_out_error, prepare, search
+
+RELATIVE_TOLERANCE = 1e-9
+
+
+class Clock:
+    """Seconds for each named step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+START, READ, ASK, SEARCH, STOP = "start, import", "read", "questions", "model search", "stop"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one of the two ways found out, and how long it took."""
+
+    answers: dict[str, Answer]
+    errors: dict[Setting, float]
+    lengths: list[int]
+    clock: Clock
+
+
+def on_workers(
+    archive: Path, workers: int, backend: str | None, count: int, rows: int | None, report: str | None = None
+) -> Outcome:
+    """Everything through the executor; no partition ever comes to this process. ``report``: a file to write."""
+    clock = Clock()
+    with (
+        tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
+        contextlib.ExitStack() as stack,
+    ):
+        with clock.step(START):
+            ex = stack.enter_context(Executor(max_workers=workers, backend=backend))
+            stack.push(lambda kind, error, trace: ex.shutdown(wait=False, cancel_futures=True) if kind else None)
+            if report is not None:
+                stack.enter_context(ex.report(report, "futures-cluster demo"))
+            for future in [ex.submit(load_libraries, number) for number in range(workers)]:
+                future.result()
+        with clock.step(READ):
+            table = ex.submit(unpack, str(archive), folder, max(8, 2 * workers), rows).result()
+            parts = [ex.submit(read_partition, table, number) for number in range(len(table.ranges))]
+            wait(parts)
+        with clock.step(ASK):
+            answers = ask(ex, parts)
+        with clock.step(SEARCH), Progress(count) as progress:
+            carriers = reduce_in_pairs(ex, union, [ex.submit(distinct_carriers, part) for part in parts])
+            blocks = [ex.submit(prepare, part, carriers) for part in parts]
+            errors = search(ex, blocks, count, 2 * workers + 2, progress.show)
+        lengths = list(ex.map(len, parts))
+        with clock.step(STOP):
+            stack.close()
+    return Outcome(answers, errors, lengths, clock)
+
+
+def in_one_process(archive: Path, lengths: Sequence[int], settings: Iterable[Setting], rows: int | None) -> Outcome:
+    """The same by pandas and numpy here, with the settings that the search chose and its held-out rows."""
+    clock = Clock()
+    with clock.step(START):
+        load_libraries()
+        import pandas as pd
+    with clock.step(READ):
+        flights = pd.read_csv(archive, usecols=list(COLUMNS), nrows=rows)
+    with clock.step(ASK):
+        answers = ask_pandas(flights)
+    with clock.step(SEARCH):
+        stops = list(itertools.accumulate(lengths))
+        parts = [flights.iloc[stop - length : stop] for length, stop in zip(lengths, stops, strict=True)]
+        carriers = distinct_carriers(flights)
+        blocks = [prepare(part, carriers) for part in parts]
+        errors = {
+            setting: held_out_error([gram(block, setting) for block in blocks], setting.log_alpha)
+            for setting in settings
+        }
+    return Outcome(answers, errors, [len(part) for part in parts], clock)
+
+
+def same(one: object, other: object) -> bool:
+    """Integers must be equal, floats close; a float is no answer where the other side counted."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE) or (math.isnan(one) and math.isnan(other))
+    return type(one) is type(other) and one == other
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A line for each answer that differs, or that only one side has. Groups are compared key by key."""
+    found = []
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        name = f"{prefix}{key}"
+        if key not in ours or key not in theirs:
+            found.append(f"{name}: only {'on the workers' if key in ours else 'in one process'}")
+        elif isinstance(ours[key], Mapping) and isinstance(theirs[key], Mapping):
+            found += differences(ours[key], theirs[key], f"{name}: ")
+        elif not same(ours[key], theirs[key]):
+            found.append(f"{name}: {ours[key]!r} on the workers, {theirs[key]!r} in one process")
+    return found
+
+
+def comparable(outcome: Outcome) -> dict[str, Any]:
+    """All that must agree: the answers, and the error of every setting."""
+    return {
+        **outcome.answers,
+        "error of the model": {str(key): value for key, value in outcome.errors.items()},
+    }
