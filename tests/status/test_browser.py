@@ -207,6 +207,8 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
     # All runs are in the stream, those of one row counted.
     counted = "stream.rows.filter(row => row[2] === '%s').reduce((sum, row) => sum + row[5], 0)"
     browser.until(f"{counted % 'tiny'} === {len(futures['tiny'])}")
+    browser.until(f"{counted % 'total'} >= {len(futures['total'])}")
+    browser.until("stream.rows.some(row => row[8])")
     assert browser.js(counted % "total") == len(futures["total"])
     assert browser.js("stream.rows.filter(row => row[8]).length") == 1
     # Something is drawn: the canvas has colours of functions on it.
