@@ -195,7 +195,8 @@ class HttpServer:
             if len(self._connections) > MOST_CONNECTIONS:
                 # What was asked is read: closing a socket with unread bytes takes the answer back.
                 with contextlib.suppress(asyncio.LimitOverrunError):
-                    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BRIEF_S)
+                    async with asyncio.timeout(BRIEF_S):
+                        await reader.readuntil(b"\r\n\r\n")
                 await self._send(writer, "GET", Response(b"too many connections\n", status=503))
             else:
                 await self._serve(reader, writer)
@@ -211,7 +212,8 @@ class HttpServer:
         method = "GET"
         try:
             try:
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    head = await reader.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 raise BadRequest(431, "the header is too large") from None
             request = parse(head[:-4])
@@ -242,7 +244,9 @@ class HttpServer:
         writer.write(head_of(response, length))
         if method != "HEAD":
             writer.write(response.body)
-        await asyncio.wait_for(writer.drain(), PATIENCE_S)
+        # Not wait_for: before Python 3.12 it may swallow that this task is cancelled.
+        async with asyncio.timeout(PATIENCE_S):
+            await writer.drain()
 
     async def _stream(
         self, writer: asyncio.StreamWriter, events: AsyncIterator[bytes], gone: asyncio.Future[bytes]
@@ -260,7 +264,8 @@ class HttpServer:
                 except StopAsyncIteration:
                     return
                 # A reader that does not keep up gets the next event when it has taken this one.
-                await asyncio.wait_for(writer.drain(), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    await writer.drain()
         finally:
             if following is not None and not following.done():
                 following.cancel()

@@ -180,10 +180,11 @@ async function showGraph() {
 }
 async function showProfile(worker) {
   const found = report ? { interval_s: .02, tree: report.profile } : await ask("profile", worker ? { worker } : {});
+  $("profile-of").textContent = worker && !report ? "Where tasks of " + worker + " spend their time" : "Where tasks spend their time";
   flame.tree = found.tree; flame.interval = found.interval_s;
   flame.draw();
   $("flame-note").textContent = found.tree[0] ? `${count(found.tree[0])} samples, one every ${found.interval_s * 1000} ms of each thread that executes.` : "No samples yet. Threads are only sampled while somebody looks.";
-  $("speedscope").href = report ? "#" : address("api/v1/profile.speedscope.json");
+  $("speedscope").href = report ? "#" : address("api/v1/profile.speedscope.json", worker ? { worker } : {});
   $("speedscope").hidden = Boolean(report);
 }
 function lastLine(row) {
@@ -240,7 +241,7 @@ function showTimings() {
 function showWorker() {
   const row = snapshot.workers.find((other) => other.name === subject), box = $("v-worker");
   if (report && report.workers) detail = report.workers[subject] || null;
-  const heading = make("div", { class: "card" }, make("div", { class: "head" }, make("h2", {}, subject), make("a", { class: "button", href: "#/workers" }, "All workers")));
+  const heading = make("div", { class: "card" }, make("div", { class: "head" }, make("h2", {}, subject), make("div", { class: "tools" }, report ? null : make("a", { class: "button", href: "#/profile/" + encodeURIComponent(subject) }, "Profile"), make("a", { class: "button", href: "#/workers" }, "All workers"))));
   if (!row) { heading.append(empty("There is no worker of this name now. The log says how it ended.")); box.replaceChildren(heading); return; }
   const list = make("dl", { class: "facts" });
   facts(list, [["Status", row.status], ["Host", `${row.host || "this one"}, process ${row.pid}`], ["Address", row.address], ["Running", `${row.running} of ${row.slots}`], ["Committed", `${count(row.committed)}, ${seconds(row.occupancy_s)} of work`], ["CPU", row.cpu === null ? "" : Math.round(100 * row.cpu) + " % of a core"],
@@ -277,14 +278,27 @@ async function showTask() {
 
 // ---------------------------------------------------------------- events and routes
 
-const VIEWS = { tasks: () => { showFunctions(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(""), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask };
-let drawing = false;
+const VIEWS = { tasks: () => { showFunctions(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask };
+let drawing = false, pressed = false;
+// Elements are made anew each time. Whoever is about to click, or has selected text, keeps what is under the pointer;
+// whoever walks by keyboard keeps the focus.
+function isHeld() {
+  const selection = getSelection();
+  return pressed || (selection && !selection.isCollapsed && $("view").contains(selection.anchorNode));
+}
+function nameOf(node) {
+  return node && node !== document.body ? [node.tagName, node.getAttribute("href") || node.dataset.id || node.dataset.path || node.id].join(" ") : "";
+}
 async function show() {
-  if (!snapshot) return;
+  if (!snapshot || isHeld()) return;
+  const focused = document.activeElement, name = nameOf(focused);
   showFigures();
-  if (drawing) return;
-  drawing = true;
-  try { await VIEWS[view](); } catch (error) { if (!ended) throw error; } finally { drawing = false; }
+  if (!drawing) {
+    drawing = true;
+    try { await VIEWS[view](); } catch (error) { if (!ended) throw error; } finally { drawing = false; }
+  }
+  if (name && !focused.isConnected && document.activeElement === document.body)
+    for (const node of document.querySelectorAll("a, button, pre, summary")) if (nameOf(node) === name) { node.focus({ preventScroll: true }); break; }
 }
 function route() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
@@ -295,7 +309,7 @@ function route() {
   document.title = `${{ worker: subject, task: subject }[view] || (TABS.find((tab) => tab[0] === view) || [])[1] || ""} · futures_cluster`;
   tip.hide();
   drawing = false;
-  if (before !== view + subject) { detail = null; scrollTo(0, 0); }
+  if (before !== view + subject) { detail = null; flame.path = []; scrollTo(0, 0); }
   if (watched !== (view === "worker" ? subject : "") && !report) connect();
   show();
 }
@@ -318,6 +332,8 @@ $("flame-out").addEventListener("click", () => { flame.path.pop(); flame.draw();
 $("pause").addEventListener("click", (event) => { stream.paused = !stream.paused; event.target.setAttribute("aria-pressed", stream.paused); event.target.textContent = stream.paused ? "Go on" : "Pause"; showStream(); });
 for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => { stream.span = Number(button.dataset.span); mark(); if (snapshot) { stream.layout(snapshot.workers); stream.draw(); } });
 function mark() { for (const button of document.querySelectorAll("[data-span]")) button.setAttribute("aria-pressed", Number(button.dataset.span) === stream.span); }
+addEventListener("pointerdown", () => { pressed = true; });
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = false; });
 addEventListener("hashchange", route);
 addEventListener("resize", () => { if (snapshot && view === "tasks") stream.draw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (snapshot && view === "tasks") stream.draw(); });

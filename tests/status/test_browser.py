@@ -75,6 +75,13 @@ class Browser:
         )
         return found
 
+    def go(self, text: str) -> None:
+        """Click on the tab of this name."""
+        self.until(f"[...document.querySelectorAll('nav a')].some(a => a.innerText.startsWith({json.dumps(text)}))")
+        self.js(
+            f"[...document.querySelectorAll('nav a')].find(a => a.innerText.startsWith({json.dumps(text)})).click()"
+        )
+
     def press(self, *keys: str) -> None:
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
@@ -200,6 +207,8 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
     # All runs are in the stream, those of one row counted.
     counted = "stream.rows.filter(row => row[2] === '%s').reduce((sum, row) => sum + row[5], 0)"
     browser.until(f"{counted % 'tiny'} === {len(futures['tiny'])}")
+    browser.until(f"{counted % 'total'} >= {len(futures['total'])}")
+    browser.until("stream.rows.some(row => row[8])")
     assert browser.js(counted % "total") == len(futures["total"])
     assert browser.js("stream.rows.filter(row => row[8]).length") == 1
     # Something is drawn: the canvas has colours of functions on it.
@@ -208,6 +217,11 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
         "let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) n++; return n > 500; })()"
     )
     browser.shot("tasks")
+    # Whoever walks by keyboard keeps the focus, though the page is drawn again and again.
+    browser.js("document.querySelector('nav a[href=\"#/graph\"]').focus()")
+    time_shown = browser.js("snapshot.time")
+    browser.until(f"snapshot.time > {time_shown} + 1")
+    assert browser.js("document.activeElement.getAttribute('href')") == "#/graph"
     # By keyboard: from run to run, and into the story of one.
     browser.js("stream.canvas.focus()")
     browser.press("\ue014", "\ue012", "\ue012")  # right, left, left
@@ -220,7 +234,7 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
 
 
 def check_workers(browser: Browser, ex: Executor, url: str) -> None:
-    browser.driver.find_element("link text", "Workers").click()
+    browser.go("Workers")
     browser.until("!document.getElementById('v-workers').hidden && document.querySelector('[data-worker]')")
     for name in ex.workers():
         assert browser.cells(f'[data-worker="{name}"]')[3] == "1/1"
@@ -237,6 +251,9 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     assert worker["held"][0]["key"] in shown and worker["tasks"][0]["key"] in shown
     assert "connect" in shown and "loop delay" in shown
     browser.shot("worker")
+    browser.js("document.querySelector(\"#v-worker a[href^='#/profile/']\").click()")
+    browser.until("document.querySelector('#flame button') !== null")
+    assert first in browser.text("#profile-of")
 
 
 def check_data_and_graph(browser: Browser, url: str) -> None:
@@ -269,13 +286,13 @@ def check_profile_and_timings(browser: Browser, url: str) -> None:
 
 
 def check_failures_and_log(browser: Browser, futures: dict[str, list[Any]]) -> None:
-    browser.driver.find_element("partial link text", "Failures").click()
+    browser.go("Failures")
     browser.until("document.querySelector('#failures pre') !== null")
     browser.js("document.querySelector('#failures summary').click()")
     shown = browser.text("#failures")
     assert "ValueError" in shown and "<b>no</b> value for 3" in shown and futures["risky"][3].key in shown
     browser.shot("failures")
-    browser.driver.find_element("link text", "Log").click()
+    browser.go("Log")
     browser.until("document.querySelectorAll('#events tbody tr').length >= 3")
 
 
@@ -314,7 +331,7 @@ def test_a_killed_worker_turns_up(browser: Browser) -> None:
         pid = ex.workers()[names[0]]["pid"]
         os.kill(pid, signal.SIGKILL)
         browser.until(f"snapshot.workers.length === 2 && !snapshot.workers.some(row => row.pid === {pid})")
-        browser.driver.find_element("link text", "Log").click()
+        browser.go("Log")
         browser.until("document.querySelector('#events td')")
         assert "SIGKILL" in browser.text("#events")
         assert browser.errors() == []
