@@ -21,6 +21,7 @@ from futures_cluster.engines.base import Engine, SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
 from futures_cluster.messages import TaskOptions
+from futures_cluster.wire import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
@@ -312,12 +313,18 @@ class Executor(concurrent.futures.Executor):
         ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
         {'a': [4], 'b': 1}
         """
+        if getattr(self._engine, "fetches_together", False):
+            found = arguments.find((futures,), {})
+            concurrent.futures.wait(list(found.references.values()))  # type: ignore[arg-type]
+        return self._gather(futures)
+
+    def _gather(self, futures: Any) -> Any:
         if isinstance(futures, concurrent.futures.Future):
             return futures.result()
         if type(futures) in (list, tuple, set, frozenset):
-            return type(futures)(self.gather(item) for item in futures)
+            return type(futures)(self._gather(item) for item in futures)
         if type(futures) is dict:
-            return {name: self.gather(item) for name, item in futures.items()}
+            return {name: self._gather(item) for name, item in futures.items()}
         return futures
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:

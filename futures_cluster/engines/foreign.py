@@ -504,6 +504,8 @@ class ForeignEngine:
     title = ""
     max_workers = 1
     broken: BaseException | None = None
+    #: Results that are all done come with one request.
+    fetches_together = True
 
     def __init__(self, client: ForeignClient) -> None:
         self.client = client
