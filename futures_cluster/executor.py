@@ -40,9 +40,10 @@ class Executor(concurrent.futures.Executor):
         Start the processes by it, with the standard library's rules. Without it no ``__main__`` guard is needed.
     initializer, initargs
         Called once in each worker before its first task.
-    backend : str or None
+    backend : str, distributed.Client or None
         ``"processes"``, ``"threads"`` (tasks share this process's memory) or ``"sync"`` (each call runs at submit,
-        for debuggers). Default: the environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
+        for debuggers); a cluster's address: ``"tcp://host:8786"`` or ``"tls://..."`` for ours, ``"dask://host:8786"``
+        or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
     max_tasks_per_child : int or None
         A worker process is replaced after so many tasks.
     memory_limit : int or str or None

@@ -447,6 +447,8 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self._send(func, callback, marker)
         return None
 
+    apply_async = submit  # its name before joblib 1.5
+
     def _send(self, func: Any, callback: Callable[[Future], object], marker: object) -> None:
         executor, dispatcher, large = self._executor, self._dispatcher, self._large
         if executor is None or dispatcher is None:

@@ -96,6 +96,12 @@ class _Callbacks:
             if self._thread is not None:
                 self._queue.put(None)
 
+    def join(self) -> None:
+        """Wait until all that was to be called has been; after ``close``, and not for oneself."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
     def _run(self) -> None:
         while (function := self._queue.get()) is not None:
             function()
@@ -465,6 +471,7 @@ class ForeignClient:
         with context.waiting(), self._changed:
             self._changed.wait_for(lambda: not self._pending)
         self._end_if_quiet()
+        self._callbacks.join()
 
     def _end_if_quiet(self) -> None:
         if self._pending or self.closed is not None:

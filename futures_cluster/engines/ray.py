@@ -79,28 +79,24 @@ class RaySite:
         self._todo.put((call, values, done))
         while True:
             try:
-                outcome = done.get(timeout=LOOK_S) if self._waits.is_set() else done.get()
+                waits = self._waits.is_set() and self._wait_as_it_does()
+                outcome = done.get(timeout=0.001 if waits else LOOK_S if self._waits.is_set() else None)
             except queue.Empty:
-                self._wait_as_it_does()
                 continue
             except KeyboardInterrupt:  # it was cancelled, too late: nothing can stop the other thread
                 continue
-            if outcome is None:  # it begins to wait
-                self._wait_as_it_does()
-            elif isinstance(outcome, BaseException):
+            if isinstance(outcome, BaseException):
                 raise outcome
-            else:
+            if outcome is not None:  # None: it begins to wait
                 return outcome  # type: ignore[no-any-return]
 
-    def _wait_as_it_does(self) -> None:
-        """Wait for unfinished children by Ray's means; meanwhile others have the slot."""
+    def _wait_as_it_does(self) -> bool:
+        """Wait for unfinished children by Ray's means, while others have the slot; whether there were any."""
         executor = self._executor
-        if executor is None or not self._waits.is_set():
-            return
-        waiting = executor._engine.client.unfinished()
+        waiting = [] if executor is None else executor._engine.client.unfinished()
         if waiting:
-            with contextlib.suppress(KeyboardInterrupt):
-                ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+            ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+        return bool(waiting)
 
     def _run(self) -> None:
         while True:
