@@ -43,7 +43,8 @@ class Executor(concurrent.futures.Executor):
     backend : str, distributed.Client or None
         ``"processes"``, ``"threads"`` (tasks share this process's memory) or ``"sync"`` (each call runs at submit,
         for debuggers); a cluster's address: ``"tcp://host:8786"`` or ``"tls://..."`` for ours, ``"dask://host:8786"``
-        or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
+        or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the
+        environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
     max_tasks_per_child : int or None
         A worker process is replaced after so many tasks.
     memory_limit : int or str or None

@@ -1,7 +1,7 @@
 """The engine on a Dask cluster: ``Executor(backend="dask://host:8786")``, or a ``distributed.Client`` as the backend.
 
 Covers: submitting to distributed's scheduler, its futures and ours, what happens on its workers. Does not cover: what
-engines over other people's clusters share (``foreign``, ``guests``, ``parcels``), Dask collections (``adapters``).
+engines over other people's clusters share (``foreign*``, ``guests``, ``parcels``), Dask collections (``adapters``).
 
 Results are ``parcels.Small`` or ``parcels.Kept`` in the memory of its workers; its scheduler counts and moves them as
 any other data. Tasks of ours that submit tasks use the worker's own client.
@@ -23,7 +23,8 @@ from dask.utils import typename
 from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions
-from futures_cluster.engines.foreign import ForeignClient, ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
@@ -103,7 +104,7 @@ class Handle:
 
 
 class DaskLink:
-    """The way to the cluster, by a client of distributed (``foreign.Link``)."""
+    """The way to the cluster, by a client of distributed (``foreign_client.Link``)."""
 
     can_stop_tasks = False  # they are threads of its workers
     carries_handles = False
@@ -128,7 +129,7 @@ class DaskLink:
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``foreign.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
+        """See ``foreign_client.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
         handle = Handle(call.key)
         self._unsent.append((call, handles, options, handle))
         if not self._is_awake:
@@ -183,7 +184,7 @@ class DaskLink:
         task.add_done_callback(self._watching.discard)
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``foreign.Link``; what was submitted is watched from then on."""
+        """See ``foreign_client.Link``; what was submitted is watched from then on."""
         if handle.future is not None and handle.is_found:
             self.client.loop.add_callback(self._watch_on_loop, handle.future)
 
@@ -202,19 +203,19 @@ class DaskLink:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
         return Handle(key, kept[key])
 
     def find(self, key: Key) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         future: Any = distributed.Future(key, self.client)
         # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
         self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
         return Handle(key, future, is_found=True)
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         self.client.loop.add_callback(self._fetch, handles)
 
     async def _fetch(self, handles: dict[Key, Any]) -> None:
@@ -232,7 +233,7 @@ class DaskLink:
             self._ours.arrived(key, result)
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         self.client.loop.add_callback(self._cancel, handle)
 
     async def _cancel(self, handle: Any) -> None:
@@ -240,7 +241,7 @@ class DaskLink:
             await self.client.cancel([handle.future], asynchronous=True)
 
     def explain(self, key: Key) -> str:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         for worker, keys in self.client.processing().items():
             if key in keys:
                 return (
@@ -249,7 +250,7 @@ class DaskLink:
         return f"{key} waits for its inputs or for room; see the dashboard: {self.client.dashboard_link}"
 
     def close(self) -> None:
-        """See ``foreign.Link``; a client that was given stays open."""
+        """See ``foreign_client.Link``; a client that was given stays open."""
         if self._is_own:
             self.client.close()
         elif self._listens and self.client.status == "running":

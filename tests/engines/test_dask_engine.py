@@ -49,12 +49,11 @@ def ex(clusters: Clusters) -> Iterator[Executor]:
 
 #: These run always; the others only where there is time.
 QUICK = {
-    f"check_{name}"
-    for name in (
-        "submit_callables running cancel cancel_force errors errors_of_inputs what_does_not_pickle map futures_as_arguments"
-        " futures_stay_futures scatter_and_gather results_after_the_end retries priority timeout nested waiting_in_a_task"
-        " as_completed_grows shutdown_cancels key"
-    ).split()
+    *("check_submit_callables", "check_running", "check_cancel", "check_cancel_force", "check_errors", "check_map"),
+    *("check_errors_of_inputs", "check_what_does_not_pickle", "check_futures_as_arguments", "check_key"),
+    *("check_futures_stay_futures", "check_scatter_and_gather", "check_results_after_the_end", "check_retries"),
+    *("check_priority", "check_timeout", "check_nested", "check_waiting_in_a_task", "check_as_completed_grows"),
+    "check_shutdown_cancels",
 }
 
 
