@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from futures_cluster import Executor  # noqa: E402
+from futures_cluster import Executor
 
 
 def square(x: int) -> int:

@@ -22,11 +22,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import joblib  # noqa: E402
-import numpy as np  # noqa: E402
-from joblib import Parallel, delayed, parallel_config  # noqa: E402
+import joblib
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
 
-import futures_cluster.adapters.joblib as adapter  # noqa: E402
+import futures_cluster.adapters.joblib as adapter
 
 BACKENDS = ("loky", "futures_cluster")
 JOBS = 2
@@ -101,9 +101,8 @@ def main() -> None:
     for name in dict.fromkeys(name for name, _ in seconds):
         loky, ours = (seconds[name, backend] for backend in BACKENDS)
         ratio = statistics.median(a / b for a, b in zip(loky, ours))
-        print(
-            f"| {name:42} | {statistics.median(loky) * 1e3:6.0f} | {statistics.median(ours) * 1e3:6.0f} | {ratio:5.2f} |"
-        )
+        times = " | ".join(f"{statistics.median(values) * 1e3:6.0f}" for values in (loky, ours))
+        print(f"| {name:42} | {times} | {ratio:5.2f} |")
 
 
 if __name__ == "__main__":

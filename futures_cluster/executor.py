@@ -23,6 +23,7 @@ from futures_cluster.engines.base import Engine, Observed, SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
 from futures_cluster.messages import TaskOptions
+from futures_cluster.wire import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
@@ -42,9 +43,11 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         Start the processes by it, with the standard library's rules. Without it no ``__main__`` guard is needed.
     initializer, initargs
         Called once in each worker before its first task.
-    backend : str or None
+    backend : str, distributed.Client or None
         ``"processes"``, ``"threads"`` (tasks share this process's memory) or ``"sync"`` (each call runs at submit,
-        for debuggers). Default: the environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
+        for debuggers); a cluster's address: ``"tcp://host:8786"`` or ``"tls://..."`` for ours, ``"dask://host:8786"``
+        or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the
+        environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
     max_tasks_per_child : int or None
         A worker process is replaced after so many tasks.
     memory_limit : int or str or None
@@ -339,12 +342,18 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
         {'a': [4], 'b': 1}
         """
+        if getattr(self._engine, "fetches_together", False):
+            found = arguments.find((futures,), {})
+            concurrent.futures.wait(list(found.references.values()))  # type: ignore[arg-type]
+        return self._gather(futures)
+
+    def _gather(self, futures: Any) -> Any:
         if isinstance(futures, concurrent.futures.Future):
             return futures.result()
         if type(futures) in (list, tuple, set, frozenset):
-            return type(futures)(self.gather(item) for item in futures)
+            return type(futures)(self._gather(item) for item in futures)
         if type(futures) is dict:
-            return {name: self.gather(item) for name, item in futures.items()}
+            return {name: self._gather(item) for name, item in futures.items()}
         return futures
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -51,6 +51,8 @@ __all__ = ["FuturesClusterBackend", "close", "register"]
 NAME = "futures_cluster"
 #: Larger arguments go to the workers once; joblib's own default of ``Parallel(max_nbytes=...)``.
 LARGE_BYTES = 1_000_000
+#: Batches of short calls grow by this factor.
+GROWTH = 4
 #: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
 _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
 
@@ -272,7 +274,11 @@ class LargeArguments:
         sent : list
             What has to be kept until the calls have been made.
         """
-        types = {type(arg) for _, args, kwargs in items for arg in (*args, *kwargs.values())}
+        types: set[type] = set()
+        for _, args, kwargs in items:
+            types.update(map(type, args))
+            if kwargs:
+                types.update(map(type, kwargs.values()))
         if types <= _NEVER_LARGE:
             return items, [], []
         found: dict[int, int] = {}
@@ -407,6 +413,19 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         backend.parallel = parallel
         return backend
 
+    def compute_batch_size(self) -> int:
+        """How many calls the next task has: as joblib has it, but short ones grow faster.
+
+        joblib doubles, and each size is a round trip at least.
+        """
+        stats: Any = self
+        size, duration_s = stats._effective_batch_size, stats._smoothed_batch_duration
+        if not 0 < duration_s < self.MIN_IDEAL_BATCH_DURATION / GROWTH:
+            return int(super().compute_batch_size())
+        stats._effective_batch_size = GROWTH * size
+        stats._smoothed_batch_duration = self._DEFAULT_SMOOTHED_BATCH_DURATION  # measured anew for this size
+        return int(GROWTH * size)
+
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
         """What joblib would send along with each batch; ``run_batch`` makes its own."""
         return self, None
@@ -446,6 +465,8 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._pending[id(marker)] = None  # a place is taken, before the lock goes
         self._send(func, callback, marker)
         return None
+
+    apply_async = submit  # its name before joblib 1.5
 
     def _send(self, func: Any, callback: Callable[[Future], object], marker: object) -> None:
         executor, dispatcher, large = self._executor, self._dispatcher, self._large

@@ -7,7 +7,6 @@ from typing import Any
 
 from futures_cluster.config import Config
 from futures_cluster.engines.base import Engine
-from futures_cluster.errors import NotSupported
 
 #: Addresses of schedulers begin with one of these and ``://``.
 ADDRESSES = ("tcp", "tls", "unix", "zmq")
@@ -40,14 +39,14 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         try:
             from futures_cluster.engines.dask import DaskEngine
         except ModuleNotFoundError as error:
-            raise NotSupported(f"backend={backend!r} needs the package {error.name}; install distributed") from error
+            raise _not_installed(backend, "distributed") from error
 
         return DaskEngine(config, make_future)
     if isinstance(backend, str) and (backend == "ray" or backend.startswith("ray://")):
         try:
             from futures_cluster.engines.ray import RayEngine
         except ModuleNotFoundError as error:
-            raise NotSupported(f"backend={backend!r} needs the package {error.name}; install ray") from error
+            raise _not_installed(backend, "ray") from error
 
         return RayEngine(config, make_future)
     raise ValueError(
@@ -61,3 +60,9 @@ def _is_dask(backend: object) -> bool:
     if isinstance(backend, str):
         return backend.startswith("dask://")
     return any(f"{cls.__module__}.{cls.__name__}" == "distributed.client.Client" for cls in type(backend).__mro__)
+
+
+def _not_installed(backend: object, package: str) -> Exception:
+    from futures_cluster.errors import NotSupported
+
+    return NotSupported(f"backend={backend!r} needs a package that is not here: pip install {package}")

@@ -1,7 +1,7 @@
 """The engine on a Dask cluster: ``Executor(backend="dask://host:8786")``, or a ``distributed.Client`` as the backend.
 
 Covers: submitting to distributed's scheduler, its futures and ours, what happens on its workers. Does not cover: what
-engines over other people's clusters share (``foreign``, ``guests``, ``parcels``), Dask collections (``adapters``).
+engines over other people's clusters share (``foreign*``, ``guests``, ``parcels``), Dask collections (``adapters``).
 
 Results are ``parcels.Small`` or ``parcels.Kept`` in the memory of its workers; its scheduler counts and moves them as
 any other data. Tasks of ours that submit tasks use the worker's own client.
@@ -9,9 +9,11 @@ any other data. Tasks of ours that submit tasks use the worker's own client.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -21,15 +23,18 @@ from dask.utils import typename
 from futures_cluster import errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import SubmitOptions
-from futures_cluster.engines.foreign import ForeignClient, ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 
-#: What its scheduler tells a client of the type of a small result.
+#: What its scheduler tells a client of the type of a small result: the class, or this.
 SMALL = typename(Small)
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
+#: Tasks of tasks run first, down to this depth.
+MOST_DEPTH = 1000
 
 
 # ---------------------------------------------------------------- on the workers
@@ -70,14 +75,14 @@ _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
 _sites_lock = threading.Lock()
 
 
-def run_call(call: Call, *values: Any) -> Small | Kept:
+def run_call(call: Call, values: list[Any]) -> Small | Kept:
     """The task that distributed sees."""
     worker = distributed.get_worker()
     with _sites_lock:
         site = _sites.get(worker)
         if site is None:
             site = _sites[worker] = DaskSite(worker)
-    return site.guests.run(call, values)
+    return site.guests.run(call, tuple(values))
 
 
 def _topic(client: str) -> str:
@@ -87,8 +92,19 @@ def _topic(client: str) -> str:
 # ---------------------------------------------------------------- in the program
 
 
+class Handle:
+    """A future of distributed's, once it is submitted."""
+
+    __slots__ = ("future", "is_found", "key")
+
+    def __init__(self, key: Key, future: Any = None, is_found: bool = False) -> None:
+        self.key = key
+        self.future = future
+        self.is_found = is_found  # of a task that somebody else submitted
+
+
 class DaskLink:
-    """The way to the cluster, by a client of distributed (``foreign.Link``)."""
+    """The way to the cluster, by a client of distributed (``foreign_client.Link``)."""
 
     can_stop_tasks = False  # they are threads of its workers
     carries_handles = False
@@ -97,6 +113,9 @@ class DaskLink:
         self.client = client
         self._is_own = is_own
         self._ours: ForeignClient = None  # type: ignore[assignment]
+        self._unsent: deque[Any] = deque()
+        self._is_awake = False
+        self._watching: set[asyncio.Task[None]] = set()
 
     def connect(self, ours: ForeignClient, listen: bool) -> None:
         """Tell this client of ours what happens."""
@@ -110,31 +129,72 @@ class DaskLink:
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``foreign.Link``."""
-        return self.client.submit(
-            run_call,
-            call,
-            *handles,
-            key=call.key,
-            workers=list(options.workers) or None,
-            resources=dict(options.resources) or None,
-            retries=options.retries or None,
-            priority=options.priority,
-            fifo_timeout=0,
-            pure=False,
-        )
+        """See ``foreign_client.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
+        handle = Handle(call.key)
+        self._unsent.append((call, handles, options, handle))
+        if not self._is_awake:
+            self._is_awake = True
+            self.client.loop.add_callback(self._send)
+        return handle
+
+    def _send(self) -> None:
+        """On the loop: what was submitted, those with equal options together."""
+        self._is_awake = False  # before looking: whoever submits from now on wakes the loop again
+        batch: list[Any] = []
+        while self._unsent:
+            item = self._unsent.popleft()
+            if batch and (item[2] is not batch[0][2] or item[0].depth != batch[0][0].depth):
+                self._send_batch(batch)
+                batch = []
+            batch.append(item)
+        if batch:
+            self._send_batch(batch)
+
+    def _send_batch(self, batch: list[Any]) -> None:
+        first, _, options, _ = batch[0]
+        keys = [call.key for call, _, _, _ in batch]
+        try:
+            for _, handles, _, _ in batch:
+                for one in handles:
+                    if one.future is None:  # of the same batch
+                        one.future = distributed.Future(one.key, self.client)
+            futures = self.client.map(
+                run_call,
+                [call for call, _, _, _ in batch],
+                [[one.future for one in handles] for _, handles, _, _ in batch],
+                key=keys,
+                workers=list(options.workers) or None,
+                resources=dict(options.resources) or None,
+                retries=options.retries or None,
+                priority=options.priority + min(first.depth, MOST_DEPTH) / (2 * MOST_DEPTH),  # deeper ones first
+                fifo_timeout=0,
+                pure=False,
+            )
+        except Exception as error:
+            for key in keys:
+                self._ours.failed(key, error)
+            return
+        for item, future in zip(batch, futures, strict=True):
+            item[3].future = future
+            self._watch_on_loop(future)
+
+    def _watch_on_loop(self, future: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._watch(future.key, future))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``foreign.Link``."""
-        self.client.loop.add_callback(self._watch, key, handle)
+        """See ``foreign_client.Link``; what was submitted is watched from then on."""
+        if handle.future is not None and handle.is_found:
+            self.client.loop.add_callback(self._watch_on_loop, handle.future)
 
-    async def _watch(self, key: Key, handle: Any) -> None:
-        state = handle._state
-        del handle  # the result goes when our future goes
+    async def _watch(self, key: Key, future: Any) -> None:
+        state = future._state
+        del future  # the result goes when our future goes
         await state.wait()
         ours = self._ours
         if state.status == "finished":
-            ours.finished(key, state.type == SMALL)
+            ours.finished(key, state.type in (Small, SMALL))
         elif state.status == "error":
             ours.failed(key, _error_of(state.exception))
         elif state.status == "cancelled":
@@ -143,24 +203,24 @@ class DaskLink:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
-        return kept[key]
+        return Handle(key, kept[key])
 
     def find(self, key: Key) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         future: Any = distributed.Future(key, self.client)
         # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
         self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
-        return future
+        return Handle(key, future, is_found=True)
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         self.client.loop.add_callback(self._fetch, handles)
 
     async def _fetch(self, handles: dict[Key, Any]) -> None:
         try:
-            results = await self.client.gather(list(handles.values()), asynchronous=True)
+            results = await self.client.gather([handle.future for handle in handles.values()], asynchronous=True)
         except BaseException as error:
             if len(handles) == 1:
                 for key in handles:
@@ -173,15 +233,15 @@ class DaskLink:
             self._ours.arrived(key, result)
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         self.client.loop.add_callback(self._cancel, handle)
 
     async def _cancel(self, handle: Any) -> None:
-        if self.client.status == "running":
-            await self.client.cancel([handle], asynchronous=True)
+        if self.client.status == "running" and handle.future is not None:
+            await self.client.cancel([handle.future], asynchronous=True)
 
     def explain(self, key: Key) -> str:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         for worker, keys in self.client.processing().items():
             if key in keys:
                 return (
@@ -190,7 +250,7 @@ class DaskLink:
         return f"{key} waits for its inputs or for room; see the dashboard: {self.client.dashboard_link}"
 
     def close(self) -> None:
-        """See ``foreign.Link``; a client that was given stays open."""
+        """See ``foreign_client.Link``; a client that was given stays open."""
         if self._is_own:
             self.client.close()
         elif self._listens and self.client.status == "running":
@@ -261,7 +321,7 @@ class DaskEngine(ForeignEngine):
         """See ``Engine``."""
         future = super().scatter(value, options, replicas)
         if replicas > 1:
-            self._dask.replicate([self.client._handles[future.key]], n=replicas)
+            self._dask.replicate([self.client._handles[future.key].future], n=replicas)
         return future
 
     def workers(self) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What travels between our executor and the workers of another engine.
 
 Covers: calls, results and errors as objects that the other engine can move without looking into them. Does not cover:
-moving them (``foreign`` and the engines), executing calls (``guests``).
+moving them (``foreign_client`` and the engines), executing calls (``guests``).
 
 ::
 

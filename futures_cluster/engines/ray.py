@@ -1,7 +1,7 @@
 """The engine on a Ray cluster: ``Executor(backend="ray")``, or ``"ray://host:10001"`` by Ray's client.
 
 Covers: submitting to Ray, its references and our futures, what happens on its workers. Does not cover: what engines
-over other people's clusters share (``foreign``, ``guests``, ``parcels``).
+over other people's clusters share (``foreign*``, ``guests``, ``parcels``).
 
 A task returns two objects. The first is small and comes to the client with the news that the task is done: the result
 itself, or that it is the second one, which stays in Ray's object store. So a handle is a pair of references, and a task
@@ -26,7 +26,8 @@ import ray.exceptions
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.foreign import ForeignClient, ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
@@ -79,28 +80,24 @@ class RaySite:
         self._todo.put((call, values, done))
         while True:
             try:
-                outcome = done.get(timeout=LOOK_S) if self._waits.is_set() else done.get()
+                waits = self._waits.is_set() and self._wait_as_it_does()
+                outcome = done.get(timeout=0.001 if waits else LOOK_S if self._waits.is_set() else None)
             except queue.Empty:
-                self._wait_as_it_does()
                 continue
             except KeyboardInterrupt:  # it was cancelled, too late: nothing can stop the other thread
                 continue
-            if outcome is None:  # it begins to wait
-                self._wait_as_it_does()
-            elif isinstance(outcome, BaseException):
+            if isinstance(outcome, BaseException):
                 raise outcome
-            else:
+            if outcome is not None:  # None: it begins to wait
                 return outcome  # type: ignore[no-any-return]
 
-    def _wait_as_it_does(self) -> None:
-        """Wait for unfinished children by Ray's means; meanwhile others have the slot."""
+    def _wait_as_it_does(self) -> bool:
+        """Wait for unfinished children by Ray's means, while others have the slot; whether there were any."""
         executor = self._executor
-        if executor is None or not self._waits.is_set():
-            return
-        waiting = executor._engine.client.unfinished()
+        waiting = [] if executor is None else executor._engine.client.unfinished()
         if waiting:
-            with contextlib.suppress(KeyboardInterrupt):
-                ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+            ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+        return bool(waiting)
 
     def _run(self) -> None:
         while True:
@@ -153,7 +150,7 @@ def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
 
 
 class RayLink:
-    """The way to the cluster (``foreign.Link``)."""
+    """The way to the cluster (``foreign_client.Link``)."""
 
     can_stop_tasks = True
     carries_handles = True
@@ -184,7 +181,7 @@ class RayLink:
             (self._ours.started if what == STARTED else self._ours.timed_out)(keys)
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         asks: dict[str, Any] = {"name": call.key, "num_returns": 2}
         demands = dict(options.resources)
         for name, option in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
@@ -199,7 +196,7 @@ class RayLink:
         return self._remote.options(**asks).remote(call, *[reference for pair in handles for reference in pair])
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         ours = self._ours
 
         def done(future: Any) -> None:
@@ -218,15 +215,15 @@ class RayLink:
         handle[0].future().add_done_callback(done)
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         return ray.put(None), ray.put(parcel)
 
     def find(self, key: Key) -> Any:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         raise errors.DataLost(f"the future {key!r} came without its reference, and cannot be found on a Ray cluster")
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         for key, handle in handles.items():
             handle[1].future().add_done_callback(lambda future, key=key: self._fetched(key, future))
 
@@ -238,16 +235,16 @@ class RayLink:
             self._ours.lost(key, _error_of(error, key))
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         with contextlib.suppress(Exception):  # it is done, or Ray is gone
             ray.cancel(handle[0], force=force, recursive=False)
 
     def explain(self, key: Key) -> str:
-        """See ``foreign.Link``."""
+        """See ``foreign_client.Link``."""
         return f"{key} is with Ray, and not done; `ray list tasks --filter name={key}` tells more"
 
     def close(self) -> None:
-        """See ``foreign.Link``; Ray itself ends only if this program started it."""
+        """See ``foreign_client.Link``; Ray itself ends only if this program started it."""
         self._closed = True
         if self._board is not None:
             with contextlib.suppress(Exception):

@@ -36,9 +36,9 @@ def stays() -> Iterator[Executor]:
 
 
 @pytest.fixture(params=["processes", "threads"])
-def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
+def ex(request: pytest.FixtureRequest, stays: Executor) -> Iterator[Executor]:
     if request.param == "processes":
-        yield request.getfixturevalue("stays")
+        yield stays
         return
     with Executor(2, backend=request.param) as ex:
         yield ex

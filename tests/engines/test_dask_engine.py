@@ -47,7 +47,28 @@ def ex(clusters: Clusters) -> Iterator[Executor]:
         yield ex
 
 
-@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if check.is_meant_for(DASK.traits)])
+#: These run always; the others only where there is time.
+QUICK = {
+    *("check_submit_callables", "check_running", "check_cancel", "check_cancel_force", "check_errors", "check_map"),
+    *("check_errors_of_inputs", "check_what_does_not_pickle", "check_futures_as_arguments", "check_key"),
+    *("check_futures_stay_futures", "check_scatter_and_gather", "check_results_after_the_end", "check_retries"),
+    *("check_priority", "check_timeout", "check_nested", "check_waiting_in_a_task", "check_as_completed_grows"),
+    "check_shutdown_cancels",
+}
+
+
+def test_the_quick_checks_are_there() -> None:
+    assert set(CHECKS) >= QUICK
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name, check in CHECKS.items()
+        if check.is_meant_for(DASK.traits)
+    ],
+)
 def test_engine(name: str, clusters: Clusters) -> None:
     run_check(CHECKS[name], lambda **arguments: executor(clusters, **arguments), lacks=DASK.lacks)
 
@@ -99,13 +120,14 @@ def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
 
 def test_small_results_come_together(ex: Executor) -> None:
     """Asking for one brings those along that are done."""
+    client = ex._engine.client  # type: ignore[attr-defined]
     futures = [ex.submit(pow, i, 2) for i in range(50)]
-    wait(futures)
-    assert futures[0].result() == 0
-    assert sum(future.done_here() for future in futures) == 50
     large = ex.submit(bytes, 10**6)
-    wait([large])
-    assert ex.submit(int).result(PATIENCE_S) == 0 and not large.done_here()
+    wait([*futures, large])
+    assert len(client._small) == 50
+    assert futures[0].result() == 0
+    assert not client._small and not large.done_here()
+    assert futures[49].result() == 49**2
 
 
 def test_callbacks_may_ask_for_other_results(ex: Executor) -> None:

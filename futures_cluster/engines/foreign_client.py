@@ -1,0 +1,503 @@
+"""Our futures over another engine's: what stands between the users' threads and a cluster of somebody else.
+
+Covers: keys, pickling at submit, futures and their states, fetching results when they are asked for, cancelling what
+depends on a cancelled task, the end. Does not cover: how a call is submitted and its end is known (``Link``, which each
+engine has), executing calls (``guests``), what an engine refuses (``foreign``).
+
+Each future of ours has a *handle*, the other engine's own future, which keeps the result on its cluster. It is let go
+when our future goes, or when the task is done and nobody has a future any more.
+
+A result comes here when somebody asks for it. Those that are small (``parcels.Small``) and done are brought along:
+asking for a thousand one after the other makes a few requests, not a thousand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from futures_cluster import context, errors
+from futures_cluster.context import current_task
+from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
+from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.services.calls import inherit, pure_key
+from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.wire import serialize
+
+#: So many small results are brought along with one that is asked for.
+MOST_ALONG = 5000
+
+
+class Link(Protocol):
+    """The way to another engine; it tells the client (``finished``, ``failed``, ``arrived`` and so on)."""
+
+    can_stop_tasks: bool
+    carries_handles: bool  # futures that stay futures travel with their handles; otherwise a key is enough
+
+    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
+        """Submit a call with these inputs; returns its handle."""
+
+    def watch(self, key: Key, handle: Any) -> None:
+        """See that the client is told when the task is done."""
+
+    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+        """Hand data to the cluster; returns its handle."""
+
+    def find(self, key: Key) -> Any:
+        """The handle of a key that came inside of an argument."""
+
+    def fetch(self, handles: dict[Key, Any]) -> None:
+        """Begin to bring results here; the client is told of each."""
+
+    def cancel(self, key: Key, handle: Any, force: bool) -> None:
+        """Nobody wants the result; with ``force`` stop the task if it runs."""
+
+    def explain(self, key: Key) -> str:
+        """How a task that is not done stands."""
+
+    def close(self) -> None:
+        """The end: let go of everything, and leave the cluster as it is."""
+
+
+class _Callbacks:
+    """Calls users' functions on a thread of their own, which is there when it is needed."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def call(self, function: Callable[[], object]) -> None:
+        with self._lock:
+            if not self._closed:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="futures_cluster-callbacks", daemon=True)
+                    self._thread.start()
+                self._queue.put(function)
+                return
+        function()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._thread is not None:
+                self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait until all that was to be called has been; after ``close``, and not for oneself."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        while (function := self._queue.get()) is not None:
+            function()
+            del function
+
+
+class ForeignClient:
+    """What futures ask; see ``services.client.Client``, which does this for our own cluster."""
+
+    leader: Any = None
+
+    def __init__(self, name: str, make_future: Callable[[Key, Any], Any], link: Link) -> None:
+        self.name = name
+        self.codec = ParcelCodec()
+        self.can_stop_tasks = link.can_stop_tasks
+        self.closed: BaseException | None = None
+        self.closing = False
+        self._pid = os.getpid()
+        self._make_future = make_future
+        self._link = link
+        self._numbers = itertools.count(1)
+        self._functions = FunctionTable(self.codec.dump_function, True, self._function_died)
+        self._function_payloads: dict[str, bytes] = {}
+        self._pending: dict[Key, Any] = {}
+        self._handles: dict[Key, Any] = {}
+        self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
+        self._dependents: dict[Key, list[Key]] = {}
+        self._small: dict[Key, None] = {}  # done, small, and not here yet
+        self._fetching: dict[Key, Any] = {}
+        self._introduced: dict[Key, Any] = {}
+        self._changed = threading.Condition()
+        self._callbacks = _Callbacks()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a forked copy of the process that the client belongs to."""
+        return os.getpid() != self._pid
+
+    # ---------------------------------------------------------------- submitting
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """Submit a call; errors of pickling go to the future.
+
+        Raises
+        ------
+        ValueError
+            When the key is that of another future that is alive.
+        """
+        task = options.task
+        try:
+            function, name, as_argument = self._function(fn)
+            if as_argument:
+                args = (fn, *args)
+            payload, inputs, references = self.codec.dump_call(args, kwargs, options.resolve)
+        except Exception as error:
+            return self._failed(fn, options.key, error)
+        key = options.key
+        if key is not None:
+            self._check_free(key)
+        elif options.pure:
+            key = pure_key(name, function[0], payload, inputs)
+            known = self._known.get(key)
+            if known is not None and not known.cancelled():
+                return known
+        else:
+            key = f"{name}-{self.name}-{next(self._numbers)}"
+        for reference in references:
+            other: Any = reference
+            if other.client is not self and options.resolve:
+                text = f"{other!r} belongs to another executor; pass its result() instead"
+                return self._failed(fn, key, ValueError(text))
+            if other.local_error is not None:
+                return self._failed(fn, key, other.local_error)
+            other.used = True
+        future = self._make_future(key, self)
+        parent = current_task()
+        depth = 0
+        if parent is not None:
+            depth = parent.depth + 1
+            if parent.priority:
+                task = inherit(task, parent.priority)
+        carried = {}
+        if self._link.carries_handles:
+            resolved = set(inputs)
+            carried = {r.key: self._handles[r.key] for r in references if r.key not in resolved}
+        call = Call(
+            self.name, key, function, Parcel(payload), inputs, carried, depth, task.priority, task.timeout_s
+        )  # fmt: skip
+        if references:
+            future.kept = references
+            for each in references:
+                other = each
+                if other.cancelled():
+                    future.deliver_cancelled()
+                    return future
+                if not other.done():
+                    self._dependents.setdefault(other.key, []).append(key)
+        if parent is not None:
+            future.parent = parent
+            parent.children[key] = None
+            parent.host.has_children(parent)
+        self._pending[key] = self._known[key] = future
+        try:
+            handle = self._handles[key] = self._link.submit(call, [self._handles[one] for one in inputs], task)
+        except BaseException:
+            self._pending.pop(key, None)
+            self._done_with(future)
+            raise
+        self._link.watch(key, handle)
+        return future
+
+    def _function(self, fn: Callable[..., Any]) -> tuple[tuple[str, bytes], str, bool]:
+        function_id, name, news, as_argument = self._functions.look_up(fn)
+        if news is not None:
+            self._function_payloads[function_id] = news[2]
+            self._functions.told(function_id)
+        return (function_id, self._function_payloads[function_id]), name, as_argument
+
+    def _function_died(self, function_id: str) -> None:
+        self._function_payloads.pop(function_id, None)
+
+    def _check_free(self, key: Key) -> None:
+        if key in self._known or key in self._pending:
+            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+
+    def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
+        future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
+        future.fail_here(error)
+        return future
+
+    def scatter(self, value: Any, options: SubmitOptions) -> Any:
+        """Hand data to the cluster."""
+        key = options.key
+        if key is not None:
+            self._check_free(key)
+        else:
+            key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
+        try:
+            parcel = Parcel(serialize.dump(value))
+        except Exception as error:
+            return self._failed(type(value), key, error)
+        future = self._make_future(key, self)
+        self._known[key] = future
+        self._handles[key] = self._link.put(key, parcel, options.task)
+        future.deliver_remote([], 0)
+        return future
+
+    def introduce(self, handles: dict[Key, Any]) -> None:
+        """Handles of keys that are about to arrive inside of arguments."""
+        self._introduced.update(handles)
+
+    def adopt(self, key: Key) -> Any:
+        """A future of a key that came inside of an argument."""
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        future = self._make_future(key, self)
+        handle = self._introduced.pop(key, None)
+        self._handles[key] = self._link.find(key) if handle is None else handle
+        self._pending[key] = self._known[key] = future
+        self._link.watch(key, self._handles[key])
+        return future
+
+    # ---------------------------------------------------------------- told by the link, on its threads
+
+    def finished(self, key: Key, is_small: bool) -> None:
+        """A task is done; its result is on the cluster."""
+        future = self._take(key)
+        if future is None:
+            return
+        if is_small:
+            self._small[key] = None
+        future.deliver_remote([], 0)
+        if future.wants_value():
+            self.bring_home(future)
+        self._settled(future)
+
+    def finished_here(self, key: Key, parcel: Parcel) -> None:
+        """A task is done, and its result came with the news."""
+        future = self._take(key)
+        if future is not None:
+            future.deliver_result(parcel)
+            self._settled(future)
+
+    def failed(self, key: Key, error: BaseException | bytes) -> None:
+        """A task has failed; as ``parcels.TaskFailed`` has it, or because of the cluster."""
+        future = self._take(key)
+        if future is None:
+            return
+        if isinstance(error, bytes):
+            future.deliver_error(error)
+        else:
+            future.fail_here(error)
+        self._settled(future)
+
+    def cancelled_there(self, key: Key) -> None:
+        """The cluster says that a task was cancelled."""
+        future = self._take(key)
+        if future is not None:
+            future.deliver_cancelled()
+            self._settled(future)
+
+    def started(self, keys: Iterable[Key]) -> None:
+        """These tasks run."""
+        for key in keys:
+            future = self._pending.get(key)
+            if future is not None:
+                future.deliver_running()
+
+    def timed_out(self, keys: Iterable[Key]) -> None:
+        """These have been running for too long."""
+        for key in keys:
+            handle = self._handles.get(key)
+            future = self._take(key)
+            if future is not None:
+                future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout"))
+                self._cancel_dependents(key)
+                if handle is not None and self.can_stop_tasks:
+                    self._link.cancel(key, handle, True)
+                self._settled(future)
+
+    def _take(self, key: Key) -> Any:
+        return self._pending.pop(key, None)
+
+    def _settled(self, future: Any) -> None:
+        self._done_with(future)
+        self._dependents.pop(future.key, None)
+        with self._changed:
+            self._changed.notify_all()
+        if self.closing and not self._pending:
+            self._callbacks.call(self._end_if_quiet)
+
+    @staticmethod
+    def _done_with(future: Any) -> None:
+        parent, future.parent, future.kept = future.parent, None, None
+        if parent is not None:
+            parent.children.pop(future.key, None)
+
+    # ---------------------------------------------------------------- results
+
+    def fetch(self, future: Any, timeout: float | None) -> None:
+        """Bring a result here, and small ones that are done along with it; blocks.
+
+        Raises
+        ------
+        TimeoutError
+            When it takes too long.
+        DataLost
+            After the end.
+        """
+        if self.closed is not None:
+            raise errors.DataLost(f"the result of {future.key!r} stayed on the cluster, and {self.closed}")
+        here = self._begin_fetch(future, MOST_ALONG)
+        if not here.wait(timeout):
+            raise TimeoutError
+
+    def bring_home(self, future: Any) -> None:
+        """Begin to bring a result here; its callbacks are called then."""
+        self._begin_fetch(future, 0)
+
+    def _begin_fetch(self, future: Any, most_along: int) -> threading.Event:
+        wanted = [future]
+        with self._changed:
+            known = self._fetching.get(future.key)
+            if known is not None:
+                event: threading.Event = known[1]
+                return event
+            self._small.pop(future.key, None)
+            for key in list(itertools.islice(self._small, most_along)):
+                other = self._known.get(key)
+                self._small.pop(key, None)
+                if other is not None and key not in self._fetching:
+                    wanted.append(other)
+            handles = {}
+            for each in wanted:
+                handle = self._handles.get(each.key)
+                if handle is not None:
+                    handles[each.key] = handle
+                    self._fetching[each.key] = (each, threading.Event())
+            if future.key not in handles:
+                raise errors.DataLost(f"the result of {future.key!r} is gone")
+            event = self._fetching[future.key][1]
+        self._link.fetch(handles)
+        return event
+
+    def arrived(self, key: Key, parcel: Any) -> None:
+        """A result is here."""
+        future, event = self._stop_fetching(key)
+        if future is not None:
+            future.deliver_result(parcel)
+            self._tell_arrived(future, event)
+
+    def lost(self, key: Key, error: BaseException | bytes) -> None:
+        """A result will not come."""
+        future, event = self._stop_fetching(key)
+        if future is not None:
+            if isinstance(error, bytes):
+                error = self.codec.load_error(error)
+            future.fail_here(error)
+            self._tell_arrived(future, event)
+
+    def _stop_fetching(self, key: Key) -> Any:
+        with self._changed:
+            return self._fetching.pop(key, (None, None))
+
+    def _tell_arrived(self, future: Any, event: threading.Event) -> None:
+        event.set()
+        with self._changed:
+            self._changed.notify_all()
+        if future.wants_value():
+            self._callbacks.call(future.value_is_here)
+
+    # ---------------------------------------------------------------- cancelling and releasing
+
+    def cancelled(self, future: Any, force: bool) -> None:
+        """A future has been cancelled, and with it all that needs it."""
+        self._pending.pop(future.key, None)
+        self._done_with(future)
+        handle = self._handles.pop(future.key, None)
+        if handle is not None:
+            self._link.cancel(future.key, handle, force)
+        self._cancel_dependents(future.key)
+        self._settled(future)
+
+    def _cancel_dependents(self, key: Key) -> None:
+        for dependent in self._dependents.pop(key, ()):
+            future = self._take(dependent)
+            if future is not None:
+                handle = self._handles.pop(dependent, None)
+                if handle is not None:
+                    self._link.cancel(dependent, handle, False)
+                future.deliver_cancelled()
+                self._cancel_dependents(dependent)
+                self._settled(future)
+
+    def release(self, key: Key, at_once: bool) -> None:
+        """The last future of a key is gone. Called by ``__del__``, anywhere and at any time."""
+        self._small.pop(key, None)
+        self._handles.pop(key, None)
+
+    def on_loop(self, function: Callable[[], None]) -> None:
+        """Call a function of the user's, soon."""
+        self._callbacks.call(function)
+
+    def count_pending(self) -> int:
+        """How many futures are not done."""
+        return len(self._pending)
+
+    def explain(self, key: Key) -> str:
+        """How a task stands."""
+        future = self._known.get(key)
+        if future is not None and future.done():
+            return f"{key} is done"
+        return self._link.explain(key)
+
+    def unfinished(self) -> list[Any]:
+        """The handles of futures that are not done."""
+        return [handle for key in list(self._pending) if (handle := self._handles.get(key)) is not None]
+
+    # ---------------------------------------------------------------- the end
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """Take nothing more; when all is done bring home what has a future, and leave the cluster."""
+        self.closing = True
+        if cancel_futures:
+            for future in list(self._pending.values()):
+                future.cancel()
+        if not wait:
+            if not self._pending:
+                self._callbacks.call(self._end_if_quiet)
+            return
+        with context.waiting(), self._changed:
+            self._changed.wait_for(lambda: not self._pending)
+        self._end_if_quiet()
+        self._callbacks.join()
+
+    def _end_if_quiet(self) -> None:
+        if self._pending or self.closed is not None:
+            return
+        for future in list(self._known.values()):
+            if future.holders is not None and not future.scattered:
+                try:
+                    self._begin_fetch(future, MOST_ALONG)
+                except errors.DataLost:
+                    continue
+        with self._changed:
+            self._changed.wait_for(lambda: not self._fetching)
+        self.close(RuntimeError("the executor was shut down"))
+
+    def close(self, reason: BaseException) -> None:
+        """Nothing works any more; whatever is pending fails with the reason."""
+        with self._changed:
+            if self.closed is not None:
+                return
+            self.closed = reason
+        for key in list(self._pending):
+            self.failed(key, reason)
+        for key in list(self._fetching):
+            self.lost(key, errors.DataLost(f"the result of {key!r} stayed on the cluster, and {reason}"))
+        self._handles.clear()
+        self._small.clear()
+        self._callbacks.close()
+        self._link.close()
