@@ -20,9 +20,8 @@ from typing import Any
 
 from futures_cluster.glm.rowblocks import RowBlock, make_block
 
-#: Row groups of a Parquet file are joined to blocks of at least so many bytes, as doubles: enough to be worth a task,
-few
-#: enough that a worker with little memory holds several.
+#: Row groups of a Parquet file are joined to blocks of at least so many bytes, as doubles: enough to be worth a
+#: task, few enough that a worker with little memory holds several.
 BLOCK_BYTES = 24 * 1024 * 1024
 
 
