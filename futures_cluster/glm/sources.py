@@ -134,7 +134,7 @@ def read_file(path: str, target: str, weight: str | None = None, row_groups: lis
 
 
 def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[int] | None) -> RowBlock:
-    """Column by column into the array that the block keeps: a data frame between would need three times the memory."""
+    """Column by column into the array that the block keeps; a data frame between would need three times the memory."""
     import numpy as np
     import pyarrow
     import pyarrow.parquet
@@ -168,7 +168,10 @@ def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[i
             stop = start + table.num_rows
             for number, name in enumerate(columns):
                 x[start:stop, number] = table.column(name).to_numpy()
-            targets.append(table.column(target).to_pandas().to_numpy())
+            column = table.column(target)
+            if types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            targets.append(column.to_numpy())
             if weight is not None:
                 weights.append(table.column(weight).to_numpy())
             start = stop
