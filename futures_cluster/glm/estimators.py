@@ -160,12 +160,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             coded: list[Any] = [code_block(block, coding) for block in blocks]
         else:
             futures = [executor.submit(code_block, block, coding) for block in blocks]
+            blocks.clear()  # each goes when its coded form is there, which shares its rows
             for each in futures:
                 if (error := each.exception()) is not None:
                     raise error
             coded = futures
-        # The blocks as they were loaded are not needed any more; their rows live on in the coded ones.
-        blocks.clear()
         first = next(each for each in facts if each.rows)
         self.n_features_in_ = first.features
         if first.columns is not None:
@@ -184,14 +183,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             with LocalSums(blocks) as local:
                 yield local
             return
-        sparse = False
         if is_local:
             block = blocks[0]
             number = min(block.n_rows, max(1, self.executor._max_workers) * BLOCKS_A_WORKER)
-            sparse = block.is_sparse
             blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number))
-        elif solver != "":
-            sparse = any(self.executor.submit(_is_sparse, block).result() for block in blocks[:1])
+        sparse = any(each.is_sparse for each in facts)
         n_rows = sum(each.rows for each in facts)
         yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse)
 
@@ -308,10 +304,6 @@ def _base(sums: Sums, family: Family, weight: float) -> float:
         return 0.0
     futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
     return float(sum(future.result() for future in futures) / weight)
-
-
-def _is_sparse(block: RowBlock) -> bool:
-    return block.is_sparse
 
 
 class _Counter:

@@ -198,6 +198,7 @@ class Facts:
         Sum of the sample weights.
     target : float
         Weighted sum of the target, if it is numeric.
+    is_sparse : bool
     """
 
     rows: int
@@ -208,6 +209,7 @@ class Facts:
     classes: Array | None
     weight: float
     target: float
+    is_sparse: bool = False
 
 
 def problem_of_rows(x: Any) -> str | None:
@@ -241,7 +243,10 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
     if numeric and problem is None and not want_classes and block.n_rows:
         y = block.y.astype(np.float64, copy=False)
         target = float(y.sum()) if weights is None else float(weights @ y)
-    return Facts(block.n_rows, block.n_features, block.columns, str(block.x.dtype), problem, classes, weight, target)
+    dtype = str(block.x.dtype)
+    return Facts(
+        block.n_rows, block.n_features, block.columns, dtype, problem, classes, weight, target, block.is_sparse
+    )
 
 
 def distinct(y: Array) -> Array:
