@@ -98,6 +98,10 @@ class ForeignEngine:
         """See ``Engine``."""
         raise NotImplementedError
 
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        return self.client.submitted, self.client.count_pending()
+
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""
         raise NotImplementedError

@@ -120,6 +120,7 @@ class ForeignClient:
         self._functions = FunctionTable(self.codec.dump_function, True, self._function_died)
         self._function_payloads: dict[str, bytes] = {}
         self._pending: dict[Key, Any] = {}
+        self.submitted = 0
         self._handles: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._dependents: dict[Key, list[Key]] = {}
@@ -200,6 +201,7 @@ class ForeignClient:
             parent.children[key] = None
             parent.host.has_children(parent)
         self._pending[key] = self._known[key] = future
+        self.submitted += 1
         try:
             handle = self._handles[key] = self._link.submit(call, [self._handles[one] for one in inputs], task)
         except BaseException:
@@ -445,6 +447,10 @@ class ForeignClient:
     def count_pending(self) -> int:
         """How many futures are not done."""
         return len(self._pending)
+
+    def remember(self, future: Any) -> None:
+        """Somebody may ask for this future by its key."""
+        self._known[future.key] = future
 
     def explain(self, key: Key) -> str:
         """How a task stands."""

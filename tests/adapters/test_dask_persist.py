@@ -25,7 +25,7 @@ da = pytest.importorskip("dask.array")
 db = pytest.importorskip("dask.bag")
 dd = pytest.importorskip("dask.dataframe")
 
-from futures_cluster.adapters.dask import futures_of  # noqa: E402
+from futures_cluster.adapters.dask import futures_of
 
 
 def held(ex: Executor) -> int:

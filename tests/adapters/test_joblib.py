@@ -17,11 +17,11 @@ import pytest
 joblib = pytest.importorskip("joblib", reason="joblib is not installed")
 np = pytest.importorskip("numpy", reason="numpy is not installed")
 
-from joblib import Parallel, delayed, parallel_config  # noqa: E402
+from joblib import Parallel, delayed, parallel_config
 
-import futures_cluster.adapters.joblib as adapter  # noqa: E402
-from futures_cluster import Executor, current_executor  # noqa: E402
-from futures_cluster.testing.engine_checks.harness import Folder  # noqa: E402
+import futures_cluster.adapters.joblib as adapter
+from futures_cluster import Executor, current_executor
+from futures_cluster.testing.engine_checks.harness import Folder
 
 BACKEND = "futures_cluster"
 PATIENCE_S = 30
