@@ -12,24 +12,21 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
 from futures_cluster.config import make_config
 from futures_cluster.dask_methods import DaskMethods
 from futures_cluster.engines import make_engine
-from futures_cluster.engines.base import Engine, Observed, SubmitOptions
+from futures_cluster.engines.base import Engine, Observed
+from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
-from futures_cluster.messages import TaskOptions
 from futures_cluster.wire import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
     from futures_cluster.services.output import Line
-
-_NOT_GIVEN: Any = object()
 
 
 class Executor(DaskMethods, concurrent.futures.Executor):
@@ -228,15 +225,15 @@ class Executor(DaskMethods, concurrent.futures.Executor):
     def with_options(
         self,
         *,
-        priority: int = _NOT_GIVEN,
-        retries: int = _NOT_GIVEN,
-        timeout: float | None = _NOT_GIVEN,
-        resources: dict[str, float] | None = _NOT_GIVEN,
-        workers: str | Iterable[str] | None = _NOT_GIVEN,
-        rerun: bool = _NOT_GIVEN,
-        pure: bool = _NOT_GIVEN,
-        key: str | None = _NOT_GIVEN,
-        resolve: bool = _NOT_GIVEN,
+        priority: int = NOT_GIVEN,
+        retries: int = NOT_GIVEN,
+        timeout: float | None = NOT_GIVEN,
+        resources: dict[str, float] | None = NOT_GIVEN,
+        workers: str | Iterable[str] | None = NOT_GIVEN,
+        rerun: bool = NOT_GIVEN,
+        pure: bool = NOT_GIVEN,
+        key: str | None = NOT_GIVEN,
+        resolve: bool = NOT_GIVEN,
     ) -> Executor:
         """An executor over the same workers, whose tasks have these options.
 
@@ -266,38 +263,18 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         ValueError
             For values that make no sense.
         """
-        changes: dict[str, Any] = {}
-        if priority is not _NOT_GIVEN:
-            if abs(priority) >= 2**62:
-                raise ValueError("priority must be between -2**62 and 2**62")
-            changes["priority"] = int(priority)
-        if retries is not _NOT_GIVEN:
-            if retries < 0:
-                raise ValueError("retries must be 0 or more")
-            changes["retries"] = int(retries)
-        if timeout is not _NOT_GIVEN:
-            if timeout is not None and timeout <= 0:
-                raise ValueError("timeout must be positive, or None for no limit")
-            changes["timeout_s"] = timeout
-        if resources is not _NOT_GIVEN:
-            changes["resources"] = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
-        if workers is not _NOT_GIVEN:
-            changes["workers"] = (workers,) if isinstance(workers, str) else tuple(workers or ())
-        if rerun is not _NOT_GIVEN:
-            changes["rerun"] = bool(rerun)
-        options = self._options
-        if changes:
-            options = replace(options, task=_interned(replace(options.task, **changes)))
-        if pure is not _NOT_GIVEN:
-            options = replace(options, pure=bool(pure))
-        if key is not _NOT_GIVEN:
-            if key is not None and not isinstance(key, str):
-                raise TypeError(f"a key is a str, not {type(key).__name__}")
-            if key is not None:
-                key.encode()  # a lone surrogate could not be sent
-            options = replace(options, key=key)
-        if resolve is not _NOT_GIVEN:
-            options = replace(options, resolve=bool(resolve))
+        options = changed(
+            self._options,
+            priority=priority,
+            retries=retries,
+            timeout=timeout,
+            resources=resources,
+            workers=workers,
+            rerun=rerun,
+            pure=pure,
+            key=key,
+            resolve=resolve,
+        )
         view = _view(Executor, self._engine, options)
         view._borrowed = self._borrowed
         view._parent = self  # type: ignore[attr-defined]  # the workers live as long as the view
@@ -600,16 +577,6 @@ def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Execut
     view = cls.__new__(cls)
     view._set_up(engine, options)
     return view
-
-
-_interned_options: dict[TaskOptions, TaskOptions] = {}
-
-
-def _interned(options: TaskOptions) -> TaskOptions:
-    """The same object for equal options, so that tasks which share them can be told by ``is``."""
-    if len(_interned_options) > 10_000:
-        _interned_options.clear()
-    return _interned_options.setdefault(options, options)
 
 
 def executor_in_task(client: Any) -> Executor:

@@ -17,7 +17,7 @@ from dask._task_spec import TaskRef
 
 from futures_cluster.adapters import steps as st
 from futures_cluster.adapters.graph import Plan
-from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.services.graphs import Graph, GraphTask, graph_suffix
 from futures_cluster.wire import pickling

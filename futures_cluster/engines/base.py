@@ -1,4 +1,4 @@
-"""What an engine must offer, and the options that it is handed.
+"""What an engine must offer.
 
 Covers: the protocol between the executor and an engine. Does not cover: any engine.
 """
@@ -7,32 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-
-
-@dataclass(frozen=True)
-class SubmitOptions:
-    """All that ``with_options`` can say.
-
-    Attributes
-    ----------
-    task : TaskOptions
-        What concerns the scheduler.
-    resolve : bool
-        Whether futures in the arguments are replaced by their values.
-    pure : bool
-        Whether equal calls are one task.
-    key : str or None
-        The key of the task.
-    """
-
-    task: TaskOptions = DEFAULT_OPTIONS
-    resolve: bool = True
-    pure: bool = False
-    key: Key | None = None
+from futures_cluster.engines.options import SubmitOptions
+from futures_cluster.messages import Key, TaskOptions
 
 
 def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:

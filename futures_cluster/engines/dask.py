@@ -22,10 +22,10 @@ from dask.utils import typename
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.base import SubmitOptions
 from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
 from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
+from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import current_task
-from futures_cluster.engines.base import SubmitOptions
+from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import inherit, pure_key

@@ -12,7 +12,8 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.base import SubmitOptions, check_demand
+from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services.client import Client
 from futures_cluster.services.graphs import Graph

@@ -17,7 +17,8 @@ from typing import Any
 from futures_cluster import context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import SubmitOptions, check_demand
+from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name

@@ -1,0 +1,101 @@
+"""What ``with_options`` can say.
+
+Covers: the options, checking and changing them. Does not cover: what engines make of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+
+#: The default of what may also be None.
+NOT_GIVEN: Any = object()
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """All that ``with_options`` can say.
+
+    Attributes
+    ----------
+    task : TaskOptions
+        What concerns the scheduler.
+    resolve : bool
+        Whether futures in the arguments are replaced by their values.
+    pure : bool
+        Whether equal calls are one task.
+    key : str or None
+        The key of the task.
+    """
+
+    task: TaskOptions = DEFAULT_OPTIONS
+    resolve: bool = True
+    pure: bool = False
+    key: Key | None = None
+
+
+def changed(
+    options: SubmitOptions,
+    *,
+    priority: int = NOT_GIVEN,
+    retries: int = NOT_GIVEN,
+    timeout: float | None = NOT_GIVEN,
+    resources: dict[str, float] | None = NOT_GIVEN,
+    workers: str | Iterable[str] | None = NOT_GIVEN,
+    rerun: bool = NOT_GIVEN,
+    pure: bool = NOT_GIVEN,
+    key: str | None = NOT_GIVEN,
+    resolve: bool = NOT_GIVEN,
+) -> SubmitOptions:
+    """The options with these changes; for what each means see ``Executor.with_options``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values that make no sense.
+    """
+    changes: dict[str, Any] = {}
+    if priority is not NOT_GIVEN:
+        if abs(priority) >= 2**62:
+            raise ValueError("priority must be between -2**62 and 2**62")
+        changes["priority"] = int(priority)
+    if retries is not NOT_GIVEN:
+        if retries < 0:
+            raise ValueError("retries must be 0 or more")
+        changes["retries"] = int(retries)
+    if timeout is not NOT_GIVEN:
+        if timeout is not None and timeout <= 0:
+            raise ValueError("timeout must be positive, or None for no limit")
+        changes["timeout_s"] = timeout
+    if resources is not NOT_GIVEN:
+        changes["resources"] = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
+    if workers is not NOT_GIVEN:
+        changes["workers"] = (workers,) if isinstance(workers, str) else tuple(workers or ())
+    if rerun is not NOT_GIVEN:
+        changes["rerun"] = bool(rerun)
+    if changes:
+        options = replace(options, task=_interned(replace(options.task, **changes)))
+    if pure is not NOT_GIVEN:
+        options = replace(options, pure=bool(pure))
+    if key is not NOT_GIVEN:
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"a key is a str, not {type(key).__name__}")
+        if key is not None:
+            key.encode()  # a lone surrogate could not be sent
+        options = replace(options, key=key)
+    if resolve is not NOT_GIVEN:
+        options = replace(options, resolve=bool(resolve))
+    return options
+
+
+_interned_options: dict[TaskOptions, TaskOptions] = {}
+
+
+def _interned(options: TaskOptions) -> TaskOptions:
+    """The same object for equal options, so that tasks which share them can be told by ``is``."""
+    if len(_interned_options) > 10_000:
+        _interned_options.clear()
+    return _interned_options.setdefault(options, options)
