@@ -139,15 +139,11 @@ class Observatory:
 
     def _tell_workers(self) -> None:
         """Bring every worker to report as the viewers want it; on the loop."""
-        with self._lock:
-            looks = list(self._looks.values())
+        looks = list(self._looks.values())
         names = list(self._service.machine.state.workers)
-        interval_s = max(INTERVAL_S, len(names) / REPORTS_A_SECOND) if looks else -1.0
-        profile = any(look.profile for look in looks)
-        output = any(look.output for look in looks)
-        detailed = {look.worker for look in looks}
+        interval_s = max(INTERVAL_S, len(names) / REPORTS_A_SECOND)
         for name in names:
-            order = m.Observe(interval_s, name in detailed, profile, output)
+            order = self._order(name, interval_s)
             if self._watched.get(name, m.Observe(-1.0)) != order:
                 self._send(name, order)
         self._watched = {name: self._watched[name] for name in names if name in self._watched}
@@ -156,6 +152,16 @@ class Observatory:
         elif not looks and self._loop_timer is not None:
             self._loop_timer.cancel()
             self._loop_timer = None
+
+    def _order(self, name: str, interval_s: float) -> m.Observe:
+        """How a worker is to report, as the viewers want it."""
+        looks = list(self._looks.values())
+        return m.Observe(
+            interval_s if looks else -1.0,
+            any(look.worker == name for look in looks),
+            any(look.profile for look in looks),
+            any(look.output for look in looks),
+        )
 
     def _send(self, name: str, order: m.Observe) -> None:
         send = self._service.workers.get(name)
@@ -177,8 +183,9 @@ class Observatory:
         elif type(message) is m.WorkerJoined:
             self._reports.pop(message.worker, None)
             self._watched.pop(message.worker, None)
-            if self._looks:
-                self._on_loop(self._tell_workers)
+            order = self._order(message.worker, INTERVAL_S)
+            if order.interval_s > 0:
+                self._send(message.worker, order)
 
     def _put_away(self, name: str, facts: dict[str, Any]) -> None:
         now = time.time()

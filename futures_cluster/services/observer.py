@@ -10,6 +10,7 @@ always, because whoever looks comes later; their texts are made for so many a se
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -113,12 +114,12 @@ class Observer:
         self._closed = False
 
     def observe(self, order: m.Observe) -> None:
-        """Report as a message says; on the loop."""
+        """Report as a message says.
+
+        On the thread that reads from the scheduler: what is recorded is recorded from the next message on.
+        """
         if self._closed:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if order.interval_s == 0:  # once, and then as before
             if self._order.interval_s <= 0:
                 self._told = [0, 0]
@@ -142,8 +143,8 @@ class Observer:
             self._capture.start()
         elif self._capture is not None and not (watched and order.output):
             self._stop_capture()
-        if watched:
-            self._schedule()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._schedule)
 
     def _stop_capture(self) -> None:
         capture, self._capture = self._capture, None
@@ -151,6 +152,12 @@ class Observer:
             capture.stop()
 
     def _schedule(self) -> None:
+        """Set the timer anew, as the last order says; on the loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed or self._order.interval_s <= 0:
+            return
         self._due = self._loop.time() + self._order.interval_s
         self._timer = self._loop.call_at(self._due, self._report)
 

@@ -88,12 +88,12 @@ class SchedulerService:
                 self._on_broken(message.error)  # first: whoever sees a future fail finds the executor broken
             if self._plugins is not None and (events := plugins.look(message, machine.state)):
                 self._plugins.post(events)
+            if type(message) in _WATCHED and self.observatory is not None:
+                self.observatory.noticed(message)  # first: a worker that is looked at is told so before its tasks
             self._carry_out(machine.handle(message, now))
             if type(message) in _WATCHED:
                 if type(message) is m.WorkerJoined:
                     self._pids[message.pid] = message.worker
-                if self.observatory is not None:
-                    self.observatory.noticed(message)
                 if self._on_event is not None and type(message) is not m.WorkerReport:
                     self._on_loop(self._on_event, message)
         deadline = machine.next_deadline()

@@ -151,8 +151,7 @@ class WorkerService:
                     self.observer.names.pop(function_id, None)
                 continue
             elif kind is m.Observe:
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    self._loop.call_soon_threadsafe(self.observer.observe, message)  # type: ignore[arg-type]
+                self.observer.observe(message)  # type: ignore[arg-type]
                 continue
             with self._lock:
                 self._carry_out(self.machine.handle(message, time.monotonic()), None)
