@@ -198,9 +198,12 @@ class RayLink:
     def watch(self, key: Key, handle: Any) -> None:
         """See ``foreign_client.Link``."""
         ours = self._ours
+        second = handle[1]
 
         def done(future: Any) -> None:
             error = future.exception()
+            if error is not None:  # both have it, and Ray prints errors that nobody has looked at
+                second.future().add_done_callback(lambda other: other.exception())
             if error is None:
                 first = future.result()
                 if first is None:
