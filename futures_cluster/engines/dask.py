@@ -33,6 +33,8 @@ from futures_cluster.messages import Key, TaskOptions
 SMALL = typename(Small)
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
+#: Of so many tasks it is asked whether they have arrived.
+MOST_ASKED = 100
 #: Tasks of tasks run first, down to this depth.
 MOST_DEPTH = 1000
 
@@ -325,8 +327,17 @@ class DaskEngine(ForeignEngine):
         return future
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """See ``Engine``; by their addresses, which ``with_options(workers=...)`` takes."""
+        """See ``Engine``; by their addresses, which ``with_options(workers=...)`` takes.
+
+        As with our own scheduler, the answer comes after all that was submitted before has arrived.
+        """
         self._check_open()
+        dask = self._dask
+        while keys := self.client.pending_keys()[-MOST_ASKED:]:
+            status = dask.sync(dask.scheduler.get_task_status, keys=keys)
+            if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
+                break
+            time.sleep(LOOK_S)
         pids = self._dask.run(_pid)
         return {
             address: {

@@ -459,6 +459,10 @@ class ForeignClient:
             return f"{key} is done"
         return self._link.explain(key)
 
+    def pending_keys(self) -> list[Key]:
+        """The keys of futures that are not done, oldest first."""
+        return list(self._pending)
+
     def unfinished(self) -> list[Any]:
         """The handles of futures that are not done."""
         return [handle for key in list(self._pending) if (handle := self._handles.get(key)) is not None]

@@ -34,6 +34,8 @@ from futures_cluster.messages import Key, TaskOptions
 
 #: How long the main thread of a worker waits for children before it looks again whether the task goes on.
 LOOK_S = 0.2
+#: How long it waits for the task itself before it looks again whether it has missed the end.
+WAKE_S = 5.0
 
 
 def _board_name(client: str) -> str:
@@ -70,26 +72,28 @@ class RaySite:
         self._lock = threading.Lock()
         self._executor: Any = None
         self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waits = threading.Event()  # the task has given its slot up
         self.guests = Guests(self)
         threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
 
     def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
-        """Run a call on the other thread, and wait as it does."""
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._todo.put((call, values, done))
-        while True:
+        """Run a call on the other thread, and wait as it does.
+
+        A task that was cancelled too late interrupts this thread, and perhaps during the next one; nothing may be lost
+        by that. So the outcome lies in a list, and the queue only says that there is something to see.
+        """
+        outcomes: list[Any] = []
+        self._todo.put((call, values, outcomes))
+        while not outcomes:
             try:
                 waits = self._waits.is_set() and self._wait_as_it_does()
-                outcome = done.get(timeout=0.001 if waits else LOOK_S if self._waits.is_set() else None)
-            except queue.Empty:
+                self._wake.get(timeout=0.001 if waits else LOOK_S if self._waits.is_set() else WAKE_S)
+            except (queue.Empty, KeyboardInterrupt):
                 continue
-            except KeyboardInterrupt:  # it was cancelled, too late: nothing can stop the other thread
-                continue
-            if isinstance(outcome, BaseException):
-                raise outcome
-            if outcome is not None:  # None: it begins to wait
-                return outcome  # type: ignore[no-any-return]
+        if isinstance(outcomes[0], BaseException):
+            raise outcomes[0]
+        return outcomes[0]  # type: ignore[no-any-return]
 
     def _wait_as_it_does(self) -> bool:
         """Wait for unfinished children by Ray's means, while others have the slot; whether there were any."""
@@ -101,15 +105,15 @@ class RaySite:
 
     def _run(self) -> None:
         while True:
-            call, values, self._done = self._todo.get()
-            self._waits.clear()
+            call, values, outcomes = self._todo.get()
             try:
                 outcome: Any = self.guests.run(call, values)
             except BaseException as error:
                 outcome = error
             self._waits.clear()
-            self._done.put(outcome)
-            del call, values, outcome
+            outcomes.append(outcome)
+            self._wake.put(None)
+            del call, values, outcome, outcomes
 
     def executor(self) -> Any:
         """See ``guests.Site``."""
@@ -126,7 +130,7 @@ class RaySite:
     def give_up_slot(self) -> None:
         """See ``guests.Site``."""
         self._waits.set()
-        self._done.put(None)
+        self._wake.put(None)
 
     def take_slot(self) -> None:
         """See ``guests.Site``; Ray gives it back when the main thread does not wait any more."""
@@ -198,9 +202,12 @@ class RayLink:
     def watch(self, key: Key, handle: Any) -> None:
         """See ``foreign_client.Link``."""
         ours = self._ours
+        second = handle[1]
 
         def done(future: Any) -> None:
             error = future.exception()
+            if error is not None:  # both have it, and Ray prints errors that nobody has looked at
+                second.future().add_done_callback(lambda other: other.exception())
             if error is None:
                 first = future.result()
                 if first is None:
