@@ -85,7 +85,7 @@ class LinearRegression(_Regressor):
     Examples
     --------
     >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
-    >>> round(model.coef_[0], 9), round(model.intercept_, 9)
+    >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
     (2.0, 1.0)
 """ + _COMMON.format(own="")
 

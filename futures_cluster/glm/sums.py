@@ -69,6 +69,7 @@ class LocalSums(Sums):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from futures_cluster.glm.families import Normal
     >>> block = RowBlock(np.array([[1.0], [2.0]]), np.array([1.0, 3.0]))
     >>> with LocalSums([block]) as local:

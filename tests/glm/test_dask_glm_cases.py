@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from futures_cluster import glm
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS
 
+pytestmark = pytest.mark.slow
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((100, 5))
 ETA = X @ np.array([1.0, -0.5, 0.25, 0.0, 0.0])
