@@ -24,6 +24,7 @@ pd = pytest.importorskip("pandas")
 da = pytest.importorskip("dask.array")
 db = pytest.importorskip("dask.bag")
 dd = pytest.importorskip("dask.dataframe")
+pytest.importorskip("dask.graph_manipulation")
 
 from futures_cluster.adapters.dask import futures_of
 
