@@ -10,7 +10,7 @@ import os
 
 from futures_cluster import config
 from futures_cluster import messages as m
-from futures_cluster.wire import certificates, credentials, transports, versions
+from futures_cluster.wire import credentials, transports, versions
 
 #: Others cannot get at these anyway: a folder that only this user can enter, this process.
 _PRIVATE = ("unix", "inproc")
@@ -35,6 +35,8 @@ def find(address: str, certificates_folder: str | None = None, is_scheduler: boo
                 f"{address} needs certificates: make them with `futures-cluster certificates FOLDER`, and name the "
                 f"folder by --tls or by {config.CERTIFICATES_VARIABLE}"
             )
+        from futures_cluster.wire import certificates  # here, because it loads much that nobody else needs
+
         files = certificates.files_in(folder)
     secret = credentials.find_or_make_secret() if is_scheduler else credentials.find_secret()
     return transports.Security(secret, files)
