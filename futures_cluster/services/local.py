@@ -330,12 +330,12 @@ class LocalCluster:
         page = self._page
         return "" if page is None or self.closing else page.url
 
-    def _close_page(self) -> None:
-        """On a thread of its own, as it waits for that of the page."""
+    async def _close_page(self) -> None:
+        """Without a thread for it: at the end of the interpreter none can be started any more."""
         with self._lock:
             page, self._page = self._page, None
         if page is not None:
-            page.close()
+            await page.close_from_loop()
 
     def is_ready(self, name: str) -> bool:
         """Whether a worker takes tasks; from any thread."""
@@ -433,7 +433,7 @@ class LocalCluster:
             else:
                 await self.processes.end("the executor was shut down")
             self._peers.close()
-            await asyncio.to_thread(self._close_page)
+            await self._close_page()
             if self._observatory is not None:
                 self._observatory.close()
             self.scheduler.close()

@@ -81,6 +81,15 @@ class StatusPage:
         finally:
             self._end_thread()
 
+    async def close_from_loop(self) -> None:
+        """The same on another loop, which goes on meanwhile: readers may wait for it."""
+        try:
+            closing = asyncio.run_coroutine_threadsafe(self._server.close(), self._thread.loop)
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.wrap_future(closing)
+        finally:
+            self._end_thread()
+
     def _end_thread(self) -> None:
         self._thread.stop()
         self._thread.thread.join()
