@@ -168,7 +168,7 @@ class Lasso(_Alpha):
         return l1(self._strength())
 
 
-class ElasticNet(_Regressor):
+class ElasticNet(_Alpha):
     __doc__ = (
         "Least squares with both penalties."
         + "\n"
@@ -189,23 +189,18 @@ class ElasticNet(_Regressor):
         callback: Any = None,
         verbose: Any = False,
     ) -> None:
-        self.alpha = alpha
+        super().__init__(
+            alpha,
+            fit_intercept=fit_intercept,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            executor=executor,
+            callback=callback,
+            verbose=verbose,
+        )
         self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
-
-    def _family(self) -> Family:
-        return Normal()
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        self._strength()
 
     def _penalty(self, weight: float) -> Penalty:
         return elastic_net(self._strength(), self.l1_ratio)

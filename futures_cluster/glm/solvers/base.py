@@ -216,3 +216,22 @@ def better_start(
         rough = Options(tol=1e-4, max_iter=min(options.max_iter, 20))
         found = solver(sample, theta, rough)
     return found.theta if np.all(np.isfinite(found.theta)) else theta
+
+
+def first_point(
+    objective: Objective, theta: Array, options: Options, solver: Callable[[Objective, Array, Options], Result]
+) -> Point:
+    """The objective and its gradient where to begin: at the better start if it is finite there, else at ``theta``.
+
+    Raises
+    ------
+    StartNotFinite
+        When it is finite at neither.
+    """
+    better = better_start(objective, theta, options, solver)
+    point = objective.at(better)
+    if not point.is_finite and better is not theta:
+        point = objective.at(theta)
+    if not point.is_finite:
+        raise StartNotFinite()
+    return point

@@ -23,8 +23,7 @@ from futures_cluster.glm.solvers.base import (
     Options,
     Result,
     Run,
-    StartNotFinite,
-    better_start,
+    first_point,
     gradient_norm,
     sample_of,
 )
@@ -56,14 +55,8 @@ def proximal_grad(objective: Objective, theta: Array, options: Options) -> Resul
 
 def _accelerated(name: str, objective: Objective, theta: Array, options: Options, itself: Any) -> Result:
     run = Run(name, options, objective.base)
-    start = theta
-    theta = better_start(objective, theta, options, itself)
-    y = objective.at(theta)
-    if not y.is_finite and theta is not start:
-        theta = start
-        y = objective.at(theta)
-    if not y.is_finite:
-        raise StartNotFinite()
+    y = first_point(objective, theta, options, itself)
+    theta = y.theta
     metric = Diagonal((sample_of(objective, options) or objective).diagonal(theta)).diagonal
     penalty, n = objective.penalty, objective.n_coefs
     x, value = theta, y.value

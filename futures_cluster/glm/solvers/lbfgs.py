@@ -20,8 +20,7 @@ from futures_cluster.glm.solvers.base import (
     Options,
     Result,
     Run,
-    StartNotFinite,
-    better_start,
+    first_point,
     gradient_norm,
     sample_of,
 )
@@ -48,15 +47,8 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
     if not objective.penalty.is_smooth:
         raise ValueError("lbfgs needs a smooth penalty: take solver='newton' or 'proximal_grad' with l1")
     run = Run("lbfgs", options, objective.base)
-    start = theta
-    theta = better_start(objective, theta, options, lbfgs)
-    point = objective.at(theta)
-    if not point.is_finite and theta is not start:
-        theta = start
-        point = objective.at(theta)
-    if not point.is_finite:
-        raise StartNotFinite()
-    memory = _Memory(first_guess(sample_of(objective, options) or objective, theta, DENSE_PRECONDITIONER))
+    point = first_point(objective, theta, options, lbfgs)
+    memory = _Memory(first_guess(sample_of(objective, options) or objective, point.theta, DENSE_PRECONDITIONER))
     trouble = None
     while True:
         direction = -memory.solve(point.gradient)
