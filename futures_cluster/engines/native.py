@@ -44,8 +44,7 @@ class ClientEngine:
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:
         """See ``Engine``."""
-        if self.client.broken is not None:
-            raise self.client.broken
+        self._check()
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
