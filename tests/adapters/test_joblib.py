@@ -165,8 +165,14 @@ def arrive(folder: Folder, expected: int) -> int:
 # ---------------------------------------------------------------- errors
 
 
-def test_an_error_has_its_remote_frames(ex: Executor) -> None:
-    with parallel_config(backend=BACKEND, executor=ex), pytest.raises(ValueError, match="3 is bad") as caught:
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_an_error_has_its_remote_frames(backend: str) -> None:
+    # On workers of its own: those that still run something at the error are killed.
+    with (
+        Executor(2, backend=backend) as ex,
+        parallel_config(backend=BACKEND, executor=ex),
+        pytest.raises(ValueError, match="3 is bad") as caught,
+    ):
         Parallel(n_jobs=2)(delayed(fail_at)(i, 3) for i in range(10))
     assert "in fail_at" in caught.value.__notes__[0]
 
