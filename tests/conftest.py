@@ -73,14 +73,30 @@ def _helpers_of_multiprocessing() -> tuple[set[int], set[int]]:
     return pids, fds
 
 
-def _is_shared(process: psutil.Process) -> bool:
-    """Whether it belongs to a cluster that several tests use."""
-    if not commands.shared_pids:
-        return False
-    try:
-        return any(each.pid in commands.shared_pids for each in (process, *process.parents()))
-    except psutil.NoSuchProcess:
-        return True  # it has ended
+def _children(pid: int) -> list[int]:
+    """Processes that another one has started, and that have not ended.
+
+    As Linux lists them for each thread: psutil reads the whole table of processes, and this is asked twice a test.
+    """
+    if not os.path.exists("/proc/thread-self/children"):
+        return [child.pid for child in psutil.Process(pid).children()]
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):  # it has ended
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
+
+
+def _descendants() -> list[int]:
+    """All processes below this one, without those of a cluster that several tests use."""
+    found: list[int] = []
+    stack = [os.getpid()]
+    while stack:
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # one has ended
+            children = [pid for pid in _children(stack.pop()) if pid not in commands.shared_pids]
+            found += children
+            stack += children
+    return found
 
 
 def _open_things(with_descriptors: bool = True) -> Counter[str]:
@@ -90,9 +106,9 @@ def _open_things(with_descriptors: bool = True) -> Counter[str]:
         if OUR_THREADS.match(thread.name):
             things[f"thread {thread.name} ({thread.ident})"] += 1
     helpers, helpers_fds = _helpers_of_multiprocessing()
-    for process in psutil.Process().children(recursive=True):
-        if process.pid not in helpers and not _is_shared(process):
-            things[f"process {process.pid}"] += 1
+    for pid in _descendants():
+        if pid not in helpers:
+            things[f"process {pid}"] += 1
     if with_descriptors and os.path.isdir("/proc/self/fd"):
         for fd in os.listdir("/proc/self/fd"):
             if int(fd) not in helpers_fds:
