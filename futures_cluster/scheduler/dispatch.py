@@ -8,6 +8,7 @@ Does not cover: which worker is best and how much it gets (``placement``), whom 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from itertools import islice
 from typing import Any
 
@@ -47,8 +48,9 @@ class Dispatch:
                 self._place_all(now)
             elif state.idle:
                 self._place(now, None)
-        if state.near and not state.queued:
+        if not state.queued:
             state.near.clear()
+            state.begin.clear()
         if not (state.free and state.crowded):
             self.steal_at = None
         elif self.steal_at is None or now >= self.steal_at:
@@ -109,11 +111,11 @@ class Dispatch:
                 if before is not None and ready.order() > before:
                     refresh(worker)
                     return False
-                near = self._near(worker) if state.near else None
-                task = near or ready.pop()
+                nearer = self._nearer(worker) if state.near or state.begin else None
+                task = nearer or ready.pop()
                 if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
                     continue  # cancelled, or placed through another entry
-                if near is None and (task.dependencies or (state.preferred and task in state.preferred)):
+                if nearer is None and (task.dependencies or (state.preferred and task in state.preferred)):
                     chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now), now)
@@ -129,25 +131,57 @@ class Dispatch:
             refresh(worker, rotate=True)
         return not idle
 
-    def _near(self, worker: Worker) -> Task | None:
-        """A task whose inputs the worker has, if those of the first in the queue are far from it.
+    def spread(self, roots: list[Task]) -> None:
+        """Say which worker is to begin with which of a graph's tasks without inputs: neighbours go together.
 
-        So that a worker which ends its part of a step first does not begin with what lies at others, while they come
-        for what lies here. Its entry in the queue becomes void.
+        What is made of them most often needs neighbours, and then finds them on one worker. Only where many follow
+        each other: an order that has others between them says when they are needed, and more at a time would only
+        fill the memory.
         """
-        near = self._state.near.get(worker)
-        if near is None:
+        workers = [worker for worker in self._state.workers.values() if not worker.retiring]
+        begin = 0
+        for end in range(1, len(roots) + 1):
+            if end == len(roots) or roots[end].serial != roots[end - 1].serial + 1:
+                if end - begin > len(workers) > 0:
+                    self._spread(roots[begin:end], workers)
+                begin = end
+
+    def _spread(self, roots: list[Task], workers: list[Worker]) -> None:
+        each, more = divmod(len(roots), len(workers))
+        end = 0
+        for number, worker in enumerate(workers):
+            begin, end = end, end + each + (number < more)
+            self._state.begin.setdefault(worker, deque()).extend(roots[begin:end])
+
+    def _nearer(self, worker: Worker) -> Task | None:
+        """A task that the worker had better take than the first in the queue. Its entry there becomes void.
+
+        If the inputs of the first are far from the worker, one whose inputs it has: so that a worker which ends its
+        part of a step first does not begin with what lies at others, while they come for what lies here. If the first
+        has no inputs, one that the worker was to begin with.
+        """
+        state = self._state
+        first = state.ready.first()
+        if first.state is not QUEUED:
             return None
-        while near:
-            task = near[0]
+        if not first.dependencies:
+            return self._take(state.begin, worker, first)
+        return self._take(state.near, worker, first) if placement.is_far(first, worker) else None
+
+    def _take(self, chosen: dict[Worker, deque[Task]], worker: Worker, first: Task) -> Task | None:
+        """The first of those that were chosen for the worker, if it is in the same lane as the first in the queue."""
+        tasks = chosen.get(worker)
+        if tasks is None:
+            return None
+        while tasks:
+            task = tasks[0]
             if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS or task in self._state.preferred:
-                near.popleft()
-                continue
-            first = self._state.ready.first()
-            if first.state is QUEUED and first.lane is task.lane and placement.is_far(first, worker):
-                return near.popleft()
-            return None
-        del self._state.near[worker]
+                tasks.popleft()
+            elif task.lane is first.lane:
+                return tasks.popleft()
+            else:
+                return None
+        del chosen[worker]
         return None
 
     def _preferred(self, task: Task) -> Worker | None:

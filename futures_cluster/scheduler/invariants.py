@@ -104,8 +104,9 @@ def _check_workers(state: State) -> None:
         for name, amount in worker.resources.items():
             used = sum(dict(task.options.resources).get(name, 0.0) for task in worker.assigned.values())
             assert abs(worker.free_resources[name] + used - amount) < 1e-9, (worker, name)
-    assert all(state.workers.get(worker.name) is worker for worker in state.near), "near a worker that is gone"
-    assert state.queued or not state.near, "remembered though nothing is queued"
+    for chosen in (state.near, state.begin):
+        assert all(state.workers.get(worker.name) is worker for worker in chosen), "chosen for a worker that is gone"
+        assert state.queued or not chosen, "remembered though nothing is queued"
     for task, worker in state.reserved.items():
         assert task.state == QUEUED and worker.alone is task, (task, worker, "reserved")
         assert state.workers.get(worker.name) is worker, (task, worker, "reserved, but gone")

@@ -210,6 +210,7 @@ class SchedulerMachine:
             if task.state is WAITING:
                 self._change.start_waiting(task)
         if not detached:
+            self._dispatch.spread(fresh)
             self._change.loose.extend(task for task in fresh if not task.wanted_by)
             self._change.loose.extend(task for task, _ in added if not task.wanted_by)
 

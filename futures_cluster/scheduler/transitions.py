@@ -520,6 +520,7 @@ class Transitions:
         for workers in (state.idle, state.free, state.crowded, state.asked, state.leaving):
             workers.pop(worker, None)
         state.near.pop(worker, None)
+        state.begin.pop(worker, None)
         for task in list(worker.copying):
             self.end_copy(task, worker)
         state.demands.withdraw(worker)

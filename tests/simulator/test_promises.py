@@ -8,6 +8,7 @@ import pytest
 
 from futures_cluster.messages import TaskOptions
 from futures_cluster.testing.simulator import Faults, Simulation, Work, binary_tree, independent
+from futures_cluster.testing.workloads import sliding_windows
 from futures_cluster.worker import machine as worker_machine
 
 from .scenarios import check_empty
@@ -239,6 +240,44 @@ def test_work_follows_large_data() -> None:
     report = simulation.run()
     assert report.messages.get("GetData", 0) <= 2
     assert report.makespan_s - 0.1 < 1.2 * 1.1
+
+
+def test_neighbours_are_together() -> None:
+    """Of what each step makes, only the borders between workers are moved: two neighbours for each worker."""
+    steps, workers, size_bytes = 5, 10, 10_000_000
+    rows = sliding_windows(60, steps)
+    simulation = Simulation(work=lambda key, execution: Work(0.05, size_bytes), check=7)
+    simulation.add_workers(workers)
+    client = simulation.add_client("c", keep=False)
+    client.submit(rows, wanted=[key for key, inputs in rows if key.startswith(f"s{steps - 1}-")])
+    report = simulation.run()
+    assert report.moved_bytes == (steps - 1) * workers * 2 * size_bytes
+    drained(simulation)
+
+
+def test_late_workers_help_with_what_others_were_to_begin_with() -> None:
+    simulation = Simulation(work=lambda key, execution: Work(1.0), check=7)
+    simulation.add_workers(2)
+    client = simulation.add_client("c")
+    rows = independent(80)
+    client.submit(rows, wanted=[key for key, _ in rows])
+    simulation.run(until_s=10.5)
+    simulation.add_workers(2)
+    assert simulation.run().makespan_s < 26.0
+    drained(simulation)
+
+
+def test_a_chosen_order_of_first_tasks_is_kept() -> None:
+    """Each is used before the next one is made, so neighbours are not spread, and little is held."""
+    rows = [row for i in range(40) for row in ((f"load-{i}", []), (f"use-{i}", [f"load-{i}"]))]
+    works = {"load": Work(0.1, 1_000_000), "use": Work(0.1, 100)}
+    simulation = Simulation(work=lambda key, execution: works[key.partition("-")[0]], check=7)
+    simulation.add_workers(4)
+    client = simulation.add_client("c")
+    client.submit(rows, wanted=[key for key, inputs in rows if inputs])
+    report = simulation.run()
+    assert report.moved_bytes == 0 and report.peak_bytes <= 8_000_000
+    drained(simulation)
 
 
 def test_inputs_are_fetched_while_others_compute() -> None:
