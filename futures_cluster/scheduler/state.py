@@ -333,9 +333,7 @@ class State:
         self.preferred: dict[Task, str] = {}  # of these, on which worker they are to be made again
         self.held: dict[Key, int] = {}  # keys in shared objects, and how often
         self.near: dict[Worker, deque[Task]] = {}  # queued tasks by the worker that holds most of their inputs
-        self.begin: dict[
-            Worker, deque[Task]
-        ] = {}  # queued tasks without inputs, by the worker for them
+        self.begin: dict[Worker, deque[Task]] = {}  # queued tasks without inputs, by the worker for them
         self.shares = Shares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run
         self.demands = Demands()  # tasks that ask for something
