@@ -16,6 +16,7 @@ import pytest
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied
 from futures_cluster.errors import DataLost, DeserializationError, InitializerFailed
+from futures_cluster.testing.commands import outlasting
 
 WAIT_S = 60
 
@@ -170,11 +171,11 @@ class TestStopping:
         future = ex.submit(hold, tmp_path, "never")
         running(future)
         wait_for(tmp_path / "never")
-        pid = next(facts["pid"] for facts in ex.workers().values() if facts["tasks"])
+        victim = psutil.Process(next(facts["pid"] for facts in ex.workers().values() if facts["tasks"]))
         assert not future.cancel()
         assert future.cancel(force=True)
         assert future.cancelled()
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=WAIT_S)
+        assert not outlasting([victim])
         assert ex.submit(pow, 2, 3).result(WAIT_S) == 8
         assert runs(tmp_path, "never") == 1
 
@@ -322,7 +323,7 @@ class TestTheEnd:
                 os.kill(psutil.Process(program.pid).children()[0].pid, signal.SIGKILL)
             program.kill()
             program.wait()
-            _, alive = psutil.wait_procs(family, timeout=WAIT_S)
+            alive = outlasting(family)
         assert not alive
         with Executor(1) as ex:  # sweeps what the other one could not remove
             ex.submit(pow, 2, 3).result(WAIT_S)

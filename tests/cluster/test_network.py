@@ -20,7 +20,7 @@ import pytest
 from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
 from futures_cluster.errors import DataLost, DeserializationError, HandshakeError, NotSupported, SchedulerLost
 from futures_cluster.services.peers import Peers
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.commands import Cluster, outlasting
 from futures_cluster.wire import serialize
 from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.transports import Security
@@ -168,7 +168,7 @@ class TestLoss:
         victims = [other] if "other" in [n for n, f in ex.workers().items() if f["tasks"]] else [cluster.commands[1]]
         children = victims[0].children()
         victims[0].kill()
-        assert not psutil.wait_procs(children, WAIT_S)[1]
+        assert not outlasting(children)
         if victims[0] is not other:
             cluster.add_worker("--workers", "2", "--name", "w")
         (tmp_path / "go").touch()
