@@ -1,9 +1,9 @@
 """A client: what stands between the users' threads and the scheduler.
 
-Covers: keys, pickling at submit, the futures that are not done, their results and errors, fetching large results,
-releasing. The same class serves the program that made the executor and the tasks that submit more tasks.
-Does not cover: the futures themselves (``future``, which is above this room and handed in), and where the
-scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
+Covers: keys, pickling at submit, the futures that are not done, their results and errors, releasing. The same class
+serves the program that made the executor and the tasks that submit more tasks.
+Does not cover: the futures themselves (``future``, which is above this room and handed in), results that stay on
+workers (``retrieval``), and where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
 
 Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
 user's own thread instead, if the lock of whoever takes it is free. ``deliver`` is called under that lock.
@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
@@ -29,8 +28,9 @@ from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.loops import Mailbox
-from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.peers import Peers
 from futures_cluster.services.protocols import ClientFuture, Codec
+from futures_cluster.services.retrieval import Retrieval
 from futures_cluster.services.shared import SharedPort
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
@@ -87,7 +87,6 @@ class Client:
         self._make_future = make_future
         self._loop = loop
         self._transmit = transmit
-        self._peers = peers
         self.lock = self._lock = lock
         self._send_now = send_now
         self._mailbox = Mailbox(loop, self._send_items, lock)
@@ -95,9 +94,9 @@ class Client:
         self._functions = FunctionTable(codec.dump_function, codec.tells_functions, self._function_died)
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
-        self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
         self._untold_releases = 0
         self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
+        self._retrieval = Retrieval(loop, peers, self._report_missing, codec.load_error)
         self.shared = SharedPort(self)
 
     # ---------------------------------------------------------------- users' threads
@@ -328,23 +327,12 @@ class Client:
             self._mailbox.post_quietly(key)
 
     def fetch(self, future: Any, timeout: float | None) -> Payload:
-        """Get a result that stays on a worker; blocks.
+        """Get a result that stays on a worker; blocks. See ``Retrieval.fetch``."""
+        return self._retrieval.fetch(future, timeout)
 
-        Raises
-        ------
-        TimeoutError
-            When it takes too long.
-        BaseException
-            The error of the task, when the result was lost and running it again failed.
-        """
-        if self.closed is not None:
-            raise errors.DataLost(f"the result of {future.key!r} stayed on a worker, and {self.closed}")
-        waiter = asyncio.run_coroutine_threadsafe(self.fetch_on_loop(future), self._loop)
-        try:
-            return waiter.result(timeout)
-        except TimeoutError:
-            waiter.cancel()
-            raise
+    def bring_home(self, future: Any) -> None:
+        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
+        self._retrieval.bring_home(future)
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other, in one message; the futures of the keys that are wanted.
@@ -480,56 +468,11 @@ class Client:
                 future.deliver_remote(holders, size_bytes)
             else:
                 future.deliver_result(payload)
-        event = self._changed.pop(key, None)
-        if event is not None:
-            event.set()
+        self._retrieval.news(key)
 
-    async def fetch_on_loop(self, future: Any) -> Payload:
-        """Ask the holders one after the other; when none has it, wait until it has been computed again."""
-        while True:
-            holders = future.holders
-            if holders is None:  # by now it is here, or has failed
-                return future.take_unread()
-            for worker, address in holders:
-                try:
-                    data = await self._peers.get_data(address, [future.key])
-                except PeerLost:
-                    data = m.Data(0, [], [future.key])
-                for _, payload in data.found:
-                    return payload
-                for _, error in data.errors:
-                    # Not raised: a SystemExit would end the loop.
-                    future.fail_here(self.codec.load_error(error))
-                    return None
-                event = self._changed.setdefault(future.key, asyncio.Event())
-                with self._lock:
-                    self._transmit([m.ReportMissing(self.name, [(future.key, worker)])])
-                if self.closed is not None:
-                    raise errors.DataLost(f"the result of {future.key!r} is gone: {self.closed}")
-                await event.wait()
-                break
-            else:
-                raise errors.DataLost(f"no worker holds the result of {future.key!r}")
-
-    async def _bring_home(self, future: Any) -> None:
-        """Fetch a result without anybody waiting in a thread: for callbacks, and before the workers go."""
-        try:
-            payload = await self.fetch_on_loop(future)
-        except asyncio.CancelledError:
-            future.fail_here(errors.DataLost(f"the executor ended before the result of {future.key!r} was here"))
-            future.value_is_here()
-            raise
-        except BaseException as error:
-            future.fail_here(error)
-        else:
-            if payload is not None:
-                future.deliver_result(payload)
-        future.value_is_here()
-
-    def bring_home(self, future: Any) -> None:
-        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))
+    def _report_missing(self, key: Key, worker: str) -> None:
+        with self._lock:
+            self._transmit([m.ReportMissing(self.name, [(key, worker)])])
 
     # ---------------------------------------------------------------- the end
 
@@ -574,11 +517,10 @@ class Client:
 
     async def bring_all_home(self) -> None:
         """Fetch the results of all live futures that are still on workers."""
-        remote = [
-            future for future in list(self._known.values()) if future.holders is not None and not future.scattered
-        ]
-        if remote:
-            await asyncio.gather(*(self._bring_home(future) for future in remote))
+        futures = list(self._known.values())
+        await self._retrieval.bring_all_home(
+            [each for each in futures if each.holders is not None and not each.scattered]
+        )
 
     def close(self, reason: BaseException) -> None:
         """Nothing works any more; whatever is pending fails with the reason. On the loop's thread."""
@@ -587,7 +529,5 @@ class Client:
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
                 future.fail_here(reason)
-        for event in self._changed.values():
-            event.set()
-        self._changed = {}
+        self._retrieval.close(reason)
         self.shared.close(reason)

@@ -1,0 +1,132 @@
+"""Results that stay on workers: getting them to the client.
+
+Covers: asking the holders, waiting for a result that was lost until it has been computed again, fetching without
+anybody waiting in a thread. Does not cover: the connections to the holders (``peers``), which results there are
+(``client``).
+
+The way: ``future.holders`` says who has it -> ``peers`` asks the first -> the payload; or nobody could be reached ->
+``ReportMissing`` to the scheduler -> its news of the key (``news``) -> once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from futures_cluster import errors
+from futures_cluster import messages as m
+from futures_cluster.messages import Key, Payload
+from futures_cluster.services.peers import PeerLost, Peers
+
+
+class Retrieval:
+    """Fetches results for one client.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        Where fetching goes on.
+    report : callable
+        ``report(key, worker)`` tells the scheduler that a worker did not have a result; called on the loop.
+    load_error : callable
+        Makes an exception of the payload of an error.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        peers: Peers,
+        report: Callable[[Key, str], None],
+        load_error: Callable[[Payload], BaseException],
+    ) -> None:
+        self._loop = loop
+        self._peers = peers
+        self._report = report
+        self._load_error = load_error
+        self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
+        self._closed: BaseException | None = None
+
+    def fetch(self, future: Any, timeout: float | None) -> Payload:
+        """Get a result; blocks.
+
+        Raises
+        ------
+        TimeoutError
+            When it takes too long.
+        BaseException
+            The error of the task, when the result was lost and running it again failed.
+        """
+        if self._closed is not None:
+            raise errors.DataLost(f"the result of {future.key!r} stayed on a worker, and {self._closed}")
+        waiter = asyncio.run_coroutine_threadsafe(self._fetch(future), self._loop)
+        try:
+            return waiter.result(timeout)
+        except TimeoutError:
+            waiter.cancel()
+            raise
+
+    def bring_home(self, future: Any) -> None:
+        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))
+
+    async def bring_all_home(self, futures: list[Any]) -> None:
+        """Fetch all of these."""
+        if futures:
+            await asyncio.gather(*(self._bring_home(future) for future in futures))
+
+    def news(self, key: Key) -> None:
+        """The scheduler has said something about a key."""
+        event = self._changed.pop(key, None)
+        if event is not None:
+            event.set()
+
+    def close(self, reason: BaseException) -> None:
+        """Nothing can be fetched any more; on the loop's thread."""
+        self._closed = reason
+        for event in self._changed.values():
+            event.set()
+        self._changed = {}
+
+    async def _fetch(self, future: Any) -> Payload:
+        """Ask the holders one after the other; when none has it, wait until it has been computed again."""
+        while True:
+            holders = future.holders
+            if holders is None:  # by now it is here, or has failed
+                return future.take_unread()
+            for worker, address in holders:
+                try:
+                    data = await self._peers.get_data(address, [future.key])
+                except PeerLost:
+                    data = m.Data(0, [], [future.key])
+                for _, payload in data.found:
+                    return payload
+                for _, error in data.errors:
+                    # Not raised: a SystemExit would end the loop.
+                    future.fail_here(self._load_error(error))
+                    return None
+                event = self._changed.setdefault(future.key, asyncio.Event())
+                self._report(future.key, worker)
+                if self._closed is not None:
+                    raise errors.DataLost(f"the result of {future.key!r} is gone: {self._closed}")
+                await event.wait()
+                break
+            else:
+                raise errors.DataLost(f"no worker holds the result of {future.key!r}")
+
+    async def _bring_home(self, future: Any) -> None:
+        """Fetch a result without anybody waiting in a thread: for callbacks, and before the workers go."""
+        try:
+            payload = await self._fetch(future)
+        except asyncio.CancelledError:
+            future.fail_here(errors.DataLost(f"the executor ended before the result of {future.key!r} was here"))
+            future.value_is_here()
+            raise
+        except BaseException as error:
+            future.fail_here(error)
+        else:
+            if payload is not None:
+                future.deliver_result(payload)
+        future.value_is_here()
