@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
@@ -204,6 +205,23 @@ def test_without_viewers_workers_say_nothing() -> None:
         # Whoever asks once gets an answer that is new, all the same.
         (row,) = ask(ex.status_url, "snapshot")["workers"]
         assert row["report_age_s"] < 5
+
+
+def loaded_for_viewers() -> set[str]:
+    """What a worker loads only when somebody looks."""
+    names = ("observer", "recorder", "profiler", "output")
+    return {name for name in names if f"futures_cluster.services.{name}" in sys.modules}
+
+
+def test_workers_load_what_viewers_need_with_the_first_look() -> None:
+    with Executor(1) as ex:
+        assert ex.submit(loaded_for_viewers).result() == set()
+        with pytest.raises(ValueError, match="no square"):
+            ex.submit(fail, 1).result()
+        assert ex.submit(loaded_for_viewers).result() == set()
+        (failure,) = ask(ex.status_url, "snapshot")["failures"]
+        assert "no square of 1" in failure["text"]  # though nobody looked
+        assert ex.submit(loaded_for_viewers).result() == {"observer", "recorder", "profiler", "output"}
 
 
 def test_where_there_is_no_scheduler_to_look_at() -> None:
