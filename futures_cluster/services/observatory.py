@@ -18,7 +18,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from futures_cluster import messages as m
@@ -27,6 +29,7 @@ from futures_cluster.scheduler import overview
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import logs
 from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.rounds import Rounds
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.status import profiles
 from futures_cluster.wire.versions import own_versions
@@ -44,8 +47,8 @@ MOST_LOGS = 400
 MOST_LINES = 20_000
 #: Pairs of workers between whom bytes have moved.
 MOST_TRANSFERS = 400
-#: Whoever asks once waits so long for the workers' answers, and takes older ones of this age.
-ANSWER_S = 0.5
+#: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
+ANSWER_S = 2.0
 FRESH_S = 0.4
 
 
@@ -101,7 +104,9 @@ class Observatory:
         self._profiles: dict[str, profiles.Tree] = {}
         self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
         self._lines = 0
-        self._asked_at = 0.0
+        self._rounds = Rounds()
+        self._asked_at = float("-inf")
+        self._all_asked = self._rounds.begin(())
         self._loop_timer: asyncio.TimerHandle | None = None
         self._loop_delay_s = 0.0
         self._cpu = (time.monotonic(), time.process_time(), 0.0)
@@ -177,9 +182,13 @@ class Observatory:
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
     def noticed(self, message: m.Message) -> None:
-        """A worker has reported or joined; under the service's lock, on any thread."""
+        """A worker has reported, joined or is lost; under the service's lock, on any thread."""
         if type(message) is m.WorkerReport:
             self._put_away(message.worker, message.facts)
+            if message.asked:
+                self._rounds.answered(message.worker)
+        elif type(message) is m.WorkerLost:
+            self._rounds.answered(message.worker)
         elif type(message) is m.WorkerJoined:
             self._reports.pop(message.worker, None)
             self._watched.pop(message.worker, None)
@@ -224,26 +233,30 @@ class Observatory:
 
     async def refresh(self, worker: str = "") -> None:
         """Without viewers the workers' figures are old: ask them once, and wait for the answers a little."""
-        if not worker and (self._looks or time.time() - self._asked_at < FRESH_S):
-            return
-        asked_at = self.ask_workers(worker)
-        while self.outstanding(asked_at, worker):
-            await asyncio.sleep(0.005)
+        if worker:
+            await asyncio.wrap_future(self.ask_workers(worker))
+        elif not self._looks:
+            now = time.monotonic()
+            if now - self._asked_at >= FRESH_S:
+                self._asked_at, self._all_asked = now, self.ask_workers()
+            await asyncio.wrap_future(self._all_asked)
 
-    def ask_workers(self, worker: str = "") -> float:
-        """Have all workers report now, or one of them in detail; the time, for ``outstanding``."""
-        now = time.time()
-        if not worker:
-            self._asked_at = now
-        for name in [worker] if worker else list(self._service.machine.state.workers):
-            self._on_loop(self._send, name, m.Observe(0.0, detail=bool(worker)))
-        return now
+    def ask_workers(self, worker: str = "") -> Future[None]:
+        """Have all workers report now, or one of them in detail.
 
-    def outstanding(self, asked_at: float, worker: str = "") -> bool:
-        """Whether a worker that was asked then has not answered yet, and it is worth waiting for it."""
-        names = [worker] if worker else list(self._service.machine.state.workers)
-        late = time.time() - asked_at > ANSWER_S
-        return not late and any(self._heard.get(name, 0) < asked_at for name in names)
+        The future is done, on any thread, when they have answered; after ``ANSWER_S`` in any case.
+        """
+        connected = self._service.workers
+        names = [name for name in ([worker] if worker else list(connected)) if name in connected]
+        done = self._rounds.begin(names)
+        if names:
+            self._on_loop(self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
+        return done
+
+    def _ask(self, names: list[str], order: m.Observe, done: Future[None]) -> None:
+        self._loop.call_later(ANSWER_S, self._rounds.end, done)
+        for name in names:
+            self._send(name, order)
 
     # ---------------------------------------------------------------- what there is to see
 
@@ -333,7 +346,7 @@ class Observatory:
     def stream(self, since: int = 0) -> dict[str, Any]:
         """Rows of the task stream after the chunk with this number; see ``recorder`` for their fields."""
         with self._service.lock:
-            chunks = [chunk for chunk in self._stream if chunk[0] > since]
+            chunks = list(takewhile(lambda chunk: chunk[0] > since, reversed(self._stream)))[::-1]
             last = self._chunks
         return {"last": last, "chunks": [[worker, offset, rows] for _, worker, offset, rows in chunks]}
 

@@ -59,7 +59,7 @@ class Observer:
         if order.interval_s == 0:  # once, and then as before
             if self._order.interval_s <= 0:
                 self._told = [0, 0]
-            self._send(order.detail)
+            self._send(order.detail, asked=True)
             order = self._order
         elif order.interval_s > 0 and self._order.interval_s <= 0:
             self._told = [0, 0]
@@ -104,8 +104,8 @@ class Observer:
         self._send(self._order.detail)
         self._schedule()
 
-    def _send(self, detail: bool) -> None:
-        self._service.tell([m.WorkerReport(self._service.machine.name, self.facts(detail))])
+    def _send(self, detail: bool, asked: bool = False) -> None:
+        self._service.tell([m.WorkerReport(self._service.machine.name, self.facts(detail), asked)])
 
     # ---------------------------------------------------------------- facts
 

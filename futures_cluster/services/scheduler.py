@@ -25,13 +25,13 @@ from futures_cluster.services import plugins
 from futures_cluster.wire import serialize
 
 #: Events that concern the set of workers, and what these say of themselves.
-_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport))
+_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost))
 
 Receiver = Callable[[list[Message]], None]
 
 
 class Noticing(Protocol):
-    """Is told that workers have joined, and what they report; under the lock, on any thread."""
+    """Is told which workers have joined or are lost, and what they report; under the lock, on any thread."""
 
     def noticed(self, message: Message) -> None: ...
 
@@ -48,7 +48,7 @@ class SchedulerService:
     on_broken : callable
         Called with the error when no worker can start any more.
     on_event : callable or None
-        Called on the loop when workers have joined or retire.
+        Called on the loop when workers have joined, retire or are lost.
     """
 
     def __init__(

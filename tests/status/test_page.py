@@ -21,7 +21,7 @@ from gate import Gate
 from futures_cluster import Executor, NotSupported, wait
 from futures_cluster.services.status_page import StatusPage
 
-from .looking import Events, ask, eventually, read
+from .looking import PATIENCE_S, Events, ask, eventually, read
 
 
 def square(x: int) -> int:
@@ -222,6 +222,25 @@ def test_workers_load_what_viewers_need_with_the_first_look() -> None:
         (failure,) = ask(ex.status_url, "snapshot")["failures"]
         assert "no square of 1" in failure["text"]  # though nobody looked
         assert ex.submit(loaded_for_viewers).result() == {"observer", "recorder", "profiler", "output"}
+
+
+def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("futures_cluster.services.observatory.ANSWER_S", PATIENCE_S)
+    with Executor(2) as ex, opening(gate):
+        one, other = ex.run(os.getpid)
+        engine: Any = ex._engine
+        observatory = engine.cluster.observatory()
+        observatory.ask_workers().result(PATIENCE_S)
+        assert observatory._heard.keys() == {one, other}
+        assert observatory.ask_workers("no such worker").done()
+        # One that has stopped cannot answer. As soon as it is lost nobody waits for it any longer.
+        pid = ex.workers()[one]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        answered = observatory._rounds.begin([one])
+        os.kill(pid, signal.SIGKILL)
+        answered.result(PATIENCE_S)
 
 
 def test_where_there_is_no_scheduler_to_look_at() -> None:
