@@ -24,6 +24,8 @@ MOST_FUNCTIONS = 200
 MOST_NODES = 150
 #: Tasks that a folded graph is made of.
 MOST_FOLDED = 20_000
+#: Tasks of one function that are listed, in each state.
+MOST_OF_STATE = 40
 #: Neighbours of a task that its story names.
 MOST_NEIGHBOURS = 50
 
@@ -123,6 +125,31 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
             if len(found) >= min(most, state.counts[st.FAILED]):
                 break
     return found
+
+
+def tasks_of(state: State, name: str) -> dict[str, Any]:
+    """Some tasks of the functions of one name, the oldest in each state; first what is under way, last what is done.
+
+    Returns
+    -------
+    dict
+        ``name``; ``known``: whether there was ever such a function; ``tasks``: dicts with ``key``, ``state`` and
+        ``worker``.
+    """
+    found: dict[str, list[Task]] = {where: [] for where in _UNDER_WAY_FIRST}
+    group = state.groups.get(name)
+    for task in islice(state.tasks.values(), MOST_COUNTED) if group is not None else ():
+        if task.function.group is group and len(found[task.state]) < MOST_OF_STATE:
+            found[task.state].append(task)
+    rows = [
+        {"key": task.key, "state": task.state, "worker": task.worker.name if task.worker is not None else None}
+        for tasks in found.values()
+        for task in tasks
+    ]
+    return {"name": name, "known": group is not None, "tasks": rows}
+
+
+_UNDER_WAY_FIRST = (st.ASSIGNED, st.QUEUED, st.WAITING, st.FAILED, st.MEMORY, st.RELEASED, st.FORGOTTEN)
 
 
 def graph(state: State) -> dict[str, Any]:

@@ -45,6 +45,8 @@ MOST_FAILURES = 200
 MOST_LOGS = 400
 #: Lines that tasks have printed, while somebody listens.
 MOST_LINES = 20_000
+#: Executions of the stream that have not ended.
+MOST_RUNNING = 5000
 #: Pairs of workers between whom bytes have moved.
 MOST_TRANSFERS = 400
 #: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
@@ -344,11 +346,17 @@ class Observatory:
         return rows[:MOST_TRANSFERS]
 
     def stream(self, since: int = 0) -> dict[str, Any]:
-        """Rows of the task stream after the chunk with this number; see ``recorder`` for their fields."""
+        """Rows of the task stream after the chunk with this number, and what has not ended; see docs/status.md."""
         with self._service.lock:
             chunks = list(takewhile(lambda chunk: chunk[0] > since, reversed(self._stream)))[::-1]
             last = self._chunks
-        return {"last": last, "chunks": [[worker, offset, rows] for _, worker, offset, rows in chunks]}
+            running = [
+                [name, *row, start_s + self._offsets[name]]
+                for name, report in self._reports.items()
+                for *row, start_s in report.get("running", ())
+            ]
+        chunks_of_workers = [[worker, offset, rows] for _, worker, offset, rows in chunks]
+        return {"last": last, "chunks": chunks_of_workers, "running": running[:MOST_RUNNING]}
 
     def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
         """The number of the last line that tasks have printed, and those after this one; none after -1."""
@@ -381,6 +389,11 @@ class Observatory:
         ]
         found["failures"] = [dict(zip(_FAILURE, row, strict=True)) for row in texts]
         return found
+
+    def function(self, name: str) -> dict[str, Any]:
+        """Tasks of one function."""
+        with self._service.lock:
+            return overview.tasks_of(self._service.machine.state, name)
 
     def graph(self) -> dict[str, Any]:
         """What is in flight."""

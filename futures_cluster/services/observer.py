@@ -146,6 +146,7 @@ class Observer:
                 row[2] = names.get(row[2], row[2])
             facts["stream"] = rows
             facts["stream_dropped"] = dropped
+            facts["running"] = self._running()
         if self._profiler is not None:
             facts["profile"] = self._profiler.take()
         if self._capture is not None:
@@ -154,6 +155,18 @@ class Observer:
         if detail:
             facts["detail"] = self._detail()
         return facts
+
+    def _running(self) -> list[list[Any]]:
+        """``[lane, function, key, start_s]`` of what executes since before the last report; the rest is a row soon."""
+        now_s, moment = time.time(), time.perf_counter()
+        found = []
+        for slot in list(self._service.slots):
+            task = slot.task
+            run = task and self._service.machine.runs.get(task.key)
+            if task and run and (since_s := moment - task.begun_s) > self._order.interval_s:
+                name = self._notes.names.get(run.function, run.function)
+                found.append([slot.index, name, task.key, now_s - since_s])
+        return found
 
     def _detail(self) -> dict[str, Any]:
         machine = self._service.machine

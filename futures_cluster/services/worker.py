@@ -309,7 +309,7 @@ class WorkerService:
                 if record is not None:
                     record(slot.index, run.serial)
                 task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
-                self._tasks[run.key, run.attempt] = task
+                self._tasks[run.key, run.attempt] = slot.task = task
                 if self._plugins is not None:
                     self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
@@ -331,6 +331,7 @@ class WorkerService:
         with self._lock:
             following = self._carry_out(self.machine.handle(event, now), slot)
             if following is None:
+                slot.task = None
                 self._idle.append(slot)
                 if self._record is not None:
                     self._record(slot.index, 0)

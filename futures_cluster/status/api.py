@@ -41,6 +41,7 @@ API = {
     "/api/v1/snapshot": "everything at a glance",
     "/api/v1/worker?name=NAME": "one worker in detail",
     "/api/v1/task?key=KEY": "the story of one task",
+    "/api/v1/function?name=NAME": "some tasks of one function, in each state",
     "/api/v1/graph": "what is in flight and what it depends on",
     "/api/v1/stream?since=0": "what threads of workers did, while somebody looked",
     "/api/v1/profile?worker=NAME": "where tasks spent their time, as a tree; without a name on all workers",
@@ -63,6 +64,7 @@ class Source(Protocol):
     def stream(self, since: int = 0) -> dict[str, Any]: ...
     def worker(self, name: str) -> dict[str, Any]: ...
     def task(self, key: str) -> dict[str, Any]: ...
+    def function(self, name: str) -> dict[str, Any]: ...
     def graph(self) -> dict[str, Any]: ...
     def profile(self, worker: str = "") -> profiles.Tree: ...
     def worker_metrics(self) -> dict[str, Any]: ...
@@ -124,6 +126,7 @@ class Api:
             "/api/v1/snapshot": self._get_snapshot,
             "/api/v1/worker": self._get_worker,
             "/api/v1/task": self._get_task,
+            "/api/v1/function": self._get_function,
             "/api/v1/graph": self._get_graph,
             "/api/v1/stream": self._get_stream,
             "/api/v1/profile": self._get_profile,
@@ -175,6 +178,9 @@ class Api:
     async def _get_task(self, request: Request) -> Response:
         return Response(self._shared("task", self._source.task, request.query.get("key", "")), JSON)
 
+    async def _get_function(self, request: Request) -> Response:
+        return Response(self._shared("function", self._source.function, request.query.get("name", "")), JSON)
+
     async def _get_graph(self, request: Request) -> Response:
         return Response(self._shared("graph", self._source.graph), JSON)
 
@@ -207,12 +213,13 @@ class Api:
         source = self._source
         with source.viewer(self._make_look(worker)):
             since = 0
+            running: list[Any] = []
             yield b"retry: 2000\n\n"
             while True:
                 yield _event("snapshot", self._snapshot(EVENT_S * 0.9)[1])
                 stream = source.stream(since)
-                if stream["chunks"]:
-                    since = stream["last"]
+                if stream["chunks"] or stream["running"] != running:
+                    since, running = stream["last"], stream["running"]
                     yield _event("stream", to_json(stream))
                 if worker:
                     yield _event("worker", self._shared("worker", source.worker, worker))

@@ -70,6 +70,7 @@ class Stream {
     this.canvas = canvas;
     this.open = open;
     this.rows = [];
+    this.running = []; // what has not ended: rows that grow
     this.span = 30;
     this.paused = false;
     this.whole = false; // a report: time counts from its start
@@ -90,11 +91,16 @@ class Stream {
       }
     if (this.rows.length > 40000) this.rows.splice(0, this.rows.length - 30000);
   }
+  run(rows) {
+    this.running = rows.map(([worker, lane, name, key, start]) => [0, lane, name, start, this.now, 1, key, 0, false, worker]);
+  }
+  get all() { return this.running.length ? this.rows.concat(this.running) : this.rows; }
   // One lane a slot, and below those of a worker one for what moves.
   layout(workers) {
     const lanes = new Map();
     const shown = new Set();
-    for (const row of this.rows) if (row[4] > this.now - this.span) shown.add(row[9] + "\n" + row[1]);
+    for (const row of this.running) row[4] = Math.max(row[3], this.now);
+    for (const row of this.all) if (row[4] > this.now - this.span) shown.add(row[9] + "\n" + row[1]);
     const place = (name, slot, label) => lanes.set(name + "\n" + slot, { y: lanes.size, label });
     for (const worker of [...workers].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))) {
       for (let slot = 0; slot < Math.min(worker.slots, 64); slot++) place(worker.name, slot, slot ? "" : worker.name);
@@ -136,7 +142,7 @@ class Stream {
       if (lane.label && y - free >= 12) { g.fillText(lane.label, 0, y, this.left - 8); free = y; }
     }
     const gap = this.lane > 8 ? 2 : 1;
-    for (const row of this.rows) {
+    for (const row of this.all) {
       if (row[4] < begin || row[3] > this.now) continue;
       const lane = this.lanes.get(row[9] + "\n" + row[1]);
       if (!lane) continue;
@@ -155,9 +161,10 @@ class Stream {
   }
   at(x, y) {
     const place = Math.floor(y / this.lane);
+    const rows = this.all;
     let best = null;
-    for (let i = this.rows.length - 1; i >= 0; i--) {
-      const row = this.rows[i], lane = this.lanes.get(row[9] + "\n" + row[1]);
+    for (let i = rows.length - 1; i >= 0; i--) {
+      const row = rows[i], lane = this.lanes.get(row[9] + "\n" + row[1]);
       if (!lane || lane.y !== place) continue;
       const box = this.box(row);
       if (x >= box.x - 1 && x <= box.x + box.w + 1) { best = row; break; }
@@ -167,7 +174,7 @@ class Stream {
   words(row) {
     const what = ["", "transfer ", "to disk "][row[0]] + row[2];
     return [what + (row[5] > 1 ? " × " + row[5] : ""), row[8] ? "raised" : null,
-      (row[5] > 1 ? "together " : "") + seconds(row[4] - row[3]) + (row[7] ? ", " + bytes(row[7]) : ""),
+      (row[5] > 1 ? "together " : this.running.includes(row) ? "so far " : "") + seconds(row[4] - row[3]) + (row[7] ? ", " + bytes(row[7]) : ""),
       row[9] + (row[1] >= 0 ? ", thread " + row[1] : ""), (row[5] > 1 ? "the last: " : "") + row[6]];
   }
   hover(event) {
@@ -176,7 +183,7 @@ class Stream {
     if (row) tip.show(event.clientX, event.clientY, ...this.words(row)); else tip.hide();
   }
   key(event) {
-    const rows = this.rows.filter((row) => row[4] > this.now - this.span && this.lanes.has(row[9] + "\n" + row[1]));
+    const rows = this.all.filter((row) => row[4] > this.now - this.span && this.lanes.has(row[9] + "\n" + row[1]));
     if (!rows.length) return;
     const laneOf = (row) => this.lanes.get(row[9] + "\n" + row[1]).y;
     let row = rows.includes(this.chosen) ? this.chosen : null;
@@ -269,7 +276,7 @@ function drawGraph(box, graph, link) {
   const states = ["memory", "released", "assigned", "queued", "waiting", "failed"];
   const fill = { memory: "--memory", released: "--done", assigned: "--running", queued: "--queued", waiting: "--waiting", failed: "--failed" };
   graph.nodes.forEach((node, i) => {
-    const { x, y } = at[i], holder = graph.folded ? make("g", {}) : make("a", { svg: true, href: link(node.id) });
+    const { x, y } = at[i], holder = make(link ? "a" : "g", { svg: true, href: link && link(node.id) });
     const here = states.filter((state) => node[state]);
     holder.append(make("rect", { x, y, width: w, height: h, rx: 6, style: { fill: "var(--card)" } }));
     let left = x;

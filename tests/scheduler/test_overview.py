@@ -56,6 +56,20 @@ def test_progress_whichever_state_is_commonest(finished: int) -> None:
     assert told(state) == counted(state)
 
 
+def test_some_tasks_of_a_function_what_is_under_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = mixed()
+    state = cluster.machine.state
+    found = overview.tasks_of(state, "work")
+    assert found["known"] and [row["key"] for row in found["tasks"]] == ["x", "q", "y", "z"]
+    for row in found["tasks"]:
+        task = state.tasks[row["key"]]
+        assert (row["state"], row["worker"]) == (task.state, task.worker and task.worker.name)
+    monkeypatch.setattr(overview, "MOST_OF_STATE", 1)
+    states = [row["state"] for row in overview.tasks_of(state, "work")["tasks"]]
+    assert len(states) == len(set(states))
+    assert overview.tasks_of(state, "no") == {"name": "no", "known": False, "tasks": []}
+
+
 def test_functions_stay_listed_when_their_tasks_are_gone() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a"))

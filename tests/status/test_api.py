@@ -47,13 +47,16 @@ class Source:
         }  # fmt: skip
 
     def stream(self, since: int = 0) -> dict[str, Any]:
-        return {"last": 0, "chunks": []}
+        return {"last": 0, "chunks": [], "running": []}
 
     def worker(self, name: str) -> dict[str, Any]:
         return self._make("worker " + name)
 
     def task(self, key: str) -> dict[str, Any]:
         return self._make("task " + key)
+
+    def function(self, name: str) -> dict[str, Any]:
+        return self._make("function " + name)
 
     def graph(self) -> dict[str, Any]:
         return self._make("graph")

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,7 @@ def test_each_view_shows_what_is_true(browser: Browser, gate: Gate) -> None:
             check_profile_and_timings(browser, url)
             check_failures_and_log(browser, futures)
             check_task(browser, url, blocked[3])
+            check_function(browser, url, blocked)
             check_looks(browser, url)
             assert browser.errors() == []
         finally:
@@ -238,6 +240,10 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     browser.until("!document.getElementById('v-workers').hidden && document.querySelector('[data-worker]')")
     for name in ex.workers():
         assert browser.cells(f'[data-worker="{name}"]')[3] == "1/1"
+    labels = browser.js(
+        "[...document.querySelectorAll('#workers td:nth-child(7) [role=img]')].map(node => node.ariaLabel)"
+    )
+    assert len(labels) == 3 and all("of results" in label for label in labels)
     browser.shot("workers")
     browser.js("document.querySelector('[data-id=held_bytes]').click()")
     held = browser.js("[...document.querySelectorAll('[data-worker]')].map(tr => tr.dataset.worker)")
@@ -303,6 +309,25 @@ def check_task(browser: Browser, url: str, future: Any) -> None:
         f"document.querySelector('#v-task h2').innerText.includes({json.dumps(future.key)})"
     )
     assert ask(url, "task", key=future.key)["explanation"][0] in browser.text("#v-task .words")
+
+
+def check_function(browser: Browser, url: str, blocked: list[Any]) -> None:
+    """From the function to its tasks, and what runs is in the stream before it has ended."""
+    browser.go("Tasks")
+    browser.until("document.querySelector('[data-function=\"Gate.hold\"] a') !== null")
+    browser.until(
+        "stream.running.length === 3 && stream.running.every(row => row[2] === 'Gate.hold' && row[4] > row[3])"
+    )
+    browser.js("document.querySelector('[data-function=\"Gate.hold\"] a').click()")
+    browser.until("document.querySelectorAll('#v-function tbody tr').length === 4")
+    told = ask(url, "function", name="Gate.hold")["tasks"]
+    rows = browser.js("[...document.querySelectorAll('#v-function tbody tr')].map(tr => tr.innerText.split('\\t')[0])")
+    assert rows == [row["key"] for row in told] and set(rows) == {future.key for future in blocked}
+    browser.js("document.querySelector('#v-function tbody a').click()")
+    browser.until("document.querySelector('#v-task .words') !== null")
+    browser.open(url + "#/function/" + urllib.parse.quote(evil.__name__, safe=""))
+    browser.until("document.querySelector('#v-function h2') !== null")
+    assert browser.text("#v-function h2") == evil.__name__
 
 
 def check_looks(browser: Browser, url: str) -> None:

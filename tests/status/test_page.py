@@ -108,6 +108,21 @@ def test_the_stream_has_each_run(gate: Gate) -> None:
         assert counts == {"square": 100, "fail": 1, "Gate.hold": 1}
 
 
+def test_the_stream_has_what_has_not_ended(gate: Gate) -> None:
+    with Executor(1) as ex, opening(gate), Events(ex.status_url) as events:
+        future = ex.submit(gate.hold)
+        gate.wait_come(1)
+        while not (running := events.next("stream")["running"]):
+            pass
+        ((worker, lane, function, key, start),) = running
+        assert (worker, lane, function, key) == (next(iter(ex.workers())), 0, "Gate.hold", future.key)
+        before = events.next("snapshot")["time"]
+        assert start < before
+        gate.open()
+        while events.next("stream")["running"]:
+            pass
+
+
 def test_transfers_are_seen(tmp_path: Path) -> None:
     with Executor(2) as ex, Events(ex.status_url) as events:
         events.next("snapshot")
