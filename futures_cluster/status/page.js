@@ -131,7 +131,7 @@ function showWorkers() {
   const rows = snapshot.workers.filter((row) => !wanted || row.name.toLowerCase().includes(wanted) || row.host.toLowerCase().includes(wanted));
   const value = (row) => row[sorted.by] ?? -1;
   rows.sort((a, b) => {
-    const x = value(a), y = value(b), order = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
+    const x = value(a), y = value(b), order = typeof x === "string" ? byName(x, y) : x - y;
     return sorted.down ? -order : order;
   });
   const heads = COLUMNS.map(([key, name, kind]) => make("th", { class: kind, scope: "col", "aria-sort": sorted.by === key ? (sorted.down ? "descending" : "ascending") : null },
@@ -155,7 +155,7 @@ function showWorkers() {
 // ---------------------------------------------------------------- data
 
 function showData() {
-  const rows = snapshot.transfers, names = [...new Set(rows.flatMap((row) => [row[0], row[1]]))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const rows = snapshot.transfers, names = [...new Set(rows.flatMap((row) => [row[0], row[1]]))].sort(byName);
   const box = $("transfers");
   if (!rows.length) box.replaceChildren(empty("No worker has needed results of another."));
   else if (names.length <= 20) {

@@ -397,6 +397,9 @@ def test_a_thousand_workers(browser: Browser) -> None:
         browser.until("document.querySelectorAll('[data-worker]').length === 11")
         browser.open(url + "#/tasks")
         browser.until("stream.lanes.size >= 2000")
+        # Each worker has its lanes next to each other, in the order of its number, and the first has its name.
+        names = browser.js("[...stream.lanes.values()].map(lane => lane.label).filter(Boolean)")
+        assert names == [*(f"sim-{i}" for i in range(1000)), "threads"]
         assert browser.errors() == []
         service.handle([m.WorkerLost(worker.worker, deliberate=True) for worker in joined])
 
