@@ -176,7 +176,7 @@ function showData() {
 
 async function showGraph() {
   const graph = report ? report.graph : await ask("graph");
-  $("graph-note").textContent = graph.folded ? `${count(graph.tasks)} tasks, folded by function` + (graph.shown < graph.tasks ? `; made of the first ${count(graph.shown)}` : "") : `${count(graph.tasks)} tasks`;
+  $("graph-note").textContent = graph.folded ? `${count(graph.tasks)} tasks, folded by function` + (graph.shown < graph.tasks ? `; lines are those of ${count(graph.shown)} of them` : "") : `${count(graph.tasks)} tasks`;
   if (graph.nodes.length) drawGraph($("graph"), graph, graph.folded ? !report && functionLink : taskLink); else $("graph").replaceChildren(empty("No tasks are held now."));
 }
 async function showProfile(worker) {

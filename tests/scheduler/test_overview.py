@@ -146,6 +146,19 @@ def test_a_large_graph_is_folded_by_function(monkeypatch: pytest.MonkeyPatch) ->
     assert states == counted(cluster.machine.state)
 
 
+def test_the_edges_of_a_larger_one_are_those_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_NODES", 3)
+    monkeypatch.setattr(overview, "MOST_FOLDED", 10)
+    cluster = Cluster(1)
+    cluster.given(submit("a", function="load"))
+    cluster.given(submit(*[(f"x{i}", ["a"]) for i in range(99)], function="work"))
+    cluster.given(submit("z", function="last"))
+    graph = overview.graph(cluster.machine.state)
+    assert (graph["tasks"], graph["shown"]) == (101, 10)
+    assert {node["name"]: node["tasks"] for node in graph["nodes"]} == {"load": 1, "work": 99, "last": 1}
+    assert graph["edges"] == [[0, 1, 99]]
+
+
 STATES = ("waiting", "queued", "assigned", "memory", "failed", "released")
 
 
