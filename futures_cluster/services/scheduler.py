@@ -84,18 +84,21 @@ class SchedulerService:
         now = self._loop.time()
         machine = self.machine
         for message in messages:
-            if type(message) is m.WorkersBroken:
-                self._on_broken(message.error)  # first: whoever sees a future fail finds the executor broken
+            kind = type(message)
+            if kind is m.WorkersBroken:
+                self._on_broken(message.error)  # type: ignore[attr-defined]  # first: whoever sees a future fail finds the executor broken
             if self._plugins is not None and (events := plugins.look(message, machine.state)):
                 self._plugins.post(events)
-            if type(message) in _WATCHED and self.observatory is not None:
+            if kind not in _WATCHED:
+                self._carry_out(machine.handle(message, now))
+                continue
+            if self.observatory is not None:
                 self.observatory.noticed(message)  # first: a worker that is looked at is told so before its tasks
             self._carry_out(machine.handle(message, now))
-            if type(message) in _WATCHED:
-                if type(message) is m.WorkerJoined:
-                    self._pids[message.pid] = message.worker
-                if self._on_event is not None and type(message) is not m.WorkerReport:
-                    self._on_loop(self._on_event, message)
+            if type(message) is m.WorkerJoined:
+                self._pids[message.pid] = message.worker
+            if self._on_event is not None and kind is not m.WorkerReport:
+                self._on_loop(self._on_event, message)
         deadline = machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
