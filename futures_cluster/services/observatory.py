@@ -43,6 +43,8 @@ REPORTS_A_SECOND = 400
 MOST_ROWS = 20_000
 MOST_FAILURES = 200
 MOST_LOGS = 400
+#: Trees of samples that wait until somebody looks at a profile, or a snapshot is made.
+MOST_SAMPLES = 1000
 #: Lines that tasks have printed, while somebody listens.
 MOST_LINES = 20_000
 #: Executions of the stream that have not ended.
@@ -102,6 +104,7 @@ class Observatory:
         self._dropped = 0
         self._failures: dict[tuple[Any, ...], list[Any]] = {}
         self._worker_logs: dict[tuple[Any, ...], None] = {}
+        self._samples: deque[tuple[str, profiles.Tree]] = deque()  # what no profile has taken in yet
         self._profile = profiles.new_tree()
         self._profiles: dict[str, profiles.Tree] = {}
         self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
@@ -220,8 +223,9 @@ class Observatory:
         while len(self._worker_logs) > MOST_LOGS:
             del self._worker_logs[next(iter(self._worker_logs))]
         if (tree := facts.pop("profile", None)) is not None:
-            profiles.merge(self._profile, tree)
-            profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
+            self._samples.append((name, tree))
+            if len(self._samples) > MOST_SAMPLES:
+                self._merge_samples()
         for key, text in facts.pop("output", ()):
             self._lines += 1
             self._output.append((self._lines, name, key, text))
@@ -275,6 +279,7 @@ class Observatory:
             loop_now = self._loop.time()
         now = time.time()
         names = {row["name"] for row in found["workers"]}
+        self._merge_samples()
         with self._lock:  # what is left of workers that have gone
             for books in (self._reports, self._heard, self._offsets, self._rates, self._profiles):
                 for name in [name for name in list(books) if name not in names]:
@@ -402,9 +407,18 @@ class Observatory:
 
     def profile(self, worker: str = "") -> profiles.Tree:
         """Where tasks spent their time, on all workers or on one."""
-        with self._service.lock:
+        self._merge_samples()
+        with self._lock:
             tree = self._profile if not worker else self._profiles.get(worker, profiles.new_tree())
             return profiles.copy(tree)
+
+    def _merge_samples(self) -> None:
+        """Take samples into the profiles; not where reports come in, which is on the scheduler's own thread."""
+        with self._lock:
+            while self._samples:
+                name, tree = self._samples.popleft()
+                profiles.merge(self._profile, tree)
+                profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
 
     def worker_metrics(self) -> dict[str, Any]:
         """The counters and timings of each worker."""

@@ -204,6 +204,29 @@ def test_viewers_do_not_hold_up_the_end() -> None:
             events.next("snapshot")
 
 
+def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
+    """A page that is served and not looked at: no message, no timer, no call for any task."""
+    with Executor(2) as ex:
+        ex.run(os.getpid)
+        assert ex.status_url
+        engine: Any = ex._engine
+        service, observatory = engine.cluster.scheduler, engine.cluster.observatory()
+        noticed: list[Any] = []
+        service.observatory = type("Counting", (), {"noticed": lambda self, message: noticed.append(message)})()
+        sent: list[Any] = []
+        for name, send in list(service.workers.items()):
+
+            def listen(messages: list[Any], send: Any = send) -> None:
+                sent.extend(type(message).__name__ for message in messages)
+                send(messages)
+
+            service.workers[name] = listen
+        assert list(ex.map(square, range(500))) == [i * i for i in range(500)]
+        assert noticed == []
+        assert "RunTasks" in sent and "Observe" not in sent
+        assert observatory._loop_timer is None and observatory._watched == {}
+
+
 def test_without_viewers_workers_say_nothing() -> None:
     with Executor(1) as ex:
         engine: Any = ex._engine
