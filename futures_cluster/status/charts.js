@@ -36,7 +36,7 @@ function digits(number, most) {
 function seconds(number) {
   if (number === null || number === undefined) return "";
   const size = Math.abs(number);
-  if (!size) return "0 s";
+  if (size < 1e-9) return "0 s"; // what is left of sums
   if (size < 1e-3) return digits(number * 1e6, 2) + " µs";
   if (size < 1) return digits(number * 1e3, 3) + " ms";
   if (size < 100) return digits(number, 3) + " s";

@@ -90,8 +90,15 @@ function showFigures() {
 
 // ---------------------------------------------------------------- tasks
 
+// The scheduler names functions with tasks first; as long as they are few, rows keep the places where they came up.
+function placed(rows) {
+  for (const row of rows) colourOf(row.name);
+  if (rows.length > 20) return rows;
+  const places = new Map([...colours.keys()].map((name, place) => [name, place]));
+  return [...rows].sort((a, b) => places.get(a.name) - places.get(b.name));
+}
 function showFunctions() {
-  const rows = snapshot.functions;
+  const rows = placed(snapshot.functions);
   $("no-functions").hidden = rows.length > 0;
   $("functions").hidden = !rows.length;
   const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n less"], ["Mean", "n less"]];
@@ -344,6 +351,7 @@ $("flame-out").addEventListener("click", () => { flame.path.pop(); flame.draw();
 $("pause").addEventListener("click", (event) => { stream.paused = !stream.paused; event.target.setAttribute("aria-pressed", stream.paused); event.target.textContent = stream.paused ? "Go on" : "Pause"; showStream(); });
 for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => { stream.span = Number(button.dataset.span); mark(); if (snapshot) { stream.layout(snapshot.workers); stream.draw(); } });
 function mark() { for (const button of document.querySelectorAll("[data-span]")) button.setAttribute("aria-pressed", Number(button.dataset.span) === stream.span); }
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("view").focus(); });
 addEventListener("pointerdown", () => { pressed = true; });
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = false; });
 addEventListener("hashchange", route);

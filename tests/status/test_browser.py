@@ -224,6 +224,8 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
     time_shown = browser.js("snapshot.time")
     browser.until(f"snapshot.time > {time_shown} + 1")
     assert browser.js("document.activeElement.getAttribute('href')") == "#/graph"
+    browser.js("document.querySelector('.skip').click()")
+    assert browser.js("document.activeElement.id + location.hash") in ("view", "view#/tasks")
     # By keyboard: from run to run, and into the story of one.
     browser.js("stream.canvas.focus()")
     browser.press("\ue014", "\ue012", "\ue012")  # right, left, left
@@ -336,7 +338,7 @@ def check_looks(browser: Browser, url: str) -> None:
     browser.open(url + "#/tasks")
     browser.until("document.querySelector('[data-function]') !== null")
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(14, 19, 25)"
-    browser.shot("dark")
+    browser.shot("tasks-dark")
     browser.look_like(390, 800, phone=True)
     for view in ("tasks", "workers", "data", "profile", "failures", "timings", "log"):
         browser.open(url + "#/" + view)
