@@ -83,7 +83,7 @@ function showFigures() {
     figure("Memory", bytes(memory), limit ? "of " + bytes(limit) : ""),
   );
   const failures = snapshot.functions.reduce((sum, row) => sum + row.raised, 0) || snapshot.failures.length;
-  $("tabs").replaceChildren(...TABS.map(([name, text]) => make("li", {}, make("a", { href: "#/" + name, "aria-current": view === name || (view === "worker" && name === "workers") ? "page" : null }, text, name === "failures" && failures ? make("b", {}, count(failures)) : ""))));
+  $("tabs").replaceChildren(...TABS.map(([name, text]) => make("li", {}, make("a", { href: "#/" + name, "aria-current": name === ({ worker: "workers", task: "tasks", function: "tasks" }[view] || view) ? "page" : null }, text, name === "failures" && failures ? make("b", {}, count(failures)) : ""))));
   const scheduler = snapshot.scheduler, versions = scheduler.versions || {};
   $("foot").replaceChildren(make("p", {}, `${(scheduler.addresses || []).join(" ")} · process ${scheduler.pid} on ${scheduler.host}, since ${new Date(scheduler.since * 1000).toLocaleString("en-GB")} · ` + Object.entries(versions).map(([name, text]) => name + " " + text).join(", ")));
 }
