@@ -1,24 +1,26 @@
 """What the status page costs: the scheduler's thread with no page, with nobody looking, and with one viewer.
 
-Covers: processor time of the scheduler's thread for each no-op task, and of the whole process; the size of the page;
-the time to make a snapshot of 1,000 simulated workers and 100,000 tasks; the time from a request to the whole page.
-Does not cover: what viewers cost the workers (they execute all the same), the browser.
+Covers: processor time of the scheduler's thread for each no-op task; the size of the page, and the time until a browser
+paints it; the time to make a snapshot of 1,000 simulated workers and 100,000 tasks.
+Does not cover: what viewers cost the workers (they execute all the same).
 
-The three take turns in rounds, each in the same kind of executor, so that a machine which gets slower hits them all.
-Ratios are of sums over all rounds.
+All kinds take turns in rounds, each in an executor of its own, so that a machine which gets slower hits them all. What
+counts is the median of the ratios to "no page" of the same round, with the quartiles as spread. "No page" itself takes
+part twice: how far its ratio is from 1 is what this machine cannot tell apart.
 
-    python -m benchmarks.status_cost           # some 60 seconds
-    python -m benchmarks.status_cost --quick   # some 15
+    python -m benchmarks.status_cost           # some two minutes
+    python -m benchmarks.status_cost --quick   # some 40 seconds
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from typing import Any
 
 from futures_cluster import Executor
@@ -29,7 +31,7 @@ from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.status.api import FILES, read_file
 
 TASKS = 20_000
-KINDS = ("no page", "nobody looks", "one viewer")
+KINDS = ("no page", "no page again", "nobody looks", "one viewer")
 DRAIN = (
     "import sys, urllib.request as u\nr = u.urlopen(sys.argv[1])\nprint('on', flush=True)\nwhile r.read1(65536): pass"
 )
@@ -46,11 +48,11 @@ def thread_cpu_s(ex: Executor) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
-def cost(kind: str, tasks: int) -> tuple[float, float, float]:
-    """Seconds of the scheduler's thread, of the process, and of the clock."""
+def cost(kind: str, tasks: int) -> float:
+    """Seconds of the scheduler's thread."""
     with Executor(2) as ex:
         ex.submit(no_op, 0).result()
-        url = ex.status_url if kind != "no page" else ""
+        url = "" if kind.startswith("no page") else ex.status_url
         drain = None
         if kind == "one viewer":
             command = [sys.executable, "-c", DRAIN, url + "api/v1/events"]
@@ -59,34 +61,32 @@ def cost(kind: str, tasks: int) -> tuple[float, float, float]:
             drain.stdout.readline()
         for future in [ex.submit(no_op, i) for i in range(2000)]:
             future.result()
-        begin = thread_cpu_s(ex), time.process_time(), time.perf_counter()
+        begin = thread_cpu_s(ex)
         for future in [ex.submit(no_op, i) for i in range(tasks)]:
             future.result()
-        end = thread_cpu_s(ex), time.process_time(), time.perf_counter()
+        spent = thread_cpu_s(ex) - begin
         if drain is not None:
             drain.terminate()
             drain.wait()
             assert drain.stdout is not None
             drain.stdout.close()
-    return end[0] - begin[0], end[1] - begin[1], end[2] - begin[2]
+    return spent
 
 
 def compare(rounds: int, tasks: int) -> None:
     """The table of costs."""
-    sums = {kind: [0.0, 0.0, 0.0] for kind in KINDS}
-    ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for turn in range(rounds):
-        order = KINDS if turn % 2 else KINDS[::-1]
-        found = {kind: cost(kind, tasks) for kind in order}
-        for kind in KINDS:
-            sums[kind] = [a + b for a, b in zip(sums[kind], found[kind], strict=True)]
-            ratios[kind].append(found[kind][0] / found["no page"][0])
-    print(f"{rounds} rounds of {tasks} no-op tasks; microseconds a task")
-    print(f"{'':>14} {'scheduler thread':>17} {'ratio':>6} {'median':>7} {'process':>8} {'clock':>7}")
+        first = turn % len(KINDS)  # nobody is always the first of a round, or behind the same
+        for kind in (KINDS[first:] + KINDS[:first])[:: -1 if turn % 2 else 1]:
+            found[kind].append(cost(kind, tasks))
+    print(f"{rounds} rounds of {tasks} no-op tasks; processor time of the scheduler's thread")
+    print(f"{'':>14} {'a task':>8} {'ratio':>6} {'quartiles':>14}")
     for kind in KINDS:
-        thread, process, clock = (1e6 * value / rounds / tasks for value in sums[kind])
-        ratio, middle = sums[kind][0] / sums["no page"][0], sorted(ratios[kind])[rounds // 2]
-        print(f"{kind:>14} {thread:>17.2f} {ratio:>6.3f} {middle:>7.3f} {process:>8.2f} {clock:>7.2f}")
+        ratios = [one / base for one, base in zip(found[kind], found["no page"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        task_us = 1e6 * statistics.median(found[kind]) / tasks
+        print(f"{kind:>14} {task_us:>5.2f} us {middle:>6.3f} {low:>6.3f} - {high:.3f}")
 
 
 def snapshot_time(workers: int, tasks: int, kinds: int, finished: bool) -> float:
@@ -115,18 +115,61 @@ def snapshot_time(workers: int, tasks: int, kinds: int, finished: bool) -> float
     return best
 
 
-def first_paint() -> float:
-    """Seconds to fetch the page and its files, one after the other; the best of five."""
-    best = float("inf")
-    with Executor(1) as ex:
-        url = ex.status_url
-        for _ in range(5):
-            begin = time.perf_counter()
-            for path in FILES:
-                with urllib.request.urlopen(url + path.lstrip("/")) as answer:
-                    answer.read()
-            best = min(best, time.perf_counter() - begin)
-    return best
+def paints(loads: int) -> tuple[list[float], list[float], float]:
+    """Milliseconds until headless Chromium has painted the page, and its icon alone, each time; the kB it has read.
+
+    Raises
+    ------
+    ImportError
+        Without selenium, or without Debian's chromium and chromium-driver.
+    """
+    from selenium import webdriver
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        raise ImportError("chromium and chromium-driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
+        options.add_argument("--" + argument)
+    entries = "return performance.getEntriesByType('paint').map(entry => entry.startTime)"
+    sizes = (
+        "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))"
+        ".filter(entry => !entry.name.includes('/api/')).reduce((sum, entry) => sum + entry.transferSize, 0)"
+    )
+    found: dict[str, list[float]] = {"": [], "icon.svg": []}
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        with Executor(1) as ex:
+            ex.submit(no_op, 0).result()
+            for _ in range(loads):
+                for path in ("icon.svg", ""):
+                    browser.get("about:blank")
+                    browser.get(ex.status_url + path)
+                    while not (times := browser.execute_script(entries)):
+                        time.sleep(0.01)
+                    found[path].append(max(times))  # the first paint, and the first with something in it
+            size = float(browser.execute_script(sizes)) / 1000
+            browser.get("about:blank")
+    finally:
+        browser.quit()
+    return found[""], found["icon.svg"], size
+
+
+def show_paints(loads: int) -> None:
+    """How long people wait for the page."""
+    size = sum(len(read_file(name)) for name, _ in FILES.values()) / 1000
+    print(f"\nthe page and its files: {size:.1f} kB")
+    try:
+        page, icon, read = paints(loads)
+    except ImportError as error:
+        print(f"painting is not measured: {error}")
+        return
+    print(f"read by a browser, with headers: {read:.1f} kB")
+    for name, times in (("the page", page), ("its icon alone", icon)):
+        low, middle, high = statistics.quantiles(times[1:], n=4)
+        first = f"{times[0]:.0f} ms in a browser that has just started"
+        print(f"first paint of {name}: {middle:.0f} ms ({low:.0f} - {high:.0f}), {first}")
 
 
 def main() -> None:
@@ -134,9 +177,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    compare(4 if quick else 20, TASKS)
-    size = sum(len(read_file(name)) for name, _ in FILES.values())
-    print(f"\nthe page and its files: {size / 1000:.1f} kB, fetched in {1e3 * first_paint():.1f} ms")
+    compare(5 if quick else 15, TASKS)
+    show_paints(6 if quick else 16)
+    print()
     for kinds, finished in ((1, False), (10, False), (10, True), (200, True)):
         spent = snapshot_time(1000, 100_000, kinds, finished)
         what = "half of them done" if finished else "all queued"

@@ -50,9 +50,11 @@ class TaskContext:
         What it was submitted with; the tasks that it submits begin from there.
     children : int
         Unfinished tasks that this one has submitted.
+    begun_s : float
+        When it began, by ``time.perf_counter``.
     """
 
-    __slots__ = ("attempt", "children", "depth", "host", "key", "priority", "thread", "waiting")
+    __slots__ = ("attempt", "begun_s", "children", "depth", "host", "key", "priority", "thread", "waiting")
 
     def __init__(self, host: TaskHost, key: str, attempt: int, depth: int, priority: int = 0) -> None:
         self.host = host
@@ -63,6 +65,7 @@ class TaskContext:
         self.children: dict[str, None] = {}
         self.waiting = 0  # how many of its calls wait, one inside the other
         self.thread = threading.get_ident()
+        self.begun_s = 0.0
 
 
 class _Local(threading.local):

@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+
     from futures_cluster.adapters.defaults import Default
     from futures_cluster.adapters.progress import Progress
 
@@ -112,11 +115,14 @@ class DaskMethods:
 
         return Default(self)
 
-    def progress(self, **options: Any) -> Progress:
-        """Show how far the tasks are that are submitted in a ``with`` block; see ``adapters.progress.Progress``."""
+    def progress(self, futures: Iterable[Future[Any]] | None = None, **options: Any) -> Progress:
+        """Show how far the tasks are that are submitted in a ``with`` block, or these futures.
+
+        The options are those of ``adapters.progress.Progress``.
+        """
         from futures_cluster.adapters.progress import Progress
 
-        return Progress(self, **options)
+        return Progress(self, futures, **options)
 
 
 def _in_shape(collections: tuple[Any, ...], do: Any) -> Any:

@@ -3,8 +3,9 @@
 Covers: counting an executor's tasks, drawing a line on terminals and in notebooks. Does not cover: single tasks, and
 where they run (``Executor.workers``, the status page).
 
-Nothing is counted task by task: the client knows how many it has submitted, and the scheduler how many of these are not
-done. A thread compares the two ten times a second.
+Of an executor nothing is counted task by task: the client knows how many it has submitted, and the scheduler how many
+of these are not done. A thread compares the two ten times a second. Of futures those that were pending are looked at
+again, less often when they are many; they get no callbacks, for which their results would have to be brought here.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any, Self, TextIO
 
 #: Characters of the bar itself.
 WIDTH = 40
+#: The part of the time that looking may take.
+MOST_SHARE = 0.05
 
 
 def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
@@ -37,11 +41,13 @@ def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
 
 
 class Progress:
-    """Shows how far the tasks of an executor are, inside of a ``with`` block.
+    """Shows how far the tasks of an executor are, or some futures, inside of a ``with`` block.
 
     Parameters
     ----------
     executor : Executor
+    futures : iterable of Future or None
+        Only these count; otherwise what is submitted in the block.
     title : str
         Stands before the bar.
     file : text file or None
@@ -67,6 +73,7 @@ class Progress:
     def __init__(
         self,
         executor: Any,
+        futures: Iterable[Future[Any]] | None = None,
         title: str = "",
         file: TextIO | None = None,
         interval_s: float = 0.1,
@@ -74,6 +81,7 @@ class Progress:
     ) -> None:
         self.done = self.total = 0
         self._engine = executor._engine
+        self._pending = list(futures) if futures is not None else None
         self._title = title
         self._file = file
         self._interval_s = interval_s
@@ -86,8 +94,12 @@ class Progress:
         self._out = self._file if self._file is not None else sys.stderr
         self._redraws = _is_notebook() or bool(getattr(self._out, "isatty", lambda: False)())
         self._start = self._clock()
-        submitted, left = self._engine.count_tasks()
-        self._before = submitted - left
+        self._before = 0
+        if self._pending is None:
+            submitted, left = self._engine.count_tasks()
+            self._before = submitted - left
+        else:
+            self.total = len(self._pending)
         self._thread = threading.Thread(target=self._run, name="futures_cluster-progress", daemon=True)
         self._thread.start()
         return self
@@ -101,6 +113,10 @@ class Progress:
 
     def look(self) -> None:
         """Count."""
+        if self._pending is not None:
+            self._pending = [future for future in self._pending if not future.done()]
+            self.done = self.total - len(self._pending)
+            return
         with contextlib.suppress(RuntimeError):  # the executor has been shut down
             submitted, left = self._engine.count_tasks()
             self.total = max(self.total, submitted - self._before)
@@ -110,8 +126,11 @@ class Progress:
         return line(self.done, self.total, self._clock() - self._start, self._title)
 
     def _run(self) -> None:
-        while not self._end.wait(self._interval_s):
+        pause_s = self._interval_s
+        while not self._end.wait(pause_s):
+            begun = self._clock()
             self.look()
+            pause_s = max(self._interval_s, (self._clock() - begun) / MOST_SHARE)
             if self._redraws and self.total:
                 self._write(self._line())
 

@@ -80,7 +80,11 @@ class Observe(Message):
 
 @dataclass(slots=True)
 class WorkerReport(Message):
-    """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it."""
+    """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it.
+
+    ``asked``: it answers an ``Observe`` that wanted one report.
+    """
 
     worker: str
     facts: dict[str, Any] = field(default_factory=dict)
+    asked: bool = False

@@ -22,8 +22,10 @@ MOST_COUNTED = 200_000
 MOST_FUNCTIONS = 200
 #: Tasks that a graph shows one by one; more are folded to one node for each function.
 MOST_NODES = 150
-#: Tasks that a folded graph is made of.
+#: Tasks whose inputs are looked at for the edges of a folded graph.
 MOST_FOLDED = 20_000
+#: Tasks of one function that are listed, in each state.
+MOST_OF_STATE = 40
 #: Neighbours of a task that its story names.
 MOST_NEIGHBOURS = 50
 
@@ -125,6 +127,31 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
     return found
 
 
+def tasks_of(state: State, name: str) -> dict[str, Any]:
+    """Some tasks of the functions of one name, the oldest in each state; first what is under way, last what is done.
+
+    Returns
+    -------
+    dict
+        ``name``; ``known``: whether there was ever such a function; ``tasks``: dicts with ``key``, ``state`` and
+        ``worker``.
+    """
+    found: dict[str, list[Task]] = {where: [] for where in _UNDER_WAY_FIRST}
+    group = state.groups.get(name)
+    for task in islice(state.tasks.values(), MOST_COUNTED) if group is not None else ():
+        if task.function.group is group and len(found[task.state]) < MOST_OF_STATE:
+            found[task.state].append(task)
+    rows = [
+        {"key": task.key, "state": task.state, "worker": task.worker.name if task.worker is not None else None}
+        for tasks in found.values()
+        for task in tasks
+    ]
+    return {"name": name, "known": group is not None, "tasks": rows}
+
+
+_UNDER_WAY_FIRST = (st.ASSIGNED, st.QUEUED, st.WAITING, st.FAILED, st.MEMORY, st.RELEASED, st.FORGOTTEN)
+
+
 def graph(state: State) -> dict[str, Any]:
     """What is in flight and what it depends on.
 
@@ -133,28 +160,26 @@ def graph(state: State) -> dict[str, Any]:
     dict
         ``folded``: whether a node is a function and not a task; ``nodes``: dicts with ``id``, ``name``, ``tasks``
         (their number) and that of each state; ``edges``: ``[from, to, number]``, by the nodes' positions; ``tasks``:
-        how many of them there are, and ``shown`` how many were looked at.
+        how many of them there are, and ``shown`` how many were looked at for the edges, evenly chosen.
     """
     folded = len(state.tasks) > MOST_NODES
-    tasks = list(islice(state.tasks.values(), MOST_FOLDED))
+    step = -(-len(state.tasks) // MOST_FOLDED) or 1
+    tasks = list(islice(state.tasks.values(), 0, None, step))
     nodes: dict[Any, dict[str, Any]] = {}
-    numbers: dict[Any, int] = {}
-    for task in tasks:
-        identity: Any = task.function.group if folded else task
-        node = nodes.get(identity)
-        if node is None:
-            numbers[identity] = len(nodes)
-            name = task.function.group.name
-            node = nodes[identity] = {"id": name if folded else task.key, "name": name, "tasks": 0}
-        node["tasks"] += 1
-        node[task.state] = node.get(task.state, 0) + 1
+    if folded:
+        for group, counts in _counts(state).items():
+            found = {where: number for where, number in counts.items() if number}
+            nodes[group] = {"id": group.name, "name": group.name, "tasks": sum(found.values()), **found}
+    else:
+        for task in tasks:
+            nodes[task] = {"id": task.key, "name": task.function.group.name, "tasks": 1, task.state: 1}
+    numbers = {identity: number for number, identity in enumerate(nodes)}
     edges: Counter[tuple[int, int]] = Counter()
     for task in tasks:
-        target = numbers[task.function.group if folded else task]
         for dep in task.dependencies:
-            source = numbers.get(dep.function.group if folded else dep)
-            if source is not None:
-                edges[source, target] += 1
+            source, target = (dep.function.group, task.function.group) if folded else (dep, task)
+            if source in numbers:  # what has been forgotten is in none of the books
+                edges[numbers[source], numbers[target]] += step
     return {
         "folded": folded,
         "nodes": list(nodes.values()),

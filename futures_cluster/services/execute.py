@@ -80,7 +80,7 @@ class Executions:
         """
         key, attempt = run.key, run.attempt
         context.local.task = task
-        start = time.perf_counter()
+        start = task.begun_s = time.perf_counter()
         try:
             try:
                 fn, args, kwargs = self._prepare(run)

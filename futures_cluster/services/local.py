@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from futures_cluster.services.status_page import StatusPage
 
 
+#: Workers have answered by then, or never will.
+ANSWERS_S = 5.0
+
+
 class LocalCluster:
     """The native engine's cluster on one machine.
 
@@ -319,10 +323,9 @@ class LocalCluster:
             yield fetch
 
     def _ask_workers(self) -> None:
-        observatory = self.observatory()
-        asked_at = observatory.ask_workers()
-        while observatory.outstanding(asked_at):
-            time.sleep(0.002)
+        """Have all workers report, and wait for it a little."""
+        with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
+            self.observatory().ask_workers().result(ANSWERS_S)
 
     @property
     def known_url(self) -> str:

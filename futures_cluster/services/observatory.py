@@ -18,7 +18,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from futures_cluster import messages as m
@@ -27,6 +29,7 @@ from futures_cluster.scheduler import overview
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import logs
 from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.rounds import Rounds
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.status import profiles
 from futures_cluster.wire.versions import own_versions
@@ -40,12 +43,16 @@ REPORTS_A_SECOND = 400
 MOST_ROWS = 20_000
 MOST_FAILURES = 200
 MOST_LOGS = 400
+#: Trees of samples that wait until somebody looks at a profile, or a snapshot is made.
+MOST_SAMPLES = 1000
 #: Lines that tasks have printed, while somebody listens.
 MOST_LINES = 20_000
+#: Executions of the stream that have not ended.
+MOST_RUNNING = 5000
 #: Pairs of workers between whom bytes have moved.
 MOST_TRANSFERS = 400
-#: Whoever asks once waits so long for the workers' answers, and takes older ones of this age.
-ANSWER_S = 0.5
+#: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
+ANSWER_S = 2.0
 FRESH_S = 0.4
 
 
@@ -97,11 +104,14 @@ class Observatory:
         self._dropped = 0
         self._failures: dict[tuple[Any, ...], list[Any]] = {}
         self._worker_logs: dict[tuple[Any, ...], None] = {}
+        self._samples: deque[tuple[str, profiles.Tree]] = deque()  # what no profile has taken in yet
         self._profile = profiles.new_tree()
         self._profiles: dict[str, profiles.Tree] = {}
         self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
         self._lines = 0
-        self._asked_at = 0.0
+        self._rounds = Rounds()
+        self._asked_at = float("-inf")
+        self._all_asked = self._rounds.begin(())
         self._loop_timer: asyncio.TimerHandle | None = None
         self._loop_delay_s = 0.0
         self._cpu = (time.monotonic(), time.process_time(), 0.0)
@@ -177,9 +187,13 @@ class Observatory:
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
     def noticed(self, message: m.Message) -> None:
-        """A worker has reported or joined; under the service's lock, on any thread."""
+        """A worker has reported, joined or is lost; under the service's lock, on any thread."""
         if type(message) is m.WorkerReport:
             self._put_away(message.worker, message.facts)
+            if message.asked:
+                self._rounds.answered(message.worker)
+        elif type(message) is m.WorkerLost:
+            self._rounds.answered(message.worker)
         elif type(message) is m.WorkerJoined:
             self._reports.pop(message.worker, None)
             self._watched.pop(message.worker, None)
@@ -209,8 +223,9 @@ class Observatory:
         while len(self._worker_logs) > MOST_LOGS:
             del self._worker_logs[next(iter(self._worker_logs))]
         if (tree := facts.pop("profile", None)) is not None:
-            profiles.merge(self._profile, tree)
-            profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
+            self._samples.append((name, tree))
+            if len(self._samples) > MOST_SAMPLES:
+                self._merge_samples()
         for key, text in facts.pop("output", ()):
             self._lines += 1
             self._output.append((self._lines, name, key, text))
@@ -224,26 +239,30 @@ class Observatory:
 
     async def refresh(self, worker: str = "") -> None:
         """Without viewers the workers' figures are old: ask them once, and wait for the answers a little."""
-        if not worker and (self._looks or time.time() - self._asked_at < FRESH_S):
-            return
-        asked_at = self.ask_workers(worker)
-        while self.outstanding(asked_at, worker):
-            await asyncio.sleep(0.005)
+        if worker:
+            await asyncio.wrap_future(self.ask_workers(worker))
+        elif not self._looks:
+            now = time.monotonic()
+            if now - self._asked_at >= FRESH_S:
+                self._asked_at, self._all_asked = now, self.ask_workers()
+            await asyncio.wrap_future(self._all_asked)
 
-    def ask_workers(self, worker: str = "") -> float:
-        """Have all workers report now, or one of them in detail; the time, for ``outstanding``."""
-        now = time.time()
-        if not worker:
-            self._asked_at = now
-        for name in [worker] if worker else list(self._service.machine.state.workers):
-            self._on_loop(self._send, name, m.Observe(0.0, detail=bool(worker)))
-        return now
+    def ask_workers(self, worker: str = "") -> Future[None]:
+        """Have all workers report now, or one of them in detail.
 
-    def outstanding(self, asked_at: float, worker: str = "") -> bool:
-        """Whether a worker that was asked then has not answered yet, and it is worth waiting for it."""
-        names = [worker] if worker else list(self._service.machine.state.workers)
-        late = time.time() - asked_at > ANSWER_S
-        return not late and any(self._heard.get(name, 0) < asked_at for name in names)
+        The future is done, on any thread, when they have answered; after ``ANSWER_S`` in any case.
+        """
+        connected = self._service.workers
+        names = [name for name in ([worker] if worker else list(connected)) if name in connected]
+        done = self._rounds.begin(names)
+        if names:
+            self._on_loop(self._ask, names, m.Observe(0.0, detail=bool(worker)), done)
+        return done
+
+    def _ask(self, names: list[str], order: m.Observe, done: Future[None]) -> None:
+        self._loop.call_later(ANSWER_S, self._rounds.end, done)
+        for name in names:
+            self._send(name, order)
 
     # ---------------------------------------------------------------- what there is to see
 
@@ -260,6 +279,7 @@ class Observatory:
             loop_now = self._loop.time()
         now = time.time()
         names = {row["name"] for row in found["workers"]}
+        self._merge_samples()
         with self._lock:  # what is left of workers that have gone
             for books in (self._reports, self._heard, self._offsets, self._rates, self._profiles):
                 for name in [name for name in list(books) if name not in names]:
@@ -331,11 +351,17 @@ class Observatory:
         return rows[:MOST_TRANSFERS]
 
     def stream(self, since: int = 0) -> dict[str, Any]:
-        """Rows of the task stream after the chunk with this number; see ``recorder`` for their fields."""
+        """Rows of the task stream after the chunk with this number, and what has not ended; see docs/status.md."""
         with self._service.lock:
-            chunks = [chunk for chunk in self._stream if chunk[0] > since]
+            chunks = list(takewhile(lambda chunk: chunk[0] > since, reversed(self._stream)))[::-1]
             last = self._chunks
-        return {"last": last, "chunks": [[worker, offset, rows] for _, worker, offset, rows in chunks]}
+            running = [
+                [name, *row, start_s + self._offsets[name]]
+                for name, report in self._reports.items()
+                for *row, start_s in report.get("running", ())
+            ]
+        chunks_of_workers = [[worker, offset, rows] for _, worker, offset, rows in chunks]
+        return {"last": last, "chunks": chunks_of_workers, "running": running[:MOST_RUNNING]}
 
     def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
         """The number of the last line that tasks have printed, and those after this one; none after -1."""
@@ -369,6 +395,11 @@ class Observatory:
         found["failures"] = [dict(zip(_FAILURE, row, strict=True)) for row in texts]
         return found
 
+    def function(self, name: str) -> dict[str, Any]:
+        """Tasks of one function."""
+        with self._service.lock:
+            return overview.tasks_of(self._service.machine.state, name)
+
     def graph(self) -> dict[str, Any]:
         """What is in flight."""
         with self._service.lock:
@@ -376,9 +407,18 @@ class Observatory:
 
     def profile(self, worker: str = "") -> profiles.Tree:
         """Where tasks spent their time, on all workers or on one."""
-        with self._service.lock:
+        self._merge_samples()
+        with self._lock:
             tree = self._profile if not worker else self._profiles.get(worker, profiles.new_tree())
             return profiles.copy(tree)
+
+    def _merge_samples(self) -> None:
+        """Take samples into the profiles; not where reports come in, which is on the scheduler's own thread."""
+        with self._lock:
+            while self._samples:
+                name, tree = self._samples.popleft()
+                profiles.merge(self._profile, tree)
+                profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
 
     def worker_metrics(self) -> dict[str, Any]:
         """The counters and timings of each worker."""

@@ -1,11 +1,11 @@
 """What a worker says of itself while somebody looks at the status page, or asks once.
 
-Covers: carrying out ``Observe``, collecting facts, the last failures and lines of the log. Does not cover: what the
+Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``notes``), what the
 scheduler knows anyway (tasks and results by worker), showing it.
 
 The way: ``Observe`` -> ``Observer.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as nobody
-looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Only failures are noted
-always, because whoever looks comes later; their texts are made for so many a second, the others are only counted.
+looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Until somebody has looked
+once there is no observer either: a worker starts without loading this module and those it needs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import contextlib
 import os
 import threading
 import time
-import traceback
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
@@ -24,92 +22,30 @@ from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.output import Capture
 from futures_cluster.services.profiler import Profiler
-from futures_cluster.services.recorder import FETCH, SPILL, Recorder
+from futures_cluster.services.recorder import Recorder
 
 if TYPE_CHECKING:
     from futures_cluster.services.worker import WorkerService
 
-#: Failures that are remembered, and texts of them that are made in one second.
-MOST_FAILURES = 100
-FAILURES_A_SECOND = 20
-#: Characters of a text.
-MOST_TEXT = 20_000
-#: Peers of whom the bytes that came from them are told apart.
-MOST_PEERS = 1000
 #: Rows of a list in a detailed report.
 MOST_LISTED = 50
 
 
-class Failures:
-    """The last failures of tasks on a worker, as text."""
-
-    def __init__(self) -> None:
-        self.rows: deque[list[Any]] = deque(maxlen=MOST_FAILURES)  # [number, time, key, function, kind, text]
-        self.number = 0
-        self._second = 0
-        self._in_second = 0
-
-    def note(self, key: str, function: str, error: BaseException) -> None:
-        """A task has raised."""
-        now = time.time()
-        self.number += 1
-        if int(now) != self._second:
-            self._second, self._in_second = int(now), 0
-        self._in_second += 1
-        if self._in_second > FAILURES_A_SECOND:
-            return
-        try:
-            text = "".join(traceback.format_exception(error))
-        except Exception as other:
-            text = f"(its text cannot be made: {type(other).__name__})"
-        if len(text) > MOST_TEXT:
-            text = f"{text[: MOST_TEXT // 2]}\n[...]\n{text[-MOST_TEXT // 2 :]}"
-        self.rows.append([self.number, now, key, function, type(error).__name__, text])
-
-
-class Traffic:
-    """Bytes that went between this worker and others."""
-
-    def __init__(self) -> None:
-        self.received_bytes = 0
-        self.sent_bytes = 0
-        self.peers: dict[str, list[float]] = {}  # worker -> [bytes, fetches, seconds]
-
-    def received(self, holder: str, size_bytes: int, duration_s: float) -> None:
-        """A fetch has ended; on the loop."""
-        self.received_bytes += size_bytes
-        row = self.peers.get(holder)
-        if row is None:
-            row = self.peers[holder if len(self.peers) < MOST_PEERS else "(others)"] = [0, 0, 0.0]
-        row[0] += size_bytes
-        row[1] += 1
-        row[2] += duration_s
-
-
 class Observer:
-    """Reports of one worker.
-
-    Attributes
-    ----------
-    recorder : Recorder or None
-        While somebody looks.
-    """
+    """Reports of one worker."""
 
     def __init__(self, service: WorkerService, loop: Any, logs: LogTail | None) -> None:
         self._service = service
         self._loop = loop
         self._logs = logs
-        self.recorder: Recorder | None = None
-        self.traffic = Traffic()
-        self.failures = Failures()
-        self.names: dict[str, str] = {}  # of functions, by their ids
+        self._notes = service.notes
         self._profiler: Profiler | None = None
         self._capture: Capture | None = None
         self._told = [0, 0]  # numbers of the last failure and the last line of the log that were told
         self._order = m.Observe(-1.0)
         self._timer: Any = None
         self._due = 0.0
-        self._cpu = (time.monotonic(), time.process_time())
+        self._cpu = service.notes.began
         self._lock = threading.Lock()
         self._closed = False
 
@@ -123,16 +59,16 @@ class Observer:
         if order.interval_s == 0:  # once, and then as before
             if self._order.interval_s <= 0:
                 self._told = [0, 0]
-            self._send(order.detail)
+            self._send(order.detail, asked=True)
             order = self._order
         elif order.interval_s > 0 and self._order.interval_s <= 0:
             self._told = [0, 0]
         self._order = order
         watched = order.interval_s > 0
-        if watched and self.recorder is None:
-            self.recorder = Recorder()
+        if watched and self._service.recorder is None:
+            self._service.recorder = Recorder()
         elif not watched:
-            self.recorder = None
+            self._service.recorder = None
         if watched and order.profile and self._profiler is None:
             self._profiler = Profiler(self._service.executing_threads)
         elif self._profiler is not None and not (watched and order.profile):
@@ -168,27 +104,14 @@ class Observer:
         self._send(self._order.detail)
         self._schedule()
 
-    def _send(self, detail: bool) -> None:
-        self._service.tell([m.WorkerReport(self._service.machine.name, self.facts(detail))])
-
-    def fetched(self, holder: str, keys: list[str], size_bytes: int, duration_s: float) -> None:
-        """Inputs have come from another worker; on the loop."""
-        self.traffic.received(holder, size_bytes, duration_s)
-        if self.recorder is not None:
-            self.recorder.happened(FETCH, f"from {holder}", duration_s, len(keys), keys[-1], size_bytes)
-
-    def spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
-        """A result went to disk."""
-        metrics.record("spill", duration_s)
-        metrics.count("spilled_bytes", size_bytes)
-        if self.recorder is not None:
-            self.recorder.happened(SPILL, "spill", duration_s, 1, key, size_bytes)
+    def _send(self, detail: bool, asked: bool = False) -> None:
+        self._service.tell([m.WorkerReport(self._service.machine.name, self.facts(detail), asked)])
 
     # ---------------------------------------------------------------- facts
 
     def facts(self, detail: bool) -> dict[str, Any]:
         """Everything, as plain values."""
-        service, traffic = self._service, self.traffic
+        service, traffic, failures = self._service, self._notes.traffic, self._notes.failures
         store, machine = service.store, service.machine
         now, used = time.monotonic(), time.process_time()
         seconds, before = self._cpu
@@ -208,21 +131,22 @@ class Observer:
             "received_bytes": traffic.received_bytes,
             "sent_bytes": traffic.sent_bytes,
             "traffic": [[peer, *row] for peer, row in list(traffic.peers.items())],
-            "raised": self.failures.number,
+            "raised": failures.number,
             "metrics": metrics.summary(),
         }
-        facts["failures"] = [row[1:] for row in list(self.failures.rows) if row[0] > self._told[0]]
-        self._told[0] = self.failures.number
+        facts["failures"] = [row[1:] for row in list(failures.rows) if row[0] > self._told[0]]
+        self._told[0] = failures.number
         if self._logs is not None:
             facts["logs"] = self._logs.since(self._told[1])
             self._told[1] = self._logs.number
-        if self.recorder is not None:
-            rows, dropped = self.recorder.take()
-            names = self.names
+        if self._service.recorder is not None:
+            rows, dropped = self._service.recorder.take()
+            names = self._notes.names
             for row in rows:
                 row[2] = names.get(row[2], row[2])
             facts["stream"] = rows
             facts["stream_dropped"] = dropped
+            facts["running"] = self._running()
         if self._profiler is not None:
             facts["profile"] = self._profiler.take()
         if self._capture is not None:
@@ -231,6 +155,18 @@ class Observer:
         if detail:
             facts["detail"] = self._detail()
         return facts
+
+    def _running(self) -> list[list[Any]]:
+        """``[lane, function, key, start_s]`` of what executes since before the last report; the rest is a row soon."""
+        now_s, moment = time.time(), time.perf_counter()
+        found = []
+        for slot in list(self._service.slots):
+            task = slot.task
+            run = task and self._service.machine.runs.get(task.key)
+            if task and run and (since_s := moment - task.begun_s) > self._order.interval_s:
+                name = self._notes.names.get(run.function, run.function)
+                found.append([slot.index, name, task.key, now_s - since_s])
+        return found
 
     def _detail(self) -> dict[str, Any]:
         machine = self._service.machine
@@ -241,7 +177,7 @@ class Observer:
                 if not replica.held
             ][:MOST_LISTED]
             runs = [
-                [run.key, self.names.get(run.function, run.function), run.state, run.missing, run.waits]
+                [run.key, self._notes.names.get(run.function, run.function), run.state, run.missing, run.waits]
                 for run in list(machine.runs.values())[:MOST_LISTED]
             ]
         on_disk = self._service.store.spilled_keys(MOST_LISTED)
@@ -251,7 +187,7 @@ class Observer:
         """Report no more; from any thread."""
         with self._lock:
             self._closed = True
-            self.recorder = None
+            self._service.recorder = None
             profiler, self._profiler = self._profiler, None
         if profiler is not None:
             profiler.stop()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 RUN, FETCH, SPILL = 0, 1, 2
@@ -62,8 +62,16 @@ class Recorder:
                 return
             self._add([RUN, slot, function, start_s, end_s, 1, key, size_bytes, failed])
 
-    def happened(self, kind: int, name: str, duration_s: float, number: int, key: str, size_bytes: int) -> None:
-        """A fetch or a spill has just ended; ``name`` is what stands in the place of a function."""
+    def fetched(self, holder: str, keys: Sequence[str], size_bytes: int, duration_s: float) -> None:
+        """Inputs have just come from another worker."""
+        self._happened(FETCH, f"from {holder}", duration_s, len(keys), keys[-1], size_bytes)
+
+    def spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
+        """A result has just gone to disk."""
+        self._happened(SPILL, "spill", duration_s, 1, key, size_bytes)
+
+    def _happened(self, kind: int, name: str, duration_s: float, number: int, key: str, size_bytes: int) -> None:
+        """``name`` is what stands in the place of a function."""
         end_s = self._clock()
         with self._lock:
             self._add([kind, -1, name, end_s - duration_s, end_s, number, key, size_bytes, False])

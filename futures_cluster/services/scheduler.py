@@ -25,13 +25,13 @@ from futures_cluster.services import plugins
 from futures_cluster.wire import serialize
 
 #: Events that concern the set of workers, and what these say of themselves.
-_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport))
+_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost))
 
 Receiver = Callable[[list[Message]], None]
 
 
 class Noticing(Protocol):
-    """Is told that workers have joined, and what they report; under the lock, on any thread."""
+    """Is told which workers have joined or are lost, and what they report; under the lock, on any thread."""
 
     def noticed(self, message: Message) -> None: ...
 
@@ -48,7 +48,7 @@ class SchedulerService:
     on_broken : callable
         Called with the error when no worker can start any more.
     on_event : callable or None
-        Called on the loop when workers have joined or retire.
+        Called on the loop when workers have joined, retire or are lost.
     """
 
     def __init__(
@@ -84,18 +84,21 @@ class SchedulerService:
         now = self._loop.time()
         machine = self.machine
         for message in messages:
-            if type(message) is m.WorkersBroken:
-                self._on_broken(message.error)  # first: whoever sees a future fail finds the executor broken
+            kind = type(message)
+            if kind is m.WorkersBroken:
+                self._on_broken(message.error)  # type: ignore[attr-defined]  # first: whoever sees a future fail finds the executor broken
             if self._plugins is not None and (events := plugins.look(message, machine.state)):
                 self._plugins.post(events)
-            if type(message) in _WATCHED and self.observatory is not None:
+            if kind not in _WATCHED:
+                self._carry_out(machine.handle(message, now))
+                continue
+            if self.observatory is not None:
                 self.observatory.noticed(message)  # first: a worker that is looked at is told so before its tasks
             self._carry_out(machine.handle(message, now))
-            if type(message) in _WATCHED:
-                if type(message) is m.WorkerJoined:
-                    self._pids[message.pid] = message.worker
-                if self._on_event is not None and type(message) is not m.WorkerReport:
-                    self._on_loop(self._on_event, message)
+            if type(message) is m.WorkerJoined:
+                self._pids[message.pid] = message.worker
+            if self._on_event is not None and kind is not m.WorkerReport:
+                self._on_loop(self._on_event, message)
         deadline = machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline

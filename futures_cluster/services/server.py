@@ -155,8 +155,6 @@ class SchedulerServer:
             "workers": lambda argument: self.worker_facts(),
             "status": lambda argument: self.status(),
             "status_url": lambda argument: self._status_url(),
-            "observe_now": lambda argument: self.observatory.ask_workers(),
-            "outstanding": lambda argument: self.observatory.outstanding(float(argument)),
             "output": lambda argument: self.observatory.output(int(argument)),
             "observed": lambda argument: self.observatory.everything(int(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
@@ -349,6 +347,10 @@ class SchedulerServer:
                 look = self.observatory.look(output=message.argument == "output")
                 link.looks.enter_context(self.observatory.viewer(look))
             link.send([m.Answer(message.request, self.observatory.last_chunk)])
+            return False
+        if message.what == "observe_now":  # answered when the workers have reported
+            answered = asyncio.wrap_future(self.observatory.ask_workers(), loop=self.loop)
+            answered.add_done_callback(lambda _: link.send([m.Answer(message.request)]))
             return False
         question = self.questions.get(message.what)
         if question is None:

@@ -18,14 +18,22 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from futures_cluster.context import TaskContext
 from futures_cluster.worker.runs import Run
 
 
 class Slot:
-    """A thread that executes."""
+    """A thread that executes.
+
+    Attributes
+    ----------
+    task : TaskContext or None
+        What it executes now.
+    """
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.task: TaskContext | None = None
         self.thread: threading.Thread | None = None
         self._queue: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
 

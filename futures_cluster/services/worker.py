@@ -17,23 +17,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import context, metrics
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
 from futures_cluster.services import plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.interrupts import HeldBack
-from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
-from futures_cluster.services.observer import Observer
+from futures_cluster.services.notes import Notes
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
 from futures_cluster.wire import compress, serialize, shm, transports
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
+
+if TYPE_CHECKING:
+    from futures_cluster.services.logs import LogTail
+    from futures_cluster.services.observer import Observer
+    from futures_cluster.services.recorder import Recorder
 
 #: Results of short runs wait for company so long.
 FLUSH_S = 0.004
@@ -129,9 +133,12 @@ class WorkerService:
         self._stopping = False
         self._plugins: plugins.Watch | None = None
         self.memory_limit = memory_limit
-        self.observer = Observer(self, loop, log_tail)
-        self.store.on_spill = self.observer.spilled
-        self.executions.on_failure = self._note_failure
+        self.notes = Notes()
+        self._log_tail = log_tail
+        self._observer: Observer | None = None  # from the first look on
+        self.recorder: Recorder | None = None  # while somebody looks
+        self.store.on_spill = self._spilled
+        self.executions.on_failure = self.notes.failed
         if memory_limit is not None:
             self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
 
@@ -144,14 +151,14 @@ class WorkerService:
             if kind is m.RunTasks:
                 for function_id, name, payload in message.functions:  # type: ignore[attr-defined]
                     self.executions.learn(function_id, payload)
-                    self.observer.names[function_id] = name
+                    self.notes.names[function_id] = name
             elif kind is m.ForgetFunctions:
                 self.executions.forget(message.functions)  # type: ignore[attr-defined]
                 for function_id in message.functions:  # type: ignore[attr-defined]
-                    self.observer.names.pop(function_id, None)
+                    self.notes.names.pop(function_id, None)
                 continue
             elif kind is m.Observe:
-                self.observer.observe(message)  # type: ignore[arg-type]
+                self._observe(message)  # type: ignore[arg-type]
                 continue
             with self._lock:
                 self._carry_out(self.machine.handle(message, time.monotonic()), None)
@@ -236,12 +243,12 @@ class WorkerService:
             arrived.append((key, 0))
         event = m.DataFetched(command.holder, arrived, list(data.missing), duration_s)
         if arrived:
-            self.observer.fetched(
-                command.holder, [key for key, _ in arrived], sum(size for _, size in arrived), duration_s
-            )
-        if self._plugins is not None and arrived:
             keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
-            self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
+            self.notes.traffic.received(command.holder, size_bytes, duration_s)
+            if self.recorder is not None:
+                self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
+            if self._plugins is not None:
+                self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
         with self._lock:
             self._carry_out(self.machine.handle(event, time.monotonic()), None)
 
@@ -268,7 +275,7 @@ class WorkerService:
                 found.append((key, serialize.dump(value, pool, copy=False, codec=codec)))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
-        self.observer.traffic.sent_bytes += sum(serialize.payload_size(payload) for _, payload in found)
+        self.notes.traffic.sent_bytes += sum(serialize.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:
@@ -302,7 +309,7 @@ class WorkerService:
                 if record is not None:
                     record(slot.index, run.serial)
                 task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
-                self._tasks[run.key, run.attempt] = task
+                self._tasks[run.key, run.attempt] = slot.task = task
                 if self._plugins is not None:
                     self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
@@ -317,13 +324,14 @@ class WorkerService:
         del self._tasks[run.key, run.attempt]
         if self._plugins is not None:
             self._note_end(run, finished, failed)
-        if (recorder := self.observer.recorder) is not None:
+        if (recorder := self.recorder) is not None:
             size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
             recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, finished is None)
         event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
         with self._lock:
             following = self._carry_out(self.machine.handle(event, now), slot)
             if following is None:
+                slot.task = None
                 self._idle.append(slot)
                 if self._record is not None:
                     self._record(slot.index, 0)
@@ -337,8 +345,21 @@ class WorkerService:
         if self._plugins is not None:
             self._plugins.post([ended])
 
-    def _note_failure(self, key: str, function: str, error: BaseException) -> None:
-        self.observer.failures.note(key, self.observer.names.get(function, function), error)
+    def _spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
+        metrics.record("spill", duration_s)
+        metrics.count("spilled_bytes", size_bytes)
+        if (recorder := self.recorder) is not None:
+            recorder.spilled(key, size_bytes, duration_s)
+
+    def _observe(self, order: m.Observe) -> None:
+        """Somebody looks, or looks no more."""
+        if self._observer is None:
+            from futures_cluster.services.observer import Observer
+
+            self._observer = Observer(self, self._loop, self._log_tail)
+            if self._stopping:  # set before this one could be closed
+                self._observer.close()
+        self._observer.observe(order)
 
     def executing_threads(self) -> list[int]:
         """The identities of the threads that execute tasks."""
@@ -437,7 +458,8 @@ class WorkerService:
     def stop(self) -> None:
         """End all slots when they have executed what they are executing."""
         self._stopping = True
-        self.observer.close()
+        if self._observer is not None:
+            self._observer.close()
         for slot in self.slots:
             slot.give(None)
 

@@ -3,8 +3,8 @@
 Covers: the page and its files, ``/api/v1/...`` as JSON, the stream of events for the page, ``/metrics``. Does not
 cover: HTTP (``http``), finding anything out (``Source``, which is ``services.observatory``).
 
-One snapshot is made for all viewers, and not more often than twenty times what it costs: whoever looks at a large
-cluster sees it change more slowly, and the scheduler keeps its time.
+One snapshot is made for all viewers, and so is all else that is read under the scheduler's lock (``sparing``): whoever
+looks at a large cluster sees it change more slowly, and the scheduler keeps its time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from futures_cluster.status import profiles, prometheus
 from futures_cluster.status.http import Request, Response
+from futures_cluster.status.sparing import Sparing
 
 #: Files of the page, and what they are.
 FILES = {
@@ -30,14 +31,17 @@ FILES = {
 }
 #: The files that hold nothing but what everybody may read.
 PUBLIC = frozenset(path for path in FILES if path != "/")
-#: Between two events, at least; and the share of the time that making them may take.
+#: Between two events, at least.
 EVENT_S = 0.5
-MOST_SHARE = 0.05
+#: Who asks gets an answer that is younger, if making it does not cost too much.
+ANSWER_AGE_S = 0.1
+JSON = "application/json"
 
 API = {
     "/api/v1/snapshot": "everything at a glance",
     "/api/v1/worker?name=NAME": "one worker in detail",
     "/api/v1/task?key=KEY": "the story of one task",
+    "/api/v1/function?name=NAME": "some tasks of one function, in each state",
     "/api/v1/graph": "what is in flight and what it depends on",
     "/api/v1/stream?since=0": "what threads of workers did, while somebody looked",
     "/api/v1/profile?worker=NAME": "where tasks spent their time, as a tree; without a name on all workers",
@@ -60,6 +64,7 @@ class Source(Protocol):
     def stream(self, since: int = 0) -> dict[str, Any]: ...
     def worker(self, name: str) -> dict[str, Any]: ...
     def task(self, key: str) -> dict[str, Any]: ...
+    def function(self, name: str) -> dict[str, Any]: ...
     def graph(self) -> dict[str, Any]: ...
     def profile(self, worker: str = "") -> profiles.Tree: ...
     def worker_metrics(self) -> dict[str, Any]: ...
@@ -72,16 +77,15 @@ def read_file(name: str) -> bytes:
 
 def to_json(value: Any) -> bytes:
     """JSON of plain values; what is none is named by its type, and never shown."""
-    return json.dumps(_finite(value), separators=(",", ":"), default=lambda other: f"<{type(other).__name__}>").encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no nan; looked for only where the quick way fails."""
     try:
-        json.dumps(value, allow_nan=False, default=str, check_circular=False)
-    except ValueError:
-        return _replace(value)
-    return value
+        text = _dumps(value)
+    except ValueError:  # JSON has no infinity and no nan; looked for only where the quick way fails
+        text = _dumps(_replace(value))
+    return text.encode()
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=lambda other: f"<{type(other).__name__}>")
 
 
 def _replace(value: Any) -> Any:
@@ -105,20 +109,24 @@ class Api:
     ----------
     make_look : callable
         ``make_look(worker)``: what ``Source.viewer`` takes.
+    clock : callable
+        Seconds on a monotonic clock.
     """
 
-    def __init__(self, source: Source, make_look: Callable[[str], Any]) -> None:
+    def __init__(
+        self, source: Source, make_look: Callable[[str], Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._source = source
         self._make_look = make_look
         self._files: dict[str, bytes] = {}
-        self._snapshot: tuple[float, bytes] = (float("-inf"), b"")
-        self._cost_s = 0.0
+        self._kept = Sparing(clock)
         self._answers: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/api": self._index,
             "/api/v1": self._index,
             "/api/v1/snapshot": self._get_snapshot,
             "/api/v1/worker": self._get_worker,
             "/api/v1/task": self._get_task,
+            "/api/v1/function": self._get_function,
             "/api/v1/graph": self._get_graph,
             "/api/v1/stream": self._get_stream,
             "/api/v1/profile": self._get_profile,
@@ -143,50 +151,58 @@ class Api:
     async def _index(self, request: Request) -> Response:
         return _json({"version": 1, "addresses": API})
 
-    def _fresh_snapshot(self) -> bytes:
-        """One for all viewers."""
-        made_at, body = self._snapshot
-        now = time.monotonic()
-        if now - made_at >= self._pause_s() * 0.9:
-            body = to_json(self._source.snapshot())
-            self._cost_s = time.monotonic() - now
-            self._snapshot = (now, body)
-        return body
+    def _snapshot(self, age_s: float = ANSWER_AGE_S) -> tuple[dict[str, Any], bytes]:
+        """One for all, as it is and as JSON."""
 
-    def _pause_s(self) -> float:
-        return max(EVENT_S, self._cost_s / MOST_SHARE)
+        def make() -> tuple[dict[str, Any], bytes]:
+            found = self._source.snapshot()
+            return found, to_json(found)
+
+        made: tuple[dict[str, Any], bytes] = self._kept.get("snapshot", make, age_s)
+        return made
+
+    def _shared(self, kind: str, make: Callable[..., Any], *names: str) -> bytes:
+        """Another answer as JSON; one for all who ask for the same."""
+        body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), ANSWER_AGE_S)
+        return body
 
     async def _get_snapshot(self, request: Request) -> Response:
         await self._source.refresh()
-        return _json(self._source.snapshot())
+        return Response(self._snapshot()[1], JSON)
 
     async def _get_worker(self, request: Request) -> Response:
         name = request.query.get("name", "")
         await self._source.refresh(name)
-        return _json(self._source.worker(name))
+        return Response(self._shared("worker", self._source.worker, name), JSON)
 
     async def _get_task(self, request: Request) -> Response:
-        return _json(self._source.task(request.query.get("key", "")))
+        return Response(self._shared("task", self._source.task, request.query.get("key", "")), JSON)
+
+    async def _get_function(self, request: Request) -> Response:
+        return Response(self._shared("function", self._source.function, request.query.get("name", "")), JSON)
 
     async def _get_graph(self, request: Request) -> Response:
-        return _json(self._source.graph())
+        return Response(self._shared("graph", self._source.graph), JSON)
 
     async def _get_stream(self, request: Request) -> Response:
         since = request.query.get("since", "0")
         return _json(self._source.stream(int(since) if since.isdecimal() else 0))
 
     async def _get_profile(self, request: Request) -> Response:
-        return _json({"interval_s": profiles.INTERVAL_S, "tree": self._source.profile(request.query.get("worker", ""))})
+        def make(worker: str) -> dict[str, Any]:
+            return {"interval_s": profiles.INTERVAL_S, "tree": self._source.profile(worker)}
+
+        return Response(self._shared("profile", make, request.query.get("worker", "")), JSON)
 
     async def _get_speedscope(self, request: Request) -> Response:
         worker = request.query.get("worker", "")
         body = to_json(profiles.speedscope(self._source.profile(worker), worker or "all workers"))
         header = ("Content-Disposition", 'attachment; filename="profile.speedscope.json"')
-        return Response(body, "application/json", headers=(header,))
+        return Response(body, JSON, headers=(header,))
 
     async def _get_metrics(self, request: Request) -> Response:
         await self._source.refresh()
-        text = prometheus.render(self._source.snapshot(), self._source.worker_metrics())
+        text = prometheus.render(self._snapshot()[0], self._source.worker_metrics())
         return Response(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def _get_events(self, request: Request) -> Response:
@@ -197,17 +213,18 @@ class Api:
         source = self._source
         with source.viewer(self._make_look(worker)):
             since = 0
+            running: list[Any] = []
             yield b"retry: 2000\n\n"
             while True:
-                yield _event("snapshot", self._fresh_snapshot())
+                yield _event("snapshot", self._snapshot(EVENT_S * 0.9)[1])
                 stream = source.stream(since)
-                if stream["chunks"]:
-                    since = stream["last"]
+                if stream["chunks"] or stream["running"] != running:
+                    since, running = stream["last"], stream["running"]
                     yield _event("stream", to_json(stream))
                 if worker:
-                    yield _event("worker", to_json(source.worker(worker)))
-                await asyncio.sleep(self._pause_s())
+                    yield _event("worker", self._shared("worker", source.worker, worker))
+                await asyncio.sleep(max(EVENT_S, self._kept.pause_s("snapshot")))
 
 
 def _json(value: Any) -> Response:
-    return Response(to_json(value), "application/json")
+    return Response(to_json(value), JSON)

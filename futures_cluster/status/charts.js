@@ -36,7 +36,7 @@ function digits(number, most) {
 function seconds(number) {
   if (number === null || number === undefined) return "";
   const size = Math.abs(number);
-  if (!size) return "0 s";
+  if (size < 1e-9) return "0 s"; // what is left of sums
   if (size < 1e-3) return digits(number * 1e6, 2) + " µs";
   if (size < 1) return digits(number * 1e3, 3) + " ms";
   if (size < 100) return digits(number, 3) + " s";
@@ -64,12 +64,16 @@ const tip = {
   hide() { document.getElementById("tip").hidden = true; },
 };
 
-// What each thread did. Rows: [kind, lane, function, start, end, number, key, size, failed, worker].
+const byName = new Intl.Collator("en", { numeric: true }).compare;
+const laneOf = (worker, lane) => worker + "\n" + lane;
+
+// What each thread did. Rows: [kind, lane, function, start, end, number, key, size, failed, worker, name of the lane].
 class Stream {
   constructor(canvas, open) {
     this.canvas = canvas;
     this.open = open;
     this.rows = [];
+    this.running = []; // what has not ended: rows that grow
     this.span = 30;
     this.paused = false;
     this.whole = false; // a report: time counts from its start
@@ -85,24 +89,33 @@ class Stream {
   add(chunks) {
     for (const [worker, offset, rows] of chunks)
       for (const row of rows) {
-        row[3] += offset; row[4] += offset; row[9] = worker;
+        row[3] += offset; row[4] += offset; row[9] = worker; row[10] = laneOf(worker, row[1]);
         this.rows.push(row);
       }
     if (this.rows.length > 40000) this.rows.splice(0, this.rows.length - 30000);
   }
+  run(rows) {
+    this.running = rows.map(([worker, lane, name, key, start]) => [0, lane, name, start, this.now, 1, key, 0, false, worker, laneOf(worker, lane)]);
+  }
+  get all() { return this.running.length ? this.rows.concat(this.running) : this.rows; }
   // One lane a slot, and below those of a worker one for what moves.
   layout(workers) {
-    const lanes = new Map();
-    const shown = new Set();
-    for (const row of this.rows) if (row[4] > this.now - this.span) shown.add(row[9] + "\n" + row[1]);
-    const place = (name, slot, label) => lanes.set(name + "\n" + slot, { y: lanes.size, label });
-    for (const worker of [...workers].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))) {
-      for (let slot = 0; slot < Math.min(worker.slots, 64); slot++) place(worker.name, slot, slot ? "" : worker.name);
-      for (const key of shown) if (key.startsWith(worker.name + "\n") && !lanes.has(key) && !key.endsWith("\n-1")) place(worker.name, key.split("\n")[1], "");
-      if (shown.has(worker.name + "\n-1")) place(worker.name, -1, "");
+    for (const row of this.running) row[4] = Math.max(row[3], this.now);
+    const seen = new Map(); // worker -> lanes with rows in this time
+    for (const row of this.all)
+      if (row[4] > this.now - this.span) {
+        if (!seen.has(row[9])) seen.set(row[9], new Set());
+        seen.get(row[9]).add(row[1]);
+      }
+    const slots = new Map(workers.map((worker) => [worker.name, worker.slots]));
+    this.lanes = new Map();
+    for (const name of [...new Set([...slots.keys(), ...seen.keys()])].sort(byName)) {
+      const lanes = new Set(Array(Math.min(slots.get(name) || 0, 64)).keys());
+      for (const lane of seen.get(name) || []) if (lane >= 0) lanes.add(lane);
+      if (seen.has(name) && seen.get(name).has(-1)) lanes.add(-1);
+      let label = name;
+      for (const lane of lanes) { this.lanes.set(laneOf(name, lane), { y: this.lanes.size, label }); label = ""; }
     }
-    for (const key of shown) if (!lanes.has(key)) { const [name, slot] = key.split("\n"); place(name, slot, name); }
-    this.lanes = lanes;
   }
   draw() {
     const canvas = this.canvas, width = canvas.parentElement.clientWidth;
@@ -136,9 +149,9 @@ class Stream {
       if (lane.label && y - free >= 12) { g.fillText(lane.label, 0, y, this.left - 8); free = y; }
     }
     const gap = this.lane > 8 ? 2 : 1;
-    for (const row of this.rows) {
+    for (const row of this.all) {
       if (row[4] < begin || row[3] > this.now) continue;
-      const lane = this.lanes.get(row[9] + "\n" + row[1]);
+      const lane = this.lanes.get(row[10]);
       if (!lane) continue;
       const x = Math.max(this.left, this.left + (row[3] - begin) * scale);
       const w = Math.max(1, this.left + (row[4] - begin) * scale - x);
@@ -150,14 +163,15 @@ class Stream {
   }
   box(row) {
     const begin = this.now - this.span, scale = (this.canvas.clientWidth - this.left) / this.span;
-    const lane = this.lanes.get(row[9] + "\n" + row[1]);
+    const lane = this.lanes.get(row[10]);
     return { x: this.left + (row[3] - begin) * scale, w: Math.max(3, (row[4] - row[3]) * scale), y: lane ? lane.y * this.lane : 0 };
   }
   at(x, y) {
     const place = Math.floor(y / this.lane);
+    const rows = this.all;
     let best = null;
-    for (let i = this.rows.length - 1; i >= 0; i--) {
-      const row = this.rows[i], lane = this.lanes.get(row[9] + "\n" + row[1]);
+    for (let i = rows.length - 1; i >= 0; i--) {
+      const row = rows[i], lane = this.lanes.get(row[10]);
       if (!lane || lane.y !== place) continue;
       const box = this.box(row);
       if (x >= box.x - 1 && x <= box.x + box.w + 1) { best = row; break; }
@@ -167,7 +181,7 @@ class Stream {
   words(row) {
     const what = ["", "transfer ", "to disk "][row[0]] + row[2];
     return [what + (row[5] > 1 ? " × " + row[5] : ""), row[8] ? "raised" : null,
-      (row[5] > 1 ? "together " : "") + seconds(row[4] - row[3]) + (row[7] ? ", " + bytes(row[7]) : ""),
+      (row[5] > 1 ? "together " : this.running.includes(row) ? "so far " : "") + seconds(row[4] - row[3]) + (row[7] ? ", " + bytes(row[7]) : ""),
       row[9] + (row[1] >= 0 ? ", thread " + row[1] : ""), (row[5] > 1 ? "the last: " : "") + row[6]];
   }
   hover(event) {
@@ -176,9 +190,9 @@ class Stream {
     if (row) tip.show(event.clientX, event.clientY, ...this.words(row)); else tip.hide();
   }
   key(event) {
-    const rows = this.rows.filter((row) => row[4] > this.now - this.span && this.lanes.has(row[9] + "\n" + row[1]));
+    const rows = this.all.filter((row) => row[4] > this.now - this.span && this.lanes.has(row[10]));
     if (!rows.length) return;
-    const laneOf = (row) => this.lanes.get(row[9] + "\n" + row[1]).y;
+    const place = (row) => this.lanes.get(row[10]).y;
     let row = rows.includes(this.chosen) ? this.chosen : null;
     if (event.key === "Enter") { if (row) this.open(row[6]); return; }
     if (event.key === "Escape") { this.chosen = null; tip.hide(); this.draw(); return; }
@@ -186,12 +200,12 @@ class Stream {
     event.preventDefault();
     if (!row) row = rows[rows.length - 1];
     else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-      const same = rows.filter((other) => laneOf(other) === laneOf(row)).sort((a, b) => a[3] - b[3]);
+      const same = rows.filter((other) => place(other) === place(row)).sort((a, b) => a[3] - b[3]);
       row = same[same.indexOf(row) + (event.key === "ArrowLeft" ? -1 : 1)] || row;
     } else {
       const down = event.key === "ArrowDown" ? 1 : -1;
-      const others = rows.filter((other) => (laneOf(other) - laneOf(row)) * down > 0);
-      others.sort((a, b) => (laneOf(a) - laneOf(b)) * down || Math.abs(a[3] - row[3]) - Math.abs(b[3] - row[3]));
+      const others = rows.filter((other) => (place(other) - place(row)) * down > 0);
+      others.sort((a, b) => (place(a) - place(b)) * down || Math.abs(a[3] - row[3]) - Math.abs(b[3] - row[3]));
       row = others[0] || row;
     }
     this.chosen = row;
@@ -269,7 +283,7 @@ function drawGraph(box, graph, link) {
   const states = ["memory", "released", "assigned", "queued", "waiting", "failed"];
   const fill = { memory: "--memory", released: "--done", assigned: "--running", queued: "--queued", waiting: "--waiting", failed: "--failed" };
   graph.nodes.forEach((node, i) => {
-    const { x, y } = at[i], holder = graph.folded ? make("g", {}) : make("a", { svg: true, href: link(node.id) });
+    const { x, y } = at[i], holder = make(link ? "a" : "g", { svg: true, href: link && link(node.id) });
     const here = states.filter((state) => node[state]);
     holder.append(make("rect", { x, y, width: w, height: h, rx: 6, style: { fill: "var(--card)" } }));
     let left = x;

@@ -23,6 +23,7 @@ async function ask(path, parameters) {
   return answer.json();
 }
 const taskLink = (key) => "#/task/" + encodeURIComponent(key);
+const functionLink = (name) => "#/function/" + encodeURIComponent(name);
 const workerLink = (name) => "#/worker/" + encodeURIComponent(name);
 const toTask = (key) => make("a", { href: taskLink(key) }, key);
 const toWorker = (name) => (name && name !== "scheduler" ? make("a", { href: workerLink(name) }, name) : name || "");
@@ -82,15 +83,22 @@ function showFigures() {
     figure("Memory", bytes(memory), limit ? "of " + bytes(limit) : ""),
   );
   const failures = snapshot.functions.reduce((sum, row) => sum + row.raised, 0) || snapshot.failures.length;
-  $("tabs").replaceChildren(...TABS.map(([name, text]) => make("li", {}, make("a", { href: "#/" + name, "aria-current": view === name || (view === "worker" && name === "workers") ? "page" : null }, text, name === "failures" && failures ? make("b", {}, count(failures)) : ""))));
+  $("tabs").replaceChildren(...TABS.map(([name, text]) => make("li", {}, make("a", { href: "#/" + name, "aria-current": name === ({ worker: "workers", task: "tasks", function: "tasks" }[view] || view) ? "page" : null }, text, name === "failures" && failures ? make("b", {}, count(failures)) : ""))));
   const scheduler = snapshot.scheduler, versions = scheduler.versions || {};
   $("foot").replaceChildren(make("p", {}, `${(scheduler.addresses || []).join(" ")} · process ${scheduler.pid} on ${scheduler.host}, since ${new Date(scheduler.since * 1000).toLocaleString("en-GB")} · ` + Object.entries(versions).map(([name, text]) => name + " " + text).join(", ")));
 }
 
 // ---------------------------------------------------------------- tasks
 
+// The scheduler names functions with tasks first; as long as they are few, rows keep the places where they came up.
+function placed(rows) {
+  for (const row of rows) colourOf(row.name);
+  if (rows.length > 20) return rows;
+  const places = new Map([...colours.keys()].map((name, place) => [name, place]));
+  return [...rows].sort((a, b) => places.get(a.name) - places.get(b.name));
+}
 function showFunctions() {
-  const rows = snapshot.functions;
+  const rows = placed(snapshot.functions);
   $("no-functions").hidden = rows.length > 0;
   $("functions").hidden = !rows.length;
   const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n less"], ["Mean", "n less"]];
@@ -99,7 +107,7 @@ function showFunctions() {
     const total = row.finished + row.waiting + waits + row.running + row.failed, memory = Math.min(row.memory, row.finished);
     const parts = [["memory", memory], ["done", row.finished - memory], ["running", row.running], ["queued", waits], ["waiting", row.waiting], ["failed", row.failed]];
     const share = total ? Math.floor(100 * row.finished / total) : 0;
-    const name = cell(make("span", {}, row.name), "name");
+    const name = cell(report ? make("span", {}, row.name) : make("a", { href: functionLink(row.name) }, row.name), "name");
     name.title = row.name;
     name.prepend(make("i", { class: "dot", style: { display: "inline-block", width: "9px", height: "9px", "border-radius": "3px", "margin-right": "8px", background: colourOf(row.name) } }));
     return make("tr", { "data-function": row.name }, name, make("td", { class: "wide" }, meter(parts, total, share + " percent done")),
@@ -108,14 +116,14 @@ function showFunctions() {
 }
 function showStream() {
   if (stream.paused) return;
-  const ends = stream.rows.map((row) => row[4]);
+  const ends = stream.all.map((row) => row[4]);
   stream.now = report ? (ends.length ? ends.reduce((a, b) => Math.max(a, b)) : snapshot.time) : snapshot.time;
   if (report && ends.length) stream.span = stream.span || 30;
   stream.layout(snapshot.workers);
   stream.draw();
   const names = new Set(), begin = stream.now - stream.span;
   let moves = false, spills = false;
-  for (const row of stream.rows) if (row[4] > begin) { if (row[0] === 0) names.add(row[2]); else if (row[0] === 1) moves = true; else spills = true; }
+  for (const row of stream.all) if (row[4] > begin) { if (row[0] === 0) names.add(row[2]); else if (row[0] === 1) moves = true; else spills = true; }
   const entry = (name, colour) => make("li", {}, make("i", { style: { background: colour } }), make("span", {}, name));
   $("stream-legend").replaceChildren(...[...names].slice(0, 24).map((name) => entry(name, colourOf(name))), ...(moves ? [entry("transfer", "var(--soft)")] : []), ...(spills ? [entry("to disk", "var(--lost)")] : []));
   $("stream-note").textContent = names.size || moves ? (snapshot.stream_dropped ? `Too much to show it all: ${count(snapshot.stream_dropped)} entries are left out.` : "") : "Nothing has run in this time. What runs is only recorded while somebody looks.";
@@ -130,15 +138,15 @@ function showWorkers() {
   const rows = snapshot.workers.filter((row) => !wanted || row.name.toLowerCase().includes(wanted) || row.host.toLowerCase().includes(wanted));
   const value = (row) => row[sorted.by] ?? -1;
   rows.sort((a, b) => {
-    const x = value(a), y = value(b), order = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
+    const x = value(a), y = value(b), order = typeof x === "string" ? byName(x, y) : x - y;
     return sorted.down ? -order : order;
   });
   const heads = COLUMNS.map(([key, name, kind]) => make("th", { class: kind, scope: "col", "aria-sort": sorted.by === key ? (sorted.down ? "descending" : "ascending") : null },
     make("button", { "data-id": key, onclick: () => { sorted = { by: key, down: sorted.by === key ? !sorted.down : kind !== undefined && key !== "host" }; showWorkers(); } }, name)));
   fill($("workers"), heads, rows.slice(0, shown).map((row) => {
     const scale = Math.max(row.memory_limit || 0, (row.memory_bytes || 0) + (row.spilled_bytes || 0), 1);
-    const memory = meter([["memory", row.managed_bytes], ["unmanaged", row.unmanaged_bytes], ["spilled", row.spilled_bytes]], row.memory_limit ? scale : Math.max(...snapshot.workers.map((other) => other.memory_bytes || 0), scale), "memory");
     const words = `${bytes(row.managed_bytes)} of results, ${bytes(row.unmanaged_bytes)} of all else, ${bytes(row.spilled_bytes || 0)} on disk` + (row.memory_limit ? `, of ${bytes(row.memory_limit)}` : "");
+    const memory = meter([["memory", row.managed_bytes], ["unmanaged", row.unmanaged_bytes], ["spilled", row.spilled_bytes]], row.memory_limit ? scale : Math.max(...snapshot.workers.map((other) => other.memory_bytes || 0), scale), words);
     memory.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, row.name, words));
     memory.addEventListener("pointerleave", () => tip.hide());
     const cpu = make("div", { style: { display: "flex", gap: "6px", "align-items": "center" } }, meter([["cpu", row.cpu]], Math.max(1, row.slots), "CPU"), make("span", { class: "when" }, row.cpu === null ? "" : Math.round(100 * row.cpu) + " %"));
@@ -154,7 +162,7 @@ function showWorkers() {
 // ---------------------------------------------------------------- data
 
 function showData() {
-  const rows = snapshot.transfers, names = [...new Set(rows.flatMap((row) => [row[0], row[1]]))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const rows = snapshot.transfers, names = [...new Set(rows.flatMap((row) => [row[0], row[1]]))].sort(byName);
   const box = $("transfers");
   if (!rows.length) box.replaceChildren(empty("No worker has needed results of another."));
   else if (names.length <= 20) {
@@ -175,8 +183,8 @@ function showData() {
 
 async function showGraph() {
   const graph = report ? report.graph : await ask("graph");
-  $("graph-note").textContent = graph.folded ? `${count(graph.tasks)} tasks, folded by function` + (graph.shown < graph.tasks ? `; made of the first ${count(graph.shown)}` : "") : `${count(graph.tasks)} tasks`;
-  if (graph.nodes.length) drawGraph($("graph"), graph, taskLink); else $("graph").replaceChildren(empty("No tasks are held now."));
+  $("graph-note").textContent = graph.folded ? `${count(graph.tasks)} tasks, folded by function` + (graph.shown < graph.tasks ? `; lines are those of ${count(graph.shown)} of them` : "") : `${count(graph.tasks)} tasks`;
+  if (graph.nodes.length) drawGraph($("graph"), graph, graph.folded ? !report && functionLink : taskLink); else $("graph").replaceChildren(empty("No tasks are held now."));
 }
 async function showProfile(worker) {
   const found = report ? { interval_s: .02, tree: report.profile } : await ask("profile", worker ? { worker } : {});
@@ -276,9 +284,20 @@ async function showTask() {
   box.replaceChildren(...cards);
 }
 
+async function showFunction() {
+  const found = await ask("function", { name: subject });
+  if (view !== "function" || found.name !== subject) return;
+  const row = snapshot.functions.find((other) => other.name === subject), list = make("dl", { class: "facts" });
+  const cards = [make("div", { class: "card" }, make("h2", {}, subject), list)];
+  if (row) facts(list, [["Done", count(row.finished)], ["Raised", count(row.raised)], ["In memory", count(row.memory)], ["Running", count(row.running)], ["Queued", count(row.queued + row.assigned - row.running)], ["Waiting", count(row.waiting)], ["Failed", count(row.failed)], ["Mean duration", seconds(row.duration_s)]]);
+  if (!found.tasks.length) cards[0].append(empty(found.known ? "No task of this function is held now." : "There is no function of this name."));
+  else cards.push(make("div", { class: "card" }, make("h2", {}, "Tasks"), table([["Task", ""], ["State", ""], ["Worker", ""]], found.tasks.map((task) => make("tr", {}, cell(toTask(task.key), "name"), cell(make("span", { class: "tag" }, task.state)), cell(toWorker(task.worker))))), make("p", { class: "note" }, "The oldest in each state.")));
+  $("v-function").replaceChildren(...cards);
+}
+
 // ---------------------------------------------------------------- events and routes
 
-const VIEWS = { tasks: () => { showFunctions(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask };
+const VIEWS = { tasks: () => { showFunctions(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask, function: showFunction };
 let drawing = false, pressed = false;
 // Elements are made anew each time. Whoever is about to click, or has selected text, keeps what is under the pointer;
 // whoever walks by keyboard keeps the focus.
@@ -306,7 +325,7 @@ function route() {
   view = name in VIEWS ? name : "tasks";
   try { subject = decodeURIComponent(rest.join("/")); } catch { subject = ""; }
   for (const each of Object.keys(VIEWS)) $("v-" + each).hidden = each !== view;
-  document.title = `${{ worker: subject, task: subject }[view] || (TABS.find((tab) => tab[0] === view) || [])[1] || ""} · futures_cluster`;
+  document.title = `${{ worker: subject, task: subject, function: subject }[view] || (TABS.find((tab) => tab[0] === view) || [])[1] || ""} · futures_cluster`;
   tip.hide();
   drawing = false;
   if (before !== view + subject) { detail = null; flame.path = []; scrollTo(0, 0); }
@@ -320,7 +339,7 @@ function connect() {
   stream.rows = [];
   source.onopen = () => { live.textContent = "live"; live.className = "live on"; stream.rows = []; };
   source.onerror = () => { ended = true; live.textContent = source.readyState === 2 ? "ended" : "the scheduler does not answer"; live.className = "live off"; };
-  source.addEventListener("stream", (event) => stream.add(JSON.parse(event.data).chunks));
+  source.addEventListener("stream", (event) => { const { chunks, running } = JSON.parse(event.data); stream.add(chunks); stream.run(running); });
   source.addEventListener("worker", (event) => { detail = JSON.parse(event.data); });
   source.addEventListener("snapshot", (event) => { ended = false; snapshot = JSON.parse(event.data); requestAnimationFrame(show); });
 }
@@ -332,6 +351,7 @@ $("flame-out").addEventListener("click", () => { flame.path.pop(); flame.draw();
 $("pause").addEventListener("click", (event) => { stream.paused = !stream.paused; event.target.setAttribute("aria-pressed", stream.paused); event.target.textContent = stream.paused ? "Go on" : "Pause"; showStream(); });
 for (const button of document.querySelectorAll("[data-span]")) button.addEventListener("click", () => { stream.span = Number(button.dataset.span); mark(); if (snapshot) { stream.layout(snapshot.workers); stream.draw(); } });
 function mark() { for (const button of document.querySelectorAll("[data-span]")) button.setAttribute("aria-pressed", Number(button.dataset.span) === stream.span); }
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("view").focus(); });
 addEventListener("pointerdown", () => { pressed = true; });
 for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = false; });
 addEventListener("hashchange", route);
@@ -342,7 +362,9 @@ mark();
 if (report) {
   snapshot = report.snapshot;
   stream.add(report.stream.chunks);
-  const starts = stream.rows.map((row) => row[3]), ends = stream.rows.map((row) => row[4]);
+  stream.now = snapshot.time;
+  stream.run(report.stream.running);
+  const starts = stream.all.map((row) => row[3]), ends = stream.all.map((row) => row[4]);
   stream.whole = true;
   if (starts.length) stream.span = Math.max(.001, (ends.reduce((a, b) => Math.max(a, b)) - starts.reduce((a, b) => Math.min(a, b))) * 1.02);
   for (const node of [$("find"), ...document.querySelectorAll("[data-span], #pause")]) node.hidden = true;

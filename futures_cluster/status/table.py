@@ -27,6 +27,19 @@ def size(number: float | None) -> str:
     return f"{number:.3g} TB"
 
 
+def plain(text: str) -> str:
+    r"""A name without signs that a terminal obeys.
+
+    Examples
+    --------
+    >>> print(plain("a\x1b[2Jb\n"))
+    a\x1b[2Jb\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """A table; numbers stand on the right.
 
@@ -37,7 +50,7 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     a         1
     long     22
     """
-    cells = [[str(cell) for cell in line] for line in (heads, *lines)]
+    cells = [[plain(str(cell)) for cell in line] for line in (heads, *lines)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     right = [all(not isinstance(line[column], str) for line in lines) and bool(lines) for column in range(len(heads))]
     return "\n".join(

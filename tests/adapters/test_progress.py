@@ -65,6 +65,29 @@ def test_elsewhere_only_the_last_line(each: Executor) -> None:
     assert progress.done == 7
 
 
+def test_of_some_futures(each: Executor) -> None:
+    out = io.StringIO()
+    futures = [each.submit(abs, i) for i in range(5)]
+    with each.progress(futures, file=out, interval_s=0.001) as progress:
+        each.submit(abs, 1).result()  # another one does not count
+        assert progress.total == 5
+        assert [future.result() for future in futures] == list(range(5))
+    assert (progress.done, progress.total) == (5, 5) and "5 of 5 tasks" in out.getvalue()
+
+
+def test_of_futures_that_are_not_done() -> None:
+    opened = threading.Event()
+    with Executor(1, backend="threads") as ex:
+        futures = [ex.submit(abs, 1), ex.submit(opened.wait, PATIENCE_S)]
+        futures[0].result()
+        with ex.progress(iter(futures), file=io.StringIO(), interval_s=PATIENCE_S) as progress:
+            progress.look()
+            assert (progress.done, progress.total) == (1, 2)
+            opened.set()
+            assert futures[1].result()
+        assert progress.done == 2
+
+
 def ex_progress(ex: Executor, out: Any) -> Progress:
     return ex.progress(file=out, interval_s=0.001)
 

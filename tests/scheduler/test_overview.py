@@ -56,6 +56,20 @@ def test_progress_whichever_state_is_commonest(finished: int) -> None:
     assert told(state) == counted(state)
 
 
+def test_some_tasks_of_a_function_what_is_under_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = mixed()
+    state = cluster.machine.state
+    found = overview.tasks_of(state, "work")
+    assert found["known"] and [row["key"] for row in found["tasks"]] == ["x", "q", "y", "z"]
+    for row in found["tasks"]:
+        task = state.tasks[row["key"]]
+        assert (row["state"], row["worker"]) == (task.state, task.worker and task.worker.name)
+    monkeypatch.setattr(overview, "MOST_OF_STATE", 1)
+    states = [row["state"] for row in overview.tasks_of(state, "work")["tasks"]]
+    assert len(states) == len(set(states))
+    assert overview.tasks_of(state, "no") == {"name": "no", "known": False, "tasks": []}
+
+
 def test_functions_stay_listed_when_their_tasks_are_gone() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a"))
@@ -130,6 +144,19 @@ def test_a_large_graph_is_folded_by_function(monkeypatch: pytest.MonkeyPatch) ->
     assert number >= 2
     states = Counter({(name, state): n for name, node in nodes.items() for state, n in node.items() if state in STATES})
     assert states == counted(cluster.machine.state)
+
+
+def test_the_edges_of_a_larger_one_are_those_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_NODES", 3)
+    monkeypatch.setattr(overview, "MOST_FOLDED", 10)
+    cluster = Cluster(1)
+    cluster.given(submit("a", function="load"))
+    cluster.given(submit(*[(f"x{i}", ["a"]) for i in range(99)], function="work"))
+    cluster.given(submit("z", function="last"))
+    graph = overview.graph(cluster.machine.state)
+    assert (graph["tasks"], graph["shown"]) == (101, 10)
+    assert {node["name"]: node["tasks"] for node in graph["nodes"]} == {"load": 1, "work": 99, "last": 1}
+    assert graph["edges"] == [[0, 1, 99]]
 
 
 STATES = ("waiting", "queued", "assigned", "memory", "failed", "released")

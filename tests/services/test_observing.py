@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.services import logs, observer, profiler
-from futures_cluster.services.recorder import FETCH, LONG_S, MOST_ROWS, Recorder
+from futures_cluster.services import logs, notes, profiler
+from futures_cluster.services.recorder import LONG_S, MOST_ROWS, Recorder
 
 
 class Clock:
@@ -80,7 +80,7 @@ def test_nothing_is_lost_and_nothing_overlaps(runs: list[tuple[int, str, float, 
 def test_what_does_not_fit_is_counted() -> None:
     recorder = Recorder(Clock())
     for i in range(MOST_ROWS + 5):
-        recorder.happened(FETCH, "from w", 0.1, 1, f"k{i}", 10)
+        recorder.fetched("w", [f"k{i}"], 10, 0.1)
     rows, dropped = recorder.take()
     assert (len(rows), dropped) == (MOST_ROWS, 5)
 
@@ -144,7 +144,7 @@ def test_the_profiler_takes_samples_and_ends() -> None:
 
 
 def test_failures_are_kept_as_text() -> None:
-    failures = observer.Failures()
+    failures = notes.Failures()
     try:
         raise ValueError("a reason")
     except ValueError as error:
@@ -155,11 +155,11 @@ def test_failures_are_kept_as_text() -> None:
 
 
 def test_texts_of_failures_are_made_for_some_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer.time, "time", lambda: 5.5)
-    failures = observer.Failures()
+    monkeypatch.setattr(notes.time, "time", lambda: 5.5)
+    failures = notes.Failures()
     for i in range(1000):
         failures.note(f"k{i}", "f", ValueError())
-    assert (failures.number, len(failures.rows)) == (1000, observer.FAILURES_A_SECOND)
+    assert (failures.number, len(failures.rows)) == (1000, notes.FAILURES_A_SECOND)
 
 
 def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
@@ -170,11 +170,20 @@ def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
     class Long(Exception):
         pass
 
-    failures = observer.Failures()
+    failures = notes.Failures()
     failures.note("k", "f", Bad())
     failures.note("l", "f", Long("x" * 100_000))
     assert failures.rows[0][4] == "Bad"
-    assert len(failures.rows[1][5]) < observer.MOST_TEXT + 100
+    assert len(failures.rows[1][5]) < notes.MOST_TEXT + 100
+
+
+def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "MOST_PEERS", 1)
+    traffic = notes.Traffic()
+    for holder in ("a", "b", "c", "a"):
+        traffic.received(holder, 10, 0.5)
+    assert traffic.peers == {"a": [20, 2, 1.0], "(others)": [20, 2, 1.0]}
+    assert traffic.received_bytes == 40
 
 
 def logger_with(tail: logs.LogTail, name: str) -> logging.Logger:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,7 @@ def test_each_view_shows_what_is_true(browser: Browser, gate: Gate) -> None:
             check_profile_and_timings(browser, url)
             check_failures_and_log(browser, futures)
             check_task(browser, url, blocked[3])
+            check_function(browser, url, blocked)
             check_looks(browser, url)
             assert browser.errors() == []
         finally:
@@ -222,6 +224,8 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
     time_shown = browser.js("snapshot.time")
     browser.until(f"snapshot.time > {time_shown} + 1")
     assert browser.js("document.activeElement.getAttribute('href')") == "#/graph"
+    browser.js("document.querySelector('.skip').click()")
+    assert browser.js("document.activeElement.id + location.hash") in ("view", "view#/tasks")
     # By keyboard: from run to run, and into the story of one.
     browser.js("stream.canvas.focus()")
     browser.press("\ue014", "\ue012", "\ue012")  # right, left, left
@@ -238,6 +242,10 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     browser.until("!document.getElementById('v-workers').hidden && document.querySelector('[data-worker]')")
     for name in ex.workers():
         assert browser.cells(f'[data-worker="{name}"]')[3] == "1/1"
+    labels = browser.js(
+        "[...document.querySelectorAll('#workers td:nth-child(7) [role=img]')].map(node => node.ariaLabel)"
+    )
+    assert len(labels) == 3 and all("of results" in label for label in labels)
     browser.shot("workers")
     browser.js("document.querySelector('[data-id=held_bytes]').click()")
     held = browser.js("[...document.querySelectorAll('[data-worker]')].map(tr => tr.dataset.worker)")
@@ -305,13 +313,32 @@ def check_task(browser: Browser, url: str, future: Any) -> None:
     assert ask(url, "task", key=future.key)["explanation"][0] in browser.text("#v-task .words")
 
 
+def check_function(browser: Browser, url: str, blocked: list[Any]) -> None:
+    """From the function to its tasks, and what runs is in the stream before it has ended."""
+    browser.go("Tasks")
+    browser.until("document.querySelector('[data-function=\"Gate.hold\"] a') !== null")
+    browser.until(
+        "stream.running.length === 3 && stream.running.every(row => row[2] === 'Gate.hold' && row[4] > row[3])"
+    )
+    browser.js("document.querySelector('[data-function=\"Gate.hold\"] a').click()")
+    browser.until("document.querySelectorAll('#v-function tbody tr').length === 4")
+    told = ask(url, "function", name="Gate.hold")["tasks"]
+    rows = browser.js("[...document.querySelectorAll('#v-function tbody tr')].map(tr => tr.innerText.split('\\t')[0])")
+    assert rows == [row["key"] for row in told] and set(rows) == {future.key for future in blocked}
+    browser.js("document.querySelector('#v-function tbody a').click()")
+    browser.until("document.querySelector('#v-task .words') !== null")
+    browser.open(url + "#/function/" + urllib.parse.quote(evil.__name__, safe=""))
+    browser.until("document.querySelector('#v-function h2') !== null")
+    assert browser.text("#v-function h2") == evil.__name__
+
+
 def check_looks(browser: Browser, url: str) -> None:
     """Dark and on a phone: nothing is wider than the screen."""
     browser.look_like(1280, 860, dark=True)
     browser.open(url + "#/tasks")
     browser.until("document.querySelector('[data-function]') !== null")
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(14, 19, 25)"
-    browser.shot("dark")
+    browser.shot("tasks-dark")
     browser.look_like(390, 800, phone=True)
     for view in ("tasks", "workers", "data", "profile", "failures", "timings", "log"):
         browser.open(url + "#/" + view)
@@ -372,6 +399,9 @@ def test_a_thousand_workers(browser: Browser) -> None:
         browser.until("document.querySelectorAll('[data-worker]').length === 11")
         browser.open(url + "#/tasks")
         browser.until("stream.lanes.size >= 2000")
+        # Each worker has its lanes next to each other, in the order of its number, and the first has its name.
+        names = browser.js("[...stream.lanes.values()].map(lane => lane.label).filter(Boolean)")
+        assert names == [*(f"sim-{i}" for i in range(1000)), "threads"]
         assert browser.errors() == []
         service.handle([m.WorkerLost(worker.worker, deliberate=True) for worker in joined])
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from gate import Gate
 from futures_cluster import Executor, NotSupported, wait
 from futures_cluster.services.status_page import StatusPage
 
-from .looking import Events, ask, eventually, read
+from .looking import PATIENCE_S, Events, ask, eventually, read
 
 
 def square(x: int) -> int:
@@ -107,6 +108,21 @@ def test_the_stream_has_each_run(gate: Gate) -> None:
         assert counts == {"square": 100, "fail": 1, "Gate.hold": 1}
 
 
+def test_the_stream_has_what_has_not_ended(gate: Gate) -> None:
+    with Executor(1) as ex, opening(gate), Events(ex.status_url) as events:
+        future = ex.submit(gate.hold)
+        gate.wait_come(1)
+        while not (running := events.next("stream")["running"]):
+            pass
+        ((worker, lane, function, key, start),) = running
+        assert (worker, lane, function, key) == (next(iter(ex.workers())), 0, "Gate.hold", future.key)
+        before = events.next("snapshot")["time"]
+        assert start < before
+        gate.open()
+        while events.next("stream")["running"]:
+            pass
+
+
 def test_transfers_are_seen(tmp_path: Path) -> None:
     with Executor(2) as ex, Events(ex.status_url) as events:
         events.next("snapshot")
@@ -188,6 +204,29 @@ def test_viewers_do_not_hold_up_the_end() -> None:
             events.next("snapshot")
 
 
+def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
+    """A page that is served and not looked at: no message, no timer, no call for any task."""
+    with Executor(2) as ex:
+        ex.run(os.getpid)
+        assert ex.status_url
+        engine: Any = ex._engine
+        service, observatory = engine.cluster.scheduler, engine.cluster.observatory()
+        noticed: list[Any] = []
+        service.observatory = type("Counting", (), {"noticed": lambda self, message: noticed.append(message)})()
+        sent: list[Any] = []
+        for name, send in list(service.workers.items()):
+
+            def listen(messages: list[Any], send: Any = send) -> None:
+                sent.extend(type(message).__name__ for message in messages)
+                send(messages)
+
+            service.workers[name] = listen
+        assert list(ex.map(square, range(500))) == [i * i for i in range(500)]
+        assert noticed == []
+        assert "RunTasks" in sent and "Observe" not in sent
+        assert observatory._loop_timer is None and observatory._watched == {}
+
+
 def test_without_viewers_workers_say_nothing() -> None:
     with Executor(1) as ex:
         engine: Any = ex._engine
@@ -204,6 +243,42 @@ def test_without_viewers_workers_say_nothing() -> None:
         # Whoever asks once gets an answer that is new, all the same.
         (row,) = ask(ex.status_url, "snapshot")["workers"]
         assert row["report_age_s"] < 5
+
+
+def loaded_for_viewers() -> set[str]:
+    """What a worker loads only when somebody looks."""
+    names = ("observer", "recorder", "profiler", "output")
+    return {name for name in names if f"futures_cluster.services.{name}" in sys.modules}
+
+
+def test_workers_load_what_viewers_need_with_the_first_look() -> None:
+    with Executor(1) as ex:
+        assert ex.submit(loaded_for_viewers).result() == set()
+        with pytest.raises(ValueError, match="no square"):
+            ex.submit(fail, 1).result()
+        assert ex.submit(loaded_for_viewers).result() == set()
+        (failure,) = ask(ex.status_url, "snapshot")["failures"]
+        assert "no square of 1" in failure["text"]  # though nobody looked
+        assert ex.submit(loaded_for_viewers).result() == {"observer", "recorder", "profiler", "output"}
+
+
+def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("futures_cluster.services.observatory.ANSWER_S", PATIENCE_S)
+    with Executor(2) as ex, opening(gate):
+        one, other = ex.run(os.getpid)
+        engine: Any = ex._engine
+        observatory = engine.cluster.observatory()
+        observatory.ask_workers().result(PATIENCE_S)
+        assert observatory._heard.keys() == {one, other}
+        assert observatory.ask_workers("no such worker").done()
+        # One that has stopped cannot answer. As soon as it is lost nobody waits for it any longer.
+        pid = ex.workers()[one]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        answered = observatory._rounds.begin([one])
+        os.kill(pid, signal.SIGKILL)
+        answered.result(PATIENCE_S)
 
 
 def test_where_there_is_no_scheduler_to_look_at() -> None:

@@ -1,0 +1,83 @@
+"""What a worker notes from its start, for whoever looks at it later.
+
+Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: what is only
+recorded while somebody looks, and telling it (``observer``, which is loaded with the first look).
+
+Failures are noted always because people look afterwards; their texts are made for so many a second, the others are only
+counted. All else here is an addition or an entry for something rare.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from typing import Any
+
+#: Failures that are remembered, and texts of them that are made in one second.
+MOST_FAILURES = 100
+FAILURES_A_SECOND = 20
+#: Characters of a text.
+MOST_TEXT = 20_000
+#: Peers of whom the bytes that came from them are told apart.
+MOST_PEERS = 1000
+
+
+class Failures:
+    """The last failures of tasks on a worker, as text."""
+
+    def __init__(self) -> None:
+        self.rows: deque[list[Any]] = deque(maxlen=MOST_FAILURES)  # [number, time, key, function, kind, text]
+        self.number = 0
+        self._second = 0
+        self._in_second = 0
+
+    def note(self, key: str, function: str, error: BaseException) -> None:
+        """A task has raised."""
+        now = time.time()
+        self.number += 1
+        if int(now) != self._second:
+            self._second, self._in_second = int(now), 0
+        self._in_second += 1
+        if self._in_second > FAILURES_A_SECOND:
+            return
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception as other:
+            text = f"(its text cannot be made: {type(other).__name__})"
+        if len(text) > MOST_TEXT:
+            text = f"{text[: MOST_TEXT // 2]}\n[...]\n{text[-MOST_TEXT // 2 :]}"
+        self.rows.append([self.number, now, key, function, type(error).__name__, text])
+
+
+class Traffic:
+    """Bytes that went between this worker and others."""
+
+    def __init__(self) -> None:
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.peers: dict[str, list[float]] = {}  # worker -> [bytes, fetches, seconds]
+
+    def received(self, holder: str, size_bytes: int, duration_s: float) -> None:
+        """A fetch has ended; on the loop."""
+        self.received_bytes += size_bytes
+        if holder not in self.peers and len(self.peers) >= MOST_PEERS:
+            holder = "(others)"
+        row = self.peers.setdefault(holder, [0, 0, 0.0])
+        row[0] += size_bytes
+        row[1] += 1
+        row[2] += duration_s
+
+
+class Notes:
+    """All that one worker notes."""
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+        self.failures = Failures()
+        self.names: dict[str, str] = {}  # of functions, by their ids
+        self.began = (time.monotonic(), time.process_time())
+
+    def failed(self, key: str, function_id: str, error: BaseException) -> None:
+        """A task has raised."""
+        self.failures.note(key, self.names.get(function_id, function_id), error)

@@ -1,0 +1,61 @@
+"""Questions to several workers at once, and noticing that all have answered.
+
+Covers: who of a round is still to answer. Does not cover: asking, and how long it is worth waiting (``observatory``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+
+class Rounds:
+    """Rounds of questions; each method may be called on any thread.
+
+    Examples
+    --------
+    >>> rounds = Rounds()
+    >>> done = rounds.begin(["a", "b"])
+    >>> rounds.answered("a")
+    >>> done.done()
+    False
+    >>> rounds.answered("b")
+    >>> done.done()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Future[None], dict[str, None]] = {}  # a round -> who is still to answer
+
+    def begin(self, names: Iterable[str]) -> Future[None]:
+        """A round of these workers, before they are asked; done when all have answered. It cannot be cancelled."""
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # one of those who wait may leave, the others go on
+        missing = dict.fromkeys(names)
+        if missing:
+            with self._lock:
+                self._open[done] = missing
+        else:
+            done.set_result(None)
+        return done
+
+    def answered(self, name: str) -> None:
+        """A worker has answered, or is gone."""
+        complete = []
+        with self._lock:
+            for done, missing in list(self._open.items()):
+                missing.pop(name, None)
+                if not missing:
+                    del self._open[done]
+                    complete.append(done)
+        for done in complete:
+            done.set_result(None)
+
+    def end(self, done: Future[None]) -> None:
+        """Nobody waits any longer for the answers that have not come."""
+        with self._lock:
+            was_open = self._open.pop(done, None) is not None
+        if was_open:
+            done.set_result(None)

@@ -1,0 +1,61 @@
+"""Answers that are made once for all who ask within a short while.
+
+Covers: keeping them, and for how long. Does not cover: what they are (``api``).
+
+What an answer says is read under the lock of the scheduler, which meanwhile does nothing else. So it is made anew only
+when the last one is older than whoever asks bears, and never so often that making it takes more than a small share of
+the time, however many ask.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: The share of the time that making one kind of answer may take.
+MOST_SHARE = 0.05
+#: Kinds of answers that are kept, the oldest go first: there is one for each task that somebody looks at.
+MOST_KEPT = 100
+
+
+class Sparing:
+    """Keeps answers, by name.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds on a monotonic clock.
+
+    Examples
+    --------
+    >>> now = 0.0
+    >>> answers = Sparing(lambda: now)
+    >>> answers.get("a", lambda: "first", 0.5), answers.get("a", lambda: "second", 0.5)
+    ('first', 'first')
+    >>> now = 0.6
+    >>> answers.get("a", lambda: "third", 0.5)
+    'third'
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[float, float, Any]] = {}  # name -> (when it was begun, how long it took, answer)
+
+    def get(self, name: str, make: Callable[[], Any], age_s: float) -> Any:
+        """The answer of this name: the last one if it is younger than ``age_s``, or was costly; else a new one."""
+        now = self._clock()
+        if name in self._kept:
+            begun, _, answer = self._kept[name]
+            if now - begun < max(age_s, self.pause_s(name)):
+                return answer
+        answer = make()
+        self._kept.pop(name, None)
+        self._kept[name] = (now, self._clock() - now, answer)
+        if len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return answer
+
+    def pause_s(self, name: str) -> float:
+        """Between two answers of this name at least, by what the last one has cost."""
+        return self._kept[name][1] / MOST_SHARE if name in self._kept else 0.0
