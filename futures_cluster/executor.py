@@ -1,17 +1,16 @@
 """The executor that users see: a ``concurrent.futures.Executor`` over an engine.
 
 Covers: ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run``, shutting down. Does not
-cover: where tasks run (``engines``), the classes with the standard library's signatures (``pools``).
+cover: asking about workers and watching them (``worker_methods``), Dask's collections (``dask_methods``), where tasks
+run (``engines``), the classes with the standard library's signatures (``pools``).
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
@@ -23,13 +22,13 @@ from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
 from futures_cluster.wire import arguments
+from futures_cluster.worker_methods import WorkerMethods
 
 if TYPE_CHECKING:
     from futures_cluster.coordination import Channel
-    from futures_cluster.services.output import Line
 
 
-class Executor(DaskMethods, concurrent.futures.Executor):
+class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     """Runs calls on all cores of this machine.
 
     Parameters
@@ -393,137 +392,7 @@ class Executor(DaskMethods, concurrent.futures.Executor):
         """Where handles of shared objects ask (``coordination.SharedHandle``)."""
         return self._engine.shared()
 
-    # ---------------------------------------------------------------- workers
-
-    def workers(self) -> dict[str, dict[str, Any]]:
-        """Facts about the workers that are ready, by their names: pid, slots, tasks, results held."""
-        return self._engine.workers()
-
-    def scale(self, number: int) -> None:
-        """Have so many worker processes from now on.
-
-        Those that go take no more tasks, and hand over what only they hold; nothing is lost or run again.
-
-        Raises
-        ------
-        NotSupported
-            Where workers are not this executor's: threads, a cluster.
-        """
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"there must be at least one worker, not {number!r}")
-        self._engine.scale(number, number)
-
-    def adapt(self, minimum: int = 1, maximum: int | None = None) -> None:
-        """Have as many worker processes as the work wants, until ``scale`` is called.
-
-        Parameters
-        ----------
-        minimum, maximum : int
-            Bounds; the default maximum is the number of workers there are to be now.
-
-        Raises
-        ------
-        NotSupported
-            As ``scale``.
-        """
-        maximum = self._max_workers if maximum is None else maximum
-        if minimum < 1 or maximum < minimum:
-            raise ValueError(f"1 <= minimum <= maximum must hold, and minimum is {minimum}, maximum {maximum}")
-        self._engine.scale(minimum, maximum)
-
-    def upload(self, path: str | os.PathLike[str]) -> None:
-        """Let the workers of a cluster import a module, a package (a folder) or an archive (.zip, .whl).
-
-        Workers on machines that see the same files need no upload: they get the folders of ``sys.path``.
-        """
-        self._engine.upload(os.fspath(path))
-
-    @property
-    def status_url(self) -> str:
-        """The address of the status page: what runs where, live, for a browser.
-
-        It is served from the first time that somebody asks for the address, on this machine only. On a cluster it is
-        the scheduler's page.
-
-        Raises
-        ------
-        NotSupported
-            Where there is no scheduler to look at.
-        """
-        return self._observed().status_url()
-
-    def _observed(self) -> Observed:
-        if not isinstance(self._engine, Observed):
-            from futures_cluster.errors import NotSupported
-
-            raise NotSupported("this backend has no scheduler of ours to look at; use processes, threads or a cluster")
-        return self._engine
-
-    @contextmanager
-    def report(self, path: str | os.PathLike[str], title: str = "") -> Iterator[None]:
-        """Around a part of a program: what happened in it, as one HTML file to send to a colleague.
-
-        The file has what the status page shows: tasks, workers, the task stream, transfers, a profile, failures and
-        versions. It needs nothing else to be looked at, and holds no arguments and no results. It is written also when
-        the part ends by an exception.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write it.
-        title : str
-            Stands above it.
-
-        Raises
-        ------
-        NotSupported
-            As ``status_url``.
-        OSError
-            When the file cannot be written.
-        """
-        from futures_cluster.status import report
-
-        with self._observed().observe() as everything:
-            try:
-                yield
-            finally:
-                report.write(path, everything(), title)
-
-    @contextmanager
-    def output(self, function: Callable[[Line], object] | None = None) -> Iterator[None]:
-        """While this lasts, what tasks print comes here, with the worker and the key of the task.
-
-        Parameters
-        ----------
-        function : callable or None
-            Called with each line (``worker``, ``key``, ``text``), in a thread; the last ones in the calling thread.
-            Without it they are printed.
-
-        Raises
-        ------
-        NotSupported
-            As ``status_url``.
-        """
-        from futures_cluster.services import output
-
-        with self._observed().listen() as fetch:
-            listener = output.Listener(fetch, function or output.show)
-            try:
-                yield
-            finally:
-                listener.close()
-
-    def explain(self, future: Future | str) -> str:
-        """Why a task does not run, or how it stands with it, in words.
-
-        Examples
-        --------
-        >>> with Executor(backend="sync") as ex:
-        ...     ex.explain(ex.submit(pow, 2, 2))  # doctest: +ELLIPSIS
-        "... has run: backend='sync' runs tasks when they are submitted"
-        """
-        key = future if isinstance(future, str) else future.key
-        return "\n".join(self._engine.explain(key))
+    # ---------------------------------------------------------------- the end
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; end the workers once all tasks are done.

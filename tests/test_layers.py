@@ -38,6 +38,7 @@ ROOMS = [
     "coordination",
     "mapping",
     "dask_methods",
+    "worker_methods",
     "executor",
     "pools",
     "adapters",

@@ -85,8 +85,8 @@ class SchedulerService:
         machine = self.machine
         for message in messages:
             kind = type(message)
-            if kind is m.WorkersBroken:
-                self._on_broken(message.error)  # type: ignore[attr-defined]  # first: whoever sees a future fail finds the executor broken
+            if kind is m.WorkersBroken:  # first: whoever sees a future fail finds the executor broken
+                self._on_broken(message.error)  # type: ignore[attr-defined]
             if self._plugins is not None and (events := plugins.look(message, machine.state)):
                 self._plugins.post(events)
             if kind not in _WATCHED:
