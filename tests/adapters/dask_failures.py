@@ -17,8 +17,10 @@ _SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other
 
 EXPECTED: dict[str, str] = {
     "dask.array.tests.test_array_core::test_from_array_with_lock": _SAME_OBJECT,
-    "dask.array.tests.test_array_core::test_memmap": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_store": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_zarr_existing_array": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_zarr_regions": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_zarr_risky_shards_warns": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_zarr_to_zarr_shards": _INTO_MEMORY,
     "dask.array.tests.test_reductions::test_array_cumreduction_axis[blelloch-None": _WARNINGS,
     "dask.array.tests.test_ufunc::test_frompyfunc": "a ufunc of numpy.frompyfunc does not pickle",
