@@ -13,6 +13,7 @@ _CONCRETE = "expects that persist() leaves values in the graph; here these are f
 _WARNINGS = "expects a warning of a task in its own process"
 _INTO_MEMORY = "stores into memory of its own process, or counts calls there, or has plain locks"
 _GENERATOR = "a generator does not pickle"
+_BY_FILES = "counts what a shuffle by way of files makes; here data frames are shuffled by tasks"
 _SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
 
 EXPECTED: dict[str, str] = {
@@ -35,6 +36,14 @@ EXPECTED: dict[str, str] = {
     "dask.bag.tests.test_bag::test_temporary_directory": _SHUFFLE,
     "dask.bag.tests.test_bag::test_to_delayed_optimize_graph": _CALLBACKS,
     "dask.bag.tests.test_text::test_files_per_partition": _WARNINGS,
+    "dask.dataframe.dask_expr.tests.test_collection::test_head": _WARNINGS,
+    "dask.dataframe.dask_expr.tests.test_fusion::test_fusion_executes_only_once": _INTO_MEMORY,
+    "dask.dataframe.dask_expr.tests.test_merge::test_merge_combine_similar[2-3]": _BY_FILES,
+    "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_avoid_shuffle": _BY_FILES,
+    "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_groupby_avoid_shuffle": _BY_FILES,
+    "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_merge_avoid_shuffle": _BY_FILES,
+    "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_merge_shuffle_if_different_order": _BY_FILES,
+    "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_shuffle_after_only_blockwise_merge": _BY_FILES,
     "dask.tests.test_base::test_compute_array_bag": _DEFAULTS,
     "dask.tests.test_base::test_compute_no_opt": _CALLBACKS,
     "dask.tests.test_base::test_custom_collection": _CONCRETE,
