@@ -9,7 +9,6 @@ graphs never meet; what graphs have in common are futures.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -177,13 +176,9 @@ class _Functions:
 
     def _pickle(self, function: Any) -> Any:
         """The function itself, if its pickle is small and by reference; else what stands for it."""
-        try:
-            data = pickle.dumps(function, pickling.PROTOCOL)
-            if b"__main__" not in data and len(data) <= SMALL_FUNCTION_BYTES:
-                return function
-        except Exception:
-            pass
         data, buffers = pickling.dumps_apart(function)
+        if not buffers and len(data) <= SMALL_FUNCTION_BYTES and b"__main__" not in data:
+            return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
             return _Large(len(self._known))
         return st.ByValue(data)
