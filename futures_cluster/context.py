@@ -1,8 +1,9 @@
 """Which executor and task the running code belongs to.
 
-Covers: the task that this thread executes, the executor that the task may use, and telling other libraries of it.
-Does not cover: making that executor. Whoever starts workers names a factory (``set_executor_factory``), because
-this module is below the executor, and the adapters for other libraries, for the same reason.
+Covers: the task that this thread executes, the executor that the task may use, the one that other libraries use by
+default, and telling them of it. Does not cover: making executors. Whoever starts workers names a factory
+(``set_executor_factory``), because this module is below the executor, and the adapters for other libraries, for the
+same reason.
 """
 
 from __future__ import annotations
@@ -93,6 +94,15 @@ def current_executor() -> Any:
     if task is None:
         raise RuntimeError("current_executor() is only known inside a task; elsewhere use the Executor you made")
     return task.host.executor()
+
+
+#: Those that are the default of this process (``Executor.as_default``): the last of them is.
+defaults: list[Any] = []
+
+
+def default_executor() -> Any:
+    """The executor that other libraries use when nobody names one; None if there is none."""
+    return defaults[-1] if defaults else None
 
 
 @contextlib.contextmanager

@@ -101,7 +101,9 @@ class DaskMethods:
         return _in_shape(collections, lambda flat: persist(self, flat, **options))
 
     def as_default(self) -> Default:
-        """Be Dask's scheduler for whatever does not name one, until ``close`` or the end of a ``with`` block.
+        """Be Dask's scheduler, and the executor of joblib's backend, for whatever does not name one.
+
+        This lasts until ``close`` of what is returned, or the end of a ``with`` block.
 
         Examples
         --------

@@ -53,7 +53,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     resources : dict or None
         What each worker offers to ``with_options(resources=...)``.
     set_as_default : bool
-        Be Dask's default scheduler until ``shutdown``.
+        Be Dask's default scheduler, and the executor of joblib's backend, until ``shutdown``.
 
     Raises
     ------
@@ -434,7 +434,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         if exc_type is KeyboardInterrupt and not self._borrowed:
             # Whoever pressed Ctrl-C does not want to wait for what is running.
             try:
-                self._engine.stop_workers(force=True)
+                self._stop_workers(force=True)
             except NotImplementedError:
                 self.shutdown(wait=True, cancel_futures=True)
             return

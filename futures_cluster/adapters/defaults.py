@@ -1,7 +1,7 @@
-"""Being Dask's default scheduler, and what else has to be set for that.
+"""Being the default executor: Dask's scheduler, and where joblib's backend runs its calls.
 
-Covers: Dask's configuration while an executor is the default. Does not cover: computing (``dask``), what other
-libraries have to be told (``libraries``).
+Covers: what is set while an executor is the default. Does not cover: computing (``dask``), what other libraries have to
+be told (``libraries``). Without Dask only the rest is set.
 
 Dask's shuffles would go through files of one machine, because it asks only ``distributed`` whether there are workers
 elsewhere: while an executor is the default, they go through tasks. All is put back at the end.
@@ -10,12 +10,11 @@ elsewhere: while an executor is the default, they go through tasks. All is put b
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Any, Self
 
-import dask
-import dask.base
-
-from futures_cluster.adapters.libraries import adapt_libraries
+from futures_cluster import context
 from futures_cluster.adapters.steps import Nested
 
 #: What Dask calls an executor that is the default, in ``compute(scheduler=...)``.
@@ -49,39 +48,57 @@ class Scheduler:
 
 
 class Default:
-    """An executor is Dask's default scheduler, from its construction until ``close``."""
-
-    _lock = threading.Lock()
-    _open = 0
+    """An executor is the default, from its construction until ``close``."""
 
     def __init__(self, executor: Any) -> None:
-        self._closed = False
-        self._before = dask.base.named_schedulers.get(NAME)
-        scheduler = Scheduler(executor)
-        self._scheduler: Scheduler | None = scheduler
-        dask.base.named_schedulers[NAME] = scheduler
+        self._lock = threading.Lock()
+        self._undo = ExitStack()
+        if find_spec("dask") is not None:
+            self._schedule(executor)
+        context.defaults.append(executor)
+        self._undo.callback(_forget, executor)
+
+    def _schedule(self, executor: Any) -> None:
+        """Be Dask's scheduler."""
+        import dask.base
+
+        from futures_cluster.adapters.libraries import adapt_libraries
+
+        names = dask.base.named_schedulers
+        before, scheduler = names.get(NAME), Scheduler(executor)
+        names[NAME] = scheduler
         settings: dict[str, Any] = {"scheduler": scheduler}
         if dask.config.get("dataframe.shuffle.method", None) is None:
             settings["dataframe.shuffle.method"] = "tasks"
-        self._settings = dask.config.set(settings)
+        self._undo.enter_context(dask.config.set(settings))
+        self._undo.callback(_unname, names, before, scheduler)
         adapt_libraries()
 
     def close(self) -> None:
         """What was the default before is so again."""
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._settings.__exit__(None, None, None)
-        if dask.base.named_schedulers.get(NAME) is self._scheduler:
-            if self._before is None:
-                del dask.base.named_schedulers[NAME]
-            else:
-                dask.base.named_schedulers[NAME] = self._before
-        self._scheduler = self._before = None
+            undo = self._undo.pop_all()
+        undo.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _unname(names: dict[str, Any], before: Any, scheduler: Scheduler) -> None:
+    if names.get(NAME) is scheduler:
+        if before is None:
+            del names[NAME]
+        else:
+            names[NAME] = before
+
+
+def _forget(executor: Any) -> None:
+    """The last time that it became the default is over."""
+    defaults = context.defaults
+    for at in reversed(range(len(defaults))):
+        if defaults[at] is executor:
+            del defaults[at]
+            break

@@ -8,8 +8,10 @@ one row for each group, with its steps and the keys of its inputs.
 
 Packing. To a graph of thousands of tasks for each slot it makes no difference whether a few of them move together, but
 each costs as much as a hundred small additions. So nodes whose result only one other node uses become part of that
-one's task, as long as there are still ``LEAST_GROUPS`` tasks for each slot: small graphs are never packed. Nodes that
-are wanted, or have options of their own, are not packed with others.
+one's task, as long as there are still ``LEAST_GROUPS`` tasks for each slot. Small graphs are packed only where nothing
+could run at the same time anyway: a block that is made of one other block, which nobody else needs, is made in the same
+task. Blocks have tuples as keys; calls of ``delayed`` do not, and in small graphs are tasks of their own, as users see
+them. Nodes that are wanted, or have options of their own, are not packed with others.
 """
 
 from __future__ import annotations
@@ -215,24 +217,25 @@ class Plan:
             for key in node.inputs:
                 if type(key) is not Future:
                     nodes[key].users += 1
-        size = min(len(nodes) // (slots * LEAST_GROUPS), MOST_PACKED) if slots else 1
-        if size > 1:
-            self._merge(size)
+        if slots:
+            self._merge(min(len(nodes) // (slots * LEAST_GROUPS), MOST_PACKED))
         return list({id(node.group): node.group for node in nodes.values()}.values())
 
     def _merge(self, size: int) -> None:
-        """Let groups that only one node needs become part of that one's, up to a size."""
+        """Let groups that only one node needs become part of that one's: chains of blocks, and others up to a size."""
         nodes, ends = self._nodes, self._ends
         inputs_of: dict[int, int] = {}  # by id of the group
         for node in nodes.values():
             group = node.group
             inputs = len(node.inputs)
+            in_chain = inputs == 1 and type(node.key) is tuple
             for key in node.inputs:
                 if type(key) is Future or nodes[key].users != 1 or key in ends:
                     continue
                 other = nodes[key].group
                 more = inputs_of[id(other)] - 1
-                if len(group.nodes) + len(other.nodes) > size or inputs + more > MOST_INPUTS:
+                most = MOST_PACKED if in_chain and type(key) is tuple else size
+                if len(group.nodes) + len(other.nodes) > most or inputs + more > MOST_INPUTS:
                     continue
                 if group.options is not other.options:
                     continue

@@ -1,7 +1,7 @@
 """joblib on our workers: ``joblib.parallel_config(backend="futures_cluster")``.
 
-Covers: the backend, which executor it uses, large arguments that go to the workers once. Does not cover: joblib's own
-batching and dispatching, which are inherited.
+Covers: the backend, and which executor it uses. Does not cover: arguments that go to the workers once (``large``),
+joblib's own batching and dispatching, which are inherited.
 
 The way of a batch of calls::
 
@@ -23,7 +23,6 @@ import contextlib
 import queue
 import threading
 import traceback
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,24 +37,17 @@ from joblib.parallel import (
 )
 
 from futures_cluster import context
+from futures_cluster.adapters.large import LARGE_BYTES, Large, LargeArguments, engine_client, read_only, shares_memory
 from futures_cluster.config import usable_cores
-from futures_cluster.engines.native import NativeEngine
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
-from futures_cluster.wire import serialize
-from futures_cluster.wire.sizeof import sizeof
 
 __all__ = ["FuturesClusterBackend", "close", "register"]
 
 NAME = "futures_cluster"
-#: Larger arguments go to the workers once; joblib's own default of ``Parallel(max_nbytes=...)``.
-LARGE_BYTES = 1_000_000
 #: Batches of short calls grow by this factor.
 GROWTH = 4
-#: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
-_NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
-
 
 # ---------------------------------------------------------------- the executor that nobody gave
 
@@ -98,30 +90,7 @@ def register() -> None:
     register_parallel_backend(NAME, FuturesClusterBackend)
 
 
-def engine_client(executor: Executor) -> Any:
-    """What stands between an executor and its scheduler; None where each call runs at submit."""
-    return getattr(executor._engine, "client", None)
-
-
-def shares_memory(executor: Executor) -> bool:
-    """Whether the tasks of an executor get the caller's own objects."""
-    client = engine_client(executor)
-    return client is None or not client.codec.tells_functions
-
-
 # ---------------------------------------------------------------- on the worker
-
-
-class Large:
-    """Stands in the arguments of a call for one that comes as a future's value."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-    def __reduce__(self) -> Any:
-        return Large, (self.index,)
 
 
 class Calls:
@@ -150,15 +119,6 @@ def run_batch(calls: Calls, large: list[Any], nesting_level: int, workers: int) 
             fn(*map(put, args), **{name: put(value) for name, value in kwargs.items()})
             for fn, args, kwargs in calls.items
         ]
-
-
-def read_only(value: Any) -> Any:
-    """An array that other calls on this worker get as well; joblib's own backends hand out such arrays read-only."""
-    cls = type(value)
-    if cls.__name__ == "ndarray" and cls.__module__ == "numpy":
-        value = value.view()
-        value.flags.writeable = False
-    return value
 
 
 def nested_backend(nesting_level: int, workers: int) -> FuturesClusterBackend:
@@ -198,130 +158,15 @@ class Dispatcher(threading.Thread):
             del item, callback, future
 
 
-class InMemory:
-    """A large argument in a segment of shared memory, which each batch of calls maps for itself.
-
-    Unpickles as the argument. The segment is used again when the argument and all batches that need it are gone.
-    """
-
-    __slots__ = ("is_spoiled", "payload", "pool")
-
-    def __init__(self, payload: Any, pool: Any) -> None:
-        self.payload = payload
-        self.pool = pool
-        self.is_spoiled = False  # a batch that was stopped may still come to read it
-
-    def __reduce__(self) -> Any:
-        return _read_large, (self.payload,)
-
-    def __del__(self) -> None:
-        segment = serialize.segment_of(self.payload)
-        if segment is not None:
-            (self.pool.discard if self.is_spoiled else self.pool.release)(segment[1])
-
-
-def _read_large(payload: Any) -> Any:
-    return read_only(serialize.load(payload))
-
-
-class LargeArguments:
-    """The large arguments of one ``Parallel`` call: each goes out once, and is let go when nobody has it any more.
-
-    To workers of this machine they go through one segment of shared memory, which all of them map. Elsewhere they
-    are scattered, and workers pass them on.
-    """
-
-    def __init__(self, executor: Executor, least_bytes: float) -> None:
-        self._executor = executor
-        self._least_bytes = least_bytes
-        self._known: dict[int, tuple[Any, Any]] = {}
-        codec: Any = engine_client(executor).codec
-        self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
-
-    def find(self, arg: Any) -> Any:
-        """What goes in the place of an argument: an ``InMemory``, a Future, or None if it is not large."""
-        me = id(arg)
-        known = self._known.get(me)
-        if known is not None and known[0]() is arg:
-            return known[1]
-        if isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
-            return None
-        table = self._known
-        try:
-            reference = weakref.ref(arg, lambda dead: _drop(table, me, dead))
-        except TypeError:  # nobody would tell when it is gone, and ids are used again
-            return None
-        sent: Any = None
-        if self._pool is not None:
-            payload = serialize.dump(arg, self._pool)
-            if serialize.segment_of(payload) is None:
-                return None  # no memory for a segment, or no descriptor
-            sent = InMemory(payload, self._pool)
-        else:
-            sent = self._executor._scatter(arg, 1)
-        table[me] = (reference, sent)
-        return sent
-
-    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
-        """Take the large arguments out of some calls.
-
-        Returns
-        -------
-        items : list
-            The calls, with something in the place of large arguments.
-        futures : list of Future
-            For ``Large``, in this order.
-        sent : list
-            What has to be kept until the calls have been made.
-        """
-        types: set[type] = set()
-        for _, args, kwargs in items:
-            types.update(map(type, args))
-            if kwargs:
-                types.update(map(type, kwargs.values()))
-        if types <= _NEVER_LARGE:
-            return items, [], []
-        found: dict[int, int] = {}
-        futures: list[Future] = []
-        kept: list[Any] = []
-
-        def put(arg: Any) -> Any:
-            sent = None if type(arg) in _NEVER_LARGE else self.find(arg)
-            if sent is None:
-                return arg
-            index = found.setdefault(id(sent), len(futures))
-            if type(sent) is InMemory:
-                kept.append(sent)
-                return sent
-            if index == len(futures):
-                futures.append(sent)
-            return Large(index)
-
-        items = [
-            (fn, tuple([put(arg) for arg in args]), {name: put(value) for name, value in kwargs.items()})
-            for fn, args, kwargs in items
-        ]
-        return items, futures, kept
-
-    def clear(self) -> None:
-        """The end; the callbacks of the references refer to the table, which would keep it until a collection."""
-        self._known.clear()
-
-
-def _drop(futures: dict[int, tuple[Any, Future]], key: int, dead: Any) -> None:
-    known = futures.get(key)
-    if known is not None and known[0] is dead:
-        del futures[key]
-
-
 class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     """A joblib backend over an executor.
 
     Parameters
     ----------
     executor : Executor or None
-        Where the calls run. In a task: the executor that runs the task. Otherwise one that is shared by all calls
-        that were given none, made when first needed and closed with the interpreter.
+        Where the calls run. In a task: the executor that runs the task. Otherwise the default one
+        (``Executor.as_default``), if there is one; else one that is shared by all calls that were given none, made
+        when first needed and closed with the interpreter.
 
     Examples
     --------
@@ -356,8 +201,9 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
 
     @property
     def supports_sharedmem(self) -> bool:
-        """Whether calls see the caller's own objects: when the executor given has threads."""
-        return self._given is not None and shares_memory(self._given)
+        """Whether calls see the caller's own objects: when the executor given, or the default one, has threads."""
+        executor = self._given or context.default_executor()
+        return executor is not None and shares_memory(executor)
 
     # ---------------------------------------------------------------- how many
 
@@ -367,7 +213,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         if context.current_task() is not None:
             executor: Executor = context.current_executor()
             return executor
-        return _shared.executor()
+        return context.default_executor() or _shared.executor()
 
     def _count_workers(self, executor: Executor) -> int:
         if self.workers is not None:

@@ -9,7 +9,6 @@ graphs never meet; what graphs have in common are futures.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from dask._task_spec import TaskRef
 
 from futures_cluster.adapters import steps as st
 from futures_cluster.adapters.graph import Plan
+from futures_cluster.adapters.stores import share_targets
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.services.graphs import Graph, GraphTask, graph_suffix
@@ -34,14 +34,14 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
     Raises
     ------
     Exception
-        When a task does not pickle.
+        When a task does not pickle, or would write into a copy of an array.
     """
     client: Any = getattr(engine, "client", None)
+    pickles = client is not None and client.codec.tells_functions
     names = _Names(plan, graph_suffix(getattr(client, "name", "graph")))
     if not hasattr(engine, "submit_graph"):
-        made = _one_by_one(plan, names, engine, options)
+        made = _one_by_one(plan, names, engine, options, pickles)
     else:
-        pickles = client.codec.tells_functions
         tasks = _tasks(plan, names, pickles)
         wanted = list(dict.fromkeys(names[end] for end in plan.wanted.values() if type(end) is not Future))
         graph = Graph(
@@ -89,6 +89,8 @@ def _tasks(plan: Plan, names: _Names, pickles: bool) -> Iterator[GraphTask]:
     functions = _Functions() if pickles else None
     for group in plan.groups:
         steps, inputs = plan.steps(group)
+        if pickles:
+            share_targets(steps, inputs)
         keys = [names[each] for each in inputs]
         if functions is not None:
             steps, large = functions.apart(steps, len(keys))
@@ -100,11 +102,13 @@ def _tasks(plan: Plan, names: _Names, pickles: bool) -> Iterator[GraphTask]:
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
-def _one_by_one(plan: Plan, names: _Names, engine: Any, options: SubmitOptions) -> dict[str, Future]:
+def _one_by_one(plan: Plan, names: _Names, engine: Any, options: SubmitOptions, pickles: bool) -> dict[str, Future]:
     """For engines that take single calls only."""
     made: dict[str, Future] = {}
     for group in sorted(plan.groups, key=lambda group: group.last.number):
         steps, inputs = plan.steps(group)
+        if pickles:
+            share_targets(steps, inputs)
         futures = [each if type(each) is Future else made[names[each]] for each in inputs]
         name = names[group]
         made[name] = engine.submit(
@@ -172,13 +176,9 @@ class _Functions:
 
     def _pickle(self, function: Any) -> Any:
         """The function itself, if its pickle is small and by reference; else what stands for it."""
-        try:
-            data = pickle.dumps(function, pickling.PROTOCOL)
-            if b"__main__" not in data and len(data) <= SMALL_FUNCTION_BYTES:
-                return function
-        except Exception:
-            pass
         data, buffers = pickling.dumps_apart(function)
+        if not buffers and len(data) <= SMALL_FUNCTION_BYTES and b"__main__" not in data:
+            return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
             return _Large(len(self._known))
         return st.ByValue(data)

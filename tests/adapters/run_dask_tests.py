@@ -40,6 +40,9 @@ PARTS["quick"] = (
     True,
 )
 
+#: Of one test. Some take Dask's own threads a minute on a busy machine, such as test_split_out_automatically.
+TIMEOUT_S = 300
+
 #: Tests that start schedulers of their own, or need the network.
 LEFT_OUT = "not distributed and not network"
 
@@ -57,7 +60,7 @@ def command_of(part: str, more: list[str]) -> list[str] | None:
     return [
         *(sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "dask_plugin", "-p", "no:cacheprovider"),
         *("-o", "asyncio_mode=auto", "-o", "xfail_strict=false", "-W", "ignore", "-q", "--tb=short"),
-        *("--timeout=120", "-k", LEFT_OUT, *targets, *more),
+        *(f"--timeout={TIMEOUT_S}", "-k", LEFT_OUT, *targets, *more),
     ]
 
 

@@ -190,6 +190,45 @@ def test_store_into_memory_is_refused(ex: Executor, tmp_path: Path) -> None:
         assert da.from_zarr(memory).sum().compute() == 0  # reading is no harm
 
 
+def test_store_into_an_array_is_refused(ex: Executor, tmp_path: Path) -> None:
+    """A worker process would write into a copy."""
+    x = da.arange(16, chunks=4)
+    private = np.memmap(tmp_path / "private", dtype=int, mode="w+", shape=16)
+    private = np.memmap(tmp_path / "private", dtype=int, mode="c", shape=16)
+    for target in (np.zeros(16, int), private, np.zeros(16, int).view(np.ma.MaskedArray), dask.delayed(np.zeros(16))):
+        with pytest.raises(ValueError, match="write into copies"):
+            x.store(target, scheduler=ex)
+    with dask.config.set({"optimization.fuse.active": False}), pytest.raises(ValueError, match="write into copies"):
+        x.store(np.zeros(16, int), scheduler=ex, lock=False)
+    assert dask.delayed(np.sum)(np.ones(3)).compute(scheduler=ex) == 3  # reading is no harm
+
+
+def test_store_into_an_array_of_this_process() -> None:
+    x = da.arange(16, chunks=4)
+    for backend in ("threads", "sync"):
+        target = np.zeros(16, int)
+        with Executor(2, backend=backend) as here:
+            x.store(target, scheduler=here)
+        assert target.tolist() == list(range(16))
+
+
+def test_store_into_a_file_that_is_mapped(ex: Executor, tmp_path: Path) -> None:
+    x = da.arange(24, chunks=5).reshape(4, 6)
+    target = np.memmap(tmp_path / "whole", dtype=int, mode="w+", shape=(4, 6), offset=24)
+    x.store(target, scheduler=ex)
+    expected = np.arange(24).reshape(4, 6)
+    assert (target == expected).all()
+    parts = np.memmap(tmp_path / "parts", dtype=np.int32, mode="w+", shape=(10, 9), order="F")
+    x.store(parts[8:0:-2, 3:][:, :], scheduler=ex)
+    assert (parts[8:0:-2, 3:] == expected).all() and parts.sum() == expected.sum()
+    x.store(target, regions=(slice(None), slice(None)), scheduler=ex, lock=False)
+    stored = x.store(target[::-1], scheduler=ex, compute=False, return_stored=True)
+    assert (stored.compute(scheduler=ex) == expected).all()
+    assert (target == expected[::-1]).all()
+    with pytest.raises(ValueError, match="read-only"):
+        x.store(np.memmap(tmp_path / "whole", dtype=int, mode="r", shape=(4, 6)), scheduler=ex)
+
+
 # ---------------------------------------------------------------- the default scheduler
 
 

@@ -124,8 +124,32 @@ def chain(length: int, branches: int) -> dict[Any, Any]:
 
 
 def test_small_graphs_are_not_packed() -> None:
-    graph = chain(10, 10)
+    blocks = chain(10, 10)
+    graph = {str(key): node.substitute({dep: str(dep) for dep in blocks}, str(key)) for key, node in blocks.items()}
     assert len(Plan(graph, ["sum"], no_future, {}, 2).groups) == len(graph) == 101
+    graph["block", 0] = Task(("block", 0), abs, TaskRef("sum"))  # of a delayed call, which stays one
+    assert len(Plan(graph, [("block", 0)], no_future, {}, 2).groups) == 102
+
+
+def test_chains_of_blocks_are_packed_always() -> None:
+    plan = Plan(chain(10, 10), ["sum"], no_future, {}, 2)
+    assert sorted(len(group.nodes) for group in plan.groups) == [1] + [10] * 10
+    assert run(plan) == {"sum": sum(range(10))}
+    plan = Plan(chain(100, 1), ["sum"], no_future, {}, 2)
+    assert [len(group.nodes) for group in plan.groups] == [graphs.MOST_PACKED, 100 - graphs.MOST_PACKED, 1]
+    assert run(plan) == {"sum": 0}
+
+
+def test_no_chain_where_tasks_may_run_at_the_same_time() -> None:
+    graph = convert_legacy_graph(
+        {("x", 0): (abs, 1), ("y", 0): (abs, ("x", 0)), ("y", 1): (abs, ("x", 0))}
+        | {("z", i): (abs, ("y", i)) for i in range(2)}
+        | {("sum", 0): (max, ("z", 0), ("z", 1))}
+    )
+    plan = Plan(graph, [("sum", 0)], no_future, {}, 2)
+    assert sorted(group.last.key for group in plan.groups) == [("sum", 0), ("x", 0), ("z", 0), ("z", 1)]
+    plan = Plan(graph, [("sum", 0), ("y", 0)], no_future, {("z", 1): object()}, 2)
+    assert len(plan.groups) == 6
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])

@@ -20,7 +20,7 @@ np = pytest.importorskip("numpy", reason="numpy is not installed")
 from joblib import Parallel, delayed, parallel_config
 
 import futures_cluster.adapters.joblib as adapter
-from futures_cluster import Executor, current_executor
+from futures_cluster import Executor, context, current_executor
 from futures_cluster.testing.engine_checks.harness import Folder
 
 BACKEND = "futures_cluster"
@@ -151,6 +151,28 @@ def test_the_shared_executor_grows_to_the_jobs(shared_is_closed: None) -> None:
     with Folder() as folder, parallel_config(backend=BACKEND):
         meet = Parallel(n_jobs=4, batch_size=1)(delayed(arrive)(folder, 4) for i in range(4))
     assert len(set(meet)) == 4
+
+
+def test_the_default_executor_is_used(stays: Executor, shared_is_closed: None) -> None:
+    """When none is given; the last to become it comes first, also if they end in another order."""
+    adapter.close()
+    array = np.ones(400_000)
+    with Executor(2, backend="threads") as threads:
+        with parallel_config(backend=BACKEND, n_jobs=2):
+            first, second = threads.as_default(), stays.as_default()
+            assert not any(each is array for each in Parallel()(delayed(same)(array) for _ in range(3)))
+            second.close()
+            assert all(each is array for each in Parallel()(delayed(same)(array) for _ in range(3)))
+            assert Parallel(require="sharedmem")(delayed(same)(i) for i in range(3)) == [0, 1, 2]
+            third = stays.as_default()
+            first.close()
+            assert not any(each is array for each in Parallel()(delayed(same)(array) for _ in range(3)))
+            third.close()
+        with Executor(2, backend="threads", set_as_default=True):
+            with parallel_config(backend=BACKEND, executor=stays):
+                assert not any(each is array for each in Parallel(n_jobs=2)(delayed(same)(array) for _ in range(3)))
+            assert Parallel(n_jobs=2, backend=BACKEND)(delayed(same)(array) for _ in range(3))[0] is array
+    assert adapter._shared._executor is None and context.default_executor() is None
 
 
 def arrive(folder: Folder, expected: int) -> int:
@@ -289,6 +311,17 @@ def test_known_when_joblib_was_imported_first() -> None:
     assert BACKEND in run(code)
     code = "import sys, futures_cluster as f\nwith f.Executor(1, backend='sync'): print('joblib' in sys.modules)"
     assert run(code) == "False\n"
+
+
+def test_the_default_executor_needs_no_dask() -> None:
+    code = (
+        "import sys\nsys.modules['dask'] = None\n"
+        "import joblib, futures_cluster as f\nmade = object()\n"
+        "with f.Executor(2, backend='threads', set_as_default=True):\n"
+        "    parallel = joblib.Parallel(n_jobs=2, backend='futures_cluster')\n"
+        "    print(parallel(joblib.delayed(lambda: made)() for i in range(3)) == [made] * 3)"
+    )
+    assert run(code) == "True\n"
 
 
 def test_the_shared_executor_ends_with_the_interpreter() -> None:
