@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from futures_cluster.glm import passes
 from futures_cluster.glm.families import Bernoulli, Family, Multinomial, Normal, gamma, poisson
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, segments_of, tree_sum
+from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, segments_of
 from futures_cluster.glm.penalties import elastic_net
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.sums import LocalSums
+from futures_cluster.glm.trees import tree_sum
 
 
 def make(family: Family, rows: int = 200, features: int = 4, seed: int = 0) -> tuple[Any, Any, Any]:
