@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -164,17 +165,19 @@ class ExecutorSums(Sums):
         return self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
-        """Which blocks one task passes over: those of one worker, by turns where it does not matter.
+        """Which blocks one task passes over: some that one worker holds.
 
-        No group has more than its worker's fair part of the blocks, so that a worker that holds most of them can
-        still be helped, and none has more bytes than a task should need at once.
+        No group has more than a worker's fair part of the blocks, so that one that holds most of them can still be
+        helped, and none has more bytes than a task should need at once. Workers take turns in the list, as tasks are
+        given out in the order in which they are submitted: no worker waits for its own, and takes another's meanwhile.
         """
         fair = -(-self.n_blocks // max(1, self.executor._max_workers))
         most = max(1, min(fair, GROUP_BYTES * self.n_blocks // max(1, self.nbytes)))
         held: dict[Any, list[int]] = {}
         for number, block in enumerate(self.blocks):
             held.setdefault(block.holders[0][0] if block.holders else None, []).append(number)
-        return [numbers[i : i + most] for numbers in held.values() for i in range(0, len(numbers), most)]
+        cut = [[numbers[i : i + most] for i in range(0, len(numbers), most)] for numbers in held.values()]
+        return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
 
     def _sum(self, size: int, fn: Callable[..., Array], *args: Any) -> Array:
         """The sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""

@@ -87,6 +87,12 @@ def test_large_vectors_are_added_by_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     assert adding == [8, 8, 4, 3]
 
 
+def test_workers_take_turns() -> None:
+    """Tasks are given out in this order: if one worker's came first, the others would take them from it."""
+    rows, _ = placed(["a"] * 4 + ["b"] * 2, nbytes=6 * sums.GROUP_BYTES)
+    assert rows._groups() == [[0], [4], [1], [5], [2], [3]]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=21), st.integers(1, 5), st.booleans())
 def test_the_same_bits_wherever_blocks_are(holders: list[str | None], workers: int, large: bool) -> None:
