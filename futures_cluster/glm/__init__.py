@@ -5,7 +5,8 @@ Covers: the public names, each loaded when it is first used. Does not cover: any
 Each module knows only those before it::
 
     families, penalties     one observation; the coefficients
-    rowblocks, passes       some rows; one pass over them
+    rowblocks, trees        some rows; the order of additions
+    passes                  one pass over some rows
     sums, objective         all rows, wherever they are; what is minimized
     solvers                 how
     sources, targets        what users have, as row blocks

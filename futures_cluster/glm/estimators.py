@@ -189,7 +189,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number))
         sparse = any(each.is_sparse for each in facts)
         n_rows = sum(each.rows for each in facts)
-        yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse)
+        nbytes = sum(each.nbytes for each in facts)
+        yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse, nbytes=nbytes)
 
     def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
         solver = ALIASES.get(self.solver, self.solver)

@@ -1,8 +1,8 @@
 """One pass over a block of rows: the sums that solvers need, in one flat vector.
 
-Covers: loss, gradient and Hessian of dense and CSR rows, Hessians times a vector, in pieces that fit the cache; the
-tree in which partial sums are added. Does not cover: where blocks are and who runs the passes (``sums``), penalties
-and the division by the total weight (``objective``).
+Covers: loss, gradient and Hessian of dense and CSR rows, Hessians times a vector, in pieces that fit the cache. Does
+not cover: the order of additions (``trees``), where blocks are and who runs the passes (``sums``), penalties and the
+division by the total weight (``objective``).
 
 The way of data::
 
@@ -22,7 +22,7 @@ piece, and everything is summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ import scipy.sparse
 
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.rowblocks import RowBlock
+from futures_cluster.glm.trees import tree_sum
 
 Array = Any
 
@@ -78,20 +79,6 @@ def segments_of(block: RowBlock, size: int) -> list[tuple[int, int]]:
 def piece_rows(n_features: int) -> int:
     """Rows of a dense piece."""
     return max(PIECE_ROWS, PIECE_NUMBERS // max(n_features, 1))
-
-
-def tree_sum(parts: Sequence[Array]) -> Array:
-    """The sum of arrays, neighbours first: one fixed order, and rounding errors that grow with its depth only.
-
-    Examples
-    --------
-    >>> tree_sum([np.array([1.0]), np.array([2.0]), np.array([3.0])]).tolist()
-    [6.0]
-    """
-    level = list(parts)
-    while len(level) > 1:
-        level = [level[i] + level[i + 1] if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
-    return level[0]
 
 
 Runner = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]

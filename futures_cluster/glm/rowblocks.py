@@ -199,6 +199,7 @@ class Facts:
     target : float
         Weighted sum of the target, if it is numeric.
     is_sparse : bool
+    nbytes : int
     """
 
     rows: int
@@ -210,6 +211,7 @@ class Facts:
     weight: float
     target: float
     is_sparse: bool = False
+    nbytes: int = 0
 
 
 def problem_of_rows(x: Any) -> str | None:
@@ -243,9 +245,17 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
     if numeric and problem is None and not want_classes and block.n_rows:
         y = block.y.astype(np.float64, copy=False)
         target = float(y.sum()) if weights is None else float(weights @ y)
-    dtype = str(block.x.dtype)
     return Facts(
-        block.n_rows, block.n_features, block.columns, dtype, problem, classes, weight, target, block.is_sparse
+        block.n_rows,
+        block.n_features,
+        block.columns,
+        str(block.x.dtype),
+        problem,
+        classes,
+        weight,
+        target,
+        block.is_sparse,
+        block.nbytes,
     )
 
 

@@ -20,9 +20,11 @@ from typing import Any
 
 from futures_cluster.glm.rowblocks import RowBlock, make_block
 
-#: Row groups of a Parquet file are joined to blocks of at least so many bytes, as doubles: enough to be worth a
-#: task, few enough that a worker with little memory holds several.
+#: Row groups of a Parquet file are joined to blocks of at most so many bytes, as doubles: enough to be worth a task,
+#: few enough that a worker with little memory holds several. (A row group that is larger is a block.)
 BLOCK_BYTES = 24 * 1024 * 1024
+#: Columns of a row group that are read at once take about so many bytes as doubles: decoding takes three times that.
+COLUMNS_BYTES = 4 * 1024 * 1024
 
 
 @dataclass
@@ -134,7 +136,11 @@ def read_file(path: str, target: str, weight: str | None = None, row_groups: lis
 
 
 def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[int] | None) -> RowBlock:
-    """Column by column into the array that the block keeps; a data frame between would need three times the memory."""
+    """Some columns at a time into the array that the block keeps.
+
+    A data frame between would need three times the memory, and the whole row group at once as an Arrow table and its
+    pages three times as well.
+    """
     import numpy as np
     import pyarrow
     import pyarrow.parquet
@@ -142,10 +148,11 @@ def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[i
     with pyarrow.parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         names = [name for name in schema.names if not name.startswith("__index_level_")]
-        for name in [target] if weight is None else [target, weight]:
+        own = [target] if weight is None else [target, weight]
+        for name in own:
             if name not in names:
                 raise ValueError(f"there is no column {name!r} in {path}; there are {', '.join(names[:20])}")
-        columns = [name for name in names if name not in (target, weight)]
+        columns = [name for name in names if name not in own]
         kinds = [schema.field(name).type for name in columns]
         types = pyarrow.types
         bad = [
@@ -161,24 +168,26 @@ def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[i
         rows = sum(file.metadata.row_group(group).num_rows for group in groups)
         narrow = all(types.is_float32(kind) for kind in kinds)
         x = np.empty((rows, len(columns)), dtype=np.float32 if narrow else np.float64)
-        targets, weights = [], []
+        own_parts: list[list[Any]] = [[] for _ in own]
         start = 0
         for group in groups:
-            table = file.read_row_group(group, use_threads=False)
-            stop = start + table.num_rows
-            for number, name in enumerate(columns):
-                x[start:stop, number] = table.column(name).to_numpy()
-            column = table.column(target)
-            if types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            targets.append(column.to_numpy())
-            if weight is not None:
-                weights.append(table.column(weight).to_numpy())
+            stop = start + file.metadata.row_group(group).num_rows
+            at_once = max(1, COLUMNS_BYTES // (8 * max(1, stop - start)))
+            for first in range(0, len(columns), at_once):
+                some = columns[first : first + at_once]
+                table = file.read_row_group(group, columns=some, use_threads=False)
+                for number, name in enumerate(some, first):
+                    x[start:stop, number] = table.column(name).to_numpy()
+            table = file.read_row_group(group, columns=own, use_threads=False)
+            for parts, name in zip(own_parts, own):
+                column = table.column(name)
+                if types.is_dictionary(column.type):
+                    column = column.cast(column.type.value_type)
+                parts.append(column.to_numpy())
             start = stop
-            del table
+        table = column = None
     pyarrow.default_memory_pool().release_unused()
-    y = np.concatenate(targets) if targets else np.empty(0)
-    block = make_block(x, y, np.concatenate(weights) if weights else None)
+    block = make_block(x, *[np.concatenate(parts) if parts else np.empty(0) for parts in own_parts])
     block.columns = columns
     return block
 
@@ -248,11 +257,12 @@ def row_groups_of(path: str) -> list[list[int]]:
     size = 0
     with pyarrow.parquet.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
-            if size >= BLOCK_BYTES:
+            group_size = 8 * file.metadata.row_group(number).num_rows * file.metadata.num_columns
+            if blocks[-1] and size + group_size > BLOCK_BYTES:
                 blocks.append([])
                 size = 0
             blocks[-1].append(number)
-            size += 8 * file.metadata.row_group(number).num_rows * file.metadata.num_columns
+            size += group_size
     return blocks
 
 

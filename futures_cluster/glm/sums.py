@@ -1,36 +1,39 @@
 """Sums over all rows, wherever they are.
 
-Covers: row blocks in this process, passed over by threads; row blocks on the workers of an executor, one task each
-and a tree of additions; work on single blocks for ADMM. Does not cover: what is summed (``passes``), what it means
-(``objective``).
+Covers: row blocks in this process, passed over by threads; row blocks on the workers of an executor; work on single
+blocks for ADMM. Does not cover: what is summed (``passes``), in which order (``trees``), what it means (``objective``).
 
 The way of data, with an executor::
 
-    theta --(once)--> block_sums on each block's worker --> additions, eight at a time --> one vector here
+    theta --(once)--> a task a worker: block_sums of its blocks, one after the other --> additions --> one vector here
 
-Blocks stay where they are. Vectors that are small come here as they are and are added here, because a task of
-additions would take longer than they do. The order of additions depends on the number of blocks only, never on who is
-first, so repeated fits give the same bits.
+Blocks stay where they are, and a task costs some tenths of a millisecond: so one task passes over all small blocks of a
+worker. It adds what the tree of all blocks adds, and gives the rest as it is; so the bits do not depend on who holds
+which block. Vectors that are small are added here, large ones by tasks.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from futures_cluster.config import usable_cores
 from futures_cluster.glm.families import Family
-from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, sums_size, tree_sum
+from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, sums_size
 from futures_cluster.glm.rowblocks import RowBlock
+from futures_cluster.glm.trees import Node, fold, tree_sum
 
 Array = Any
 
 #: Results up to this many bytes travel with the message that a task has finished (``services.worker``).
 SMALL_BYTES = 32 * 1024
-#: Vectors that one task adds.
-FAN_IN = 8
+#: Levels of the tree that one task adds: up to eight vectors.
+LEVELS = 3
+#: Blocks that one task passes over take at most so many bytes, so that a worker with little memory has them at once.
+GROUP_BYTES = 32 * 1024 * 1024
 #: Below so many numbers threads cost more than they save.
 THREADS_FROM = 400_000
 
@@ -132,10 +135,19 @@ class ExecutorSums(Sums):
     ----------
     executor : futures_cluster.Executor
     blocks : sequence of futures of RowBlock
+    nbytes : int
+        What all blocks take; 0 stands for dense rows of doubles.
     """
 
     def __init__(
-        self, executor: Any, blocks: Sequence[Any], n_rows: int, n_features: int, *, is_sparse: bool = False
+        self,
+        executor: Any,
+        blocks: Sequence[Any],
+        n_rows: int,
+        n_features: int,
+        *,
+        is_sparse: bool = False,
+        nbytes: int = 0,
     ) -> None:
         self.executor = executor
         self.blocks = list(blocks)
@@ -143,6 +155,7 @@ class ExecutorSums(Sums):
         self.n_rows = n_rows
         self.n_features = n_features
         self.is_sparse = is_sparse
+        self.nbytes = nbytes or 8 * n_rows * n_features
 
     def _share(self, vector: Array) -> Any:
         """What every task gets, sent once."""
@@ -151,46 +164,81 @@ class ExecutorSums(Sums):
     def share(self, value: Any) -> Any:
         return self.executor.scatter(value)
 
-    def _add_up(self, futures: list[Any], size: int) -> Array:
-        if 8 * size > SMALL_BYTES:
-            while len(futures) > 1:
-                futures = [
-                    self.executor.submit(add_vectors, *futures[i : i + FAN_IN]) if len(futures) > i + 1 else futures[i]
-                    for i in range(0, len(futures), FAN_IN)
-                ]
-        return tree_sum([future.result() for future in futures])
+    def _groups(self) -> list[list[int]]:
+        """Which blocks one task passes over: some that one worker holds.
+
+        No group has more than a worker's fair part of the blocks, so that one that holds most of them can still be
+        helped, and none has more bytes than a task should need at once. Workers take turns in the list, as tasks are
+        given out in the order in which they are submitted: no worker waits for its own, and takes another's meanwhile.
+        """
+        fair = -(-self.n_blocks // max(1, self.executor._max_workers))
+        most = max(1, min(fair, GROUP_BYTES * self.n_blocks // max(1, self.nbytes)))
+        held: dict[Any, list[int]] = {}
+        for number, block in enumerate(self.blocks):
+            held.setdefault(block.holders[0][0] if block.holders else None, []).append(number)
+        cut = [[numbers[i : i + most] for i in range(0, len(numbers), most)] for numbers in held.values()]
+        return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
+
+    def _sum(self, size: int, fn: Callable[..., Array], *args: Any) -> Array:
+        """The sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""
+        n = self.n_blocks
+
+        def start(numbers: list[int]) -> Any:
+            return self.executor.submit(sum_of_group, n, numbers, fn, args, *[self.blocks[i] for i in numbers])
+
+        if 8 * size <= SMALL_BYTES:
+            futures = [start(numbers) for numbers in self._groups()]
+        else:
+            futures = self._added(
+                {
+                    node: start(run)
+                    for numbers in self._groups()
+                    for node, run in fold({(0, number): [number] for number in numbers}, n).items()
+                }
+            )
+        (total,) = add_nodes(n, *[future.result() for future in futures]).values()
+        return total
+
+    def _added(self, futures: dict[Node, Any]) -> list[Any]:
+        """One future of the sum of large vectors: tasks add those that the tree adds, some levels at a time."""
+        height = 0
+        while len(futures) > 1:
+            height += LEVELS
+            under: dict[Node, list[Any]] = {}
+            for (level, index), future in futures.items():
+                node = (height, index >> (height - level)) if level < height else (level, index)
+                under.setdefault(node, []).append(future)
+            futures = {
+                node: parts[0] if len(parts) == 1 else self.executor.submit(add_nodes, self.n_blocks, *parts)
+                for node, parts in under.items()
+            }
+        return list(futures.values())
 
     def sums(self, family: Family, intercept: bool, theta: Array, order: int, stride: int = 1) -> Array:
-        shared = self._share(theta)
         size = sums_size(self.n_features, intercept, family.outputs, order)
-        submit = self.executor.submit
-        return self._add_up(
-            [submit(block_sums, block, family, intercept, shared, order, stride) for block in self.blocks], size
-        )
+        return self._sum(size, block_sums, family, intercept, self._share(theta), order, stride)
 
     def product(self, family: Family, intercept: bool, theta: Array, vector: Array) -> Array:
-        shared, shared_vector = self._share(theta), self._share(vector)
-        submit = self.executor.submit
-        return self._add_up(
-            [submit(block_product, block, family, intercept, shared, shared_vector) for block in self.blocks],
-            theta.size,
-        )
+        return self._sum(theta.size, block_product, family, intercept, self._share(theta), self._share(vector))
 
     def diagonal(self, family: Family, intercept: bool, theta: Array) -> Array:
-        shared = self._share(theta)
-        submit = self.executor.submit
-        return self._add_up(
-            [submit(block_diagonal, block, family, intercept, shared) for block in self.blocks], theta.size
-        )
+        return self._sum(theta.size, block_diagonal, family, intercept, self._share(theta))
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
         future: concurrent.futures.Future[Any] = self.executor.submit(fn, self.blocks[number], *args)
         return future
 
 
-def add_vectors(*vectors: Array) -> Array:
+def sum_of_group(
+    n_blocks: int, numbers: list[int], fn: Callable[..., Array], args: tuple[Any, ...], *blocks: RowBlock
+) -> dict[Node, Array]:
+    """The task of a pass: some blocks one after the other, added as far as the tree of all blocks goes."""
+    return fold({(0, number): fn(block, *args) for number, block in zip(numbers, blocks)}, n_blocks)
+
+
+def add_nodes(n_blocks: int, *parts: dict[Node, Array]) -> dict[Node, Array]:
     """The task that adds partial sums."""
-    return tree_sum(vectors)
+    return fold({node: vector for part in parts for node, vector in part.items()}, n_blocks)
 
 
 @contextlib.contextmanager

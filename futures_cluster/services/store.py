@@ -205,6 +205,8 @@ class Store:
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
         """The value of a file; it goes back into memory if there is room, else only to who asks."""
+        with self._lock:
+            self._look_at_room()  # before: while it loads the value is nobody's, and would count twice
         value = spilled.load()
         size = sum(spilled.lengths)
         with self._lock:

@@ -9,13 +9,11 @@ import pytest
 
 pytest.importorskip("sklearn")
 import scipy.sparse
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from futures_cluster.glm import passes
 from futures_cluster.glm.families import Bernoulli, Family, Multinomial, Normal, gamma, poisson
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, segments_of, tree_sum
+from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, segments_of
 from futures_cluster.glm.penalties import elastic_net
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.sums import LocalSums
@@ -113,13 +111,6 @@ def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalSums([block], threads=3) as rows:
         for _ in range(3):
             np.testing.assert_array_equal(rows.sums(Bernoulli(), True, theta, 2), alone)
-
-
-@settings(max_examples=50)
-@given(st.integers(1, 40), st.integers(0, 5))
-def test_the_tree_adds_all(number: int, seed: int) -> None:
-    parts = list(np.random.default_rng(seed).integers(-9, 9, (number, 2)).astype(float))
-    np.testing.assert_array_equal(tree_sum(parts), np.sum(parts, axis=0))
 
 
 def test_samples_come_from_everywhere() -> None:

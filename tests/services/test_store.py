@@ -41,3 +41,21 @@ def test_a_large_text_that_was_fetched_is_spilled() -> None:
     store.put_packed("k", as_fetched("ü" * 300_000))
     assert spilled.acquire(timeout=30)
     assert store.get("k") == "ü" * 300_000
+
+
+def test_what_is_read_back_stays_in_memory_only_if_there_is_room_now() -> None:
+    """Not when there was room at the time of the last new value: tasks may take more by now."""
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    others = 0
+    store._resident = lambda: others + store.memory_bytes
+    for number in range(3):
+        store.put(f"k{number}", np.full(60_000, number, dtype=float))
+    assert spilled.acquire(timeout=30)
+    store.drop(["k1", "k2"])
+    others = 950_000
+    assert store.get("k0")[0] == 0
+    assert store.memory_bytes == 0
+    others = 0
+    assert store.get("k0")[0] == 0
+    assert store.memory_bytes >= 480_000
