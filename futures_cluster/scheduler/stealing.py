@@ -46,8 +46,8 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
     if wanted_s <= 0:
         return looked
     for victim in islice(state.crowded, LOOKS + LOOKS_PER_FREE * len(free)):
-        stuck = now - victim.last_progress_s >= PATIENCE_S
-        taken = _spare(victim, stuck, state.bandwidth.bytes_s) if victim not in state.asked else []
+        stuck_s = now - victim.last_progress_s
+        taken = _spare(victim, stuck_s, state.bandwidth.bytes_s) if victim not in state.asked else []
         looked.append((victim, taken))
         wanted_tasks -= len(taken)
         wanted_s -= sum(task.function.group.expected_s for task in taken)
@@ -56,18 +56,25 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
     return looked
 
 
-def _spare(victim: Worker, stuck: bool, bytes_s: float) -> list[Task]:
-    """What a worker can do without: the newest of its commitments that wait for a slot."""
+def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
+    """What a worker can do without: the newest of its commitments that wait for a slot.
+
+    Inputs are moved when that takes less than waiting. Nobody knows how long a stuck worker will be: as long again as it
+    has been is a guess that costs at most twice the best one.
+    """
+    stuck = stuck_s >= PATIENCE_S
     waiting_s = _backlog_s(victim)
     if not stuck and waiting_s * victim.slots < WORTHWHILE_S:
         return []
     behind = len(victim.assigned) - victim.slots
     number = behind if stuck else (behind + 1) // 2
+    if stuck:
+        waiting_s = max(waiting_s, stuck_s)
     newest = []
     for task in islice(reversed(victim.assigned.values()), behind):
         if task.started or task.returning or task.options.workers:
             continue
-        if task.dependencies and not stuck and _moving_s(task, victim, bytes_s) > waiting_s:
+        if task.dependencies and _moving_s(task, victim, bytes_s) > waiting_s:
             continue
         newest.append(task)
         if len(newest) == number:

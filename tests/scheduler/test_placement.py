@@ -140,7 +140,9 @@ def test_no_task_follows_its_data_to_a_worker_that_is_stuck() -> None:
     cluster, holder, idle = with_input(size_bytes=1_000_000_000)
     cluster.given(submit(("y", ["x"])))
     assert cluster.where()["y"] == holder
-    cluster.now = 1.0
+    cluster.now = 0.9
+    cluster.quiet(m.Tick())
+    cluster.now = 1.1  # it would be there by now, had it been moved
     cluster.expect(m.Tick(), ask_back(holder, ("y", 4)))
     cluster.given(m.TasksReturned(holder, [("y", 4)]))
     assert cluster.where()["y"] == idle

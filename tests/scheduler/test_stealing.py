@@ -98,7 +98,9 @@ def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
     cluster.finish("x", payload=None, size_bytes=10_000_000_000, duration_s=0.02)
     cluster.given(submit(("a", ["x"]), ("b", ["x"])))
     cluster.quiet(m.WorkerJoined("w2", "a2"))
-    cluster.now = 0.1  # it seems to be stuck: now nobody knows how long to wait
+    cluster.now = 1.0  # it seems to be stuck, but the input would be on its way for ten seconds
+    cluster.quiet(m.Tick())
+    cluster.now = 10.2  # by now that is what waiting has cost, too
     cluster.expect(m.Tick(), ask_back("w1", ("b", 4)))
 
 
