@@ -56,9 +56,16 @@ class Network:
         self.subnet = f"10.213.{os.getpid() % 250}"
         self.hosts = hosts
         ip("link", "add", self.name, "type", "bridge")
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
         ip("addr", "add", f"{self.subnet}.1/24", "dev", self.name)
         ip("link", "set", self.name, "up")
-        for number in range(hosts):
+        for number in range(self.hosts):
             inside, outside = f"{self.name}i{number}", f"{self.name}o{number}"
             ip("netns", "add", self.host(number))
             ip("link", "add", outside, "type", "veth", "peer", "name", inside)
@@ -90,6 +97,9 @@ class Network:
 
     def close(self) -> None:
         for number in range(self.hosts):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                # Both ends, at once: the system takes its time to end those of a host that is gone.
+                ip("link", "del", f"{self.name}o{number}")
             with contextlib.suppress(subprocess.CalledProcessError):
                 ip("netns", "del", self.host(number))
         ip("link", "del", self.name)
