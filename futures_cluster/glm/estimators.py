@@ -110,8 +110,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self._check_parameters()
         if kind_of(X) == "array":
             return self._fit_arrays(X, y, sample_weight)
-        blocks = place(loads_of(X, y, sample_weight, self.executor), self.executor)
-        return self._fit_blocks(blocks)
+        loads = loads_of(X, y, sample_weight, self.executor)
+        blocks, found = place(loads, self.executor, facts_of, self._wants_classes)
+        facts = found if self.executor is None else [each.result() for each in found]
+        return self._fit_blocks(blocks, facts)
 
     def _check_parameters(self) -> None:
         if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0):
@@ -148,12 +150,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 raise ValueError(problem) from None
             raise
 
-    def _fit_blocks(self, blocks: list[Any]) -> Self:
+    def _fit_blocks(self, blocks: list[Any], facts: list[Facts]) -> Self:
         executor = self.executor
-        if executor is None:
-            facts = [facts_of(block, self._wants_classes) for block in blocks]
-        else:
-            facts = [each.result() for each in [executor.submit(facts_of, b, self._wants_classes) for b in blocks]]
         check_facts(facts)
         coding = self._coding(facts, _Counter(executor, blocks))
         if executor is None:

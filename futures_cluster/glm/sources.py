@@ -76,11 +76,21 @@ def loads_of(x: Any, y: Any, weights: Any, executor: Any) -> list[Load]:
     return _future_loads(list(x), y, weights)
 
 
-def place(loads: Iterable[Load], executor: Any) -> list[Any]:
-    """The blocks: futures of the executor, or the blocks themselves."""
-    if executor is None:
-        return [load.fn(*_values(load.args), **load.options) for load in loads]
-    return [executor.submit(load.fn, *load.args, **load.options) for load in loads]
+def place(loads: Iterable[Load], executor: Any, look: Callable[..., Any], *args: Any) -> tuple[list[Any], list[Any]]:
+    """The blocks, and ``look(block, *args)`` of each; with an executor, futures of both.
+
+    A block is looked at as soon as it is made, before others: if not all fit into memory, it is still there.
+    """
+    blocks, found = [], []
+    for load in loads:
+        if executor is None:
+            block: Any = load.fn(*_values(load.args), **load.options)
+            found.append(look(block, *args))
+        else:
+            block = executor.submit(load.fn, *load.args, **load.options)
+            found.append(executor.submit(look, block, *args))
+        blocks.append(block)
+    return blocks, found
 
 
 def _values(args: tuple[Any, ...]) -> list[Any]:

@@ -138,16 +138,16 @@ class Dispatch:
         each other: an order that has others between them says when they are needed, and more at a time would only
         fill the memory.
         """
-        workers = [worker for worker in self._state.workers.values() if not worker.retiring]
         begin = 0
         for end in range(1, len(roots) + 1):
             if end == len(roots) or roots[end].serial != roots[end - 1].serial + 1:
-                if end - begin > len(workers) > 0:
-                    self._spread(roots[begin:end], workers)
+                if end - begin > len(self._state.workers) > 0:
+                    self._spread(roots[begin:end])
                 begin = end
 
-    def _spread(self, roots: list[Task], workers: list[Worker]) -> None:
-        each, more = divmod(len(roots), len(workers))
+    def _spread(self, roots: list[Task]) -> None:
+        workers = [worker for worker in self._state.workers.values() if not worker.retiring]
+        each, more = divmod(len(roots), max(len(workers), 1))
         end = 0
         for number, worker in enumerate(workers):
             begin, end = end, end + each + (number < more)

@@ -23,6 +23,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, current_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
+from futures_cluster.services.batches import pack
 from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
@@ -373,34 +374,8 @@ class Client:
     # ---------------------------------------------------------------- under the lock
 
     def _send_items(self, items: deque[Any]) -> bool:
-        """Pack what users' threads left, in order, into as few messages as possible."""
-        messages: list[m.Message] = []
-        tasks: list[Any] = []
-        functions: list[Any] = []
-        released: list[Key] = []
-        present: Any = (None, None)
-        count = 0
-        while items and count < MOST_AT_ONCE:
-            item = items.popleft()
-            count += 1
-            if type(item) is tuple:
-                options, depth, row, news = item
-                if released or present[0] is not options or present[1] != depth:
-                    tasks, functions, released = [], [], []
-                    messages.append(m.SubmitTasks(self.name, tasks, functions, options, depth))
-                    present = (options, depth)
-                if news is not None:
-                    functions.append(news)
-                tasks.append(row)
-            elif type(item) is str:
-                if not released:
-                    messages.append(m.ReleaseKeys(self.name, released))
-                    present = (None, None)
-                released.append(item)
-            else:
-                messages.append(item)
-                present = (None, None)
-                released = []
+        """Send what users' threads left, as far as one turn goes; whether there is more."""
+        messages = pack(self.name, items, MOST_AT_ONCE)
         if messages and self.closed is None:
             self._transmit(messages)
         return bool(items)

@@ -19,6 +19,8 @@ from collections.abc import Callable
 SPILL_FRACTION = 0.6
 RETIRE_FRACTION = 0.8
 DIE_FRACTION = 0.95
+#: Shared segments for use again take at most this part of the limit: memory that is neither results nor a task's.
+SEGMENTS_FRACTION = 1 / 16
 INTERVAL_S = 0.1
 EXIT_CODE = 77
 
@@ -33,6 +35,24 @@ def resident_bytes() -> int:
         import psutil
 
         return int(psutil.Process().memory_info().rss)
+
+
+def occupied_bytes() -> int:
+    """Memory of this process that is in RAM, with what it has mapped of shared segments, its own and others'.
+
+    Results that came from another process lie there; so this, less the results, is what all else takes.
+    """
+    try:
+        with open("/proc/self/status") as file:
+            text = file.read()
+        return sum(int(text.split(name, 1)[1].split(maxsplit=1)[0]) for name in ("RssAnon:", "RssShmem:")) * 1024
+    except (OSError, ValueError, IndexError):
+        return resident_bytes()
+
+
+def kept_segments_bytes(limit_bytes: int | None) -> int | None:
+    """How much of shared segments a worker with this limit keeps for use again."""
+    return None if limit_bytes is None else int(limit_bytes * SEGMENTS_FRACTION)
 
 
 def trim() -> None:

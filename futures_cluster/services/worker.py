@@ -25,7 +25,7 @@ from futures_cluster.messages import Message
 from futures_cluster.services import plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.interrupts import HeldBack
-from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, resident_bytes, trim
+from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
 from futures_cluster.services.notes import Notes
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.slots import MainSlot, Slot
@@ -100,7 +100,7 @@ class WorkerService:
             codec.load,
             codec.load_error,
             int(memory_limit * SPILL_FRACTION) if memory_limit is not None else None,
-            resident_bytes,
+            occupied_bytes,
             trim,
         )
         self.executions = Executions(codec, self.store)

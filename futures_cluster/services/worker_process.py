@@ -35,7 +35,7 @@ from futures_cluster.services.code import CodeFolder
 from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
-from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
@@ -143,7 +143,7 @@ class WorkerProcess:
         self._settings = settings
         self._thread = LoopThread("futures_cluster-worker")
         self._loop = self._thread.loop
-        self._pool = shm.SegmentPool() if shm.available else None
+        self._pool = shm.SegmentPool(kept_segments_bytes(settings.memory_limit)) if shm.available else None
         remote = bool(settings.scheduler)
         # What tasks submit must be readable on every machine; what peers of this machine fetch goes through memory.
         self._codec = serialize.PickleCodec(None if remote else self._pool)

@@ -97,6 +97,11 @@ class Segment:
 class SegmentPool:
     """The segments that this process writes; its methods may be called from any thread.
 
+    Parameters
+    ----------
+    most_kept_bytes : int or None
+        Of free segments, for use again; ``MOST_KEPT_BYTES`` if not given. It is memory that nobody uses meanwhile.
+
     Examples
     --------
     >>> if available:
@@ -107,7 +112,8 @@ class SegmentPool:
     [b'abc', b'defg']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_kept_bytes: int | None = None) -> None:
+        self._most_kept_bytes = MOST_KEPT_BYTES if most_kept_bytes is None else most_kept_bytes
         self._lock = threading.Lock()  # not held while data is copied
         self._used: dict[int, Segment] = {}
         self._free: list[Segment] = []  # oldest first
@@ -194,7 +200,7 @@ class SegmentPool:
             free = self._free
             free.append(segment)
             kept = sum(one.size for one in free)
-            while free and (kept > MOST_KEPT_BYTES or len(free) > MOST_KEPT):
+            while free and (kept > self._most_kept_bytes or len(free) > MOST_KEPT):
                 dropped = free.pop(0)
                 kept -= dropped.size
                 dropped.close()

@@ -69,3 +69,34 @@ def test_a_task_that_takes_too_much_is_told_why() -> None:
         with pytest.raises(WorkerDied, match="over 95% of its memory_limit of 200 MB"):
             ex.submit(eat).result(WAIT_S)
         assert ex.submit(pow, 2, 3).result(WAIT_S) == 8
+
+
+def shared_bytes() -> int:
+    """What the worker that runs this keeps of shared segments for use again."""
+    from futures_cluster.wire.shm import SegmentPool
+
+    (pool,) = [obj for obj in gc.get_objects() if type(obj) is SegmentPool]
+    return sum(segment.size for segment in pool._free)
+
+
+def test_segments_for_use_again_are_a_small_part_of_the_limit() -> None:
+    """They are memory that nobody uses meanwhile, and not of the process as the system counts."""
+    with Executor(1, memory_limit="400MB") as ex:
+        for _ in range(3):  # several at a time, each in a segment of its own
+            assert len(ex.gather([ex.submit(block, i) for i in range(20)])) == 20
+        assert ex.submit(shared_bytes).result(WAIT_S) <= 25 * MB
+
+
+def test_results_of_others_count_as_results() -> None:
+    """They lie in shared segments of who made them: the store takes them for results, and not for something else."""
+    from futures_cluster.services.memory import occupied_bytes, resident_bytes
+
+    def grown(x: object) -> tuple[int, int]:
+        float(x.sum())  # type: ignore[attr-defined]
+        return resident_bytes() >> 20, occupied_bytes() >> 20
+
+    with Executor(2, memory_limit="1GB") as ex:
+        names = list(ex.run(os.getpid))
+        made = ex.with_options(workers=[names[0]]).submit(np.ones, 100 * MB // 8)
+        private, occupied = ex.with_options(workers=[names[1]]).submit(grown, made).result(WAIT_S)
+        assert occupied - private >= 90

@@ -260,9 +260,9 @@ def test_a_thousand_writes_and_reads_leave_no_descriptors(pool: shm.SegmentPool)
     assert descriptors() == before
 
 
-def test_the_pool_keeps_neither_too_much_nor_too_many(pool: shm.SegmentPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pool_keeps_neither_too_much_nor_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shm, "MOST_KEPT", 4)
-    monkeypatch.setattr(shm, "MOST_KEPT_BYTES", 3 * MB)
+    pool = shm.SegmentPool(most_kept_bytes=3 * MB)
     before = descriptors()
     references = [pool.write([b"x" * 100_000]) for _ in range(10)]
     assert descriptors() == before + 10
@@ -276,6 +276,7 @@ def test_the_pool_keeps_neither_too_much_nor_too_many(pool: shm.SegmentPool, mon
     huge = pool.write([b"x" * 4 * MB])
     pool.release(huge[2])
     assert pool._free == [] and descriptors() == before
+    pool.close()
 
 
 def test_releasing_twice_or_what_is_unknown_does_nothing(pool: shm.SegmentPool) -> None:
