@@ -11,6 +11,7 @@ import gc
 import importlib.util
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -31,6 +32,9 @@ CLEAN_UP_LIMIT_S = 10.0
 # A busy machine is no reason to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# Shells let what scripts start in the background ignore Ctrl-C, and all the programs of the tests would do so, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 OUR_THREADS = re.compile(r"futures_cluster|ThreadPoolExecutor-\d")
 
 

@@ -19,8 +19,6 @@ A *payload* is opaque to both machines. Between processes it is ``bytes`` (a pic
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from futures_cluster.messages.basics import (
     CANCELLED,
     DEFAULT_OPTIONS,
@@ -33,6 +31,7 @@ from futures_cluster.messages.basics import (
     PlainValue,
     Reference,
     TaskOptions,
+    field_names,
 )
 from futures_cluster.messages.clients import (
     AskShared,
@@ -216,8 +215,3 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     Observe,
     WorkerReport,
 )
-
-
-def field_names(message: type[Message]) -> tuple[str, ...]:
-    """The fields of a message class, in the order in which they are packed."""
-    return tuple(f.name for f in fields(message))  # type: ignore[arg-type]

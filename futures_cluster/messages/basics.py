@@ -5,8 +5,8 @@ Covers: keys, payloads, the options of tasks, the base of all messages. Does not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
 
 Payload = Any
 Key = str
@@ -76,6 +76,34 @@ SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
 class Message:
-    """Base of everything in the vocabulary."""
+    """Base of everything in the vocabulary; see ``message``."""
 
     __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]  # fields may change
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in field_names(type(self)))
+
+    def __repr__(self) -> str:
+        values = [f"{name}={getattr(self, name)!r}" for name in field_names(type(self))]
+        return f"{type(self).__name__}({', '.join(values)})"
+
+
+def field_names(kind: type[Message]) -> tuple[str, ...]:
+    """The fields of a kind of message, in the order in which they travel."""
+    return tuple(f.name for f in fields(kind))  # type: ignore[arg-type]
+
+
+_Kind = TypeVar("_Kind", bound=type[Message])
+
+
+@dataclass_transform()
+def message(kind: _Kind) -> _Kind:
+    """Makes a class of fields a kind of message.
+
+    As ``dataclass`` does; but what all have in common ``Message`` has: methods that are compiled for each of some
+    fifty classes take ten milliseconds of every start.
+    """
+    return dataclass(slots=True, eq=False, repr=False, match_args=False)(kind)  # type: ignore[return-value]

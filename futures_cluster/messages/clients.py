@@ -5,27 +5,27 @@ Covers: both directions. Does not cover: questions about the cluster (``cluster`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import DEFAULT_OPTIONS, Key, Message, Payload, PlainValue, TaskOptions
+from futures_cluster.messages.basics import DEFAULT_OPTIONS, Key, Message, Payload, PlainValue, TaskOptions, message
 
 
-@dataclass(slots=True)
+@message
 class ClientJoined(Message):
     """A client asks to be served."""
 
     client: str
 
 
-@dataclass(slots=True)
+@message
 class ClientLeft(Message):
     """A client is gone; what only it wanted is dropped."""
 
     client: str
 
 
-@dataclass(slots=True)
+@message
 class SubmitTasks(Message):
     """New tasks that share their options.
 
@@ -43,7 +43,7 @@ class SubmitTasks(Message):
     apart: list[Any] = field(default_factory=list)  # (key, TaskOptions)
 
 
-@dataclass(slots=True)
+@message
 class CancelTasks(Message):
     """The client wants no result of these; ``force`` stops them even when they are running."""
 
@@ -52,7 +52,7 @@ class CancelTasks(Message):
     force: bool = False
 
 
-@dataclass(slots=True)
+@message
 class ReleaseKeys(Message):
     """The client's last futures of these keys are gone."""
 
@@ -60,7 +60,7 @@ class ReleaseKeys(Message):
     keys: list[Key]
 
 
-@dataclass(slots=True)
+@message
 class ReleaseFunctions(Message):
     """The client will not use these functions again without telling them anew."""
 
@@ -68,7 +68,7 @@ class ReleaseFunctions(Message):
     functions: list[str]
 
 
-@dataclass(slots=True)
+@message
 class ReportMissing(Message):
     """Somebody could not fetch ``key`` from ``worker``, which was said to hold it."""
 
@@ -76,7 +76,7 @@ class ReportMissing(Message):
     missing: list[Any]  # (key, worker)
 
 
-@dataclass(slots=True)
+@message
 class ScatterData(Message):
     """The client has put these onto workers by itself (``PutData``); nothing can make them again.
 
@@ -88,14 +88,14 @@ class ScatterData(Message):
     replicas: int = 1
 
 
-@dataclass(slots=True)
+@message
 class RetireWorkers(Message):
     """These workers are to end: they get nothing more, and what only they hold goes to others before."""
 
     workers: list[str]
 
 
-@dataclass(slots=True)
+@message
 class AskShared(Message):
     """Something asked of a shared object (``scheduler.shared``); the answer has the same ``request``, 0: no answer."""
 
@@ -107,7 +107,7 @@ class AskShared(Message):
     args: list[PlainValue] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@message
 class WithdrawShared(Message):
     """Nobody waits for this answer any more; it comes all the same, if only to say that it was withdrawn."""
 
@@ -115,7 +115,7 @@ class WithdrawShared(Message):
     request: int
 
 
-@dataclass(slots=True)
+@message
 class SharedTaken(Message):
     """The client has futures of its own now of the keys that came with this answer."""
 
@@ -123,28 +123,28 @@ class SharedTaken(Message):
     request: int
 
 
-@dataclass(slots=True)
+@message
 class TasksRunning(Message):
     """These are being executed."""
 
     keys: list[Key]
 
 
-@dataclass(slots=True)
+@message
 class TasksDone(Message):
     """How tasks ended, or that what was held is to be had again."""
 
     done: list[Any]  # (key, FINISHED | FAILED | CANCELLED, payload or None, size_bytes, [(worker, address)...])
 
 
-@dataclass(slots=True)
+@message
 class TasksRecomputing(Message):
     """The results of these finished tasks were lost with their worker; ``TasksDone`` will come again."""
 
     keys: list[Key]
 
 
-@dataclass(slots=True)
+@message
 class SharedReply(Message):
     """The answer to ``AskShared``.
 

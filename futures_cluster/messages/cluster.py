@@ -7,13 +7,13 @@ which need none of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Message
+from futures_cluster.messages.basics import Message, message
 
 
-@dataclass(slots=True)
+@message
 class Heartbeat(Message):
     """The sender is alive; workers add facts about themselves. Sent in both directions, and never answered."""
 
@@ -21,7 +21,7 @@ class Heartbeat(Message):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@message
 class WorkerEnded(Message):
     """Who started a worker says how it ended: the attempts that it executed, and the cause in words."""
 
@@ -31,14 +31,14 @@ class WorkerEnded(Message):
     cause: str = ""
 
 
-@dataclass(slots=True)
+@message
 class PeersLost(Message):
     """The scheduler has given up the workers at these addresses; nobody need wait for their answers."""
 
     addresses: list[str]
 
 
-@dataclass(slots=True)
+@message
 class ShareCode(Message):
     """Where a client's modules are: folders of its ``sys.path``, and files it uploads as (name, content)."""
 
@@ -46,7 +46,7 @@ class ShareCode(Message):
     files: list[Any] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@message
 class AskScheduler(Message):
     """A question about the cluster; ``request`` comes back with the answer."""
 
@@ -55,7 +55,7 @@ class AskScheduler(Message):
     argument: Any = None
 
 
-@dataclass(slots=True)
+@message
 class Answer(Message):
     """The answer to ``AskScheduler``, of plain values; or why there is none."""
 
@@ -64,7 +64,7 @@ class Answer(Message):
     error: str = ""
 
 
-@dataclass(slots=True)
+@message
 class Observe(Message):
     """Somebody looks, or looks no more: a worker says what it does, at once and then after each interval.
 
@@ -78,7 +78,7 @@ class Observe(Message):
     output: bool = False
 
 
-@dataclass(slots=True)
+@message
 class WorkerReport(Message):
     """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it.
 

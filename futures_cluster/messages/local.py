@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message, Payload
+from futures_cluster.messages.basics import Key, Message, Payload, message
 
 
-@dataclass(slots=True)
+@message
 class Tick(Message):
     """Time has passed: deadlines are looked at."""
 
@@ -39,7 +39,7 @@ class PayloadsFreed:
     payloads: list[Payload]
 
 
-@dataclass(slots=True)
+@message
 class DataFetched(Message):
     """A worker's own fetch ended: what arrived, and what did not."""
 
@@ -49,14 +49,14 @@ class DataFetched(Message):
     duration_s: float = 0.0  # from asking to having them all; 0 if nobody looked at the clock
 
 
-@dataclass(slots=True)
+@message
 class DataPut(Message):
     """A client has put these into the worker's store."""
 
     rows: list[Any]  # (key, size_bytes)
 
 
-@dataclass(slots=True)
+@message
 class RunsEnded(Message):
     """Executions of this worker ended, in its own threads."""
 
@@ -64,7 +64,7 @@ class RunsEnded(Message):
     failed: list[Any] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@message
 class RunWaits(Message):
     """A task gives its slot back while it waits (``waits``), or wants to go on."""
 
@@ -73,7 +73,7 @@ class RunWaits(Message):
     waits: bool
 
 
-@dataclass(slots=True)
+@message
 class Retire(Message):
     """The worker is to take no more tasks; what it holds it serves on."""
 

@@ -5,13 +5,13 @@ Covers: introductions, asking for data and putting it. Does not cover: which dat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message
+from futures_cluster.messages.basics import Key, Message, message
 
 
-@dataclass(slots=True)
+@message
 class Hello(Message):
     """The first message of a worker or a client on a new connection, and of the scheduler as an answer."""
 
@@ -23,7 +23,7 @@ class Hello(Message):
     codecs: list[str] = field(default_factory=list)  # what it can decompress; see wire.compress
 
 
-@dataclass(slots=True)
+@message
 class GetData(Message):
     """Ask a worker for results it holds. ``request`` comes back with the answer.
 
@@ -35,7 +35,7 @@ class GetData(Message):
     codecs: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@message
 class Data(Message):
     """The answer to ``GetData``: what is there, and why the rest is not."""
 
@@ -45,7 +45,7 @@ class Data(Message):
     errors: list[Any] = field(default_factory=list)  # (key, error payload): results that do not pickle
 
 
-@dataclass(slots=True)
+@message
 class PutData(Message):
     """Keep these, which a client scatters. The answer is ``Data`` without anything found; ``missing`` were refused."""
 
@@ -53,7 +53,7 @@ class PutData(Message):
     rows: list[Any]  # (key, payload)
 
 
-@dataclass(slots=True)
+@message
 class SegmentsMapped(Message):
     """The asker has opened (or will not open) these shared segments of the answer, so they may be reused."""
 

@@ -5,13 +5,13 @@ Covers: both directions. Does not cover: data between workers (``peers``), heart
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message, Payload
+from futures_cluster.messages.basics import Key, Message, Payload, message
 
 
-@dataclass(slots=True)
+@message
 class WorkerJoined(Message):
     """A worker offers ``slots`` executions at a time. ``killable``: it can be stopped while it runs a task."""
 
@@ -25,7 +25,7 @@ class WorkerJoined(Message):
     manager: str = ""  # the process that started it, and is told to stop it
 
 
-@dataclass(slots=True)
+@message
 class WorkerLost(Message):
     """A worker is gone. ``executing`` are the keys it ran at that moment, None if nobody knows.
 
@@ -38,21 +38,21 @@ class WorkerLost(Message):
     cause: str = ""
 
 
-@dataclass(slots=True)
+@message
 class WorkerRetiring(Message):
     """A worker takes no more tasks, because it has run its maximum; it still serves the data it holds."""
 
     worker: str
 
 
-@dataclass(slots=True)
+@message
 class WorkersBroken(Message):
     """No worker can start (a failing initializer): every task fails with this error, an opaque payload."""
 
     error: Payload
 
 
-@dataclass(slots=True)
+@message
 class SlotsChanged(Message):
     """The worker has this many slots now: a task that waits for another has given its slot back."""
 
@@ -60,7 +60,7 @@ class SlotsChanged(Message):
     slots: int
 
 
-@dataclass(slots=True)
+@message
 class TasksStarted(Message):
     """These began to run; sent only for those that do not end at once."""
 
@@ -68,7 +68,7 @@ class TasksStarted(Message):
     runs: list[Any]  # (key, attempt)
 
 
-@dataclass(slots=True)
+@message
 class TasksFinished(Message):
     """Runs that ended."""
 
@@ -77,7 +77,7 @@ class TasksFinished(Message):
     failed: list[Any] = field(default_factory=list)  # (key, attempt, error payload, duration_s)
 
 
-@dataclass(slots=True)
+@message
 class TasksReturned(Message):
     """Runs given back without having started, asked for by ``ReturnTasks`` or for missing inputs.
 
@@ -89,7 +89,7 @@ class TasksReturned(Message):
     refused: list[Any] = field(default_factory=list)  # (key, attempt)
 
 
-@dataclass(slots=True)
+@message
 class DataAdded(Message):
     """The worker holds copies of these now. What they took on their way, if that was measured, tells the bandwidth."""
 
@@ -99,7 +99,7 @@ class DataAdded(Message):
     duration_s: float = 0.0
 
 
-@dataclass(slots=True)
+@message
 class RunTasks(Message):
     """Executions committed to a worker."""
 
@@ -114,21 +114,21 @@ KEEP = 1
 REPORT_START = 2
 
 
-@dataclass(slots=True)
+@message
 class ReturnTasks(Message):
     """Give these runs back if they have not started (answered by ``TasksReturned``)."""
 
     runs: list[Any]  # (key, attempt)
 
 
-@dataclass(slots=True)
+@message
 class DropData(Message):
     """Nobody needs these results any more."""
 
     keys: list[Key]
 
 
-@dataclass(slots=True)
+@message
 class CopyData(Message):
     """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
 
@@ -138,14 +138,14 @@ class CopyData(Message):
     rows: list[Any]  # (key, size_bytes, [(worker, address)...])
 
 
-@dataclass(slots=True)
+@message
 class ForgetFunctions(Message):
     """These functions will be told anew if they come again."""
 
     functions: list[str]
 
 
-@dataclass(slots=True)
+@message
 class StopWorker(Message):
     """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed."""
 

@@ -2,6 +2,8 @@
 
 Covers: folders of a client's ``sys.path`` that are there as well, files that a client uploads.
 Does not cover: functions, which travel with the tasks (``functions``).
+
+Archives are rare, and ``zipfile`` takes longer to import than all else here: who needs it imports it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import os
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,8 @@ class CodeFolder:
         if ending in (".zip", ".whl", ".egg"):
             if path not in sys.path:
                 sys.path.insert(0, path)
+            import zipfile
+
             with zipfile.ZipFile(path) as archive:
                 stems = {member.partition("/")[0].removesuffix(".py") for member in archive.namelist()}
         else:
@@ -89,6 +92,8 @@ def read_module(path: str) -> tuple[str, bytes]:
     """
     path = os.path.abspath(path)
     if os.path.isdir(path):
+        import zipfile
+
         buffer = io.BytesIO()
         parent = os.path.dirname(path)
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -84,8 +84,7 @@ def main(control_fd: int) -> None:
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
-    gc.collect()
-    gc.freeze()  # what is here now is never collected, and so its pages stay shared with the workers
+    gc.freeze()  # what is here now is never looked at again, and so its pages stay shared with the workers
     children: dict[int, str] = {}
     inherited = [control, wake_read, wake_write]
     try:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from futures_cluster.services import forkserver
 from futures_cluster.services.blackbox import BlackBox
-from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings
 
 #: So much of a worker's stderr is shown when it dies.
 STDERR_TAIL_BYTES = 8192
@@ -291,7 +291,7 @@ def _process_main(
     settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...]
 ) -> None:
     """The body of a worker that multiprocessing started."""
-    from futures_cluster.services import worker_process
+    from futures_cluster.services import worker_process  # the client itself can do without
 
     numbers = [fd.take() for fd in fds]
     connection = socket.socket(fileno=numbers[0])
@@ -311,6 +311,8 @@ class MultiprocessingLauncher:
         initializer: Any,
         initargs: tuple[Any, ...],
     ) -> None:
+        import futures_cluster.services.worker_process  # noqa: F401  # before the first fork, so that workers need not
+
         self._loop = loop
         self._on_exit = on_exit
         self._context = mp_context

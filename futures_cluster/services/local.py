@@ -40,15 +40,14 @@ from futures_cluster.services.peers import Peers
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.worker import WorkerService
-from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
-from futures_cluster.worker.machine import WorkerMachine
 
 if TYPE_CHECKING:
     from futures_cluster.services.observatory import Observatory
     from futures_cluster.services.status_page import StatusPage
+    from futures_cluster.services.worker import WorkerService
 
 
 #: Workers have answered by then, or never will.
@@ -169,6 +168,9 @@ class LocalCluster:
             self.processes.start(handle)
 
     def _start_threads(self) -> None:
+        from futures_cluster.services.worker import WorkerService  # in other backends it is the workers that import it
+        from futures_cluster.worker.machine import WorkerMachine
+
         config, loop = self.config, self._loop
         self.scheduler.clients["main"] = self.client.deliver
         inbox = Mailbox(loop, self._from_threads, self.scheduler.lock)

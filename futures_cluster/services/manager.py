@@ -31,7 +31,7 @@ from futures_cluster.services.folders import make_folder
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
-from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.wire import transports
 
 log = logging.getLogger("futures_cluster.worker")

@@ -14,12 +14,13 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
-from futures_cluster.scheduler.state import State
+
+if TYPE_CHECKING:
+    from futures_cluster.scheduler.state import State  # a worker can do without
 
 logger = logging.getLogger("futures_cluster")
 
@@ -32,8 +33,7 @@ CLOSE_S = 10.0
 # ---------------------------------------------------------------- events
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFinished:
+class TaskFinished(NamedTuple):
     """A task has a result. ``function`` is the name of what was called."""
 
     key: str
@@ -43,8 +43,7 @@ class TaskFinished:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailed:
+class TaskFailed(NamedTuple):
     """A task has raised; perhaps it is tried again."""
 
     key: str
@@ -53,8 +52,7 @@ class TaskFailed:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMoved:
+class TaskMoved(NamedTuple):
     """A task was taken back from a worker that had not started it, for another one to run it sooner."""
 
     key: str
@@ -62,8 +60,7 @@ class TaskMoved:
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerJoined:
+class WorkerJoined(NamedTuple):
     """A worker is ready."""
 
     worker: str
@@ -72,8 +69,7 @@ class WorkerJoined:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerLost:
+class WorkerLost(NamedTuple):
     """A worker has ended; ``deliberate``: because it was told to."""
 
     worker: str
@@ -81,16 +77,14 @@ class WorkerLost:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     """On a worker: an execution begins."""
 
     key: str
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(NamedTuple):
     """On a worker: an execution has ended; ``failed``: it raised."""
 
     key: str
@@ -100,8 +94,7 @@ class RunEnded:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class DataFetched:
+class DataFetched(NamedTuple):
     """On a worker: results came from another one."""
 
     keys: tuple[str, ...]

@@ -19,7 +19,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.services.launch import ForkServer, WorkerHandle, describe_exit
-from futures_cluster.services.worker_process import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.wire import sockets
 
 #: Workers in a row that may end before they join; then no more are started.

@@ -341,8 +341,8 @@ class WorkerService:
 
     def _note_end(self, run: Run, finished: Any, failed: Any) -> None:
         size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
-        ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
         if self._plugins is not None:
+            ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
             self._plugins.post([ended])
 
     def _spilled(self, key: str, size_bytes: int, duration_s: float) -> None:

@@ -23,7 +23,6 @@ import socket
 import sys
 import threading
 import traceback
-from dataclasses import dataclass, field
 from typing import Any
 
 from futures_cluster import context
@@ -36,6 +35,7 @@ from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
+from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
@@ -48,28 +48,6 @@ LOST_CODE = 76
 FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 #: What a worker hands to the client of its tasks.
 FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply))
-
-
-@dataclass
-class WorkerSettings:
-    """What a worker process is told at its start; plain values that pickle."""
-
-    name: str
-    listen: str  # the address at which peers ask for results; with port 0, one that is free
-    slots: int = 1
-    most_runs: int | None = None
-    memory_limit: int | None = None
-    resources: dict[str, float] | None = None
-    sys_path: list[str] | None = None
-    environment: dict[str, str] | None = None
-    authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
-    debug: bool = False
-    initializer: bytes | None = None  # a pickle of (initializer, initargs)
-    scheduler: str = ""  # its address, if that is not who starts the worker
-    security: transports.Security = field(default_factory=transports.Security)
-    manager: str = ""  # the name of who starts the worker, as the scheduler knows it
-    silence_s: float = 60.0
-    folder: str | None = None  # for spilled results and code
 
 
 def main(

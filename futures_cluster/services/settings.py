@@ -1,0 +1,33 @@
+"""What a worker process is told at its start.
+
+Covers: the settings, which whoever starts a worker makes. Does not cover: what the process does with them
+(``worker_process``, which the client need not import), and what users configure (``futures_cluster.config``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from futures_cluster.wire import transports
+
+
+@dataclass
+class WorkerSettings:
+    """What a worker process is told at its start; plain values that pickle."""
+
+    name: str
+    listen: str  # the address at which peers ask for results; with port 0, one that is free
+    slots: int = 1
+    most_runs: int | None = None
+    memory_limit: int | None = None
+    resources: dict[str, float] | None = None
+    sys_path: list[str] | None = None
+    environment: dict[str, str] | None = None
+    authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
+    debug: bool = False
+    initializer: bytes | None = None  # a pickle of (initializer, initargs)
+    scheduler: str = ""  # its address, if that is not who starts the worker
+    security: transports.Security = field(default_factory=transports.Security)
+    manager: str = ""  # the name of who starts the worker, as the scheduler knows it
+    silence_s: float = 60.0
+    folder: str | None = None  # for spilled results and code

