@@ -107,9 +107,10 @@ def main() -> None:
     sizes = {"tree": 256, "chunks": 8} if options.quick else {"tree": 4096, "chunks": 40}
     rounds = 1 if options.quick else options.rounds
     found: dict[tuple[str, str], list[float]] = {}
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         for case in CASES:
             for system in SYSTEMS:
+                print(f"{case}, round {number} of {rounds}: {system}", file=sys.stderr, flush=True)
                 command = [sys.executable, __file__, "--one", system, case, str(sizes[case])]
                 done = subprocess.run(command, capture_output=True, text=True, timeout=600)
                 if done.returncode:
