@@ -130,8 +130,8 @@ def _open_things(with_descriptors: bool = True) -> Counter[str]:
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test after which threads, processes, sockets, pipes, memory files or folders of an executor are left.
 
-    An executor of a fixture with a wider scope starts its workers when it is first used: it must have run a task on each
-    worker (``ex.run(int)``) before that fixture yields it. As long as it is there descriptors are not counted: it may
+    An executor of a fixture with a wider scope starts its workers when it is first used: it must have run a task on all
+    of them (``ex.run(int)``) before that fixture yields it. As long as it is there descriptors are not counted: it may
     keep connections and segments of memory for the next task.
     """
     alone = not any(thread.name.startswith("futures_cluster") for thread in threading.enumerate())
