@@ -16,6 +16,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from futures_cluster.wire import shm
+
 SPILL_FRACTION = 0.6
 RETIRE_FRACTION = 0.8
 DIE_FRACTION = 0.95
@@ -50,9 +52,11 @@ def occupied_bytes() -> int:
         return resident_bytes()
 
 
-def kept_segments_bytes(limit_bytes: int | None) -> int | None:
+def kept_segments_bytes(limit_bytes: int | None) -> int:
     """How much of shared segments a worker with this limit keeps for use again."""
-    return None if limit_bytes is None else int(limit_bytes * SEGMENTS_FRACTION)
+    if limit_bytes is None:
+        return shm.MOST_KEPT_BYTES
+    return min(shm.MOST_KEPT_BYTES, int(limit_bytes * SEGMENTS_FRACTION))
 
 
 def trim() -> None:

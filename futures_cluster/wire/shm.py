@@ -99,8 +99,8 @@ class SegmentPool:
 
     Parameters
     ----------
-    most_kept_bytes : int or None
-        Of free segments, for use again; ``MOST_KEPT_BYTES`` if not given. It is memory that nobody uses meanwhile.
+    most_kept_bytes : int
+        Of free segments, for use again. It is memory that nobody uses meanwhile.
 
     Examples
     --------
@@ -112,8 +112,8 @@ class SegmentPool:
     [b'abc', b'defg']
     """
 
-    def __init__(self, most_kept_bytes: int | None = None) -> None:
-        self._most_kept_bytes = MOST_KEPT_BYTES if most_kept_bytes is None else most_kept_bytes
+    def __init__(self, most_kept_bytes: int = MOST_KEPT_BYTES) -> None:
+        self._most_kept_bytes = most_kept_bytes
         self._lock = threading.Lock()  # not held while data is copied
         self._used: dict[int, Segment] = {}
         self._free: list[Segment] = []  # oldest first
