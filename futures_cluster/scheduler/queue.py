@@ -56,7 +56,8 @@ class ReadyQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._levels: SortedDict = SortedDict()
-        self._single: tuple[tuple[int, ...], _Level[T]] | None = None  # the only level, as is usual
+        # The only level, as is usual. It stays when it is empty: the next entry most often belongs to it.
+        self._single: tuple[tuple[int, ...], _Level[T]] | None = None
         self._count = 0
         self._pushes = 0
 
@@ -69,6 +70,8 @@ class ReadyQueue(Generic[T]):
         if single is not None and single[0] == entry.level:
             level = single[1]
         else:
+            if not self._count:
+                self._levels.clear()
             level = self._levels.get(entry.level)
             if level is None:
                 level = self._levels[entry.level] = _Level()
@@ -127,7 +130,6 @@ class ReadyQueue(Generic[T]):
         else:
             entry = fifo.popleft()
         self._count -= 1
-        if not fifo and not heap:
+        if single is None and not fifo and not heap:
             del self._levels[key]
-            self._single = None
         return entry

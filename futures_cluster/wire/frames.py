@@ -21,7 +21,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgpack
@@ -69,29 +69,30 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "Key": (str,),
-    "int": (int,),
+    "int": (int, bool),
     "bool": (bool,),
-    "float": (int, float),
+    "float": (int, bool, float),
     "list": (list, tuple),
     "dict": (dict,),
     "TaskOptions": (list, tuple),
     "None": (type(None),),
 }
-_TUPLES = {tuple}
+_TUPLES, _TEXTS = {tuple}, {str}
+_FIRST = itemgetter(0)
 
 
-def _fields_of(cls: type[Message]) -> list[tuple[str, tuple[type, ...], set[type] | None, int]]:
-    """For each field: its name, its types, the types of its items (None: any), the length of its rows (0: no rows)."""
+def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
+    """For each field: its name, its types and those of its items (None: any), the length of its rows (0: no rows)."""
     fields = []
     for name in field_names(cls):
-        accepted: tuple[type, ...] = ()
+        accepted: set[type] = set()
         items: set[type] | None = None
         for part in cls.__annotations__[name].split(" | "):
             outer, _, inner = part.partition("[")
-            accepted += _KINDS.get(outer, (object,))
+            accepted.update(_KINDS.get(outer, (object,)))
             if outer == "list" and inner not in ("Any]", "PlainValue]"):
                 items = set(_KINDS[inner[:-1]])
-        fields.append((name, accepted, items, _ROW_LENGTHS.get((cls, name), 0)))
+        fields.append((name, None if object in accepted else accepted, items, _ROW_LENGTHS.get((cls, name), 0)))
     return fields
 
 
@@ -206,23 +207,31 @@ def _message(content: Any) -> Message:
     cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
     if len(values) != len(fields):
         raise ProtocolError(f"{cls.__name__} has {len(values)} fields instead of {len(fields)}")
-    for value, (name, accepted, items, row_length) in zip(values, fields, strict=True):
-        if not isinstance(value, accepted):
+    for value, (name, accepted, items, row_length) in zip(values, fields):  # of the same length
+        if accepted is not None and type(value) not in accepted:
             raise ProtocolError(f"{cls.__name__}.{name} is of type {type(value).__name__}")
         batch: Any = value
         if items is not None:
             if batch and not set(map(type, batch)) <= items:
                 raise ProtocolError(f"{cls.__name__}.{name} holds something else than it should")
-        elif row_length and batch:
-            if set(map(type, batch)) != _TUPLES or set(map(len, batch)) != {row_length}:
-                raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of {row_length} values")
-            for row in batch:
-                if type(row[0]) is not str:
-                    raise ProtocolError(f"{cls.__name__}.{name} has a row that does not begin with a key")
+        elif row_length and batch and not _are_rows(batch, row_length):
+            raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of a key and {row_length - 1} values")
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
         values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
     return cls(*values)
+
+
+def _are_rows(batch: Sequence[Any], length: int) -> bool:
+    """Whether each is a tuple of so many values of which the first is a text."""
+    if len(batch) == 1:  # as in a round trip; many are looked at without a step of Python for each
+        (row,) = batch
+        return type(row) is tuple and len(row) == length and type(row[0]) is str
+    return (
+        set(map(type, batch)) == _TUPLES
+        and set(map(len, batch)) == {length}
+        and set(map(type, map(_FIRST, batch))) == _TEXTS
+    )
 
 
 def _options(values: Any) -> TaskOptions:
