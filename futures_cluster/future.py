@@ -452,10 +452,9 @@ class Future(_StdlibFuture[Any], Reference):
         def __class__(self) -> type:
             """To ``isinstance``, where Dask is loaded, also a reference to a task, as Dask's arguments have to be."""
             spec = sys.modules.get("dask._task_spec")
-            if spec is None or not hasattr(spec, "TaskRef"):
+            if spec is None or not hasattr(spec, "TaskRef") or not self.key:
                 return type(self)
-            if self.key:
-                seen_by_dask[self.key] = self  # in its graphs there will only be the key
+            seen_by_dask[self.key] = self  # in its graphs there will only be the key
             return _reference_class(spec.TaskRef)
 
     def substitute(self, subs: dict[Any, Any], key: Any = None) -> Any:
@@ -489,8 +488,8 @@ class Future(_StdlibFuture[Any], Reference):
 
 @functools.cache
 def _reference_class(task_ref: Any) -> type:
-    """What a future says that it is, when Dask asks. No object is of this class."""
-    return type("FutureReference", (Future, task_ref), {})
+    """What a future says that it is, when Dask asks. No object is of this class; people read its name."""
+    return type("Future", (Future, task_ref), {"__module__": Future.__module__})
 
 
 def _adopt(key: Key) -> Future:

@@ -245,6 +245,14 @@ def test_futures_in_the_graph() -> None:
     assert node.result() == 4 and node.block_fusion and "FutureAlias" in repr(node)
 
 
+def test_futures_are_called_so_where_dask_is_loaded() -> None:
+    """Although to ``isinstance`` they are Dask's references, too."""
+    assert repr(Future()).startswith("<Future at 0x")
+    future = Future("key")
+    assert isinstance(future, TaskRef) and isinstance(future, Future)
+    assert future.__class__.__name__ == "Future" and repr(future) == "<Future key pending>"
+
+
 def test_futures_are_found() -> None:
     class Collection:
         def __init__(self, graph: dict[Any, Any]) -> None:
