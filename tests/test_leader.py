@@ -221,6 +221,31 @@ def test_the_time_is_over(rig: Rig, patient: None) -> None:
     assert rig.leader.wait_for(future, 0.0) is True
 
 
+def test_no_wait_is_without_end(rig: Rig, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come too late for Python and too early for the system; then nothing would end the wait."""
+    monkeypatch.setattr(leader_module, "LOOK_S", 0.001)
+    epoll, waits, looked = rig.leader._epoll, [], threading.Semaphore(0)
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(epoll, name)
+
+        def poll(self, left_s: float | None) -> Any:
+            waits.append(left_s)
+            looked.release()
+            return epoll.poll(left_s)
+
+    rig.leader._epoll = Watched()  # type: ignore[assignment]
+    for timeout in (None, LIMIT_S):
+        future = Awaited()
+        waiting = rig.lead(future, timeout)
+        for _ in range(3):
+            assert looked.acquire(timeout=LIMIT_S)
+        future.end()
+        assert waiting.join() is True
+    assert all(left_s is not None and left_s <= 0.001 for left_s in waits)
+
+
 def test_another_thread_ends_what_the_leader_waits_for(rig: Rig, patient: None) -> None:
     for _ in range(50):
         future = Awaited()

@@ -26,6 +26,9 @@ from futures_cluster.wire.sockets import SocketConnection
 TICK_S = 0.004
 #: A leader that waits longer is joined by the loop; and so long after the last one the timer goes on.
 LINGER_S = 0.05
+#: No wait is longer. A signal that comes after Python has last looked for one, and before the system waits, ends no
+#: wait: Ctrl-C would be noticed with the result.
+LOOK_S = 1.0
 
 available = hasattr(select, "epoll")
 
@@ -149,7 +152,7 @@ class Leader:
         while not future.done():
             if self._closed:
                 return False
-            left = None if end is None else max(0.0, end - time.monotonic())
+            left = LOOK_S if end is None else min(LOOK_S, max(0.0, end - time.monotonic()))
             held.is_open = True
             held.call_due()
             events = self._epoll.poll(left)
