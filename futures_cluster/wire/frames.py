@@ -21,7 +21,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -77,8 +77,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "TaskOptions": (list, tuple),
     "None": (type(None),),
 }
-_TUPLES, _TEXTS = {tuple}, {str}
-_FIRST = itemgetter(0)
+_TUPLES = {tuple}
 
 
 def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
@@ -214,24 +213,16 @@ def _message(content: Any) -> Message:
         if items is not None:
             if batch and not set(map(type, batch)) <= items:
                 raise ProtocolError(f"{cls.__name__}.{name} holds something else than it should")
-        elif row_length and batch and not _are_rows(batch, row_length):
-            raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of a key and {row_length - 1} values")
+        elif row_length and batch:
+            if set(map(type, batch)) != _TUPLES or set(map(len, batch)) != {row_length}:
+                raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of {row_length} values")
+            for row in batch:
+                if type(row[0]) is not str:
+                    raise ProtocolError(f"{cls.__name__}.{name} has a row that does not begin with a key")
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
         values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
     return cls(*values)
-
-
-def _are_rows(batch: Sequence[Any], length: int) -> bool:
-    """Whether each is a tuple of so many values of which the first is a text."""
-    if len(batch) == 1:  # as in a round trip; many are looked at without a step of Python for each
-        (row,) = batch
-        return type(row) is tuple and len(row) == length and type(row[0]) is str
-    return (
-        set(map(type, batch)) == _TUPLES
-        and set(map(len, batch)) == {length}
-        and set(map(type, map(_FIRST, batch))) == _TEXTS
-    )
 
 
 def _options(values: Any) -> TaskOptions:

@@ -214,7 +214,7 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         ),
         (
             msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None, []]]),
-            "SubmitTasks.tasks has other rows",
+            "does not begin with a key",
         ),
         (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, []]]), "SubmitTasks.options"),
         (msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, []]]), "SubmitTasks.options"),
