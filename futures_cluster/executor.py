@@ -131,9 +131,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             view._borrowed = True
             return view
 
-        if hasattr(engine, "cluster"):
-            engine.cluster.executor = borrow
-        elif hasattr(engine, "find_executor"):
+        if hasattr(engine, "find_executor"):
             engine.find_executor = borrow
 
     @property
@@ -450,7 +448,7 @@ def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Execut
 
 def executor_in_task(client: Any) -> Executor:
     """The executor of a task in a worker process (named in ``services.worker_process``)."""
-    from futures_cluster.engines.native import ClientEngine
+    from futures_cluster.engines.client import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
 

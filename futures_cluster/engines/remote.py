@@ -13,7 +13,7 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.native import ClientEngine
+from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services import code, security

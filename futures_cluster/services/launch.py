@@ -12,8 +12,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -21,6 +19,7 @@ from typing import Any, Protocol
 from futures_cluster.services import forkserver
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.template import Template
 
 #: So much of a worker's stderr is shown when it dies.
 STDERR_TAIL_BYTES = 8192
@@ -164,59 +163,35 @@ class ForkServer:
     ----------
     on_exit : callable
         ``on_exit(name, code)`` on the loop when a worker has ended; the code is negative for a signal.
+    template : Template
+        The process; should it end, another is started with the next worker.
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        on_exit: Callable[[str, int | None], None],
-        environment: dict[str, str],
+        self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[str, int | None], None], template: Template
     ) -> None:
         self._loop = loop
         self._on_exit = on_exit
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._template = template
+        self._is_lost = False
         self._handles: dict[str, WorkerHandle] = {}
-
-    def prepare(self) -> None:
-        """Start the template process; from any thread, before ``start``."""
-        ours, theirs = socket.socketpair()
-        # The options of this interpreter (-O, -W, ...) hold for the workers as well.
-        options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from futures_cluster.services.forkserver import main; main({theirs.fileno()})"
-        )
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, *options, "-c", code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **self._environment},
-            )
-        finally:
-            theirs.close()
-        self._control = ours
 
     def start(self, handle: WorkerHandle) -> None:
         """See ``Launcher``."""
-        if self._control is None:
-            self.prepare()
-        assert self._control is not None
+        if self._is_lost:
+            self._template, self._is_lost = Template(self._template.environment), False
         if not self._handles:
-            self._loop.add_reader(self._control.fileno(), self._read)
+            self._loop.add_reader(self._template.control.fileno(), self._read)
         self._handles[handle.name] = handle
         try:
-            forkserver.send(self._control, (handle.settings,), handle.fds())
+            forkserver.send(self._template.control, (handle.settings,), handle.fds())
         except OSError:
             self._lost()
         handle.handed_over()
 
     def _read(self) -> None:
-        assert self._control is not None
         try:
-            (kind, name, number), _ = forkserver.receive(self._control)
+            (kind, name, number), _ = forkserver.receive(self._template.control)
         except (EOFError, OSError):
             self._lost()
             return
@@ -234,37 +209,27 @@ class ForkServer:
 
     def _lost(self) -> None:
         """The template is gone, and its workers with it."""
-        self._close_control()
+        self._is_lost = True
+        self._stop_reading()
         handles, self._handles = self._handles, {}
         for handle in handles.values():
             handle.kill()
             handle.pid = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._template.kill()
         for name in handles:
             self._on_exit(name, None)
 
-    def close_client_end(self) -> None:
-        """In a forked copy of this process: see ``WorkerHandle.close_client_end``."""
-        if self._control is not None:
-            self._control.close()
-
-    def _close_control(self) -> None:
-        if self._control is not None:
-            with contextlib.suppress(ValueError):
-                self._loop.remove_reader(self._control.fileno())
-            self._control.close()
-            self._control = None
+    def _stop_reading(self) -> None:
+        with contextlib.suppress(ValueError):
+            self._loop.remove_reader(self._template.control.fileno())
 
     async def close(self) -> None:
         """See ``Launcher``."""
-        self._close_control()
-        if self._process is not None:
-            while self._process.poll() is None:  # it ends at once, as its control socket is closed
+        if not self._is_lost:
+            self._stop_reading()
+            self._template.control.close()
+            while self._template.process.poll() is None:  # it ends at once, as its control socket is closed
                 await asyncio.sleep(0.001)
-            self._process = None
 
 
 class InheritedFd:

@@ -13,18 +13,33 @@ import weakref
 from typing import Protocol
 
 _open: weakref.WeakSet[Cluster] = weakref.WeakSet()
+_left_behind: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _registered = False
+_registered_fork = False
 _exiting = False
 
 
-class Cluster(Protocol):
+class Inherited(Protocol):
+    """What a forked copy of the process must let go of."""
+
+    def forget_in_child(self) -> None:
+        """This is a forked copy of the process that this belongs to."""
+
+
+class Cluster(Inherited, Protocol):
     """What is ended here."""
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
         """End."""
 
-    def forget_in_child(self) -> None:
-        """This is a forked copy of the process that the cluster belongs to."""
+
+def left_behind(thing: Inherited) -> None:
+    """A process that is forked from here on lets go of this."""
+    global _registered_fork
+    if not _registered_fork and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+        _registered_fork = True
+    _left_behind.add(thing)
 
 
 def opened(cluster: Cluster) -> None:
@@ -44,15 +59,14 @@ def opened(cluster: Cluster) -> None:
         except RuntimeError:  # the interpreter is about to end, and this is the first executor that is used
             raise RuntimeError("cannot schedule new futures after interpreter shutdown") from None
         _registered = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
-    # Now and not later: a process that is forked from here on must let go of what is ours.
+    left_behind(cluster)
     _open.add(cluster)
 
 
 def ended(cluster: Cluster) -> None:
     """A cluster has ended."""
     _open.discard(cluster)
+    _left_behind.discard(cluster)
 
 
 def interpreter_exits() -> bool:
@@ -74,6 +88,7 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
-    for cluster in list(_open):
-        cluster.forget_in_child()
+    for thing in list(_left_behind):
+        thing.forget_in_child()
+    _left_behind.clear()
     _open.clear()

@@ -41,6 +41,7 @@ from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.template import Template
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
 
@@ -63,12 +64,23 @@ class LocalCluster:
         As the executor was made.
     make_future : callable
         ``make_future(key, client)``.
+    find_executor : callable
+        Finds the executor, for tasks in threads.
+    template : Template or None
+        The process to fork workers from, if it has been started already.
     """
 
-    def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        make_future: Callable[[str, Any], Any],
+        find_executor: Callable[[], Any],
+        template: Template | None = None,
+    ) -> None:
         self.config = config
         self.threads = config.backend == "threads"
-        self._make_future = make_future
+        self._find_executor = find_executor
+        self._template = template
         self._thread = LoopThread("futures_cluster-scheduler")
         loop = self._thread.loop
         self._loop = loop
@@ -103,7 +115,6 @@ class LocalCluster:
         self._since = time.time()
         self.closing = False
         self.forked = False
-        self.executor: Callable[[], Any] = lambda: None  # finds the executor, for tasks in threads
         self._initializer: bytes | None = None
 
     # ---------------------------------------------------------------- start
@@ -138,6 +149,7 @@ class LocalCluster:
         processes = self.processes
         try:
             if mp_context is not None:
+                self._drop_template()
                 launcher = MultiprocessingLauncher(
                     loop, processes.process_ended, mp_context, config.initializer, config.initargs
                 )
@@ -146,12 +158,13 @@ class LocalCluster:
                 for _ in range(config.max_workers):
                     launcher.create(processes.create())
             else:
-                processes.launcher = ForkServer(loop, processes.process_ended, config.worker_environment)
-                processes.launcher.prepare()
+                self._template = self._template or Template(config.worker_environment)
+                processes.launcher = ForkServer(loop, processes.process_ended, self._template)
                 for _ in range(config.max_workers):
                     processes.create()
         except BaseException:
             processes.give_up_start()
+            self._drop_template()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self.scheduler.clients["main"] = self.client.deliver
@@ -160,6 +173,11 @@ class LocalCluster:
             self.client.hurry = self._leader.hand_back
         self._thread.start()
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
+
+    def _drop_template(self) -> None:
+        if self._template is not None:
+            self._template.kill()
+            self._template = None
 
     def _start_on_loop(self, handles: list[WorkerHandle]) -> None:
         self.scheduler.handle([m.ClientJoined("main")])
@@ -181,7 +199,7 @@ class LocalCluster:
             self.codec,
             loop,
             inbox.post,
-            lambda: self.executor(),
+            self._find_executor,
             initialize=initialize,
             thread_name_prefix=config.thread_name_prefix or "futures_cluster-slot",
             debug=config.debug,
@@ -374,6 +392,7 @@ class LocalCluster:
                 started = self._started
             if not started:
                 if first:
+                    self._drop_template()
                     self._thread.loop.close()
                     self.scheduler.close()
                     self.scheduler.join_plugins()

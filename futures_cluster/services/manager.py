@@ -32,6 +32,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.template import Template
 from futures_cluster.wire import transports
 
 log = logging.getLogger("futures_cluster.worker")
@@ -171,8 +172,7 @@ class WorkerManager:
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )
-        processes.launcher = ForkServer(self._loop, processes.process_ended, self._offer.environment)
-        processes.launcher.prepare()
+        processes.launcher = ForkServer(self._loop, processes.process_ended, Template(self._offer.environment))
         for _ in range(self._offer.processes):
             processes.add()
         log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.services.launch import ForkServer, WorkerHandle, describe_exit
+from futures_cluster.services.launch import WorkerHandle, describe_exit
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.wire import sockets
 
@@ -182,5 +182,3 @@ class WorkerProcesses:
         """
         for handle in self.handles.values():
             handle.close_client_end()
-        if isinstance(self.launcher, ForkServer):
-            self.launcher.close_client_end()

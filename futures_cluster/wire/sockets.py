@@ -32,10 +32,6 @@ def ignore(_: object) -> None:
     """In the place of a callback that is not set yet."""
 
 
-#: Whether sockets can carry descriptors to worker processes.
-available = hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
-
-
 class SocketConnection:
     """One socket between two peers.
 

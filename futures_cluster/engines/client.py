@@ -1,0 +1,119 @@
+"""An engine over a client, whoever the cluster belongs to.
+
+Covers: handing calls to a client; what a task can ask of the executor that runs it, and what it cannot.
+Does not cover: clusters that an executor makes (``native``) or joins (``remote``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import errors
+from futures_cluster.engines.options import SubmitOptions
+from futures_cluster.messages import Key
+
+if TYPE_CHECKING:
+    from futures_cluster.services.client import Client
+    from futures_cluster.services.graphs import Graph
+
+
+def identity(value: Any) -> Any:
+    """The task of scattered data."""
+    return value
+
+
+class ClientEngine:
+    """An engine over a client; what is here needs no cluster of its own, so tasks use it as well."""
+
+    max_workers = 1
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @property
+    def broken(self) -> BaseException | None:
+        """See ``Engine``."""
+        return self.client.broken
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        self._check()
+        return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other; the futures of those that are wanted."""
+        self._check()
+        return self.client.submit_graph(graph)
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``; a task does not see more than what it waits for."""
+        return self.client.submitted, self.client.count_pending()
+
+    def _check(self) -> None:
+        """Say why nothing can be submitted."""
+        if self.client.broken is not None:
+            raise self.client.broken
+
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""
+        return self.submit(identity, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
+
+    def future_of_key(self, key: Key) -> Any:
+        """See ``Engine``."""
+        return self.client.adopt(key)
+
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        return self.client.shared
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("the program that made the executor can watch it, or a plugin of the scheduler's own")
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        raise errors.NotSupported("workers() is only known to the program that made the executor")
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        raise errors.NotSupported("run() is for the program that made the executor; a task submits tasks")
+
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("scale() and adapt() are for the program that made the executor")
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("upload() is for the program that made the executor")
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        raise errors.NotSupported("the status page is known to the program that made the executor")
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return ""
+
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        raise errors.NotSupported("report() is for the program that made the executor")
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        raise errors.NotSupported("output() is for the program that made the executor")
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        raise errors.NotSupported("explain() is for the program that made the executor")
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """In a task: the cluster belongs to somebody else and goes on."""
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("a task cannot stop the workers of the executor that runs it")

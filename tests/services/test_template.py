@@ -1,0 +1,165 @@
+"""The start of worker processes: nothing before the first use, and nothing left when it fails.
+
+Covers: what an executor has before and while it starts. Does not cover: what its processes do then.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import psutil
+import pytest
+
+import futures_cluster
+from futures_cluster.services import local, template
+from futures_cluster.services.plugins import SchedulerPlugin
+
+pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
+
+
+def children() -> set[int]:
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[template.Template]:
+    """The template processes that are started meanwhile."""
+    made: list[template.Template] = []
+
+    class Noted(template.Template):
+        def __init__(self, environment: dict[str, str]) -> None:
+            super().__init__(environment)
+            made.append(self)
+
+    monkeypatch.setattr(template, "Template", Noted)
+    monkeypatch.setattr(local, "Template", Noted)
+    return made
+
+
+def test_an_executor_that_is_not_used_starts_nothing() -> None:
+    before, threads = children(), threading.active_count()
+    ex = futures_cluster.Executor(max_workers=3)
+    assert repr(ex) == "<Executor with 3 workers>"
+    assert ex._engine._cluster is None  # type: ignore[attr-defined]
+    assert (children(), threading.active_count()) == (before, threads)
+    ex.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.submit(int)
+    assert ex._engine._cluster is None  # type: ignore[attr-defined]
+    assert children() == before
+
+
+def test_the_cluster_is_imported_after_the_template_was_started() -> None:
+    program = """
+import subprocess, sys
+import futures_cluster
+ex = futures_cluster.Executor(max_workers=1)
+popen = subprocess.Popen
+def noted(*args, **kwargs):
+    print(sorted({"asyncio", "futures_cluster.services.local"} & set(sys.modules)))
+    return popen(*args, **kwargs)
+subprocess.Popen = noted
+print(ex.submit(abs, -2).result())
+ex.shutdown()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n2\n", "")
+
+
+def test_threads_that_submit_at_once_start_one_cluster(started: list[template.Template]) -> None:
+    gate = threading.Barrier(8)
+    results: list[int] = []
+    with futures_cluster.Executor(max_workers=2) as ex:
+
+        def use() -> None:
+            gate.wait()
+            results.append(ex.submit(abs, -1).result())
+
+        users = [threading.Thread(target=use) for _ in range(8)]
+        for user in users:
+            user.start()
+        for user in users:
+            user.join()
+    assert results == [1] * 8
+    assert len(started) == 1
+
+
+def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
+    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any) -> None:
+        raise OSError("no descriptors left")
+
+    before = children()
+    with futures_cluster.Executor(max_workers=1) as ex:
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "LocalCluster", fails)
+            with pytest.raises(OSError, match="no descriptors"):
+                ex.submit(int)
+        assert children() == before
+        assert [each.process.returncode for each in started] == [-9]
+        assert ex.submit(abs, -3).result() == 3
+    assert len(started) == 2
+    assert children() == before
+
+
+def test_workers_that_cannot_be_made_leave_no_template(
+    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any) -> None:
+        raise OSError("no descriptors left")
+
+    before = children()
+    with futures_cluster.Executor(max_workers=1) as ex:
+        with monkeypatch.context() as patch:
+            patch.setattr("futures_cluster.services.processes.WorkerHandle", fails)
+            with pytest.raises(OSError, match="no descriptors"):
+                ex.submit(int)
+        assert children() == before
+        assert ex.submit(abs, -3).result() == 3
+
+
+def test_an_initializer_that_needs_a_context_uses_no_template(started: list[template.Template]) -> None:
+    lock = multiprocessing.get_context().Lock()
+    before = children()
+    with futures_cluster.Executor(max_workers=1, initializer=print, initargs=(lock,)) as ex:
+        assert ex.submit(abs, -1).result() == 1
+        assert [each.process.returncode for each in started] == [-9]
+    assert children() == before
+
+
+def test_a_plugin_before_the_first_task(started: list[template.Template]) -> None:
+    joined: list[str] = []
+
+    class Watch(SchedulerPlugin):
+        def worker_joined(self, event: Any) -> None:
+            joined.append(event.worker)
+
+    with futures_cluster.Executor(max_workers=1) as ex:
+        ex.watch(Watch())
+        assert started == []
+        assert ex.submit(abs, -1).result() == 1
+    assert joined == ["worker-0"]
+    assert len(started) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_copy_can_use_an_executor_that_was_not_used_yet() -> None:
+    program = """
+import os, sys
+import futures_cluster
+ex = futures_cluster.Executor(max_workers=1)
+pid = os.fork()
+with ex:
+    print(ex.submit(abs, -4).result(30), flush=True)
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    options = ["-W", "ignore::DeprecationWarning", "-c", program]
+    done = subprocess.run([sys.executable, *options], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("4\n4\n", "")
