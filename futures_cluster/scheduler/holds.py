@@ -46,7 +46,7 @@ class Holds:
             del held[key]
             task = self._state.tasks.get(key)
             if task is not None:
-                self._change.lose_interest(task, SHARED)
+                self._change.interest.lose(task, SHARED)
 
     def drop_news(self) -> None:
         """Take out what the outbox has for the shared objects, as if they were a client: they need no news."""

@@ -133,7 +133,7 @@ class SchedulerMachine:
             self.state.clients[event.client] = (event.client,)
 
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
-        self._change.client_left(event.client, cancel=True)
+        self._change.interest.client_left(event.client, cancel=True)
         self.shared.client_left(event.client)
 
     def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
@@ -231,18 +231,18 @@ class SchedulerMachine:
                 task.wanted_by = ()
                 self._change.loose.append(task)
             else:
-                self._change.lose_interest(task, client)
+                self._change.interest.lose(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
         for key in event.keys:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            alone = len(task.wanted_by) == 1 and not self._change.others_need(task, event.client)
+            alone = len(task.wanted_by) == 1 and not self._change.interest.others_need(task, event.client)
             if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
-                self._change.lose_interest(task, event.client)
+                self._change.interest.lose(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
         """Cancel a task and what needs its result; everybody but ``client``, who knows, is told."""
@@ -441,14 +441,14 @@ class SchedulerMachine:
     def _on_worker_lost(self, event: m.WorkerLost, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
-            self._change.client_left(event.worker, cancel=True)
+            self._change.interest.client_left(event.worker, cancel=True)
             self.shared.client_left(event.worker)
             return
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
         self._change.remove_worker(worker)
         self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
-        self._change.client_left(worker.name, cancel=True)
+        self._change.interest.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:

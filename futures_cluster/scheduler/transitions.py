@@ -19,6 +19,7 @@ from futures_cluster.messages import FINISHED, Key, Payload
 from futures_cluster.scheduler import placement, recovery
 from futures_cluster.scheduler import state as st
 from futures_cluster.scheduler.functions import Functions
+from futures_cluster.scheduler.interest import Interest
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.state import (
     ASSIGNED,
@@ -54,6 +55,8 @@ class Transitions:
         Tasks to look at again: somebody who needed them may be gone.
     functions : Functions
         What tasks call.
+    interest : Interest
+        Which clients want which tasks.
     """
 
     def __init__(self, state: State, outbox: Outbox) -> None:
@@ -61,6 +64,7 @@ class Transitions:
         self.outbox = outbox
         self.loose: list[Task] = []
         self.functions = Functions(state, outbox)
+        self.interest = Interest(state, self.functions, self.loose)
 
     # ---------------------------------------------------------------- tasks
 
@@ -459,24 +463,7 @@ class Transitions:
         if not worker.stopping:
             self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
-        self.client_left(worker.name, cancel=worker.stopping)
-
-    def client_left(self, name: str, cancel: bool) -> None:
-        """Nobody holds the client's futures any more; with ``cancel`` its tasks stop, too.
-
-        A worker is a client as well, once one of its tasks has submitted something.
-        """
-        if self.state.clients.pop(name, None) is None:
-            return
-        for task in list(self.state.tasks.values()):
-            if name in task.wanted_by:
-                if cancel:
-                    task.detached = False
-                task.wanted_by = tuple(other for other in task.wanted_by if other != name)
-                self.loose.append(task)
-        for function in list(self.state.functions.values()):
-            self.functions.release(function, name)
-        self.state.shares.forget(name)
+        self.interest.client_left(worker.name, cancel=worker.stopping)
 
     def want_again(self, task: Task, client: str, another: bool = False) -> None:
         """A client wants a task that is there already (a pure task, or a key of its own choice).
@@ -490,29 +477,6 @@ class Transitions:
             self.run_again(task)
         elif task.state is MEMORY or task.state is st.FAILED:
             self.tell_done(task, (client,))
-
-    def others_need(self, task: Task, client: str) -> bool:
-        """Whether another client waits for something that is made of the task."""
-        if not task.dependents or (len(self.state.clients) == 1 and not self.state.held):
-            return False
-        stack, seen = [task], {task: None}
-        while stack:
-            for dependent in stack.pop().dependents or ():
-                if dependent in seen or dependent.state not in UNFINISHED:
-                    continue
-                if any(name != client for name in dependent.wanted_by):
-                    return True
-                seen[dependent] = None
-                stack.append(dependent)
-        return False
-
-    def lose_interest(self, task: Task, client: str) -> None:
-        """The client has one future less of the task."""
-        wanted_by = task.wanted_by
-        if client in wanted_by:
-            place = wanted_by.index(client)
-            task.wanted_by = wanted_by[:place] + wanted_by[place + 1 :]
-        self.loose.append(task)
 
     def remove_worker(self, worker: Worker) -> None:
         state = self.state

@@ -1,0 +1,66 @@
+"""Which clients want which tasks, and what becomes of it when one wants no more.
+
+Covers: a client that has one future less or has left, and whether others wait for what is made of a task.
+Does not cover: freeing what nobody wants now (``transitions.release_loose``), wanting a task again, which may have to
+run for it (``transitions.want_again``).
+"""
+
+from __future__ import annotations
+
+from futures_cluster.scheduler.functions import Functions
+from futures_cluster.scheduler.state import UNFINISHED, State, Task
+
+
+class Interest:
+    """Who wants what; a part of the machine.
+
+    Parameters
+    ----------
+    loose : list of Task
+        Gets the tasks that somebody wants no more.
+    """
+
+    def __init__(self, state: State, functions: Functions, loose: list[Task]) -> None:
+        self.state = state
+        self.functions = functions
+        self.loose = loose
+
+    def client_left(self, name: str, cancel: bool) -> None:
+        """Nobody holds the client's futures any more; with ``cancel`` its tasks stop, too.
+
+        A worker is a client as well, once one of its tasks has submitted something.
+        """
+        if self.state.clients.pop(name, None) is None:
+            return
+        for task in list(self.state.tasks.values()):
+            if name in task.wanted_by:
+                if cancel:
+                    task.detached = False
+                task.wanted_by = tuple(other for other in task.wanted_by if other != name)
+                self.loose.append(task)
+        for function in list(self.state.functions.values()):
+            self.functions.release(function, name)
+        self.state.shares.forget(name)
+
+    def others_need(self, task: Task, client: str) -> bool:
+        """Whether another client waits for something that is made of the task."""
+        if not task.dependents or (len(self.state.clients) == 1 and not self.state.held):
+            return False
+        stack, seen = [task], {task: None}
+        while stack:
+            for dependent in stack.pop().dependents or ():
+                if dependent in seen or dependent.state not in UNFINISHED:
+                    continue
+                if any(name != client for name in dependent.wanted_by):
+                    return True
+                seen[dependent] = None
+                stack.append(dependent)
+        return False
+
+    def lose(self, task: Task, client: str) -> None:
+        """The client has one future less of the task."""
+        wanted_by = task.wanted_by
+        if client in wanted_by:
+            place = wanted_by.index(client)
+            task.wanted_by = wanted_by[:place] + wanted_by[place + 1 :]
+        self.loose.append(task)
