@@ -165,7 +165,10 @@ class ExecutorSums(Sums):
         return self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
-        """Which blocks one task passes over: some that one worker holds.
+        """Which blocks one task passes over: some that one worker holds, or neighbours if all blocks are small.
+
+        Small blocks go to another worker once, where each pass would pay for one more task, or for sums that cannot be
+        added because others have the neighbours.
 
         No group has more than a worker's fair part of the blocks, so that one that holds most of them can still be
         helped, and none has more bytes than a task should need at once. Workers take turns in the list, as tasks are
@@ -175,7 +178,8 @@ class ExecutorSums(Sums):
         most = max(1, min(fair, GROUP_BYTES * self.n_blocks // max(1, self.nbytes)))
         held: dict[Any, list[int]] = {}
         for number, block in enumerate(self.blocks):
-            held.setdefault(block.holders[0][0] if block.holders else None, []).append(number)
+            stays = block.holders and self.nbytes > GROUP_BYTES
+            held.setdefault(block.holders[0][0] if stays else None, []).append(number)
         cut = [[numbers[i : i + most] for i in range(0, len(numbers), most)] for numbers in held.values()]
         return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
 

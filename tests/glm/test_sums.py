@@ -55,14 +55,20 @@ def placed(holders: list[str | None], workers: int = 2, **options: Any) -> tuple
     return ExecutorSums(recorder, blocks, 300, 3, **options), recorder
 
 
+#: Blocks that stay where they are.
+LARGE = {"nbytes": 2 * sums.GROUP_BYTES}
+
+
 @pytest.mark.parametrize(
     ("holders", "options", "inputs"),
     [
         ([None] * 8, {}, [4, 4]),
-        (["a", "a", "a", "a", "b", "b", "b", "b"], {}, [4, 4]),
-        (["a", "b"] * 4, {}, [4, 4]),
-        (["a"] * 8, {}, [4, 4]),
-        (["a"] * 6 + ["b"] * 2, {}, [4, 2, 2]),
+        (["a", "a", "a", "a", "b", "b", "b", "b"], LARGE, [4, 4]),
+        (["a", "b"] * 4, LARGE, [4, 4]),
+        (["a"] * 8, LARGE, [4, 4]),
+        (["a"] * 6 + ["b"] * 2, LARGE, [4, 2, 2]),
+        (["a"] * 6 + ["b"] * 2, {}, [4, 4]),
+        (["a", "a", "b", "a"], {}, [2, 2]),
         ([None] * 8, {"nbytes": 4 * sums.GROUP_BYTES}, [2, 2, 2, 2]),
         ([None] * 8, {"nbytes": 80 * sums.GROUP_BYTES}, [1] * 8),
         ([None], {}, [1]),
@@ -81,10 +87,18 @@ def test_large_vectors_are_added_by_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     rows, recorder = placed(["a"] * 4 + ["b"] * 4)
     rows.sums(Bernoulli(), True, THETA, 1)
     assert recorder.tasks == [("sum_of_group", 4), ("sum_of_group", 4), ("add_nodes", 2)]
-    rows, recorder = placed(["a", "b"] * 10)
+    rows, recorder = placed(["a", "b"] * 10, **LARGE)
     rows.sums(Bernoulli(), True, THETA, 1)
     adding = [inputs for name, inputs in recorder.tasks if name == "add_nodes"]
     assert adding == [8, 8, 4, 3]
+
+
+def test_neighbours_of_small_data_go_together() -> None:
+    """So the sums of a group are one vector, and come with the message that its task has finished."""
+    rows, _ = placed(["a", "b"] * 4)
+    assert rows._groups() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    rows, _ = placed(["a", "b"] * 4, **LARGE)
+    assert rows._groups() == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
 def test_workers_take_turns() -> None:
@@ -94,9 +108,16 @@ def test_workers_take_turns() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=21), st.integers(1, 5), st.booleans())
-def test_the_same_bits_wherever_blocks_are(holders: list[str | None], workers: int, large: bool) -> None:
-    rows, _ = placed(holders, workers)
+@given(
+    st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=21),
+    st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from([{}, LARGE]),
+)
+def test_the_same_bits_wherever_blocks_are(
+    holders: list[str | None], workers: int, large: bool, options: dict[str, int]
+) -> None:
+    rows, _ = placed(holders, workers, **options)
     with pytest.MonkeyPatch.context() as patch, LocalSums([each.value for each in rows.blocks], threads=1) as local:
         if large:
             patch.setattr(sums, "SMALL_BYTES", 0)
