@@ -124,7 +124,7 @@ def main() -> None:
 def print_table(found: dict[tuple[str, str], list[float]], sizes: dict[str, int], rounds: int) -> None:
     """Medians over rounds; the ratios are medians of those inside each round."""
     print(f"two workers, one thread each; median of {rounds} round(s); more than 1 x: futures_cluster is faster\n")
-    print(f"{'graph':<28}{'system':<18}{'seconds':>9}{'us/task':>9}{'min .. max':>17}{'futures_cluster is':>21}")
+    print(f"{'graph':<30}{'system':<18}{'seconds':>9}{'us/task':>9}{'min .. max':>17}{'futures_cluster is':>21}")
     for case in CASES:
         ours = found.get((case, "futures_cluster"), [])
         number = 2 * sizes["tree"] - 1 if case == "tree" else sizes["chunks"] ** 2
@@ -132,12 +132,12 @@ def print_table(found: dict[tuple[str, str], list[float]], sizes: dict[str, int]
         for system in SYSTEMS:
             times = found.get((case, system))
             if not times:
-                print(f"{name:<28}{system:<18}{'failed':>9}")
+                print(f"{name:<30}{system:<18}{'failed':>9}")
                 continue
             ratio = statistics.median(theirs / mine for theirs, mine in zip(times, ours, strict=False)) if ours else 0
             span = f"{min(times):.2f} .. {max(times):.2f}"
             median = statistics.median(times)
-            print(f"{name:<28}{system:<18}{median:>9.3f}{median / number * 1e6:>9.0f}{span:>17}{ratio:>19.1f} x")
+            print(f"{name:<30}{system:<18}{median:>9.3f}{median / number * 1e6:>9.0f}{span:>17}{ratio:>19.1f} x")
             name = ""
 
 

@@ -88,10 +88,9 @@ class RemoteEngine(ClientEngine):
         return facts
 
     def count_tasks(self) -> tuple[int, int]:
-        """See ``Engine``; what other programs have submitted counts as well."""
+        """See ``Engine``."""
         self._check()
-        tasks = self.cluster.ask("snapshot")["tasks"]
-        left = tasks["waiting"] + tasks["queued"] + tasks["assigned"]
+        left = int(self.cluster.ask("unfinished", self.client.name))
         return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:

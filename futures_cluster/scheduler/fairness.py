@@ -56,9 +56,10 @@ class Share:
 class Lane:
     """A client's tasks of one level, in whatever queues they are."""
 
-    __slots__ = ("level", "share", "spent_s")
+    __slots__ = ("client", "level", "share", "spent_s")
 
-    def __init__(self, level: Level, share: Share) -> None:
+    def __init__(self, client: str, level: Level, share: Share) -> None:
+        self.client = client
         self.level = level
         self.share = share
         self.spent_s = share.reached_s  # expected seconds of work that it was given
@@ -93,7 +94,7 @@ class Shares:
             self._shares[level] = self._shares.pop(level)
         lane = share.lanes.get(client)
         if lane is None:
-            lane = share.lanes[client] = Lane(level, share)
+            lane = share.lanes[client] = Lane(client, level, share)
         return lane
 
     def forget(self, client: str) -> None:

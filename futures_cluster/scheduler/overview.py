@@ -1,6 +1,7 @@
-"""What a scheduler does, function by function and task by task: for the status page.
+"""What a scheduler does, function by function and task by task: for the status page and progress bars.
 
-Covers: how far each function's tasks are, the graph of what is in flight, the story of one task, what has failed.
+Covers: what a client has left, how far each function's tasks are, the graph of what is in flight, the story of one
+task, what has failed.
 Does not cover: everything at a glance in time that does not grow with the tasks (``snapshot``), showing it.
 It only reads. What looks at every task is bounded, because whoever asks holds up the scheduler meanwhile.
 """
@@ -28,6 +29,14 @@ MOST_FOLDED = 20_000
 MOST_OF_STATE = 40
 #: Neighbours of a task that its story names.
 MOST_NEIGHBOURS = 50
+
+
+def unfinished(state: State, client: str) -> int:
+    """How many tasks a client has submitted that are not done; of all clients, if there are too many to look at."""
+    everybody = state.queued + state.counts["waiting"] + sum(len(worker.assigned) for worker in state.workers.values())
+    if len(state.clients) == 1 or len(state.tasks) > MOST_COUNTED:
+        return everybody
+    return sum(task.state in st.UNFINISHED and task.lane.client == client for task in state.tasks.values())
 
 
 def progress(state: State) -> list[dict[str, Any]]:

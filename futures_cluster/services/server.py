@@ -23,6 +23,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import links, security
 from futures_cluster.services.heartbeats import Heartbeats
@@ -157,6 +158,7 @@ class SchedulerServer:
             "status_url": lambda argument: self._status_url(),
             "output": lambda argument: self.observatory.output(int(argument)),
             "observed": lambda argument: self.observatory.everything(int(argument)),
+            "unfinished": lambda argument: unfinished(self.service.machine.state, str(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 

@@ -12,19 +12,27 @@ _CONCRETE = "expects that persist() leaves values in the graph; here these are f
 
 _WARNINGS = "expects a warning of a task in its own process"
 _INTO_MEMORY = "stores into memory of its own process, or counts calls there, or has plain locks"
+_H5PY = "h5py's files and arrays do not pickle"
 _GENERATOR = "a generator does not pickle"
 _BY_FILES = "counts what a shuffle by way of files makes; here data frames are shuffled by tasks"
 _SHUFFLE = "is about Bag.groupby by way of files; by way of tasks Dask has other partitions, and takes only functions"
 
 EXPECTED: dict[str, str] = {
+    "dask.array.tests.test_array_core::test_from_array_getitem[False-True]": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_from_array_getitem[True-True]": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_from_array_with_lock": _SAME_OBJECT,
+    "dask.array.tests.test_array_core::test_h5py_newaxis": _H5PY,
     "dask.array.tests.test_array_core::test_store": _INTO_MEMORY,
+    "dask.array.tests.test_array_core::test_to_hdf5": _H5PY,
     "dask.array.tests.test_array_core::test_zarr_existing_array": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_zarr_regions": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_zarr_risky_shards_warns": _INTO_MEMORY,
     "dask.array.tests.test_array_core::test_zarr_to_zarr_shards": _INTO_MEMORY,
     "dask.array.tests.test_reductions::test_array_cumreduction_axis[blelloch-None": _WARNINGS,
+    "dask.array.tests.test_routines::test_average_raises": _WARNINGS,
     "dask.array.tests.test_ufunc::test_frompyfunc": "a ufunc of numpy.frompyfunc does not pickle",
+    "dask.array.tests.test_wrap::test_full_detects_da_dtype": _WARNINGS,
+    "dask.array.tests.test_xarray::test_shared_tasks": _INTO_MEMORY,
     "dask.bag.tests.test_bag::test_bag_with_single_callable": _SAME_OBJECT,
     "dask.bag.tests.test_bag::test_from_delayed_iterator": _GENERATOR,
     "dask.bag.tests.test_bag::test_groupby_with_indexer": _SHUFFLE,

@@ -42,6 +42,17 @@ def test_progress_is_the_number_of_tasks_in_each_state() -> None:
     assert sum(row["running"] for row in rows.values()) == 2
 
 
+def test_what_a_client_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = mixed()
+    state = cluster.machine.state
+    assert overview.unfinished(state, "c") == 6  # all but ``a``
+    cluster.given(m.ClientJoined("d"))
+    cluster.given(submit("one", "two", client="d"))
+    assert (overview.unfinished(state, "c"), overview.unfinished(state, "d")) == (6, 2)
+    monkeypatch.setattr(overview, "MOST_COUNTED", 5)
+    assert (overview.unfinished(state, "c"), overview.unfinished(state, "d")) == (8, 8)
+
+
 @pytest.mark.parametrize("finished", range(7))
 def test_progress_whichever_state_is_commonest(finished: int) -> None:
     """Tasks of the commonest state are not counted one by one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import io
 import itertools
 import sys
 import threading
@@ -354,6 +355,18 @@ def check_map_closed(make_executor: MakeExecutor) -> None:
                 folder.set(f"go-{number}")
             assert futures[1].cancelled() or futures[1].result(PATIENCE_S) is None
             assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+
+
+@check()
+def check_progress(make_executor: MakeExecutor) -> None:
+    """The bar counts what is submitted meanwhile, and only that."""
+    out = io.StringIO()
+    with make_executor() as ex:
+        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+        with ex.progress(file=out) as progress:
+            assert list(ex.map(tasks.same, range(7))) == list(range(7))
+    assert (progress.done, progress.total) == (7, 7)
+    assert "7 of 7 tasks" in out.getvalue()
 
 
 @check()
