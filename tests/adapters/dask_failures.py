@@ -52,6 +52,9 @@ EXPECTED: dict[str, str] = {
     "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_merge_avoid_shuffle": _BY_FILES,
     "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_merge_shuffle_if_different_order": _BY_FILES,
     "dask.dataframe.dask_expr.tests.test_partitioning_knowledge::test_shuffle_after_only_blockwise_merge": _BY_FILES,
+    "dask.dataframe.io.tests.test_io::test_from_map_column_projection": _INTO_MEMORY,
+    "dask.dataframe.io.tests.test_parquet::test_filter_isna": "a filter says `is numpy.nan`; a process has a copy",
+    "dask.dataframe.io.tests.test_parquet::test_fsspec_to_parquet_filesystem_option": _INTO_MEMORY,
     "dask.dataframe.tests.test_extensions::test_register_extension_type": (
         "compares decimal contexts, which are only equal to themselves, and not to their copies in another process"
     ),
