@@ -153,7 +153,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
     offer = manager.Offer(
         arguments.address,
-        arguments.name or socket.gethostname(),
+        arguments.name or f"{socket.gethostname()}-{os.getpid()}",  # a host may run this more than once
         processes,
         arguments.threads,
         arguments.memory_limit,
@@ -279,7 +279,7 @@ def _add_cluster_commands(commands: Any) -> None:
     worker.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="tasks at a time in each")
     worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='of each process, like "2GB"')
     worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
-    worker.add_argument("--name", help="of the worker, for with_options(workers=...) (default: the host's)")
+    worker.add_argument("--name", help="of the worker, for with_options(workers=...) (default: host and process)")
     worker.add_argument("--host", default="", help="where others reach this machine (default: found out)")
     worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
     worker.add_argument(

@@ -129,7 +129,7 @@ class WorkerManager:
         OSError
             When the scheduler cannot be reached, or does not let us in.
         Hopeless
-            When workers end before they are ready.
+            When workers end before they are ready, or the scheduler does not take them.
         """
         self._folder = make_folder()
         try:
@@ -235,8 +235,8 @@ class WorkerManager:
 
     def _give_up(self, text: str) -> None:
         self._hopeless = text
-        assert self._processes is not None
-        self._processes.wanted = False
+        if self._processes is not None:
+            self._processes.wanted = False
         self._lost.set()
 
     # ---------------------------------------------------------------- the scheduler
@@ -250,7 +250,7 @@ class WorkerManager:
             elif type(message) is m.Heartbeat:
                 self._heartbeats.agree(message.facts)
             elif type(message) is m.Answer and message.error:
-                log.error("%s", message.error)
+                self._give_up(message.error)  # the scheduler does not take us
 
     def _hung_up(self, error: BaseException | None) -> None:
         self._lost.set()

@@ -187,12 +187,22 @@ class SchedulerServer:
         A scheduler unpickles nothing; clients and workers must read each other's pickles.
         """
         found = security.complaint(hello.versions, own_versions(), "the scheduler", exchange_pickles=False)
-        if found is None and hello.role != links.MANAGER:
+        if found is None and hello.role == links.MANAGER:
+            return self._taken(hello.name)
+        if found is None:
             others = [link for (role, _), link in self._links.items() if role != links.MANAGER]
             for other in sorted(others, key=lambda link: link.role != links.WORKER)[:1]:
                 name = f"the {other.role} {other.name}"
                 found = security.complaint(hello.versions, other.versions, name, exchange_pickles=True)
         return found
+
+    def _taken(self, manager: str) -> str | None:
+        """Two managers whose workers have the same names would take these from each other again and again."""
+        offered = manager.rpartition("@")[0]
+        for (role, name), link in self._links.items():
+            if role == links.MANAGER and name != manager and name.rpartition("@")[0] == offered:
+                return f"the name {offered!r} belongs to the workers of {link}; choose another one with --name"
+        return None
 
     def enter(self, link: _Link) -> None:
         """Somebody has said who he is."""

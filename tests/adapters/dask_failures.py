@@ -55,9 +55,12 @@ EXPECTED: dict[str, str] = {
     "dask.dataframe.io.tests.test_io::test_from_map_column_projection": _INTO_MEMORY,
     "dask.dataframe.io.tests.test_parquet::test_filter_isna": "a filter says `is numpy.nan`; a process has a copy",
     "dask.dataframe.io.tests.test_parquet::test_fsspec_to_parquet_filesystem_option": _INTO_MEMORY,
+    "dask.dataframe.tests.test_dataframe::test_head_npartitions_warn": _WARNINGS,
+    "dask.dataframe.tests.test_dataframe::test_use_of_weakref_proxy": _SAME_OBJECT,
     "dask.dataframe.tests.test_extensions::test_register_extension_type": (
         "compares decimal contexts, which are only equal to themselves, and not to their copies in another process"
     ),
+    "dask.dataframe.tests.test_shuffle::test_disk_shuffle_with_unknown_compression": _BY_FILES,
     "dask.tests.test_base::test_compute_array_bag": _DEFAULTS,
     "dask.tests.test_base::test_compute_no_opt": _CALLBACKS,
     "dask.tests.test_base::test_custom_collection": _CONCRETE,

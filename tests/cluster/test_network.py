@@ -228,6 +228,15 @@ class TestLoss:
             assert "it said nothing for 1 s" in cluster.scheduler.log
             wait_for(lambda: not psutil.pid_exists(pid))  # its manager was told to kill it
 
+    def test_nobody_takes_the_names_of_others(self, cluster: Cluster, ex: Executor) -> None:
+        """They would throw each other out for ever."""
+        pids = {name: facts["pid"] for name, facts in ex.workers().items()}
+        printed = cluster.run("worker", cluster.address, "--name", "w")
+        assert "the name 'w' belongs to the workers of manager w@" in printed
+        assert "choose another one with --name" in printed and "Traceback" not in printed
+        assert {name: facts["pid"] for name, facts in ex.workers().items()} == pids
+        assert "in its name" not in cluster.scheduler.log
+
     def test_a_worker_that_leaves_hands_over_what_it_holds(
         self, cluster: Cluster, ex: Executor, tmp_path: Path
     ) -> None:
