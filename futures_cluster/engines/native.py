@@ -56,8 +56,11 @@ class NativeEngine(ClientEngine):
     def _make(self, starts: bool = False) -> LocalCluster:
         """The cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
         lifetime.left_behind(self)
+        self._check_process()
         with HeldBack(), self._lock:
             if self._cluster is None:
+                if self._closed:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
                 config, process = self._config, None
                 if starts and config.backend != "threads" and config.mp_context is None:
                     process = template.Template(config.worker_environment)
@@ -85,6 +88,12 @@ class NativeEngine(ClientEngine):
     def forget_in_child(self) -> None:
         """In a forked copy of the process: nothing here works."""
         self._forked = True
+
+    def _check_process(self) -> None:
+        if self._forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+            )
 
     @property
     def max_workers(self) -> int:  # type: ignore[override]
@@ -116,10 +125,7 @@ class NativeEngine(ClientEngine):
     def _check(self) -> LocalCluster:  # type: ignore[override]
         """Start when first used; otherwise say why nothing can be submitted."""
         cluster = self._cluster
-        if self._forked:
-            raise errors.ForkedExecutor(
-                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-            )
+        self._check_process()
         if self.broken is not None:
             raise self.broken
         if lifetime.interpreter_exits():

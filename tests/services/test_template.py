@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import futures_cluster
-from futures_cluster.services import local, template
+from futures_cluster.services import lifetime, local, template
 from futures_cluster.services.plugins import SchedulerPlugin
 
 pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
@@ -89,6 +89,24 @@ def test_threads_that_submit_at_once_start_one_cluster(started: list[template.Te
     assert len(started) == 1
 
 
+def test_a_shutdown_that_comes_between_the_look_and_the_start(
+    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ex = futures_cluster.Executor(max_workers=1)
+    left_behind = lifetime.left_behind
+
+    def shut_down(thing: Any) -> None:
+        ex.shutdown()
+        left_behind(thing)
+
+    monkeypatch.setattr(lifetime, "left_behind", shut_down)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.submit(int)
+    assert started == []
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.watch(SchedulerPlugin())
+
+
 def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
     started: list[template.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +173,7 @@ import os, sys
 import futures_cluster
 ex = futures_cluster.Executor(max_workers=1)
 pid = os.fork()
-with ex:
+with ex:  # it is each one's own
     print(ex.submit(abs, -4).result(30), flush=True)
 if pid:
     assert os.waitpid(pid, 0)[1] == 0
