@@ -9,6 +9,7 @@ first, and the modules of the cluster are imported while it imports its own: a t
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,8 @@ class NativeEngine(ClientEngine):
                         process.kill()
                     raise
                 self._cluster.client.can_stop_tasks = config.backend != "threads"
+                # What the user gives the workers is the cluster's now, which lets go of it at its end.
+                self._config = dataclasses.replace(config, initializer=None, initargs=())
             return self._cluster
 
     @property

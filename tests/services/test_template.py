@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from typing import Any
 
 import psutil
@@ -149,6 +150,21 @@ def test_an_initializer_that_needs_a_context_uses_no_template(started: list[temp
         assert ex.submit(abs, -1).result() == 1
         assert [each.process.returncode for each in started] == [-9]
     assert children() == before
+
+
+class Thing:
+    """Something that an initializer gets."""
+
+
+def test_what_an_initializer_gets_is_not_kept_after_the_end() -> None:
+    """A lock or a queue of multiprocessing has to be let go of, also if somebody keeps the executor."""
+    thing = Thing()
+    known = weakref.ref(thing)
+    ex = futures_cluster.Executor(max_workers=1, initializer=id, initargs=(thing,))
+    assert ex.submit(abs, -1).result() == 1
+    ex.shutdown()
+    del thing
+    assert known() is None
 
 
 def test_a_plugin_before_the_first_task(started: list[template.Template]) -> None:
