@@ -114,7 +114,6 @@ class LocalCluster:
         self._started = False
         self._since = time.time()
         self.closing = False
-        self.forked = False
         self._initializer: bytes | None = None
 
     # ---------------------------------------------------------------- start
@@ -478,5 +477,5 @@ class LocalCluster:
 
     def forget_in_child(self) -> None:
         """In a forked copy of the process: nothing here works."""
-        self.forked = self.client.forked = True
+        self.client.forked = True
         self.processes.forget_in_child()

@@ -23,6 +23,10 @@ from futures_cluster.services.plugins import SchedulerPlugin
 pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
 
 
+def fails(*args: Any) -> None:
+    raise OSError("no descriptors left")
+
+
 def children() -> set[int]:
     return {process.pid for process in psutil.Process().children(recursive=True)}
 
@@ -111,9 +115,6 @@ def test_a_shutdown_that_comes_between_the_look_and_the_start(
 def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
     started: list[template.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*args: Any) -> None:
-        raise OSError("no descriptors left")
-
     before = children()
     with futures_cluster.Executor(max_workers=1) as ex:
         with monkeypatch.context() as patch:
@@ -130,9 +131,6 @@ def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
 def test_workers_that_cannot_be_made_leave_no_template(
     started: list[template.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*args: Any) -> None:
-        raise OSError("no descriptors left")
-
     before = children()
     with futures_cluster.Executor(max_workers=1) as ex:
         with monkeypatch.context() as patch:
