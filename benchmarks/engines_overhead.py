@@ -1,9 +1,9 @@
 """What our API costs on other people's clusters: the same calls by us and by the engine's own client, side by side.
 
-Covers: tiny calls and a lone round trip on a local Dask cluster (and on a local Ray, with --ray). Does not cover: calls
-that compute: the engine runs them alike.
+Covers: tiny calls, a lone round trip and Dask's graphs on a local Dask cluster (and on a local Ray, with --ray, where the
+other side of the graphs is Ray's own scheduler for Dask). Does not cover: calls that compute: the engine runs them alike.
 
-    python benchmarks/engines_overhead.py           # some two minutes; --quick: half a minute; --ray: a minute more
+    python benchmarks/engines_overhead.py           # some four minutes; --quick: half a minute; --ray: as much again
 
 Both take turns on the same cluster. The median of the rounds is shown, and the median of the ratios inside each round:
 1.00 is no overhead, and less is possible, as small results that are done come together.
@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.dask_graph import chunks, tree
 from futures_cluster import Executor
 
 
@@ -40,12 +41,32 @@ def compare(title: str, plain: Callable[[int], Any], ours: Callable[[int], Any],
                     assert run(n) == [i * i for i in range(n)]
                 if number:  # the first round is to warm up
                     seconds[which].append((time.perf_counter() - start) / repeat)
-        ratio = statistics.median(b / a for a, b in zip(seconds["plain"], seconds["ours"]))
-        times = " | ".join(f"{statistics.median(values) * 1e3:8.1f}" for values in seconds.values())
-        print(f"| {title:8} | {name:16} | {times} | {ratio:5.2f} |", flush=True)
+        print_row(title, name, seconds)
 
 
-def dask(calls: int, rounds: int) -> None:
+def compare_graphs(title: str, plain: Any, ours: Any, size: int, rounds: int) -> None:
+    """Print one row for a tree of tiny tasks, one for a sum over blocks; both are Dask's schedulers."""
+    for name, make, number in (("tree", tree, 32 * size), ("(x + x.T).sum()", chunks, size)):
+        nodes = 2 * number - 1 if make is tree else number**2
+        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+        for turn in range(rounds + 1):
+            for which, scheduler in (("plain", plain), ("ours", ours))[:: 1 if turn % 2 else -1]:
+                collection, expected = make(number, 2 * turn + (which == "ours"))  # never the same graph twice
+                start = time.perf_counter()
+                assert collection.compute(scheduler=scheduler) == expected
+                if turn:
+                    seconds[which].append(time.perf_counter() - start)
+        print_row(title, f"{name}, {nodes:,}", seconds)
+
+
+def print_row(title: str, name: str, seconds: dict[str, list[float]]) -> None:
+    """Medians, and the median of the ratios inside each round."""
+    ratio = statistics.median(b / a for a, b in zip(seconds["plain"], seconds["ours"]))
+    times = " | ".join(f"{statistics.median(values) * 1e3:8.1f}" for values in seconds.values())
+    print(f"| {title:8} | {name:22} | {times} | {ratio:5.2f} |", flush=True)
+
+
+def dask(calls: int, rounds: int, size: int) -> None:
     """On a LocalCluster of two processes."""
     from distributed import Client, LocalCluster
 
@@ -61,11 +82,13 @@ def dask(calls: int, rounds: int) -> None:
             calls,
             rounds,
         )
+        compare_graphs("dask://", client, ex, size, min(rounds, 5))
 
 
-def ray_(calls: int, rounds: int) -> None:
+def ray_(calls: int, rounds: int, size: int) -> None:
     """On a local Ray of two CPUs."""
     import ray
+    from ray.util.dask import ray_dask_get
 
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     task: Any = ray.remote(square)
@@ -77,6 +100,7 @@ def ray_(calls: int, rounds: int) -> None:
             calls,
             rounds,
         )
+        compare_graphs("ray", ray_dask_get, ex, size, min(rounds, 5))
     ray.shutdown()
 
 
@@ -86,13 +110,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--ray", action="store_true")
     arguments = parser.parse_args()
-    calls, rounds = (300, 3) if arguments.quick else (1000, 9)
+    calls, rounds, size = (300, 3, 8) if arguments.quick else (1000, 9, 32)
     print("milliseconds, medians; x: our time divided by the engine's own client's\n")
-    print(f"| {'engine':8} | {'what':16} | {'plain':>8} | {'ours':>8} | {'x':>5} |")
-    print(f"| :{'-' * 7} | :{'-' * 15} | {'-' * 7}: | {'-' * 7}: | ----: |")
-    dask(calls, rounds)
+    print(f"| {'engine':8} | {'what':22} | {'plain':>8} | {'ours':>8} | {'x':>5} |")
+    print(f"| :{'-' * 7} | :{'-' * 21} | {'-' * 7}: | {'-' * 7}: | ----: |")
+    dask(calls, rounds, size)
     if arguments.ray:
-        ray_(calls, rounds)
+        ray_(calls, rounds, size)
 
 
 if __name__ == "__main__":

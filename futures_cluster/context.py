@@ -15,16 +15,26 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Protocol
 
-#: What a library has once it is fully imported, and the module that tells it of our executor.
-ADAPTERS = {("joblib", "parallel_config"): "futures_cluster.adapters.joblib"}
+#: What a library has once it is fully imported, and the function ``"module:function"`` that tells it of our executor.
+ADAPTERS = {("joblib", "parallel_config"): "futures_cluster.adapters.joblib:register"}
+_adapted: set[str] = set()
 
 
 def load_adapters() -> None:
-    """Import the adapters of the libraries that are loaded by now; cheap, and called where that may have changed."""
+    """Adapt the libraries that are loaded by now; cheap, and called where that may have changed."""
     for (library, name), adapter in ADAPTERS.items():
-        if adapter not in sys.modules and hasattr(sys.modules.get(library), name):
+        if adapter not in _adapted and hasattr(sys.modules.get(library), name):
             with contextlib.suppress(ImportError):  # a version that we know nothing of
-                import_module(adapter)
+                adapt = find_function(adapter)
+                if adapt is not None:  # else the adapter is what has imported the library: the next time
+                    adapt()
+                    _adapted.add(adapter)
+
+
+def find_function(path: str) -> Callable[..., Any] | None:
+    """The function of ``"module:function"``; None if the module has none, perhaps as it is being imported."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name, None)
 
 
 class TaskHost(Protocol):
@@ -131,6 +141,6 @@ def set_executor_factory(path: str) -> None:
 
 def make_executor(client: Any) -> Any:
     """An executor for tasks, over a worker's own client."""
-    module, _, name = _factory.partition(":")
-    factory: Callable[[Any], Any] = getattr(import_module(module), name)
+    factory = find_function(_factory)
+    assert factory is not None, _factory
     return factory(client)

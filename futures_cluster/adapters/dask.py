@@ -82,7 +82,7 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
         future: Future = engine.future_of_key(key) if seen is None else seen
         return future
 
-    plan = Plan(convert_legacy_graph(dict(graph)), wanted, find, apart, _slots(engine))
+    plan = Plan(convert_legacy_graph(dict(graph)), wanted, find, apart, engine.slots)
     return submit(plan, engine, executor._options)
 
 
@@ -103,14 +103,6 @@ def results(futures: list[Future]) -> list[Any]:
         raise
     finally:
         del futures  # the traceback has this frame
-
-
-def _slots(engine: Any) -> int:
-    """How many tasks run at a time, as far as that is known; 0 if not."""
-    if not hasattr(engine, "submit_graph") or not hasattr(engine, "cluster"):
-        return 0
-    threads = getattr(getattr(engine.cluster, "config", None), "threads_per_worker", 1)
-    return int(engine.max_workers) * int(threads)
 
 
 # ---------------------------------------------------------------- annotations

@@ -248,7 +248,7 @@ class Plan:
     def _order(self, groups: list[Group]) -> list[Group]:
         """As ``dask.order`` has it."""
         if len(groups) < 3:
-            return groups
+            return sorted(groups, key=lambda group: group.last.number)
         for group in groups:
             group.link()
         by_key = {group.last.key: group for group in groups}

@@ -12,7 +12,6 @@ function) and the number of the value that belongs there, ``drops`` the numbers 
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,26 +62,8 @@ def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
     return value
 
 
-def run_steps_in_worker(steps: Sequence[Step], *inputs: Any) -> Any:
-    """``run_steps`` in a worker process, whose own Dask computes on the executor that runs the task."""
-    if "dask" in sys.modules and not Nested.is_default:
-        Nested.become_default()
-    return run_steps(steps, *inputs)
-
-
 class Nested:
     """Dask's scheduler in a worker process: the executor that runs the task."""
-
-    is_default = False
-
-    @classmethod
-    def become_default(cls) -> None:
-        """Once in a process."""
-        cls.is_default = True
-        import dask
-
-        if dask.config.get("scheduler", None) is None:
-            dask.config.set(scheduler=cls())
 
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
         if context.current_task() is None:
@@ -98,6 +79,14 @@ class Nested:
 
             return list(dask.persist(*collections, traverse=False, scheduler="threads", **options))
         return context.current_executor().persist(list(collections), **options)
+
+
+def become_default() -> None:
+    """Let Dask in this process compute on the executor that runs the task, unless its configuration says where."""
+    import dask
+
+    if dask.config.get("scheduler", None) is None:
+        dask.config.set(scheduler=Nested())
 
 
 # ---------------------------------------------------------------- functions of steps

@@ -39,13 +39,13 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
     client: Any = getattr(engine, "client", None)
     pickles = client is not None and client.codec.tells_functions
     names = _Names(plan, graph_suffix(getattr(client, "name", "graph")))
+    tasks = _tasks(plan, names, pickles)
     if not hasattr(engine, "submit_graph"):
-        made = _one_by_one(plan, names, engine, options, pickles)
+        made = _one_by_one(plan, tasks, engine, options)
     else:
-        tasks = _tasks(plan, names, pickles)
         wanted = list(dict.fromkeys(names[end] for end in plan.wanted.values() if type(end) is not Future))
         graph = Graph(
-            st.run_steps_in_worker if pickles else st.run_steps,
+            st.run_steps,
             tasks,
             wanted,
             options.task,
@@ -102,18 +102,13 @@ def _tasks(plan: Plan, names: _Names, pickles: bool) -> Iterator[GraphTask]:
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
-def _one_by_one(plan: Plan, names: _Names, engine: Any, options: SubmitOptions, pickles: bool) -> dict[str, Future]:
+def _one_by_one(plan: Plan, tasks: Iterator[GraphTask], engine: Any, options: SubmitOptions) -> dict[str, Future]:
     """For engines that take single calls only."""
-    made: dict[str, Future] = {}
-    for group in sorted(plan.groups, key=lambda group: group.last.number):
-        steps, inputs = plan.steps(group)
-        if pickles:
-            share_targets(steps, inputs)
-        futures = [each if type(each) is Future else made[names[each]] for each in inputs]
-        name = names[group]
-        made[name] = engine.submit(
-            st.run_steps, (steps, *futures), {}, SubmitOptions(group.options or options.task, key=name)
-        )
+    made = dict(plan.futures)
+    for task in tasks:
+        inputs = [made[key] for key in task.inputs]
+        how = SubmitOptions(task.options or options.task, key=task.key)
+        made[task.key] = engine.submit(st.run_steps, (*task.args, *inputs), {}, how)
     return made
 
 

@@ -38,7 +38,11 @@ class Engine(Protocol):
 
     @property
     def max_workers(self) -> int:
-        """How many tasks run at a time."""
+        """How many workers there are, or tasks that run at a time if these are no processes of ours."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at a time; 0 where that is not known, as inside of a task."""
 
     @property
     def broken(self) -> BaseException | None:

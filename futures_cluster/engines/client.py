@@ -28,6 +28,7 @@ class ClientEngine:
     """An engine over a client; what is here needs no cluster of its own, so tasks use it as well."""
 
     max_workers = 1
+    slots = 0
 
     def __init__(self, client: Client) -> None:
         self.client = client

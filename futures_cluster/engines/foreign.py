@@ -38,6 +38,11 @@ class ForeignEngine:
         self.client = client
         self.find_executor: Callable[[], Any] = lambda: None
 
+    @property
+    def slots(self) -> int:
+        """See ``Engine``."""
+        return self.max_workers
+
     @classmethod
     def check(cls, config: Config) -> None:
         """Refuse arguments that mean nothing here.

@@ -20,12 +20,15 @@ from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, Task
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.execute import Executions
+from futures_cluster.wire.exceptions import headline
 from futures_cluster.worker.runs import Run
 
 #: Between two looks at what runs.
 TICK_S = 0.05
 #: So many functions are remembered by a worker.
 MOST_FUNCTIONS = 1000
+#: Characters of an error that the other engine's logs show.
+MOST_TEXT = 200
 
 STARTED = "started"
 TIMED_OUT = "timed out"
@@ -139,7 +142,7 @@ class Guests:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise TaskFailed(self._codec.dump_error(error), str(error))
         if finished is None:
-            raise TaskFailed(failed[2], f"{call.key} failed, and its client has the error")
+            raise TaskFailed(failed[2], f"{call.key}: {headline(failed[2])[:MOST_TEXT]}")
         result = finished[2]
         if result is None:
             return Kept(inputs.value, finished[3])
@@ -148,7 +151,7 @@ class Guests:
         except BaseException as error:
             wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
             wrapped.__cause__ = error
-            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:200]) from None
+            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:MOST_TEXT]) from None
         return Small(result)
 
     def _remember(self, function_id: str, function: Any) -> None:

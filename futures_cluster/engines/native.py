@@ -104,6 +104,11 @@ class NativeEngine(ClientEngine):
         return self._config.max_workers if self._cluster is None else self._cluster.scaling.number
 
     @property
+    def slots(self) -> int:  # type: ignore[override]
+        """See ``Engine``."""
+        return self.max_workers * self._config.threads_per_worker
+
+    @property
     def broken(self) -> BaseException | None:
         """See ``Engine``."""
         return None if self._cluster is None else self._cluster.client.broken

@@ -91,7 +91,10 @@ class Kept:
 
 
 class TaskFailed(Exception):
-    """What a task raises in the other engine when it failed in ours; its text is short, as engines cut long ones."""
+    """What a task raises in the other engine when it failed in ours.
+
+    Its text is for that engine's logs and dashboards, and short, as engines cut long ones.
+    """
 
     def __init__(self, payload: bytes, text: str) -> None:
         super().__init__(payload, text)
@@ -99,6 +102,9 @@ class TaskFailed(Exception):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.args[1]!r})"
 
 
 class Call:

@@ -53,6 +53,11 @@ class RemoteEngine(ClientEngine):
         except (RuntimeError, errors.BrokenExecutor):
             return 0
 
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """See ``Engine``."""
+        return self.max_workers
+
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:

@@ -68,6 +68,7 @@ class SyncEngine:
     """Runs tasks at submit."""
 
     max_workers = 1
+    slots = 0
 
     def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
         for name in ("mp_context", "max_tasks_per_child", "memory_limit"):

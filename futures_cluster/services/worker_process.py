@@ -27,7 +27,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
-from futures_cluster.services import logs, plugins, security
+from futures_cluster.services import imports, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -107,6 +107,7 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int | None) -> None:
         multiprocessing.process.current_process().authkey = settings.authkey
     if settings.sys_path is not None:
         sys.path[:] = settings.sys_path
+    imports.adapt_process()
     with contextlib.suppress(Exception):
         import resource
 

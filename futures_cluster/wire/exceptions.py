@@ -92,6 +92,19 @@ def load_error(payload: bytes) -> BaseException:
     return made[0]
 
 
+def headline(payload: bytes) -> str:
+    """The kind and the text of the exception of ``dump_error``, for logs: nothing of the user's is unpickled.
+
+    Examples
+    --------
+    >>> headline(dump_error(ValueError("no")))
+    'ValueError: no'
+    """
+    rows: list[_Row] = pickle.loads(payload)
+    kind, _, text, *_ = rows[0]
+    return f"{kind}: {text}" if text else kind
+
+
 # ---------------------------------------------------------------- packing
 
 

@@ -43,8 +43,8 @@ PARTS["quick"] = (
 #: Of one test. Some take Dask's own threads a minute on a busy machine, such as test_split_out_automatically.
 TIMEOUT_S = 300
 
-#: Tests that start schedulers of their own, or need the network.
-LEFT_OUT = "not distributed and not network"
+#: Tests that start schedulers of their own, or need the network; ``test_analyze`` starts one, too.
+LEFT_OUT = "not distributed and not network and not test_analyze"
 
 
 def command_of(part: str, more: list[str]) -> list[str] | None:

@@ -211,6 +211,19 @@ def test_tasks_compute_in_tasks(ex: Executor) -> None:
     assert results == tuple((10 * i, "Nested") for i in range(4))
 
 
+def test_a_task_that_imports_dask_computes_on_its_executor() -> None:
+    def inner() -> tuple[bool, str]:
+        import dask as dask_there
+
+        from futures_cluster.context import current_task
+
+        in_task = dask_there.delayed(lambda: current_task() is not None)().compute()
+        return in_task, type(dask_there.base.get_scheduler()).__name__
+
+    with Executor(1) as new:  # a worker that has not heard of Dask
+        assert new.submit(inner).result(60) == (True, "Nested")
+
+
 def test_the_scheduler_by_name(ex: Executor) -> None:
     with ex.as_default(), dask.config.set(scheduler="sync"):
         assert dask.delayed(_process)().compute() == _process()

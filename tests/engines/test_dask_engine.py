@@ -15,7 +15,10 @@ from foreign_clusters import Clusters
 from futures_cluster import Executor, NotSupported, as_completed, wait
 from futures_cluster.testing.engine_checks import CHECKS, ENGINES, PATIENCE_S, run_check
 
+dask = pytest.importorskip("dask", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+
+from futures_cluster.adapters.graph import LEAST_GROUPS
 
 DASK = ENGINES["dask"]
 
@@ -128,6 +131,33 @@ def test_small_results_come_together(ex: Executor) -> None:
     assert futures[0].result() == 0
     assert not client._small and not large.done_here()
     assert futures[49].result() == 49**2
+
+
+def test_large_graphs_are_packed(ex: Executor) -> None:
+    parts = [dask.delayed(abs)(-i) for i in range(512)]
+    while len(parts) > 1:
+        parts = [dask.delayed(max)(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    before = ex._engine.count_tasks()[0]
+    assert parts[0].compute(scheduler=ex) == 511
+    submitted = ex._engine.count_tasks()[0] - before
+    assert LEAST_GROUPS * 2 <= submitted < 512  # of 1,023
+
+
+def test_large_functions_of_a_graph_travel_once(ex: Executor) -> None:
+    table = list(range(20_000))
+    look_up = dask.delayed(lambda i: table[i])
+    before = ex._engine.count_tasks()[0]
+    assert dask.compute(*[look_up(i) for i in range(20)], scheduler=ex) == tuple(range(20))
+    assert ex._engine.count_tasks()[0] - before == 21
+
+
+def test_the_cluster_s_logs_show_what_failed(ex: Executor, clusters: Clusters) -> None:
+    with distributed.Client(clusters.address(n_workers=2, threads_per_worker=1), set_as_default=False) as client:
+        with pytest.raises(ZeroDivisionError):
+            ex.with_options(key="bad-one").submit(divmod, 1, 0).result()
+        logs = [line for lines in client.get_worker_logs().values() for _, line in lines]
+    told = [line for line in logs if "bad-one" in line]
+    assert told and all("ZeroDivisionError: integer" in line and "\\x80" not in line for line in told), told
 
 
 def test_callbacks_may_ask_for_other_results(ex: Executor) -> None:

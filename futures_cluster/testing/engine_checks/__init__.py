@@ -8,6 +8,7 @@ the given arguments of ``Executor``. ``CHECKS`` has all of them by name, with wh
 - *features*: what ``lacks`` may name, as in ``run_check(check, make_executor, lacks={"kill"})``. The check is run all
   the same, and has to end with ``NotSupported``: whoever asks for what is missing must be told.
 - *traits*: how the engine works at all. Without one of them a check says nothing, and ``is_meant_for`` is false.
+- *libraries*: what runs on executors, such as Dask. Without it the check says nothing either.
 
 Tasks and checks tell each other things by files in a folder that they share, because events of ``threading`` do not
 reach other processes. Nothing waits for a fixed time, but for ``PATIENCE_S`` at most.
@@ -22,7 +23,7 @@ Examples
 
 from __future__ import annotations
 
-from futures_cluster.testing.engine_checks import calls, channels, data, lifetime, nested
+from futures_cluster.testing.engine_checks import calls, channels, data, libraries, lifetime, nested
 from futures_cluster.testing.engine_checks.capabilities import ENGINES, Capabilities
 from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
 
@@ -37,6 +38,7 @@ __all__ = [
     "calls",
     "channels",
     "data",
+    "libraries",
     "lifetime",
     "nested",
     "run_check",

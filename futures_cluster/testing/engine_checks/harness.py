@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
@@ -48,6 +49,7 @@ class Check:
     function: Callable[[MakeExecutor], None]
     features: frozenset[str]
     traits: frozenset[str]
+    libraries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -55,8 +57,8 @@ class Check:
         return self.function.__name__
 
     def is_meant_for(self, traits: Collection[str]) -> bool:
-        """Whether the check says something about an engine with these traits."""
-        return self.traits <= set(traits)
+        """Whether the check says something about an engine with these traits, with the libraries that are here."""
+        return self.traits <= set(traits) and all(find_spec(library) for library in self.libraries)
 
 
 CHECKS: dict[str, Check] = {}
@@ -81,13 +83,13 @@ def run_check(check: Check, make_executor: MakeExecutor, lacks: Collection[str] 
 
 
 def check(
-    *features: str, traits: tuple[str, ...] = ()
+    *features: str, traits: tuple[str, ...] = (), libraries: tuple[str, ...] = ()
 ) -> Callable[[Callable[[MakeExecutor], None]], Callable[[MakeExecutor], None]]:
-    """Register a function as a check that needs these features and traits."""
+    """Register a function as a check that needs these features, traits and installed libraries."""
     assert set(features) <= set(FEATURES) and set(traits) <= set(TRAITS)
 
     def register(function: Callable[[MakeExecutor], None]) -> Callable[[MakeExecutor], None]:
-        CHECKS[function.__name__] = Check(function, frozenset(features), frozenset(traits))
+        CHECKS[function.__name__] = Check(function, frozenset(features), frozenset(traits), libraries)
         return function
 
     return register
