@@ -1,7 +1,7 @@
 """What our API costs on other people's clusters: the same calls by us and by the engine's own client, side by side.
 
-Covers: tiny calls, a lone round trip and Dask's graphs on a local Dask cluster (and on a local Ray, with --ray, where the
-other side of the graphs is Ray's own scheduler for Dask). Does not cover: calls that compute: the engine runs them alike.
+Covers: tiny calls, a lone round trip and Dask's graphs on a local Dask cluster (and on a local Ray, with --ray, where
+the other side of the graphs is Ray's own scheduler for Dask). Does not cover: calls that compute, which are run alike.
 
     python benchmarks/engines_overhead.py           # some four minutes; --quick: half a minute; --ray: as much again
 
