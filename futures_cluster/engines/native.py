@@ -167,8 +167,7 @@ class NativeEngine(ClientEngine):
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
-        state = self.cluster.scheduler.machine.state
-        left = state.queued + state.counts["waiting"] + sum(len(each.assigned) for each in list(state.workers.values()))
+        left = self.cluster.scheduler.machine.state.unfinished
         return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:

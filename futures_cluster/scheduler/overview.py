@@ -33,9 +33,8 @@ MOST_NEIGHBOURS = 50
 
 def unfinished(state: State, client: str) -> int:
     """How many tasks a client has submitted that are not done; of all clients, if there are too many to look at."""
-    everybody = state.queued + state.counts["waiting"] + sum(len(worker.assigned) for worker in state.workers.values())
     if len(state.clients) == 1 or len(state.tasks) > MOST_COUNTED:
-        return everybody
+        return state.unfinished
     return sum(task.state in st.UNFINISHED and task.lane.client == client for task in state.tasks.values())
 
 

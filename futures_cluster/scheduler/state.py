@@ -358,6 +358,11 @@ class State:
         self.moved = 0  # commitments that were taken back for another worker
         self.story: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
 
+    @property
+    def unfinished(self) -> int:
+        """Tasks that wait, are queued or with a worker; roughly so on another thread than the loop's."""
+        return self.queued + self.counts[WAITING] + sum(len(worker.assigned) for worker in list(self.workers.values()))
+
     def is_program(self, client: str) -> bool:
         """Whether a client is a program, and not a worker whose tasks ask."""
         return client not in self.workers
