@@ -29,9 +29,11 @@ class Watch:
         if path is not None or all(name != library for library, _ in context.ADAPTERS):
             return None
         for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None and spec.loader is not None:
-                _adapt_after(spec.loader)
+            find: Any = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find and find(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    _adapt_after(spec.loader)
                 return spec
         return None
 
