@@ -18,6 +18,7 @@ from futures_cluster.testing.engine_checks import CHECKS, ENGINES, PATIENCE_S, r
 dask = pytest.importorskip("dask", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
+from futures_cluster.adapters.dask import futures_of
 from futures_cluster.adapters.graph import LEAST_GROUPS
 
 DASK = ENGINES["dask"]
@@ -96,6 +97,14 @@ def test_a_client_can_be_given_and_stays_open(clusters: Clusters) -> None:
         assert client.status == "running" and client.submit(len, "four").result() == 4
 
 
+def wait_until_gone(client: Any, keys: set[str]) -> None:
+    gc.collect()
+    end = time.monotonic() + PATIENCE_S
+    while keys & keys_on(client):
+        assert time.monotonic() < end, "the cluster still holds results that nobody has a future of"
+        time.sleep(0.02)
+
+
 def test_results_go_with_their_futures(ex: Executor, clusters: Clusters) -> None:
     with distributed.Client(clusters.address(n_workers=2, threads_per_worker=1), set_as_default=False) as client:
         future, small = ex.submit(bytes, 10**6), ex.submit(int)
@@ -104,11 +113,19 @@ def test_results_go_with_their_futures(ex: Executor, clusters: Clusters) -> None
         keys = {future.key, small.key, scattered.key}
         assert keys <= keys_on(client)
         del future, small, scattered
-        gc.collect()
-        end = time.monotonic() + PATIENCE_S
-        while keys & keys_on(client):
-            assert time.monotonic() < end, "the cluster still holds results that nobody has a future of"
-            time.sleep(0.02)
+        wait_until_gone(client, keys)
+
+
+def test_persisted_parts_go_with_their_collection(ex: Executor, clusters: Clusters) -> None:
+    array = pytest.importorskip("dask.array")
+    with distributed.Client(clusters.address(n_workers=2, threads_per_worker=1), set_as_default=False) as client:
+        x = ex.persist(array.arange(400_000, chunks=100_000))
+        wait(futures_of(x))
+        keys = {future.key for future in futures_of(x)}
+        assert len(keys) == 4 and keys <= keys_on(client)
+        assert (x + 1).sum().compute(scheduler=ex) == 400_000 * 400_001 // 2
+        del x
+        wait_until_gone(client, keys)
 
 
 def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
