@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import current_task
+from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
 from futures_cluster.messages import Key, TaskOptions
@@ -65,43 +65,6 @@ class Link(Protocol):
         """The end: let go of everything, and leave the cluster as it is."""
 
 
-class _Callbacks:
-    """Calls users' functions on a thread of their own, which is there when it is needed."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def call(self, function: Callable[[], object]) -> None:
-        with self._lock:
-            if not self._closed:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="futures_cluster-callbacks", daemon=True)
-                    self._thread.start()
-                self._queue.put(function)
-                return
-        function()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._thread is not None:
-                self._queue.put(None)
-
-    def join(self) -> None:
-        """Wait until all that was to be called has been; after ``close``, and not for oneself."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _run(self) -> None:
-        while (function := self._queue.get()) is not None:
-            function()
-            del function
-
-
 class ForeignClient:
     """What futures ask; see ``services.client.Client``, which does this for our own cluster."""
 
@@ -128,7 +91,7 @@ class ForeignClient:
         self._fetching: dict[Key, Any] = {}
         self._introduced: dict[Key, Any] = {}
         self._changed = threading.Condition()
-        self._callbacks = _Callbacks()
+        self._callbacks = Callbacks()
 
     @property
     def forked(self) -> bool:
