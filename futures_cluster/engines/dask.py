@@ -202,7 +202,11 @@ class DaskLink:
         elif state.status == "error":
             ours.failed(key, _error_of(state.exception))
         elif state.status == "cancelled":
-            ours.cancelled_there(key)
+            error = _why_cancelled(state.exception, key)
+            if error is None:
+                ours.cancelled_there(key)
+            else:
+                ours.failed(key, error)
         else:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
@@ -257,8 +261,21 @@ class DaskLink:
         """See ``foreign_client.Link``; a client that was given stays open."""
         if self._is_own:
             self.client.close()
+            self.client._loop_runner.stop()  # ``close`` does not if the client has closed itself
         elif self._listens and self.client.status == "running":
             self.client.unsubscribe_topic(_topic(self._ours.name))
+
+
+def _why_cancelled(error: BaseException | None, key: Key) -> BaseException | None:
+    """Our error, if it was not a user who cancelled a future of distributed's."""
+    reason = getattr(error, "reason", "")
+    if reason == "scheduler-connection-lost":
+        return errors.SchedulerLost("the Dask scheduler is gone; nothing that was unfinished will finish")
+    if reason == "scheduler-restart":
+        return errors.SchedulerLost("somebody has restarted the Dask cluster; nothing that was unfinished will finish")
+    if reason in ("lost dependencies", "already forgotten"):
+        return errors.DataLost(f"the Dask cluster has lost data that {key!r} needs; scatter or compute it again")
+    return None
 
 
 def _error_of(error: BaseException) -> BaseException | bytes:
@@ -315,6 +332,13 @@ class DaskEngine(ForeignEngine):
     def max_workers(self) -> int:  # type: ignore[override]
         """How many tasks run at a time."""
         return sum(self._dask.nthreads().values()) if self._dask.status == "running" else 0
+
+    @property
+    def broken(self) -> BaseException | None:  # type: ignore[override]
+        """See ``Engine``."""
+        if self._dask.status != "closed" or self.client.closing:
+            return None
+        return errors.SchedulerLost("the client of the Dask cluster is closed, or could not reach it again")
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``ForeignEngine``."""

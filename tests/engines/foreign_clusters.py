@@ -40,6 +40,11 @@ class Clusters:
         self._process.communicate(timeout=60)
         commands.shared_pids.discard(self._process.pid)
 
+    def kill(self) -> None:
+        """End the process at once; clusters of one worker die with it."""
+        self._process.kill()
+        self.close()
+
 
 def start_dask(shape: dict[str, Any]) -> tuple[Any, str]:
     """A cluster whose workers are processes if there are two, else threads of this one: that starts faster."""

@@ -13,6 +13,7 @@ import pytest
 from foreign_clusters import Clusters
 
 from futures_cluster import Executor, NotSupported, as_completed, wait
+from futures_cluster.errors import SchedulerLost
 from futures_cluster.testing.engine_checks import CHECKS, ENGINES, PATIENCE_S, run_check
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
@@ -136,6 +137,40 @@ def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
         ex.kill_workers()
     with pytest.raises(RuntimeError, match="after shutdown"):
         ex.submit(int)
+
+
+def test_the_scheduler_is_lost() -> None:
+    doomed = Clusters("dask")
+    # After so long its client does not try any more to reach a scheduler.
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), executor(doomed, max_workers=1) as ex:
+        done, running = ex.submit(abs, -1), ex.submit(time.sleep, 60)
+        dependent = ex.submit(abs, running)
+        assert done.result() == 1
+        doomed.kill()
+        for future in (running, dependent):
+            with pytest.raises(SchedulerLost, match="the Dask scheduler is gone"):
+                future.result(PATIENCE_S)
+        end = time.monotonic() + PATIENCE_S
+        while ex._engine.broken is None:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        with pytest.raises(SchedulerLost, match="could not reach it"):
+            ex.submit(abs, -1)
+        with pytest.raises(SchedulerLost, match="could not reach it"):
+            dask.delayed(abs)(-1).compute(scheduler=ex)
+        assert done.result() == 1
+
+
+def test_somebody_restarts_the_cluster(clusters: Clusters) -> None:
+    address = clusters.address(n_workers=2, threads_per_worker=1)
+    with distributed.Client(address, set_as_default=False) as client, Executor(backend=client) as ex:
+        running = ex.submit(time.sleep, 60)
+        while not running.running():
+            time.sleep(0.02)
+        client.restart()
+        with pytest.raises(SchedulerLost, match="restarted"):
+            running.result(PATIENCE_S)
+        assert ex.submit(abs, -1).result(PATIENCE_S) == 1
 
 
 def test_small_results_come_together(ex: Executor) -> None:
