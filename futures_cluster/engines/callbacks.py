@@ -1,4 +1,4 @@
-"""Users' callbacks on a thread of their own.
+"""Callbacks on a thread of their own.
 
 Covers: the thread, which begins with the first callback and ends with the engine. Does not cover: whose callbacks, and
 what they are called with.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 class Callbacks:
-    """Calls users' functions on a thread of their own, which is there when it is needed."""
+    """Calls functions on a thread of their own, which is there when it is needed."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()

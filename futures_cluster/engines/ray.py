@@ -26,6 +26,7 @@ import ray.exceptions
 
 from futures_cluster import errors
 from futures_cluster.config import Config
+from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
 from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
@@ -167,6 +168,7 @@ class RayLink:
         self._board: Any = None
         self._remote: Any = ray.remote(run_call)
         self._closed = False
+        self._callbacks = Callbacks()
 
     def connect(self, ours: ForeignClient, listen: bool) -> None:
         """Tell this client of ours what happens."""
@@ -176,11 +178,23 @@ class RayLink:
             self._board = board.options(num_cpus=0, name=_board_name(ours.name)).remote()
             self._ask_board()
 
+    def _when_done(self, reference: Any, function: Callable[[Any], None]) -> None:
+        """Call it with the future of an object that is there or failed.
+
+        Not on the thread that says so: Ray's client (ray://) needs that one to answer whatever else one asks.
+        """
+
+        def tell(future: Any) -> None:
+            if not self._closed:
+                function(future)
+
+        reference.future().add_done_callback(lambda future: self._callbacks.call(lambda: tell(future)))
+
     def _ask_board(self) -> None:
-        self._board.news.remote().future().add_done_callback(self._heard)
+        self._when_done(self._board.news.remote(), self._heard)
 
     def _heard(self, done: Any) -> None:
-        if self._closed or done.cancelled() or done.exception() is not None:
+        if done.cancelled() or done.exception() is not None:
             return
         self._ask_board()
         for what, keys in done.result():
@@ -209,7 +223,7 @@ class RayLink:
         def done(future: Any) -> None:
             error = future.exception()
             if error is not None:  # both have it, and Ray prints errors that nobody has looked at
-                second.future().add_done_callback(lambda other: other.exception())
+                self._when_done(second, lambda other: other.exception())
             if error is None:
                 first = future.result()
                 if first is None:
@@ -221,7 +235,7 @@ class RayLink:
             else:
                 ours.failed(key, _error_of(error, key))
 
-        handle[0].future().add_done_callback(done)
+        self._when_done(handle[0], done)
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
         """See ``foreign_client.Link``."""
@@ -234,7 +248,7 @@ class RayLink:
     def fetch(self, handles: dict[Key, Any]) -> None:
         """See ``foreign_client.Link``."""
         for key, handle in handles.items():
-            handle[1].future().add_done_callback(lambda future, key=key: self._fetched(key, future))
+            self._when_done(handle[1], lambda future, key=key: self._fetched(key, future))  # type: ignore[misc]
 
     def _fetched(self, key: Key, future: Any) -> None:
         error = future.exception()
@@ -255,6 +269,7 @@ class RayLink:
     def close(self) -> None:
         """See ``foreign_client.Link``; Ray itself ends only if this program started it."""
         self._closed = True
+        self._callbacks.close()
         if self._board is not None:
             with contextlib.suppress(Exception):
                 ray.kill(self._board)
