@@ -1,6 +1,7 @@
 """Runs checks of engines on a real local Ray, in a process of their own: Ray leaves threads and sockets in its driver.
 
-Covers: one line with a check's name in, one line with its outcome out. Does not cover: the tests.
+Covers: one line with a check's name in, one line with its outcome out; by Ray's client, if an address (``ray://...``)
+is given. Does not cover: the tests.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import ray
 from futures_cluster import Executor
 from futures_cluster.testing.engine_checks import CHECKS, ENGINES, run_check
 
+#: Of a server of Ray's client on a Ray with two CPUs.
+ADDRESS = "".join(sys.argv[1:])
+
 _shape: Any = None
 
 
@@ -27,7 +31,7 @@ def make_executor(
     """An executor on a Ray of this shape; the one before it is stopped if it had another."""
     global _shape
     shape = (max_workers * threads_per_worker, resources)
-    if shape != _shape:
+    if shape != _shape and not ADDRESS:
         ray.shutdown()
         ray.init(
             "local",
@@ -44,6 +48,8 @@ def make_executor(
 def main() -> None:
     """Until the input ends."""
     answers, sys.stdout = sys.stdout, sys.stderr
+    if ADDRESS:
+        ray.init(ADDRESS, log_to_driver=False)
     for line in sys.stdin:
         try:
             run_check(CHECKS[line.strip()], make_executor, lacks=ENGINES["ray"].lacks)
