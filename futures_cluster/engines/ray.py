@@ -191,7 +191,8 @@ class RayLink:
         reference.future().add_done_callback(lambda future: self._callbacks.call(lambda: tell(future)))
 
     def _ask_board(self) -> None:
-        self._when_done(self._board.news.remote(), self._heard)
+        with contextlib.suppress(Exception):  # Ray is gone, and nobody has news
+            self._when_done(self._board.news.remote(), self._heard)
 
     def _heard(self, done: Any) -> None:
         if done.cancelled() or done.exception() is not None:

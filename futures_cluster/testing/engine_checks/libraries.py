@@ -10,6 +10,7 @@ import functools
 import operator
 from typing import Any
 
+from futures_cluster.context import current_executor
 from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
 
 DASK = ("dask", "numpy")
@@ -142,8 +143,14 @@ def check_dask_inside_of_a_task(make_executor: MakeExecutor) -> None:
 
         return int(da.arange(10, chunks=2).sum().compute()) + number
 
+    def compute_here(number: int) -> int:
+        import dask.array as da
+
+        return int(da.arange(10, chunks=2).sum().compute(scheduler=current_executor())) + number
+
     with make_executor(max_workers=1) as ex:
         assert list(ex.map(compute, range(3))) == [45, 46, 47]
+        assert list(ex.map(compute_here, range(3))) == [45, 46, 47]
 
 
 # ---------------------------------------------------------------- joblib
