@@ -48,6 +48,8 @@ __all__ = ["FuturesClusterBackend", "close", "register"]
 NAME = "futures_cluster"
 #: Batches of short calls grow by this factor.
 GROWTH = 4
+#: So long the end of a call waits for a callback that is under way.
+STOP_S = 1.0
 
 # ---------------------------------------------------------------- the executor that nobody gave
 
@@ -133,11 +135,17 @@ def nested_backend(nesting_level: int, workers: int) -> FuturesClusterBackend:
 
 
 class Dispatcher(threading.Thread):
-    """Calls back for the futures that are done, in a thread of its own, for one ``Parallel`` call."""
+    """Calls back for the futures that are done, in a thread of its own, for one ``Parallel`` call.
+
+    After that call nobody is called back: joblib would count a call that was given up, as one of its results was an
+    error, for the next call of the same ``Parallel``, while that one begins.
+    """
 
     def __init__(self) -> None:
         super().__init__(name="futures_cluster-joblib", daemon=True)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._calls_back = threading.Lock()
+        self._stopped = False
         self._task = context.current_task()
         self.start()
 
@@ -146,15 +154,20 @@ class Dispatcher(threading.Thread):
         self._done.put((callback, future))
 
     def stop(self) -> None:
-        """End when all is done that was asked for by now."""
+        """End; wait for what is being called, but not for ever: it may take calls from the user's iterator."""
+        self._stopped = True
         self._done.put(None)
+        if threading.current_thread() is not self and self._calls_back.acquire(timeout=STOP_S):
+            self._calls_back.release()
 
     def run(self) -> None:
         """Until ``stop``."""
         context.local.task = self._task  # what is submitted here are children of the task that called ``Parallel``
         while (item := self._done.get()) is not None:
             callback, future = item
-            callback(future)
+            with self._calls_back:
+                if not self._stopped:
+                    callback(future)
             del item, callback, future
 
 

@@ -20,7 +20,7 @@ np = pytest.importorskip("numpy", reason="numpy is not installed")
 from joblib import Parallel, delayed, parallel_config
 
 import futures_cluster.adapters.joblib as adapter
-from futures_cluster import Executor, context, current_executor
+from futures_cluster import Executor, Future, context, current_executor
 from futures_cluster.testing.engine_checks.harness import Folder
 
 BACKEND = "futures_cluster"
@@ -381,6 +381,32 @@ def test_scikit_learn(processes: Executor) -> None:
         forest.set_params(n_jobs=-1).fit(x, y)
         assert search.best_score_ == alone[0]
         assert np.array_equal(forest.predict_proba(x), alone[1])
+
+
+def test_nobody_is_called_back_after_the_end_of_a_call() -> None:
+    """Else a late result of a call that was given up counts for the next one, while that begins."""
+    dispatcher = adapter.Dispatcher()
+    begun, go = threading.Event(), threading.Event()
+    called: list[str] = []
+
+    def wait(future: Future) -> None:
+        begun.set()
+        assert go.wait(30)
+        called.append("under way")
+
+    dispatcher.call_back(wait, Future())
+    dispatcher.call_back(lambda future: called.append("late"), Future())
+    assert begun.wait(30)
+    stopper = threading.Thread(target=dispatcher.stop)
+    stopper.start()
+    while not dispatcher._stopped:
+        time.sleep(0.001)
+    go.set()
+    stopper.join()
+    assert called == ["under way"]
+    dispatcher.call_back(lambda future: called.append("later"), Future())
+    dispatcher.join()
+    assert called == ["under way"]
 
 
 def test_the_thread_of_a_call_ends_with_it() -> None:
