@@ -132,8 +132,13 @@ def check_timeout(make_executor: MakeExecutor) -> None:
 @check("timeout", traits=("concurrent",))
 def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
     """The time counts from the start of the task, and nobody else is affected."""
+
+    # Never measured: Dask puts others behind what it takes for short, and leaves them there.
+    def begin_beside_others(folder: Folder) -> str:
+        return str(tasks.begin_and_wait(folder, "begun", "go", "beside"))
+
     with Folder() as folder, make_executor(max_workers=2) as ex:
-        beside = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "beside")
+        beside = ex.submit(begin_beside_others, folder)
         folder.wait("begun")
         late = ex.with_options(timeout=0.2).submit(folder.wait, "never")
         behind = [ex.with_options(timeout=PATIENCE_S).submit(tasks.same, i) for i in range(5)]
