@@ -32,31 +32,42 @@ def square(x: int) -> int:
 
 def compare(title: str, plain: Callable[[int], Any], ours: Callable[[int], Any], calls: int, rounds: int) -> None:
     """Print one row for many calls, one for a lone one."""
+    runs = {"plain": plain, "ours": ours}
     for name, n, repeat in ((f"{calls} calls", calls, 1), ("one round trip", 1, 50)):
-        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-        for number in range(rounds + 1):
-            for which, run in (("plain", plain), ("ours", ours))[:: 1 if number % 2 else -1]:
-                start = time.perf_counter()
-                for _ in range(repeat):
-                    assert run(n) == [i * i for i in range(n)]
-                if number:  # the first round is to warm up
-                    seconds[which].append((time.perf_counter() - start) / repeat)
-        print_row(title, name, seconds)
+
+        def measure(which: str, turn: int, n: int = n, repeat: int = repeat) -> float:
+            start = time.perf_counter()
+            for _ in range(repeat):
+                assert runs[which](n) == [i * i for i in range(n)]
+            return (time.perf_counter() - start) / repeat
+
+        print_row(title, name, take_turns(measure, rounds))
 
 
 def compare_graphs(title: str, plain: Any, ours: Any, size: int, rounds: int) -> None:
     """Print one row for a tree of tiny tasks, one for a sum over blocks; both are Dask's schedulers."""
+    schedulers = {"plain": plain, "ours": ours}
     for name, make, number in (("tree", tree, 32 * size), ("(x + x.T).sum()", chunks, size)):
+
+        def measure(which: str, turn: int, make: Any = make, number: int = number) -> float:
+            collection, expected = make(number, 2 * turn + (which == "ours"))  # never the same graph twice
+            start = time.perf_counter()
+            assert collection.compute(scheduler=schedulers[which]) == expected
+            return time.perf_counter() - start
+
         nodes = 2 * number - 1 if make is tree else number**2
-        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-        for turn in range(rounds + 1):
-            for which, scheduler in (("plain", plain), ("ours", ours))[:: 1 if turn % 2 else -1]:
-                collection, expected = make(number, 2 * turn + (which == "ours"))  # never the same graph twice
-                start = time.perf_counter()
-                assert collection.compute(scheduler=scheduler) == expected
-                if turn:
-                    seconds[which].append(time.perf_counter() - start)
-        print_row(title, f"{name}, {nodes:,}", seconds)
+        print_row(title, f"{name}, {nodes:,}", take_turns(measure, rounds))
+
+
+def take_turns(measure: Callable[[str, int], float], rounds: int) -> dict[str, list[float]]:
+    """Seconds of both sides in each round, which begin in turns; the first round is to warm up."""
+    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+    for turn in range(rounds + 1):
+        for which in ("plain", "ours")[:: 1 if turn % 2 else -1]:
+            took = measure(which, turn)
+            if turn:
+                seconds[which].append(took)
+    return seconds
 
 
 def print_row(title: str, name: str, seconds: dict[str, list[float]]) -> None:
