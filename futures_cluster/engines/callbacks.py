@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 
 
@@ -48,5 +49,8 @@ class Callbacks:
 
     def _run(self) -> None:
         while (function := self._queue.get()) is not None:
-            function()
+            try:
+                function()
+            except Exception:  # the others must be called all the same
+                traceback.print_exc()
             del function

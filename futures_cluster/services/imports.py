@@ -39,12 +39,11 @@ class Watch:
 
 
 def _adapt_after(loader: Any) -> None:
-    """Have a loader, which is for one module only, adapt that module in the end."""
-    execute = loader.exec_module
+    """Have a loader adapt the next module that it executes; that of an archive is the same for all of its modules."""
 
     def execute_and_adapt(module: ModuleType) -> None:
         del loader.exec_module
-        execute(module)
+        loader.exec_module(module)
         context.load_adapters()
 
     loader.exec_module = execute_and_adapt

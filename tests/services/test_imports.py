@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,9 @@ import pytest
 from futures_cluster import context
 from futures_cluster.services import imports
 
-LIBRARY = "library_of_this_test"
-ADAPTER = "adapter_of_this_test"
+# pytest itself loads what is named like a test, by one loader for all.
+LIBRARY = "library_to_adapt"
+ADAPTER = "adapter_of_library"
 
 
 @pytest.fixture
@@ -80,6 +82,19 @@ def test_others_find_what_they_find(folder: Path) -> None:
     watch = sys.meta_path[0]
     spec = watch.find_spec(LIBRARY, None)
     assert spec is not None and spec.name == LIBRARY
+
+
+def test_a_library_in_an_archive(folder: Path) -> None:
+    """There one loader is for all modules; looking for the library does not import it."""
+    with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+        archive.write(folder / f"{LIBRARY}.py", f"{LIBRARY}.py")
+    (folder / f"{LIBRARY}.py").unlink()
+    sys.path.insert(0, str(folder / "archive.zip"))
+    for _ in range(2):
+        assert importlib.util.find_spec(LIBRARY) is not None
+    library = importlib.import_module(LIBRARY)
+    assert library.calls == [True] and "archive.zip" in str(library.__file__)
+    assert "exec_module" not in vars(library.__spec__.loader)
 
 
 def test_one_watch_is_enough(folder: Path) -> None:
