@@ -11,11 +11,11 @@ function) and the number of the value that belongs there, ``drops`` the numbers 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster import context
+from futures_cluster.wire import pickling
 
 Step = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
 
@@ -149,7 +149,7 @@ def load_function(data: bytes) -> Callable[..., Any]:
     """The function of such a pickle."""
     function = _functions.get(data)
     if function is None:
-        function = pickle.loads(data)
+        function = pickling.loads(data)
         if len(_functions) >= MOST_FUNCTIONS:
             _functions.clear()
         _functions[data] = function

@@ -172,7 +172,7 @@ class _Functions:
     def _pickle(self, function: Any) -> Any:
         """The function itself, if its pickle is small and by reference; else what stands for it."""
         data, buffers = pickling.dumps_apart(function)
-        if not buffers and len(data) <= SMALL_FUNCTION_BYTES and b"__main__" not in data:
+        if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
             return _Large(len(self._known))

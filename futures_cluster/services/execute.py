@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context
 from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.store import Store
+from futures_cluster.wire import programs
 
 if TYPE_CHECKING:
     from futures_cluster.services.protocols import Codec
@@ -50,10 +51,13 @@ class Executions:
             self._functions.pop(function_id, None)
 
     def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        if programs.hosts.dispatching:
+            programs.hosts.enter(None)
         fn = self._functions.get(run.function)
         if fn is None:
             fn = self.codec.load_function(self._payloads[run.function])
             self._functions[run.function] = fn
+            del self._payloads[run.function]
             context.load_adapters()
         if not run.inputs:
             args, kwargs = self.codec.load_call(run.payload, ())
@@ -62,6 +66,8 @@ class Executions:
             values = [store.get(key) if payload is None else codec.load(payload) for key, _, payload, _ in run.inputs]
             args, kwargs = codec.load_call(run.payload, values)
             fn = self._guard(run, fn, values)
+        if programs.hosts.dispatching:
+            programs.hosts.enter_for(fn)
         return fn, args, kwargs
 
     def _guard(self, run: Run, fn: Any, values: list[Any]) -> Any:

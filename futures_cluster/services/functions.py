@@ -3,11 +3,11 @@
 Covers: deciding whether a function has to be pickled again, and forgetting those that nobody can submit again.
 Does not cover: workers, which unpickle a function once for each id (``execute``).
 
-A function of a module pickles by reference: once is enough. One that pickles by value (of ``__main__``, a lambda, a
-closure) is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to
-are the very same objects as last time; when it dies, the scheduler and the workers forget it. Any other callable (a
-bound method, a partial) may change between two calls, and holds who knows what: it travels as an argument of each
-call (``call``), and so does every function where payloads are the objects themselves.
+A function of a module pickles by reference: once is enough. One that does not (of ``__main__``, a lambda, a closure)
+is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to, directly or by
+way of others, are the very same objects as last time; when it dies, the scheduler and the workers forget it. Any other
+callable (a bound method, a partial) may change between two calls: it travels as an argument of each call (``call``).
+Where payloads are the objects themselves, every function does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster.messages import Payload
+from futures_cluster.wire import pickling
 
 _MISSING = object()
 
@@ -45,63 +46,54 @@ def function_name(fn: Callable[..., Any]) -> str:
     return str(name).rpartition("<locals>.")[2]
 
 
-def _global_names(code: types.CodeType) -> tuple[str, ...]:
-    names = dict.fromkeys(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names.update(dict.fromkeys(_global_names(constant)))
-    return tuple(names)
-
-
 class _ByValue:
     """A function that was pickled by value, and the objects of which the pickle was made.
 
-    Other functions among them are held weakly: they may refer back to this one, which must be able to die.
+    Functions in its closure are held weakly: they may refer back to this one, which must be able to die.
     """
 
-    __slots__ = ("called", "cells", "code", "defaults", "function_id", "keywords", "name", "names", "ref", "values")
+    __slots__ = ("called", "cells", "function_id", "name", "ref", "traits", "watched")
 
     def __init__(
-        self, fn: types.FunctionType, function_id: str, name: str, seen: dict[types.FunctionType, None] | None = None
+        self,
+        fn: types.FunctionType,
+        function_id: str,
+        name: str,
+        watched: list[pickling.Watched],
+        seen: dict[types.FunctionType, None] | None = None,
     ) -> None:
         self.ref: Callable[[], Any] = weakref.ref(fn)
         self.function_id = function_id
         self.name = name
-        self.code = fn.__code__
-        self.names = _global_names(fn.__code__)
-        self.values = [_weak(fn.__globals__.get(name, _MISSING)) for name in self.names]
+        self.traits = fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})
         self.cells = [_weak(_content(cell)) for cell in fn.__closure__ or ()]
-        self.defaults = fn.__defaults__
-        self.keywords = dict(fn.__kwdefaults__ or {})
-        # Functions of the same module that it refers to are in the pickle by value as well, and what they refer to.
+        self.watched = watched
+        # Functions in the closure are in the pickle by value, and what their closures hold.
         seen = {} if seen is None else seen
         seen[fn] = None
         self.called: list[_ByValue] = []
-        values = [fn.__globals__.get(name) for name in self.names] + [_content(cell) for cell in fn.__closure__ or ()]
-        for value in values:
+        for value in [_content(cell) for cell in fn.__closure__ or ()]:
             if type(value) is types.FunctionType and value.__module__ == fn.__module__ and value not in seen:
-                self.called.append(_ByValue(value, "", "", seen))
+                self.called.append(_ByValue(value, "", "", [], seen))
 
     def is_current(self, fn: types.FunctionType | None) -> bool:
         """Whether the function would pickle to the same again; comparing is cheaper than pickling."""
         if fn is None or self.ref() is not fn:
             return False
-        if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
+        code, defaults, keywords = self.traits
+        if fn.__code__ is not code or fn.__defaults__ is not defaults:
             return False
-        if self.names:
-            variables = fn.__globals__
-            for name, value in zip(self.names, self.values, strict=True):
-                if not _is_same(value, variables.get(name, _MISSING)):
-                    return False
+        if self.watched and not pickling.is_unchanged(self.watched):
+            return False
         if self.cells:
             for cell, value in zip(fn.__closure__ or (), self.cells, strict=True):
                 if not _is_same(value, _content(cell)):
                     return False
-        keywords = fn.__kwdefaults__
-        if keywords or self.keywords:
-            if not keywords or keywords.keys() != self.keywords.keys():
+        now = fn.__kwdefaults__
+        if now or keywords:
+            if not now or now.keys() != keywords.keys():
                 return False
-            if not all(keywords[name] is value for name, value in self.keywords.items()):
+            if not all(now[name] is value for name, value in keywords.items()):
                 return False
         return not self.called or all(entry.is_current(entry.ref()) for entry in self.called)
 
@@ -129,7 +121,8 @@ class FunctionTable:
     Parameters
     ----------
     dump : callable
-        From a function to its payload.
+        From a function to its payload, and the names that this depends on; None if the function has a name of its own
+        that can be imported (``pickling.dump_function``).
     tell : bool
         Whether functions may be told at all; else all travel as arguments.
     on_dead : callable
@@ -137,7 +130,7 @@ class FunctionTable:
     """
 
     def __init__(
-        self, dump: Callable[[Callable[..., Any]], Payload], tell: bool, on_dead: Callable[[str], None]
+        self, dump: Callable[[Callable[..., Any]], tuple[Payload, Any]], tell: bool, on_dead: Callable[[str], None]
     ) -> None:
         self._dump = dump
         self._tell = tell
@@ -181,25 +174,25 @@ class FunctionTable:
                 return found
         name = function_name(fn)
         function_id = f"call {name}"
-        news = None if function_id in self._told else (function_id, name, self._dump(call))
+        news = None if function_id in self._told else (function_id, name, self._dump(call)[0])
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
         """The id and the news of a function that pickles by reference, for tasks of this name."""
         function_id = f"{name} by {fn.__name__}"
-        return function_id, None if function_id in self._told else (function_id, name, self._dump(fn))
+        return function_id, None if function_id in self._told else (function_id, name, self._dump(fn)[0])
 
     def _look_up_function(self, fn: Callable[..., Any], kind: type) -> tuple[str, str, News | None, bool] | None:
         if kind is types.BuiltinFunctionType and not isinstance(getattr(fn, "__self__", None), types.ModuleType | None):
             return None  # a method of an object
-        payload = self._dump(fn)
+        payload, watched = self._dump(fn)
         self.pickled += 1
         name = function_name(fn)
         function_id = hashlib.sha1(payload, usedforsecurity=False).hexdigest()[:20]
-        if b"cloudpickle" in payload:
+        if watched is not None:
             if kind is not types.FunctionType:
                 return None  # a class by value: it is an argument, so that nothing has to remember it
-            self._learn_by_value(fn, function_id, name)
+            self._learn_by_value(fn, function_id, name, watched)
         else:
             self._by_reference[fn] = (function_id, name)
         news = None if function_id in self._told else (function_id, name, payload)
@@ -209,9 +202,9 @@ class FunctionTable:
         """The scheduler has the news of this function before anything that is submitted from now on."""
         self._told[function_id] = None
 
-    def _learn_by_value(self, fn: Any, function_id: str, name: str) -> None:
+    def _learn_by_value(self, fn: Any, function_id: str, name: str, watched: list[pickling.Watched]) -> None:
         before = self._by_value.get(id(fn))
-        self._by_value[id(fn)] = _ByValue(fn, function_id, name)
+        self._by_value[id(fn)] = _ByValue(fn, function_id, name, watched)
         self._alive[function_id] = self._alive.get(function_id, 0) + 1
         if before is not None and before.ref() is fn:  # its finalizer is there; it has changed since
             self._not_used(before.function_id)

@@ -26,6 +26,7 @@ class WorkerSettings:
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
     debug: bool = False
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
+    by_reference: bool = False  # the process has the program's ``__main__``, as multiprocessing has started it
     scheduler: str = ""  # its address, if that is not who starts the worker
     security: transports.Security = field(default_factory=transports.Security)
     manager: str = ""  # the name of who starts the worker, as the scheduler knows it

@@ -11,7 +11,6 @@ name: it is unlinked when it is opened, so nothing is left behind however the pr
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 import threading
 import time
@@ -74,7 +73,7 @@ class _Spilled:
         for length in self.lengths[1:]:
             buffers.append(self._read(length, offset))
             offset += length
-        return pickle.loads(data, buffers=buffers)
+        return pickling.loads(data, buffers)
 
     def _read(self, length: int, offset: int) -> bytearray:
         buffer = bytearray(length)

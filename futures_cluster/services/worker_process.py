@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -37,7 +36,7 @@ from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import serialize, shm, sockets, transports
+from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
@@ -108,6 +107,10 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int | None) -> None:
     if settings.sys_path is not None:
         sys.path[:] = settings.sys_path
     imports.adapt_process()
+    if settings.by_reference:
+        pickling.settings.by_reference = True
+    else:
+        programs.hosts.begin()
     with contextlib.suppress(Exception):
         import resource
 
@@ -224,7 +227,7 @@ class WorkerProcess:
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
             if self._settings.initializer is not None:
-                initializer, initargs = pickle.loads(self._settings.initializer)
+                initializer, initargs = pickling.loads(self._settings.initializer)
             if initializer is not None:
                 initializer(*initargs)
         except BaseException as error:

@@ -18,7 +18,7 @@ import traceback
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 
-from futures_cluster.wire.pickling import PROTOCOL, dumps
+from futures_cluster.wire.pickling import PROTOCOL, dumps, loads
 
 #: Frames of a traceback that are kept: the first and the last so many.
 FIRST_FRAMES, LAST_FRAMES = 100, 400
@@ -199,7 +199,7 @@ def _make(row: _Row, made: dict[int, BaseException]) -> BaseException:
     name, bare, text, frames, _, _, _, _, members = row
     if bare is not None:
         try:
-            loaded = pickle.loads(bare)
+            loaded = loads(bare)
             error = loaded[0](*loaded[1]) if type(loaded) is tuple else loaded
             if isinstance(error, BaseException):
                 return error

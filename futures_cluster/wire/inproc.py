@@ -88,9 +88,9 @@ class ObjectCodec:
 
     tells_functions = False  # each call has its own, so that nothing else keeps it alive
 
-    def dump_function(self, fn: Callable[..., Any]) -> Payload:
+    def dump_function(self, fn: Callable[..., Any]) -> tuple[Payload, None]:
         """The function in a cell."""
-        return Cell(fn)
+        return Cell(fn), None
 
     def load_function(self, payload: Payload) -> Callable[..., Any]:
         """The function itself."""

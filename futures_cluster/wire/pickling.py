@@ -1,46 +1,80 @@
-"""Pickles, by the plain pickler or by cloudpickle.
+"""Pickles, by the plain pickler where that will do.
 
-Covers: which of the two, and large buffers out of band. What was writable is so when it arrives, and what was read-only
-stays so, as pickle 5 has it. Does not cover: where buffers go (``serialize``).
+The plain pickler is tried first, as it is ten times faster. ``by_value`` takes over for what it cannot do (lambdas,
+closures, local classes) and for what no other process can import, ``__main__`` above all. A pickle that refers to a
+program begins with the definitions that it needs of it (``programs``), so it is read by ``loads``, not by
+``pickle.loads``::
 
-The plain pickler is tried first, as it is ten times faster; cloudpickle takes over for what it cannot do: lambdas,
-closures, local classes, and everything of ``__main__``, which is another module in the other process.
+    MARK, length of the head, head, pickle
+    head: for each program (token, whether pickle.loads can read the rest, the object's own name and batch, batches)
+
+Large buffers stay out of band; what was writable is so when it arrives, and what was read-only stays so, as pickle 5
+has it. Does not cover: where buffers go (``serialize``).
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import struct
 import sys
+from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
+
+from futures_cluster.wire import programs
 
 PROTOCOL = 5
 #: Buffers from this size on travel out of band.
 OUT_OF_BAND_BYTES = 64 * 1024
 
+#: No pickle begins so.
+MARK = b"\x93fcp"
+_LENGTH = struct.Struct("<I")
+_HEAD = len(MARK) + _LENGTH.size
 
-def _pickles_by_value() -> bool:
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module._PICKLE_BY_VALUE_MODULES)
+
+class _Settings:
+    #: Whether all payloads of this process refer to ``__main__`` by name: multiprocessing has started it.
+    by_reference = False
 
 
-def dumps(obj: Any) -> bytes:
-    """A pickle with everything in it.
+settings = _Settings()
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _is_importable(data: bytes) -> bool:
+    """Whether a plain pickle refers only to what another process can import."""
+    for mark in programs.marks:
+        if mark in data:
+            return False
+    module: Any = sys.modules.get("cloudpickle.cloudpickle")
+    return module is None or not module._PICKLE_BY_VALUE_MODULES
+
+
+def dumps(obj: Any, by_reference: bool = False) -> bytes:
+    """Return a pickle with everything in it.
+
+    Parameters
+    ----------
+    by_reference : bool
+        Whether the other process has this one's ``__main__``.
 
     Raises
     ------
     Exception
         Whatever pickling the object raises.
     """
+    by_reference = by_reference or settings.by_reference
     try:
         data = pickle.dumps(obj, PROTOCOL)
-        if b"__main__" not in data and not _pickles_by_value():
+        if by_reference or _is_importable(data):
             return data
     except Exception:
-        pass  # cloudpickle can do more; if it cannot either, its error is the one to show
-    import cloudpickle
-
-    result: bytes = cloudpickle.dumps(obj, PROTOCOL)
-    return result
+        pass  # the other pickler can do more; if it cannot either, its error is the one to show
+    return _dumps_by_value(obj, None, by_reference)
 
 
 class _Apart:
@@ -59,26 +93,144 @@ class _Apart:
         return False
 
 
-def dumps_apart(obj: Any) -> tuple[bytes, list[memoryview]]:
-    """A pickle, and the buffers that are not in it.
+def dumps_apart(obj: Any, by_reference: bool = False) -> tuple[bytes, list[memoryview]]:
+    """Return a pickle, and the buffers that are not in it; see ``dumps``.
 
     Raises
     ------
     Exception
         Whatever pickling the object raises.
     """
+    by_reference = by_reference or settings.by_reference
     apart = _Apart()
     try:
         data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
-        if b"__main__" not in data and not _pickles_by_value():
+        if by_reference or _is_importable(data):
             return data, apart.buffers
     except Exception:
         pass
-    import cloudpickle
-
     apart = _Apart()
-    data = cloudpickle.dumps(obj, PROTOCOL, buffer_callback=apart)
-    return data, apart.buffers
+    return _dumps_by_value(obj, apart, by_reference), apart.buffers
+
+
+def _dumps_by_value(obj: Any, buffer_callback: Any, by_reference: bool) -> bytes:
+    from futures_cluster.wire.by_value import ByValuePickler
+
+    file = io.BytesIO()
+    pickler = ByValuePickler(file, buffer_callback, by_reference)
+    pickler.dump(obj)
+    return _with_definitions(file.getvalue(), pickler)[0]
+
+
+def _with_definitions(data: bytes, pickler: Any, root: Any = None) -> tuple[bytes, list[Watched]]:
+    """A pickle behind the definitions that it needs, and the names that these depend on.
+
+    ``root``: the object itself, if which binding of its name it is matters.
+    """
+    if not pickler.needs:
+        return data, []
+    from futures_cluster.wire import capture
+
+    watched: list[Watched] = []
+    heads = []
+    for program, keys in pickler.needs.items():
+        records = capture.ensure(program, keys)
+        bound = [key for key in keys if root is not None and program.value(key) is root]
+        binding = (bound[0], records[bound[0]].batch) if bound else None
+        heads.append((program.token, pickler.is_plain, binding, program.batches_of(records.values())))
+        watched.extend(_watch(program, [*records, *(key for key in keys if key not in records)]))
+    head = pickle.dumps(heads, PROTOCOL)
+    return b"".join((MARK, _LENGTH.pack(len(head)), head, data)), watched
+
+
+# ---------------------------------------------------------------- functions
+
+# A namespace and a name in it, what that was bound to, and what may change in a function without binding it again.
+Watched = tuple[dict[str, Any], str, Callable[[], Any], Any]
+
+
+def _watch(program: programs.Program, keys: Iterable[programs.Key]) -> list[Watched]:
+    watched = []
+    for module, name in keys:
+        if module in program.spaces:
+            space = program.spaces[module]
+            value = space.get(name, programs.MISSING)
+            watched.append((space, name, programs.weak(value), programs.traits(value)))
+    return watched
+
+
+def is_unchanged(watched: list[Watched]) -> bool:
+    """Whether names are still bound to the very same objects."""
+    for space, name, former, traits in watched:
+        value = space.get(name, programs.MISSING)
+        if former() is not value or (traits is not None and not programs.traits_are(traits, value)):
+            return False
+    return True
+
+
+def dump_function(function: Callable[..., Any], by_reference: bool = False) -> tuple[bytes, list[Watched] | None]:
+    """Return a pickle of what a task calls, and the names that the pickle depends on.
+
+    Returns
+    -------
+    data : bytes
+        For ``loads``.
+    watched : list or None
+        For ``is_unchanged``; None if the function pickles by the name of a module that can be imported, which is the
+        same for ever.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling the function raises.
+    """
+    by_reference = by_reference or settings.by_reference
+    try:
+        data = pickle.dumps(function, PROTOCOL)
+        if by_reference or (_is_importable(data) and _can_be_imported(function)):
+            return data, None
+    except Exception:
+        pass
+    from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
+
+    file = io.BytesIO()
+    is_bare = type(function) is FunctionType and not (
+        function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__
+    )
+    pickler = (ByValuePickler if is_bare else FunctionPickler)(file, None, by_reference)
+    pickler.dump(function)
+    return _with_definitions(file.getvalue(), pickler, function)
+
+
+def _can_be_imported(function: Any) -> bool:
+    """Whether another process can import the module of a function or class; if not, its objects travel by value."""
+    module = getattr(function, "__module__", None)
+    if type(module) is not str or type(function) not in (FunctionType, type):
+        return True
+    known = sys.modules.get(module)
+    if known is None or getattr(known, "__spec__", None) is None or not _is_on_path(known):
+        from futures_cluster.wire.by_value import importable
+
+        if not importable(module):
+            programs.mark(module)
+            return False
+    return True
+
+
+def _is_on_path(module: Any) -> bool:
+    """Whether a top-level module was found where the import system looks; a quick answer for most modules."""
+    origin = module.__spec__.origin
+    if origin in ("built-in", "frozen"):
+        return True
+    top = module.__name__.partition(".")[0]
+    if type(origin) is not str:
+        return False
+    for entry in sys.path:
+        if type(entry) is str and entry and origin.startswith(entry):
+            rest = origin[len(entry) :].lstrip("/")
+            if rest.startswith((f"{top}/", f"{top}.")):
+                return True
+    return False
 
 
 class HandedOver:
@@ -96,3 +248,38 @@ class HandedOver:
 def hand_over(obj: Any) -> Any:
     """The object, or what stands for it if it is large bytes."""
     return HandedOver(obj) if type(obj) is bytes and len(obj) >= OUT_OF_BAND_BYTES else obj
+
+
+# ---------------------------------------------------------------- reading
+
+
+def is_marked(data: Any) -> bool:
+    """Whether a pickle refers to a program, so that only ``loads`` can read it."""
+    return bytes(data[: len(MARK)]) == MARK
+
+
+def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
+    """Return the object of a pickle that a function of this module has made.
+
+    Raises
+    ------
+    Exception
+        Whatever unpickling raises.
+    """
+    if data[:4] != MARK:
+        return pickle.loads(data, buffers=buffers)
+    view = memoryview(data)
+    (length,) = _LENGTH.unpack(view[len(MARK) : _HEAD])
+    heads = pickle.loads(view[_HEAD : _HEAD + length])
+    for token, _, _, batches in heads:
+        programs.get(token).learn(batches)
+    token, is_plain, binding, _ = heads[0]
+    program = programs.get(token)
+    if binding is not None and not program.is_home:
+        return program.binding(*binding)
+    if programs.hosts.dispatching:
+        programs.hosts.enter(program)
+    rest = view[_HEAD + length :]
+    if is_plain and program.is_installed():
+        return pickle.loads(rest, buffers=buffers)
+    return programs.ProgramUnpickler(io.BytesIO(rest), program, buffers).load()

@@ -29,7 +29,15 @@ from typing import Any
 from futures_cluster.messages import Payload, Reference
 from futures_cluster.wire import arguments, buffers, compress, exceptions, shm
 from futures_cluster.wire.buffers import Buffer, copy_of
-from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, PROTOCOL, dumps, dumps_apart, hand_over
+from futures_cluster.wire.pickling import (
+    OUT_OF_BAND_BYTES,
+    PROTOCOL,
+    Watched,
+    dump_function,
+    dumps_apart,
+    hand_over,
+    loads,
+)
 from futures_cluster.wire.sizeof import flat_size, sizeof
 
 __all__ = ["OUT_OF_BAND_BYTES", "PROTOCOL", "PickleCodec", "dump", "dump_arguments", "load", "load_arguments"]
@@ -101,7 +109,11 @@ def input_value(index: int) -> Any:
 
 
 def dump_arguments(
-    args: tuple[Any, ...], kwargs: dict[str, Any], pool: shm.SegmentPool | None, resolve: bool = True
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    pool: shm.SegmentPool | None,
+    resolve: bool = True,
+    by_reference: bool = False,
 ) -> tuple[Payload, list[str], list[Reference]]:
     """Pickle the arguments of a call.
 
@@ -135,7 +147,7 @@ def dump_arguments(
     collector = _local.collector = InputCollector(stops=not is_searched)
     try:
         try:
-            payload = _dump_call(args, kwargs, found, pool)
+            payload = _dump_call(args, kwargs, found, pool, by_reference)
             # When somebody has swallowed what should have stopped it.
             is_nested = not is_searched and bool(collector.found)
             if is_nested:
@@ -146,7 +158,7 @@ def dump_arguments(
             found = arguments.find(args, kwargs)
             collector.stops = False
             collector.found.clear()
-            payload = _dump_call(args, kwargs, found, pool)
+            payload = _dump_call(args, kwargs, found, pool, by_reference)
     finally:
         _local.collector = outer
     if collector.found:
@@ -155,15 +167,19 @@ def dump_arguments(
 
 
 def _dump_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], found: arguments.Found, pool: shm.SegmentPool | None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    found: arguments.Found,
+    pool: shm.SegmentPool | None,
+    by_reference: bool,
 ) -> Payload:
     if found.keys:
         marks = {key: _Input(index) for key, index in found.keys.items()}
         args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
     args = tuple([hand_over(arg) for arg in args])
     if not kwargs:
-        return dump(args, pool)
-    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool)
+        return dump(args, pool, by_reference=by_reference)
+    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, by_reference=by_reference)
 
 
 def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -182,7 +198,13 @@ def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, 
 # ---------------------------------------------------------------- objects
 
 
-def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec: str | None = None) -> Payload:
+def dump(
+    obj: Any,
+    pool: shm.SegmentPool | None = None,
+    copy: bool = True,
+    codec: str | None = None,
+    by_reference: bool = False,
+) -> Payload:
     """A payload of an object; with a pool, large ones go through shared memory.
 
     Parameters
@@ -192,6 +214,8 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec
         until they are sent.
     codec : str or None
         For a peer on another host: large buffers are compressed by this, where it pays (``compress``).
+    by_reference : bool
+        Whether the other process has this one's ``__main__`` (``pickling.dumps``).
 
     Raises
     ------
@@ -200,7 +224,7 @@ def dump(obj: Any, pool: shm.SegmentPool | None = None, copy: bool = True, codec
     """
     if obj is None:
         return _NONE
-    data, large = dumps_apart(hand_over(obj))
+    data, large = dumps_apart(hand_over(obj), by_reference)
     if not large and len(data) < SHARED_BYTES:
         return data
     return pack_large([data, *large], pool, copy, codec)
@@ -255,7 +279,7 @@ def load(payload: Payload) -> Any:
         Whatever unpickling raises; ``OSError`` when a shared segment is gone with its writer.
     """
     if type(payload) is bytes:
-        return pickle.loads(payload)
+        return loads(payload)
     data, (kind, *_) = payload[0], payload[1]
     if kind == "shm":
         views: list[Any] = list(shm.open_segment(payload[1]))
@@ -267,7 +291,7 @@ def load(payload: Payload) -> Any:
         views = [buffer.view if buffer.arrived else bytearray(buffer.view) for buffer in payload[1][1]]
     if data is None:
         data = views.pop(0)
-    return pickle.loads(data, buffers=views)
+    return loads(data, views)
 
 
 def _unpacked(buffers: Any) -> list[memoryview]:
@@ -335,33 +359,35 @@ class PickleCodec:
 
     tells_functions = True  # once, by their content
 
-    def __init__(self, pool: shm.SegmentPool | None) -> None:
+    def __init__(self, pool: shm.SegmentPool | None, by_reference: bool = False) -> None:
         self.pool = pool
+        self.by_reference = by_reference  # the other processes have this one's ``__main__``
 
-    def dump_function(self, fn: Callable[..., Any]) -> bytes:
-        """A payload of a function; never goes through shared memory, as it outlives any segment."""
+    def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[Watched] | None]:
+        """See ``pickling.dump_function``; never goes through shared memory, as it outlives any segment."""
         outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
         try:
-            return dumps(fn)
+            return dump_function(fn, self.by_reference)
         finally:
             _local.collector = outer
 
     def load_function(self, payload: Payload) -> Callable[..., Any]:
         """The function of ``dump_function``."""
-        fn: Callable[..., Any] = pickle.loads(payload)
+        fn: Callable[..., Any] = loads(payload)
         return fn
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
         """See ``dump_arguments``."""
-        return dump_arguments(args, kwargs, self.pool, resolve)
+        return dump_arguments(args, kwargs, self.pool, resolve, self.by_reference)
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """A payload of a call with ``args`` and behind them the values of the inputs; ``collector`` gets futures."""
         outer, _local.collector = _local.collector, collector
         try:
-            return dump((*args, *[_Input(index) for index in range(len(inputs))]), self.pool)
+            arguments = (*args, *[_Input(index) for index in range(len(inputs))])
+            return dump(arguments, self.pool, by_reference=self.by_reference)
         finally:
             _local.collector = outer
 

@@ -400,16 +400,15 @@ class TestCommands:
         assert late.submit(eval, "__import__('uploaded_module').version").result(WAIT_S) == 2
 
     def test_a_missing_module_is_said_with_what_to_do(self, ex: Executor, tmp_path: Path) -> None:
-        code = compile("def f():\n    return 1\n", "nowhere", "exec")
+        code = compile("class C:\n    pass\n", "nowhere", "exec")
         import types
 
         module = types.ModuleType("not_there_at_all")
         exec(code, module.__dict__)
         sys.modules["not_there_at_all"] = module
-        module.f.__module__ = "not_there_at_all"
         try:
             with pytest.raises(DeserializationError, match=r"not_there_at_all.*upload"):
-                ex.submit(module.f).result(WAIT_S)
+                ex.submit(repr, module.C()).result(WAIT_S)
         finally:
             del sys.modules["not_there_at_all"]
 

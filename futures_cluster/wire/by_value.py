@@ -1,0 +1,567 @@
+"""Picklers for what cannot be imported by another process: functions and classes by value, or by name in a program.
+
+An object of ``__main__`` that is bound to its own name there pickles as that name, and the pickler notes that the
+definition of the name has to travel (``needs``). All else that cannot be imported (lambdas, closures, local classes)
+pickles by value, as cloudpickle does it, with two differences: a function of a program gets the program's namespace as
+its globals instead of a copy of some of them, and code keeps the name of its file.
+
+Does not cover: when these picklers are used (``pickling``), and making definitions (``capture``).
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import importlib
+import importlib.util
+import io
+import sys
+import threading
+import types
+from collections import ChainMap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import cloudpickle.cloudpickle as cp
+
+from futures_cluster.wire import programs
+from futures_cluster.wire.programs import MAIN, MISSING, SOURCE, Key, Program, canonical
+
+PROTOCOL = 5
+_CACHED = type(functools.lru_cache(lambda: None))
+_READS_GLOBAL = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
+_SETS_GLOBAL = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+# ---------------------------------------------------------------- what can be imported
+
+
+def importable(module: str) -> bool:
+    """Whether another process with this one's ``sys.path`` can import a module."""
+    if module in (MAIN, programs.MP_MAIN):
+        return False
+    found = sys.modules.get(module)
+    if found is None:
+        return False
+    if cp._PICKLE_BY_VALUE_MODULES and cp._is_registered_pickle_by_value(found):
+        return False
+    return _is_found(module, id(found))
+
+
+@functools.lru_cache(10_000)
+def _is_found(module: str, identity: int) -> bool:
+    """Whether finders find it, and in the place that it came from."""
+    loaded = sys.modules[module]
+    spec = getattr(loaded, "__spec__", None)
+    if getattr(spec, "origin", None) in ("built-in", "frozen"):
+        return True
+    parent, _, _ = module.rpartition(".")
+    path = None
+    if parent:
+        if not importable(parent):
+            # A package may put modules there by hand (os.path is one): importing it makes them.
+            return False
+        path = getattr(sys.modules[parent], "__path__", None)
+        if path is None:
+            return True
+    for finder in list(sys.meta_path):
+        find: Any = getattr(finder, "find_spec", None)
+        try:
+            found = find and find(module, path, None)
+        except Exception:
+            continue
+        if found is not None:
+            origin = getattr(spec, "origin", None) or getattr(loaded, "__file__", None)
+            return origin is None or found.origin is None or found.origin == origin
+    # Made by the import of its package, or of another module: present in another process once that is imported.
+    return spec is not None and getattr(spec, "origin", None) is None and bool(parent)
+
+
+# ---------------------------------------------------------------- names that code uses
+
+
+class Names:
+    """The global names that a code object reads and sets, with those of the functions inside of it."""
+
+    __slots__ = ("attributes", "read", "set")
+
+    def __init__(self, code: CodeType) -> None:
+        self.read: dict[str, None] = {}
+        self.set: dict[str, None] = {}
+        self.attributes: dict[str, None] = {}
+        self._add(code)
+
+    def _add(self, code: CodeType) -> None:
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in _READS_GLOBAL:
+                self.read[instruction.argval] = None
+            elif instruction.opname in _SETS_GLOBAL:
+                self.set[instruction.argval] = None
+        self.attributes.update(dict.fromkeys(code.co_names))
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self._add(constant)
+
+
+@functools.lru_cache(5000)
+def names_of(code: CodeType) -> Names:
+    """Return the names that a code object uses."""
+    return Names(code)
+
+
+# ---------------------------------------------------------------- the picklers
+
+
+class ByValuePickler(cp.Pickler):  # type: ignore[misc]
+    """Pickles arguments and results.
+
+    Parameters
+    ----------
+    file : binary file
+        What is written to.
+    by_reference : bool
+        Whether the other process has the script as its own ``__main__``, as those of multiprocessing have: what is
+        bound to a name there pickles as the name, and no definition travels.
+
+    Attributes
+    ----------
+    needs : dict
+        The names whose definitions have to travel, by program.
+    is_plain : bool
+        Whether ``pickle.loads`` can read it where the program's modules are in ``sys.modules``.
+    """
+
+    def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self.by_reference = by_reference
+        self.needs: dict[Program, dict[Key, None]] = {}
+        self.is_plain = True
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Say how an object pickles; see ``pickle.Pickler.reducer_override``."""
+        kind = type(obj)
+        if kind is FunctionType or issubclass(kind, type):
+            if id(obj) in _MAKERS:
+                return NotImplemented
+            module, name = obj.__module__, obj.__qualname__
+            by_name = self._by_name(obj, module, name) if type(module) is str else None
+            if by_name is not None:
+                return by_name
+            if kind is FunctionType:
+                return self._reduce_function(obj)
+            return _reduce_class(obj)
+        if kind is _CACHED:
+            by_name = self._by_name(obj, obj.__module__, obj.__qualname__)
+            return by_name if by_name is not None else _reduce_cached(obj)
+        if kind is ModuleType:
+            return self._reduce_module(obj)
+        return self._reduce_by_own_name(obj, kind)
+
+    # ------------------------------------------------------------ by name
+
+    def _by_name(self, obj: Any, module: str, name: str) -> Any:
+        """What an object pickles as that is bound to its own name in a program; None for any other."""
+        if importable(module):
+            return None
+        if self.by_reference:
+            return NotImplemented if _attribute(module, name) is obj else None
+        program = _program_with(obj, module, name)
+        if program is None:
+            return None
+        key = canonical(module), name.partition(".")[0]
+        if not program.is_home:
+            # A task may have bound the name again; elsewhere it is what the client has bound.
+            record = program.records.get(key)
+            if record is None or (name == key[1] and not record.holds(obj)):
+                return None
+        if not self._takes_name(program, key):
+            return None
+        self.need(program, key)
+        if _attribute(module, name) is obj and program is self._first_program():
+            return NotImplemented
+        self.is_plain = False
+        return _from_program, (program.token, module, name)
+
+    def _takes_name(self, program: Program, key: Key) -> bool:
+        """Whether an object of this name may pickle as the name."""
+        return True
+
+    def need(self, program: Program, key: Key) -> None:
+        """Have the definition of a name travel."""
+        self.needs.setdefault(program, {})[key] = None
+
+    def _first_program(self) -> Program:
+        return next(iter(self.needs))
+
+    def _reduce_by_own_name(self, obj: Any, kind: type) -> Any:
+        """An object of which ``__reduce__`` gives a name (a sentinel, a type variable) needs its definition."""
+        if kind in self.dispatch_table or _has_plain_reduce(kind):
+            return NotImplemented
+        reduced = obj.__reduce_ex__(PROTOCOL)
+        if type(reduced) is str:
+            module = getattr(obj, "__module__", None) or MAIN
+            by_name = self._by_name(obj, module, reduced)
+            if by_name is not None:
+                return reduced if by_name is NotImplemented else by_name
+        return reduced
+
+    # ------------------------------------------------------------ by value
+
+    def _reduce_function(self, function: FunctionType) -> Any:
+        module = function.__module__
+        if module is not None and importable(module) and cp._should_pickle_by_reference(function):
+            return NotImplemented
+        if _is_singledispatch(function):
+            return _reduce_singledispatch(function)
+        if self.by_reference:
+            owner = (MAIN, "") if function.__globals__ is vars(sys.modules[MAIN]) else None
+        else:
+            owner = self._owner_of(function)
+        if owner is None:
+            return self._dynamic_function_reduce(function)
+        state = {
+            "__name__": "".join(function.__name__),
+            "__qualname__": "".join(function.__qualname__),
+            "__kwdefaults__": function.__kwdefaults__,
+            "__defaults__": function.__defaults__,
+            "__module__": function.__module__,
+            "__doc__": function.__doc__,
+            **_annotations(function),
+        }
+        if parameters := getattr(function, "__type_params__", ()):
+            state["__type_params__"] = parameters
+        cells = function.__closure__
+        empty = None if cells is None else tuple(cp._make_empty_cell() for _ in cells)
+        return (
+            _make_function,
+            (function.__code__, *owner, empty),
+            (dict(function.__dict__), state, cells, self._submodules(function)),
+            None,
+            None,
+            _set_function_state,
+        )
+
+    def _owner_of(self, function: FunctionType) -> tuple[str, str] | None:
+        """The module and the token of the program whose namespace a function has; the names it uses are needed."""
+        found = _owner_of_namespace(function.__globals__, function.__module__)
+        if found is None:
+            return None
+        program, module = found
+        self._uses(program, module, function)
+        self.is_plain = self.is_plain and program is self._first_program()
+        return module, program.token
+
+    def _uses(self, program: Program, module: str, function: FunctionType) -> tuple[Key, ...]:
+        """Have the names travel that a function uses."""
+        names = names_of(function.__code__)
+        space = program.spaces[module]
+        used: dict[Key, None] = {(module, "__file__"): None} if "__file__" in space else {}
+        used[SOURCE, function.__code__.co_filename] = None
+        for name in names.read:
+            value = space.get(name, MISSING)
+            if value is not MISSING or not hasattr(builtins, name):
+                used[module, name] = None
+            if type(value) is ModuleType and not importable(value.__name__):
+                other = _program_of_module(value)
+                if other is program:
+                    used.update(
+                        dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value))
+                    )
+        self.needs.setdefault(program, {})
+        for key in used:
+            self.need(program, key)
+        for name in names.set:
+            program.note_set((module, name))
+        return tuple(used)
+
+    @staticmethod
+    def _submodules(function: FunctionType) -> tuple[str, ...]:
+        """The modules that a function reaches as attributes of packages: importing the package is not enough."""
+        names = names_of(function.__code__)
+        reached = []
+        held = [function.__globals__.get(name) for name in names.read]
+        held += [cp._get_cell_contents(cell) for cell in function.__closure__ or ()]
+        for package in held:
+            if type(package) is ModuleType and hasattr(package, "__path__"):
+                prefix = package.__name__ + "."
+                for module in list(sys.modules):
+                    if module.startswith(prefix) and all(
+                        part in names.attributes for part in module[len(prefix) :].split(".")
+                    ):
+                        reached.append(module)
+        return tuple(reached)
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        if importable(module.__name__):
+            return importlib.import_module, (module.__name__,)
+        if self.by_reference:
+            return NotImplemented
+        program = _program_of_module(module)
+        if program is None:
+            return NotImplemented
+        self.needs.setdefault(program, {})
+        self.is_plain = False
+        return _module_of_program, (program.token, canonical(module.__name__))
+
+
+class FunctionPickler(ByValuePickler):
+    """Pickles functions that are called as tasks, with the objects that hang on them.
+
+    What is the value of a name that a program has pickles as that value: a function's default, or what a closure holds,
+    is then the very same object as the global.
+    """
+
+    def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
+        super().__init__(file, buffer_callback, by_reference)
+        self._values: dict[int, tuple[Program, Key]] = {}
+        if not by_reference:
+            for program in list(programs._programs.values()):
+                for key, record in list(program.records.items()):
+                    value = program.value(key)
+                    if record.batch is not None and key[0] != SOURCE and _has_identity(value) and record.holds(value):
+                        self._values[id(value)] = program, key
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Return the name of a value that is defined already; None for all else."""
+        found = self._values.get(id(obj))
+        if found is None:
+            return None
+        program, key = found
+        if not self._takes_name(program, key):
+            return None
+        self.needs.setdefault(program, {})
+        if program is not self._first_program():
+            return None
+        self.need(program, key)
+        self.is_plain = False
+        return key
+
+
+def _has_identity(value: Any) -> bool:
+    """Whether it matters that a value is the same object in two places."""
+    return value is not MISSING and type(value) not in _WITHOUT_IDENTITY and not isinstance(value, type)
+
+
+_WITHOUT_IDENTITY = frozenset(
+    (int, float, complex, bool, str, bytes, tuple, frozenset, type(None), ModuleType, FunctionType)
+    + (types.BuiltinFunctionType, _CACHED)
+)
+
+
+def _has_plain_reduce(kind: Any) -> bool:
+    return kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+
+
+def _reduce_code(code: CodeType) -> Any:
+    make, args = cp._code_reduce(code)
+    return make, (*args[:10], "".join(code.co_filename), *args[11:])
+
+
+def _reduce_file(file: Any) -> Any:
+    """The standard streams are those of the other process; a copy of an open file would be another file."""
+    for name in _STREAMS:
+        if file in (getattr(sys, name), getattr(sys, f"__{name}__")):
+            return getattr, (sys, name)
+    raise TypeError(f"cannot pickle {type(file).__name__!r} object")
+
+
+ByValuePickler.dispatch_table = ChainMap(
+    {CodeType: _reduce_code, io.TextIOWrapper: _reduce_file}, cp.Pickler.dispatch_table
+)
+
+
+def _annotations(function: FunctionType) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        # Evaluated when they are asked for: doing it here could fail, or import what the function only names.
+        if function.__annotate__ is not None:
+            return {"__annotate__": function.__annotate__}
+        return {"__annotations__": function.__annotations__} if function.__annotations__ else {}
+    return {"__annotations__": function.__annotations__}
+
+
+# ---------------------------------------------------------------- looking around
+
+
+def _attribute(module: str, qualname: str) -> Any:
+    """The object of a dotted name in a module that is loaded; ``MISSING`` if there is none."""
+    found: Any = sys.modules.get(module, MISSING)
+    for name in qualname.split("."):
+        found = getattr(found, name, MISSING)
+    return found
+
+
+def _candidates(module: str) -> Iterator[Program]:
+    """The programs of this process that may have a module: this process itself, if the module is loaded."""
+    yield from list(programs._programs.values())
+    loaded = sys.modules.get(module)
+    if type(loaded) is ModuleType and programs.of_namespace(vars(loaded)) is None:
+        yield _adopt(vars(loaded), canonical(module))
+
+
+def _adopt(space: dict[str, Any], module: str) -> Program:
+    """This process as a program that has a module with this namespace."""
+    program = programs.home()
+    program.spaces.setdefault(module, space)
+    programs.mark(module)
+    return program
+
+
+def _program_with(obj: Any, module: str, name: str) -> Program | None:
+    """The program in which an object is bound to this name."""
+    for program in _candidates(module):
+        if program.resolve(module, name) is obj:
+            return program
+    return None
+
+
+def _owner_of_namespace(space: dict[str, Any], module: str | None) -> tuple[Program, str] | None:
+    found = programs.of_namespace(space)
+    if found is not None:
+        return found
+    loaded = sys.modules.get(module or "")
+    # With ``spec_from_file_location`` a module need not be in ``sys.modules``: its functions know its name.
+    if module is None or space.get("__name__") != module or (type(loaded) is ModuleType and importable(module)):
+        return None
+    if type(loaded) is ModuleType and vars(loaded) is not space:
+        return None
+    if loaded is None and space.get("__spec__") is None:
+        return None
+    program = _adopt(space, canonical(module))
+    return (program, canonical(module)) if program.spaces[canonical(module)] is space else None
+
+
+def _program_of_module(module: ModuleType) -> Program | None:
+    found = _owner_of_namespace(vars(module), module.__name__)
+    return None if found is None else found[0]
+
+
+# ---------------------------------------------------------------- called by the unpickler
+
+
+def _from_program(token: str, module: str, qualname: str) -> Any:
+    found = programs.get(token).resolve(module, qualname)
+    if found is MISSING:
+        raise AttributeError(f"{module}.{qualname} was not sent with the object that refers to it")
+    return found
+
+
+def _module_of_program(token: str, module: str) -> Any:
+    return programs.get(token).module(module)
+
+
+def _make_function(code: CodeType, module: str, token: str, closure: Any) -> FunctionType:
+    space = programs.get(token).space(module) if token else vars(sys.modules[MAIN])
+    return FunctionType(code, space, None, None, closure)
+
+
+def _set_function_state(function: FunctionType, state: Any) -> None:
+    attributes, slots, cells, submodules = state
+    for module in submodules:
+        importlib.import_module(module)
+    function.__dict__.update(attributes)
+    for name, value in slots.items():
+        setattr(function, name, value)
+    for mine, cell in zip(function.__closure__ or (), cells or ()):
+        try:
+            mine.cell_contents = cell.cell_contents
+        except ValueError:  # empty
+            pass
+
+
+# ---------------------------------------------------------------- classes
+
+
+_creating = threading.RLock()
+
+
+def _reduce_class(cls: type) -> Any:
+    """A class as cloudpickle has it, made without calling the users' hooks a second time, and with its slots."""
+    reduced = cp._class_reduce(cls)
+    if reduced is NotImplemented and not importable(cls.__module__):
+        reduced = cp._dynamic_class_reduce(cls)
+    if reduced is NotImplemented or reduced[0] is not cp._make_skeleton_class:
+        return reduced
+    _, (metaclass, name, bases, namespace, identity, extra), (attributes, slots), *rest = reduced
+    if metaclass is type and tuple(types.resolve_bases(bases)) != cls.__bases__:
+        bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
+    if "__slots__" in vars(cls):
+        namespace = {**namespace, "__slots__": cls.__dict__["__slots__"]}
+    attributes = {key: value for key, value in attributes.items() if type(value) is not types.MemberDescriptorType}
+    return (_make_class, (metaclass, name, bases, namespace, identity, extra), (attributes, slots), *rest)
+
+
+def _make_class(metaclass: Any, name: str, bases: Any, namespace: Any, identity: str, extra: Any) -> Any:
+    with _creating:
+        if not _is_by_value(metaclass):
+            with _without_hooks(bases):
+                return cp._make_skeleton_class(metaclass, name, bases, namespace, identity, extra)
+        # What the metaclass did to the class is in its attributes, which follow.
+        made = next(each for each in metaclass.__mro__ if not _is_by_value(each))
+        resolved = types.resolve_bases(bases)
+        if resolved is not bases:
+            namespace = {**namespace, "__orig_bases__": bases}
+        with _without_hooks(bases):
+            cls = made.__new__(metaclass, name, tuple(resolved), dict(namespace))
+        return cp._lookup_class_or_track(identity, cls)
+
+
+def _is_by_value(cls: Any) -> bool:
+    return cls in cp._DYNAMIC_CLASS_TRACKER_BY_CLASS
+
+
+@contextmanager
+def _without_hooks(bases: Any) -> Iterator[None]:
+    """Meanwhile ``__init_subclass__`` of base classes that travel by value does nothing: it has run at home."""
+    taken: list[tuple[Any, Any]] = []
+    for base in types.resolve_bases(bases):
+        for cls in getattr(base, "__mro__", ()):
+            if "__init_subclass__" in vars(cls) and _is_by_value(cls) and all(cls is not each for each, _ in taken):
+                taken.append((cls, vars(cls)["__init_subclass__"]))
+                type.__setattr__(cls, "__init_subclass__", _ignore)
+    try:
+        yield
+    finally:
+        for cls, hook in taken:
+            type.__setattr__(cls, "__init_subclass__", hook)
+
+
+@classmethod  # type: ignore[misc]
+def _ignore(cls: Any, **kwargs: Any) -> None:
+    pass
+
+
+# ---------------------------------------------------------------- functions behind standard decorators
+
+
+def _reduce_cached(function: Any) -> Any:
+    """A function behind ``lru_cache``: each process has a cache of its own."""
+    settings = function.cache_parameters()
+    attributes = {key: value for key, value in vars(function).items() if key not in ("__wrapped__", "cache_parameters")}
+    return _make_cached, (settings["maxsize"], settings["typed"], function.__wrapped__), attributes
+
+
+def _make_cached(maxsize: int | None, typed: bool, function: Any) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _is_singledispatch(function: FunctionType) -> bool:
+    return function.__globals__ is vars(functools) and hasattr(function, "registry") and hasattr(function, "dispatch")
+
+
+def _reduce_singledispatch(function: Any) -> Any:
+    return _make_singledispatch, (dict(function.registry),)
+
+
+def _make_singledispatch(registry: dict[type, Any]) -> Any:
+    made = functools.singledispatch(registry.pop(object))
+    for cls, function in registry.items():
+        made.register(cls, function)
+    return made
+
+
+# What stands in every pickle of a function or a class.
+_MAKERS = frozenset(map(id, (_make_function, _set_function_state, _make_class, cp._make_empty_cell)))

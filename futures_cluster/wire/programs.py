@@ -1,0 +1,458 @@
+"""Programs: the namespaces in which the functions and classes of users' scripts live, here and on workers.
+
+A script's ``__main__`` cannot be imported by a worker, so what tasks need of it travels by value: as *definitions*, a
+name and its value at a time. All definitions of one program (a client's process) go into one namespace on each worker,
+as if the worker had run the script: what an initializer or a task sets there, later tasks see, and plain ``pickle``
+finds ``__main__.Name``. The client numbers the bindings of a name. A worker writes a definition only if the name is new
+there or if the client has bound it again since; so what travels never resets what tasks have set.
+
+Definitions travel in *batches*: names that were captured together, in one pickle, so that an object that two of them
+share stays one object. Every payload that refers to a program lists the batches that it needs and holds them, so it can
+be loaded anywhere and in any order.
+
+The same is done for other modules that a worker cannot import (loaded from a file by hand, made in memory, registered
+with ``cloudpickle.register_pickle_by_value``).
+
+Does not cover: making batches (``capture``), and which objects refer to what (``by_value``).
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import itertools
+import linecache
+import os
+import pickle
+import secrets
+import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from types import FunctionType, ModuleType
+from typing import Any
+
+MAIN = "__main__"
+#: In a process that multiprocessing has started, the script is known by this name, too.
+MP_MAIN = "__mp_main__"
+#: The module of definitions that are no bindings: the text of source that is in no file, by the name of its file.
+SOURCE = "<source>"
+MISSING = object()
+
+#: What a module has in its namespace before anything is bound there.
+_NEW_MODULE = frozenset(vars(ModuleType("")))
+
+# A module and a name in it.
+Key = tuple[str, str]
+
+
+def canonical(module: str) -> str:
+    """Return the name under which the definitions of a module are kept."""
+    return MAIN if module == MP_MAIN else module
+
+
+class Record:
+    """What is known of one name of a program.
+
+    Attributes
+    ----------
+    version : int
+        Number of the binding; 0 for one that was made by a task.
+    batch : str or None
+        The batch that holds it; None for a name that a function sets and that has not travelled.
+    uses : tuple of Key
+        The names that its value refers to.
+    """
+
+    __slots__ = ("_ref", "batch", "traits", "uses", "version")
+
+    def __init__(self, version: int, batch: str | None, value: Any, uses: tuple[Key, ...] = ()) -> None:
+        self.version = version
+        self.batch = batch
+        self.uses = uses
+        self._ref = weak(value)
+        self.traits = traits(value)
+
+    def holds(self, value: Any) -> bool:
+        """Whether this is the very same object, unchanged as far as a function's code and defaults go."""
+        return self._ref() is value and traits_are(self.traits, value)
+
+
+def weak(value: Any) -> Any:
+    """Return a callable that gives the object as long as it lives; for what cannot be held weakly, for ever."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def traits(value: Any) -> tuple[Any, Any, Any] | None:
+    """Return what may change in a function without the name being bound again; None for other objects."""
+    if type(value) is FunctionType:
+        return value.__code__, value.__defaults__, value.__kwdefaults__
+    return None
+
+
+def traits_are(known: tuple[Any, Any, Any] | None, value: Any) -> bool:
+    """Whether a function still has the traits that it had."""
+    return known is None or (
+        value.__code__ is known[0] and value.__defaults__ is known[1] and value.__kwdefaults__ is known[2]
+    )
+
+
+class Program:
+    """One program's namespaces in this process, and what is known of their definitions.
+
+    Parameters
+    ----------
+    token : str
+        Names the program; unlike those of all other processes.
+    is_home : bool
+        Whether this process is the program. Elsewhere it is a worker, or another client that got its objects.
+    """
+
+    def __init__(self, token: str, is_home: bool) -> None:
+        self.token = token
+        self.is_home = is_home
+        self.lock = threading.RLock()  # users' code runs while it is held: pickling and unpickling
+        self.spaces: dict[str, dict[str, Any]] = {}
+        self._modules: dict[str, ModuleType] = {}  # made for the namespaces of a program from elsewhere
+        self.records: dict[Key, Record] = {}
+        self.batches: dict[str, bytes] = {}  # in the order in which they were made
+        self._numbers = itertools.count(1)
+
+    def new_batch_name(self) -> str:
+        """Return a name that no batch of any process has."""
+        return f"{_own_token()}.{next(self._numbers)}"
+
+    def value(self, key: Key) -> Any:
+        """Return what a name is bound to now; ``MISSING`` if it is not bound."""
+        module, name = key
+        if module == SOURCE:
+            return source_of(name)
+        return self.spaces.get(module, {}).get(name, MISSING)
+
+    def resolve(self, module: str, qualname: str) -> Any:
+        """Return the object of a dotted name, ``MISSING`` if there is none."""
+        first, *rest = qualname.split(".")
+        found = self.spaces.get(canonical(module), {}).get(first, MISSING)
+        for name in rest:
+            found = getattr(found, name, MISSING)
+        return found
+
+    def note_set(self, key: Key) -> None:
+        """Remember what a name is bound to that a function sets.
+
+        When the name travels later, and has been bound again here meanwhile, it replaces what tasks have set.
+        """
+        if key not in self.records:
+            self.records[key] = Record(1, None, self.value(key))
+
+    def closure(self, keys: Iterable[Key]) -> dict[Key, Record]:
+        """Return the records of names, and of all that these refer to."""
+        found: dict[Key, Record] = {}
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            record = self.records.get(key)
+            if key not in found and record is not None:
+                found[key] = record
+                todo.extend(record.uses)
+        return found
+
+    def batches_of(self, records: Iterable[Record]) -> list[tuple[str, bytes]]:
+        """Return the batches that hold these definitions, oldest first."""
+        names = dict.fromkeys(record.batch for record in records)
+        return [(name, data) for name, data in self.batches.items() if name in names]
+
+    def learn(self, batches: Iterable[tuple[str, bytes]]) -> None:
+        """Write definitions that came from elsewhere, as far as they are news here."""
+        for name, data in batches:
+            if name not in self.batches and not self.is_home:
+                with self.lock:
+                    if name not in self.batches:
+                        self._write(name, data)
+
+    def binding(self, key: Key, batch: str) -> Any:
+        """Return what a batch binds to a name, also if the name has been bound again since."""
+        record = self.records.get(key)
+        if record is not None and record.batch == batch:
+            return self.value(key)
+        return next(row[-1] for row in self._load(self.batches[batch]) if (row[0], row[1]) == key)
+
+    def is_installed(self) -> bool:
+        """Whether plain ``pickle`` finds the names of the program by its modules in ``sys.modules``."""
+        return all(
+            name in sys.modules and getattr(sys.modules[name], "__dict__", None) is space
+            for name, space in self.spaces.items()
+        )
+
+    def _load(self, data: bytes) -> list[tuple[str, str, int, tuple[Key, ...], Any]]:
+        """The definitions of a batch: module, name, version, names that the value refers to, value."""
+        head, stream = pickle.loads(data)
+        unpickler = ProgramUnpickler(io.BytesIO(stream), self)
+        return [(*row, unpickler.load()) for row in head]
+
+    def _write(self, name: str, data: bytes) -> None:
+        for module, attribute, version, uses, value in self._load(data):
+            known = self.records.get((module, attribute))
+            if known is not None and known.version >= version:
+                continue
+            self.records[module, attribute] = Record(version, name, value, uses)
+            if module == SOURCE:
+                add_source(attribute, value)
+                continue
+            space = self.space(module)
+            # What an initializer or a task has set is not replaced by the first binding, only by a later one.
+            set_by_task = (known is None or known.version == 0) and attribute in space and attribute not in _NEW_MODULE
+            if version > 1 or not set_by_task:
+                space[attribute] = value
+        self.batches[name] = data
+
+    def space(self, module: str) -> dict[str, Any]:
+        """Return the namespace of a module, which is made when it is first needed."""
+        space = self.spaces.get(module)
+        if space is None:
+            made = self._modules[module] = ModuleType(module)
+            made.__dict__["__builtins__"] = builtins
+            space = self.spaces[module] = made.__dict__
+            mark(module)
+            if hosts.is_host:
+                hosts.add(made)
+        return space
+
+    def module(self, name: str) -> ModuleType:
+        """Return the module of a namespace.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If it is not loaded in this process.
+        """
+        if not self.is_home:
+            self.space(name)
+        module = self._modules.get(name) or sys.modules.get(name)
+        if module is None:
+            raise ModuleNotFoundError(f"the module {name!r} is not loaded in this process", name=name)
+        return module
+
+
+class ProgramUnpickler(pickle.Unpickler):
+    """Finds the names of a program in its namespaces, whatever ``sys.modules`` holds."""
+
+    def __init__(self, file: Any, program: Program, buffers: Iterable[Any] | None = None) -> None:
+        super().__init__(file, buffers=buffers)
+        self._program = program
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the object of a global name."""
+        if canonical(module) in self._program.spaces:
+            found = self._program.resolve(module, name)
+            if found is not MISSING:
+                return found
+        return super().find_class(module, name)
+
+    def persistent_load(self, key: Any) -> Any:
+        """Return the value of a name that was captured earlier than what refers to it."""
+        return self._program.value(key)
+
+
+# ---------------------------------------------------------------- the programs that this process knows
+
+
+_programs: dict[str, Program] = {}
+_homes: dict[int, Program] = {}  # by identity of ``__main__``'s namespace
+_lock = threading.RLock()
+_token = ""
+
+
+def _own_token() -> str:
+    global _token
+    if not _token:
+        _token = secrets.token_hex(8)
+    return _token
+
+
+def _after_fork() -> None:
+    """In a forked copy of the process ``__main__`` has a life of its own, and locks may be held for ever."""
+    global _token, _lock
+    _token = ""
+    _lock = threading.RLock()
+    _homes.clear()
+    for token, program in list(_programs.items()):
+        if program.is_home:
+            del _programs[token]
+        else:
+            program.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def get(token: str) -> Program:
+    """Return the program of a token."""
+    program = _programs.get(token)
+    if program is None:
+        with _lock:
+            program = _programs.get(token)
+            if program is None:
+                program = _programs[token] = Program(token, is_home=False)
+    return program
+
+
+def home() -> Program:
+    """Return the program that this process is, as long as ``__main__`` is the module that it is now."""
+    space = vars(sys.modules[MAIN])
+    program = _homes.get(id(space))
+    if program is None:
+        found = of_namespace(space)
+        if found is not None:  # of the client whose tasks this process runs
+            return found[0]
+        with _lock:
+            program = _homes.get(id(space))
+            if program is None:
+                token = _own_token() if not _homes else f"{_own_token()}-{len(_homes)}"
+                program = Program(token, is_home=True)
+                program.spaces[MAIN] = space
+                _programs[token] = _homes[id(space)] = program
+    return program
+
+
+def of_namespace(space: dict[str, Any]) -> tuple[Program, str] | None:
+    """Return the program and the module whose namespace this is; None if it is no program's."""
+    for program in list(_programs.values()):
+        for module, known in program.spaces.items():
+            if known is space:
+                return program, module
+    return None
+
+
+#: How the names of modules whose objects travel by value stand in a plain pickle.
+marks: tuple[bytes, ...] = (b"__main__", b"__mp_main__")
+
+
+def mark(module: str) -> None:
+    """Have the objects of a module travel by value: no other process can import it."""
+    global marks
+    text = pickle.dumps(module, 5)[2:]
+    text = text[text.index(module.encode()) - 2 : -2]  # with its length, as a short name is part of many others
+    if canonical(module) != MAIN and text not in marks:
+        marks = (*marks, text)
+
+
+# ---------------------------------------------------------------- processes that run tasks
+
+
+class _Local(threading.local):
+    program: Program | None = None
+
+
+class Hosts:
+    """Makes programs' modules known by their names in a process that runs tasks.
+
+    A worker of ours is all the program's: its ``__main__`` is the program's. When a second program has tasks there, and
+    in a process of another engine from the start, ``__main__`` is a module that asks which program the calling thread
+    runs a task of.
+
+    Attributes
+    ----------
+    is_host : bool
+        Whether this process runs tasks of programs.
+    dispatching : bool
+        Whether each task has to say to which program it belongs (``enter``).
+    """
+
+    def __init__(self) -> None:
+        self.is_host = False
+        self.dispatching = False
+        self._is_guest = False
+        self._local = _Local()
+
+    def begin(self, guest: bool = False) -> None:
+        """Have the modules of programs that come from now on stand in ``sys.modules``.
+
+        Parameters
+        ----------
+        guest : bool
+            Whether ``__main__`` belongs to another program, which goes on to use it.
+        """
+        self.is_host = True
+        self._is_guest = guest
+
+    def add(self, module: ModuleType) -> None:
+        """A program has a module more."""
+        name = module.__name__
+        if name != MAIN:
+            sys.modules.setdefault(name, module)
+        elif not self._is_guest and not any(vars(sys.modules[MAIN]) is space for space in _main_spaces(module)):
+            sys.modules[MAIN] = sys.modules[MP_MAIN] = module
+        elif not self.dispatching:
+            dispatcher = _MainOfThread(MAIN)
+            object.__setattr__(dispatcher, "_usual", sys.modules[MAIN])
+            sys.modules[MAIN] = sys.modules[MP_MAIN] = dispatcher
+            self.dispatching = True
+
+    def enter(self, program: Program | None) -> None:
+        """Say which program's task this thread runs."""
+        self._local.program = program
+
+    def enter_for(self, function: Any) -> None:
+        """Say so by the function that the task calls, if that is a program's."""
+        space = getattr(function, "__globals__", None)
+        found = of_namespace(space) if space is not None else None
+        if found is not None:
+            self._local.program = found[0]
+
+    def main(self) -> ModuleType | None:
+        """Return ``__main__`` of the program whose task this thread runs; None outside of tasks."""
+        program = self._local.program
+        return None if program is None or MAIN not in program.spaces else program.module(MAIN)
+
+
+def _main_spaces(but: ModuleType) -> list[dict[str, Any]]:
+    spaces = [program.spaces[MAIN] for program in _programs.values() if MAIN in program.spaces and not program.is_home]
+    return [space for space in spaces if space is not vars(but)]
+
+
+class _MainOfThread(ModuleType):
+    """Stands for ``__main__`` where tasks of several programs run."""
+
+    _usual: ModuleType
+
+    def __getattribute__(self, name: str) -> Any:
+        return getattr(_main_of_thread(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_main_of_thread(self), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_main_of_thread(self), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_main_of_thread(self))
+
+
+def _main_of_thread(dispatcher: _MainOfThread) -> ModuleType:
+    usual: ModuleType = object.__getattribute__(dispatcher, "_usual")
+    return hosts.main() or usual
+
+
+hosts = Hosts()
+
+
+# ---------------------------------------------------------------- source that is in no file
+
+
+def source_of(filename: str) -> Any:
+    """Return the lines of code that came from no file (a notebook's cell); ``MISSING`` for a file, or if unknown."""
+    entry = linecache.cache.get(filename)
+    if entry is None or len(entry) != 4 or os.path.exists(filename):
+        return MISSING
+    return list(entry[2])
+
+
+def add_source(filename: str, lines: list[str]) -> None:
+    """Let tracebacks of this process show these lines."""
+    if not os.path.exists(filename):
+        linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
