@@ -11,30 +11,30 @@ Does not cover: when these picklers are used (``pickling``), and making definiti
 from __future__ import annotations
 
 import builtins
+import copyreg
 import dis
 import functools
 import importlib
 import importlib.util
 import io
 import sys
-import threading
 import types
+import typing
 from collections import ChainMap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire import programs
+from futures_cluster.wire import classes, programs
 from futures_cluster.wire.programs import MAIN, MISSING, SOURCE, Key, Program, canonical
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))
 _READS_GLOBAL = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 _SETS_GLOBAL = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
-_STREAMS = ("stdin", "stdout", "stderr")
+_STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 
 
 # ---------------------------------------------------------------- what can be imported
@@ -153,7 +153,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
                 return by_name
             if kind is FunctionType:
                 return self._reduce_function(obj)
-            return _reduce_class(obj)
+            return classes.reduce_class(obj, importable)
         if kind is _CACHED:
             by_name = self._by_name(obj, obj.__module__, obj.__qualname__)
             return by_name if by_name is not None else _reduce_cached(obj)
@@ -207,6 +207,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             by_name = self._by_name(obj, module, reduced)
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
+            if not self.by_reference and not importable(module):
+                return _reduce_named(obj, kind)
         return reduced
 
     # ------------------------------------------------------------ by value
@@ -230,7 +232,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             "__defaults__": function.__defaults__,
             "__module__": function.__module__,
             "__doc__": function.__doc__,
-            **_annotations(function),
+            "__annotations__": _annotations(function),
         }
         if parameters := getattr(function, "__type_params__", ()):
             state["__type_params__"] = parameters
@@ -259,7 +261,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         """Have the names travel that a function uses."""
         names = names_of(function.__code__)
         space = program.spaces[module]
-        used: dict[Key, None] = {(module, "__file__"): None} if "__file__" in space else {}
+        # Where the script is, and what its relative imports begin from.
+        used: dict[Key, None] = {(module, name): None for name in ("__file__", "__package__") if space.get(name)}
         used[SOURCE, function.__code__.co_filename] = None
         for name in names.read:
             value = space.get(name, MISSING)
@@ -356,6 +359,21 @@ def _has_plain_reduce(kind: Any) -> bool:
     return kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
 
 
+def _reduce_named(obj: Any, kind: Any) -> Any:
+    """The definition of an object that pickles as its own name."""
+    if kind is getattr(typing, "TypeAliasType", None):
+        return _make_alias, (obj.__name__, obj.__value__, obj.__type_params__)
+    if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
+        return kind, (obj.__name__,)
+    args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
+    return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
+
+
+def _make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    make: Any = typing.TypeAliasType  # type: ignore[attr-defined]
+    return make(name, value, type_params=parameters)
+
+
 def _reduce_code(code: CodeType) -> Any:
     make, args = cp._code_reduce(code)
     return make, (*args[:10], "".join(code.co_filename), *args[11:])
@@ -364,7 +382,7 @@ def _reduce_code(code: CodeType) -> Any:
 def _reduce_file(file: Any) -> Any:
     """The standard streams are those of the other process; a copy of an open file would be another file."""
     for name in _STREAMS:
-        if file in (getattr(sys, name), getattr(sys, f"__{name}__")):
+        if file is getattr(sys, name):
             return getattr, (sys, name)
     raise TypeError(f"cannot pickle {type(file).__name__!r} object")
 
@@ -375,12 +393,12 @@ ByValuePickler.dispatch_table = ChainMap(
 
 
 def _annotations(function: FunctionType) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        # Evaluated when they are asked for: doing it here could fail, or import what the function only names.
-        if function.__annotate__ is not None:
-            return {"__annotate__": function.__annotate__}
-        return {"__annotations__": function.__annotations__} if function.__annotations__ else {}
-    return {"__annotations__": function.__annotations__}
+    try:
+        return dict(function.__annotations__)
+    except Exception:  # from Python 3.14 on they are evaluated now, and may name what is not defined yet
+        import annotationlib  # type: ignore[import-not-found, unused-ignore]
+
+        return dict(annotationlib.get_annotations(function, format=annotationlib.Format.STRING))
 
 
 # ---------------------------------------------------------------- looking around
@@ -472,68 +490,6 @@ def _set_function_state(function: FunctionType, state: Any) -> None:
             pass
 
 
-# ---------------------------------------------------------------- classes
-
-
-_creating = threading.RLock()
-
-
-def _reduce_class(cls: type) -> Any:
-    """A class as cloudpickle has it, made without calling the users' hooks a second time, and with its slots."""
-    reduced = cp._class_reduce(cls)
-    if reduced is NotImplemented and not importable(cls.__module__):
-        reduced = cp._dynamic_class_reduce(cls)
-    if reduced is NotImplemented or reduced[0] is not cp._make_skeleton_class:
-        return reduced
-    _, (metaclass, name, bases, namespace, identity, extra), (attributes, slots), *rest = reduced
-    if metaclass is type and tuple(types.resolve_bases(bases)) != cls.__bases__:
-        bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
-    if "__slots__" in vars(cls):
-        namespace = {**namespace, "__slots__": cls.__dict__["__slots__"]}
-    attributes = {key: value for key, value in attributes.items() if type(value) is not types.MemberDescriptorType}
-    return (_make_class, (metaclass, name, bases, namespace, identity, extra), (attributes, slots), *rest)
-
-
-def _make_class(metaclass: Any, name: str, bases: Any, namespace: Any, identity: str, extra: Any) -> Any:
-    with _creating:
-        if not _is_by_value(metaclass):
-            with _without_hooks(bases):
-                return cp._make_skeleton_class(metaclass, name, bases, namespace, identity, extra)
-        # What the metaclass did to the class is in its attributes, which follow.
-        made = next(each for each in metaclass.__mro__ if not _is_by_value(each))
-        resolved = types.resolve_bases(bases)
-        if resolved is not bases:
-            namespace = {**namespace, "__orig_bases__": bases}
-        with _without_hooks(bases):
-            cls = made.__new__(metaclass, name, tuple(resolved), dict(namespace))
-        return cp._lookup_class_or_track(identity, cls)
-
-
-def _is_by_value(cls: Any) -> bool:
-    return cls in cp._DYNAMIC_CLASS_TRACKER_BY_CLASS
-
-
-@contextmanager
-def _without_hooks(bases: Any) -> Iterator[None]:
-    """Meanwhile ``__init_subclass__`` of base classes that travel by value does nothing: it has run at home."""
-    taken: list[tuple[Any, Any]] = []
-    for base in types.resolve_bases(bases):
-        for cls in getattr(base, "__mro__", ()):
-            if "__init_subclass__" in vars(cls) and _is_by_value(cls) and all(cls is not each for each, _ in taken):
-                taken.append((cls, vars(cls)["__init_subclass__"]))
-                type.__setattr__(cls, "__init_subclass__", _ignore)
-    try:
-        yield
-    finally:
-        for cls, hook in taken:
-            type.__setattr__(cls, "__init_subclass__", hook)
-
-
-@classmethod  # type: ignore[misc]
-def _ignore(cls: Any, **kwargs: Any) -> None:
-    pass
-
-
 # ---------------------------------------------------------------- functions behind standard decorators
 
 
@@ -564,4 +520,4 @@ def _make_singledispatch(registry: dict[type, Any]) -> Any:
 
 
 # What stands in every pickle of a function or a class.
-_MAKERS = frozenset(map(id, (_make_function, _set_function_state, _make_class, cp._make_empty_cell)))
+_MAKERS = frozenset(map(id, (_make_function, _set_function_state, classes.make_class, cp._make_empty_cell)))

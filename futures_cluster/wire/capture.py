@@ -22,7 +22,7 @@ from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
 from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
 
 
-def ensure(program: Program, keys: Collection[Key]) -> dict[Key, Record]:
+def ensure(program: Program, keys: Collection[Key]) -> dict[Key, Record | None]:
     """Return the records of names and of all that they refer to, captured anew where the client has changed them.
 
     Raises
@@ -32,7 +32,7 @@ def ensure(program: Program, keys: Collection[Key]) -> dict[Key, Record]:
     """
     with program.lock:
         records = program.closure(keys)
-        changed = [key for key in {**dict.fromkeys(keys), **records} if _is_news(program, key)]
+        changed = [key for key in records if _is_news(program, key)]
         if changed:
             _capture(program, changed)
             records = program.closure(keys)
@@ -46,7 +46,7 @@ def _is_news(program: Program, key: Key) -> bool:
         return value is not MISSING
     if not program.is_home or key[0] == SOURCE:
         return False  # elsewhere it is what the client has bound that counts
-    return value is not MISSING and not record.holds(value)
+    return not record.holds(value)
 
 
 def _capture(program: Program, keys: list[Key]) -> None:
@@ -56,8 +56,6 @@ def _capture(program: Program, keys: list[Key]) -> None:
     while pickler.queue:
         key = pickler.queue.popleft()
         value = program.value(key)
-        if value is MISSING:
-            continue
         try:
             pickler.define(key, value)
         except Exception as error:

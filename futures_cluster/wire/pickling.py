@@ -136,9 +136,10 @@ def _with_definitions(data: bytes, pickler: Any, root: Any = None) -> tuple[byte
     for program, keys in pickler.needs.items():
         records = capture.ensure(program, keys)
         bound = [key for key in keys if root is not None and program.value(key) is root]
-        binding = (bound[0], records[bound[0]].batch) if bound else None
+        record = records[bound[0]] if bound else None
+        binding = None if record is None else (bound[0], record.batch)
         heads.append((program.token, pickler.is_plain, binding, program.batches_of(records.values())))
-        watched.extend(_watch(program, [*records, *(key for key in keys if key not in records)]))
+        watched.extend(_watch(program, records))
     head = pickle.dumps(heads, PROTOCOL)
     return b"".join((MARK, _LENGTH.pack(len(head)), head, data)), watched
 

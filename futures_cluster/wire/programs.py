@@ -37,7 +37,16 @@ MAIN = "__main__"
 MP_MAIN = "__mp_main__"
 #: The module of definitions that are no bindings: the text of source that is in no file, by the name of its file.
 SOURCE = "<source>"
-MISSING = object()
+
+
+class _Missing:
+    """Stands for the value of a name that is not bound, also in a definition: the client has deleted the name."""
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
 
 #: What a module has in its namespace before anything is bound there.
 _NEW_MODULE = frozenset(vars(ModuleType("")))
@@ -148,21 +157,21 @@ class Program:
         if key not in self.records:
             self.records[key] = Record(1, None, self.value(key))
 
-    def closure(self, keys: Iterable[Key]) -> dict[Key, Record]:
-        """Return the records of names, and of all that these refer to."""
-        found: dict[Key, Record] = {}
+    def closure(self, keys: Iterable[Key]) -> dict[Key, Record | None]:
+        """Return the records of names, and of all that these refer to; None for a name that was never bound."""
+        found: dict[Key, Record | None] = {}
         todo = list(keys)
         while todo:
             key = todo.pop()
-            record = self.records.get(key)
-            if key not in found and record is not None:
-                found[key] = record
-                todo.extend(record.uses)
+            if key not in found:
+                record = found[key] = self.records.get(key)
+                if record is not None:
+                    todo.extend(record.uses)
         return found
 
-    def batches_of(self, records: Iterable[Record]) -> list[tuple[str, bytes]]:
+    def batches_of(self, records: Iterable[Record | None]) -> list[tuple[str, bytes]]:
         """Return the batches that hold these definitions, oldest first."""
-        names = dict.fromkeys(record.batch for record in records)
+        names = dict.fromkeys(record.batch for record in records if record is not None)
         return [(name, data) for name, data in self.batches.items() if name in names]
 
     def learn(self, batches: Iterable[tuple[str, bytes]]) -> None:
@@ -205,7 +214,9 @@ class Program:
             space = self.space(module)
             # What an initializer or a task has set is not replaced by the first binding, only by a later one.
             set_by_task = (known is None or known.version == 0) and attribute in space and attribute not in _NEW_MODULE
-            if version > 1 or not set_by_task:
+            if value is MISSING:
+                space.pop(attribute, None)
+            elif version > 1 or not set_by_task:
                 space[attribute] = value
         self.batches[name] = data
 

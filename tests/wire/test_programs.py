@@ -1,0 +1,307 @@
+"""A program's definitions: what travels, what is written where they arrive, and what is left alone.
+
+Two processes are played by two sets of programs: what is dumped here is loaded as if the sender were elsewhere.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from futures_cluster.wire import pickling, programs
+from futures_cluster.wire.programs import MAIN, Hosts, Program
+
+
+class Sender:
+    """A script that runs here."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.main = types.ModuleType(MAIN)
+        monkeypatch.setitem(sys.modules, MAIN, self.main)
+
+    def run(self, source: str) -> None:
+        exec(compile(source, "script.py", "exec"), vars(self.main))
+
+    def send(self, text: str) -> bytes:
+        """A call's function, as it travels."""
+        data: bytes = pickling.dump_function(eval(text, vars(self.main)))[0]
+        return data
+
+
+class Receiver:
+    """A worker: loads what it gets into programs of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._programs: dict[str, Program] = {}
+
+    def load(self, data: bytes) -> Any:
+        with self._monkeypatch.context() as patched:
+            patched.setattr(programs, "_programs", self._programs)
+            return pickling.loads(data)
+
+    def call(self, data: bytes, *args: Any) -> Any:
+        return self.load(data)(*args)
+
+    @property
+    def space(self) -> dict[str, Any]:
+        (program,) = self._programs.values()
+        return program.spaces[MAIN]
+
+
+@pytest.fixture
+def sender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    known, homes = dict(programs._programs), dict(programs._homes)
+    yield Sender(monkeypatch)
+    programs._programs.clear()
+    programs._programs.update(known)
+    programs._homes.clear()
+    programs._homes.update(homes)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    return Receiver(monkeypatch)
+
+
+def test_a_global_that_a_task_sets_is_seen_by_later_ones(sender: Sender, receiver: Receiver) -> None:
+    sender.run("n = 0\ndef bump():\n    global n\n    n += 1\n    return n\ndef read(): return n")
+    assert [receiver.call(sender.send("bump")) for _ in range(3)] == [1, 2, 3]
+    assert receiver.call(sender.send("read")) == 3
+    assert receiver.call(sender.send("lambda: n")) == 3
+    assert sender.main.n == 0
+
+
+def test_only_what_the_client_binds_again_is_written(sender: Sender, receiver: Receiver) -> None:
+    sender.run("n = 0\ndef bump():\n    global n\n    n += 1\n    return n")
+    receiver.call(sender.send("bump"))
+    sender.run("def other(): return n")  # a new function that refers to the same name
+    assert receiver.call(sender.send("other")) == 1
+    sender.run("n = 10")
+    assert receiver.call(sender.send("bump")) == 11
+    assert receiver.call(sender.send("other")) == 11
+
+
+def test_what_an_initializer_sets_stays(sender: Sender, receiver: Receiver) -> None:
+    sender.run("model = None\ndef init():\n    global model\n    model = 'loaded'\ndef use(): return model")
+    receiver.call(sender.send("init"))
+    assert receiver.call(sender.send("use")) == "loaded"
+
+
+def test_a_name_that_a_task_made_is_replaced_by_what_the_client_binds_later(sender: Sender, receiver: Receiver) -> None:
+    sender.run("def task():\n    global helper\n    helper = 1")
+    receiver.call(sender.send("task"))
+    sender.run("def helper(): return 'function'\ndef use(): return helper()")
+    assert receiver.call(sender.send("use")) == "function"
+
+
+def test_a_deleted_name_is_gone(sender: Sender, receiver: Receiver) -> None:
+    sender.run("x = 1\ndef f(): return x")
+    assert receiver.call(sender.send("f")) == 1
+    del sender.main.x
+    with pytest.raises(NameError):
+        receiver.call(sender.send("f"))
+    sender.main.x = 2
+    assert receiver.call(sender.send("f")) == 2
+
+
+def test_a_name_that_is_bound_after_its_function_has_travelled(sender: Sender, receiver: Receiver) -> None:
+    sender.run("def f(): return later")
+    with pytest.raises(NameError):
+        receiver.call(sender.send("f"))
+    sender.run("later = 1")
+    assert receiver.call(sender.send("f")) == 1
+
+
+def test_an_object_that_two_names_share_stays_one(sender: Sender, receiver: Receiver) -> None:
+    """Within one batch, and between one that travelled before and a default, a closure or a class of a later one."""
+    sender.run(
+        "_MISSING = object()\ncache = {}\nalias = cache\ndef f(x=_MISSING): return x is _MISSING, alias is cache"
+    )
+    assert receiver.call(sender.send("f")) == (True, True)
+    sender.run(
+        "class C:\n    default = _MISSING\n    def ask(self, c=cache): return self.default is _MISSING, c is cache"
+    )
+    assert receiver.call(sender.send("lambda: C().ask()")) == (True, True)
+    assert receiver.call(sender.send("lambda x=_MISSING, c=cache: (x is _MISSING, c is cache)")) == (True, True)
+    assert receiver.call(sender.send("(lambda m: lambda: m is _MISSING)(_MISSING)")) is True
+
+
+def test_an_argument_is_a_copy(sender: Sender, receiver: Receiver) -> None:
+    sender.run("shared = [1]\ndef f(): return shared")
+    kept = receiver.call(sender.send("f"))
+    assert receiver.load(pickling.dumps(sender.main.shared)) is not kept
+
+
+def test_old_tasks_run_the_old_function(sender: Sender, receiver: Receiver) -> None:
+    """A worker that starts late gets tasks of a function that has been defined again meanwhile."""
+    sender.run("def f(): return 'old'")
+    old = sender.send("f")
+    sender.run("def f(): return 'new'")
+    new = sender.send("f")
+    assert receiver.call(new) == "new"
+    assert receiver.call(old) == "old"
+    assert receiver.space["f"]() == "new"
+
+
+def test_batches_come_in_any_order_and_more_than_once(sender: Sender, receiver: Receiver) -> None:
+    sender.run("class Base:\n    def hi(self): return 'hi'\nk = 1\ndef f(): return k")
+    first = sender.send("f")
+    base = sender.send("lambda: Base()")
+    sender.run("class Derived(Base): pass\nk = 2")
+    derived, second = sender.send("lambda: Derived().hi()"), sender.send("f")
+    assert receiver.call(second) == 2
+    assert receiver.call(derived) == "hi"
+    assert isinstance(receiver.call(sender.send("lambda: Derived()")), receiver.call(base).__class__)
+    receiver.load(first)
+    assert receiver.space["k"] == 2
+
+
+def test_what_has_not_changed_is_not_captured_again(sender: Sender) -> None:
+    sender.run("k = 1\ndef g(): return k\ndef f(): return g()")
+    sender.send("f")
+    program = programs.home()
+    before = dict(program.batches)
+    sender.send("f")
+    sender.send("lambda: f()")
+    assert program.batches == before
+    sender.run("k = 2")
+    sender.send("f")
+    assert len(program.batches) == len(before) + 1
+
+
+def test_batches_that_were_replaced_are_forgotten(sender: Sender) -> None:
+    sender.run("def f(): return k")
+    for number in range(50):
+        sender.main.k = number
+        sender.send("f")
+    assert len(programs.home().batches) == 2
+
+
+def test_only_what_is_read_travels(sender: Sender, receiver: Receiver) -> None:
+    """Not what is set, and not what only has the name of an attribute."""
+    with open("/dev/null") as file:
+        sender.main.made = sender.main.item = file
+        sender.run("def f(x):\n    global made\n    made = 1\n    return x.item")
+        assert receiver.call(sender.send("f"), types.SimpleNamespace(item=5)) == 5
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Event", "Condition", "Semaphore", "local"])
+def test_each_process_has_synchronization_of_its_own(sender: Sender, receiver: Receiver, kind: str) -> None:
+    sender.run(f"import threading\nthing = threading.{kind}()\ndef f(): return thing")
+    made = receiver.call(sender.send("f"))
+    assert type(made) is type(sender.main.thing)
+    assert made is not sender.main.thing
+    assert receiver.call(sender.send("f")) is made
+
+
+def test_a_lock_among_arguments_is_refused() -> None:
+    with pytest.raises(TypeError, match="lock"):
+        pickling.dumps(threading.Lock())
+
+
+def test_a_global_that_cannot_travel_is_named(sender: Sender) -> None:
+    sender.run("def inner(): return log\ndef f(): return inner()")
+    with open("/dev/null") as sender.main.log:
+        told = r"'inner' uses the global 'log' of __main__.*initializer.*mp_context"
+        with pytest.raises(pickle.PicklingError, match=told):
+            sender.send("f")
+    sender.main.log = "text"
+    assert sender.send("f")
+
+
+def test_standard_streams_are_those_of_the_other_process(sender: Sender, receiver: Receiver) -> None:
+    sender.run("import sys\nout = sys.__stderr__\ndef f(): return out")
+    assert receiver.call(sender.send("f")) is sys.__stderr__
+
+
+def test_plain_pickle_finds_names(sender: Sender) -> None:
+    sender.run("class Point:\n    def __init__(self, x): self.x = x")
+    data = pickling.dumps(sender.main.Point(5))
+    assert pickling.is_marked(data)
+    assert type(pickling.loads(data)) is sender.main.Point  # at home it is the class itself
+
+
+def test_by_reference_nothing_of_main_travels(sender: Sender) -> None:
+    sender.run("k = 5\ndef f(): return k\nclass C: pass")
+    data, watched = pickling.dump_function(sender.main.f, by_reference=True)
+    assert watched is None
+    assert pickle.loads(data) is sender.main.f
+    # A lambda travels by value, with the other process's globals.
+    by_value = pickling.dump_function(eval("lambda: k + 1", vars(sender.main)), by_reference=True)[0]
+    sender.main.k = 10
+    assert pickle.loads(by_value)() == 11
+    assert type(pickle.loads(pickling.dumps(sender.main.C(), by_reference=True))) is sender.main.C
+
+
+def test_code_keeps_the_name_of_its_file(sender: Sender, receiver: Receiver) -> None:
+    sender.run("def f(): return 1")
+    assert receiver.load(sender.send("f")).__code__.co_filename == "script.py"
+    assert receiver.load(sender.send("lambda: 1")).__code__.co_filename == "<string>"
+
+
+def test_source_that_is_in_no_file_travels(sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    import linecache
+
+    monkeypatch.setitem(linecache.cache, "script.py", (18, None, ["def f(): return 1\n"], "script.py"))
+    sender.run("def f(): return 1")
+    data = sender.send("f")
+    monkeypatch.delitem(linecache.cache, "script.py")
+    receiver.load(data)
+    assert linecache.getline("script.py", 1) == "def f(): return 1\n"
+    del linecache.cache["script.py"]
+
+
+class TestHosts:
+    """Whose ``__main__`` a thread of a worker sees."""
+
+    @pytest.fixture
+    def hosts(self, monkeypatch: pytest.MonkeyPatch, sender: Sender) -> Hosts:
+        hosts = Hosts()
+        monkeypatch.setattr(programs, "hosts", hosts)
+        monkeypatch.setitem(sys.modules, MAIN, types.ModuleType(MAIN))
+        monkeypatch.setitem(sys.modules, programs.MP_MAIN, types.ModuleType(programs.MP_MAIN))
+        return hosts
+
+    def test_a_worker_of_ours_belongs_to_the_first_program(self, hosts: Hosts) -> None:
+        hosts.begin()
+        space = programs.get("a").space(MAIN)
+        assert vars(sys.modules[MAIN]) is space
+        assert sys.modules[programs.MP_MAIN] is sys.modules[MAIN]
+        assert not hosts.dispatching
+
+    def test_a_second_program_is_seen_by_its_own_tasks_only(self, hosts: Hosts) -> None:
+        hosts.begin()
+        first, second = programs.get("a"), programs.get("b")
+        first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
+        assert hosts.dispatching
+        seen: dict[Any, str] = {}
+
+        def look(program: Program | None) -> None:
+            hosts.enter(program)
+            seen[program] = sys.modules[MAIN].who
+
+        for program in (first, second, None):
+            thread = threading.Thread(target=look, args=(program,))
+            thread.start()
+            thread.join()
+        assert seen == {first: "a", second: "b", None: "a"}
+
+    def test_in_another_engine_main_stays_what_it_was_outside_of_tasks(self, hosts: Hosts) -> None:
+        hosts.begin(guest=True)
+        sys.modules[MAIN].who = "theirs"  # type: ignore[attr-defined]
+        program = programs.get("a")
+        program.space(MAIN)["who"] = "a"
+        assert sys.modules[MAIN].who == "theirs"
+        hosts.enter(program)
+        assert sys.modules[MAIN].who == "a"
+        sys.modules[MAIN].more = 1  # type: ignore[attr-defined]
+        assert program.spaces[MAIN]["more"] == 1
+        hosts.enter(None)
+        assert not hasattr(sys.modules[MAIN], "more")
