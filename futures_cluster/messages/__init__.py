@@ -74,6 +74,7 @@ from futures_cluster.messages.local import (
     ToClient,
     ToWorker,
 )
+from futures_cluster.messages.logs import LogRecords, LogSettings
 from futures_cluster.messages.peers import Data, GetData, Hello, PutData, SegmentsMapped
 from futures_cluster.messages.workers import (
     KEEP,
@@ -120,6 +121,8 @@ __all__ = [
     "Hello",
     "KEEP",
     "Key",
+    "LogRecords",
+    "LogSettings",
     "Message",
     "Observe",
     "Payload",
@@ -214,4 +217,6 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     SharedReply,
     Observe,
     WorkerReport,
+    LogSettings,
+    LogRecords,
 )

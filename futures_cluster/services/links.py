@@ -41,9 +41,10 @@ _FROM_WORKERS: dict[type[Message], str] = {
     m.TasksReturned: "worker",
     m.DataAdded: "worker",
     m.WorkerReport: "worker",
+    m.LogRecords: "worker",
 }
 ACCEPTED: dict[str, dict[type[Message], str]] = {
-    CLIENT: {**_FROM_CLIENTS, m.ShareCode: ""},
+    CLIENT: {**_FROM_CLIENTS, m.ShareCode: "", m.LogSettings: "client"},
     WORKER: _FROM_WORKERS,
     MANAGER: {m.WorkerEnded: "", m.RetireWorkers: "", m.Heartbeat: "sender"},
 }

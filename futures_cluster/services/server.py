@@ -150,6 +150,7 @@ class SchedulerServer:
             m.AskScheduler: self._on_ask,
             m.RetireWorkers: self._on_retire_workers,
         }
+        self.service.logs.pending_bytes = self._pending_bytes
         self.observatory = Observatory(self.service, loop, self._about, self._facts_of)
         self.page: StatusPage | None = None
         self.questions: dict[str, Callable[[Any], Any]] = {
@@ -243,12 +244,18 @@ class SchedulerServer:
             self.service.clients.pop(link.name, None)
             self._code.pop(link.name, None)
             self.service.handle([m.ClientLeft(link.name)])
+            with self.service.lock:
+                self.service.logs.forget(link.name)
         elif link.role == links.WORKER:
             self.service.workers.pop(link.name, None)
             self._worker_left(link, error)
         else:
             for name in [name for name, (_, manager) in self._dying.items() if manager == link.name]:
                 self._tell_lost(name)
+
+    def _pending_bytes(self, client: str) -> int:
+        link = self._links.get((links.CLIENT, client))
+        return 0 if link is None else link.connection.pending_bytes
 
     # ---------------------------------------------------------------- workers
 

@@ -64,6 +64,8 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.ScatterData, "rows"): 3,
     (m.CopyData, "rows"): 3,
     (m.PutData, "rows"): 2,
+    (m.LogSettings, "levels"): 2,
+    (m.LogRecords, "rows"): 2,
 }
 
 _KINDS: dict[str, tuple[type, ...]] = {

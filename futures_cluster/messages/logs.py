@@ -1,0 +1,34 @@
+"""What is said about log records and warnings of tasks.
+
+Covers: what a client wants to get, and what workers send. Does not cover: when it is sent (``services.log_forwarder``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from futures_cluster.messages.basics import Message, Payload, message
+
+
+@message
+class LogSettings(Message):
+    """Which log records are to be forwarded: from a client to the scheduler, and from there to the workers.
+
+    ``levels`` is empty if none are. ``everything``: also records that a handler on the worker has taken. ``filters``
+    are those of ``warnings``, opaque to the scheduler; None leaves the worker's own.
+    """
+
+    client: str
+    levels: list[Any]  # (name of a logger, level); "" is the root, and is always there
+    disabled: int = 0  # as logging.disable() has it
+    everything: bool = False
+    filters: Payload = None
+
+
+@message
+class LogRecords(Message):
+    """Log records and warnings, from a worker to the scheduler, and from there to the clients that want them."""
+
+    worker: str
+    rows: list[Any]  # (key of the task or "", opaque bytes: see services.log_records)
+    dropped: int = 0  # records that were not sent, since the last message
