@@ -23,6 +23,7 @@ __all__ = [
     "Future",
     "NotSupported",
     "ProcessPoolExecutor",
+    "TaskLogFilter",
     "TaskTimeout",
     "ThreadPoolExecutor",
     "TimeoutError",
@@ -38,6 +39,7 @@ _MODULES = {
     "ProcessPoolExecutor": "futures_cluster.pools",
     "Future": "futures_cluster.future",
     "current_executor": "futures_cluster.context",
+    "TaskLogFilter": "futures_cluster.log_filter",
     "NotSupported": "futures_cluster.errors",
     "WorkerDied": "futures_cluster.errors",
     "TaskTimeout": "futures_cluster.errors",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from futures_cluster.errors import DataLost, NotSupported, TaskTimeout, WorkerDied
     from futures_cluster.executor import Executor
     from futures_cluster.future import Future
+    from futures_cluster.log_filter import TaskLogFilter
     from futures_cluster.pools import ProcessPoolExecutor, ThreadPoolExecutor
 
 

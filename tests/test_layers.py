@@ -27,6 +27,7 @@ ROOMS = [
     "metrics",
     "messages",
     "context",
+    "log_filter",
     "wire",
     "scheduler",
     "worker",
