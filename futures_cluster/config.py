@@ -18,6 +18,7 @@ BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
 SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
 #: The folder with the certificates for ``tls://``.
 CERTIFICATES_VARIABLE = "FUTURES_CLUSTER_TLS"
+FORWARD_LOGS_VARIABLE = "FUTURES_CLUSTER_FORWARD_LOGS"
 DEBUG_VARIABLE = "FUTURES_CLUSTER_DEBUG"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -93,6 +94,14 @@ def debugs() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
+def _forward_logs_of_environment() -> bool | None:
+    """Return the default of ``forward_logs`` that the environment names; None if it names none."""
+    value = os.environ.get(FORWARD_LOGS_VARIABLE, "")
+    if value not in ("", "0", "1"):
+        raise ValueError(f"{FORWARD_LOGS_VARIABLE} must be 0, 1 or empty, got {value!r}")
+    return None if not value else value == "1"
+
+
 def certificates_folder() -> str | None:
     """The folder of certificates for ``tls://`` that the environment names."""
     return os.environ.get(CERTIFICATES_VARIABLE) or None
@@ -123,6 +132,7 @@ class Config:
     resolve: bool = True  # whether futures in arguments are replaced by their values
     worker_environment: dict[str, str] = field(default_factory=dict)
     debug: bool = False  # whether tasks that change their inputs fail
+    forward_logs: bool | None = None  # whether workers' log records come here; None: from processes of this machine
 
 
 def make_config(
@@ -138,6 +148,7 @@ def make_config(
     thread_name_prefix: str = "",
     resources: dict[str, float] | None = None,
     resolve: bool = True,
+    forward_logs: bool | None = None,
 ) -> Config:
     """Check the arguments of an executor, and fill in defaults.
 
@@ -170,6 +181,15 @@ def make_config(
                 "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
                 "leave mp_context out, or supply another one"
             )
+    if forward_logs is not None and not isinstance(forward_logs, bool):
+        raise TypeError(f"forward_logs must be True, False or None, got {forward_logs!r}")
+    if forward_logs and mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
+        raise ValueError(
+            "forward_logs=True is incompatible with the 'fork' multiprocessing start method, whose workers have the "
+            "caller's logging handlers; leave forward_logs out, or supply another start method"
+        )
+    if forward_logs is None:
+        forward_logs = _forward_logs_of_environment()
     if threads_per_worker < 1:
         raise ValueError("threads_per_worker must be at least 1")
     return Config(
@@ -190,4 +210,5 @@ def make_config(
             if name not in os.environ
         },
         debug=debugs(),
+        forward_logs=forward_logs,
     )

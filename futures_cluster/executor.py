@@ -52,6 +52,10 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Tasks that each worker process runs at a time.
     resources : dict or None
         What each worker offers to ``with_options(resources=...)``.
+    forward_logs : bool or None
+        Whether log records and warnings of tasks in worker processes come to this process's loggers. None: from
+        processes of this machine, if no handler on the worker has taken them. True: also from clusters, and all of
+        them. Default: the environment variable ``FUTURES_CLUSTER_FORWARD_LOGS`` (1 or 0), or None.
     set_as_default : bool
         Be Dask's default scheduler, and the executor of joblib's backend, until ``shutdown``.
 
@@ -81,6 +85,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         thread_name_prefix: str = "",
         resources: dict[str, float] | None = None,
         resolve: bool = True,
+        forward_logs: bool | None = None,
         set_as_default: bool = False,
     ) -> None:
         context.load_adapters()
@@ -96,6 +101,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             thread_name_prefix=thread_name_prefix,
             resources=resources,
             resolve=resolve,
+            forward_logs=forward_logs,
         )
         if backend is None and context.current_task() is not None:
             warnings.warn(

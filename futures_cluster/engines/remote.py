@@ -41,7 +41,9 @@ class RemoteEngine(ClientEngine):
         for name, instead in _NOT_HERE.items():
             if getattr(config, name):
                 raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
-        self.cluster = RemoteCluster(config.backend, security.find(config.backend), make_future)
+        self.cluster = RemoteCluster(
+            config.backend, security.find(config.backend), make_future, config.forward_logs is True
+        )
         super().__init__(self.cluster.client)
         self._url = ""
 

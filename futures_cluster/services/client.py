@@ -28,6 +28,8 @@ from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.log_receiver import LogReceiver
+from futures_cluster.services.log_settings import LogSettingsWatch
 from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.protocols import ClientFuture, Codec
@@ -99,6 +101,8 @@ class Client:
         self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
         self._retrieval = Retrieval(loop, peers, self._report_missing, codec.load_error)
         self.shared = SharedPort(self)
+        self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
+        self.logs: LogReceiver | None = None
 
     # ---------------------------------------------------------------- users' threads
 
@@ -200,7 +204,7 @@ class Client:
             if not self._lock.acquire(False):
                 return False
             try:
-                self._transmit(messages)
+                self._transmit_behind_news(messages)
             finally:
                 self._lock.release()
         return True
@@ -377,8 +381,20 @@ class Client:
         """Send what users' threads left, as far as one turn goes; whether there is more."""
         messages = pack(self.name, items, MOST_AT_ONCE)
         if messages and self.closed is None:
-            self._transmit(messages)
+            self._transmit_behind_news(messages)
         return bool(items)
+
+    def _transmit_behind_news(self, messages: list[m.Message]) -> None:
+        """Send messages; before them, which levels of logging hold now, if these have changed."""
+        if self.log_settings is not None and (news := self.log_settings.news()) is not None:
+            messages = [news, *messages]
+        self._transmit(messages)
+
+    def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
+        """Get workers' log records from now on; the message that asks for them."""
+        self.log_settings = LogSettingsWatch(self.name, everything, filters)
+        self.logs = LogReceiver()
+        return self.log_settings.current
 
     def deliver(self, messages: Iterable[m.Message]) -> None:
         """Take messages from the scheduler."""
@@ -396,6 +412,8 @@ class Client:
                         future.deliver_running()
             elif kind is m.SharedReply:
                 self.shared.deliver(message)  # type: ignore[arg-type]
+            elif kind is m.LogRecords and self.logs is not None:
+                self.logs.deliver(message)  # type: ignore[arg-type]
         if failed:  # with one error all those that waited for a result, and their rows come together
             self.codec.errors_told(failed)
         if not self._pending:

@@ -6,9 +6,11 @@ error for the right future. Does not cover: when and in which thread (``worker``
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context
@@ -28,6 +30,7 @@ class Executions:
         self.codec = codec
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
+        self.around_loading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Any] = {}
 
@@ -55,7 +58,8 @@ class Executions:
             programs.hosts.enter(None)
         fn = self._functions.get(run.function)
         if fn is None:
-            fn = self.codec.load_function(self._payloads[run.function])
+            with self.around_loading():
+                fn = self.codec.load_function(self._payloads[run.function])
             self._functions[run.function] = fn
             del self._payloads[run.function]
             context.load_adapters()

@@ -144,6 +144,8 @@ class LocalCluster:
                 # A lock or queue of multiprocessing: only the processes of its context can have it, and the
                 # standard library's pools start these.
                 mp_context = multiprocessing.get_context()
+        if self._forwards_logs(mp_context):
+            self.scheduler.logs.want(self.client.forward_logs(config.forward_logs is True, filters=True))
         self._folder = make_folder()
         processes = self.processes
         try:
@@ -173,6 +175,16 @@ class LocalCluster:
             self.client.hurry = self._leader.hand_back
         self._thread.start()
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
+
+    def _forwards_logs(self, mp_context: Any) -> bool:
+        """Whether workers forward log records.
+
+        With ``mp_context`` the standard library's rules hold: a forked worker has the caller's handlers, another one
+        none of them.
+        """
+        if mp_context is None:
+            return self.config.forward_logs is not False
+        return self.config.forward_logs is True and mp_context.get_start_method() != "fork"
 
     def _drop_template(self) -> None:
         if self._template is not None:
@@ -249,6 +261,7 @@ class LocalCluster:
             authkey=bytes(multiprocessing.process.current_process().authkey),
             environment=None if forks else config.worker_environment,
             initializer=self._initializer,
+            logging=self.scheduler.logs.settings_for(name),
         )
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[Message]], None]:
@@ -416,6 +429,8 @@ class LocalCluster:
                         slot.thread.join()
                 self._service.join_plugins()
             self.scheduler.join_plugins()
+            if self.client.logs is not None:
+                self.client.logs.join()
 
     def _cancel_futures(self) -> None:
         """Cancel what does not run.
@@ -470,6 +485,8 @@ class LocalCluster:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
             lifetime.ended(self)
+            if self.client.logs is not None:
+                self.client.logs.close()
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             # What the user gave the workers is not kept until the collector of cycles comes by.

@@ -44,6 +44,8 @@ class RemoteCluster:
         Of the scheduler.
     make_future : callable
         ``make_future(key, client)``.
+    forward_logs : bool
+        Whether the workers' log records of this client's tasks come here.
 
     Raises
     ------
@@ -53,10 +55,17 @@ class RemoteCluster:
         When the scheduler does not let us in; it says what to do.
     """
 
-    def __init__(self, address: str, credentials: transports.Security, make_future: Callable[[str, Any], Any]) -> None:
+    def __init__(
+        self,
+        address: str,
+        credentials: transports.Security,
+        make_future: Callable[[str, Any], Any],
+        forward_logs: bool = False,
+    ) -> None:
         self.address = address
         self.forked = False
         self.closing = False
+        self._forwards_logs = forward_logs
         self._credentials = credentials
         self._thread = LoopThread("futures_cluster-client")
         self._loop = self._thread.loop
@@ -102,6 +111,8 @@ class RemoteCluster:
                 m.ShareCode(code.shareable_paths()),
             ]
         )
+        if self._forwards_logs:
+            connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
         self._heartbeats.start()
@@ -206,6 +217,8 @@ class RemoteCluster:
             self._thread.call(lambda: self._loop.create_task(self._close()))
         if wait and threading.current_thread() is not self._thread.thread:
             self._thread.thread.join()
+            if self.client.logs is not None:
+                self.client.logs.join()
 
     async def _close(self) -> None:
         try:
@@ -226,6 +239,8 @@ class RemoteCluster:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
             lifetime.ended(self)
+            if self.client.logs is not None:
+                self.client.logs.close()
             self._loop.stop()
 
     def _end_thread(self) -> None:
@@ -238,6 +253,8 @@ class RemoteCluster:
             self._thread.call(self._connection.close)
         self._thread.stop()
         self._thread.thread.join()
+        if self.client.logs is not None:
+            self.client.logs.close()
         self.scatterer.close()
 
     def forget_in_child(self) -> None:

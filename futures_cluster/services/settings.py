@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from futures_cluster import messages as m
 from futures_cluster.wire import transports
 
 
@@ -32,3 +33,4 @@ class WorkerSettings:
     manager: str = ""  # the name of who starts the worker, as the scheduler knows it
     silence_s: float = 60.0
     folder: str | None = None  # for spilled results and code
+    logging: m.LogSettings | None = None  # what the client wants of log records

@@ -35,6 +35,7 @@ from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 if TYPE_CHECKING:
+    from futures_cluster.services.log_forwarder import LogForwarder
     from futures_cluster.services.logs import LogTail
     from futures_cluster.services.observer import Observer
     from futures_cluster.services.recorder import Recorder
@@ -137,6 +138,7 @@ class WorkerService:
         self._log_tail = log_tail
         self._observer: Observer | None = None  # from the first look on
         self.recorder: Recorder | None = None  # while somebody looks
+        self.logs: LogForwarder | None = None  # of a worker process, from the first client on that wants them
         self.store.on_spill = self._spilled
         self.executions.on_failure = self.notes.failed
         if memory_limit is not None:
@@ -361,6 +363,11 @@ class WorkerService:
                 self._observer.close()
         self._observer.observe(order)
 
+    @property
+    def name(self) -> str:
+        """Name of the worker."""
+        return self.machine.name
+
     def executing_threads(self) -> list[int]:
         """The identities of the threads that execute tasks."""
         return [task.thread for task in list(self._tasks.values())]
@@ -418,8 +425,16 @@ class WorkerService:
             else:
                 messages.append(command)
         if messages:
+            if self.logs is not None and self.logs.rows:
+                messages = [*self.logs.take(), *messages]  # of a task before the news that it has ended
             self._send(messages)
         return mine
+
+    def send_logs(self, is_last: bool = False) -> None:
+        """Send log records that wait."""
+        with self._lock:
+            if self.logs is not None and (messages := self.logs.take(is_last)):
+                self._send(messages)
 
     def _free_slot(self) -> Slot:
         if self._idle:

@@ -22,6 +22,7 @@ import socket
 import sys
 import threading
 import traceback
+from time import monotonic, sleep
 from typing import Any
 
 from futures_cluster import context
@@ -32,6 +33,7 @@ from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
 from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.heartbeats import Heartbeats
+from futures_cluster.services.log_forwarder import LogForwarder
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.settings import WorkerSettings
@@ -43,6 +45,8 @@ EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
 #: How a worker ends whose scheduler is gone.
 LOST_CODE = 76
+#: A worker that ends waits so long for its last log records to be read.
+LAST_LOGS_S = 3.0
 #: What a worker tells who started it besides the scheduler: that it is ready, that it may be replaced.
 FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 #: What a worker hands to the client of its tasks.
@@ -165,6 +169,8 @@ class WorkerProcess:
         service = self._service
         context.set_executor_factory(EXECUTOR_FACTORY)
         plugins.local.add = service.watch
+        if self._settings.logging is not None:
+            self._forward_logs(self._settings.logging)
         if not self._initialize(initializer, initargs):
             return
         self._thread.start()
@@ -180,6 +186,7 @@ class WorkerProcess:
         service.run_slot(slot)
         service.close_plugins()
         service.join_plugins()
+        self._send_last_logs()
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -227,7 +234,8 @@ class WorkerProcess:
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
             if self._settings.initializer is not None:
-                initializer, initargs = pickling.loads(self._settings.initializer)
+                with self._service.executions.around_loading():
+                    initializer, initargs = pickling.loads(self._settings.initializer)
             if initializer is not None:
                 initializer(*initargs)
         except BaseException as error:
@@ -243,6 +251,30 @@ class WorkerProcess:
         failed = errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
         failed.__cause__ = error
         self._manager.send([m.WorkersBroken(self._codec.dump_error(failed))])
+        self._send_last_logs()
+
+    def _forward_logs(self, settings: m.LogSettings) -> None:
+        service = self._service
+        if service.logs is None:
+            service.logs = LogForwarder(
+                self._settings.name,
+                self._loop,
+                service.send_logs,
+                lambda: self._scheduler.pending_bytes,
+                is_shared=bool(self._settings.scheduler),
+            )
+            service.executions.around_loading = service.logs.settings.kept
+        service.logs.apply(settings)
+
+    def _send_last_logs(self) -> None:
+        """Send what was logged after the last task had ended."""
+        logs, end = self._service.logs, monotonic() + LAST_LOGS_S
+        if logs is None:
+            return
+        while logs.rows and monotonic() < end:  # a thread that a task has left may log for ever
+            self._service.send_logs(is_last=True)
+        while self._scheduler.pending_bytes and monotonic() < end:
+            sleep(0.001)
 
     def _get_executor(self) -> Any:
         """The executor of the tasks here; on any of their threads."""
@@ -300,6 +332,8 @@ class WorkerProcess:
                     self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
             elif kind is m.PeersLost:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
+            elif kind is m.LogSettings:
+                self._forward_logs(message)  # type: ignore[arg-type]
             elif kind is m.ShareCode:
                 self._code.add(message.paths, message.files)  # type: ignore[attr-defined]
             else:

@@ -1,0 +1,128 @@
+"""At the client: log records and warnings of workers, for this process's own loggers.
+
+Covers: the thread on which users' handlers run, and what waits for it. Does not cover: what of a record travels
+(``log_records``).
+
+Handlers are users' code. They may block, raise, and submit tasks, so they run on a thread that the executor does not
+need. It starts with the first record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sys
+import threading
+import traceback
+from time import monotonic
+from typing import Any
+
+from futures_cluster import messages as m
+from futures_cluster.services import log_records
+
+log = logging.getLogger("futures_cluster")
+
+#: Bytes of records that wait for the handlers; the rest is dropped and counted.
+MOST_BYTES = 64 * 2**20
+#: Between two reports of how many were dropped, while more come.
+REPORT_S = 1.0
+#: A handler that takes longer than this for a record is not waited for at the end.
+PATIENCE_S = 5.0
+#: Locations of warnings that are remembered.
+MOST_REMEMBERED = 10_000
+
+
+class LogReceiver:
+    """Hands what workers have logged to this process's loggers, until ``close``."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[str, tuple[Any, ...], int] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        # Each counter has one writer: ``deliver``, or the thread.
+        self._received_bytes = 0
+        self._handled_bytes = 0
+        self._handled = 0
+        self._dropped = 0
+        self._reported = 0
+        self._reported_at = float("-inf")
+        self._registry: dict[Any, Any] = {}  # of warnings that were shown
+        self._is_closed = False
+
+    def deliver(self, message: m.LogRecords) -> None:
+        """Take records from the scheduler; under the client's lock, on any thread."""
+        if self._is_closed:
+            return
+        rows = tuple(message.rows)
+        size = sum(len(row[1]) for row in rows)
+        if self._received_bytes - self._handled_bytes + size > MOST_BYTES:
+            self._dropped += len(rows)
+            rows, size = (), 0
+        self._dropped += message.dropped
+        self._received_bytes += size
+        self._queue.put((message.worker, rows, size))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="futures_cluster-logs", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter is about to end: ``join`` does it
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            worker, rows, size = batch
+            for key, data in rows:
+                self._handle(data, worker, key)
+                self._handled += 1
+            self._handled_bytes += size
+            if self._dropped > self._reported and monotonic() > self._reported_at + REPORT_S:
+                self._report_dropped()
+        if self._dropped > self._reported:
+            self._report_dropped()
+
+    def _handle(self, data: bytes, worker: str, key: str) -> None:
+        try:
+            log_records.handle(data, worker, key, self._registry)
+            if len(self._registry) > MOST_REMEMBERED:
+                self._registry.clear()
+        except BaseException:  # of a user's handler or filter; what comes next is handled all the same
+            with contextlib.suppress(Exception):
+                traceback.print_exc()
+
+    def _report_dropped(self) -> None:
+        number, self._reported = self._dropped - self._reported, self._dropped
+        self._reported_at = monotonic()
+        try:
+            log.warning(
+                "%d log records of workers were dropped because they came faster than they could be sent or handled; "
+                "log less in tasks, or raise the level",
+                number,
+            )
+        except BaseException:
+            with contextlib.suppress(Exception):
+                traceback.print_exc()
+
+    def close(self) -> None:
+        """Take no more; the thread ends when it has handled what has come."""
+        self._is_closed = True
+        self._queue.put(None)
+
+    def join(self) -> None:
+        """After ``close``: wait until all that has come was handled, unless a handler blocks."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        if thread.ident is None:  # could not be started
+            self._run()
+            return
+        while True:
+            handled = self._handled
+            thread.join(PATIENCE_S)
+            if not thread.is_alive():
+                return
+            if self._handled == handled:
+                with contextlib.suppress(Exception):
+                    print(
+                        f"futures_cluster: a logging handler has taken more than {PATIENCE_S:g} s for a record of a "
+                        "worker, so the executor does not wait for the records that are left",
+                        file=sys.stderr,
+                    )
+                return

@@ -1,0 +1,161 @@
+"""Log records and warnings as opaque bytes, and back.
+
+Covers: what of a record travels. Does not cover: the way (``log_forwarder``, ``log_relay``, ``log_receiver``).
+
+The message of a record is formatted on the worker, its exception and stack are texts: what they were made of may not
+pickle, or may have changed by the time it arrives. Each value given as ``extra`` is pickled alone: one that does not
+pickle, or does not unpickle at the client, becomes a text, and the rest of the record is not affected.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import warnings
+from types import FrameType
+from typing import Any
+
+#: Characters of a message, a traceback or a stack.
+MOST_TEXT = 2**16
+#: Bytes of one value given as ``extra``, pickled; values of one record.
+MOST_EXTRA_BYTES = 2**14
+MOST_EXTRAS = 50
+
+_SMALL = frozenset((int, float, bool, type(None)))
+_PLAIN = _SMALL | {str}
+_REPLACED = frozenset(("msg", "args", "exc_info"))
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) - _REPLACED
+#: What does not travel; formatters leave the last two in a record.
+_FORMATTED = _REPLACED | {"message", "asctime"}
+_formatter = logging.Formatter()
+
+
+def pack_record(record: logging.LogRecord) -> bytes:
+    """Pack a log record.
+
+    Raises
+    ------
+    Exception
+        What formatting its message raises.
+    """
+    fields: dict[str, Any] = {}
+    extras: dict[str, Any] = {}
+    for name, value in record.__dict__.items():
+        if name in _STANDARD:
+            fields[name] = value if type(value) in _SMALL else _plain(value)
+        elif name not in _FORMATTED and len(extras) < MOST_EXTRAS:
+            extras[str(name)] = _pack_extra(value)
+    fields["msg"] = _short(record.getMessage())
+    exc_info: Any = record.exc_info
+    if exc_info and not record.exc_text:
+        fields["exc_text"] = _short(_formatter.formatException(exc_info))
+    return pickle.dumps(("record", fields, extras))
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is str:
+        return _short(value)
+    return value if type(value) in _PLAIN else _short(_text(value))
+
+
+def _text(value: Any) -> str:
+    try:
+        return value + "" if isinstance(value, str) else repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {error!r}>"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}... ({len(text) - MOST_TEXT:,} characters more)"
+
+
+def _pack_extra(value: Any) -> Any:
+    """A plain value, or a pickle; its repr if it does not pickle, or is large."""
+    if type(value) in _PLAIN:
+        return _short(value) if type(value) is str else value
+    try:
+        data = pickle.dumps(value)
+        return data if len(data) <= MOST_EXTRA_BYTES else _short(_text(value))
+    except Exception:
+        return _short(_text(value))
+
+
+def pack_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int) -> bytes:
+    """Pack a warning that ``warnings.showwarning`` was called with, by a function of this module's caller."""
+    names = [f"{cls.__module__}:{cls.__qualname__}" for cls in category.__mro__ if issubclass(cls, Warning)]
+    module = _module_of(filename, lineno, sys._getframe(1))
+    return pickle.dumps(("warning", _short(str(message)), names, str(filename), int(lineno), module))
+
+
+def _module_of(filename: str, lineno: int, frame: FrameType | None) -> str | None:
+    """The name of the module that a warning is about, which filters ask for, if its line is being executed."""
+    while frame is not None:
+        if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
+            name = frame.f_globals.get("__name__")
+            return name if isinstance(name, str) else None
+        frame = frame.f_back
+    return None
+
+
+def handle(data: bytes, worker: str, key: str, registry: dict[Any, Any]) -> None:
+    """Hand what was packed to this process's loggers and warnings.
+
+    Parameters
+    ----------
+    registry : dict
+        Where ``warnings`` remembers what it has shown.
+
+    Raises
+    ------
+    BaseException
+        What handlers raise.
+    """
+    kind, *values = pickle.loads(data)
+    if kind == "warning":
+        text, names, filename, lineno, module = values
+        _warn(text, names, filename, lineno, module, registry)
+        return
+    fields, extras = values
+    logger = logging.getLogger(fields["name"])
+    if logger.isEnabledFor(fields["levelno"]):
+        logger.handle(_make_record(fields, extras, worker, key))
+
+
+def _make_record(fields: dict[str, Any], extras: dict[str, Any], worker: str, key: str) -> logging.LogRecord:
+    record = logging.makeLogRecord({"msg": "", "args": None, "exc_info": None})
+    # Since this process has loaded logging, as in all its records; workers have loaded it at another time.
+    since_ms = record.relativeCreated - (record.created - fields["created"]) * 1000
+    record.__dict__.update(fields)
+    record.relativeCreated = since_ms
+    if not (name := logging.getLevelName(record.levelno)).startswith("Level "):
+        record.levelname = name
+    if record.processName == "MainProcess":
+        record.processName = worker
+    for name, value in extras.items():
+        if type(value) is bytes:
+            try:
+                value = pickle.loads(value)
+            except Exception as error:
+                value = f"<did not unpickle: {error!r}>"
+        record.__dict__[name] = value
+    record.__dict__.setdefault("worker_name", worker)
+    record.__dict__.setdefault("task_key", key)
+    return record
+
+
+def _warn(text: str, names: list[str], filename: str, lineno: int, module: str | None, registry: Any) -> None:
+    category = next(filter(None, map(_find_category, names)), UserWarning)
+    try:
+        warnings.warn_explicit(text, category, filename, lineno, module, registry)
+    except Warning as error:  # this process wants an error, but the task has gone on
+        warnings.showwarning(error, type(error), filename, lineno)
+
+
+def _find_category(name: str) -> type[Warning] | None:
+    """The class of this name, if its module is loaded."""
+    module, _, qualname = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Warning) else None
