@@ -502,7 +502,7 @@ class TestScripts:
                 logging.getLogger("other").debug("not shown")
             ex = Executor(1)
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-            ex.submit(work, 1)  # nobody waits for it, nor ends the executor
+            ex.submit(work, 1)  # the script neither waits for it nor ends the executor
         """
         assert run_script(script)[1] == ["INFO working on 1"]
 

@@ -105,7 +105,7 @@ class LogForwarder(logging.Handler):
             self._basic_config, logging.basicConfig = logging.basicConfig, self.basic_config
 
     def _stop(self) -> None:
-        """Forward no more; also in processes that tasks fork, which have no connection."""
+        """Stop forwarding; also in processes that tasks fork, which have no connection."""
         if logging.root.parent is self._above:
             logging.root.parent = None
         if warnings.showwarning == self.take_warning:

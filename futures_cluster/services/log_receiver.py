@@ -101,7 +101,7 @@ class LogReceiver:
                 traceback.print_exc()
 
     def close(self) -> None:
-        """Take no more; the thread ends when it has handled what has come."""
+        """Stop taking records; the thread ends when it has handled those that have come."""
         self._is_closed = True
         self._queue.put(None)
 

@@ -44,7 +44,7 @@ class LogRelay:
         self.pending_bytes: Callable[[str], int] = lambda client: 0
 
     def settings_for(self, worker: str) -> m.LogSettings | None:
-        """Return what a worker is told at its start, by whoever starts it."""
+        """Return the settings for the start of a worker, which counts as told."""
         if self._merged is not None:
             self._told[worker] = self._merged
         return self._merged

@@ -21,7 +21,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 
-#: As Python has it before anybody sets it.
+#: Python's own default for the root logger.
 DEFAULT_LEVEL = logging.WARNING
 
 

@@ -45,7 +45,7 @@ EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
 #: How a worker ends whose scheduler is gone.
 LOST_CODE = 76
-#: A worker that ends waits so long for its last log records to be read.
+#: Maximum time in which a worker that ends sends its last log records.
 LAST_LOGS_S = 3.0
 #: What a worker tells who started it besides the scheduler: that it is ready, that it may be replaced.
 FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
@@ -271,7 +271,7 @@ class WorkerProcess:
         logs, end = self._service.logs, monotonic() + LAST_LOGS_S
         if logs is None:
             return
-        while logs.rows and monotonic() < end:  # a thread that a task has left may log for ever
+        while logs.rows and monotonic() < end:  # a thread that a task has left may go on logging
             self._service.send_logs(is_last=True)
         while self._scheduler.pending_bytes and monotonic() < end:
             sleep(0.001)
