@@ -97,6 +97,7 @@ class LargeArguments:
         self._least_bytes = least_bytes
         self._known: dict[int, tuple[Any, Any]] = {}
         codec: Any = engine_client(executor).codec
+        self._scope = codec.scope
         self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
 
     def find(self, arg: Any) -> Any:
@@ -114,7 +115,7 @@ class LargeArguments:
             return None
         sent: Any = None
         if self._pool is not None:
-            payload = serialize.dump(arg, self._pool)
+            payload = serialize.dump(arg, self._pool, scope=self._scope)
             if serialize.segment_of(payload) is None:
                 return None  # no memory for a segment, or no descriptor
             sent = InMemory(payload, self._pool)

@@ -37,9 +37,9 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
         When a task does not pickle, or would write into a copy of an array.
     """
     client: Any = getattr(engine, "client", None)
-    pickles = client is not None and client.codec.tells_functions
+    scope = client.codec.scope if client is not None and client.codec.tells_functions else None
     names = _Names(plan, graph_suffix(getattr(client, "name", "graph")))
-    tasks = _tasks(plan, names, pickles)
+    tasks = _tasks(plan, names, scope)
     if not hasattr(engine, "submit_graph"):
         made = _one_by_one(plan, tasks, engine, options)
     else:
@@ -84,12 +84,12 @@ def _as_reference(plan: Plan) -> Any:
     return reduce
 
 
-def _tasks(plan: Plan, names: _Names, pickles: bool) -> Iterator[GraphTask]:
+def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[GraphTask]:
     """A task for each group, and before it one for each large function that it is the first to use."""
-    functions = _Functions() if pickles else None
+    functions = _Functions(scope) if scope is not None else None
     for group in plan.groups:
         steps, inputs = plan.steps(group)
-        if pickles:
+        if scope is not None:
             share_targets(steps, inputs)
         keys = [names[each] for each in inputs]
         if functions is not None:
@@ -125,7 +125,8 @@ class _Large:
 class _Functions:
     """Functions of a graph which are pickled once, and not for each task that calls them."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: pickling.Scope) -> None:
+        self._scope = scope
         self._known: dict[int, Any] = {}  # by id: what stands for a function
         self._alive: list[Any] = []
 
@@ -171,7 +172,7 @@ class _Functions:
 
     def _pickle(self, function: Any) -> Any:
         """The function itself, if its pickle is small and by reference; else what stands for it."""
-        data, buffers = pickling.dumps_apart(function)
+        data, buffers = pickling.dumps_apart(function, self._scope)
         if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:

@@ -29,6 +29,7 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import inherit, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.wire import serialize
+from futures_cluster.wire.pickling import Scope
 
 #: So many small results are brought along with one that is asked for.
 MOST_ALONG = 5000
@@ -72,7 +73,7 @@ class ForeignClient:
 
     def __init__(self, name: str, make_future: Callable[[Key, Any], Any], link: Link) -> None:
         self.name = name
-        self.codec = ParcelCodec()
+        self.codec = ParcelCodec(Scope(name))
         self.can_stop_tasks = link.can_stop_tasks
         self.closed: BaseException | None = None
         self.closing = False
@@ -201,7 +202,7 @@ class ForeignClient:
         else:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
-            parcel = Parcel(serialize.dump(value))
+            parcel = Parcel(serialize.dump(value, scope=self.codec.scope))
         except Exception as error:
             return self._failed(type(value), key, error)
         future = self._make_future(key, self)

@@ -20,7 +20,7 @@ import pickle
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire import exceptions, serialize
+from futures_cluster.wire import exceptions, pickling, serialize
 from futures_cluster.wire.buffers import Buffer
 
 
@@ -164,8 +164,8 @@ _CALL = ("client", "key", "function", "arguments", "inputs", "carried", "depth",
 class ParcelCodec(serialize.PickleCodec):
     """The codec of clients and workers: payloads go out as parcels, and what comes back is opened."""
 
-    def __init__(self) -> None:
-        super().__init__(None)
+    def __init__(self, scope: pickling.Scope = pickling.HERE) -> None:
+        super().__init__(None, scope)
 
     def load(self, payload: Payload) -> Any:
         """The object of a result."""

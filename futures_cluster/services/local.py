@@ -151,7 +151,7 @@ class LocalCluster:
         try:
             if mp_context is not None:
                 self._drop_template()
-                self.codec.by_reference = True  # before anything is submitted
+                self.codec.scope = pickling.Scope(by_reference=True)  # before anything is submitted
                 launcher = MultiprocessingLauncher(
                     loop, processes.process_ended, mp_context, config.initializer, config.initargs
                 )
@@ -257,6 +257,7 @@ class LocalCluster:
             resources=config.resources,
             debug=config.debug,
             sys_path=list(sys.path) if forks else None,
+            argv=[str(each) for each in getattr(sys, "argv", ())] if forks else None,
             by_reference=not forks,
             authkey=bytes(multiprocessing.process.current_process().authkey),
             environment=None if forks else config.worker_environment,

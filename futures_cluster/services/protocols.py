@@ -11,12 +11,14 @@ from typing import Any, Protocol
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext
 from futures_cluster.messages import Key, Payload
+from futures_cluster.wire.pickling import Scope
 
 
 class Codec(Protocol):
     """How objects become payloads: ``serialize.PickleCodec`` or ``inproc.ObjectCodec``."""
 
     tells_functions: bool
+    scope: Scope
 
     def dump_function(self, fn: Callable[..., Any]) -> tuple[Payload, Any]: ...
     def load_function(self, payload: Payload) -> Callable[..., Any]: ...

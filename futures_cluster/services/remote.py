@@ -27,7 +27,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.scatter import Scatterer
-from futures_cluster.wire import serialize, transports
+from futures_cluster.wire import pickling, serialize, transports
 
 #: A scheduler that says nothing for so long is gone.
 SILENCE_S = 60.0
@@ -74,9 +74,10 @@ class RemoteCluster:
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._lock = threading.Lock()
         self._peers = Peers(self._loop, credentials)
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         client = self.client = Client(
-            f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            serialize.PickleCodec(None),
+            name,
+            serialize.PickleCodec(None, pickling.Scope(name)),
             make_future,
             self._loop,
             self._send,

@@ -61,7 +61,7 @@ class Scatterer:
         """
         future = self._client.open(key, "scatter")
         try:
-            pickled = serialize.dumps_large(value)
+            pickled = serialize.dumps_large(value, self._client.codec.scope)
             placed = self._put(future.key, pickled, workers)
             worker, size_bytes = asyncio.run_coroutine_threadsafe(placed, self._loop).result()
         except Exception as error:

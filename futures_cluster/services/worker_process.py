@@ -110,6 +110,8 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int | None) -> None:
         multiprocessing.process.current_process().authkey = settings.authkey
     if settings.sys_path is not None:
         sys.path[:] = settings.sys_path
+    if settings.argv is not None:
+        sys.argv[:] = settings.argv
     imports.adapt_process()
     if settings.by_reference:
         pickling.settings.by_reference = True

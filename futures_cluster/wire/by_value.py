@@ -184,7 +184,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         if _attribute(module, name) is obj and program is self._first_program():
             return NotImplemented
         self.is_plain = False
-        return _from_program, (program.token, module, name)
+        return _from_program, (self._token(program), module, name)
 
     def _takes_name(self, program: Program, key: Key) -> bool:
         """Whether an object of this name may pickle as the name."""
@@ -219,8 +219,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return NotImplemented
         if _is_singledispatch(function):
             return _reduce_singledispatch(function)
+        owner: tuple[str, str | None] | None
         if self.by_reference:
-            owner = (MAIN, "") if function.__globals__ is vars(sys.modules[MAIN]) else None
+            owner = (MAIN, _THEIRS) if function.__globals__ is vars(sys.modules[MAIN]) else None
         else:
             owner = self._owner_of(function)
         if owner is None:
@@ -247,15 +248,18 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             _set_function_state,
         )
 
-    def _owner_of(self, function: FunctionType) -> tuple[str, str] | None:
+    def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
         """The module and the token of the program whose namespace a function has; the names it uses are needed."""
         found = _owner_of_namespace(function.__globals__, function.__module__)
         if found is None:
             return None
         program, module = found
         self._uses(program, module, function)
-        self.is_plain = self.is_plain and program is self._first_program()
-        return module, program.token
+        return module, self._token(program)
+
+    def _token(self, program: Program) -> str | None:
+        """What names a program in the pickle; None for the one to which the pickle belongs."""
+        return None if program is self._first_program() else program.token
 
     def _uses(self, program: Program, module: str, function: FunctionType) -> tuple[Key, ...]:
         """Have the names travel that a function uses."""
@@ -308,7 +312,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return NotImplemented
         self.needs.setdefault(program, {})
         self.is_plain = False
-        return _module_of_program, (program.token, canonical(module.__name__))
+        return _module_of_program, (self._token(program), canonical(module.__name__))
 
 
 class FunctionPickler(ByValuePickler):
@@ -460,19 +464,27 @@ def _program_of_module(module: ModuleType) -> Program | None:
 # ---------------------------------------------------------------- called by the unpickler
 
 
-def _from_program(token: str, module: str, qualname: str) -> Any:
-    found = programs.get(token).resolve(module, qualname)
+#: In the place of a program's token: those who load it have ``__main__`` themselves.
+_THEIRS = ""
+
+
+def _program(token: str | None) -> Program:
+    return programs.being_loaded() if token is None else programs.get(token)
+
+
+def _from_program(token: str | None, module: str, qualname: str) -> Any:
+    found = _program(token).resolve(module, qualname)
     if found is MISSING:
         raise AttributeError(f"{module}.{qualname} was not sent with the object that refers to it")
     return found
 
 
-def _module_of_program(token: str, module: str) -> Any:
-    return programs.get(token).module(module)
+def _module_of_program(token: str | None, module: str) -> Any:
+    return _program(token).module(module)
 
 
-def _make_function(code: CodeType, module: str, token: str, closure: Any) -> FunctionType:
-    space = programs.get(token).space(module) if token else vars(sys.modules[MAIN])
+def _make_function(code: CodeType, module: str, token: str | None, closure: Any) -> FunctionType:
+    space = vars(sys.modules[MAIN]) if token == _THEIRS else _program(token).space(module)
     return FunctionType(code, space, None, None, closure)
 
 

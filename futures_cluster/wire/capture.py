@@ -162,6 +162,8 @@ class DefinitionPickler(FunctionPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Note, besides, that what is being defined refers to an object that belongs to another name."""
+        if isinstance(obj, threading.local):
+            return _new_local(obj)
         reduced = super().reducer_override(obj)
         name = getattr(obj, "__qualname__", None)
         module = getattr(obj, "__module__", None)
@@ -210,7 +212,6 @@ DefinitionPickler.dispatch_table = ChainMap(
         _thread.LockType: _new_lock,
         type(threading.RLock()): _new_rlock,
         threading.Condition: _new_condition,
-        threading.local: _new_local,
     },
     ByValuePickler.dispatch_table,
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from futures_cluster.messages import Payload, Reference
 from futures_cluster.wire import arguments
+from futures_cluster.wire.pickling import HERE
 from futures_cluster.wire.sizeof import sizeof
 
 
@@ -86,6 +87,7 @@ class Call:
 class ObjectCodec:
     """What a client and its workers agree on when they share memory."""
 
+    scope = HERE  # nothing is pickled
     tells_functions = False  # each call has its own, so that nothing else keeps it alive
 
     def dump_function(self, fn: Callable[..., Any]) -> tuple[Payload, None]:

@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from futures_cluster.wire import programs
 
@@ -32,6 +32,24 @@ OUT_OF_BAND_BYTES = 64 * 1024
 MARK = b"\x93fcp"
 _LENGTH = struct.Struct("<I")
 _HEAD = len(MARK) + _LENGTH.size
+
+
+class Scope(NamedTuple):
+    """Where those who load a payload look the names of this process's ``__main__`` up.
+
+    Attributes
+    ----------
+    name : str
+        Of the namespace. Each client of a cluster has one of its own on each worker.
+    by_reference : bool
+        They have the same ``__main__``, as the processes of multiprocessing do: no definition travels.
+    """
+
+    name: str = ""
+    by_reference: bool = False
+
+
+HERE = Scope()
 
 
 class _Settings:
@@ -54,27 +72,27 @@ def _is_importable(data: bytes) -> bool:
     return module is None or not module._PICKLE_BY_VALUE_MODULES
 
 
-def dumps(obj: Any, by_reference: bool = False) -> bytes:
+def dumps(obj: Any, scope: Scope = HERE) -> bytes:
     """Return a pickle with everything in it.
 
     Parameters
     ----------
-    by_reference : bool
-        Whether the other process has this one's ``__main__``.
+    scope : Scope
+        Of those who load it.
 
     Raises
     ------
     Exception
         Whatever pickling the object raises.
     """
-    by_reference = by_reference or settings.by_reference
+    by_reference = scope.by_reference or settings.by_reference
     try:
         data = pickle.dumps(obj, PROTOCOL)
         if by_reference or _is_importable(data):
             return data
     except Exception:
         pass  # the other pickler can do more; if it cannot either, its error is the one to show
-    return _dumps_by_value(obj, None, by_reference)
+    return _dumps_by_value(obj, None, by_reference, scope)
 
 
 class _Apart:
@@ -93,7 +111,7 @@ class _Apart:
         return False
 
 
-def dumps_apart(obj: Any, by_reference: bool = False) -> tuple[bytes, list[memoryview]]:
+def dumps_apart(obj: Any, scope: Scope = HERE) -> tuple[bytes, list[memoryview]]:
     """Return a pickle, and the buffers that are not in it; see ``dumps``.
 
     Raises
@@ -101,7 +119,7 @@ def dumps_apart(obj: Any, by_reference: bool = False) -> tuple[bytes, list[memor
     Exception
         Whatever pickling the object raises.
     """
-    by_reference = by_reference or settings.by_reference
+    by_reference = scope.by_reference or settings.by_reference
     apart = _Apart()
     try:
         data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
@@ -110,19 +128,19 @@ def dumps_apart(obj: Any, by_reference: bool = False) -> tuple[bytes, list[memor
     except Exception:
         pass
     apart = _Apart()
-    return _dumps_by_value(obj, apart, by_reference), apart.buffers
+    return _dumps_by_value(obj, apart, by_reference, scope), apart.buffers
 
 
-def _dumps_by_value(obj: Any, buffer_callback: Any, by_reference: bool) -> bytes:
+def _dumps_by_value(obj: Any, buffer_callback: Any, by_reference: bool, scope: Scope) -> bytes:
     from futures_cluster.wire.by_value import ByValuePickler
 
     file = io.BytesIO()
     pickler = ByValuePickler(file, buffer_callback, by_reference)
     pickler.dump(obj)
-    return _with_definitions(file.getvalue(), pickler)[0]
+    return _with_definitions(file.getvalue(), pickler, scope)[0]
 
 
-def _with_definitions(data: bytes, pickler: Any, root: Any = None) -> tuple[bytes, list[Watched]]:
+def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None) -> tuple[bytes, list[Watched]]:
     """A pickle behind the definitions that it needs, and the names that these depend on.
 
     ``root``: the object itself, if which binding of its name it is matters.
@@ -138,7 +156,7 @@ def _with_definitions(data: bytes, pickler: Any, root: Any = None) -> tuple[byte
         bound = [key for key in keys if root is not None and program.value(key) is root]
         record = records[bound[0]] if bound else None
         binding = None if record is None else (bound[0], record.batch)
-        heads.append((program.token, pickler.is_plain, binding, program.batches_of(records.values())))
+        heads.append((program.token_for(scope.name), pickler.is_plain, binding, program.batches_of(records.values())))
         watched.extend(_watch(program, records))
     head = pickle.dumps(heads, PROTOCOL)
     return b"".join((MARK, _LENGTH.pack(len(head)), head, data)), watched
@@ -169,7 +187,7 @@ def is_unchanged(watched: list[Watched]) -> bool:
     return True
 
 
-def dump_function(function: Callable[..., Any], by_reference: bool = False) -> tuple[bytes, list[Watched] | None]:
+def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[bytes, list[Watched] | None]:
     """Return a pickle of what a task calls, and the names that the pickle depends on.
 
     Returns
@@ -185,7 +203,7 @@ def dump_function(function: Callable[..., Any], by_reference: bool = False) -> t
     Exception
         Whatever pickling the function raises.
     """
-    by_reference = by_reference or settings.by_reference
+    by_reference = scope.by_reference or settings.by_reference
     try:
         data = pickle.dumps(function, PROTOCOL)
         if by_reference or (_is_importable(data) and _can_be_imported(function)):
@@ -200,7 +218,7 @@ def dump_function(function: Callable[..., Any], by_reference: bool = False) -> t
     )
     pickler = (ByValuePickler if is_bare else FunctionPickler)(file, None, by_reference)
     pickler.dump(function)
-    return _with_definitions(file.getvalue(), pickler, function)
+    return _with_definitions(file.getvalue(), pickler, scope, function)
 
 
 def _can_be_imported(function: Any) -> bool:
@@ -281,6 +299,7 @@ def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
     if programs.hosts.dispatching:
         programs.hosts.enter(program)
     rest = view[_HEAD + length :]
-    if is_plain and program.is_installed():
-        return pickle.loads(rest, buffers=buffers)
-    return programs.ProgramUnpickler(io.BytesIO(rest), program, buffers).load()
+    with programs.loading(program):
+        if is_plain and program.is_installed():
+            return pickle.loads(rest, buffers=buffers)
+        return programs.ProgramUnpickler(io.BytesIO(rest), program, buffers).load()

@@ -28,7 +28,8 @@ import secrets
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -130,6 +131,10 @@ class Program:
         self.batches: dict[str, bytes] = {}  # in the order in which they were made
         self._numbers = itertools.count(1)
 
+    def token_for(self, scope: str) -> str:
+        """Return the token by which one scope knows this program; elsewhere than at home it is the scope's already."""
+        return f"{self.token}:{scope}" if self.is_home and scope else self.token
+
     def new_batch_name(self) -> str:
         """Return a name that no batch of any process has."""
         return f"{_own_token()}.{next(self._numbers)}"
@@ -200,7 +205,8 @@ class Program:
         """The definitions of a batch: module, name, version, names that the value refers to, value."""
         head, stream = pickle.loads(data)
         unpickler = ProgramUnpickler(io.BytesIO(stream), self)
-        return [(*row, unpickler.load()) for row in head]
+        with loading(self):
+            return [(*row, unpickler.load()) for row in head]
 
     def _write(self, name: str, data: bytes) -> None:
         for module, attribute, version, uses, value in self._load(data):
@@ -231,6 +237,10 @@ class Program:
             if hosts.is_host:
                 hosts.add(made)
         return space
+
+    def keep(self, module: ModuleType) -> None:
+        """Hold a module that belongs to the program, so that its identity is not used again."""
+        self._modules[canonical(module.__name__)] = module
 
     def module(self, name: str) -> ModuleType:
         """Return the module of a namespace.
@@ -305,6 +315,9 @@ def get(token: str) -> Program:
     """Return the program of a token."""
     program = _programs.get(token)
     if program is None:
+        of_home = _programs.get(token.partition(":")[0])
+        if of_home is not None and of_home.is_home:
+            return of_home
         with _lock:
             program = _programs.get(token)
             if program is None:
@@ -314,20 +327,30 @@ def get(token: str) -> Program:
 
 def home() -> Program:
     """Return the program that this process is, as long as ``__main__`` is the module that it is now."""
-    space = vars(sys.modules[MAIN])
-    program = _homes.get(id(space))
+    main = sys.modules[MAIN]
+    program = _homes.get(id(main))
     if program is None:
-        found = of_namespace(space)
+        found = of_namespace(vars(main))
         if found is not None:  # of the client whose tasks this process runs
             return found[0]
         with _lock:
-            program = _homes.get(id(space))
+            program = _homes.get(id(main))
             if program is None:
                 token = _own_token() if not _homes else f"{_own_token()}-{len(_homes)}"
                 program = Program(token, is_home=True)
-                program.spaces[MAIN] = space
-                _programs[token] = _homes[id(space)] = program
+                program.spaces[MAIN] = _live_namespace(main)
+                program.keep(main)
+                _programs[token] = _homes[id(main)] = program
     return program
+
+
+def _live_namespace(main: ModuleType) -> dict[str, Any]:
+    """The globals of the script's functions: multiprocessing makes ``__mp_main__`` of a copy of them."""
+    if main.__name__ == MP_MAIN:
+        for value in list(vars(main).values()):
+            if type(value) is FunctionType and value.__module__ == MP_MAIN:
+                return value.__globals__
+    return vars(main)
 
 
 def of_namespace(space: dict[str, Any]) -> tuple[Program, str] | None:
@@ -352,11 +375,31 @@ def mark(module: str) -> None:
         marks = (*marks, text)
 
 
-# ---------------------------------------------------------------- processes that run tasks
-
-
 class _Local(threading.local):
-    program: Program | None = None
+    loading: Program | None = None
+    running: Program | None = None
+
+
+_local = _Local()
+
+
+@contextmanager
+def loading(program: Program) -> Iterator[None]:
+    """Meanwhile this thread unpickles what belongs to a program."""
+    outer, _local.loading = _local.loading, program
+    try:
+        yield
+    finally:
+        _local.loading = outer
+
+
+def being_loaded() -> Program:
+    """Return the program to which what this thread unpickles belongs."""
+    assert _local.loading is not None, "unpickled by another function than loads"
+    return _local.loading
+
+
+# ---------------------------------------------------------------- processes that run tasks
 
 
 class Hosts:
@@ -378,7 +421,6 @@ class Hosts:
         self.is_host = False
         self.dispatching = False
         self._is_guest = False
-        self._local = _Local()
 
     def begin(self, guest: bool = False) -> None:
         """Have the modules of programs that come from now on stand in ``sys.modules``.
@@ -406,18 +448,18 @@ class Hosts:
 
     def enter(self, program: Program | None) -> None:
         """Say which program's task this thread runs."""
-        self._local.program = program
+        _local.running = program
 
     def enter_for(self, function: Any) -> None:
         """Say so by the function that the task calls, if that is a program's."""
         space = getattr(function, "__globals__", None)
         found = of_namespace(space) if space is not None else None
         if found is not None:
-            self._local.program = found[0]
+            _local.running = found[0]
 
     def main(self) -> ModuleType | None:
         """Return ``__main__`` of the program whose task this thread runs; None outside of tasks."""
-        program = self._local.program
+        program = _local.running
         return None if program is None or MAIN not in program.spaces else program.module(MAIN)
 
 

@@ -30,8 +30,10 @@ from futures_cluster.messages import Payload, Reference
 from futures_cluster.wire import arguments, buffers, compress, exceptions, shm
 from futures_cluster.wire.buffers import Buffer, copy_of
 from futures_cluster.wire.pickling import (
+    HERE,
     OUT_OF_BAND_BYTES,
     PROTOCOL,
+    Scope,
     Watched,
     dump_function,
     dumps_apart,
@@ -113,7 +115,7 @@ def dump_arguments(
     kwargs: dict[str, Any],
     pool: shm.SegmentPool | None,
     resolve: bool = True,
-    by_reference: bool = False,
+    scope: Scope = HERE,
 ) -> tuple[Payload, list[str], list[Reference]]:
     """Pickle the arguments of a call.
 
@@ -147,7 +149,7 @@ def dump_arguments(
     collector = _local.collector = InputCollector(stops=not is_searched)
     try:
         try:
-            payload = _dump_call(args, kwargs, found, pool, by_reference)
+            payload = _dump_call(args, kwargs, found, pool, scope)
             # When somebody has swallowed what should have stopped it.
             is_nested = not is_searched and bool(collector.found)
             if is_nested:
@@ -158,7 +160,7 @@ def dump_arguments(
             found = arguments.find(args, kwargs)
             collector.stops = False
             collector.found.clear()
-            payload = _dump_call(args, kwargs, found, pool, by_reference)
+            payload = _dump_call(args, kwargs, found, pool, scope)
     finally:
         _local.collector = outer
     if collector.found:
@@ -171,15 +173,15 @@ def _dump_call(
     kwargs: dict[str, Any],
     found: arguments.Found,
     pool: shm.SegmentPool | None,
-    by_reference: bool,
+    scope: Scope,
 ) -> Payload:
     if found.keys:
         marks = {key: _Input(index) for key, index in found.keys.items()}
         args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
     args = tuple([hand_over(arg) for arg in args])
     if not kwargs:
-        return dump(args, pool, by_reference=by_reference)
-    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, by_reference=by_reference)
+        return dump(args, pool, scope=scope)
+    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, scope=scope)
 
 
 def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -203,7 +205,7 @@ def dump(
     pool: shm.SegmentPool | None = None,
     copy: bool = True,
     codec: str | None = None,
-    by_reference: bool = False,
+    scope: Scope = HERE,
 ) -> Payload:
     """A payload of an object; with a pool, large ones go through shared memory.
 
@@ -214,8 +216,8 @@ def dump(
         until they are sent.
     codec : str or None
         For a peer on another host: large buffers are compressed by this, where it pays (``compress``).
-    by_reference : bool
-        Whether the other process has this one's ``__main__`` (``pickling.dumps``).
+    scope : Scope
+        Of those who load it (``pickling.dumps``).
 
     Raises
     ------
@@ -224,13 +226,13 @@ def dump(
     """
     if obj is None:
         return _NONE
-    data, large = dumps_apart(hand_over(obj), by_reference)
+    data, large = dumps_apart(hand_over(obj), scope)
     if not large and len(data) < SHARED_BYTES:
         return data
     return pack_large([data, *large], pool, copy, codec)
 
 
-def dumps_large(obj: Any) -> list[Any]:
+def dumps_large(obj: Any, scope: Scope = HERE) -> list[Any]:
     """An object as its pickle and its large buffers, which are still the object's own.
 
     Raises
@@ -238,7 +240,7 @@ def dumps_large(obj: Any) -> list[Any]:
     Exception
         Whatever pickling the object raises.
     """
-    data, buffers = dumps_apart(hand_over(obj))
+    data, buffers = dumps_apart(hand_over(obj), scope)
     return [data, *buffers]
 
 
@@ -359,15 +361,15 @@ class PickleCodec:
 
     tells_functions = True  # once, by their content
 
-    def __init__(self, pool: shm.SegmentPool | None, by_reference: bool = False) -> None:
+    def __init__(self, pool: shm.SegmentPool | None, scope: Scope = HERE) -> None:
         self.pool = pool
-        self.by_reference = by_reference  # the other processes have this one's ``__main__``
+        self.scope = scope  # of the other processes
 
     def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[Watched] | None]:
         """See ``pickling.dump_function``; never goes through shared memory, as it outlives any segment."""
         outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
         try:
-            return dump_function(fn, self.by_reference)
+            return dump_function(fn, self.scope)
         finally:
             _local.collector = outer
 
@@ -380,14 +382,14 @@ class PickleCodec:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
         """See ``dump_arguments``."""
-        return dump_arguments(args, kwargs, self.pool, resolve, self.by_reference)
+        return dump_arguments(args, kwargs, self.pool, resolve, self.scope)
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """A payload of a call with ``args`` and behind them the values of the inputs; ``collector`` gets futures."""
         outer, _local.collector = _local.collector, collector
         try:
             arguments = (*args, *[_Input(index) for index in range(len(inputs))])
-            return dump(arguments, self.pool, by_reference=self.by_reference)
+            return dump(arguments, self.pool, scope=self.scope)
         finally:
             _local.collector = outer
 

@@ -127,7 +127,7 @@ def test_results_and_errors_are_the_objects_themselves() -> None:
     payload, size = codec.dump_result(lock, keep=False)
     assert codec.load(payload) is lock and size > 0
     assert codec.load_error(codec.dump_error(error)) is error
-    assert codec.load_function(codec.dump_function(lock.acquire)) == lock.acquire
+    assert codec.load_function(codec.dump_function(lock.acquire)[0]) == lock.acquire
 
 
 def test_a_result_is_let_go_with_its_last_future_unless_a_task_may_need_it() -> None:

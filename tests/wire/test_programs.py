@@ -230,14 +230,16 @@ def test_plain_pickle_finds_names(sender: Sender) -> None:
 
 def test_by_reference_nothing_of_main_travels(sender: Sender) -> None:
     sender.run("k = 5\ndef f(): return k\nclass C: pass")
-    data, watched = pickling.dump_function(sender.main.f, by_reference=True)
+    data, watched = pickling.dump_function(sender.main.f, scope=pickling.Scope(by_reference=True))
     assert watched is None
     assert pickle.loads(data) is sender.main.f
     # A lambda travels by value, with the other process's globals.
-    by_value = pickling.dump_function(eval("lambda: k + 1", vars(sender.main)), by_reference=True)[0]
+    by_value = pickling.dump_function(
+        eval("lambda: k + 1", vars(sender.main)), scope=pickling.Scope(by_reference=True)
+    )[0]
     sender.main.k = 10
     assert pickle.loads(by_value)() == 11
-    assert type(pickle.loads(pickling.dumps(sender.main.C(), by_reference=True))) is sender.main.C
+    assert type(pickle.loads(pickling.dumps(sender.main.C(), scope=pickling.Scope(by_reference=True)))) is sender.main.C
 
 
 def test_code_keeps_the_name_of_its_file(sender: Sender, receiver: Receiver) -> None:
