@@ -153,7 +153,10 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
                 return by_name
             if kind is FunctionType:
                 return self._reduce_function(obj)
-            return classes.reduce_class(obj, importable)
+            is_scoped = type(module) is str and not self.by_reference and not importable(module)
+            if is_scoped:
+                self.needs.setdefault(programs.home(), {})  # each program has a class of its own made of it
+            return classes.reduce_class(obj, is_scoped)
         if kind is _CACHED:
             by_name = self._by_name(obj, obj.__module__, obj.__qualname__)
             return by_name if by_name is not None else _reduce_cached(obj)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import enum
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle.cloudpickle as cp
+
+from futures_cluster.wire import programs
 
 #: What an enumeration keeps of its members.
 _OF_MEMBERS = frozenset(
@@ -26,23 +28,30 @@ _OF_MEMBERS = frozenset(
 _making = threading.RLock()
 
 
-def reduce_class(cls: type, importable: Callable[[str], bool]) -> Any:
-    """Return what a class pickles as; see ``object.__reduce__``."""
+def reduce_class(cls: type, is_scoped: bool) -> Any:
+    """Return what a class pickles as; see ``object.__reduce__``.
+
+    Parameters
+    ----------
+    is_scoped : bool
+        Whether it belongs to a program: each program has a class of its own made of it, with its own attributes.
+    """
     reduced = cp._class_reduce(cls)
-    if reduced is NotImplemented and not importable(cls.__module__):
+    if reduced is NotImplemented and is_scoped:
         reduced = cp._dynamic_class_reduce(cls)
     if reduced is NotImplemented:
         return reduced
     if isinstance(cls, enum.EnumType):
-        return _reduce_enum(cls) or reduced
+        return _reduce_enum(cls, is_scoped) or reduced
     if reduced[0] is not cp._make_skeleton_class:
         return reduced
-    _, (metaclass, name, bases, namespace, identity, extra), (attributes, slots), *rest = reduced
+    _, (metaclass, name, bases, namespace, identity, _), (attributes, slots), *rest = reduced
     if metaclass is type and tuple(types.resolve_bases(bases)) != cls.__bases__:
         bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
     if "__slots__" in vars(cls):
         namespace = {**namespace, "__slots__": cls.__dict__["__slots__"]}
-    return (make_class, (metaclass, name, bases, namespace, identity, extra), (_filled_in(attributes), slots), *rest)
+    identity = _bare(identity)
+    return make_class, (metaclass, name, bases, namespace, identity, is_scoped), (_filled_in(attributes), slots), *rest
 
 
 def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -51,11 +60,24 @@ def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if type(value) not in made}
 
 
-def make_class(metaclass: Any, name: str, bases: Any, namespace: Any, identity: str, extra: Any) -> Any:
+def _bare(identity: str) -> str:
+    return identity.partition("@")[0]
+
+
+def _identity_here(identity: str, is_scoped: bool) -> str:
+    """The identity of a class in this process: at home that of the class itself."""
+    if not is_scoped:
+        return identity
+    program = programs.being_loaded()
+    return identity if program.is_home else f"{identity}@{program.token}"
+
+
+def make_class(metaclass: Any, name: str, bases: Any, namespace: Any, identity: str, is_scoped: bool) -> Any:
     """Return the class of this identity, which is made empty if it is not here yet."""
+    identity = _identity_here(identity, is_scoped)
     with _making, _without_hooks(bases):
         if not _is_by_value(metaclass):
-            return cp._make_skeleton_class(metaclass, name, bases, namespace, identity, extra)
+            return cp._make_skeleton_class(metaclass, name, bases, namespace, identity, None)
         # What the metaclass did to the class is in its attributes, which follow.
         base = next(each for each in metaclass.__mro__ if not _is_by_value(each))
         resolved = types.resolve_bases(bases)
@@ -93,7 +115,7 @@ def _ignore(cls: Any, **kwargs: Any) -> None:
 # ---------------------------------------------------------------- enumerations
 
 
-def _reduce_enum(cls: Any) -> Any:
+def _reduce_enum(cls: Any, is_scoped: bool) -> Any:
     """An enumeration with its members as they are; None if one of them holds what cannot be told apart from it."""
     mixed_in = cls._member_type_
     members: list[tuple[str, Any, Any]] = []
@@ -111,12 +133,15 @@ def _reduce_enum(cls: Any) -> Any:
     attributes, _ = cp._class_getstate(cls)
     for name in (*_OF_MEMBERS, *cls._member_map_):
         attributes.pop(name, None)
-    identity = cp._get_or_create_tracker_id(cls)
-    args = (type(cls), cls.__name__, cls.__bases__, cls.__module__, cls.__qualname__, identity)
+    identity = _bare(cp._get_or_create_tracker_id(cls))
+    args = (type(cls), cls.__name__, cls.__bases__, cls.__module__, cls.__qualname__, identity, is_scoped)
     return _make_enum, args, (_filled_in(attributes), members), None, None, _fill_enum
 
 
-def _make_enum(metaclass: Any, name: str, bases: Any, module: str, qualname: str, identity: str) -> Any:
+def _make_enum(
+    metaclass: Any, name: str, bases: Any, module: str, qualname: str, identity: str, is_scoped: bool
+) -> Any:
+    identity = _identity_here(identity, is_scoped)
     with _making, _without_hooks(bases):
         namespace = metaclass.__prepare__(name, bases)
         namespace["__module__"], namespace["__qualname__"] = module, qualname

@@ -216,6 +216,12 @@ def test_a_global_that_cannot_travel_is_named(sender: Sender) -> None:
     assert sender.send("f")
 
 
+def test_each_client_has_classes_of_its_own(sender: Sender, receiver: Receiver) -> None:
+    sender.run("class C:\n    n = 0\ndef bump():\n    C.n += 1\n    return C.n")
+    sent = [pickling.dump_function(sender.main.bump, pickling.Scope(name))[0] for name in ("one", "two", "one")]
+    assert [receiver.call(data) for data in sent] == [1, 1, 2]
+
+
 def test_standard_streams_are_those_of_the_other_process(sender: Sender, receiver: Receiver) -> None:
     sender.run("import sys\nout = sys.__stderr__\ndef f(): return out")
     assert receiver.call(sender.send("f")) is sys.__stderr__
@@ -240,6 +246,8 @@ def test_by_reference_nothing_of_main_travels(sender: Sender) -> None:
     sender.main.k = 10
     assert pickle.loads(by_value)() == 11
     assert type(pickle.loads(pickling.dumps(sender.main.C(), scope=pickling.Scope(by_reference=True)))) is sender.main.C
+    sender.run("def local():\n    class Local: pass\n    return Local()")
+    assert pickle.loads(pickling.dumps(sender.main.local(), scope=pickling.Scope(by_reference=True)))
 
 
 def test_code_keeps_the_name_of_its_file(sender: Sender, receiver: Receiver) -> None:
