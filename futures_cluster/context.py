@@ -37,6 +37,10 @@ def find_function(path: str) -> Callable[..., Any] | None:
     return getattr(import_module(module), name, None)
 
 
+#: In the place of a task's beginning: its function and arguments are still being unpickled.
+LOADS = -1.0
+
+
 class TaskHost(Protocol):
     """The worker that executes a task, as the task sees it."""
 
@@ -62,7 +66,7 @@ class TaskContext:
     children : int
         Unfinished tasks that this one has submitted.
     begun_s : float
-        When it began, by ``time.perf_counter``.
+        When its function was called, by ``time.perf_counter``; before that ``LOADS``, on engines that pickle.
     """
 
     __slots__ = ("attempt", "begun_s", "children", "depth", "host", "key", "priority", "thread", "waiting")
@@ -81,6 +85,7 @@ class TaskContext:
 
 class _Local(threading.local):
     task: TaskContext | None = None
+    loads = False  # an initializer is being unpickled
 
 
 local = _Local()
@@ -90,6 +95,53 @@ _factory = ""
 def current_task() -> TaskContext | None:
     """The task that this thread executes, if any."""
     return local.task
+
+
+def submitting_task() -> TaskContext | None:
+    """The task that submits another in this thread, if any.
+
+    Raises
+    ------
+    RuntimeError
+        When the task does not run yet: see ``check_not_loading``.
+    """
+    task = local.task
+    if task is not None and task.begun_s == LOADS:
+        _refuse()
+    return task
+
+
+def check_not_loading() -> None:
+    """Check that this thread is not importing modules in order to run what a process was started for.
+
+    Raises
+    ------
+    RuntimeError
+        If it is. A module that uses an executor while it is imported would do so in each worker that imports it, and
+        so would the workers of that executor, without end.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if local.loads or (process is not None and getattr(process.current_process(), "_inheriting", False)):
+        _refuse()
+    submitting_task()
+
+
+def _refuse() -> None:
+    raise RuntimeError(
+        "a module uses an executor while a worker process imports it, before its first task runs; each worker would "
+        "import the module again and do the same, without end. Put the lines that use the executor into a function, "
+        'or under: if __name__ == "__main__":'
+    )
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Around unpickling what a worker runs besides tasks."""
+    local.loads = True
+    try:
+        yield
+    finally:
+        local.loads = False
 
 
 def current_executor() -> Any:

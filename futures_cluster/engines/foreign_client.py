@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from futures_cluster import context, errors
-from futures_cluster.context import current_task
+from futures_cluster.context import submitting_task
 from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
@@ -111,6 +111,7 @@ class ForeignClient:
         ValueError
             When the key is that of another future that is alive.
         """
+        parent = submitting_task()
         task = options.task
         try:
             function, name, as_argument = self._function(fn)
@@ -138,7 +139,6 @@ class ForeignClient:
                 return self._failed(fn, key, other.local_error)
             other.used = True
         future = self._make_future(key, self)
-        parent = current_task()
         depth = 0
         if parent is not None:
             depth = parent.depth + 1

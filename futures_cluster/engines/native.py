@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import errors
+from futures_cluster import context, errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
@@ -140,6 +140,8 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self._closed or (cluster is not None and cluster.closing):
             raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._config.backend != "threads":
+            context.check_not_loading()
         cluster = cluster or self._make(starts=True)
         cluster.start()
         self._started = True

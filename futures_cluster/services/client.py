@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.context import TaskContext, current_task
+from futures_cluster.context import TaskContext, submitting_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.batches import pack
 from futures_cluster.services.calls import inherit, pure_key
@@ -123,6 +123,7 @@ class Client:
         ValueError
             When ``key`` is the key of another future that is alive.
         """
+        parent = submitting_task()
         news = None
         try:
             function_id, name, news, as_argument = self._functions.look_up(fn)
@@ -132,7 +133,6 @@ class Client:
         except Exception as error:
             return self._failed(fn, key, error)
         del args, kwargs
-        parent = current_task()
         named = key is not None
         if key is None:
             if pure:

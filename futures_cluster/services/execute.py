@@ -90,7 +90,7 @@ class Executions:
         """
         key, attempt = run.key, run.attempt
         context.local.task = task
-        start = task.begun_s = time.perf_counter()
+        task.begun_s = context.LOADS
         try:
             try:
                 fn, args, kwargs = self._prepare(run)
@@ -98,7 +98,7 @@ class Executions:
                 error = _did_not_unpickle(error, key)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), 0.0)
-            start = time.perf_counter()
+            start = task.begun_s = time.perf_counter()
             try:
                 value = fn(*args, **kwargs)
                 duration = time.perf_counter() - start

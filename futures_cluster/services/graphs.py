@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
-from futures_cluster.context import current_task
+from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.services.calls import inherit
 from futures_cluster.wire.serialize import InputCollector
@@ -87,6 +87,7 @@ class _Collector(InputCollector):
 
 def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
     """See ``Client.submit_graph``."""
+    parent = submitting_task()
     for future in graph.references:
         if future.client is not client:
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
@@ -98,7 +99,6 @@ def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[Any] = []
     apart: list[Any] = []
-    parent = current_task()
     depth = 0 if parent is None else parent.depth + 1
     priority = 0 if parent is None else parent.priority
     try:

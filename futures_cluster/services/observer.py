@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster import metrics
+from futures_cluster.context import LOADS
 from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.output import Capture
@@ -163,7 +164,9 @@ class Observer:
         for slot in list(self._service.slots):
             task = slot.task
             run = task and self._service.machine.runs.get(task.key)
-            if task and run and (since_s := moment - task.begun_s) > self._order.interval_s:
+            if not task or task.begun_s == LOADS:
+                continue
+            if run and (since_s := moment - task.begun_s) > self._order.interval_s:
                 name = self._notes.names.get(run.function, run.function)
                 found.append([slot.index, name, task.key, now_s - since_s])
         return found

@@ -236,7 +236,7 @@ class WorkerProcess:
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
             if self._settings.initializer is not None:
-                with self._service.executions.around_loading():
+                with context.loading(), self._service.executions.around_loading():
                     initializer, initargs = pickling.loads(self._settings.initializer)
             if initializer is not None:
                 initializer(*initargs)
