@@ -20,6 +20,8 @@ SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
 CERTIFICATES_VARIABLE = "FUTURES_CLUSTER_TLS"
 FORWARD_LOGS_VARIABLE = "FUTURES_CLUSTER_FORWARD_LOGS"
 DEBUG_VARIABLE = "FUTURES_CLUSTER_DEBUG"
+#: Tells a program that it was started to become the template of worker processes, which removes it.
+TEMPLATE_VARIABLE = "FUTURES_CLUSTER_TEMPLATE"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -100,6 +102,11 @@ def _forward_logs_of_environment() -> bool | None:
     if value not in ("", "0", "1"):
         raise ValueError(f"{FORWARD_LOGS_VARIABLE} must be 0, 1 or empty, got {value!r}")
     return None if not value else value == "1"
+
+
+def started_as_template() -> bool:
+    """Whether this program was started as the template of worker processes, and has not become one."""
+    return TEMPLATE_VARIABLE in os.environ
 
 
 def certificates_folder() -> str | None:

@@ -1,6 +1,7 @@
 """The template of worker processes: a small process that forks a worker whenever it is asked to.
 
-Covers: forking, telling the exit status, and killing all workers when the client is gone, however it went.
+Covers: forking, telling the exit status, and killing all workers when the client is gone, however it went; the form
+in which a frozen program gets here.
 Does not cover: what workers do (``worker_process``), and the client's side (``launch``).
 
 Why not a new interpreter for each worker: a fork of a process that has imported everything takes a few
@@ -9,7 +10,8 @@ milliseconds instead of a hundred, also when a worker is replaced. Why not fork 
 end of the file on its control socket means that the client has died.
 
 On the socket go pickles with their length before them: ``(WorkerSettings, ...)`` with the worker's descriptors to
-this process, ``("started", name, pid)`` and ``("exited", name, status)`` back.
+this process, ``("started", name, pid)`` and ``("exited", name, status)`` back. The first word is this process's
+``("template", "", pid)``, by which the client knows that what it started is a template.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import socket
 import struct
 import sys
 from typing import Any
+
+from futures_cluster import config
 
 LENGTH = struct.Struct("<I")
 
@@ -46,6 +50,8 @@ def receive(sock: socket.socket) -> tuple[Any, list[int]]:
         When the other side has closed.
     """
     head, fds, _, _ = socket.recv_fds(sock, LENGTH.size, 16)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # programs that tasks start do not get them
     while 0 < len(head) < LENGTH.size:
         head += sock.recv(LENGTH.size - len(head))
     if not head:
@@ -68,13 +74,28 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+class FrozenTemplate:
+    """What ``multiprocessing.freeze_support()`` of a frozen program finds in the place of a process to run."""
+
+    def __init__(self, control_fd: int) -> None:
+        self._control_fd = control_fd
+
+    def _bootstrap(self, parent_sentinel: int) -> None:
+        os.close(parent_sentinel)
+        main(self._control_fd)
+
+
 def main(control_fd: int) -> None:
     """Serve until the client is gone."""
+    os.set_inheritable(control_fd, False)
+    control = socket.socket(fileno=control_fd)
+    os.environ.pop(config.TEMPLATE_VARIABLE, None)
+    send(control, ("template", "", os.getpid()), [])
+
     import ctypes  # noqa: F401  # before the first fork, so that workers need not
 
     import futures_cluster.services.worker_process  # noqa: F401
 
-    control = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
@@ -142,8 +163,7 @@ def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket]
             sock.close()
         from futures_cluster.services import worker_process
 
-        connection = socket.socket(fileno=fds[0])
-        worker_process.main(settings, connection, fds[1], fds[2] if len(fds) > 2 else None)
+        worker_process.main(settings, fds)
         code = 0
     finally:
         os._exit(code)

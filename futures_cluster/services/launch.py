@@ -1,8 +1,8 @@
 """Starting and ending worker processes, seen from the client's process.
 
-Covers: workers by our own fork server, and by a multiprocessing context with the standard library's rules; the end
-of what a worker wrote to stderr; how it ended, in words.
-Does not cover: what a worker says over its connection (``scheduler``), when to start one (``local``).
+Covers: workers by our own fork server, and by a multiprocessing context with the standard library's rules; how one
+ended, in words. Does not cover: what a worker says over its connection (``scheduler``), when to start one
+(``processes``), what it writes to stderr (``stderr``).
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-from collections import deque
+import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from futures_cluster.services import forkserver
+from futures_cluster.services import descriptors, forkserver
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import WorkerSettings
-from futures_cluster.services.template import Template
+from futures_cluster.services.stderr import StderrRelay, StderrWriter
+from futures_cluster.services.template import ADVICE, Template
 
-#: So much of a worker's stderr is shown when it dies.
-STDERR_TAIL_BYTES = 8192
+#: A program that is started as the template says within this time that it is one.
+ANSWER_S = 15.0
+#: A template that has closed its connection ends within this time.
+EXIT_S = 0.5
 
 
 def describe_exit(code: int | None) -> str:
@@ -47,67 +49,14 @@ def describe_exit(code: int | None) -> str:
     return f"killed by signal {-code} ({name}{hint})"
 
 
-class StderrRelay:
-    """Passes on what a worker writes to stderr, and keeps the end of it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._read_fd, self.write_fd = os.pipe()
-        os.set_blocking(self._read_fd, False)
-        self._tail: deque[bytes] = deque()
-        self._kept = 0
-        self._open = True
-
-    def start(self) -> None:
-        """Begin to read; on the loop's thread."""
-        self._loop.add_reader(self._read_fd, self.read)
-
-    def close_write(self) -> None:
-        """The worker has its own descriptor by now."""
-        if self.write_fd >= 0:
-            os.close(self.write_fd)
-            self.write_fd = -1
-
-    def read(self) -> None:
-        """Take all there is."""
-        while self._open:
-            try:
-                data = os.read(self._read_fd, 65536)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            with contextlib.suppress(OSError):
-                os.write(2, data)
-            self._tail.append(data)
-            self._kept += len(data)
-            while self._kept - len(self._tail[0]) >= STDERR_TAIL_BYTES:
-                self._kept -= len(self._tail.popleft())
-
-    def tail(self) -> str:
-        """The end of what was written."""
-        return b"".join(self._tail)[-STDERR_TAIL_BYTES:].decode(errors="replace").strip()
-
-    def close(self) -> None:
-        """Stop reading."""
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self._read_fd)
-            os.close(self._read_fd)
-        self.close_write()
-
-
 class WorkerHandle:
     """A worker process from its start to its end."""
 
-    def __init__(self, settings: WorkerSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: WorkerSettings, loop: asyncio.AbstractEventLoop, writer: StderrWriter) -> None:
         self.settings = settings
         self.name = settings.name
-        self.connection, self.worker_end = socket.socketpair()
-        self.stderr = StderrRelay(loop)
+        self.connection, self.worker_end = descriptors.socketpair()
+        self.stderr = StderrRelay(loop, writer)
         self.blackbox = BlackBox() if hasattr(os, "memfd_create") else None
         self.pid: int | None = None
         self.joined = False
@@ -117,7 +66,7 @@ class WorkerHandle:
         self.link: Any = None  # the connection, once there is a loop to read it
 
     def fds(self) -> list[int]:
-        """The descriptors that the worker gets."""
+        """The descriptors that the worker gets; see ``worker_process.main``."""
         fds = [self.worker_end.fileno(), self.stderr.write_fd]
         return fds if self.blackbox is None else [*fds, self.blackbox.fd]
 
@@ -163,42 +112,76 @@ class ForkServer:
     ----------
     on_exit : callable
         ``on_exit(name, code)`` on the loop when a worker has ended; the code is negative for a signal.
+    on_hopeless : callable
+        Called with a text when there can be no template. The workers that were to come end after that.
     template : Template
         The process; should it end, another is started with the next worker.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[str, int | None], None], template: Template
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_exit: Callable[[str, int | None], None],
+        on_hopeless: Callable[[str], None],
+        template: Template,
     ) -> None:
         self._loop = loop
         self._on_exit = on_exit
-        self._template = template
-        self._is_lost = False
+        self._on_hopeless = on_hopeless
+        self._environment = template.environment
+        self._template: Template | None = template
+        self._reads = False
+        self._answers = False  # it has said that it is a template; until then it is told nothing
+        self._serves = False  # it has started a worker
+        self._patience: asyncio.TimerHandle | None = None
+        self._ordered: list[WorkerHandle] = []  # once it answers
         self._handles: dict[str, WorkerHandle] = {}
 
     def start(self, handle: WorkerHandle) -> None:
         """See ``Launcher``."""
-        if self._is_lost:
-            self._template, self._is_lost = Template(self._template.environment), False
-        if not self._handles:
-            self._loop.add_reader(self._template.control.fileno(), self._read)
         self._handles[handle.name] = handle
+        if self._template is None:
+            try:
+                self._template = Template(self._environment)
+            except (OSError, RuntimeError) as error:
+                self._on_hopeless(f"no more workers can be started: {error}")
+                self._end_handles()
+                return
+        if not self._reads:
+            self._reads, self._answers, self._serves = True, False, False
+            self._loop.add_reader(self._template.control.fileno(), self._read)
+            self._patience = self._loop.call_later(ANSWER_S, self._lost, f"did not answer within {ANSWER_S:.0f} s")
+        self._ordered.append(handle)
+        if self._answers:
+            self._order()
+
+    def _order(self) -> None:
+        assert self._template is not None
+        handles, self._ordered = self._ordered, []
         try:
-            forkserver.send(self._template.control, (handle.settings,), handle.fds())
+            for handle in handles:
+                forkserver.send(self._template.control, (handle.settings,), handle.fds())
+                handle.handed_over()
         except OSError:
             self._lost()
-        handle.handed_over()
 
     def _read(self) -> None:
+        assert self._template is not None
         try:
             (kind, name, number), _ = forkserver.receive(self._template.control)
-        except (EOFError, OSError):
+        except Exception:  # it is gone, or it is no template and says something else
             self._lost()
+            return
+        if kind == "template":
+            self._answers = True
+            self._stop_patience()
+            self._order()
             return
         handle = self._handles.get(name)
         if handle is None:
             return
         if kind == "started":
+            self._serves = True
             handle.pid = number
             if handle.deliberate:
                 handle.kill()
@@ -207,28 +190,54 @@ class ForkServer:
             handle.pid = None
             self._on_exit(name, number)
 
-    def _lost(self) -> None:
-        """The template is gone, and its workers with it."""
-        self._is_lost = True
-        self._stop_reading()
-        handles, self._handles = self._handles, {}
+    def _lost(self, how: str = "") -> None:
+        """The template is gone, and its workers with it; or it never was one."""
+        template, self._template = self._template, None
+        assert template is not None
+        self._stop_reading(template)
+        self._stop_patience()
+        if not how:
+            try:
+                how = describe_exit(template.process.wait(EXIT_S))
+            except subprocess.TimeoutExpired:
+                how = "closed its connection"
+        template.kill()
+        if self._answers and not self._serves:
+            self._on_hopeless(f"the process that starts the workers {how} before it had started one")
+        elif not self._serves:
+            program = f"{template.program!r}, which was started in order to start the workers,"
+            self._on_hopeless(f"{program} {how}, and has not answered as a Python interpreter would. {ADVICE}")
+        self._end_handles()
+
+    def _end_handles(self) -> None:
+        handles, self._handles, self._ordered = self._handles, {}, []
         for handle in handles.values():
             handle.kill()
             handle.pid = None
-        self._template.kill()
+            handle.handed_over()
         for name in handles:
             self._on_exit(name, None)
 
-    def _stop_reading(self) -> None:
-        with contextlib.suppress(ValueError):
-            self._loop.remove_reader(self._template.control.fileno())
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _stop_reading(self, template: Template) -> None:
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(template.control.fileno())
 
     async def close(self) -> None:
         """See ``Launcher``."""
-        if not self._is_lost:
-            self._stop_reading()
-            self._template.control.close()
-            while self._template.process.poll() is None:  # it ends at once, as its control socket is closed
+        self._stop_patience()
+        template, self._template = self._template, None
+        if template is not None:
+            self._stop_reading(template)
+            if not self._answers:
+                template.kill()
+            template.control.close()
+            while template.process.poll() is None:  # it ends at once, as its control socket is closed
                 await asyncio.sleep(0.001)
 
 
@@ -258,11 +267,18 @@ def _process_main(
     """The body of a worker that multiprocessing started."""
     from futures_cluster.services import worker_process  # the client itself can do without
 
-    numbers = [fd.take() for fd in fds]
-    connection = socket.socket(fileno=numbers[0])
-    worker_process.main(
-        settings, connection, numbers[1], numbers[2] if len(numbers) > 2 else None, initializer, initargs
-    )
+    # Where standard streams are closed, a descriptor that was received may have got the number of one.
+    numbers = [descriptors.above_standard(fd.take()) for fd in fds]
+    worker_process.main(settings, numbers, initializer, initargs)
+
+
+def _has_folder() -> bool:
+    """Whether the working folder of this process is there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class MultiprocessingLauncher:
@@ -287,11 +303,20 @@ class MultiprocessingLauncher:
     def create(self, handle: WorkerHandle) -> None:
         """Start the process; from any thread."""
         fds = [InheritedFd(fd) for fd in handle.fds()]
-        handle.process = self._context.Process(
-            target=_process_main, args=(handle.settings, fds, self._initializer, self._initargs), daemon=False
-        )
-        handle.process.start()
-        handle.pid = handle.process.pid
+        args = (handle.settings, fds, self._initializer, self._initargs)
+        process = self._context.Process(target=_process_main, args=args, daemon=False)
+        try:
+            process.start()
+        except FileNotFoundError as error:
+            if _has_folder():
+                raise
+            raise FileNotFoundError(
+                error.errno,
+                "the working folder of this process was deleted, and multiprocessing cannot start processes without "
+                "one; call os.chdir with a folder that exists, or leave mp_context out",
+            ) from error
+        handle.process = process
+        handle.pid = process.pid
         handle.handed_over()
 
     def start(self, handle: WorkerHandle) -> None:

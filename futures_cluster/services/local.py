@@ -41,7 +41,7 @@ from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.settings import WorkerSettings
-from futures_cluster.services.template import Template
+from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
 
@@ -161,7 +161,7 @@ class LocalCluster:
                     launcher.create(processes.create())
             else:
                 self._template = self._template or Template(config.worker_environment)
-                processes.launcher = ForkServer(loop, processes.process_ended, self._template)
+                processes.launcher = ForkServer(loop, processes.process_ended, processes.give_up, self._template)
                 for _ in range(config.max_workers):
                     processes.create()
         except BaseException:
@@ -256,7 +256,7 @@ class LocalCluster:
             memory_limit=config.memory_limit,
             resources=config.resources,
             debug=config.debug,
-            sys_path=list(sys.path) if forks else None,
+            sys_path=import_path() if forks else None,
             argv=[str(each) for each in getattr(sys, "argv", ())] if forks else None,
             by_reference=not forks,
             authkey=bytes(multiprocessing.process.current_process().authkey),

@@ -13,12 +13,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from futures_cluster.services import descriptors
+
 
 class LoopThread:
     """A daemon thread that runs an asyncio loop until ``stop``."""
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        with descriptors.none_standard():
+            self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

@@ -19,7 +19,6 @@ import os
 import pickle
 import shutil
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +31,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings
-from futures_cluster.services.template import Template
+from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import transports
 
 log = logging.getLogger("futures_cluster.worker")
@@ -172,7 +171,9 @@ class WorkerManager:
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )
-        processes.launcher = ForkServer(self._loop, processes.process_ended, Template(self._offer.environment))
+        processes.launcher = ForkServer(
+            self._loop, processes.process_ended, processes.give_up, Template(self._offer.environment)
+        )
         for _ in range(self._offer.processes):
             processes.add()
         log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)
@@ -201,7 +202,7 @@ class WorkerManager:
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
-            sys_path=[os.getcwd(), *sys.path] if offer.preload else list(sys.path),
+            sys_path=[os.getcwd(), *import_path()] if offer.preload else import_path(),
             scheduler=offer.scheduler,
             security=offer.security,
             debug=config.debugs(),

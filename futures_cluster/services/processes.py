@@ -20,6 +20,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.services.launch import WorkerHandle, describe_exit
 from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.stderr import StderrWriter
 from futures_cluster.wire import sockets
 
 #: Workers in a row that may end before they join; then no more are started.
@@ -65,13 +66,14 @@ class WorkerProcesses:
         self.launcher: Any = None
         self._failed_starts = 0
         self._all_ended: asyncio.Event | None = None
+        self._stderr = StderrWriter()
 
     # ---------------------------------------------------------------- start
 
     def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
         """The handle of a new worker; on the loop's thread, or before that runs."""
         settings = self._make_settings(former)
-        handle = self.handles[settings.name] = WorkerHandle(settings, self._loop)
+        handle = self.handles[settings.name] = WorkerHandle(settings, self._loop, self._stderr)
         return handle
 
     def start(self, handle: WorkerHandle) -> None:
@@ -97,6 +99,11 @@ class WorkerProcesses:
             handle.connection.close()
             handle.close()
         self.handles = {}
+
+    def give_up(self, reason: str) -> None:
+        """No worker can start, and so none is replaced."""
+        self.wanted = False
+        self._on_hopeless(reason)
 
     def joined(self, name: str) -> None:
         """A worker is ready."""
@@ -148,6 +155,7 @@ class WorkerProcesses:
             await self._all_ended.wait()
         if self.launcher is not None:
             await self.launcher.close()
+        self._stderr.close()
 
     def process_ended(self, name: str, code: int | None) -> None:
         """A worker process is gone; the launcher says so."""
@@ -167,7 +175,7 @@ class WorkerProcesses:
         if not handle.joined and not handle.deliberate and self.wanted:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:
-                self._on_hopeless(
+                self.give_up(
                     f"{self._failed_starts} worker processes in a row ended before they were ready: it {cause}"
                 )
         if self._all_ended is not None and not self.handles:

@@ -1,7 +1,11 @@
 """The template process that workers are forked from, seen from the client's process: its start and its end.
 
-Covers: starting it with the options of this interpreter; the socket by which it is asked for workers.
-Does not cover: what it does (``forkserver``), what is asked of it (``launch``).
+Covers: finding the program to run, starting it with the options of this interpreter; the socket by which it is asked
+for workers. Does not cover: what it does (``forkserver``), what is asked of it (``launch``).
+
+What it needs to know does not go into its command line, which is limited and can be read by others: it is a file
+without a name. A frozen program, which is no interpreter, is started as multiprocessing starts it: its
+``multiprocessing.freeze_support()`` reads that file.
 
 This module imports next to nothing, so that the template can be started before the client imports the rest.
 """
@@ -12,11 +16,42 @@ import os
 import socket
 import subprocess
 import sys
+from typing import Any
 
-from futures_cluster.services import lifetime
+from futures_cluster import config
+from futures_cluster.services import descriptors, lifetime
 
 #: Whether sockets can carry descriptors to worker processes.
 available = hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
+
+#: What to do about a program that cannot be the template.
+ADVICE = (
+    "Name a Python interpreter by multiprocessing.set_executable(path); in a frozen program call "
+    "multiprocessing.freeze_support() as the first thing in its main module; or use backend='threads'"
+)
+
+
+def import_path() -> list[str]:
+    """The entries of ``sys.path`` that imports look into: plain strings."""
+    return [str.__str__(entry) for entry in sys.path if isinstance(entry, str)]
+
+
+def _find_interpreter() -> str:
+    """The interpreter to start: what ``multiprocessing.set_executable`` was told, or this one.
+
+    Raises
+    ------
+    RuntimeError
+        When there is none.
+    """
+    spawn = sys.modules.get("multiprocessing.spawn")
+    found = sys.executable if spawn is None else spawn.get_executable()
+    if not found:
+        raise RuntimeError(
+            f"worker processes cannot be started: sys.executable is {sys.executable!r}, so the Python interpreter "
+            f"is not known. {ADVICE}"
+        )
+    return os.fsdecode(found)
 
 
 class Template:
@@ -26,31 +61,49 @@ class Template:
     ----------
     environment : dict
         What it has in its environment besides what this process has.
+
+    Raises
+    ------
+    RuntimeError
+        When there is no interpreter that can be started, or when this process is itself a program that was to become
+        a template, and is none.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-        lifetime.left_behind(self)
-        ours, theirs = socket.socketpair()
-        self.control = ours
-        # The options of this interpreter (-O, -W, ...) hold for the workers as well.
-        options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from futures_cluster.services.forkserver import main; main({theirs.fileno()})"
-        )
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, *options, "-c", code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
+        if config.started_as_template():
+            raise RuntimeError(
+                f"worker processes cannot be started: this process was itself started to run the workers of another "
+                f"({sys.executable!r} in the place of a Python interpreter), and runs as an ordinary program. {ADVICE}"
             )
-        except BaseException:
+        self.environment = environment
+        is_frozen = bool(getattr(sys, "frozen", False))
+        self.program = sys.executable if is_frozen else _find_interpreter()
+        lifetime.left_behind(self)
+        ours, theirs = descriptors.socketpair()
+        self.control = ours
+        try:
+            start = _frozen_start if is_frozen else self._start
+            self.process = start(theirs.fileno(), {**os.environ, **environment, config.TEMPLATE_VARIABLE: "1"})
+        except BaseException as error:
             ours.close()
+            if isinstance(error, OSError) and error.filename is not None:
+                raise RuntimeError(f"worker processes cannot be started: {error}. {ADVICE}") from error
             raise
         finally:
             theirs.close()
+
+    def _start(self, control_fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        # The options of this interpreter (-O, -W, ...) hold for the workers as well.
+        options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        code = (
+            f"import os, sys; os.close(start_fd); sys.path[:] = {import_path()!a}\n"
+            f"from futures_cluster.services.forkserver import main; main({control_fd})"
+        ).encode()
+        start_fd = descriptors.file_with(code)
+        # In a namespace of its own: the workers' __main__ stays empty.
+        read = f"exec(__import__('os').read({start_fd}, {len(code)}), {{'start_fd': {start_fd}}})"
+        command = [self.program, *options, "-c", read]
+        return _open_process(command, start_fd, control_fd, environment)
 
     def kill(self) -> None:
         """End it now, and with it the workers that it has forked."""
@@ -61,3 +114,32 @@ class Template:
     def forget_in_child(self) -> None:
         """In a forked copy of this process: while anybody holds the socket, it cannot see that its client has died."""
         self.control.close()
+
+
+def _frozen_start(control_fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    import pickle
+    from multiprocessing import spawn
+
+    from futures_cluster.services.forkserver import FrozenTemplate
+
+    data = pickle.dumps({"sys_path": import_path()}) + pickle.dumps(FrozenTemplate(control_fd))
+    start_fd = descriptors.file_with(data)
+    command: list[Any] = spawn.get_command_line(pipe_handle=start_fd)
+    return _open_process(command, start_fd, control_fd, environment)
+
+
+def _open_process(
+    command: list[Any], start_fd: int, control_fd: int, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start it with valid standard streams: a file that only has the number of one is none of its business."""
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=None if descriptors.is_standard(1) else subprocess.DEVNULL,
+            stderr=None if descriptors.is_standard(2) else subprocess.DEVNULL,
+            pass_fds=[start_fd, control_fd],
+            env=environment,
+        )
+    finally:
+        os.close(start_fd)

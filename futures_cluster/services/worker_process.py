@@ -27,7 +27,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
-from futures_cluster.services import imports, logs, plugins, security
+from futures_cluster.services import descriptors, imports, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -53,20 +53,20 @@ FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply))
 
 
-def main(
-    settings: WorkerSettings,
-    connection: socket.socket,
-    stderr_fd: int | None,
-    blackbox_fd: int | None,
-    initializer: Any = None,
-    initargs: tuple[Any, ...] = (),
-) -> None:
-    """Run a worker until it is told to stop; never returns."""
+def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, initargs: tuple[Any, ...] = ()) -> None:
+    """Run a worker until it is told to stop; never returns.
+
+    Parameters
+    ----------
+    fds : list of int
+        The connection to who started this, the pipe for stderr, and perhaps the black box.
+    """
     code = 1
     try:
+        connection_fd, stderr_fd, *blackbox_fd = fds
         _tidy_process(settings, stderr_fd)
-        blackbox = BlackBox(blackbox_fd) if blackbox_fd is not None else None
-        process = WorkerProcess(settings, connection, blackbox)
+        blackbox = BlackBox(*blackbox_fd) if blackbox_fd else None
+        process = WorkerProcess(settings, socket.socket(fileno=connection_fd), blackbox)
         process.run(initializer, initargs)
         code = 0
     except BaseException:
@@ -88,16 +88,12 @@ def _flush_queues() -> None:
             util._exit_function()
 
 
-def _tidy_process(settings: WorkerSettings, stderr_fd: int | None) -> None:
+def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
     # Ctrl-C goes to the whole group of processes; the client decides what it means. A handler that does nothing,
     # unlike SIG_IGN, is not passed on to programs that tasks start.
     signal.signal(signal.SIGINT, lambda signum, frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if stderr_fd is not None:
-        os.dup2(stderr_fd, 2)
-        os.close(stderr_fd)
-        with contextlib.suppress(Exception):
-            sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    _take_stderr(stderr_fd)
     with contextlib.suppress(Exception):
         # Whole lines, also under PYTHONUNBUFFERED: workers share the caller's terminal.
         sys.stdout.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
@@ -122,6 +118,19 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int | None) -> None:
 
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each mapped segment keeps a descriptor
+
+
+def _take_stderr(fd: int) -> None:
+    """Write stderr to this pipe; the other standard streams that are closed lead nowhere."""
+    if not descriptors.is_open(2) or descriptors.is_standard(2):
+        os.dup2(fd, 2)
+        os.close(fd)
+        fd = 2
+    # Else a forked copy, in which a file of the program has that number.
+    descriptors.fill_standard()
+    sys.stderr = open(fd, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if sys.__stderr__ is None and fd == 2:
+        sys.__stderr__ = sys.stderr  # type: ignore[misc]
 
 
 class WorkerProcess:
