@@ -20,6 +20,7 @@ from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
 from futures_cluster.services.template import ADVICE, Template
+from futures_cluster.services.tracker import TrackerDoor
 
 #: A program that is started as the template says within this time that it is one.
 ANSWER_S = 15.0
@@ -52,11 +53,14 @@ def describe_exit(code: int | None) -> str:
 class WorkerHandle:
     """A worker process from its start to its end."""
 
-    def __init__(self, settings: WorkerSettings, loop: asyncio.AbstractEventLoop, writer: StderrWriter) -> None:
+    def __init__(
+        self, settings: WorkerSettings, loop: asyncio.AbstractEventLoop, writer: StderrWriter, tracker: TrackerDoor
+    ) -> None:
         self.settings = settings
         self.name = settings.name
         self.connection, self.worker_end = descriptors.socketpair()
         self.stderr = StderrRelay(loop, writer)
+        self._tracker = tracker
         self.blackbox = BlackBox() if hasattr(os, "memfd_create") else None
         self.pid: int | None = None
         self.joined = False
@@ -67,7 +71,7 @@ class WorkerHandle:
 
     def fds(self) -> list[int]:
         """The descriptors that the worker gets; see ``worker_process.main``."""
-        fds = [self.worker_end.fileno(), self.stderr.write_fd]
+        fds = [self.worker_end.fileno(), self.stderr.write_fd, self._tracker.theirs.fileno()]
         return fds if self.blackbox is None else [*fds, self.blackbox.fd]
 
     def handed_over(self) -> None:

@@ -21,6 +21,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.launch import WorkerHandle, describe_exit
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrWriter
+from futures_cluster.services.tracker import TrackerDoor
 from futures_cluster.wire import sockets
 
 #: Workers in a row that may end before they join; then no more are started.
@@ -67,17 +68,22 @@ class WorkerProcesses:
         self._failed_starts = 0
         self._all_ended: asyncio.Event | None = None
         self._stderr = StderrWriter()
+        self._tracker: TrackerDoor | None = None  # from the first worker on
 
     # ---------------------------------------------------------------- start
 
     def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
         """The handle of a new worker; on the loop's thread, or before that runs."""
+        if self._tracker is None:
+            self._tracker = TrackerDoor(self._loop)
         settings = self._make_settings(former)
-        handle = self.handles[settings.name] = WorkerHandle(settings, self._loop, self._stderr)
+        handle = self.handles[settings.name] = WorkerHandle(settings, self._loop, self._stderr, self._tracker)
         return handle
 
     def start(self, handle: WorkerHandle) -> None:
         """Start a worker's process."""
+        assert self._tracker is not None
+        self._tracker.open()
         handle.stderr.start()
         handle.link = sockets.SocketConnection(
             handle.connection, self._loop, self._on_messages(handle), lambda error: self._hung_up(handle)
@@ -99,6 +105,12 @@ class WorkerProcesses:
             handle.connection.close()
             handle.close()
         self.handles = {}
+        self._close_tracker()
+
+    def _close_tracker(self) -> None:
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
 
     def give_up(self, reason: str) -> None:
         """No worker can start, and so none is replaced."""
@@ -155,6 +167,7 @@ class WorkerProcesses:
             await self._all_ended.wait()
         if self.launcher is not None:
             await self.launcher.close()
+        self._close_tracker()
         self._stderr.close()
 
     def process_ended(self, name: str, code: int | None) -> None:
@@ -190,3 +203,5 @@ class WorkerProcesses:
         """
         for handle in self.handles.values():
             handle.close_client_end()
+        if self._tracker is not None:
+            self._tracker.forget_in_child()

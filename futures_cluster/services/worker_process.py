@@ -27,7 +27,7 @@ from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
-from futures_cluster.services import descriptors, imports, logs, plugins, security
+from futures_cluster.services import borrowed_tracker, descriptors, imports, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -59,12 +59,14 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     Parameters
     ----------
     fds : list of int
-        The connection to who started this, the pipe for stderr, and perhaps the black box.
+        The connection to who started this, the pipe for stderr, the door of the resource tracker, and perhaps the
+        black box.
     """
     code = 1
     try:
-        connection_fd, stderr_fd, *blackbox_fd = fds
+        connection_fd, stderr_fd, tracker_fd, *blackbox_fd = fds
         _tidy_process(settings, stderr_fd)
+        borrowed_tracker.borrow(tracker_fd)
         blackbox = BlackBox(*blackbox_fd) if blackbox_fd else None
         process = WorkerProcess(settings, socket.socket(fileno=connection_fd), blackbox)
         process.run(initializer, initargs)

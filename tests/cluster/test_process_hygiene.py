@@ -344,3 +344,69 @@ if __name__ == "__main__":
 """
     done = run_script(tmp_path, program)
     assert done.stdout == "3\n"
+
+
+# ---------------------------------------------------------------- shared memory
+
+SHARED = """
+from multiprocessing import resource_tracker
+
+def pipe():
+    return os.fstat(resource_tracker._resource_tracker.getfd()).st_ino
+
+def touch(name):
+    segment = shared_memory.SharedMemory(name=name)
+    segment.buf[0] += 1
+    segment.close()
+    return pipe()
+
+def make():
+    segment = shared_memory.SharedMemory(create=True, size=10)
+    segment.buf[0] = 7
+    segment.close()
+    return segment.name
+
+if __name__ == "__main__":
+    def new():
+        return shared_memory.SharedMemory(create=True, size=10)
+    segments = [new()] if os.environ["BEFORE"] else []
+    with executor() as ex:
+        ex.submit(abs, -1).result(30)
+        segments.append(new())
+        tracker = pipe()
+        for segment in segments:
+            assert ex.submit(touch, segment.name).result(30) == tracker
+        name = ex.submit(make).result(30)
+    for segment in segments:
+        assert segment.buf[0] == 1
+        shared_memory.SharedMemory(name=segment.name).close()
+        segment.close()
+        segment.unlink()
+    made = shared_memory.SharedMemory(name=name)
+    assert made.buf[0] == 7
+    made.close()
+    made.unlink()
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("before", ["1", ""])
+def test_shared_memory_outlives_workers(tmp_path: Path, method: str, before: str) -> None:
+    """Workers use the caller's resource tracker, also if that is started after they were."""
+    done = run_script(tmp_path, SHARED, method, env={**os.environ, "BEFORE": before})
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_no_resource_tracker_without_need(tmp_path: Path) -> None:
+    program = """
+if __name__ == "__main__":
+    with executor() as ex:
+        ex.submit(abs, -1).result(30)
+        tracker = sys.modules.get("multiprocessing.resource_tracker")
+        print(tracker is None or tracker._resource_tracker._fd)
+"""
+    done = run_script(
+        tmp_path, program.replace("if __name__", "from multiprocessing import resource_tracker\nif __name__")
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
