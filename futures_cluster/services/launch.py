@@ -266,11 +266,13 @@ def _received_fd(duplicate: Any) -> InheritedFd:
 
 
 def _process_main(
-    settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...]
+    settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...], forks: bool
 ) -> None:
-    """The body of a worker that multiprocessing started."""
+    """The body of a worker that multiprocessing started; ``forks``: as a copy of another process."""
     from futures_cluster.services import worker_process  # the client itself can do without
 
+    if forks:
+        worker_process.forget_exit_functions()
     # Where standard streams are closed, a descriptor that was received may have got the number of one.
     numbers = [descriptors.above_standard(fd.take()) for fd in fds]
     worker_process.main(settings, numbers, initializer, initargs)
@@ -303,11 +305,12 @@ class MultiprocessingLauncher:
         self._context = mp_context
         self._initializer = initializer
         self._initargs = initargs
+        self._forks = mp_context.get_start_method() in ("fork", "forkserver")
 
     def create(self, handle: WorkerHandle) -> None:
         """Start the process; from any thread."""
         fds = [InheritedFd(fd) for fd in handle.fds()]
-        args = (handle.settings, fds, self._initializer, self._initargs)
+        args = (handle.settings, fds, self._initializer, self._initargs, self._forks)
         process = self._context.Process(target=_process_main, args=args, daemon=False)
         try:
             process.start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,8 @@ from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrWriter
 from futures_cluster.services.tracker import TrackerDoor
 from futures_cluster.wire import sockets
+
+log = logging.getLogger("futures_cluster")
 
 #: Workers in a row that may end before they join; then no more are started.
 MOST_FAILED_STARTS = 3
@@ -148,7 +151,19 @@ class WorkerProcesses:
             handle.kill()
         else:
             handle.link.send([command])
-            self._loop.call_later(GRACE_S, handle.kill)
+            self._loop.call_later(GRACE_S, self._kill_slow, handle)
+
+    def _kill_slow(self, handle: WorkerHandle) -> None:
+        """A worker was asked to end, and should have by now."""
+        if handle.pid is not None:
+            log.warning(
+                "%s (process %d) did not end within %.0f s after it was asked to, and is killed; a thread that a task "
+                "has left running or a function registered with atexit takes longer",
+                handle.name,
+                handle.pid,
+                GRACE_S,
+            )
+            handle.kill()
 
     def kill_all(self, force: bool, reason: str) -> None:
         """End all workers now, by SIGKILL with ``force``, else by SIGTERM; none is replaced."""

@@ -14,6 +14,7 @@ nobody could use what it does. Whoever started it may start another.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -74,12 +75,34 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     except BaseException:
         traceback.print_exc()
     finally:
+        _end_process(code)
+
+
+def forget_exit_functions() -> None:
+    """In a forked copy: what others have registered for the end of another process is not for the end of this one.
+
+    multiprocessing does so itself from Python 3.13 on.
+    """
+    if sys.version_info < (3, 13):
+        from multiprocessing import util
+
+        atexit._clear()
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
+
+
+def _end_process(code: int) -> None:
+    """End as an interpreter does: threads that tasks have left are waited for, then ``atexit`` functions run.
+
+    The process that has started this one kills it if that takes too long. No objects are torn down after it: the
+    threads of this package may still use them.
+    """
+    for step in (threading._shutdown, atexit._run_exitfuncs, _flush_queues):  # type: ignore[attr-defined]
+        with contextlib.suppress(BaseException):
+            step()
+    for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
-            sys.stdout.flush()
-        with contextlib.suppress(Exception):
-            sys.stderr.flush()
-        _flush_queues()
-        os._exit(code)
+            stream.flush()
+    os._exit(code)
 
 
 def _flush_queues() -> None:

@@ -410,3 +410,82 @@ if __name__ == "__main__":
         tmp_path, program.replace("if __name__", "from multiprocessing import resource_tracker\nif __name__")
     )
     assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+# ---------------------------------------------------------------- the end of a worker
+
+ENDS = """
+from concurrent.futures import ThreadPoolExecutor
+kept = []
+def note(text):
+    with open("notes", "a") as notes:
+        print(text, file=notes)
+
+def leave():
+    gate = threading.Event()
+    atexit.register(note, "atexit")
+    def linger():
+        threading.main_thread().join()
+        note("thread")
+    threading.Thread(target=linger).start()
+    pool = ThreadPoolExecutor(1)
+    pool.submit(gate.wait).add_done_callback(lambda future: note("pool"))
+    threading._register_atexit(gate.set)
+    kept.append(pool)
+    from multiprocessing import util
+    util.Finalize(None, note, ("finalizer",), exitpriority=0)
+
+if __name__ == "__main__":
+    atexit.register(print, "the caller's")
+    with executor(**eval(os.environ["OPTIONS"])) as ex:
+        ex.submit(leave).result(30)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{}, {"max_tasks_per_child": 1}], ids=["shutdown", "replaced"])
+def test_the_end_of_a_worker_is_that_of_an_interpreter(tmp_path: Path, method: str, options: dict[str, Any]) -> None:
+    if options and method == "fork":
+        pytest.skip("the standard library refuses max_tasks_per_child with fork")
+    program = ENDS.replace("threading.main_thread().join()", "gate.wait()")
+    done = run_script(tmp_path, program, method, env={**os.environ, "OPTIONS": repr(options)})
+    assert (done.stdout, done.stderr) == ("the caller's\n", "")
+    notes = (tmp_path / "notes").read_text().split()
+    assert sorted(notes) == ["atexit", "finalizer", "pool", "thread"]
+
+
+def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    program = """
+import logging
+def leave():
+    threading.Thread(target=threading.Event().wait).start()
+
+if __name__ == "__main__":
+    from futures_cluster.services import processes
+    processes.GRACE_S = 0.5
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    with executor() as ex:
+        ex.submit(leave).result(30)
+    print("ended")
+"""
+    done = run_script(tmp_path, program)
+    first, last = done.stdout.splitlines()
+    assert "did not end within" in first
+    assert "thread that a task has left running" in first
+    assert last == "ended"
+
+
+def test_programs_that_tasks_start_inherit_no_descriptor(tmp_path: Path) -> None:
+    program = """
+def listed():
+    os.system("ls /proc/self/fd > listed")
+
+if __name__ == "__main__":
+    with executor() as ex:
+        ex.submit(listed).result(30)
+"""
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("needs /proc")
+    done = run_script(tmp_path, program)
+    assert done.returncode == 0
+    assert (tmp_path / "listed").read_text().split() == ["0", "1", "2", "3"]  # the last is what ls reads
