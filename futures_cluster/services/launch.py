@@ -19,7 +19,7 @@ from futures_cluster.services import descriptors, forkserver
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
-from futures_cluster.services.template import ADVICE, Template
+from futures_cluster.services.template import ADVICE, Template, has_folder
 from futures_cluster.services.tracker import TrackerDoor
 
 #: A program that is started as the template says within this time that it is one.
@@ -278,15 +278,6 @@ def _process_main(
     worker_process.main(settings, numbers, initializer, initargs)
 
 
-def _has_folder() -> bool:
-    """Whether the working folder of this process is there."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
-
-
 class MultiprocessingLauncher:
     """Processes of a multiprocessing context: what only they can inherit (queues, locks) works."""
 
@@ -315,7 +306,7 @@ class MultiprocessingLauncher:
         try:
             process.start()
         except FileNotFoundError as error:
-            if _has_folder():
+            if has_folder():
                 raise
             raise FileNotFoundError(
                 error.errno,

@@ -36,6 +36,15 @@ def import_path() -> list[str]:
     return [str.__str__(entry) for entry in sys.path if isinstance(entry, str)]
 
 
+def has_folder() -> bool:
+    """Whether the working folder of this process is there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _find_interpreter() -> str:
     """The interpreter to start: what ``multiprocessing.set_executable`` was told, or this one.
 
@@ -95,6 +104,8 @@ class Template:
     def _start(self, control_fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         # The options of this interpreter (-O, -W, ...) hold for the workers as well.
         options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        if not has_folder():
+            options = [*options, "-P"]  # Python 3.13 cannot import sockets if it has looked there for modules
         code = (
             f"import os, sys; os.close(start_fd); sys.path[:] = {import_path()!a}\n"
             f"from futures_cluster.services.forkserver import main; main({control_fd})"
