@@ -64,6 +64,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
         black box.
     """
     code = 1
+    process: WorkerProcess | None = None
     try:
         connection_fd, stderr_fd, tracker_fd, *blackbox_fd = fds
         _tidy_process(settings, stderr_fd)
@@ -75,7 +76,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     except BaseException:
         traceback.print_exc()
     finally:
-        _end_process(code)
+        _end_process(code, process)
 
 
 def forget_exit_functions() -> None:
@@ -90,13 +91,16 @@ def forget_exit_functions() -> None:
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
 
 
-def _end_process(code: int) -> None:
+def _end_process(code: int, process: WorkerProcess | None) -> None:
     """End as an interpreter does: threads that tasks have left are waited for, then ``atexit`` functions run.
 
     The process that has started this one kills it if that takes too long. No objects are torn down after it: the
     threads of this package may still use them.
     """
-    for step in (threading._shutdown, atexit._run_exitfuncs, _flush_queues):  # type: ignore[attr-defined]
+    steps = [threading._shutdown, atexit._run_exitfuncs, _flush_queues]  # type: ignore[attr-defined]
+    if process is not None:
+        steps.append(process.send_last_logs)  # with what the others have logged
+    for step in steps:
         with contextlib.suppress(BaseException):
             step()
     for stream in (sys.stdout, sys.stderr):
@@ -222,7 +226,6 @@ class WorkerProcess:
         service.run_slot(slot)
         service.close_plugins()
         service.join_plugins()
-        self._send_last_logs()
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -287,7 +290,6 @@ class WorkerProcess:
         failed = errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
         failed.__cause__ = error
         self._manager.send([m.WorkersBroken(self._codec.dump_error(failed))])
-        self._send_last_logs()
 
     def _forward_logs(self, settings: m.LogSettings) -> None:
         service = self._service
@@ -302,7 +304,7 @@ class WorkerProcess:
             service.executions.around_loading = service.logs.settings.kept
         service.logs.apply(settings)
 
-    def _send_last_logs(self) -> None:
+    def send_last_logs(self) -> None:
         """Send what was logged after the last task had ended."""
         logs, end = self._service.logs, monotonic() + LAST_LOGS_S
         if logs is None:
