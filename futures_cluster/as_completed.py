@@ -6,14 +6,13 @@ of results that are still on workers, unless ``with_results`` is asked for.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import clocks, context
 from futures_cluster.services.interrupts import Condition
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class as_completed:  # the name of the function it takes the place of
         *,
         with_results: bool = False,
     ) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self._end = None if timeout is None else clocks.monotonic() + timeout
         self._with_results = with_results
         self._waiter = waiter = _Waiter()
         self._condition = waiter.condition  # no future's condition is taken under it: they take it under theirs
@@ -206,7 +205,7 @@ class as_completed:  # the name of the function it takes the place of
         return bool(self._done) or not self._count
 
     def _left(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
+        return None if self._end is None else self._end - clocks.monotonic()
 
     def _timed_out(self) -> TimeoutError:
         unfinished = self._count - len(self._done)

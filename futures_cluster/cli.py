@@ -187,8 +187,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(snapshot, indent=1))
     else:
-        import time
-
+        from futures_cluster import clocks
         from futures_cluster.status import table
 
         if arguments.watch is not None:
@@ -196,7 +195,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
             security_ = security.find(arguments.address, arguments.tls)
             return programs.watch(arguments.address, security_, arguments.watch, arguments.number, sys.stdout)
-        print(table.status(snapshot, time.time()))
+        print(table.status(snapshot, clocks.time()))
     return 0
 
 

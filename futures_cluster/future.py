@@ -19,7 +19,6 @@ import functools
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
@@ -27,7 +26,7 @@ from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import clocks, context
 from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services.interrupts import Condition, HeldBack
 from futures_cluster.wire.inproc import Cell
@@ -255,13 +254,13 @@ class Future(_StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)
         while self._unread:
             if self._unread == _REMOTE:
                 with context.waiting():
-                    left = None if end is None else max(0.0, end - time.monotonic())
+                    left = None if end is None else max(0.0, end - clocks.monotonic())
                     try:
                         payload = self.client.fetch(self, left)
                     except TimeoutError:
@@ -288,10 +287,10 @@ class Future(_StdlibFuture[Any], Reference):
 
             raise ForkedExecutor(f"{self.key} runs for the parent of this process; only the parent can wait for it")
         if self.client is not None and self.client.leader is not None and self.client.count_pending() <= MOST_LED:
-            start = time.monotonic()
+            start = clocks.monotonic()
             self.client.leader.wait_for(self, timeout)
             if timeout is not None:
-                timeout = max(0.0, timeout - (time.monotonic() - start))
+                timeout = max(0.0, timeout - (clocks.monotonic() - start))
         if self._state == FINISHED:
             return
         condition = self._condition

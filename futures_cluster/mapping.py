@@ -9,11 +9,11 @@ All is submitted when the iterator is made, or with a buffer so many tasks; then
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from futures_cluster import clocks
 from futures_cluster.future import Future
 
 
@@ -43,7 +43,7 @@ class MapIterator(Iterator[Any]):
         chunksize: int,
         buffersize: int | None,
     ) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self._end = None if timeout is None else clocks.monotonic() + timeout
         self._chunksize = chunksize
         self._buffersize = buffersize
         self._executor: Submits | None = executor
@@ -96,7 +96,7 @@ class MapIterator(Iterator[Any]):
             raise StopIteration
         try:
             # As in the standard library: hold no reference to a future whose result was taken.
-            left = None if self._end is None else self._end - time.monotonic()
+            left = None if self._end is None else self._end - clocks.monotonic()
             result = self._tasks[0].result(left)
         except BaseException:
             self.close()  # also this one: when it was not done in time, nobody waits for it any more

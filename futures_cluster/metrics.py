@@ -18,10 +18,11 @@ import importlib
 import math
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+from futures_cluster import clocks
 
 #: The last minute is kept in slices of so many seconds.
 SLICE_S = 10.0
@@ -168,7 +169,7 @@ class Metrics:
         Seconds on a monotonic clock.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = clocks.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: dict[str, float] = {}

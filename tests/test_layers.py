@@ -22,6 +22,7 @@ SOURCE = ROOT / PACKAGE
 
 # Each room may import itself and the rooms before it.
 ROOMS = [
+    "clocks",
     "errors",
     "config",
     "metrics",
@@ -66,6 +67,10 @@ IMPURE = frozenset(
     | {"_thread", "concurrent", "queue", "secrets", "select", "signal", "socketserver", "ssl", "tempfile"}
     | {"uuid"}
 )
+
+# What ``clocks`` has copies of: the originals are replaced by tests that freeze time.
+CLOCKS = frozenset({"monotonic", "perf_counter", "process_time", "sleep", "time"})
+CLOCKS |= {f"{name}_ns" for name in CLOCKS} | {"clock_gettime", "thread_time"}
 
 MAX_LINES = 600
 
@@ -159,8 +164,21 @@ def impure_imports(tree: ast.Module, *, name: str, is_package: bool) -> list[str
     return [
         f"line {line}: {imported}"
         for line, imported in imports(tree, name=name, is_package=is_package)
-        if imported.split(".")[0] in IMPURE
+        if imported.split(".")[0] in IMPURE or f"{imported}.".startswith(f"{PACKAGE}.clocks.")
     ]
+
+
+def freezable_clocks(tree: ast.Module) -> list[str]:
+    """Where a clock of the module ``time`` is used; handing ``time.sleep`` to somebody else is fine."""
+    called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    wrong = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
+            if node.attr in CLOCKS and (node in called or node.attr != "sleep"):
+                wrong.append(f"line {node.lineno}: time.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            wrong += [f"line {node.lineno}: {alias.name}" for alias in node.names if alias.name in CLOCKS]
+    return wrong
 
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: module_name(path) or PACKAGE)
@@ -196,6 +214,11 @@ def test_the_machines_import_nothing_impure(path: Path) -> None:
 @each_pure_module
 def test_the_machines_iterate_no_sets(path: Path) -> None:
     assert set_iterations(parse(path)) == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != SOURCE / "clocks.py"], ids=module_name)
+def test_clocks_cannot_be_frozen(path: Path) -> None:
+    assert freezable_clocks(parse(path)) == []
 
 
 @each_module
@@ -277,6 +300,28 @@ def test_ordered_iterations_pass() -> None:
     assert set_iterations(ast.parse("for x in sorted({1, 2}): pass\nfor x in {1: 2}: pass")) == []
 
 
-@pytest.mark.parametrize("source", ["import os.path", "from time import monotonic", "def f():\n    import random"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os.path",
+        "from time import monotonic",
+        "def f():\n    import random",
+        "from futures_cluster import clocks",
+        "from futures_cluster.clocks import time",
+    ],
+)
 def test_impure_imports_are_found(source: str) -> None:
     assert impure_imports(ast.parse(source), name="worker.machine", is_package=False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["time.monotonic()", "def f(clock=time.time): pass", "from time import perf_counter_ns", "time.sleep(1)"],
+)
+def test_freezable_clocks_are_found(source: str) -> None:
+    assert freezable_clocks(ast.parse(source))
+
+
+def test_other_uses_of_time_pass() -> None:
+    source = "from time import strftime\nclocks.sleep(1)\nex.submit(time.sleep, 1)\ntime.localtime(0)"
+    assert freezable_clocks(ast.parse(source)) == []

@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self, TextIO
+
+from futures_cluster import clocks
 
 #: Characters of the bar itself.
 WIDTH = 40
@@ -77,7 +78,7 @@ class Progress:
         title: str = "",
         file: TextIO | None = None,
         interval_s: float = 0.1,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
         self.done = self.total = 0
         self._engine = executor._engine

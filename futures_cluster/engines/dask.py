@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any, ClassVar
 import distributed
 from dask.utils import typename
 
-from futures_cluster import errors
+from futures_cluster import clocks, errors
 from futures_cluster.config import Config
 from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
 from futures_cluster.engines.foreign_client import ForeignClient
@@ -364,7 +363,7 @@ class DaskEngine(ForeignEngine):
             status = dask.sync(dask.scheduler.get_task_status, keys=keys)
             if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
                 break
-            time.sleep(LOOK_S)
+            clocks.sleep(LOOK_S)
         pids = self._dask.run(_pid)
         return {
             address: {
@@ -381,7 +380,7 @@ class DaskEngine(ForeignEngine):
         """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
         self._check_open()
         while not (names := list(self._dask.scheduler_info(n_workers=-1)["workers"])):
-            time.sleep(LOOK_S)
+            clocks.sleep(LOOK_S)
         return names
 
     def upload(self, path: str) -> None:

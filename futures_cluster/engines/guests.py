@@ -11,10 +11,10 @@ running. So a short one costs nothing, and a cluster that idles has no ticks.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from typing import Any, Protocol
 
+from futures_cluster import clocks
 from futures_cluster.context import TaskContext
 from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
@@ -133,14 +133,14 @@ class Guests:
         client = self._site.executor()._engine.client if call.carried else None
         if client is not None:
             client.introduce(call.carried)
-        start = time.monotonic()
+        start = clocks.monotonic()
         self._clock.begins(call, start)
         try:
             finished, failed = executions.execute(run, task)
         finally:
             self._clock.ends(call)
         self._remember(function_id, executions.function(function_id))
-        if call.timeout_s is not None and time.monotonic() - start > call.timeout_s:
+        if call.timeout_s is not None and clocks.monotonic() - start > call.timeout_s:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise TaskFailed(self._codec.dump_error(error), str(error))
         if finished is None:
@@ -204,8 +204,8 @@ class Clock:
     def _tick(self) -> None:
         while True:
             self._begun.wait()
-            time.sleep(TICK_S)
-            for client, what, keys in self.look(time.monotonic()):
+            clocks.sleep(TICK_S)
+            for client, what, keys in self.look(clocks.monotonic()):
                 try:
                     self._site.tell(client, what, keys)
                 except Exception:  # the client is gone, or the cluster: nobody waits for this

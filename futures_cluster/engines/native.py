@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context, errors
+from futures_cluster import clocks, context, errors
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
@@ -181,7 +180,7 @@ class NativeEngine(ClientEngine):
             joined = [name for name in self.workers() if self.cluster.is_ready(name)]
             if len(joined) >= (1 if self.cluster.threads else self.max_workers):
                 return joined
-            time.sleep(0.002)
+            clocks.sleep(0.002)
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``."""

@@ -6,12 +6,11 @@ Covers: what an executor asks of a cluster that belongs to nobody in particular.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from futures_cluster import errors
+from futures_cluster import clocks, errors
 from futures_cluster.config import Config
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
@@ -106,7 +105,7 @@ class RemoteEngine(ClientEngine):
             names = [name for name, facts in self.workers().items() if not facts["retiring"]]
             if names:
                 return names
-            time.sleep(LOOK_S)
+            clocks.sleep(LOOK_S)
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``; the cluster goes on."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from futures_cluster import context, errors
+from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
@@ -135,7 +134,7 @@ class SyncEngine:
         outer = context.local.task
         depth = 0 if outer is None else outer.depth + 1
         for tries_left in range(options.retries, -1, -1):
-            start = time.monotonic()
+            start = clocks.monotonic()
             context.local.task = context.TaskContext(self, key, 1, depth)
             try:
                 result = fn(*args, **kwargs)
@@ -145,7 +144,7 @@ class SyncEngine:
                 if not tries_left:
                     future.fail_here(error)
             else:
-                took = time.monotonic() - start
+                took = clocks.monotonic() - start
                 if options.timeout_s is None or took <= options.timeout_s:
                     future.set_result(result)
                     break

@@ -15,10 +15,10 @@ import contextlib
 import os
 import select
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from futures_cluster import clocks
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.wire.sockets import SocketConnection
 
@@ -97,7 +97,7 @@ class Leader:
             self._start_ticking()
 
     def _is_recent(self) -> bool:
-        return time.monotonic() - self._since < LINGER_S
+        return clocks.monotonic() - self._since < LINGER_S
 
     def _begin_ticking(self) -> None:
         if not self._ticking:  # two threads may have asked for it
@@ -144,7 +144,7 @@ class Leader:
                 self._leave(future)
 
     def _lead(self, future: Awaited, timeout: float | None, held: HeldBack) -> bool:
-        self._since = time.monotonic()
+        self._since = clocks.monotonic()
         self._ident = threading.get_ident()
         future.awaited_by = self  # from now on whoever ends it wakes this thread
         self._start_ticking()
@@ -152,12 +152,12 @@ class Leader:
         while not future.done():
             if self._closed:
                 return False
-            left = LOOK_S if end is None else min(LOOK_S, max(0.0, end - time.monotonic()))
+            left = LOOK_S if end is None else min(LOOK_S, max(0.0, end - clocks.monotonic()))
             held.is_open = True
             held.call_due()
             events = self._epoll.poll(left)
             held.is_open = False
-            if not events and end is not None and time.monotonic() >= end:
+            if not events and end is not None and clocks.monotonic() >= end:
                 return future.done()
             for fd, _ in events:
                 self._read(fd)
@@ -166,7 +166,7 @@ class Leader:
     def _leave(self, future: Awaited) -> None:
         future.awaited_by = None
         self._ident = 0
-        self._since = time.monotonic()
+        self._since = clocks.monotonic()
         self._place.release()
         if self._pending():  # others wait, and must not wait for the timer
             with contextlib.suppress(RuntimeError):

@@ -20,12 +20,11 @@ import multiprocessing.process
 import shutil
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import errors
+from futures_cluster import clocks, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
@@ -112,7 +111,7 @@ class LocalCluster:
         self._page: StatusPage | None = None
         self._lock = threading.Lock()
         self._started = False
-        self._since = time.time()
+        self._since = clocks.time()
         self.closing = False
         self._initializer: bytes | None = None
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from futures_cluster import clocks
 from futures_cluster.services import descriptors
 
 
@@ -22,6 +23,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         with descriptors.none_standard():
             self.loop = asyncio.new_event_loop()
+        self.loop.time = clocks.monotonic  # type: ignore[method-assign]  # asyncio's own stands still in frozen time
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

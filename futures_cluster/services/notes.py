@@ -9,10 +9,11 @@ counted. All else here is an addition or an entry for something rare.
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections import deque
 from typing import Any
+
+from futures_cluster import clocks
 
 #: Failures that are remembered, and texts of them that are made in one second.
 MOST_FAILURES = 100
@@ -34,7 +35,7 @@ class Failures:
 
     def note(self, key: str, function: str, error: BaseException) -> None:
         """A task has raised."""
-        now = time.time()
+        now = clocks.time()
         self.number += 1
         if int(now) != self._second:
             self._second, self._in_second = int(now), 0
@@ -76,7 +77,7 @@ class Notes:
         self.traffic = Traffic()
         self.failures = Failures()
         self.names: dict[str, str] = {}  # of functions, by their ids
-        self.began = (time.monotonic(), time.process_time())
+        self.began = (clocks.monotonic(), clocks.process_time())
 
     def failed(self, key: str, function_id: str, error: BaseException) -> None:
         """A task has raised."""

@@ -15,7 +15,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -23,8 +22,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
-from futures_cluster import metrics
 from futures_cluster.scheduler import overview
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import logs
@@ -114,7 +113,7 @@ class Observatory:
         self._all_asked = self._rounds.begin(())
         self._loop_timer: asyncio.TimerHandle | None = None
         self._loop_delay_s = 0.0
-        self._cpu = (time.monotonic(), time.process_time(), 0.0)
+        self._cpu = (clocks.monotonic(), clocks.process_time(), 0.0)
         service.observatory = self
 
     # ---------------------------------------------------------------- viewers
@@ -202,7 +201,7 @@ class Observatory:
                 self._send(message.worker, order)
 
     def _put_away(self, name: str, facts: dict[str, Any]) -> None:
-        now = time.time()
+        now = clocks.time()
         # The clocks of other hosts: a report takes some time on its way, so the smallest difference is the best guess.
         offset = now - facts.get("now", now)
         offset = self._offsets[name] = min(offset, self._offsets.get(name, offset))
@@ -242,7 +241,7 @@ class Observatory:
         if worker:
             await asyncio.wrap_future(self.ask_workers(worker))
         elif not self._looks:
-            now = time.monotonic()
+            now = clocks.monotonic()
             if now - self._asked_at >= FRESH_S:
                 self._asked_at, self._all_asked = now, self.ask_workers()
             await asyncio.wrap_future(self._all_asked)
@@ -277,7 +276,7 @@ class Observatory:
             reports, heard = dict(self._reports), dict(self._heard)
             recorded, worker_logs = list(self._failures.values()), list(self._worker_logs)
             loop_now = self._loop.time()
-        now = time.time()
+        now = clocks.time()
         names = {row["name"] for row in found["workers"]}
         self._merge_samples()
         with self._lock:  # what is left of workers that have gone
@@ -319,7 +318,7 @@ class Observatory:
         return facts
 
     def _scheduler_facts(self, now: float) -> dict[str, Any]:
-        monotonic, used = time.monotonic(), time.process_time()
+        monotonic, used = clocks.monotonic(), clocks.process_time()
         before, used_before, cpu = self._cpu
         if monotonic - before > 0.2:
             cpu = (used - used_before) / (monotonic - before)

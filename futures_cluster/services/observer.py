@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
+from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
-from futures_cluster import metrics
 from futures_cluster.context import LOADS
 from futures_cluster.services.logs import LogTail
 from futures_cluster.services.memory import resident_bytes
@@ -114,11 +113,11 @@ class Observer:
         """Everything, as plain values."""
         service, traffic, failures = self._service, self._notes.traffic, self._notes.failures
         store, machine = service.store, service.machine
-        now, used = time.monotonic(), time.process_time()
+        now, used = clocks.monotonic(), clocks.process_time()
         seconds, before = self._cpu
         self._cpu = (now, used)
         facts: dict[str, Any] = {
-            "now": time.time(),
+            "now": clocks.time(),
             "pid": os.getpid(),
             "cpu": (used - before) / max(now - seconds, 1e-3),
             "memory_bytes": resident_bytes(),
@@ -159,7 +158,7 @@ class Observer:
 
     def _running(self) -> list[list[Any]]:
         """``[lane, function, key, start_s]`` of what executes since before the last report; the rest is a row soon."""
-        now_s, moment = time.time(), time.perf_counter()
+        now_s, moment = clocks.time(), clocks.perf_counter()
         found = []
         for slot in list(self._service.slots):
             task = slot.task

@@ -16,10 +16,10 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from futures_cluster import clocks
 from futures_cluster.services import manager
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.services.server import SchedulerServer
@@ -120,7 +120,7 @@ def watch(address: str, security: transports.Security, interval_s: float, number
     try:
         for turn in itertools.count(1):
             snapshot = cluster.ask("status")
-            text = table.status(snapshot, time.time(), former, interval_s)
+            text = table.status(snapshot, clocks.time(), former, interval_s)
             former = snapshot
             if is_terminal:
                 width, height = shutil.get_terminal_size()
@@ -132,7 +132,7 @@ def watch(address: str, security: transports.Security, interval_s: float, number
             out.flush()
             if number is not None and turn >= number:
                 break
-            time.sleep(interval_s)
+            clocks.sleep(interval_s)
     except KeyboardInterrupt:
         pass  # that is how one leaves
     finally:

@@ -10,9 +10,10 @@ spill; ``lane`` the slot, -1 for what is no slot's; times on this host's clock, 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from futures_cluster import clocks
 
 RUN, FETCH, SPILL = 0, 1, 2
 #: Runs that are shorter are put together with their neighbours ...
@@ -34,7 +35,7 @@ class Recorder:
         Seconds since 1970.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = clocks.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._rows: list[list[Any]] = []

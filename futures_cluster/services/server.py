@@ -15,10 +15,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
+from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
@@ -134,7 +134,7 @@ class SchedulerServer:
         self._credentials = credentials
         self.silence_s = silence_s
         self.service = SchedulerService(loop, self._stop_worker, lambda payload: None, self._on_broken)
-        self.started = time.time()
+        self.started = clocks.time()
         self.addresses: list[str] = []
         self._listeners: list[transports.Listener] = []
         self._links: dict[tuple[str, str], _Link] = {}

@@ -15,12 +15,11 @@ import asyncio
 import contextlib
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-from futures_cluster import context, errors
+from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import channel as channel  # registers itself
@@ -161,7 +160,7 @@ class SharedPort:
         SharedObjectError
             When the object refuses.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else clocks.monotonic() + timeout
         number, question = self._begin(kind, name, op, args, undo)
         event = question.event
         try:
@@ -169,7 +168,7 @@ class SharedPort:
                 self._client.about_to_wait()
                 if not event.wait(SOON_S if timeout is None else min(SOON_S, timeout)):
                     with context.waiting():
-                        left = None if end is None else max(0.0, end - time.monotonic())
+                        left = None if end is None else max(0.0, end - clocks.monotonic())
                         if not event.wait(left):
                             self._withdraw(number)
                             event.wait()
@@ -338,7 +337,7 @@ class LocalObjects:
         """Take a message of the client, and deliver the answers to it and to others that wait."""
         with self._lock:
             if type(message) is m.AskShared:
-                self._objects.ask(message, time.monotonic())
+                self._objects.ask(message, clocks.monotonic())
             elif type(message) is m.WithdrawShared:
                 self._objects.withdraw(message)
             elif type(message) is m.SharedTaken:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, BinaryIO
 
+from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
 from futures_cluster.wire import pickling, serialize
 from futures_cluster.wire.sizeof import sizeof
@@ -257,7 +257,7 @@ class Store:
                     self._spilled.notify_all()
                     return
                 key, value = found
-            start = time.perf_counter()
+            start = clocks.perf_counter()
             try:
                 spilled = _Spilled(value)
             except Exception:
@@ -271,7 +271,7 @@ class Store:
                     self.spilled_count += 1
                     self.on_disk_bytes += sum(spilled.lengths)
                     self._spilled.notify_all()
-            self.on_spill(key, sum(spilled.lengths), time.perf_counter() - start)
+            self.on_spill(key, sum(spilled.lengths), clocks.perf_counter() - start)
             del value, spilled, found
             self._trim()
 

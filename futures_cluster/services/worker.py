@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context, metrics
+from futures_cluster import clocks, context, metrics
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
 from futures_cluster.services import plugins
@@ -163,11 +163,11 @@ class WorkerService:
                 self._observe(message)  # type: ignore[arg-type]
                 continue
             with self._lock:
-                self._carry_out(self.machine.handle(message, time.monotonic()), None)
+                self._carry_out(self.machine.handle(message, clocks.monotonic()), None)
         self._start_ticking()
 
     def _start_ticking(self) -> None:
-        self._last_message = time.monotonic()
+        self._last_message = clocks.monotonic()
         if self._ticking:  # and if it is about to stop, it sees the time above
             return
         with self._lock:
@@ -175,7 +175,7 @@ class WorkerService:
 
     def _tick_soon(self) -> None:
         """Let the timer run; under the lock."""
-        self._last_message = time.monotonic()
+        self._last_message = clocks.monotonic()
         if not self._ticking:
             self._ticking = True
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -189,13 +189,13 @@ class WorkerService:
         with self._lock:
             machine = self.machine
             if machine.has_unreported:
-                self._flush(time.monotonic())
+                self._flush(clocks.monotonic())
             self._lend_slots()
             busy = len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # Some time longer, as it would cost more to begin again with the next message. False first: whoever
             # has seen it true has set the time before.
             self._ticking = False
-            recent = time.monotonic() - self._last_message < LINGER_S
+            recent = clocks.monotonic() - self._last_message < LINGER_S
             self._ticking = (busy or recent) and not self._stopping
             if self._ticking:
                 self._loop.call_later(FLUSH_S, self._tick)
@@ -231,9 +231,9 @@ class WorkerService:
         try:
             if not command.address:
                 raise PeerLost("nobody holds it")
-            start = time.perf_counter()
+            start = clocks.perf_counter()
             data = await self.peers.get_data(command.address, command.keys)
-            duration_s = time.perf_counter() - start
+            duration_s = clocks.perf_counter() - start
         except PeerLost:
             data = m.Data(0, [], command.keys)
         arrived = []
@@ -252,7 +252,7 @@ class WorkerService:
             if self._plugins is not None:
                 self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
         with self._lock:
-            self._carry_out(self.machine.handle(event, time.monotonic()), None)
+            self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
     async def answer(self, request: m.GetData, shared: bool) -> m.Data:
         """What a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
@@ -292,7 +292,7 @@ class WorkerService:
             self.store.put_packed(key, payload)
             rows.append((key, serialize.payload_size(payload)))
         with self._lock:
-            self._carry_out(self.machine.handle(m.DataPut(rows), time.monotonic()), None)
+            self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)
         return m.Data(message.request, [], refused)
 
     # ---------------------------------------------------------------- slots
@@ -322,7 +322,7 @@ class WorkerService:
 
     def _ended(self, slot: Slot, run: Run, finished: Any, failed: Any) -> Run | None:
         """Report the end of a run; the next one for this thread."""
-        now = time.monotonic()
+        now = clocks.monotonic()
         del self._tasks[run.key, run.attempt]
         if self._plugins is not None:
             self._note_end(run, finished, failed)
@@ -489,7 +489,7 @@ class WorkerService:
 
     def _set_waits(self, task: context.TaskContext, waits: bool) -> None:
         event = m.RunWaits(task.key, task.attempt, waits)
-        self._carry_out(self.machine.handle(event, time.monotonic()), None)
+        self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
     def executor(self) -> Any:
         """See ``context.TaskHost``."""
@@ -504,6 +504,6 @@ class WorkerService:
 def _thread_cpu_s(ident: int) -> float | None:
     """Processor time that a thread has used; None where the system does not tell."""
     try:
-        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+        return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):
         return None

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, Protocol
 
+from futures_cluster import clocks
 from futures_cluster.status import profiles, prometheus
 from futures_cluster.status.http import Request, Response
 from futures_cluster.status.sparing import Sparing
@@ -114,7 +114,7 @@ class Api:
     """
 
     def __init__(
-        self, source: Source, make_look: Callable[[str], Any], clock: Callable[[], float] = time.monotonic
+        self, source: Source, make_look: Callable[[str], Any], clock: Callable[[], float] = clocks.monotonic
     ) -> None:
         self._source = source
         self._make_look = make_look

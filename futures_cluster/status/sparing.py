@@ -9,9 +9,10 @@ the time, however many ask.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
+
+from futures_cluster import clocks
 
 #: The share of the time that making one kind of answer may take.
 MOST_SHARE = 0.05
@@ -38,7 +39,7 @@ class Sparing:
     'third'
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = clocks.monotonic) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[float, float, Any]] = {}  # name -> (when it was begun, how long it took, answer)
 

@@ -14,13 +14,13 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
+from futures_cluster import clocks
 from futures_cluster.executor import Executor
 from futures_cluster.services.forkserver import die_with_parent
 
@@ -53,11 +53,11 @@ class Command:
 
     def wait_for(self, text: str) -> None:
         """Until it has printed this."""
-        end = time.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + PATIENCE_S
         while text not in self.log:
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
-            assert time.monotonic() < end, f"{text!r} was not printed:\n{self.log}"
-            time.sleep(0.01)
+            assert clocks.monotonic() < end, f"{text!r} was not printed:\n{self.log}"
+            clocks.sleep(0.01)
 
     def children(self) -> list[psutil.Process]:
         """The processes that it has started, theirs included."""
@@ -87,9 +87,9 @@ def outlasting(processes: list[psutil.Process], limit_s: float = PATIENCE_S) -> 
     Unlike ``psutil.wait_procs`` it does not wait for somebody to ask for their exit codes, which may take the first
     process of a system seconds.
     """
-    end = time.monotonic() + limit_s
-    while (alive := [process for process in processes if not _has_ended(process)]) and time.monotonic() < end:
-        time.sleep(0.005)
+    end = clocks.monotonic() + limit_s
+    while (alive := [process for process in processes if not _has_ended(process)]) and clocks.monotonic() < end:
+        clocks.sleep(0.005)
     return alive
 
 
@@ -144,11 +144,11 @@ class Cluster:
         before = self._workers_joined()
         command = self.start("worker", self.address, *options, prefix=prefix)
         number = int(options[options.index("--workers") + 1])
-        end = time.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + PATIENCE_S
         while self._workers_joined() < before + number:
             assert command.process.poll() is None, command.log
-            assert time.monotonic() < end, command.log
-            time.sleep(0.01)
+            assert clocks.monotonic() < end, command.log
+            clocks.sleep(0.01)
         return command
 
     def _workers_joined(self) -> int:

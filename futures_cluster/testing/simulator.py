@@ -28,10 +28,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
 from futures_cluster.scheduler import invariants as scheduler_invariants
@@ -273,9 +273,9 @@ class Simulation:
         machine, report = self.scheduler, self.report
         if self._measure:
             kind = type(event).__name__
-            begin = time.perf_counter()
+            begin = clocks.perf_counter()
             commands = machine.handle(event, self.now)
-            report.scheduler_s[kind] = report.scheduler_s.get(kind, 0.0) + time.perf_counter() - begin
+            report.scheduler_s[kind] = report.scheduler_s.get(kind, 0.0) + clocks.perf_counter() - begin
         else:
             commands = machine.handle(event, self.now)
         if self.checks is not None:

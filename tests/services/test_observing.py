@@ -155,7 +155,7 @@ def test_failures_are_kept_as_text() -> None:
 
 
 def test_texts_of_failures_are_made_for_some_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes.time, "time", lambda: 5.5)
+    monkeypatch.setattr(notes.clocks, "time", lambda: 5.5)
     failures = notes.Failures()
     for i in range(1000):
         failures.note(f"k{i}", "f", ValueError())

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.errors import CancelledError, DeserializationError, RemoteError
 from futures_cluster.testing.engine_checks import tasks
@@ -89,10 +90,10 @@ def check_running(make_executor: MakeExecutor) -> None:
             future.result(0.01)
         with raises(TimeoutError):
             future.exception(0.01)
-        end = time.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + PATIENCE_S
         while not future.running():
-            assert time.monotonic() < end, "the task runs, and its future does not say so"
-            time.sleep(0.002)
+            assert clocks.monotonic() < end, "the task runs, and its future does not say so"
+            clocks.sleep(0.002)
         assert not future.done() and not future.cancel() and called == []
         folder.set("go")
         assert future.result(PATIENCE_S) == 5

@@ -10,11 +10,11 @@ import itertools
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from futures_cluster import clocks
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
 
@@ -130,10 +130,10 @@ class Folder:
 
     def wait(self, name: object) -> None:
         """Wait for a file."""
-        end = time.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + PATIENCE_S
         while not os.path.exists(os.path.join(self.path, str(name))):
-            assert time.monotonic() < end, f"nobody made the file {name}"
-            time.sleep(0.002)
+            assert clocks.monotonic() < end, f"nobody made the file {name}"
+            clocks.sleep(0.002)
 
     def number(self, name: str) -> int:
         """Count the calls with this name, whichever process makes them; the first is 1."""

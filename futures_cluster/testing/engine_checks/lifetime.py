@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 
+from futures_cluster import clocks
 from futures_cluster.errors import BrokenExecutor
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
@@ -89,9 +89,9 @@ def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "done")
         folder.wait("begun")
         pending = [ex.submit(tasks.same, i) for i in range(20)]
-        end = time.monotonic() + PATIENCE_S
-        while not running.running() and time.monotonic() < end:
-            time.sleep(0.002)
+        end = clocks.monotonic() + PATIENCE_S
+        while not running.running() and clocks.monotonic() < end:
+            clocks.sleep(0.002)
         ex.shutdown(wait=False, cancel_futures=True)
         assert all(future.cancelled() for future in pending)
         folder.set("go")

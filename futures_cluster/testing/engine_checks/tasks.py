@@ -8,10 +8,10 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import threading
-import time
 import warnings
 from typing import Any
 
+from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.context import current_executor
 from futures_cluster.executor import Executor
@@ -178,6 +178,6 @@ def in_turn(folder: Folder, number: int) -> int:
     """How many of these tasks run now."""
     folder.set(f"inside-{number}")
     count = sum(name.startswith("inside-") for name in folder.names())
-    time.sleep(0.01)
+    clocks.sleep(0.01)
     os.unlink(os.path.join(folder.path, f"inside-{number}"))
     return count

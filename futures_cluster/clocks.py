@@ -1,0 +1,42 @@
+"""The clocks of this package: copies of those in ``time`` that nothing else can reach.
+
+Covers: every clock and pause that the package uses. Does not cover: the pure rooms, which get the time as an argument.
+
+Tests freeze time: they replace functions of the module ``time``, and freezegun also replaces them wherever a loaded
+module has them as a global. What waits for the end of some seconds would then wait for ever, and a heartbeat that is
+never due loses a worker. A second instance of the module has functions of its own. They are as fast as the originals,
+and are right also when this package is imported while time is frozen.
+"""
+
+from __future__ import annotations
+
+import time as _original
+from collections.abc import Callable
+from typing import Any
+
+
+def _second_instance(module: Any) -> Any:
+    spec = module.__spec__
+    try:
+        instance = spec.loader.create_module(spec)
+        spec.loader.exec_module(instance)
+    except Exception:  # an interpreter whose extension modules exist only once: its clocks can be frozen
+        return module
+    return module if instance is None else instance
+
+
+_clocks = _second_instance(_original)
+
+#: Seconds that never go back, for waiting.
+monotonic: Callable[[], float] = _clocks.monotonic
+#: Seconds with the best resolution, for durations.
+perf_counter: Callable[[], float] = _clocks.perf_counter
+#: Seconds of the processor for this process.
+process_time: Callable[[], float] = _clocks.process_time
+#: Seconds since 1970, for people.
+time: Callable[[], float] = _clocks.time
+#: Pause this thread for some seconds.
+sleep: Callable[[float], None] = _clocks.sleep
+if hasattr(_original, "clock_gettime"):
+    #: What a clock of the system says, such as that of a thread.
+    clock_gettime: Callable[[int], float] = _clocks.clock_gettime
