@@ -88,7 +88,7 @@ class as_completed:  # the name of the function it takes the place of
         *,
         with_results: bool = False,
     ) -> None:
-        self._end = None if timeout is None else clocks.monotonic() + timeout
+        self._end = None if timeout is None else clocks.monotonic() + float(timeout)
         self._with_results = with_results
         self._waiter = waiter = _Waiter()
         self._condition = waiter.condition  # no future's condition is taken under it: they take it under theirs

@@ -6,6 +6,7 @@ Does not cover: options of single tasks (``messages.TaskOptions``).
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import sys
@@ -53,6 +54,25 @@ def parse_bytes(value: int | float | str) -> int:
     if number < 1:
         raise ValueError(f"a size must be at least one byte, not {value!r}")
     return int(number)
+
+
+def whole_number(value: Any, complaint: str) -> int:
+    """A number of any integer type, numpy's among them, as an ``int``.
+
+    Raises
+    ------
+    TypeError
+        With the complaint, for anything else.
+
+    Examples
+    --------
+    >>> whole_number(True, "workers must be a whole number")
+    1
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(complaint) from None
 
 
 def usable_cores() -> int:
@@ -170,17 +190,16 @@ def make_config(
         max_workers = usable_cores()
         if backend == "threads":
             max_workers = min(32, max_workers + 4)  # the standard library's rule: threads often wait
-    elif not isinstance(max_workers, int) or isinstance(max_workers, bool):
-        raise TypeError(f"max_workers must be a whole number or None, not {max_workers!r}")
-    elif max_workers <= 0:
-        raise ValueError("max_workers must be greater than 0")
+    else:
+        max_workers = whole_number(max_workers, f"max_workers must be a whole number or None, not {max_workers!r}")
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
     if sys.platform == "win32" and backend == "processes" and max_workers > 61:
         raise ValueError("max_workers must be <= 61")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
     if max_tasks_per_child is not None:
-        if not isinstance(max_tasks_per_child, int):
-            raise TypeError("max_tasks_per_child must be an integer")
+        max_tasks_per_child = whole_number(max_tasks_per_child, "max_tasks_per_child must be an integer")
         if max_tasks_per_child <= 0:
             raise ValueError("max_tasks_per_child must be >= 1")
         if mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
@@ -197,6 +216,9 @@ def make_config(
         )
     if forward_logs is None:
         forward_logs = _forward_logs_of_environment()
+    threads_per_worker = whole_number(
+        threads_per_worker, f"threads_per_worker must be a whole number, not {threads_per_worker!r}"
+    )
     if threads_per_worker < 1:
         raise ValueError("threads_per_worker must be at least 1")
     return Config(
@@ -209,7 +231,7 @@ def make_config(
         memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
         threads_per_worker=threads_per_worker,
         thread_name_prefix=thread_name_prefix,
-        resources=dict(resources or {}),
+        resources={name: float(amount) for name, amount in (resources or {}).items()},
         resolve=resolve,
         worker_environment={
             name: str(max(1, usable_cores() // (max_workers * threads_per_worker)))

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 from futures_cluster import context
+from futures_cluster.config import whole_number
 from futures_cluster.scheduler.shared import Item, Request, SharedState, register
 from futures_cluster.services.shared import Answer, Undo, load_extension
 
@@ -147,6 +148,8 @@ class Channel(SharedHandle):
     kind = "channel"
 
     def __init__(self, executor: Any, name: str, maxlen: int | None = None) -> None:
+        if maxlen is not None:
+            maxlen = whole_number(maxlen, f"maxlen must be a whole number or None, not {maxlen!r}")
         super().__init__(executor, name, maxlen=maxlen)
 
     def put(self, value: Any) -> None:

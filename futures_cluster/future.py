@@ -160,7 +160,7 @@ class Future(_StdlibFuture[Any], Reference):
             When the task was cancelled.
         """
         if self._state != FINISHED:
-            self._wait_done(timeout)
+            self._wait_done(None if timeout is None else float(timeout))
         if self._unread in (_RESULT, _ERROR):
             self._read_payload()
         return self._exception
@@ -254,6 +254,8 @@ class Future(_StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
+        if timeout is not None:
+            timeout = float(timeout)  # the system takes no numpy.float32
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)

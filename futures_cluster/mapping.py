@@ -43,7 +43,7 @@ class MapIterator(Iterator[Any]):
         chunksize: int,
         buffersize: int | None,
     ) -> None:
-        self._end = None if timeout is None else clocks.monotonic() + timeout
+        self._end = None if timeout is None else clocks.monotonic() + float(timeout)
         self._chunksize = chunksize
         self._buffersize = buffersize
         self._executor: Submits | None = executor

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from futures_cluster.config import whole_number
 from futures_cluster.engines.base import Engine, Observed
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class WorkerMethods:
         NotSupported
             Where workers are not this executor's: threads, a cluster.
         """
-        if not isinstance(number, int) or number < 1:
+        number = whole_number(number, f"the number of workers must be a whole number, not {number!r}")
+        if number < 1:
             raise ValueError(f"there must be at least one worker, not {number!r}")
         self._engine.scale(number, number)
 
@@ -55,6 +57,8 @@ class WorkerMethods:
             As ``scale``.
         """
         maximum = self._engine.max_workers if maximum is None else maximum
+        complaint = f"minimum and maximum must be whole numbers, not {minimum!r} and {maximum!r}"
+        minimum, maximum = whole_number(minimum, complaint), whole_number(maximum, complaint)
         if minimum < 1 or maximum < minimum:
             raise ValueError(f"1 <= minimum <= maximum must hold, and minimum is {minimum}, maximum {maximum}")
         self._engine.scale(minimum, maximum)

@@ -57,7 +57,6 @@ def test_sizes(text: Any, size: int | None) -> None:
         ({"max_workers": -1}, ValueError, "max_workers must be greater than 0"),
         ({"max_workers": "4"}, TypeError, "max_workers must be a whole number"),
         ({"max_workers": 2.0}, TypeError, "max_workers must be a whole number"),
-        ({"max_workers": True}, TypeError, "max_workers must be a whole number"),
         ({"initializer": 5}, TypeError, "initializer must be a callable"),
         ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_child must be >= 1"),
         ({"max_tasks_per_child": "1"}, TypeError, "max_tasks_per_child must be an integer"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from futures_cluster.config import whole_number
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 
 #: The default of what may also be None.
@@ -59,21 +60,24 @@ def changed(
     """
     changes: dict[str, Any] = {}
     if priority is not NOT_GIVEN:
+        priority = whole_number(priority, f"priority must be a whole number, not {priority!r}")
         if abs(priority) >= 2**62:
             raise ValueError("priority must be between -2**62 and 2**62")
-        changes["priority"] = int(priority)
+        changes["priority"] = priority
     if retries is not NOT_GIVEN:
+        retries = whole_number(retries, f"retries must be a whole number, not {retries!r}")
         if retries < 0:
             raise ValueError("retries must be 0 or more")
-        changes["retries"] = int(retries)
+        changes["retries"] = retries
     if timeout is not NOT_GIVEN:
         if timeout is not None and timeout <= 0:
             raise ValueError("timeout must be positive, or None for no limit")
-        changes["timeout_s"] = timeout
+        changes["timeout_s"] = None if timeout is None else float(timeout)
     if resources is not NOT_GIVEN:
         changes["resources"] = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
     if workers is not NOT_GIVEN:
-        changes["workers"] = (workers,) if isinstance(workers, str) else tuple(workers or ())
+        names = (workers,) if isinstance(workers, str) else workers or ()
+        changes["workers"] = tuple(str.__str__(name) for name in names)
     if rerun is not NOT_GIVEN:
         changes["rerun"] = bool(rerun)
     if changes:
@@ -85,6 +89,7 @@ def changed(
             raise TypeError(f"a key is a str, not {type(key).__name__}")
         if key is not None:
             key.encode()  # a lone surrogate could not be sent
+            key = str.__str__(key)  # of a subclass, such as numpy's, the text
         options = replace(options, key=key)
     if resolve is not NOT_GIVEN:
         options = replace(options, resolve=bool(resolve))

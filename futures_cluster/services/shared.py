@@ -160,6 +160,7 @@ class SharedPort:
         SharedObjectError
             When the object refuses.
         """
+        timeout = None if timeout is None else float(timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         number, question = self._begin(kind, name, op, args, undo)
         event = question.event
