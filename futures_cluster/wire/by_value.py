@@ -27,7 +27,7 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire import classes, programs
+from futures_cluster.wire import classes, handles, programs
 from futures_cluster.wire.programs import MAIN, MISSING, SOURCE, Key, Program, canonical
 
 PROTOCOL = 5
@@ -135,7 +135,10 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         Whether ``pickle.loads`` can read it where the program's modules are in ``sys.modules``.
     """
 
+    passes_handles = True  # what it writes is read once
+
     def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
+        handles.add_reducers(type(self).dispatch_table, self.passes_handles)
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self.by_reference = by_reference
         self.needs: dict[Program, dict[Key, None]] = {}
@@ -325,6 +328,8 @@ class FunctionPickler(ByValuePickler):
     is then the very same object as the global.
     """
 
+    passes_handles = False
+
     def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
         super().__init__(file, buffer_callback, by_reference)
         self._values: dict[int, tuple[Program, Key]] = {}
@@ -397,6 +402,7 @@ def _reduce_file(file: Any) -> Any:
 ByValuePickler.dispatch_table = ChainMap(
     {CodeType: _reduce_code, io.TextIOWrapper: _reduce_file}, cp.Pickler.dispatch_table
 )
+FunctionPickler.dispatch_table = ChainMap({}, ByValuePickler.dispatch_table)
 
 
 def _annotations(function: FunctionType) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from futures_cluster.wire import programs
+from futures_cluster.wire import handles, programs
 
 PROTOCOL = 5
 #: Buffers from this size on travel out of band.
@@ -88,7 +88,7 @@ def dumps(obj: Any, scope: Scope = HERE) -> bytes:
     by_reference = scope.by_reference or settings.by_reference
     try:
         data = pickle.dumps(obj, PROTOCOL)
-        if by_reference or _is_importable(data):
+        if (by_reference or _is_importable(data)) and handles.MARK not in data:
             return data
     except Exception:
         pass  # the other pickler can do more; if it cannot either, its error is the one to show
@@ -123,7 +123,7 @@ def dumps_apart(obj: Any, scope: Scope = HERE) -> tuple[bytes, list[memoryview]]
     apart = _Apart()
     try:
         data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
-        if by_reference or _is_importable(data):
+        if (by_reference or _is_importable(data)) and handles.MARK not in data:
             return data, apart.buffers
     except Exception:
         pass
