@@ -128,6 +128,12 @@ class as_completed:  # the name of the function it takes the place of
         for future in fs:
             self.add(future)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "cannot pickle an as_completed: its futures are told to it in this process; pass the futures themselves, "
+            "which arrive as their values, or as futures by with_options(resolve=False)"
+        )
+
     # ---------------------------------------------------------------- asking
 
     def count(self) -> int:

@@ -152,6 +152,16 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         # Whoever copies the settings of an object (scikit-learn's clone) means the same workers.
         return self
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"cannot pickle {self!r}: an executor belongs to the process that made it. A task gets the executor that "
+            "runs it from current_executor(). When the executor is an attribute of an object whose method is the task, "
+            "leave it out of the object's state (__getstate__), or submit a function that needs no such object"
+        )
+
     def __repr__(self) -> str:
         url = self._known_url
         return f"<{type(self).__name__} with {self._max_workers} workers{', ' + url if url else ''}>"

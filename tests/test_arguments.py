@@ -6,6 +6,9 @@ executor (``test_executor``).
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import copy
 import multiprocessing
 import multiprocessing.connection
 import socket
@@ -16,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from futures_cluster import Executor
+from futures_cluster import Executor, Future, ThreadPoolExecutor, as_completed
 from futures_cluster.errors import DeserializationError
 
 STARTS = (None, "fork", "spawn", "forkserver")
@@ -174,3 +177,84 @@ def test_managers_and_shared_memory(one: Executor) -> None:
     finally:
         numbers.shm.close()
         numbers.shm.unlink()
+
+
+# ---------------------------------------------------------------- futures of others
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+@pytest.fixture(params=["threads", "sync"])
+def foreign(request: pytest.FixtureRequest) -> Iterator[Future]:
+    with Executor(1, backend=request.param) as other:
+        future = other.submit(abs, -5)
+        future.result()
+        yield future
+
+
+@pytest.mark.parametrize("backend", ["threads", "sync"])
+@pytest.mark.parametrize("resolve", [True, False])
+def test_futures_of_others_are_left_alone(foreign: Future, backend: str, resolve: bool) -> None:
+    bare, plain = Future(), concurrent.futures.Future[int]()
+    with Executor(1, backend=backend) as ex:
+        view = ex.with_options(resolve=resolve)
+        for other in (foreign, bare, plain):
+            assert view.submit(same, other).result() is other
+            assert view.submit(same, [{"a": other}]).result()[0]["a"] is other
+        assert ex.scatter(foreign).result() is foreign
+        own = ex.submit(abs, -2)
+        assert ex.submit(same, [own, foreign, own, {"b": own}]).result() == [2, foreign, 2, {"b": 2}]
+
+
+def test_they_are_left_alone_also_while_they_are_pending() -> None:
+    """What is left alone is not waited for."""
+    pending = Future()
+    with ThreadPoolExecutor(1) as pool, Executor(1, backend="threads") as ex:
+        assert ex.submit(same, pending).result() is pending
+        assert pool.submit(same, pending).result() is pending
+        assert pool.submit(Future.done, ex.submit(int)).result() in (True, False)
+
+
+@pytest.mark.parametrize("resolve", [True, False])
+def test_futures_of_others_do_not_reach_processes(one: Executor, foreign: Future, resolve: bool) -> None:
+    view = one.with_options(resolve=resolve)
+    for arguments in (foreign, [{"a": foreign}], [one.submit(int), foreign], Holder(foreign), Future()):
+        with pytest.raises(TypeError, match=r"Future .* cannot be sent to a worker: .*pass its result\(\)"):
+            view.submit(same, arguments).result()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        view.submit(same, concurrent.futures.Future()).result()
+    loop = asyncio.new_event_loop()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        view.submit(same, loop.create_future()).result()
+    loop.close()
+    assert one.submit(int).result() == 0
+
+
+# ---------------------------------------------------------------- executors
+
+
+class Owner:
+    def __init__(self, pool: Executor) -> None:
+        self.pool = pool
+
+    def work(self, x: int) -> int:
+        return x + 1
+
+
+def test_an_executor_is_named(one: Executor) -> None:
+    calls: list[tuple[Any, ...]] = [(same, one), (same, one.with_options(priority=1)), (Owner(one).work, 1)]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"cannot pickle <Executor with 1 workers>: .*current_executor\(\)"):
+            one.submit(*call).result()
+    with pytest.raises(TypeError, match="with_options"):
+        one.submit(same, as_completed([])).result()
+    assert list(one.map(same, [1])) == [1]
+
+
+def test_threads_share_their_executor() -> None:
+    with Executor(1, backend="threads") as ex:
+        assert ex.submit(Owner(ex).work, 1).result() == 2
+        assert ex.submit(same, ex).result() is ex
+        assert copy.copy(ex) is ex and copy.deepcopy(Owner(ex)).pool is ex

@@ -26,7 +26,7 @@ from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services.calls import inherit, pure_key
+from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.wire import serialize
 from futures_cluster.wire.pickling import Scope
@@ -132,9 +132,8 @@ class ForeignClient:
             key = f"{name}-{self.name}-{next(self._numbers)}"
         for reference in references:
             other: Any = reference
-            if other.client is not self and options.resolve:
-                text = f"{other!r} belongs to another executor; pass its result() instead"
-                return self._failed(fn, key, ValueError(text))
+            if other.client is not self:
+                return self._failed(fn, key, not_sendable(other))
             if other.local_error is not None:
                 return self._failed(fn, key, other.local_error)
             other.used = True

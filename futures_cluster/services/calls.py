@@ -1,6 +1,7 @@
-"""Facts about a call that follow from others: the key of a pure one, the priority of one that a task submits.
+"""Facts about a call that follow from others: the key of a pure one, the priority of one that a task submits, and what
+is wrong with its arguments.
 
-Covers: these two. Does not cover: submitting (``client``).
+Covers: these three. Does not cover: submitting (``client``).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
 
@@ -44,3 +46,11 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
     for key in inputs:
         digest.update(key.encode())
     return f"{name}-{digest.hexdigest()}"
+
+
+def not_sendable(future: Any) -> TypeError:
+    """The error of a call that has a future among its arguments whose result the workers cannot get."""
+    return TypeError(
+        f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
+        "pass its result() instead"
+    )

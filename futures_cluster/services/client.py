@@ -24,7 +24,7 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.batches import pack
-from futures_cluster.services.calls import inherit, pure_key
+from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
@@ -149,10 +149,9 @@ class Client:
         future = self._make_future(key, self)
         for reference in references:
             other: Any = reference
-            if other.client is not self and resolve:
+            if other.client is not self:
                 self.codec.release(payload)
-                text = f"{other!r} belongs to another executor; pass its result() instead"
-                return self._failed(fn, key, ValueError(text))
+                return self._failed(fn, key, not_sendable(other))
             if other.local_error is not None:
                 self.codec.release(payload)
                 return self._failed(fn, key, other.local_error)

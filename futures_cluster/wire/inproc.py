@@ -106,7 +106,18 @@ class ObjectCodec:
         if not resolve:
             return Call(args, kwargs, {}, set()), [], []
         found = arguments.find(args, kwargs)
-        return Call(args, kwargs, found.keys, found.inside), list(found.keys), list(found.references.values())
+        references = list(found.references.values())
+        keys = found.keys
+        if references and not all(map(self._is_own, references)):
+            references = [each for each in references if self._is_own(each)]
+            keys = {key: index for index, key in enumerate(dict.fromkeys(each.key for each in references))}
+        return Call(args, kwargs, keys, found.inside), list(keys), references
+
+    def _is_own(self, reference: Any) -> bool:
+        """Whether it is not a future of another executor: those are left alone. One that was released is nobody's."""
+        if reference.client is None:
+            return bool(reference.key)
+        return reference.client.codec is self
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: Any) -> Payload:
         """See ``PickleCodec``: marks stand for the inputs."""
