@@ -26,6 +26,7 @@ from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import shared
 from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services import plugins
+from futures_cluster.wire import arguments
 from futures_cluster.wire.inproc import Call
 
 #: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
@@ -295,14 +296,15 @@ class SharedPort:
             Whatever pickling the value raises; the error of a future that failed before it came to the cluster.
         """
         codec = self._client.codec
+        # Here and not by the codec: among arguments futures of other executors may be left alone.
+        for reference in arguments.find((value,), {}).references.values():
+            self._client.share(reference)
         payload, keys, references = codec.dump_call((value,), {}, True)
         try:
             if len({reference.key for reference in references}) != len(keys):
                 raise TypeError(
                     "a future inside an object cannot be shared; put it directly, or into a list, tuple, dict or set"
                 )
-            for reference in references:
-                self._client.share(reference)
             size_bytes = codec.call_size(payload)
             if size_bytes > shared.MOST_ITEM_BYTES:
                 raise ValueError(
