@@ -102,6 +102,7 @@ def main(control_fd: int) -> None:
     wake_write.setblocking(False)
     signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the caller's is inherited, and may block SIGCHLD
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
