@@ -22,7 +22,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         with descriptors.none_standard():
-            self.loop = asyncio.new_event_loop()
+            self.loop = asyncio.SelectorEventLoop()  # whatever kind the program has chosen for its own loops
         self.loop.time = clocks.monotonic  # type: ignore[method-assign]  # asyncio's own stands still in frozen time
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
