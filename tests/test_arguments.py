@@ -15,12 +15,14 @@ import socket
 from collections.abc import Iterator
 from multiprocessing import resource_sharer
 from multiprocessing.shared_memory import ShareableList
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from futures_cluster import Executor, Future, ThreadPoolExecutor, as_completed
 from futures_cluster.errors import DeserializationError
+from futures_cluster.testing.commands import Cluster
 
 STARTS = (None, "fork", "spawn", "forkserver")
 
@@ -130,6 +132,18 @@ def test_nothing_is_taken_over_twice(one: Executor, pipe: tuple[Any, Any]) -> No
     assert pipe[0].recv() == 1
     with pytest.raises(DeserializationError, match="passes once"):
         shared.result()
+
+
+def test_a_cluster_gets_none(tmp_path: Path, pipe: tuple[Any, Any]) -> None:
+    """Its workers were not started by this program, and may be anywhere."""
+    with Cluster(tmp_path, "--silence", "30") as cluster:
+        cluster.add_worker("--workers", "1")
+        with cluster.executor() as ex:
+            for obj in pipe:
+                with pytest.raises(DeserializationError, match="same executor and host"):
+                    ex.submit(print, obj).result()
+            assert ex.submit(int).result() == 0
+    resource_sharer.stop()
 
 
 def test_a_function_keeps_none(one: Executor, pipe: tuple[Any, Any]) -> None:
