@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.store import Store
 from futures_cluster.wire import programs
@@ -98,13 +97,13 @@ class Executions:
                 error = _did_not_unpickle(error, key)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), 0.0)
-            start = task.begun_s = time.perf_counter()
+            start = task.begun_s = clocks.perf_counter()
             try:
                 value = fn(*args, **kwargs)
-                duration = time.perf_counter() - start
+                duration = clocks.perf_counter() - start
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
             except BaseException as error:
-                duration = time.perf_counter() - start
+                duration = clocks.perf_counter() - start
                 _forget_frame(error)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), duration)

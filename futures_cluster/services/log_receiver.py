@@ -15,10 +15,10 @@ import queue
 import sys
 import threading
 import traceback
-from time import monotonic
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster.clocks import monotonic
 from futures_cluster.services import log_records
 
 log = logging.getLogger("futures_cluster")

@@ -23,11 +23,11 @@ import socket
 import sys
 import threading
 import traceback
-from time import monotonic, sleep
 from typing import Any
 
 from futures_cluster import context
 from futures_cluster import messages as m
+from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.services import borrowed_tracker, descriptors, imports, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
