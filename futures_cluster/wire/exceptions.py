@@ -1,7 +1,7 @@
 """Exceptions as bytes, with all that hangs on them.
 
-Covers: tracebacks whose frames have the remote files and lines, causes, contexts, notes, groups, and what does not
-pickle. Does not cover: which future gets the error.
+Covers: causes, contexts, notes, groups, and what does not pickle. Does not cover: frames (``tracebacks``), which future
+gets the error.
 
 An exception with its links is a graph, possibly with circles and thousands of members (a retry loop that chains);
 so is it packed: a list of plain rows that name each other by number. Nothing here recurses into it.
@@ -15,18 +15,16 @@ from __future__ import annotations
 import copyreg
 import pickle
 import traceback
-from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 
+from futures_cluster.wire import tracebacks
 from futures_cluster.wire.pickling import PROTOCOL, dumps, loads
 
-#: Frames of a traceback that are kept: the first and the last so many.
-FIRST_FRAMES, LAST_FRAMES = 100, 400
 #: Exceptions that hang on one (causes, contexts, members of groups) and travel with it.
 MOST_LINKED = 1000
 
 # One exception: name of its class, pickle or None, text, frames, notes, suppress_context, cause, context, members.
-_Row = tuple[str, bytes | None, str, list[tuple[str, str, int, str]], list[str], bool, int, int, list[int]]
+_Row = tuple[str, bytes | None, str, list[tracebacks.Frame], list[str], bool, int, int, list[int]]
 
 
 def dump_error(error: BaseException) -> bytes:
@@ -60,7 +58,7 @@ def dump_error(error: BaseException) -> bytes:
                 type(one).__name__,
                 bare,
                 text,
-                _pack_traceback(one.__traceback__),
+                tracebacks.pack(one.__traceback__),
                 _notes(one),
                 one.__suppress_context__,
                 number_of(one.__cause__),
@@ -79,7 +77,7 @@ def load_error(payload: bytes) -> BaseException:
         made[number] = _make(rows[number], made)
     for number, (_, _, _, frames, notes, suppress, cause, context, members) in enumerate(rows):
         error = made[number]
-        error.__traceback__ = _make_traceback(frames)
+        error.__traceback__ = tracebacks.unpack(frames)
         if members and isinstance(error, BaseExceptionGroup):
             # A group that came by its own pickle has members of its own: these get what belongs to them.
             for part, member in zip(error.exceptions, members, strict=False):
@@ -124,20 +122,6 @@ def _text(error: BaseException) -> str:
 def _notes(error: BaseException) -> list[str]:
     notes = getattr(error, "__notes__", ())
     return [note for note in notes if type(note) is str] if isinstance(notes, (list, tuple)) else []
-
-
-def _pack_traceback(tb: TracebackType | None) -> list[tuple[str, str, int, str]]:
-    """File, function, line and module of each frame, from the outermost."""
-    frames = []
-    while tb is not None:
-        code = tb.tb_frame.f_code
-        module = tb.tb_frame.f_globals.get("__name__", "")
-        frames.append((code.co_filename, code.co_name, tb.tb_lineno or 0, module if type(module) is str else ""))
-        tb = tb.tb_next
-    if len(frames) > FIRST_FRAMES + LAST_FRAMES:
-        left_out = len(frames) - FIRST_FRAMES - LAST_FRAMES
-        frames[FIRST_FRAMES:-LAST_FRAMES] = [(f"<{left_out} frames are left out>", "...", 0, "")]
-    return frames
 
 
 def _dump_bare(error: BaseException) -> bytes | None:
@@ -214,7 +198,7 @@ def _make(row: _Row, made: dict[int, BaseException]) -> BaseException:
     lines = [f"{name}, which does not pickle:\n"]
     if frames:
         lines.append("Traceback (most recent call last):\n")
-        lines += traceback.format_list([(file, line, function, None) for file, function, line, _ in frames])
+        lines += traceback.format_tb(tracebacks.unpack(frames))
     lines.append(f"{name}: {text}")
     return RemoteError("".join(lines))
 
@@ -227,27 +211,5 @@ def _link(error: BaseException, suppress: bool, cause: int, context: int, made: 
 
 def _dress(error: BaseException, row: _Row, made: dict[int, BaseException]) -> None:
     _, _, _, frames, _, suppress, cause, context, _ = row
-    error.__traceback__ = _make_traceback(frames)
+    error.__traceback__ = tracebacks.unpack(frames)
     _link(error, suppress, cause, context, made)
-
-
-def _make_traceback(frames: list[tuple[str, str, int, str]]) -> TracebackType | None:
-    if not frames:
-        return None
-    from tblib import Traceback
-
-    following: Any = None
-    for file, function, line, module in reversed(frames):
-        code = SimpleNamespace(co_filename=file, co_name=function)
-        frame = SimpleNamespace(f_globals={"__name__": module}, f_code=code, f_lineno=line, f_locals={})
-        following = SimpleNamespace(tb_frame=frame, tb_lineno=line, tb_next=following)
-    tb = Traceback(following).as_traceback()
-    # What was compiled to make the frames has columns of its own, which would be marked in the users' lines.
-    parts: list[tuple[FrameType, int]] = []
-    while tb is not None:
-        parts.append((tb.tb_frame, tb.tb_lineno))
-        tb = tb.tb_next
-    made: TracebackType | None = None
-    for made_frame, line in reversed(parts):
-        made = TracebackType(made, made_frame, -1, line)
-    return made

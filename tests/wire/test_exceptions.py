@@ -73,11 +73,8 @@ def test_class_arguments_and_traceback() -> None:
 def test_the_printed_traceback_is_the_remote_one() -> None:
     error = caught(with_cause)
     printed = "".join(traceback.format_exception(round_trip(error)))
-    for line in ("inner(1)", 'raise ValueError("bad", value)', 'raise KeyError("cause") from error'):
-        assert line in printed
     assert "direct cause of the following exception" in printed
-    # Which part of a line it was does not travel; better no marks than wrong ones.
-    assert "^^^" not in printed
+    assert printed == "".join(traceback.format_exception(error))
 
 
 def test_an_error_raised_again_keeps_its_remote_frames() -> None:
