@@ -1,24 +1,20 @@
 """Exceptions as bytes, with all that hangs on them.
 
-Covers: causes, contexts, notes, groups, and what does not pickle. Does not cover: frames (``tracebacks``), which future
-gets the error.
+Covers: causes, contexts, notes, groups, and what does not pickle. Does not cover: the state of one exception
+(``exception_state``), its frames (``tracebacks``), which future gets the error.
 
 An exception with its links is a graph, possibly with circles and thousands of members (a retry loop that chains);
 so is it packed: a list of plain rows that name each other by number. Nothing here recurses into it.
-
-An exception whose class has the pickling of ``BaseException`` is made again without calling its ``__init__``, which
-often wants other arguments than those it hands on.
 """
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 import traceback
-from typing import Any
 
-from futures_cluster.wire import tracebacks
-from futures_cluster.wire.pickling import PROTOCOL, dumps, loads
+from futures_cluster.wire import exception_state, tracebacks
+from futures_cluster.wire.exception_state import members_of
+from futures_cluster.wire.pickling import PROTOCOL
 
 #: Exceptions that hang on one (causes, contexts, members of groups) and travel with it.
 MOST_LINKED = 1000
@@ -50,16 +46,18 @@ def dump_error(error: BaseException) -> bytes:
 
     rows: list[_Row] = []
     for one in chain:  # grows meanwhile
-        members = [number_of(part) for part in _members(one)]
-        bare = _dump_bare(one)
-        text = _text(one)
+        members = [number_of(part) for part in members_of(one)]
+        data, left_out = exception_state.dump(one)
+        notes = exception_state.notes(one)
+        if left_out:
+            notes.append(f"These attributes did not pickle and are None: {', '.join(left_out)}")
         rows.append(
             (
                 type(one).__name__,
-                bare,
-                text,
+                data,
+                _text(one),
                 tracebacks.pack(one.__traceback__),
-                _notes(one),
+                notes,
                 one.__suppress_context__,
                 number_of(one.__cause__),
                 number_of(one.__context__),
@@ -72,21 +70,14 @@ def dump_error(error: BaseException) -> bytes:
 def load_error(payload: bytes) -> BaseException:
     """The exception of ``dump_error``, with a traceback whose frames have the remote files and lines."""
     rows: list[_Row] = pickle.loads(payload)
-    made: dict[int, BaseException] = {}
-    for number in reversed(range(len(rows))):  # members of a group come after it
-        made[number] = _make(rows[number], made)
-    for number, (_, _, _, frames, notes, suppress, cause, context, members) in enumerate(rows):
-        error = made[number]
-        error.__traceback__ = tracebacks.unpack(frames)
-        if members and isinstance(error, BaseExceptionGroup):
-            # A group that came by its own pickle has members of its own: these get what belongs to them.
-            for part, member in zip(error.exceptions, members, strict=False):
-                if member >= 0 and part is not made[member]:
-                    _dress(part, rows[member], made)
-        _link(error, suppress, cause, context, made)
-        for note in notes:
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
+    made = _make_all(rows)
+    known = {id(error) for error in made.values()}
+    for number, row in enumerate(rows):
+        _dress(made[number], row, made)
+        # A group that came by its own pickle has members of its own: these get what belongs to them.
+        for part, member in zip(members_of(made[number]), row[-1], strict=False):
+            if member >= 0 and id(part) not in known:
+                _dress(part, rows[member], made)
     return made[0]
 
 
@@ -106,93 +97,38 @@ def headline(payload: bytes) -> str:
 # ---------------------------------------------------------------- packing
 
 
-def _members(error: BaseException) -> tuple[BaseException, ...]:
-    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-
-
 def _text(error: BaseException) -> str:
-    if type(error) in (ExceptionGroup, BaseExceptionGroup):
-        return str(error.message)  # type: ignore[attr-defined]
     try:
         return str(error)
     except Exception:
         return f"<{type(error).__name__}, whose str() fails>"
 
 
-def _notes(error: BaseException) -> list[str]:
-    notes = getattr(error, "__notes__", ())
-    return [note for note in notes if type(note) is str] if isinstance(notes, (list, tuple)) else []
-
-
-def _dump_bare(error: BaseException) -> bytes | None:
-    """The exception alone; None if it does not pickle, or is a group whose members travel by themselves."""
-    if type(error) in (ExceptionGroup, BaseExceptionGroup):
-        return None
-    cls = type(error)
-    try:
-        if (
-            cls.__reduce__ is BaseException.__reduce__
-            and cls.__reduce_ex__ is object.__reduce_ex__
-            and cls.__setstate__ is BaseException.__setstate__
-            and (cls not in copyreg.dispatch_table or _is_tblib_s(cls))
-            and (_written_in_python(cls.__init__) or _written_in_python(cls.__new__))
-        ):
-            return dumps((_new_error, (cls, error.args, error.__dict__ or None)))
-        if _is_tblib_s(cls):
-            return dumps((_from_reduced, tuple(error.__reduce_ex__(5))[:3]))
-        return dumps(error)
-    except Exception:
-        return None
-
-
-def _is_tblib_s(cls: type[BaseException]) -> bool:
-    """Whether ``tblib.pickling_support`` has put its own reducer there (distributed does that to all classes).
-
-    It packs tracebacks and causes, which travel by themselves here, and calls constructors it knows nothing of.
-    """
-    return str(getattr(copyreg.dispatch_table.get(cls), "__module__", "")).startswith("tblib")
-
-
-def _from_reduced(make: Any, args: tuple[Any, ...], state: Any = None) -> BaseException:
-    error: BaseException = make(*args)
-    if state is not None:
-        error.__setstate__(state)
-    return error
-
-
-def _written_in_python(method: Any) -> bool:
-    return hasattr(method, "__code__")
-
-
 # ---------------------------------------------------------------- unpacking
 
 
-def _new_error(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any] | None) -> BaseException:
-    """An exception of a class with an ``__init__`` or ``__new__`` of its own, without calling them."""
-    built_in: Any = next(b for b in cls.__mro__ if b.__module__ == "builtins" and issubclass(b, BaseException))
-    error: BaseException = built_in.__new__(cls, *args)
-    try:
-        built_in.__init__(error, *args)  # sets what is not in the dictionary, such as StopIteration.value
-    except TypeError:
-        error.args = args
-    error.__dict__.update(state or {})
-    return error
+def _make_all(rows: list[_Row]) -> dict[int, BaseException]:
+    """Make the exceptions, each after the members that it has."""
+    made: dict[int, BaseException] = {}
+    waiting = list(range(len(rows)))
+    while waiting:
+        for number in reversed(waiting):
+            members = [member for member in rows[number][-1] if member >= 0]
+            if all(member in made for member in members):
+                made[number] = _make(rows[number], [made[member] for member in members])
+        waiting = [number for number in waiting if number not in made]
+    return made
 
 
-def _make(row: _Row, made: dict[int, BaseException]) -> BaseException:
-    name, bare, text, frames, _, _, _, _, members = row
-    if bare is not None:
+def _make(row: _Row, members: list[BaseException]) -> BaseException:
+    name, data, text, frames, *_ = row
+    if data is not None:
         try:
-            loaded = loads(bare)
-            error = loaded[0](*loaded[1]) if type(loaded) is tuple else loaded
+            error = exception_state.load(data, members)
             if isinstance(error, BaseException):
                 return error
         except BaseException:
             pass
-    elif members and name in ("ExceptionGroup", "BaseExceptionGroup"):
-        parts = [made[member] for member in members if member in made]
-        if parts:
-            return BaseExceptionGroup(text, parts)
     from futures_cluster.errors import RemoteError
 
     lines = [f"{name}, which does not pickle:\n"]
@@ -203,13 +139,8 @@ def _make(row: _Row, made: dict[int, BaseException]) -> BaseException:
     return RemoteError("".join(lines))
 
 
-def _link(error: BaseException, suppress: bool, cause: int, context: int, made: dict[int, BaseException]) -> None:
-    error.__cause__ = made.get(cause)
-    error.__context__ = made.get(context)
-    error.__suppress_context__ = suppress
-
-
 def _dress(error: BaseException, row: _Row, made: dict[int, BaseException]) -> None:
-    _, _, _, frames, _, suppress, cause, context, _ = row
-    error.__traceback__ = tracebacks.unpack(frames)
-    _link(error, suppress, cause, context, made)
+    _, _, _, frames, notes, suppress, cause, context, _ = row
+    error.with_traceback(tracebacks.unpack(frames))
+    exception_state.link(error, suppress, made.get(cause), made.get(context))
+    exception_state.set_notes(error, notes)

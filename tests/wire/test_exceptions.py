@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import errno
+import inspect
+import io
 import linecache
+import ssl
 import subprocess
 import sys
 import threading
 import traceback
+import types
+import urllib.error
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 import pytest
 
 from futures_cluster.errors import RemoteError
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.exceptions import MOST_LINKED, dump_error, load_error
 
 
@@ -144,6 +152,26 @@ class OwnGroup(ExceptionGroup[Exception]):
         return OwnGroup(self.message, excs)
 
 
+class Counted(ExceptionGroup[Exception]):
+    """Takes the members only; makes the message itself."""
+
+    def __new__(cls, excs: list[Exception], *, code: int = 0) -> Counted:
+        self = super().__new__(cls, f"{len(excs)} errors", excs)
+        self.code = code
+        return self
+
+    def __init__(self, excs: list[Exception], *, code: int = 0) -> None:
+        super().__init__(excs)
+
+    def derive(self, excs: Any) -> Counted:
+        return Counted(excs, code=self.code)
+
+
+class OwnReduceGroup(ExceptionGroup[Exception]):
+    def __reduce__(self) -> Any:
+        return OwnReduceGroup, (self.message, self.exceptions)
+
+
 def test_groups() -> None:
     error = caught(raise_group)
     assert isinstance(error, ExceptionGroup)
@@ -172,10 +200,35 @@ def test_groups_of_base_exceptions() -> None:
 def test_groups_of_a_class_of_their_own() -> None:
     error = caught(raise_group)
     assert isinstance(error, ExceptionGroup)
-    back = round_trip(OwnGroup("own", error.exceptions))
-    assert type(back) is OwnGroup and back.message == "own"
-    assert type(back.exceptions[0].__cause__) is ValueError
-    assert frames_of(back.exceptions[0]) == frames_of(error.exceptions[0])
+    for cls in (OwnGroup, OwnReduceGroup):
+        back = round_trip(cls("own", error.exceptions))
+        assert type(back) is cls and back.message == "own"
+        assert type(back.exceptions[0].__cause__) is ValueError
+        assert frames_of(back.exceptions[0]) == frames_of(error.exceptions[0])
+    assert type(round_trip(OwnGroup("own", error.exceptions)).subgroup(KeyError)) is OwnGroup
+
+
+def test_groups_with_a_constructor_of_their_own() -> None:
+    error = Counted([ValueError(threading.Lock()), KeyError("k")], code=5)
+    back = round_trip(error)
+    assert type(back) is Counted and back.message == "2 errors" and back.code == 5
+    assert [type(one) for one in back.exceptions] == [RemoteError, KeyError]
+    assert back.args == (list(back.exceptions),)
+    assert type(back.subgroup(KeyError)) is Counted
+
+
+def test_a_member_of_a_group_that_is_its_context() -> None:
+    def fail() -> None:
+        try:
+            raise ExceptionGroup("several", [ValueError("first"), KeyError("second")])
+        except* ValueError as group:
+            raise group.exceptions[0] from None
+
+    back = round_trip(caught(fail))
+    found = back.exceptions[0] if isinstance(back, ExceptionGroup) else back
+    assert found.args == ("first",)
+    assert isinstance(found.__context__, ExceptionGroup)
+    assert found.__context__.exceptions[0] is found
 
 
 # ---------------------------------------------------------------- classes of all kinds
@@ -236,6 +289,125 @@ class NotAnErrorOnArrival(Exception):
         return int, ("5",)
 
 
+class OwnOSError(OSError):
+    def __init__(self, path: str, *, attempts: int) -> None:
+        super().__init__(errno.ENOENT, "not there", path)
+        self.attempts = attempts
+
+
+class SaysNothingToItsBase(OSError):
+    def __init__(self, path: str, attempts: int) -> None:
+        self.path = path
+        self.attempts = attempts
+
+
+class OwnImportError(ImportError):
+    def __init__(self, module: str, hint: str) -> None:
+        super().__init__(f"{module}: {hint}", name=module)
+        self.hint = hint
+
+
+class OwnUnicodeError(UnicodeDecodeError):
+    def __init__(self, data: bytes) -> None:
+        super().__init__("utf-8", data, 0, 1, "own reason")
+
+
+class SecondBaseHasTheFields(ValueError, OSError):
+    pass
+
+
+class Slots(Exception):
+    __slots__ = ("__private", "code", "missing")
+
+    def __init__(self, code: int) -> None:
+        super().__init__("slots")
+        self.code = code
+        self.__private = code + 1
+
+    def private(self) -> int:
+        return self.__private
+
+
+class MoreSlots(Slots):
+    __slots__ = ("more",)
+
+    def __init__(self, more: int) -> None:
+        super().__init__(more + 1)
+        self.more = more
+        self.in_dict = True
+
+
+@dataclass
+class Data(Exception):
+    code: int
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FrozenData(Exception):
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSlotsData(Exception):
+    code: int
+    name: str
+
+
+class OwnState(Exception):
+    """Drops what need not travel, and makes it again."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("state")
+        self.code = code
+        self.lock: Any = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"code": self.code}
+
+    def __setstate__(self, state: Any) -> None:
+        self.code = state["code"]
+        self.lock = "made again"
+
+
+class OnlyGetState(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__("state")
+        self.code = code
+        self.lock: Any = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"code": self.code, "lock": None}
+
+
+class OnlySetState(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__("state")
+        self.code = code
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state, restored=True)
+
+
+class Validation(ValueError):
+    """Made by a class method only, as pydantic's is."""
+
+    def __new__(cls, *args: Any) -> Validation:
+        raise TypeError("No constructor defined")
+
+    @classmethod
+    def from_errors(cls, title: str, errors: list[dict[str, Any]]) -> Validation:
+        self = ValueError.__new__(cls, title)
+        self.title, self.line_errors = title, errors
+        return self
+
+    def __str__(self) -> str:
+        return f"{len(self.line_errors)} validation errors for {self.title}"
+
+    title: str
+    line_errors: list[dict[str, Any]]
+
+
 class NoText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -264,17 +436,140 @@ class NoText(Exception):
         KeyboardInterrupt(),
         GeneratorExit(),
         Exception(),
+        OwnOSError("/there", attempts=3),
+        SaysNothingToItsBase("/there", 3),
+        OwnImportError("numbers", "too few"),
+        OwnUnicodeError(b"x"),
+        SecondBaseHasTheFields(errno.ENOENT, "no", "file"),
+        Slots(3),
+        MoreSlots(3),
+        Data(3, ["a"]),
+        Data(code=3),
+        FrozenData(3),
+        FrozenSlotsData(3, name="n"),
+        OnlySetState(3),
+        Validation.from_errors("Model", [{"loc": ("a",), "msg": "missing"}]),
+        OSError(errno.ENOENT, "no", "from", None, "to"),
+        BlockingIOError(errno.EAGAIN, "no", 5),
+        BlockingIOError(errno.EAGAIN, "no"),
+        NameError("no", name="thing"),
+        caught(lambda: thing_that_is_not_there),  # type: ignore[name-defined]  # noqa: F821
+        caught(lambda: compile("a b", "file.py", "exec")),
+        caught(open, "/no/such/file"),
+        subprocess.CalledProcessError(2, ["a"], b"out", b"err"),
+        urllib.error.HTTPError("http://x/", 404, "Not Found", Message(), None),
+        ssl.SSLError(1, "why"),
+        KeyError("k"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_classes(error: BaseException) -> None:
+@pytest.mark.parametrize("again", [round_trip, copied])
+def test_classes(error: BaseException, again: Callable[[BaseException], Any]) -> None:
+    back = again(error)
+    assert type(back) is type(error) and back is not error
+    assert state_of(back) == state_of(error)
+
+
+def state_of(error: BaseException) -> dict[str, Any]:
+    """Everything that can be asked of an exception, as far as it can be compared."""
+    state = {"str": str(error), **error.__dict__}
+    state.pop("restored", None)
+    for name in dir(type(error)):
+        found = inspect.getattr_static(type(error), name)
+        if isinstance(found, (types.MemberDescriptorType, types.GetSetDescriptorType)) and name not in LINKS:
+            state[name] = getattr(error, name, "not set")
+    return {name: value if isinstance(value, COMPARABLE) else type(value) for name, value in state.items()}
+
+
+LINKS = ("__traceback__", "__cause__", "__context__", "__dict__", "__weakref__")
+COMPARABLE = (int, str, bytes, tuple, list, type(None))
+
+
+def test_fields_that_were_changed_after_the_constructor() -> None:
+    for error, name, value in (
+        (SystemExit(1), "code", 2),
+        (StopIteration(1), "value", 2),
+        (OSError(1, "a"), "filename", "later"),
+        (UnicodeDecodeError("utf-8", b"xyz", 0, 1, "why"), "reason", "later"),
+        (SyntaxError("bad"), "text", "later"),
+    ):
+        setattr(error, name, value)
+        for back in (round_trip(error), copied(error)):
+            assert getattr(back, name) == value and str(back) == str(error)
+
+
+def test_the_object_of_an_attribute_error_does_not_travel() -> None:
+    error = caught(lambda: threading.Lock().nothing)  # type: ignore[attr-defined]
     back = round_trip(error)
-    assert type(back) is type(error)
-    assert back.args == error.args
-    assert back.__dict__ == error.__dict__
+    assert type(back) is AttributeError and back.name == "nothing" and back.obj is None
     assert str(back) == str(error)
-    for name in ("errno", "filename", "value", "code", "reason", "lineno", "name", "path"):
-        assert getattr(back, name, None) == getattr(error, name, None)
+    again: Any = copied(error)
+    assert isinstance(error, AttributeError) and again.obj is error.obj
+
+
+def test_a_state_of_its_own() -> None:
+    assert round_trip(OwnState(3)).__dict__ == {"code": 3, "lock": "made again"}
+    assert round_trip(OnlyGetState(3)).__dict__ == {"code": 3, "lock": None}
+    assert round_trip(OnlySetState(3)).__dict__ == {"code": 3, "restored": True}
+
+
+def test_private_and_missing_slots() -> None:
+    back = round_trip(MoreSlots(3))
+    assert (back.private(), back.in_dict) == (5, True)
+    assert not hasattr(back, "missing")
+
+
+def test_an_http_error_whose_answer_comes_from_a_socket() -> None:
+    headers = Message()
+    headers["Retry-After"] = "5"
+    body = io.BufferedReader(io.BytesIO(b"text"))  # type: ignore[arg-type]
+    back = round_trip(urllib.error.HTTPError("http://x/", 503, "Busy", headers, body))
+    assert type(back) is urllib.error.HTTPError
+    assert (back.code, back.reason, back.url, str(back)) == (503, "Busy", "http://x/", "HTTP Error 503: Busy")
+    assert back.headers["Retry-After"] == "5"
+    assert back.__notes__[0].startswith("These attributes did not pickle and are None: fp, file")
+    assert "HTTP Error 503: Busy" in "".join(traceback.format_exception(back))
+    assert type(round_trip(back)) is urllib.error.HTTPError  # also of a task that passes it on
+
+
+def test_a_class_that_forbids_to_set_attributes_has_links_and_notes() -> None:
+    def fail() -> None:
+        raise FrozenData(3) from KeyError("cause")
+
+    error = caught(fail)
+    object.__setattr__(error, "__notes__", ["a note"])
+    for back in (round_trip(error), copied(error)):
+        assert type(back.__cause__) is KeyError and back.__suppress_context__ and back.__notes__ == ["a note"]
+        assert frames_of(back) == frames_of(error)
+
+
+def test_a_class_with_state_in_c_is_left_to_its_own_pickling(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class InC(ValueError):
+        pass
+
+    monkeypatch.setattr(InC, "__init__", staticmethod(made.append))  # a callable without code of Python's
+    assert type(round_trip(InC("a"))) is InC and made  # the class was called, as pickle does it
+
+
+def test_a_copy_shares_nothing_that_raising_changes() -> None:
+    error = caught(with_cause)
+    error.add_note("a note")
+    copy = copied(error)
+    assert type(copy) is KeyError and copy is not error and copy.__cause__ is error.__cause__
+    assert frames_of(copy) == frames_of(error)
+    copy.add_note("another")
+    assert error.__notes__ == ["a note"]
+    with pytest.raises(KeyError):
+        raise copy
+    assert len(frames_of(error)) == 2
+
+
+@pytest.mark.parametrize("cls", [BrokenOnArrival, NotAnErrorOnArrival])
+def test_what_cannot_be_copied_is_shared(cls: type[Exception]) -> None:
+    error = cls()
+    assert copied(error) is error
 
 
 def test_local_classes_with_their_own_init() -> None:
@@ -311,11 +606,13 @@ def test_a_remote_error_has_text_and_traceback() -> None:
     assert "ValueError: ('the text', <unlocked" in text
 
 
-def test_attributes_that_do_not_pickle() -> None:
+def test_attributes_that_do_not_pickle_are_none() -> None:
     error = TwoArguments(1, "why")
     error.lock = threading.Lock()  # type: ignore[attr-defined]
     back = round_trip(error)
-    assert type(back) is RemoteError and "TwoArguments: 1: why" in str(back)
+    assert type(back) is TwoArguments and str(back) == "1: why"
+    assert back.code == 1 and back.lock is None
+    assert back.__notes__ == ["These attributes did not pickle and are None: lock"]
 
 
 # ---------------------------------------------------------------- sizes and shapes
