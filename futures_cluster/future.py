@@ -24,11 +24,13 @@ from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services.interrupts import Condition, HeldBack
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Cell
 from futures_cluster.wire.serialize import current_collector
 
@@ -74,6 +76,7 @@ class Future(_StdlibFuture[Any], Reference):
     _state: str = PENDING
     _result: Any = None
     _exception: BaseException | None = None
+    _traceback: TracebackType | None = None  # the exception's, without what ``result`` adds
     _lazy_condition: threading.Condition | None = None
     _unread: int = _NOTHING
     _payload: Payload = None
@@ -141,7 +144,8 @@ class Future(_StdlibFuture[Any], Reference):
                 self._wait_and_read(timeout)
             if self._exception is not None:
                 try:
-                    raise self._exception
+                    # As the task raised it: else each call would add its frames to those of the calls before.
+                    raise self._exception.with_traceback(self._traceback)
                 finally:
                     # Break the cycle of the exception, its traceback and this frame.
                     self = None  # type: ignore[assignment]
@@ -333,9 +337,10 @@ class Future(_StdlibFuture[Any], Reference):
             if not self._unread:
                 return  # another thread was faster: all see the same object
             self._result, self._exception = result, error
+            self._traceback = error.__traceback__ if error is not None else None
             self._unread = _NOTHING
             self.holders = None
-            if type(self._payload) is not Cell:
+            if not isinstance(self._payload, Cell):
                 self._payload = None  # a cell is kept: the object in it is let go when this future goes
 
     def take_unread(self) -> Payload:
@@ -360,6 +365,16 @@ class Future(_StdlibFuture[Any], Reference):
         """The task has failed."""
         self._deliver(_ERROR, payload, None)
 
+    def set_exception(self, exception: BaseException | None) -> None:
+        """See the standard library's."""
+        self._traceback = exception.__traceback__ if exception is not None else None
+        super().set_exception(exception)
+
+    def copy_error(self) -> BaseException:
+        """Copy the error, for another future that fails because of it."""
+        assert self._exception is not None
+        return copied(self._exception).with_traceback(self._traceback)
+
     def fail_here(self, error: BaseException) -> None:
         """The task has failed before it came to the cluster, or because of it."""
         if self._state == PENDING:
@@ -367,11 +382,11 @@ class Future(_StdlibFuture[Any], Reference):
         with _transition:
             if self._state == FINISHED:
                 if self._unread:
-                    self._exception, self._unread = error, _NOTHING
+                    self._exception, self._traceback, self._unread = error, error.__traceback__, _NOTHING
                 return
             here = self._lazy_condition is None
             if here:
-                self._exception = error
+                self._exception, self._traceback = error, error.__traceback__
                 self._state = FINISHED
         if not here:
             with contextlib.suppress(Exception):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import errors
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
+from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client import Client
@@ -57,7 +58,7 @@ class ClientEngine:
     def _check(self) -> None:
         """Say why nothing can be submitted."""
         if self.client.broken is not None:
-            raise self.client.broken
+            raise copied(self.client.broken)
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""

@@ -17,6 +17,7 @@ from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.lifetime import interpreter_exits
+from futures_cluster.wire.exception_state import copied
 
 #: A later room; tasks that submit tasks import it on their workers.
 EXECUTOR = "futures_cluster.executor"
@@ -62,7 +63,7 @@ class ForeignEngine:
                 "this executor belongs to the parent of this process; a forked process makes its own Executor()"
             )
         if self.broken is not None:
-            raise self.broken
+            raise copied(self.broken)
         if interpreter_exits():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self.client.closing or self.client.closed is not None:

@@ -29,6 +29,7 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.wire import serialize
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.pickling import Scope
 
 #: So many small results are brought along with one that is asked for.
@@ -135,7 +136,7 @@ class ForeignClient:
             if other.client is not self:
                 return self._failed(fn, key, not_sendable(other))
             if other.local_error is not None:
-                return self._failed(fn, key, other.local_error)
+                return self._failed(fn, key, other.copy_error())
             other.used = True
         future = self._make_future(key, self)
         depth = 0
@@ -467,7 +468,7 @@ class ForeignClient:
                 return
             self.closed = reason
         for key in list(self._pending):
-            self.failed(key, reason)
+            self.failed(key, copied(reason))
         for key in list(self._fetching):
             self.lost(key, errors.DataLost(f"the result of {key!r} stayed on the cluster, and {reason}"))
         self._handles.clear()

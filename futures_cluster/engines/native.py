@@ -23,6 +23,7 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services import lifetime, template
 from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client import Client
@@ -134,7 +135,7 @@ class NativeEngine(ClientEngine):
         cluster = self._cluster
         self._check_process()
         if self.broken is not None:
-            raise self.broken
+            raise copied(self.broken)
         if lifetime.interpreter_exits():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self._closed or (cluster is not None and cluster.closing):
@@ -176,7 +177,7 @@ class NativeEngine(ClientEngine):
         self._check()
         while True:
             if self.client.broken is not None:
-                raise self.client.broken
+                raise copied(self.client.broken)
             joined = [name for name in self.workers() if self.cluster.is_ready(name)]
             if len(joined) >= (1 if self.cluster.threads else self.max_workers):
                 return joined

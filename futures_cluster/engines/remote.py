@@ -19,6 +19,7 @@ from futures_cluster.services import code, security
 from futures_cluster.services.lifetime import interpreter_exits
 from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.wire import serialize
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
@@ -81,7 +82,7 @@ class RemoteEngine(ClientEngine):
                 "this executor belongs to the parent of this process; a forked process makes its own Executor()"
             )
         if self.client.broken is not None:
-            raise self.client.broken
+            raise copied(self.client.broken)
         if interpreter_exits():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self.cluster.closing:

@@ -22,6 +22,7 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import ObjectCodec
 
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
@@ -92,7 +93,7 @@ class SyncEngine:
             raise RuntimeError("cannot schedule new futures after shutdown")
         self._initialize()
         if self.broken is not None:
-            raise self.broken
+            raise copied(self.broken)
         check_demand(options.task, self._config.resources, ["sync"])
         call, keys, references = self._client.codec.dump_call(args, kwargs, options.resolve)
         name = function_name(fn)
@@ -114,7 +115,7 @@ class SyncEngine:
                 return future
             error = reference.exception()  # type: ignore[attr-defined]
             if error is not None:
-                future.fail_here(error)
+                future.fail_here(reference.copy_error())  # type: ignore[attr-defined]
                 return future
         values = {reference.key: reference.result() for reference in references}  # type: ignore[attr-defined]
         try:

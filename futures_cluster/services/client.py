@@ -35,6 +35,7 @@ from futures_cluster.services.peers import Peers
 from futures_cluster.services.protocols import ClientFuture, Codec
 from futures_cluster.services.retrieval import Retrieval
 from futures_cluster.services.shared import SharedPort
+from futures_cluster.wire.exception_state import copied
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
@@ -154,7 +155,7 @@ class Client:
                 return self._failed(fn, key, not_sendable(other))
             if other.local_error is not None:
                 self.codec.release(payload)
-                return self._failed(fn, key, other.local_error)
+                return self._failed(fn, key, other.copy_error())
             other.used = True
         if references:
             future.kept = references  # alive until this one is done
@@ -288,7 +289,7 @@ class Client:
             The error of one that failed before it came to the cluster.
         """
         if future.local_error is not None:
-            raise future.local_error
+            raise future.copy_error()
         if future.client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
         if future.cancelled():
@@ -520,6 +521,6 @@ class Client:
         for future in self.pending():
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
-                future.fail_here(reason)
+                future.fail_here(copied(reason))
         self._retrieval.close(reason)
         self.shared.close(reason)

@@ -92,7 +92,7 @@ def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
         if future.client is not client:
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
         if future.local_error is not None:
-            raise future.local_error
+            raise future.copy_error()
         future.used = True
     collector = _Collector(graph.reduce, graph.stores)
     codec, table = client.codec, client.function_table

@@ -28,6 +28,7 @@ from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import pickling, serialize, transports
+from futures_cluster.wire.exception_state import copied
 
 #: A scheduler that says nothing for so long is gone.
 SILENCE_S = 60.0
@@ -187,7 +188,7 @@ class RemoteCluster:
             When it is gone.
         """
         if self.client.broken is not None:
-            raise self.client.broken
+            raise copied(self.client.broken)
         if self.closing:
             raise RuntimeError("the executor was shut down")
         return asyncio.run_coroutine_threadsafe(self._ask(what, argument), self._loop).result()

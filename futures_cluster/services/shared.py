@@ -27,6 +27,7 @@ from futures_cluster.scheduler import shared
 from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services import plugins
 from futures_cluster.wire import arguments
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Call
 
 #: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
@@ -209,7 +210,7 @@ class SharedPort:
 
     def _check(self) -> None:
         if self._closed is not None:
-            raise self._closed
+            raise copied(self._closed)
         if self._client.forked:
             raise errors.ForkedExecutor(
                 "this executor belongs to the parent of this process; a forked process makes its own Executor()"
@@ -223,7 +224,7 @@ class SharedPort:
         self._client.tell(message)
         if self._closed is not None:  # it was closed while this was under way
             self._questions.pop(message.request, None)
-            raise self._closed
+            raise copied(self._closed)
         return message.request, question
 
     def _withdraw(self, number: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from futures_cluster.messages import Payload, Reference
 from futures_cluster.wire import arguments
+from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.pickling import HERE
 from futures_cluster.wire.sizeof import sizeof
 
@@ -25,38 +26,47 @@ class Cell:
         self.content = content
 
 
+class OwnError(Cell):
+    """Holds the error of one future, and its traceback without what raising it for the caller adds."""
+
+    __slots__ = ("traceback",)
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.traceback = error.__traceback__
+
+
 class ErrorCell:
     """The error of a task, until the futures have it: each its own cell, which this one only finds again.
 
-    Whoever raises an exception adds frames to its traceback, and a frame may hold the future. The scheduler keeps
-    this cell for as long as there is a future; if it kept the exception as well, neither would ever go.
+    The first future gets the exception itself, each other one a copy: ``raise`` adds frames to the traceback of the
+    object that is raised, and a frame may hold the future. The scheduler keeps this cell for as long as there is a
+    future; if it kept the exception as well, neither would ever go.
     """
 
     __slots__ = ("_cells", "_error", "_text")
 
     def __init__(self, error: BaseException) -> None:
         self._error: BaseException | None = error
-        self._cells: list[weakref.ref[Cell]] = []
+        self._cells: list[weakref.ref[OwnError]] = []
         self._text = ""
 
     def own(self) -> Cell:
         """A cell with the error, for one future."""
-        cell = Cell(self.error())
+        error = None if self._cells else self._error
+        cell = OwnError(self.error() if error is None else error)
         self._cells.append(weakref.ref(cell, self._cells.remove))
         return cell
 
     def error(self) -> BaseException:
-        """The error itself, as long as a future has it."""
-        error = self._error
-        if error is not None:
-            return error
+        """A copy of the error, as long as a future has it."""
         for reference in self._cells.copy():
             cell = reference()
             if cell is not None:
-                return cell.content  # type: ignore[no-any-return]
+                return copied(cell.content).with_traceback(cell.traceback)
         from futures_cluster.errors import RemoteError
 
-        return RemoteError(f"{self._text}, and its last future is gone")
+        return self._error or RemoteError(f"{self._text}, and its last future is gone")
 
     def let_go(self) -> None:
         """Every future that there is has its own cell."""
@@ -150,7 +160,9 @@ class ObjectCodec:
 
     def own_error(self, payload: Payload) -> Payload:
         """What one future keeps of an error."""
-        return payload.own() if type(payload) is ErrorCell else payload
+        if type(payload) is ErrorCell:
+            return payload.own()
+        return OwnError(copied(payload.content)) if type(payload) is Cell else payload
 
     def errors_told(self, payloads: list[Payload]) -> None:
         """All futures that fail with these errors have been told."""
@@ -171,9 +183,6 @@ class ObjectCodec:
         """Nothing to give back."""
 
     def forget_result(self, payload: Payload, used: bool) -> None:
-        """The last future is gone: let go of the object now, unless a task may still need it.
-
-        Errors are kept: other futures that fail with one find it there.
-        """
-        if not used and type(payload) is Cell and not isinstance(payload.content, BaseException):
+        """The last future is gone: let go of the object now, unless a task may still need it."""
+        if not used and type(payload) is Cell:
             payload.content = None

@@ -15,7 +15,7 @@ from futures_cluster.errors import RemoteError
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
 from futures_cluster.wire import arguments
-from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.inproc import Cell, ObjectCodec
 
 A, B = Future("a"), Future("b")
 VALUES = {"a": 1, "b": [2]}
@@ -137,13 +137,22 @@ def test_a_result_is_let_go_with_its_last_future_unless_a_task_may_need_it() -> 
         assert codec.load(payload) == left
 
 
-def test_an_error_stays_for_all_who_share_it() -> None:
-    """One failure is the failure of every task that needed it, and its cell is theirs."""
+def test_an_error_stays_for_all_who_fail_because_of_it() -> None:
     error = ValueError()
     payload = codec.dump_error(error)
-    codec.forget_result(payload, used=False)
-    assert codec.load_error(payload) is error
+    first, second = codec.own_error(payload), codec.own_error(payload)
+    codec.forget_result(first, used=False)
+    assert codec.load_error(first) is error
+    other = codec.load_error(second)
+    assert type(other) is ValueError and other is not error
     codec.forget_result({"kind": "WorkerDied", "text": "the scheduler's own"}, used=False)
+
+
+def test_an_error_of_no_task_is_copied_for_each_future() -> None:
+    payload = Cell(ValueError("broken"))
+    errors = [codec.load_error(codec.own_error(payload)) for _ in range(2)]
+    assert [repr(error) for error in errors] == ["ValueError('broken')"] * 2
+    assert errors[0] is not errors[1]
 
 
 def test_an_error_that_was_told_is_kept_by_its_futures_only() -> None:
@@ -153,13 +162,14 @@ def test_an_error_that_was_told_is_kept_by_its_futures_only() -> None:
     payload = codec.dump_error(Doh())
     first, second = codec.own_error(payload), codec.own_error(payload)
     codec.errors_told([payload, payload])  # once for each row
-    assert codec.load_error(payload) is codec.load_error(first) is codec.load_error(second)
-    reference = weakref.ref(codec.load_error(first))
+    references = [weakref.ref(codec.load_error(each)) for each in (first, second)]
+    assert references[0]() is not references[1]()
     del first
-    assert codec.load_error(codec.own_error(payload)) is codec.load_error(second)
-    del second
+    third = codec.own_error(payload)
+    assert type(codec.load_error(third)) is type(codec.load_error(payload)) is Doh
+    del second, third
     gc.collect()
-    assert reference() is None
+    assert [reference() for reference in references] == [None, None]
     gone = codec.load_error(payload)  # whoever asks now has not kept any of the futures
     assert isinstance(gone, RemoteError) and "Doh" in str(gone)
 
