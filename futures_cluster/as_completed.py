@@ -237,7 +237,10 @@ class as_completed:  # the name of the function it takes the place of
     def _yield(self, future: Any) -> Any:
         if not self._with_results:
             return future
-        return future, future.result()
+        try:
+            return future, future.result()
+        finally:
+            del future  # the traceback of an error has this frame, and must not keep it alive
 
     def next_batch(self, block: bool = True) -> list[Any]:
         """All that are done by now; waits for one if there is none, unless ``block`` is False.
@@ -250,14 +253,18 @@ class as_completed:  # the name of the function it takes the place of
             With ``with_results``, of the first future, if it has failed; one further on ends the batch before it.
         """
         batch = [self._yield(self._take())] if block else []
-        while (future := self._take_ready()) is not None:
-            try:
-                batch.append(self._yield(future))
-            except BaseException:
-                if not batch:
-                    raise
-                self._put_back(future)
-                break
+        future = None
+        try:
+            while (future := self._take_ready()) is not None:
+                try:
+                    batch.append(self._yield(future))
+                except BaseException:
+                    if not batch:
+                        raise
+                    self._put_back(future)
+                    break
+        finally:
+            del future  # the traceback of an error has this frame, and must not keep it alive
         return batch
 
     def _put_back(self, future: Any) -> None:
@@ -282,7 +289,10 @@ class as_completed:  # the name of the function it takes the place of
             return future
         import asyncio
 
-        return future, await asyncio.wrap_future(future)
+        try:
+            return future, await asyncio.wrap_future(future)
+        finally:
+            del future  # the traceback of an error has this frame, and must not keep it alive
 
     async def _wait_ready_async(self) -> None:
         import asyncio

@@ -336,18 +336,11 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         {'a': [4], 'b': 1}
         """
         if getattr(self._engine, "fetches_together", False):
-            found = arguments.find((futures,), {})
-            concurrent.futures.wait(list(found.references.values()))  # type: ignore[arg-type]
-        return self._gather(futures)
-
-    def _gather(self, futures: Any) -> Any:
-        if isinstance(futures, concurrent.futures.Future):
-            return futures.result()
-        if type(futures) in (list, tuple, set, frozenset):
-            return type(futures)(self._gather(item) for item in futures)
-        if type(futures) is dict:
-            return {name: self._gather(item) for name, item in futures.items()}
-        return futures
+            concurrent.futures.wait(list(arguments.find((futures,), {}).references.values()))  # type: ignore[arg-type]
+        try:
+            return _gather(futures)
+        finally:
+            del futures  # the traceback of an error has this frame, and must not keep them alive
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run ``fn(*args, **kwargs)`` once on every worker; the results by the workers' names.
@@ -357,12 +350,13 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         BaseException
             What it raised on any of them.
         """
-        names = self._engine.wait_for_workers()
-        futures = {}
-        for name in names:
-            view = self.with_options(workers=(name,), priority=2**61)
-            futures[name] = view.submit(fn, *args, **kwargs)
-        return {name: future.result() for name, future in futures.items()}
+        results: dict[str, Any] = self.gather(
+            {
+                name: self.with_options(workers=(name,), priority=2**61).submit(fn, *args, **kwargs)
+                for name in self._engine.wait_for_workers()
+            }
+        )
+        return results
 
     def future_of_key(self, key: str) -> Future:
         """The future of a key; for futures that arrive inside arguments."""
@@ -456,6 +450,19 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
                 self.shutdown(wait=True, cancel_futures=True)
             return
         self.shutdown(wait=True)
+
+
+def _gather(futures: Any) -> Any:
+    try:
+        if isinstance(futures, concurrent.futures.Future):
+            return futures.result()
+        if type(futures) in (list, tuple, set, frozenset):
+            return type(futures)(map(_gather, futures))
+        if type(futures) is dict:
+            return dict(zip(futures, map(_gather, futures.values()), strict=True))
+        return futures
+    finally:
+        del futures  # the traceback of an error has this frame, and must not keep them alive
 
 
 def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Executor:

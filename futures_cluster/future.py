@@ -33,6 +33,7 @@ from futures_cluster.services.interrupts import Condition, HeldBack
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Cell
 from futures_cluster.wire.serialize import current_collector
+from futures_cluster.wire.tracebacks import detach
 
 # Reentrant: a collection of garbage may run a finalizer that cancels another future in the middle of a change.
 _transition = threading.RLock()
@@ -275,7 +276,7 @@ class Future(_StdlibFuture[Any], Reference):
                         raise  # of the thread that waits here: the result can be asked for again
                     except BaseException as error:
                         if not self.done_here():
-                            self._set_read(None, error)
+                            self._set_read(None, detach(error))
                         return
                 if self._unread == _REMOTE and payload is not None:
                     with _transition:
@@ -330,7 +331,7 @@ class Future(_StdlibFuture[Any], Reference):
         except KeyboardInterrupt:
             raise  # of the thread that asks: the result can be asked for again
         except BaseException as error:
-            self._set_read(None, _did_not_unpickle(error, self.key))
+            self._set_read(None, _did_not_unpickle(detach(error), self.key))
 
     def _set_read(self, result: Any, error: BaseException | None) -> None:
         with _transition:
@@ -377,6 +378,7 @@ class Future(_StdlibFuture[Any], Reference):
 
     def fail_here(self, error: BaseException) -> None:
         """The task has failed before it came to the cluster, or because of it."""
+        detach(error)
         if self._state == PENDING:
             self.local_error = error
         with _transition:

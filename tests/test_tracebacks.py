@@ -105,7 +105,7 @@ def with_path(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
 
 
-@pytest.fixture(scope="module", params=["processes"])
+@pytest.fixture(scope="module", params=["sync", "threads", "processes"])
 def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     with Executor(1, backend=request.param) as ex:
         ex.run(int)

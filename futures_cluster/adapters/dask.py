@@ -88,6 +88,7 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
 
 def results(futures: list[Future]) -> list[Any]:
     """The values; when one fails, or somebody presses Ctrl-C, all others are cancelled at once."""
+    future: Future | None
     try:
         if len(futures) > 1:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
@@ -102,7 +103,8 @@ def results(futures: list[Future]) -> list[Any]:
             future.cancel()
         raise
     finally:
-        del futures  # the traceback has this frame
+        del futures  # the traceback has this frame, and must not keep them alive
+        future = None
 
 
 # ---------------------------------------------------------------- annotations

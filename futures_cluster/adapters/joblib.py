@@ -363,6 +363,8 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             lines = traceback.format_tb(error.__traceback__)
             error.add_note("Traceback on the worker (most recent call last):\n" + "".join(lines).rstrip())
             raise
+        finally:
+            del future  # the traceback of an error has this frame, and must not keep it alive
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Nobody wants the results any more: stop what runs, where that is possible, so that workers are free."""

@@ -24,6 +24,7 @@ from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.tracebacks import call_detached
 
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
 
@@ -115,7 +116,7 @@ class SyncEngine:
                 return future
             error = reference.exception()  # type: ignore[attr-defined]
             if error is not None:
-                future.fail_here(reference.copy_error())  # type: ignore[attr-defined]
+                future.set_exception(reference.copy_error())  # type: ignore[attr-defined]
                 return future
         values = {reference.key: reference.result() for reference in references}  # type: ignore[attr-defined]
         try:
@@ -138,21 +139,22 @@ class SyncEngine:
             start = clocks.monotonic()
             context.local.task = context.TaskContext(self, key, 1, depth)
             try:
-                result = fn(*args, **kwargs)
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except BaseException as error:
-                if not tries_left:
-                    future.fail_here(error)
-            else:
-                took = clocks.monotonic() - start
-                if options.timeout_s is None or took <= options.timeout_s:
-                    future.set_result(result)
-                    break
-                if not tries_left:  # nothing could stop it, but the future tells the same as elsewhere
-                    future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout of {options.timeout_s} s"))
+                # The frames of a failed task must not keep this one alive, which has the future.
+                result, error = call_detached(fn, *args, **kwargs)
             finally:
                 context.local.task = outer
+            if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                raise error
+            if error is not None:
+                if not tries_left:
+                    future.set_exception(error)
+                continue
+            took = clocks.monotonic() - start
+            if options.timeout_s is None or took <= options.timeout_s:
+                future.set_result(result)
+                break
+            if not tries_left:  # nothing could stop it, but the future tells the same as elsewhere
+                future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout of {options.timeout_s} s"))
 
     def _initialize(self) -> None:
         if not self._initialized:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
+from futures_cluster.services.functions import call
 from futures_cluster.services.store import Store
 from futures_cluster.wire import programs
 
@@ -119,7 +120,10 @@ def _forget_frame(error: BaseException) -> None:
     """The traceback begins in the user's function, not in this module."""
     tb = error.__traceback__
     if tb is not None and tb.tb_next is not None:
-        error.__traceback__ = tb.tb_next
+        tb = tb.tb_next
+        if tb.tb_next is not None and tb.tb_frame.f_code is call.__code__:
+            tb = tb.tb_next
+        error.with_traceback(tb)  # not by assignment, which a class may forbid
 
 
 def _did_not_unpickle(error: BaseException, key: str) -> BaseException:

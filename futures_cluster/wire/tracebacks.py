@@ -19,6 +19,8 @@ from collections.abc import Callable, Generator
 from types import CodeType, FunctionType, TracebackType
 from typing import Any
 
+from futures_cluster.wire.exception_state import members_of
+
 #: Frames of a traceback that are kept: the first and the last so many.
 FIRST_FRAMES, LAST_FRAMES = 100, 400
 
@@ -64,6 +66,27 @@ def unpack(frames: list[Frame]) -> TracebackType | None:
         assert made is not None
         tb = TracebackType(tb, made.tb_frame, made.tb_lasti, positions[0])
     return tb
+
+
+def detach(error: BaseException) -> BaseException:
+    """Give an exception that was raised and caught here rebuilt frames in the place of the real ones.
+
+    So whoever keeps the exception does not keep the variables of those who raised and caught it. What the caller
+    handles at this moment is left alone; in the ``except`` clause of the exception itself so are all contexts,
+    because one of them may be what the caller's caller handles.
+    """
+    handled = sys.exception()
+    seen = {id(None)} if handled is error else {id(None), id(handled)}
+    todo = [error]
+    while todo:
+        one: Any = todo.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.with_traceback(unpack(pack(one.__traceback__)))
+            todo += [one.__cause__, *members_of(one)]
+            if handled is not error:
+                todo.append(one.__context__)
+    return error
 
 
 def call_detached(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[Any, BaseException | None]:
