@@ -9,11 +9,12 @@ and maps it privately: it sees the data without a copy, and may write to its own
 frees the memory with the last descriptor and mapping, also when processes are killed.
 
 Fresh memory costs seven times as much to fill as memory in use (page faults), so segments are used again. When may
-one be overwritten? A reader holds a shared ``flock`` on the descriptor that its mapping keeps, so the kernel
-itself knows of every reader, and forgets those that die. The writer takes the segment back with ``release`` (by
-then every reader that may come has come) and tries for the exclusive lock before it writes again. Fresh memory is
-filled by ``pwrite``; of a large segment that comes back the writer keeps a mapping, through which it fills it at the
-speed of a plain copy, a third of the time.
+one be overwritten? A reader holds a shared ``flock`` on the descriptor that its mapping keeps, so the kernel itself
+knows of every reader, and forgets those that die. The writer takes the segment back with ``release`` (by then every
+reader that may come has come) and tries for the exclusive lock before it writes again. Fresh memory is filled by
+``pwrite``; of a large segment that comes back the writer keeps a mapping, through which it fills it at the speed of a
+plain copy, a third of the time. A reader that keeps the descriptor itself (``OpenSegment``) can map the segment any
+number of times, each time as it was written.
 
 Segments in use and mappings cost a descriptor each, and descriptors belong to the program that we are a part of. So a
 process that has used up some of those it may open writes no further segments (``write`` raises, and buffers travel in
@@ -117,6 +118,7 @@ class SegmentPool:
         self._lock = threading.Lock()  # not held while data is copied
         self._used: dict[int, Segment] = {}
         self._free: list[Segment] = []  # oldest first
+        self._lent: dict[int, OpenSegment] = {}
         self._closed = False
         self.written = 0  # segments written, for tests
         self.reused = 0  # of these, into memory that was in use before
@@ -130,16 +132,13 @@ class SegmentPool:
             When there is no descriptor or no memory left.
         """
         views = [memoryview(buffer).cast("B") for buffer in buffers]
-        layout, end = [], 0
-        for view in views:
-            layout.append((end, view.nbytes))
-            end += -(-view.nbytes // ALIGNMENT) * ALIGNMENT
+        layout, end = _lay_out(views)
         segment, is_warm = self._take(max(end, 1))
         try:
             if is_warm:
                 segment.map()
             if segment.mapping is None:
-                self._fill(segment.fd, views)
+                _fill(segment.fd, views)
             else:
                 with memoryview(segment.mapping) as target:
                     for (start, length), view in zip(layout, views):
@@ -155,27 +154,21 @@ class SegmentPool:
             self.written += 1
         return ("shm", os.getpid(), segment.fd, segment.size, layout, segment.inode)
 
-    @staticmethod
-    def _fill(fd: int, views: list[memoryview]) -> None:
-        padded: list[Any] = []
-        for view in views:
-            padded.append(view)
-            if padding := -view.nbytes % ALIGNMENT:
-                padded.append(bytes(padding))
-        offset = 0
-        for start in range(0, len(padded), _MOST_BUFFERS_A_CALL):
-            parts = padded[start : start + _MOST_BUFFERS_A_CALL]
-            total = sum(len(part) for part in parts)
-            written = os.pwritev(fd, parts, offset)
-            while written < total:  # a call writes at most 2 GiB
-                rest, skip = [], written
-                for part in parts:
-                    if skip < len(part):
-                        rest.append(memoryview(part)[skip:])
-                    skip = max(0, skip - len(part))
-                more = os.pwritev(fd, rest, offset + written)
-                written += more
-            offset += total
+    def lend(self, segment: OpenSegment) -> Reference:
+        """A reference for others to a segment that this process has open; ``release`` it when they have opened it.
+
+        Raises
+        ------
+        OSError
+            When there is no descriptor left.
+        """
+        fd = os.dup(segment.fd)
+        lent = OpenSegment(fd, segment.size, segment.layout, segment.inode)
+        with self._lock:
+            if self._closed:
+                raise OSError("the pool is closed")
+            self._lent[fd] = lent
+        return ("shm", os.getpid(), fd, segment.size, segment.layout, segment.inode)
 
     def _take(self, size: int) -> tuple[Segment, bool]:
         """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
@@ -194,6 +187,8 @@ class SegmentPool:
     def release(self, fd: int) -> None:
         """No further reader will open this segment; it may be used again when the present ones are gone."""
         with self._lock:
+            if self._lent.pop(fd, None) is not None:
+                return
             segment = self._used.pop(fd, None)
             if segment is None:
                 return
@@ -220,6 +215,7 @@ class SegmentPool:
                 segment.close()
             self._used = {}
             self._free = []
+            self._lent = {}
 
     @property
     def used_bytes(self) -> int:
@@ -237,31 +233,139 @@ def _is_unread(fd: int) -> bool:
     return True
 
 
-def open_segment(reference: Sequence[Any]) -> list[memoryview]:
-    """Map a segment privately; return its buffers, writable, without copying them.
+def _lay_out(views: list[memoryview]) -> tuple[list[tuple[int, int]], int]:
+    """Where each buffer begins in a segment and how long it is, and where all of them end."""
+    layout, end = [], 0
+    for view in views:
+        layout.append((end, view.nbytes))
+        end += -(-view.nbytes // ALIGNMENT) * ALIGNMENT
+    return layout, end
 
-    The mapping lives as long as any of the views, and with it the reader's lock. A process that has few descriptors
-    left gets copies.
+
+def _fill(fd: int, views: list[memoryview]) -> None:
+    padded: list[Any] = []
+    for view in views:
+        padded.append(view)
+        if padding := -view.nbytes % ALIGNMENT:
+            padded.append(bytes(padding))
+    offset = 0
+    for start in range(0, len(padded), _MOST_BUFFERS_A_CALL):
+        parts = padded[start : start + _MOST_BUFFERS_A_CALL]
+        total = sum(len(part) for part in parts)
+        written = os.pwritev(fd, parts, offset)
+        while written < total:  # a call writes at most 2 GiB
+            rest, skip = [], written
+            for part in parts:
+                if skip < len(part):
+                    rest.append(memoryview(part)[skip:])
+                skip = max(0, skip - len(part))
+            more = os.pwritev(fd, rest, offset + written)
+            written += more
+        offset += total
+
+
+class OpenSegment:
+    """A segment that this process has open, locked for reading, and can map any number of times.
+
+    The same is a file with such a layout (``write_file``).
+    """
+
+    __slots__ = ("fd", "inode", "layout", "size")
+
+    def __init__(self, fd: int, size: int, layout: Sequence[tuple[int, int]], inode: int) -> None:
+        self.fd = fd
+        self.size = size
+        self.layout = [(offset, length) for offset, length in layout]
+        self.inode = inode
+
+    @classmethod
+    def find(cls, reference: Sequence[Any]) -> OpenSegment:
+        """Open the segment behind a reference.
+
+        Raises
+        ------
+        OSError
+            When the writer or the segment is gone, or no descriptor is left.
+        """
+        _, pid, fd, size, layout, inode = reference
+        own = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if (found := os.fstat(own)).st_ino != inode or found.st_size < size:
+                raise OSError(errno.ESTALE, f"descriptor {fd} of process {pid} is something else by now")
+            fcntl.flock(own, fcntl.LOCK_SH)
+        except OSError:
+            os.close(own)
+            raise
+        return cls(own, size, layout, inode)
+
+    @classmethod
+    def write_file(cls, buffers: Sequence[Any]) -> OpenSegment:
+        """Write buffers to a file without a name, of which the system needs no memory.
+
+        Raises
+        ------
+        OSError
+            When there is no room for it.
+        """
+        import tempfile  # 5 ms that most processes do not need
+
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        layout, end = _lay_out(views)
+        with tempfile.TemporaryFile(buffering=0) as file:
+            _fill(file.fileno(), views)
+            file.truncate(max(end, 1))
+            return cls(os.dup(file.fileno()), max(end, 1), layout, os.fstat(file.fileno()).st_ino)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers."""
+        return sum(length for _, length in self.layout)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether this process has descriptors left for one more mapping."""
+        return not _is_over(MAP_LIMIT, _where_a_duplicate_would_be(self.fd))
+
+    def map(self) -> list[memoryview]:
+        """The buffers, mapped privately: writable, and nobody else sees what is written.
+
+        The mapping lives as long as any of the views, and with it the reader's lock, also after ``close``. A process
+        that has few descriptors left gets copies.
+
+        Raises
+        ------
+        OSError
+            When there is no descriptor or no memory left.
+        """
+        if not available or not self.has_room:
+            return [_read(self.fd, offset, length) for offset, length in self.layout]
+        # mmap keeps a duplicate of the descriptor, and the lock belongs to both: it ends with the last of them.
+        view = memoryview(mmap.mmap(self.fd, self.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE))
+        return [view[offset : offset + length] for offset, length in self.layout]
+
+    def close(self) -> None:
+        """Give it up; what is mapped stays."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def open_segment(reference: Sequence[Any]) -> list[memoryview]:
+    """Map a segment privately; return its buffers, writable, without copying them: see ``OpenSegment.map``.
 
     Raises
     ------
     OSError
         When the writer or the segment is gone, or no descriptor is left.
     """
-    _, pid, fd, size, layout, inode = reference
-    own = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    segment = OpenSegment.find(reference)
     try:
-        if (found := os.fstat(own)).st_ino != inode or found.st_size < size:
-            raise OSError(errno.ESTALE, f"descriptor {fd} of process {pid} is something else by now")
-        fcntl.flock(own, fcntl.LOCK_SH)
-        if _is_over(MAP_LIMIT, _where_a_duplicate_would_be(own)):
-            return [_read(own, offset, length) for offset, length in layout]
-        # mmap keeps a duplicate of the descriptor, and the lock belongs to both: it ends with the mapping.
-        mapping = mmap.mmap(own, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return segment.map()
     finally:
-        os.close(own)
-    view = memoryview(mapping)
-    return [view[offset : offset + length] for offset, length in layout]
+        segment.close()
 
 
 def _where_a_duplicate_would_be(fd: int) -> int:
