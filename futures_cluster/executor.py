@@ -299,6 +299,10 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     def scatter(self, data: Any, *, replicas: int = 1) -> Any:
         """Hand data to the workers once, to use it in many tasks.
 
+        Each task gets an object of its own, which it may change; memory is copied only where it is written to. The
+        results of other tasks are shared, and must not be changed. With threads and ``sync`` all have the caller's own
+        object.
+
         Parameters
         ----------
         data : object, or a list, tuple or dict of objects

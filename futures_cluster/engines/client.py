@@ -62,7 +62,8 @@ class ClientEngine:
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""
-        return self.submit(identity, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
+        self._check()
+        return self.client.submit(identity, (value,), {}, options.task, False, key=options.key, scatters=True)
 
     def future_of_key(self, key: Key) -> Any:
         """See ``Engine``."""

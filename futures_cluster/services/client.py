@@ -116,8 +116,14 @@ class Client:
         resolve: bool = True,
         pure: bool = False,
         key: Key | None = None,
+        scatters: bool = False,
     ) -> Any:
         """Submit a call; errors of pickling go to the future.
+
+        Parameters
+        ----------
+        scatters : bool
+            Whether the one argument is scattered data, and the function returns it.
 
         Raises
         ------
@@ -130,7 +136,10 @@ class Client:
             function_id, name, news, as_argument = self._functions.look_up(fn)
             if as_argument:
                 args = (fn, *args)
-            payload, inputs, references = self.codec.dump_call(args, kwargs, resolve)
+            if scatters:
+                payload, inputs, references = self.codec.dump_scattered(args)
+            else:
+                payload, inputs, references = self.codec.dump_call(args, kwargs, resolve)
         except Exception as error:
             return self._failed(fn, key, error)
         del args, kwargs

@@ -2,7 +2,7 @@
 
 Covers: comparing digests of a task's inputs (the values of futures among its arguments) before and after it ran.
 Does not cover: arguments that are not futures, which on threads are the caller's own objects and may be changed;
-objects that do not pickle, which are not looked at.
+scattered data, of which each task has its own; objects that do not pickle, which are not looked at.
 
 Why it matters: a value is shared by all tasks of a worker that use it. Which tasks see a change depends on where
 they ran, so a program that changes inputs is right on one day and wrong on another.
@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster.errors import InputChanged
+from futures_cluster.messages import Payload
 from futures_cluster.services.execute import Executions
-from futures_cluster.wire import pickling
+from futures_cluster.wire import pickling, serialize
 from futures_cluster.worker.runs import Run
 
 
@@ -25,7 +26,16 @@ class CheckedExecutions(Executions):
     """Executions that compare. A task's own exception goes before what this finds."""
 
     def _guard(self, run: Run, fn: Callable[..., Any], values: list[Any]) -> Callable[..., Any]:
-        return functools.partial(_call, run.key, [row[0] for row in run.inputs], values, fn)
+        shared = [
+            (key, value)
+            for (key, _, payload, _), value in zip(run.inputs, values, strict=True)
+            if not self._is_private(key, payload)
+        ]
+        return functools.partial(_call, run.key, [key for key, _ in shared], [value for _, value in shared], fn)
+
+    def _is_private(self, key: str, payload: Payload | None) -> bool:
+        """Whether an input is scattered data, which tasks may change."""
+        return self.store.original(key) is not None if payload is None else serialize.is_private(payload)
 
 
 def _call(key: str, names: list[str], values: list[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

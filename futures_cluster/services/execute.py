@@ -16,7 +16,7 @@ from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.functions import call
 from futures_cluster.services.store import Store
-from futures_cluster.wire import programs
+from futures_cluster.wire import programs, serialize
 
 if TYPE_CHECKING:
     from futures_cluster.services.protocols import Codec
@@ -103,17 +103,29 @@ class Executions:
                 value = fn(*args, **kwargs)
                 duration = clocks.perf_counter() - start
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
+                if type(run.payload) is tuple and serialize.is_private(run.payload):
+                    payload = self._scattered(key, run.payload, payload)
+                elif payload is None:
+                    self.store.put(key, value)
             except BaseException as error:
                 duration = clocks.perf_counter() - start
                 _forget_frame(error)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), duration)
-            if payload is None:
-                self.store.put(key, value)
             return (key, attempt, payload, size_bytes, duration), None
         finally:
             context.local.task = None
             fn = args = kwargs = value = None  # type: ignore[assignment]
+
+    def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:
+        """The result of a task which hands data out: it is kept as it came, and each task gets it from there."""
+        if result is not None:
+            return serialize.as_private(result)
+        argument = serialize.attach(argument)
+        if argument[1][0] == "segment":
+            argument = serialize.as_private(argument, serialize.KEPT)
+        self.store.put_packed(key, argument)
+        return None
 
 
 def _forget_frame(error: BaseException) -> None:

@@ -39,15 +39,17 @@ def resident_bytes() -> int:
         return int(psutil.Process().memory_info().rss)
 
 
-def occupied_bytes() -> int:
+def occupied_bytes(held_bytes: int = 0) -> int:
     """Memory of this process that is in RAM, with what it has mapped of shared segments, its own and others'.
 
-    Results that came from another process lie there; so this, less the results, is what all else takes.
+    Results that came from another process lie there; so this, less the results, is what all else takes. ``held_bytes``
+    are in segments that it holds for results, and that are not always mapped.
     """
     try:
         with open("/proc/self/status") as file:
             text = file.read()
-        return sum(int(text.split(name, 1)[1].split(maxsplit=1)[0]) for name in ("RssAnon:", "RssShmem:")) * 1024
+        own, mapped = [int(text.split(name, 1)[1].split(maxsplit=1)[0]) * 1024 for name in ("RssAnon:", "RssShmem:")]
+        return own + max(mapped, held_bytes)
     except (OSError, ValueError, IndexError):
         return resident_bytes()
 

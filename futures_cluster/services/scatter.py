@@ -62,7 +62,7 @@ class Scatterer:
         future = self._client.open(key, "scatter")
         try:
             pickled = serialize.dumps_large(value, self._client.codec.scope)
-            placed = self._put(future.key, pickled, workers)
+            placed = self._put(future.key, pickled, serialize.can_change(value), workers)
             worker, size_bytes = asyncio.run_coroutine_threadsafe(placed, self._loop).result()
         except Exception as error:
             self._client.give_up(future, error)
@@ -70,14 +70,15 @@ class Scatterer:
         self._client.tell_now([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
         return future
 
-    async def _put(self, key: m.Key, pickled: Any, workers: Sequence[str]) -> tuple[str, int]:
+    async def _put(self, key: m.Key, pickled: Any, private: bool, workers: Sequence[str]) -> tuple[str, int]:
         while True:
             name, address = await self._choose(workers)
             payload: Any = None
             try:
                 shares = self._pool is not None and await self._peers.shares_memory_with(address)
                 payload = serialize.pack_large(pickled, self._pool if shares else None)
-                if await self._peers.put_data(address, [(key, payload)]):
+                row = (key, serialize.as_private(payload) if private else payload)
+                if await self._peers.put_data(address, [row]):
                     raise PeerLost("it could not open the shared memory")
                 return name, serialize.payload_size(payload)
             except PeerLost:

@@ -1,7 +1,8 @@
 """The results that a worker holds, in memory as long as they fit, else on disk.
 
 Covers: values by key, as objects that were made here or as payloads that came from elsewhere and are unpickled when
-first used; writing the least recently used ones to disk when together they take more than ``limit_bytes``.
+first used, or each time (scattered data, ``wire.originals``); writing the least recently used ones to disk when
+together they take more than ``limit_bytes``.
 Does not cover: which results are held (``worker.replicas``), and memory that is not results (``memory``).
 
 Writing happens in a thread of its own, never on the event loop; reading in the thread that asks. A spill file has no
@@ -19,7 +20,8 @@ from typing import Any, BinaryIO
 
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire import pickling, serialize
+from futures_cluster.wire import pickling, serialize, shm
+from futures_cluster.wire.originals import Original
 from futures_cluster.wire.sizeof import sizeof
 
 #: Whoever adds a result waits while those in memory take more than this multiple of the limit.
@@ -49,12 +51,13 @@ class _Failed:
 class _Spilled:
     """A value in a file without a name: the pickle, then its large buffers."""
 
-    __slots__ = ("file", "lengths")
+    __slots__ = ("file", "lengths", "size_bytes")
 
     def __init__(self, value: Any) -> None:
         packed = serialize.parts_in_memory(value.payload) if type(value) is _Packed else None
         data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
+        self.size_bytes = sum(self.lengths)
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed with the value
         parts: list[Any] = [data, *buffers]
         for part in parts:
@@ -87,6 +90,12 @@ class _Spilled:
         return buffer
 
 
+def _on_disk_bytes(value: Any) -> int:
+    kind = type(value)
+    is_on_disk = kind is _Spilled or (kind is Original and value.is_on_disk)
+    return int(value.size_bytes) if is_on_disk else 0
+
+
 class Store:
     """Values by key; each method is safe in any thread.
 
@@ -102,6 +111,8 @@ class Store:
         What it takes, in bytes: values, and all else (modules, what tasks use while they run).
     trim : callable
         Called after a value was written, to give its memory back to the system.
+    pool : SegmentPool or None
+        For scattered data that came over a network.
     """
 
     def __init__(
@@ -111,14 +122,17 @@ class Store:
         limit_bytes: int | None = None,
         resident: Callable[[], int] = lambda: 0,
         trim: Callable[[], None] = lambda: None,
+        pool: shm.SegmentPool | None = None,
     ) -> None:
         self._load = load
         self._load_error = load_error
         self.limit_bytes = limit_bytes
         self._resident = resident
         self._trim = trim
+        self._pool = pool
         self._room_bytes = limit_bytes or 0  # what of the limit is left for values, when last looked at
         self._values: dict[Key, Any] = {}
+        self._originals: dict[Key, Original] = {}  # those among the values
         self._sizes: dict[Key, int] = {}  # of values in memory, least recently used first
         self._pinned: set[Key] = set()  # did not pickle: stay in memory
         self._lock = threading.Lock()
@@ -144,8 +158,13 @@ class Store:
                     self._spilled.wait()
 
     def put_packed(self, key: Key, payload: Payload) -> None:
-        """Hold a payload until its value is asked for."""
-        self._put(key, _Packed(payload), serialize.payload_size(payload) if self.limit_bytes is not None else 0)
+        """Hold a payload until its value is asked for; one of scattered data stays packed."""
+        size = serialize.payload_size(payload) if self.limit_bytes is not None else 0
+        if serialize.is_private(payload):
+            original = Original(payload, self._pool)
+            self._put(key, original, 0 if original.is_kept else size)
+        else:
+            self._put(key, _Packed(payload), size)
 
     def put_error(self, key: Key, error: Payload) -> None:
         """Hold an error in the place of a value."""
@@ -156,7 +175,7 @@ class Store:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
             self._leave_disk(self._values.get(key))
-            self._values[key] = value
+            self._set(key, value)
             if self.limit_bytes is None:
                 return
             if size >= LEAST_SPILLED_BYTES:
@@ -165,6 +184,22 @@ class Store:
         if full:
             self.spill_soon()
 
+    def _set(self, key: Key, value: Any) -> None:
+        """Under the lock."""
+        self._values[key] = value
+        if type(value) is Original:
+            self._originals[key] = value
+        elif self._originals:
+            self._originals.pop(key, None)
+
+    def held_segments_bytes(self) -> int:
+        """What segments take that this process holds, whether or not they are mapped at present."""
+        return sum(original.segment_bytes for original in list(self._originals.values()))
+
+    def original(self, key: Key) -> Original | None:
+        """Scattered data as it is kept; None for any other key."""
+        return self._originals.get(key)
+
     def _look_at_room(self) -> None:
         """What is not values takes its share first; some part is always left for values."""
         assert self.limit_bytes is not None
@@ -172,7 +207,7 @@ class Store:
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
 
     def get(self, key: Key) -> Any:
-        """The value.
+        """The value; of scattered data a new object each time.
 
         Raises
         ------
@@ -200,14 +235,14 @@ class Store:
             with self._lock:
                 if key in self._sizes:
                     self._sizes[key] = self._sizes.pop(key)  # the most recently used
-        return value
+        return value.load() if kind is Original else value
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
         """The value of a file; it goes back into memory if there is room, else only to who asks."""
         with self._lock:
             self._look_at_room()  # before: while it loads the value is nobody's, and would count twice
         value = spilled.load()
-        size = sum(spilled.lengths)
+        size = spilled.size_bytes
         with self._lock:
             room = self.limit_bytes is not None and self.memory_bytes + size <= self._room_bytes
             if room and self._values.get(key) is spilled:
@@ -222,20 +257,20 @@ class Store:
         with self._lock:
             for key in keys:
                 self._leave_disk(self._values.pop(key, None))
+                self._originals.pop(key, None)
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._pinned.discard(key)
 
     def _leave_disk(self, value: Any) -> None:
         """This value, or what took its place, is on disk no more."""
-        if type(value) is _Spilled:
-            self.on_disk_bytes -= sum(value.lengths)
+        self.on_disk_bytes -= _on_disk_bytes(value)
 
     def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
         """Keys of values on disk, and their sizes."""
         if not self.on_disk_bytes:
             return []
         with self._lock:
-            found = ((key, sum(value.lengths)) for key, value in self._values.items() if type(value) is _Spilled)
+            found = ((key, size) for key, value in self._values.items() if (size := _on_disk_bytes(value)))
             return list(islice(found, most))
 
     # ---------------------------------------------------------------- spilling
@@ -259,19 +294,19 @@ class Store:
                 key, value = found
             start = clocks.perf_counter()
             try:
-                spilled = _Spilled(value)
+                spilled = value.spilled() if type(value) is Original else _Spilled(value)
             except Exception:
                 with self._lock:
                     self._pinned.add(key)
                 continue
             with self._lock:
                 if self._values.get(key) is value:
-                    self._values[key] = spilled
+                    self._set(key, spilled)
                     self.memory_bytes -= self._sizes.pop(key, 0)
                     self.spilled_count += 1
-                    self.on_disk_bytes += sum(spilled.lengths)
+                    self.on_disk_bytes += spilled.size_bytes
                     self._spilled.notify_all()
-            self.on_spill(key, sum(spilled.lengths), clocks.perf_counter() - start)
+            self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
             del value, spilled, found
             self._trim()
 

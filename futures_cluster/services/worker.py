@@ -101,8 +101,9 @@ class WorkerService:
             codec.load,
             codec.load_error,
             int(memory_limit * SPILL_FRACTION) if memory_limit is not None else None,
-            occupied_bytes,
+            lambda: occupied_bytes(self.store.held_segments_bytes()),
             trim,
+            pool,
         )
         self.executions = Executions(codec, self.store)
         if debug:
@@ -268,13 +269,18 @@ class WorkerService:
         missing: list[str] = []
         failed: list[Any] = []
         for key in request.keys:
+            original = self.store.original(key)
             try:
-                value = self.store.get(key)
+                value = self.store.get(key) if original is None else None
             except KeyError:
                 missing.append(key)
                 continue
             try:
-                found.append((key, serialize.dump(value, pool, copy=False, codec=codec)))
+                if original is not None:
+                    payload = original.dump(pool, codec)
+                else:
+                    payload = serialize.dump(value, pool, copy=False, codec=codec)
+                found.append((key, payload))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
         self.notes.traffic.sent_bytes += sum(serialize.payload_size(payload) for _, payload in found)

@@ -129,6 +129,10 @@ class ObjectCodec:
             return bool(reference.key)
         return reference.client.codec is self
 
+    def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[Reference]]:
+        """The object itself: all share it."""
+        return self.dump_call(args, {}, False)
+
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: Any) -> Payload:
         """See ``PickleCodec``: marks stand for the inputs."""
         keys = {key: index for index, key in enumerate(inputs)}

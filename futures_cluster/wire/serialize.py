@@ -8,10 +8,14 @@ hands out of band so that they are copied once, from where they lie into shared 
 
 - ``("shm", ...)``: a reference to a segment;
 - ``("views", [...])``, in the reader's process: of a segment that is mapped already (``attach``);
+- ``("segment", OpenSegment)``, in the reader's process: of one that is mapped by each ``load``;
 - ``("raw", [Buffer, ...])``: they travel beside the message;
 - ``("packed", [Buffer, ...], codec, [size or 0, ...])``: the same, those with a size being compressed.
 
 With None, the pickle itself is the first buffer.
+
+A third member makes the payload one of scattered data: ``PRIVATE``, every task that takes it gets an object of its own
+(``originals``). ``KEPT`` says besides that its client keeps the segment as long as it has the future.
 
 Futures among the arguments become inputs: they are replaced by ``input_value(i)``, which the unpickler calls. Most
 calls have none, and some have one as an argument of its own; looking for them deeper, in a list of a million numbers,
@@ -51,7 +55,15 @@ INLINE_BYTES = 32 * 1024
 #: No payload has more buffers of its own than this without shared memory; a frame may hold some such payloads.
 MOST_BUFFERS = buffers.MOST_BUFFERS // 4
 
+#: The third member of payloads of scattered data.
+PRIVATE, KEPT = "private", "kept"
+
+#: By this attribute a class promises that no task changes its instances. The tasks of a worker share one then, and save
+#: the page faults of a mapping of their own, which take as long as a pass over a large array.
+_UNCHANGED = "_unchanged_by_tasks"
 _PLAIN_TYPES = frozenset((int, float, bool, complex, str, type(None)))
+#: Scattered objects of these types are shared, as no task can change them.
+_UNCHANGING_TYPES = _PLAIN_TYPES | {bytes}
 _NONE = pickle.dumps(None, PROTOCOL)
 
 
@@ -192,9 +204,30 @@ def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, 
         obj = load(payload)
     finally:
         _local.inputs = outer
+    if type(payload) is not bytes and is_private(payload):
+        return (obj,), {}
     if type(obj) is list:
         return obj[0], obj[1]
     return obj, {}
+
+
+# ---------------------------------------------------------------- scattered data
+
+
+def as_private(payload: Payload, mark: str = PRIVATE) -> Payload:
+    """The payload of a value as one of scattered data."""
+    return (payload, ("raw", []), mark) if type(payload) is bytes else (*payload[:2], mark)
+
+
+def is_private(payload: Payload) -> bool:
+    """Whether a payload is one of scattered data."""
+    return type(payload) is tuple and len(payload) == 3
+
+
+def can_change(value: Any) -> bool:
+    """Whether tasks must not share this object when each may change it."""
+    cls = type(value)
+    return cls not in _UNCHANGING_TYPES and not getattr(cls, _UNCHANGED, False)
 
 
 # ---------------------------------------------------------------- objects
@@ -285,6 +318,8 @@ def load(payload: Payload) -> Any:
     data, (kind, *_) = payload[0], payload[1]
     if kind == "shm":
         views: list[Any] = list(shm.open_segment(payload[1]))
+    elif kind == "segment":
+        views = list(payload[1][1].map())
     elif kind == "views":
         views = list(payload[1][1])
     elif kind == "packed":
@@ -320,6 +355,8 @@ def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
 def attach(payload: Payload) -> Payload:
     """Map the shared segment behind a payload, if there is one, so that its writer may release it.
 
+    One of scattered data is only opened: whoever loads it maps it anew.
+
     Raises
     ------
     OSError
@@ -327,6 +364,11 @@ def attach(payload: Payload) -> Payload:
     """
     if segment_of(payload) is None:
         return payload
+    if is_private(payload):
+        segment = shm.OpenSegment.find(payload[1])
+        if segment.has_room:
+            return (payload[0], ("segment", segment), payload[2])
+        return (payload[0], ("raw", [Buffer(copy, arrived=True) for copy in segment.map()]), PRIVATE)
     return (payload[0], ("views", shm.open_segment(payload[1])))
 
 
@@ -336,6 +378,8 @@ def payload_size(payload: Payload) -> int:
         return len(payload)
     if payload[1][0] == "shm":
         return sum(length for _, length in payload[1][4])
+    if payload[1][0] == "segment":
+        return int(payload[1][1].nbytes)
     return len(payload[0] or b"") + sum(len(buffer) for buffer in payload[1][1])
 
 
@@ -383,6 +427,19 @@ class PickleCodec:
     ) -> tuple[Payload, list[str], list[Reference]]:
         """See ``dump_arguments``."""
         return dump_arguments(args, kwargs, self.pool, resolve, self.scope)
+
+    def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[Reference]]:
+        """As ``dump_call`` for a call with one argument, which is scattered data."""
+        (value,) = args
+        if not can_change(value):
+            return self.dump_call(args, {}, False)
+        outer = _local.collector
+        collector = _local.collector = InputCollector(stops=False)
+        try:
+            payload = as_private(dump(value, self.pool))
+        finally:
+            _local.collector = outer
+        return payload, [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
         """A payload of a call with ``args`` and behind them the values of the inputs; ``collector`` gets futures."""

@@ -125,6 +125,11 @@ def cluster(network: Network, tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+def add_one(array: np.ndarray) -> int:
+    array += 1
+    return int(array[0])
+
+
 def make(i: int) -> np.ndarray:
     time.sleep(0.02)
     return np.random.default_rng(i).integers(0, 1000, (BLOCKS, 40_000))
@@ -167,6 +172,9 @@ def test_workers_on_hosts_of_their_own(cluster: Cluster) -> None:
         assert ex.submit(np.sum, ex.with_options(workers="w0").submit(np.copy, array)).result(WAIT_S) == array.sum()
         scattered = ex.scatter(array, replicas=2)
         assert ex.submit(np.sum, scattered).result(WAIT_S) == array.sum()
+        for name in facts:  # each task has it to itself, also where it came over the network
+            one = ex.with_options(workers=name)
+            assert [one.submit(add_one, scattered).result(WAIT_S) for _ in range(3)] == [1] * 3
 
 
 @pytest.mark.parametrize("is_long", [False, True], ids=["shorter than the silence", "longer than the silence"])

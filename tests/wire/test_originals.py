@@ -1,0 +1,127 @@
+"""Scattered data as a worker keeps it: however it came, each load is a new object over the same memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from futures_cluster.services.store import Store
+from futures_cluster.wire import compress, frames, serialize, shm
+from futures_cluster.wire.originals import Original
+
+LENGTH = 60_000  # 480 kB: goes through shared memory
+
+
+def sent(payload: serialize.Payload) -> serialize.Payload:
+    """As it arrives from another host."""
+    head, buffers = frames.pack([frames.m.Data(1, [("k", payload)])])
+    ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
+    return message.found[0][1]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def pool() -> Iterator[shm.SegmentPool | None]:
+    pool = shm.SegmentPool() if shm.available else None
+    yield pool
+    if pool is not None:
+        pool.close()
+
+
+def payload_of(value: Any, way: str, pool: shm.SegmentPool | None) -> serialize.Payload:
+    if way == "memory":
+        return serialize.attach(serialize.as_private(serialize.dump(value, pool)))
+    codec = compress.available()[0] if way == "compressed" else None
+    return sent(serialize.as_private(serialize.dump(value, None, codec=codec)))
+
+
+@pytest.mark.parametrize("way", ["memory", "network", "compressed"])
+@pytest.mark.parametrize("length", [3, 6_000, LENGTH])
+def test_each_load_is_a_new_object(way: str, length: int, pool: shm.SegmentPool | None) -> None:
+    value = {"a": np.ones(length), "b": list(range(length)), "c": "text" * length}
+    for own in (pool, None):
+        original = Original(payload_of(value, way, pool), own)
+        first = original.load()
+        first["a"] += 1
+        first["b"].clear()
+        second = original.load()
+        np.testing.assert_array_equal(second["a"], value["a"])
+        assert second["b"] == value["b"] and second["c"] == value["c"] and (first["a"] == 2).all()
+
+
+@pytest.mark.skipif(not shm.available, reason="needs shared memory")
+def test_what_came_over_a_network_moves_to_a_segment(pool: shm.SegmentPool) -> None:
+    original = Original(payload_of(np.ones(LENGTH), "network", pool), pool)
+    assert original.segment_bytes == 0
+    threads = [threading.Thread(target=original.load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert original.segment_bytes == original.size_bytes >= 8 * LENGTH
+    assert pool.written == 1 and pool.used_bytes == 0
+
+
+@pytest.mark.skipif(not shm.available, reason="needs shared memory")
+def test_others_of_the_machine_get_the_same_memory(pool: shm.SegmentPool) -> None:
+    original = Original(payload_of(np.ones(LENGTH), "memory", pool), pool)
+    payload = original.dump(pool)
+    segment = serialize.segment_of(payload)
+    assert segment is not None
+    other = Original(serialize.attach(payload), None)
+    pool.release(segment[1])
+    changed = other.load()
+    changed += 1
+    del original
+    assert other.load()[0] == 1 and (other.load() == 1).all()
+    assert pool.written == 1 and not pool._lent
+
+
+def test_others_of_another_host_get_the_buffers(pool: shm.SegmentPool | None) -> None:
+    original = Original(payload_of(np.ones(LENGTH), "memory", pool), pool)
+    for codec in (None, *compress.available()):
+        payload = sent(original.dump(None, codec))
+        assert serialize.is_private(payload) and (serialize.load(payload) == 1).all()
+
+
+@pytest.mark.skipif(not shm.available, reason="needs shared memory")
+def test_what_its_client_keeps_is_known_to_others(pool: shm.SegmentPool) -> None:
+    payload = payload_of(np.ones(LENGTH), "memory", pool)
+    original = Original(serialize.as_private(payload, serialize.KEPT), pool)
+    assert original.is_kept and not original.segment_bytes
+    assert Original(serialize.attach(original.dump(pool)), None).is_kept
+    assert not Original(sent(original.dump(None)), None).is_kept  # a copy
+
+
+@pytest.mark.parametrize("way", ["memory", "network"])
+def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> None:
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), 1_000_000, trim=spilled.release, pool=pool)
+    store._resident = lambda: store.memory_bytes
+    for number in range(4):
+        store.put_packed(f"k{number}", payload_of(np.full(LENGTH, number, dtype=float), way, pool))
+    for _ in range(2):
+        assert spilled.acquire(timeout=30)
+    assert store.memory_bytes <= 1_000_000 and store.on_disk_bytes >= 2 * 8 * LENGTH
+    assert len(store.spilled_keys(10)) == 2
+    for number in range(4):
+        for _ in range(2):
+            value = store.get(f"k{number}")
+            assert (value == number).all()
+            value += 100
+        original = store.original(f"k{number}")
+        assert original is not None and (serialize.load(sent(original.dump(None))) == number).all()
+    store.drop([f"k{number}" for number in range(4)])
+    assert store.memory_bytes == store.on_disk_bytes == store.held_segments_bytes() == 0
+
+
+def test_a_kept_segment_is_never_spilled(pool: shm.SegmentPool | None) -> None:
+    if pool is None:
+        pytest.skip("needs shared memory")
+    store = Store(serialize.load, lambda error: ValueError(error), 100_000, pool=pool)
+    payload = serialize.as_private(payload_of(np.ones(LENGTH), "memory", pool), serialize.KEPT)
+    store.put_packed("k", payload)
+    assert store.memory_bytes == 0 and store._next_victim() is None
