@@ -24,7 +24,7 @@ from futures_cluster import context, errors
 from futures_cluster.context import submitting_task
 from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec
+from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec, Scattered
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
@@ -202,7 +202,8 @@ class ForeignClient:
         else:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
-            parcel = Parcel(serialize.dump(value, scope=self.codec.scope))
+            payload = serialize.dump(value, scope=self.codec.scope)
+            parcel = Scattered(payload) if serialize.can_change(value) else Parcel(payload)
         except Exception as error:
             return self._failed(type(value), key, error)
         future = self._make_future(key, self)

@@ -21,7 +21,7 @@ from typing import Any
 
 from futures_cluster.messages import Key, Payload
 from futures_cluster.wire import exceptions, pickling, serialize
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.buffers import Buffer, copy_of
 
 
 class Parcel:
@@ -54,6 +54,17 @@ class Small(Parcel):
     """A small result; clients see by the type that they can get it together with others."""
 
     __slots__ = ()
+
+
+class Scattered(Parcel):
+    """Scattered data, of which each task that opens it gets an object of its own."""
+
+    __slots__ = ()
+
+    def open(self) -> Any:
+        """A new object: what can be written to is copied, and what the engine has read-only stays so."""
+        data, buffers = serialize.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
+        return pickle.loads(data, buffers=[view if view.readonly else copy_of(view) for view in buffers])
 
 
 class Broken(Parcel):

@@ -117,6 +117,19 @@ def test_results_go_with_their_futures(ex: Executor, clusters: Clusters) -> None
         wait_until_gone(client, keys)
 
 
+@pytest.mark.parametrize("length", [10, 5_000, 100_000])
+def test_scattered_arrays_are_private(ex: Executor, length: int) -> None:
+    np = pytest.importorskip("numpy")
+    scattered = ex.scatter(np.ones(length))
+
+    def add_one(array: Any) -> float:
+        array += 1
+        return float(array[0])
+
+    assert [ex.submit(add_one, scattered).result(PATIENCE_S) for _ in range(4)] == [2.0] * 4
+    assert scattered.result(PATIENCE_S)[0] == 1
+
+
 def test_persisted_parts_go_with_their_collection(ex: Executor, clusters: Clusters) -> None:
     array = pytest.importorskip("dask.array")
     with distributed.Client(clusters.address(n_workers=2, threads_per_worker=1), set_as_default=False) as client:
