@@ -58,6 +58,18 @@ def check_scatter_and_gather(make_executor: MakeExecutor) -> None:
         assert len(ex.gather(ex.scatter(large))) == len(large)
 
 
+@check(traits=("isolated",))
+def check_scattered_data_is_private(make_executor: MakeExecutor) -> None:
+    """A task may change what was scattered: no other task sees it, and neither does the caller."""
+    with make_executor() as ex:
+        values = {"short": [1, 2], "long": list(range(50_000)), "deep": {"a": [bytearray(100_000)]}}
+        scattered = ex.scatter(values)
+        for name, future in scattered.items():
+            changed = ex.submit(tasks.change, future).result(PATIENCE_S)
+            assert changed != values[name] and tasks.change(future.result(PATIENCE_S)) == changed
+            assert [ex.submit(tasks.change, future).result(PATIENCE_S) for _ in range(3)] == [changed] * 3
+
+
 @check()
 def check_results_after_the_end(make_executor: MakeExecutor) -> None:
     """Results of live futures, also large ones, can be read after the executor has ended; scattered data is gone."""

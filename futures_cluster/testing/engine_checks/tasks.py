@@ -174,6 +174,15 @@ def large() -> Any:
     return np.ones(1_000_000)
 
 
+def change(value: Any) -> Any:
+    """Change a value in place, and return it."""
+    if isinstance(value, list):
+        value.append("changed")
+    else:
+        value["a"][0][0] += 1
+    return value
+
+
 def in_turn(folder: Folder, number: int) -> int:
     """How many of these tasks run now."""
     folder.set(f"inside-{number}")
