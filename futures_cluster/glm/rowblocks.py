@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -46,6 +46,7 @@ class RowBlock:
     weights: Array | None = None
     columns: list[str] | None = None
     _cut: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _unchanged_by_tasks: ClassVar[bool] = True  # passes only read: the tasks of a worker share a scattered block
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cut": {}}

@@ -23,7 +23,7 @@ from futures_cluster import Executor, glm
 from futures_cluster.glm.families import Bernoulli
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.penalties import l2
-from futures_cluster.glm.rowblocks import split_rows
+from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.solvers import SOLVERS, Options
 from futures_cluster.glm.sums import LocalSums
 
@@ -236,3 +236,10 @@ def test_clones_and_grids_use_the_same_executor(ex: Executor) -> None:
     model = glm.LogisticRegression(executor=ex)
     assert clone(model).executor is ex
     assert pickle.loads(pickle.dumps(model)).executor is None
+
+
+def test_the_tasks_of_a_worker_share_a_scattered_block() -> None:
+    """They promise not to change it: each pass would pay for a mapping of its own."""
+    with Executor(1) as ex:
+        (block,) = ex.scatter([RowBlock(np.ones((50_000, 2)), np.ones(50_000))])
+        assert len({ex.submit(id, block).result() for _ in range(3)}) == 1
