@@ -64,7 +64,7 @@ class Scattered(Parcel):
     def open(self) -> Any:
         """A new object: what can be written to is copied, and what the engine has read-only stays so."""
         data, buffers = serialize.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
-        return pickle.loads(data, buffers=[view if view.readonly else copy_of(view) for view in buffers])
+        return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
 
 class Broken(Parcel):

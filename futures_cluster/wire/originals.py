@@ -78,7 +78,7 @@ class Original:
         else:
             data, *buffers = self._parts
             buffers = [copy_of(memoryview(buffer)) for buffer in buffers]
-        return pickle.loads(data, buffers=buffers)
+        return loads(data, buffers)
 
     def _in_segment(self) -> shm.OpenSegment | None:
         """The segment; memory of this process alone is moved to one if it is large. None if it stays where it is."""
