@@ -11,13 +11,13 @@ task their unpickling: objects of Python itself cannot be shared and private at 
 
 from __future__ import annotations
 
-import pickle
 import threading
 from typing import Any
 
 from futures_cluster.messages import Payload
 from futures_cluster.wire import serialize, shm
 from futures_cluster.wire.buffers import copy_of
+from futures_cluster.wire.pickling import loads
 
 
 class Original:
