@@ -19,7 +19,7 @@ from futures_cluster.context import TaskContext
 from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
-from futures_cluster.services.execute import Executions
+from futures_cluster.services.execute import Executions, Loaded
 from futures_cluster.wire import programs
 from futures_cluster.wire.exceptions import headline
 from futures_cluster.worker.runs import Run
@@ -108,7 +108,7 @@ class Guests:
         self._site = site
         programs.hosts.begin(guest=True)
         self._codec = ParcelCodec()
-        self._functions: OrderedDict[str, Any] = OrderedDict()
+        self._functions: OrderedDict[str, Loaded] = OrderedDict()
         self._clock = Clock(site)
 
     def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
@@ -139,7 +139,7 @@ class Guests:
             finished, failed = executions.execute(run, task)
         finally:
             self._clock.ends(call)
-        self._remember(function_id, executions.function(function_id))
+        self._remember(function_id, executions.loaded(function_id))
         if call.timeout_s is not None and clocks.monotonic() - start > call.timeout_s:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise TaskFailed(self._codec.dump_error(error), str(error))
@@ -156,7 +156,7 @@ class Guests:
             raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:MOST_TEXT]) from None
         return Small(result)
 
-    def _remember(self, function_id: str, function: Any) -> None:
+    def _remember(self, function_id: str, function: Loaded | None) -> None:
         if function is not None:
             self._functions[function_id] = function
             self._functions.move_to_end(function_id)

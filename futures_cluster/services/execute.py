@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from futures_cluster.worker.runs import Run
 
 
+#: A function, and the program that submits it, if that has a ``__main__`` here.
+Loaded: TypeAlias = "tuple[Any, programs.Program | None]"
+
+
 class Executions:
     """What all runs of a worker share: functions by id, the codec, the store."""
 
@@ -32,18 +36,18 @@ class Executions:
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
         self.around_loading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self._payloads: dict[str, Payload] = {}
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[str, Loaded] = {}
 
     def learn(self, function_id: str, payload: Payload) -> None:
         """A function to come; it is unpickled by the first run that uses it, which gets the error if it cannot be."""
         self._payloads[function_id] = payload
         self._functions.pop(function_id, None)
 
-    def known(self, function_id: str, function: Any) -> None:
+    def known(self, function_id: str, loaded: Loaded) -> None:
         """A function to come that was unpickled before."""
-        self._functions[function_id] = function
+        self._functions[function_id] = loaded
 
-    def function(self, function_id: str) -> Any:
+    def loaded(self, function_id: str) -> Loaded | None:
         """A function that was unpickled; None if it is not, or could not be."""
         return self._functions.get(function_id)
 
@@ -54,15 +58,9 @@ class Executions:
             self._functions.pop(function_id, None)
 
     def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        fn, program = self._functions.get(run.function) or self._load(run.function)
         if programs.hosts.dispatching:
-            programs.hosts.enter(None)
-        fn = self._functions.get(run.function)
-        if fn is None:
-            with self.around_loading():
-                fn = self.codec.load_function(self._payloads[run.function])
-            self._functions[run.function] = fn
-            del self._payloads[run.function]
-            context.load_adapters()
+            programs.hosts.enter(program)
         if not run.inputs:
             args, kwargs = self.codec.load_call(run.payload, ())
         else:
@@ -70,9 +68,21 @@ class Executions:
             values = [store.get(key) if payload is None else codec.load(payload) for key, _, payload, _ in run.inputs]
             args, kwargs = codec.load_call(run.payload, values)
             fn = self._guard(run, fn, values)
-        if programs.hosts.dispatching:
-            programs.hosts.enter_for(fn)
+        if program is not None and programs.hosts.dispatching:
+            programs.hosts.enter(program)  # an argument may be another program's
         return fn, args, kwargs
+
+    def _load(self, function_id: str) -> Loaded:
+        payload = self._payloads.get(function_id)
+        if payload is None:  # another slot has been faster
+            return self._functions[function_id]
+        programs.hosts.enter(None)
+        with self.around_loading():
+            function = self.codec.load_function(payload)
+        loaded = self._functions[function_id] = function, programs.hosts.running()
+        self._payloads.pop(function_id, None)
+        context.load_adapters()
+        return loaded
 
     def _guard(self, run: Run, fn: Any, values: list[Any]) -> Any:
         """What to call in the place of a function that has inputs: see ``debug``."""
@@ -115,6 +125,8 @@ class Executions:
             return (key, attempt, payload, size_bytes, duration), None
         finally:
             context.local.task = None
+            if programs.hosts.dispatching:
+                programs.hosts.enter(None)
             fn = args = kwargs = value = None  # type: ignore[assignment]
 
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:

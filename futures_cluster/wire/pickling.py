@@ -23,6 +23,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from futures_cluster.wire import handles, programs
+from futures_cluster.wire.programs import MAIN
 
 PROTOCOL = 5
 #: Buffers from this size on travel out of band.
@@ -158,8 +159,12 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
         binding = None if record is None else (bound[0], record.batch)
         heads.append((program.token_for(scope.name), pickler.is_plain, binding, program.batches_of(records.values())))
         watched.extend(_watch(program, records))
+    return _behind_head(data, heads), watched
+
+
+def _behind_head(data: bytes, heads: list[Any]) -> bytes:
     head = pickle.dumps(heads, PROTOCOL)
-    return b"".join((MARK, _LENGTH.pack(len(head)), head, data)), watched
+    return b"".join((MARK, _LENGTH.pack(len(head)), head, data))
 
 
 # ---------------------------------------------------------------- functions
@@ -206,8 +211,10 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
     by_reference = scope.by_reference or settings.by_reference
     try:
         data = pickle.dumps(function, PROTOCOL)
-        if by_reference or (_is_importable(data) and _can_be_imported(function)):
+        if by_reference:
             return data, None
+        if _is_importable(data) and _can_be_imported(function):
+            return _of_client(data, scope), None
     except Exception:
         pass
     from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
@@ -218,7 +225,20 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
     )
     pickler = (ByValuePickler if is_bare else FunctionPickler)(file, None, by_reference)
     pickler.dump(function)
+    if not pickler.needs and not by_reference:
+        return _of_client(file.getvalue(), scope), []
     return _with_definitions(file.getvalue(), pickler, scope, function)
+
+
+def _of_client(data: bytes, scope: Scope) -> bytes:
+    """A pickle that tells whose task it belongs to, where tasks of several clients run: plain pickle needs to know."""
+    if programs.hosts.is_host:
+        program = programs.hosts.running()
+    else:
+        program = programs.home() if scope.name else None
+    if program is None:
+        return data
+    return _behind_head(data, [(program.token_for(scope.name), True, None, [])])
 
 
 def _can_be_imported(function: Any) -> bool:
@@ -294,10 +314,11 @@ def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
         programs.get(token).learn(batches)
     token, is_plain, binding, _ = heads[0]
     program = programs.get(token)
+    if programs.hosts.is_host:
+        program.space(MAIN)  # each program has one, also if nothing of it has come so far
+        programs.hosts.enter(program)
     if binding is not None and not program.is_home:
         return program.binding(*binding)
-    if programs.hosts.dispatching:
-        programs.hosts.enter(program)
     rest = view[_HEAD + length :]
     with programs.loading(program):
         if is_plain and program.is_installed():

@@ -450,12 +450,9 @@ class Hosts:
         """Say which program's task this thread runs."""
         _local.running = program
 
-    def enter_for(self, function: Any) -> None:
-        """Say so by the function that the task calls, if that is a program's."""
-        space = getattr(function, "__globals__", None)
-        found = of_namespace(space) if space is not None else None
-        if found is not None:
-            _local.running = found[0]
+    def running(self) -> Program | None:
+        """Return the program whose task this thread runs, or whose payload it has read last."""
+        return _local.running
 
     def main(self) -> ModuleType | None:
         """Return ``__main__`` of the program whose task this thread runs; None outside of tasks."""
