@@ -1,8 +1,8 @@
 """Runs a script's cells in a real kernel, as Jupyter does: ``python -P cells.py SCRIPT``.
 
 It prints what the cells print. A cell that must raise says so by ``# raises: Name``, and by ``# shows: text`` what its
-traceback must contain. This ends with an error, and with the reason on stderr, when a cell does anything else, or does not
-end in time. It is a process of its own, because a kernel's client keeps an event loop for the life of its process.
+traceback must contain. When a cell does anything else, or does not end in time, this ends with an error and the reason
+on stderr. It is a process of its own, because a kernel's client keeps an event loop until its process ends.
 
 Does not cover: which scripts run like this (``harness``).
 """

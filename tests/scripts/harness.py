@@ -42,7 +42,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LIMIT_S = 40.0
 
-STANDARD_IMPORT = re.compile(r"^from concurrent\.futures import (.*\bProcessPoolExecutor\b.*)$", re.MULTILINE)
+STANDARD_IMPORT = re.compile(r"^from concurrent\.futures import (.*PoolExecutor\b.*)$", re.MULTILINE)
 CONTEXT_LINE = "CONTEXT = None\n"
 CONTEXTS = ("default", "fork", "spawn", "forkserver", "tcp")
 STREAMS = {"closed-stdin": "<&-", "closed-stdout": ">&-", "closed-stderr": "2>&-", "closed-all": "<&- >&- 2>&-"}

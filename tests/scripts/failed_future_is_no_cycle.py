@@ -1,0 +1,47 @@
+"""A failed future keeps no argument alive: nothing waits for the collector of cycles."""
+
+# contexts: default fork
+
+import gc
+import weakref
+from concurrent.futures import ProcessPoolExecutor
+
+CONTEXT = None
+
+
+class Argument:
+    pass
+
+
+def fail(argument):
+    raise ValueError("failed")
+
+
+def caller(pool):
+    argument = Argument()
+    future = pool.submit(fail, argument)
+    error = future.exception()
+    return weakref.ref(argument), weakref.ref(future), weakref.ref(error)
+
+
+def caller_of_result(pool):
+    argument = Argument()
+    future = pool.submit(fail, argument)
+    try:
+        future.result()
+    except ValueError:
+        pass
+    return weakref.ref(argument), weakref.ref(future)
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+        gc.collect()
+        gc.disable()
+        kept = [*caller(pool), *caller_of_result(pool)]
+        pool.submit(abs, 1).result()
+        pool.submit(abs, 1).result()
+        print([ref() is None for ref in kept])
+
+# expected:
+# [True, True, True, True, True]

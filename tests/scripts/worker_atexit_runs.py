@@ -1,0 +1,28 @@
+"""At the normal end of a worker its ``atexit`` functions run, which the standard library's forks skip in some versions."""
+
+# contexts: default spawn
+# modes: file -c
+
+import atexit
+from concurrent.futures import ProcessPoolExecutor
+
+CONTEXT = None
+
+
+def write(text):
+    with open("log", "a") as file:
+        print(text, file=file)
+
+
+def leave_functions():
+    atexit.register(write, "first")
+    atexit.register(write, "second")
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+        pool.submit(leave_functions).result()
+    print(open("log").read().split())
+
+# expected:
+# ['second', 'first']
