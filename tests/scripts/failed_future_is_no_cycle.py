@@ -13,8 +13,12 @@ class Argument:
     pass
 
 
+class Failed(Exception):
+    pass
+
+
 def fail(argument):
-    raise ValueError("failed")
+    raise Failed("failed")
 
 
 def caller(pool):
@@ -29,7 +33,7 @@ def caller_of_result(pool):
     future = pool.submit(fail, argument)
     try:
         future.result()
-    except ValueError:
+    except Failed:
         pass
     return weakref.ref(argument), weakref.ref(future)
 
@@ -42,6 +46,3 @@ if __name__ == "__main__":
         pool.submit(abs, 1).result()
         pool.submit(abs, 1).result()
         print([ref() is None for ref in kept])
-
-# expected:
-# [True, True, True, True, True]

@@ -10,20 +10,21 @@ from futures_cluster import Executor as ProcessPoolExecutor
 CONTEXT = None
 
 
+class Record:
+    def __init__(self, size):
+        self.list = []
+        self.array = np.zeros(size)
+
+
 def add_one(array):
     array += 1
     return float(array[0]), float(array[-1])
 
 
 def change(record):
-    record["list"].append(1)
-    record["array"] += 1
-    return len(record["list"]), float(record["array"].sum())
-
-
-def both(a, b):
-    a += 1
-    return float(a[0]), float(b[0])
+    record.list.append(1)
+    record.array += 1
+    return len(record.list), float(record.array.sum())
 
 
 if __name__ == "__main__":
@@ -33,8 +34,8 @@ if __name__ == "__main__":
             print([pool.submit(add_one, scattered).result() for _ in range(3)])
             print([future.result() for future in [pool.submit(add_one, scattered) for _ in range(3)]])
             print(scattered.result()[0])
-            record = pool.scatter({"list": [], "array": np.zeros(size)})
-            print([pool.submit(change, record).result() for _ in range(2)], len(record.result()["list"]))
+            record = pool.scatter(Record(size))
+            print([pool.submit(change, record).result() for _ in range(2)], len(record.result().list))
 
 # expected:
 # [(2.0, 2.0), (2.0, 2.0), (2.0, 2.0)]

@@ -14,7 +14,6 @@ recursive = threading.RLock()
 event = threading.Event()
 condition = threading.Condition()
 semaphore = threading.BoundedSemaphore(2)
-local = threading.local()
 total = 0
 
 
@@ -42,7 +41,6 @@ class Account:
 
 
 def run_threads():
-    local.value = 1
     threads = [threading.Thread(target=add, args=(1,)) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""At the normal end of a worker its ``atexit`` functions run, which the standard library's forks skip in some versions."""
+"""At the normal end of a worker its ``atexit`` functions run, which not every version of multiprocessing does."""
 
 # contexts: default spawn
 # modes: file -c
