@@ -15,6 +15,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import types
 from pathlib import Path
@@ -129,18 +130,23 @@ class ProcessPoolExecutor(futures_cluster.ProcessPoolExecutor):
 
 
 class FuturesModule(types.ModuleType):
-    """``concurrent.futures`` with some names replaced."""
+    """``concurrent.futures`` with some names replaced; pickles as a name of this module."""
 
-    def __init__(self, **replaced: Any) -> None:
+    def __init__(self, own_name: str, **replaced: Any) -> None:
         super().__init__("concurrent.futures")
         self.__dict__.update(replaced)
+        self._own_name = own_name
+
+    def __reduce__(self) -> Any:
+        return getattr, (sys.modules[__name__], self._own_name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(concurrent.futures, name)
 
 
-OUR_POOLS = FuturesModule(ThreadPoolExecutor=ThreadPoolExecutor, ProcessPoolExecutor=ProcessPoolExecutor)
+OUR_POOLS = FuturesModule("OUR_POOLS", ThreadPoolExecutor=ThreadPoolExecutor, ProcessPoolExecutor=ProcessPoolExecutor)
 OUR_POOLS_AND_AS_COMPLETED = FuturesModule(
+    "OUR_POOLS_AND_AS_COMPLETED",
     ThreadPoolExecutor=ThreadPoolExecutor,
     ProcessPoolExecutor=ProcessPoolExecutor,
     as_completed=futures_cluster.as_completed,
