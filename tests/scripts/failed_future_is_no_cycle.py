@@ -28,21 +28,11 @@ def caller(pool):
     return weakref.ref(argument), weakref.ref(future), weakref.ref(error)
 
 
-def caller_of_result(pool):
-    argument = Argument()
-    future = pool.submit(fail, argument)
-    try:
-        future.result()
-    except Failed:
-        pass
-    return weakref.ref(argument), weakref.ref(future)
-
-
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         gc.collect()
         gc.disable()
-        kept = [*caller(pool), *caller_of_result(pool)]
+        kept = caller(pool)
         pool.submit(abs, 1).result()
         pool.submit(abs, 1).result()
         print([ref() is None for ref in kept])
