@@ -19,18 +19,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .measures import MEASURES
+from .measures import MAIN_MEASURES, MEASURES
 from .report import machine_info, render
 from .systems import SYSTEMS, Unsupported
 
 HERE = Path(__file__).resolve().parent.parent
 
 
-def measure_here(system: str, measure: str, quick: bool) -> int:
+def measure_here(system: str, measure: str, quick: bool, main: bool) -> int:
     """Run one measurement in this process and print it as one line of JSON."""
     warnings.simplefilter("ignore")
     try:
-        result = MEASURES[measure].run(SYSTEMS[system](), quick)
+        result = (MAIN_MEASURES if main else MEASURES)[measure].run(SYSTEMS[system](), quick)
     except Unsupported as error:
         result = {"unsupported": str(error)}
     print("\n" + json.dumps(result), flush=True)
@@ -55,9 +55,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def measure_apart(system: str, measure: str, quick: bool, timeout: float) -> dict[str, Any]:
+def measure_apart(system: str, measure: str, quick: bool, main: bool, timeout: float) -> dict[str, Any]:
     """Run one measurement in a fresh process; a failure is an answer, not an exception."""
-    command = [sys.executable, str(HERE / "peers.py"), "--one", system, measure] + ["--quick"] * quick
+    command = [sys.executable, str(HERE / "peers.py"), "--one", system, measure]
+    command += ["--quick"] * quick + ["--main"] * main
     process = subprocess.Popen(
         command,
         env=_environment(),
@@ -113,6 +114,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="peers.py", description="futures_cluster beside other executors")
     parser.add_argument("--systems", metavar="A,B", help=f"of {', '.join(SYSTEMS)}; all that are installed")
     parser.add_argument("--measures", metavar="A,B", help=f"of {', '.join(MEASURES)}; all")
+    parser.add_argument("--main", action="store_true", help=f"{', '.join(MAIN_MEASURES)} of functions of __main__")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of every measure; 5, with --quick 2")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that all run, no more")
     parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="of one process; 180 seconds")
@@ -125,17 +127,18 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     options = _arguments(argv)
+    known = MAIN_MEASURES if options.main else MEASURES
     if options.one:
         system, measure = options.one
         _names(system, SYSTEMS, "system")
-        _names(measure, MEASURES, "measure")
-        return measure_here(system, measure, options.quick)
+        _names(measure, known, "measure")
+        return measure_here(system, measure, options.quick, options.main)
 
     sys.path.insert(1, str(HERE.parent))
     wanted = _names(options.systems, SYSTEMS, "system")
     systems = [name for name in wanted if SYSTEMS[name].installed()]
     missing = [name for name in wanted if name not in systems]
-    measures = _names(options.measures, MEASURES, "measure")
+    measures = _names(options.measures, known, "measure")
     rounds = options.rounds or (2 if options.quick else 5)
     info = machine_info(systems, missing, rounds, options.quick, HERE.parent)
     runs: list[dict[str, Any]] = []
@@ -149,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
                     if failures[system] >= 2:
                         continue
                     print(f"{measure}, round {number + 1} of {rounds}: {system}", file=sys.stderr)
-                    answer = measure_apart(system, measure, options.quick, options.timeout)
+                    answer = measure_apart(system, measure, options.quick, options.main, options.timeout)
                     runs.append({"measure": measure, "round": number, "system": system, **answer})
                     failures[system] = failures[system] + 1 if "failed" in answer else 0
                     if "failed" in answer:
@@ -159,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     info["seconds"] = round(time.perf_counter() - begin, 1)
     info["load_after"] = os.getloadavg() if hasattr(os, "getloadavg") else None
     info["interrupted"] = stopped
-    text, summary = render(info, runs, systems, measures, markdown=options.markdown)
+    text, summary = render(info, runs, systems, [known[name] for name in measures], markdown=options.markdown)
     if options.json:
         options.json.write_text(json.dumps({"info": info, "summary": summary, "runs": runs}, indent=1) + "\n")
     print(text)

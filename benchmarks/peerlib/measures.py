@@ -20,7 +20,7 @@ from typing import Any
 
 from . import tasks
 from .systems import ProcessPool, System
-from .tasks import ARRAY_BYTES, WORKERS, first_pass_over, identity, noop
+from .tasks import ARRAY_BYTES, WORKERS, first_pass_over, noop
 
 Result = dict[str, Any]
 clock = time.perf_counter
@@ -33,17 +33,17 @@ class Measure:
     name: str
     title: str
     unit: str
-    run: Callable[[System, bool], Result]
+    run: Callable[..., Result]
     references: tuple[str, ...]
     goal: str = ""
 
 
-def _warm(system: System) -> None:
+def _warm(system: System, functions: Any = tasks) -> None:
     """Start the system and let both workers see some tasks."""
     system.start()
     for _ in range(3):
-        system.map(identity, range(50))
-        system.call(noop)
+        system.map(functions.identity, range(50))
+        system.call(functions.noop)
     gc.collect()
 
 
@@ -63,21 +63,23 @@ def _throughput(system: System, quick: bool, run: Callable[[int], list[Any]]) ->
     return {"value": median(samples), "samples": samples, "tasks": count}
 
 
-def submit(system: System, quick: bool) -> Result:
+def submit(system: System, quick: bool, functions: Any = tasks) -> Result:
     """Tasks per second: submit all no-ops, then ask for all values."""
-    _warm(system)
+    _warm(system, functions)
+    noop = functions.noop
     return _throughput(system, quick, lambda n: system.results([system.submit(noop) for _ in range(n)]))
 
 
-def map_(system: System, quick: bool) -> Result:
+def map_(system: System, quick: bool, functions: Any = tasks) -> Result:
     """Tasks per second of ``list(map(identity, range(n)))``, one task an item."""
-    _warm(system)
-    return _throughput(system, quick, lambda n: system.map(identity, range(n)))
+    _warm(system, functions)
+    return _throughput(system, quick, lambda n: system.map(functions.identity, range(n)))
 
 
-def roundtrip(system: System, quick: bool) -> Result:
+def roundtrip(system: System, quick: bool, functions: Any = tasks) -> Result:
     """Microseconds from submit to value of one no-op on an idle system."""
-    _warm(system)
+    _warm(system, functions)
+    noop = functions.noop
     samples = []
     for _ in range(200 if quick else 1_000):
         begin = clock()
@@ -321,3 +323,20 @@ MEASURES: dict[str, Measure] = {
         ),
     )
 }
+
+
+def _of_main(measure: Measure) -> Measure:
+    """The same measure with the functions of the script that runs, as users have them."""
+
+    def run(system: System, quick: bool) -> Result:
+        main = sys.modules["__main__"]
+        if main.noop.__module__ != "__main__":
+            raise RuntimeError("the script's functions are not those of __main__")
+        return measure.run(system, quick, main)
+
+    title = f"{measure.title}, functions of __main__"
+    return Measure(measure.name, title, measure.unit, run, ("processpool",))
+
+
+#: With ``--main`` these are measured in place of those above whose names they have.
+MAIN_MEASURES: dict[str, Measure] = {name: _of_main(MEASURES[name]) for name in ("submit", "map", "roundtrip")}

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .measures import MEASURES, Measure
+from .measures import Measure
 from .systems import SYSTEMS
 
 Run = dict[str, Any]
@@ -126,15 +126,14 @@ def _ratio(runs: list[Run], good: list[Run], reference: str) -> float | None:
 
 
 def render(
-    info: dict[str, Any], runs: list[Run], systems: list[str], measures: list[str], *, markdown: bool
+    info: dict[str, Any], runs: list[Run], systems: list[str], measures: list[Measure], *, markdown: bool
 ) -> tuple[str, dict[str, Any]]:
     """The whole report, and the numbers in it."""
     blocks = [_heading(info, markdown)]
     summary: dict[str, Any] = {}
-    for name in measures:
-        measure = MEASURES[name]
+    for measure in measures:
         rows = {system: summarize(runs, system, measure) for system in systems}
-        summary[name] = rows
+        summary[measure.name] = rows
         better = "more is better" if measure.unit == "tasks/s" else "less is better"
         unit = "µs" if measure.unit == "us" else measure.unit
         title = f"{measure.title} [{unit}; {better}]"
