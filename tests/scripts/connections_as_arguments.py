@@ -34,8 +34,9 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         before = pool.submit(open_descriptors).result()
         mine, theirs = multiprocessing.Pipe()
-        print(outcome(pool.submit(send, theirs), mine.recv))
+        print(outcome(pool.submit(send, theirs), lambda: mine.poll(10) and mine.recv()))
         a, b = socket.socketpair()
+        a.settimeout(10)
         print(outcome(pool.submit(send_bytes, b), lambda: a.recv(10)))
         print(len(set(before) - set(pool.submit(open_descriptors).result())))
         print(pool.submit(abs, -1).result())
