@@ -61,7 +61,6 @@ if __name__ == "__main__":
         print(pool.submit(round_trip, RECORD).result())
         print(pool.submit(by_name).result())
         print(pool.submit(deep).result())
-        print(pool.submit(dumped).result() == dumped())
         record, function = map(pickle.loads, pool.submit(dumped).result())
         print(type(record) is Record, function is round_trip)
         print(pool.submit(pickle.loads, pickle.dumps(Record([4]))).result().total())
