@@ -1,13 +1,13 @@
 """A frozen program (``sys.frozen``) is not started again and again: ``freeze_support`` or an error."""
 
-import multiprocessing
 import os
 import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing.spawn import freeze_support  # PyInstaller makes that of multiprocessing do the same
 
 if __name__ == "__main__":
     sys.frozen = True
-    multiprocessing.freeze_support()
+    freeze_support()
     with open("runs", "a") as file:
         print("run", file=file)
     if os.path.getsize("runs") > 40:
