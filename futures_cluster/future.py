@@ -220,8 +220,13 @@ class Future(_StdlibFuture[Any], Reference):
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call ``fn(self)`` once the task is done and ``result()`` returns without the network.
 
-        As in the standard library: in another thread, or here and now if it is done.
+        The executor has a thread for callbacks, which calls them in the order in which futures became done. An
+        exception of a callback is logged. As in the standard library, the callback runs in the calling thread if
+        the future is done, and in the thread that calls ``cancel()``.
         """
+        client = self.client
+        if client is not None and not (client.callbacks.is_running or client.forked or self._callbacks_are_due()):
+            client.callbacks.start()  # here, where it may fail: not on the thread that delivers
         with self._condition:
             if self._state not in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
                 self._done_callbacks.append(fn)
@@ -230,8 +235,9 @@ class Future(_StdlibFuture[Any], Reference):
             if remote:
                 self._done_callbacks.append(fn)
         if remote:
-            self.client.bring_home(self)
-            if self.client.closed is not None:  # nobody brings it: result() tells why
+            if client.closed is None:
+                client.bring_home(self)
+            if client.closed is not None:  # nobody brings it: result() tells why
                 self._invoke_callbacks()
             return
         try:
@@ -248,6 +254,8 @@ class Future(_StdlibFuture[Any], Reference):
 
                 self._set_read(None, DataLost(f"the result of {self.key!r} was released before it was brought here"))
             self._read_payload()
+            if self.wants_value():  # which has been on its way here
+                self._call_back_soon()
             self.client = None
             client.release(self.key, True)
 
@@ -350,8 +358,8 @@ class Future(_StdlibFuture[Any], Reference):
 
     # ---------------------------------------------------------------- for the client
     #
-    # Whoever reads the worker's message delivers: the client's loop, or a user's thread that waits for some other
-    # future, perhaps with locks of the user's held. So callbacks are left to the loop.
+    # The client's loop delivers, or a user's thread that waits for some other future, perhaps while it holds locks of
+    # the user's. So callbacks are left to the client's thread for callbacks.
 
     def deliver_result(self, payload: Payload) -> None:
         """The task has ended, and this is its result."""
@@ -391,8 +399,15 @@ class Future(_StdlibFuture[Any], Reference):
                 self._exception, self._traceback = error, error.__traceback__
                 self._state = FINISHED
         if not here:
-            with contextlib.suppress(Exception):
-                self.set_exception(error)
+            with self._condition:
+                if self._state not in (PENDING, RUNNING):
+                    return
+                self._exception = error
+                self._state = FINISHED
+                for waiter in self._waiters:
+                    waiter.add_exception(self)
+                self._condition.notify_all()
+            self._call_back_soon()
         self._wake_leader()
 
     def _deliver(self, kind: int, payload: Payload, holders: list[Any] | None) -> None:
@@ -419,8 +434,8 @@ class Future(_StdlibFuture[Any], Reference):
                     waiter.add_result(self)
             condition.notify_all()
         self._wake_leader()
-        if kind != _REMOTE and self._done_callbacks:
-            self.client.on_loop(self._invoke_callbacks)
+        if kind != _REMOTE:
+            self._call_back_soon()
 
     def deliver_running(self) -> None:
         """A worker executes the task."""
@@ -438,8 +453,7 @@ class Future(_StdlibFuture[Any], Reference):
                 waiter.add_cancelled(self)
             self._condition.notify_all()
         self._wake_leader()
-        if self._done_callbacks:
-            self.client.on_loop(self._invoke_callbacks)
+        self._call_back_soon()
 
     def wants_value(self) -> bool:
         """Whether callbacks wait for the value to be here."""
@@ -447,20 +461,38 @@ class Future(_StdlibFuture[Any], Reference):
 
     def value_is_here(self) -> None:
         """The value or error has been brought here: the callbacks may run."""
-        if self._lazy_condition is not None:
-            self._invoke_callbacks()
+        if self._lazy_condition is not None and self.client is not None:  # it may have been released meanwhile
+            self._call_back_soon()
+
+    def _callbacks_are_due(self) -> bool:
+        """Whether a callback that is added now runs at once."""
+        return self._unread != _REMOTE and self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
+
+    def _call_back_soon(self) -> None:
+        """Have the callbacks called on their thread; the future has a condition."""
+        if self._done_callbacks:
+            self.client.callbacks.call(self._call_back)
+
+    def _call_back(self) -> None:
+        """Call each callback once, on the thread for callbacks, which nothing that they raise may end."""
+        for callback in self._take_callbacks():
+            try:
+                callback(self)
+            except BaseException:
+                LOGGER.exception("exception calling callback for %r", self)
 
     def _invoke_callbacks(self) -> None:
-        """Call each callback once, and let go of it. The standard library's methods call this, too."""
-        if not self._done_callbacks:
-            return
-        with self._condition:
-            callbacks, self._done_callbacks = self._done_callbacks, []
-        for callback in callbacks:
+        """Call each callback once, on the thread of the caller who cancels or sets a result."""
+        for callback in self._take_callbacks():
             try:
                 callback(self)
             except Exception:
                 LOGGER.exception("exception calling callback for %r", self)
+
+    def _take_callbacks(self) -> list[Callable[[Any], object]]:
+        with self._condition:
+            callbacks, self._done_callbacks = self._done_callbacks, []
+        return callbacks
 
     # ---------------------------------------------------------------- to Dask
 

@@ -103,17 +103,17 @@ def _descendants() -> list[int]:
     return found
 
 
-def _open_things(with_descriptors: bool = True) -> Counter[str]:
-    """What an executor may leave: threads, processes, descriptors, folders."""
+def _open_things(alone: bool) -> Counter[str]:
+    """What an executor may leave: threads, processes, descriptors, folders; not all of it beside another executor."""
     things: Counter[str] = Counter()
     for thread in threading.enumerate():
-        if OUR_THREADS.match(thread.name):
+        if OUR_THREADS.match(thread.name) and (alone or thread.name != "futures_cluster-callbacks"):
             things[f"thread {thread.name} ({thread.ident})"] += 1
     helpers, helpers_fds = _helpers_of_multiprocessing()
     for pid in _descendants():
         if pid not in helpers:
             things[f"process {pid}"] += 1
-    if with_descriptors and os.path.isdir("/proc/self/fd"):
+    if alone and os.path.isdir("/proc/self/fd"):
         for fd in os.listdir("/proc/self/fd"):
             if int(fd) not in helpers_fds:
                 with contextlib.suppress(OSError):
@@ -132,7 +132,8 @@ def nothing_left_behind() -> Iterator[None]:
 
     An executor of a fixture with a wider scope starts its workers when it is first used: it must have run a task on all
     of them (``ex.run(int)``) before that fixture yields it. As long as it is there descriptors are not counted: it may
-    keep connections and segments of memory for the next task.
+    keep connections and segments of memory for the next task. Nor is the thread for callbacks, which starts with the
+    first one.
     """
     alone = not any(thread.name.startswith("futures_cluster") for thread in threading.enumerate())
     before = _open_things(alone)

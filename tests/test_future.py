@@ -65,6 +65,15 @@ def threads() -> Iterator[Executor]:
         yield ex
 
 
+class CallsAtOnce:
+    """In the place of the thread for callbacks."""
+
+    is_running = True
+
+    def call(self, function: Callable[[], object]) -> None:
+        function()
+
+
 class NoClient:
     """The client of a future that no task makes."""
 
@@ -75,6 +84,7 @@ class NoClient:
     def __init__(self) -> None:
         self.codec = ObjectCodec()
         self.told: list[tuple[str, Any]] = []
+        self.callbacks = CallsAtOnce()
 
     def cancelled(self, future: Any, force: bool) -> None:
         self.told.append(("cancelled", force))

@@ -410,7 +410,7 @@ def test_callbacks_do_not_run_on_the_thread_that_waits(processes: Executor, gate
         gate.open(1)
         assert future.result(LIMIT_S) == 1
     assert called.wait(LIMIT_S)
-    assert names == ["futures_cluster-scheduler"]
+    assert names == ["futures_cluster-callbacks"]
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads"])

@@ -22,10 +22,10 @@ from typing import Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import submitting_task
-from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec, Scattered
 from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.wire import serialize
@@ -93,7 +93,8 @@ class ForeignClient:
         self._fetching: dict[Key, Any] = {}
         self._introduced: dict[Key, Any] = {}
         self._changed = threading.Condition()
-        self._callbacks = Callbacks()
+        self._ending = threading.RLock()
+        self.callbacks = CallbackThread()
 
     @property
     def forked(self) -> bool:
@@ -295,7 +296,7 @@ class ForeignClient:
         with self._changed:
             self._changed.notify_all()
         if self.closing and not self._pending:
-            self._callbacks.call(self._end_if_quiet)
+            self._end_soon()
 
     @staticmethod
     def _done_with(future: Any) -> None:
@@ -374,8 +375,7 @@ class ForeignClient:
         event.set()
         with self._changed:
             self._changed.notify_all()
-        if future.wants_value():
-            self._callbacks.call(future.value_is_here)
+        future.value_is_here()
 
     # ---------------------------------------------------------------- cancelling and releasing
 
@@ -404,10 +404,6 @@ class ForeignClient:
         """The last future of a key is gone. Called by ``__del__``, anywhere and at any time."""
         self._small.pop(key, None)
         self._handles.pop(key, None)
-
-    def on_loop(self, function: Callable[[], None]) -> None:
-        """Call a function of the user's, soon."""
-        self._callbacks.call(function)
 
     def count_pending(self) -> int:
         """How many futures are not done."""
@@ -442,16 +438,23 @@ class ForeignClient:
                 future.cancel()
         if not wait:
             if not self._pending:
-                self._callbacks.call(self._end_if_quiet)
+                self._end_soon()
             return
         with context.waiting(), self._changed:
             self._changed.wait_for(lambda: not self._pending)
         self._end_if_quiet()
-        self._callbacks.join()
+        self.callbacks.join()
+
+    def _end_soon(self) -> None:
+        """End on a thread of its own: the link's must go on, and a callback may never return."""
+        threading.Thread(target=self._end_if_quiet, name="futures_cluster-end", daemon=True).start()
 
     def _end_if_quiet(self) -> None:
-        if self._pending or self.closed is not None:
-            return
+        with self._ending:  # the end that another thread has begun is waited for
+            if not self._pending and self.closed is None:
+                self._end()
+
+    def _end(self) -> None:
         for future in list(self._known.values()):
             if future.holders is not None and not future.scattered:
                 try:
@@ -474,5 +477,5 @@ class ForeignClient:
             self.lost(key, errors.DataLost(f"the result of {key!r} stayed on the cluster, and {reason}"))
         self._handles.clear()
         self._small.clear()
-        self._callbacks.close()
+        self.callbacks.close()
         self._link.close()

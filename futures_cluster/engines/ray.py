@@ -26,13 +26,13 @@ import ray.exceptions
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.callbacks import Callbacks
 from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
 from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services import imports
+from futures_cluster.services.callbacks import CallbackThread
 
 #: How long the main thread of a worker waits for children before it looks again whether the task goes on.
 LOOK_S = 0.2
@@ -168,7 +168,7 @@ class RayLink:
         self._board: Any = None
         self._remote: Any = ray.remote(run_call)
         self._closed = False
-        self._callbacks = Callbacks()
+        self._news = CallbackThread()
 
     def connect(self, ours: ForeignClient, listen: bool) -> None:
         """Tell this client of ours what happens."""
@@ -188,7 +188,11 @@ class RayLink:
             if not self._closed:
                 function(future)
 
-        reference.future().add_done_callback(lambda future: self._callbacks.call(lambda: tell(future)))
+        def done(future: Any) -> None:
+            if not self._closed:
+                self._news.call(lambda: tell(future))
+
+        reference.future().add_done_callback(done)
 
     def _ask_board(self) -> None:
         with contextlib.suppress(Exception):  # Ray is gone, and nobody has news
@@ -270,7 +274,7 @@ class RayLink:
     def close(self) -> None:
         """See ``foreign_client.Link``; Ray itself ends only if this program started it."""
         self._closed = True
-        self._callbacks.close()
+        self._news.close()
         if self._board is not None:
             with contextlib.suppress(Exception):
                 ray.kill(self._board)

@@ -19,6 +19,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
@@ -40,6 +41,7 @@ class _Local:
         self.codec = ObjectCodec()
         self.shared = SharedPort(self)
         self._keyed = keyed
+        self.callbacks = CallbackThread()  # a task may add a callback to its own future
         self._objects = LocalObjects(self.name)
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
@@ -211,6 +213,7 @@ class SyncEngine:
         """See ``Engine``."""
         self._closed = True
         self._client.shared.close(RuntimeError("the executor was shut down"))
+        self._client.callbacks.close()
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""

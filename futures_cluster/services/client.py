@@ -24,6 +24,7 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.batches import pack
+from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import inherit, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
@@ -102,6 +103,7 @@ class Client:
         self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
         self._retrieval = Retrieval(loop, peers, self._report_missing, codec.load_error)
         self.shared = SharedPort(self)
+        self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
 
@@ -486,20 +488,6 @@ class Client:
     def count_pending(self) -> int:
         """How many futures are not done."""
         return len(self._pending)
-
-    def on_loop(self, function: Callable[[], None]) -> None:
-        """Call a function of the user's on the loop, soon: not under the lock that whoever calls this holds."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        try:
-            if running is self._loop:
-                self._loop.call_soon(function)
-            else:
-                self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # it has ended
-            function()
 
     def count_waiting(self) -> int:
         """How many futures are not done, and questions not answered."""

@@ -422,15 +422,21 @@ class LocalCluster:
                 if first:
                     self._thread.call(lambda: self._loop.create_task(self._close()))
         if wait and threading.current_thread() is not self._thread.thread:
-            self._thread.thread.join()
-            if self._service is not None:
-                for slot in self._service.slots:
-                    if slot.thread is not None and slot.thread is not threading.current_thread():
-                        slot.thread.join()
-                self._service.join_plugins()
-            self.scheduler.join_plugins()
-            if self.client.logs is not None:
-                self.client.logs.join()
+            self._join()
+            if kill is None:  # otherwise the caller does not want to wait for anything
+                self.client.callbacks.join()
+
+    def _join(self) -> None:
+        slots = [] if self._service is None else self._service.slots  # a list that grows until the loop has ended
+        self._thread.thread.join()
+        for slot in slots:
+            if slot.thread is not None:
+                slot.thread.join()
+        if self._service is not None:
+            self._service.join_plugins()
+        self.scheduler.join_plugins()
+        if self.client.logs is not None:
+            self.client.logs.join()
 
     def _cancel_futures(self) -> None:
         """Cancel what does not run.
@@ -484,7 +490,7 @@ class LocalCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            lifetime.ended(self)
+            self.client.callbacks.close(lambda: lifetime.ended(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             if self._folder is not None:

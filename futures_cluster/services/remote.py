@@ -221,6 +221,8 @@ class RemoteCluster:
             self._thread.thread.join()
             if self.client.logs is not None:
                 self.client.logs.join()
+            if kill is None:
+                self.client.callbacks.join()
 
     async def _close(self) -> None:
         try:
@@ -240,7 +242,7 @@ class RemoteCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            lifetime.ended(self)
+            self.client.callbacks.close(lambda: lifetime.ended(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             self._loop.stop()
