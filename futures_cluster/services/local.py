@@ -427,7 +427,13 @@ class LocalCluster:
                 self.client.callbacks.join()
 
     def _join(self) -> None:
+        current = threading.current_thread()
         slots = [] if self._service is None else self._service.slots  # a list that grows until the loop has ended
+        if any(slot.thread is current for slot in slots):
+            raise RuntimeError(
+                "cannot join current thread: shutdown(wait=True) was called in a task of this executor and would wait "
+                "for that task; call shutdown(wait=False) in tasks"
+            )
         self._thread.thread.join()
         for slot in slots:
             if slot.thread is not None:
