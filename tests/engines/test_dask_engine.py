@@ -58,7 +58,7 @@ QUICK = {
     *("check_errors_of_inputs", "check_what_does_not_pickle", "check_futures_as_arguments", "check_key"),
     *("check_futures_stay_futures", "check_scatter_and_gather", "check_results_after_the_end", "check_retries"),
     *("check_priority", "check_timeout", "check_nested", "check_waiting_in_a_task", "check_as_completed_grows"),
-    "check_shutdown_cancels",
+    *("check_shutdown_cancels", "check_callbacks_wait", "check_callbacks_raise", "check_callbacks_before_the_end"),
 }
 
 

@@ -107,6 +107,7 @@ def checks_by_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check
     [
         *("check_submit_callables", "check_errors", "check_running", "check_cancel_force", "check_timeout"),
         *("check_scatter_and_gather", "check_futures_as_arguments", "check_as_completed_grows", "check_dask_persist"),
+        *("check_callbacks_wait", "check_callbacks_raise"),
     ],
 )
 def test_by_ray_s_client(name: str, checks_by_client: Checks) -> None:

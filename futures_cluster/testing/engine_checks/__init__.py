@@ -23,7 +23,7 @@ Examples
 
 from __future__ import annotations
 
-from futures_cluster.testing.engine_checks import calls, channels, data, libraries, lifetime, nested
+from futures_cluster.testing.engine_checks import callbacks, calls, channels, data, libraries, lifetime, nested
 from futures_cluster.testing.engine_checks.capabilities import ENGINES, Capabilities
 from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
 
@@ -35,6 +35,7 @@ __all__ = [
     "TRAITS",
     "Capabilities",
     "Check",
+    "callbacks",
     "calls",
     "channels",
     "data",
