@@ -48,7 +48,9 @@ class NativeEngine(ClientEngine):
         self.find_executor: Callable[[], Any] = lambda: None  # for tasks in threads
         self._config = config
         self._make_future = make_future
-        self._lock = threading.Lock()  # guards the making
+        # Guards the making, in which a collection of garbage may run a finalizer that uses this executor.
+        self._lock = threading.RLock()
+        self._making = False
         self._cluster: LocalCluster | None = None
         self._started = False
         self._closed = False  # before there was a cluster
@@ -59,24 +61,35 @@ class NativeEngine(ClientEngine):
         lifetime.left_behind(self)
         self._check_process()
         with HeldBack(), self._lock:
-            if self._cluster is None:
-                if self._closed:
-                    raise RuntimeError("cannot schedule new futures after shutdown")
-                config, process = self._config, None
-                if starts and config.backend != "threads" and config.mp_context is None:
-                    process = template.Template(config.worker_environment)
-                try:
-                    from futures_cluster.services.local import LocalCluster
-
-                    self._cluster = LocalCluster(config, self._make_future, lambda: self.find_executor(), process)
-                except BaseException:
-                    if process is not None:
-                        process.kill()
-                    raise
-                self._cluster.client.can_stop_tasks = config.backend != "threads"
-                # What the user gives the workers is the cluster's now, which lets go of it at its end.
-                self._config = dataclasses.replace(config, initializer=None, initargs=())
+            lifetime.refuse_inside(self._making)
+            self._making = True  # before looking: until here a finalizer may have made it
+            try:
+                if self._cluster is None:
+                    self._cluster = self._make_cluster(starts)
+            finally:
+                self._making = False
             return self._cluster
+
+    def _make_cluster(self, starts: bool) -> LocalCluster:
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        config, process = self._config, None
+        if starts and config.backend != "threads" and config.mp_context is None:
+            process = template.Template(config.worker_environment)
+        try:
+            from futures_cluster.services.local import LocalCluster
+
+            cluster = LocalCluster(config, self._make_future, lambda: self.find_executor(), process)
+        except BaseException:
+            if process is not None:
+                process.kill()
+            raise
+        cluster.client.can_stop_tasks = config.backend != "threads"
+        # What the user gives the workers is the cluster's now, which lets go of it at its end.
+        self._config = dataclasses.replace(config, initializer=None, initargs=())
+        if self._closed:  # by a finalizer, meanwhile
+            cluster.shutdown(wait=False)
+        return cluster
 
     @property
     def cluster(self) -> LocalCluster:

@@ -69,6 +69,21 @@ def ended(cluster: Cluster) -> None:
     _left_behind.discard(cluster)
 
 
+def refuse_inside(starting: bool) -> None:
+    """Refuse a call that comes from inside the start of the same executor, on the same thread.
+
+    Raises
+    ------
+    RuntimeError
+        If ``starting``: the thread would wait for itself.
+    """
+    if starting:
+        raise RuntimeError(
+            "cannot use the executor while it starts: a finalizer (__del__) or a trace function called it inside its "
+            "first submit(), on the same thread; call it after that has returned"
+        )
+
+
 def interpreter_exits() -> bool:
     """Whether the interpreter is about to end, so that nothing new can be run."""
     return _exiting

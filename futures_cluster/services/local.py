@@ -109,8 +109,8 @@ class LocalCluster:
         self._service: WorkerService | None = None  # the worker of the threads backend
         self._observatory: Observatory | None = None
         self._page: StatusPage | None = None
-        self._lock = threading.Lock()
-        self._started = False
+        self._lock = threading.RLock()  # a collection of garbage may run a finalizer that uses this executor
+        self._starting = self._started = False
         self._since = clocks.time()
         self.closing = False
         self._initializer: bytes | None = None
@@ -120,16 +120,24 @@ class LocalCluster:
     def start(self) -> None:
         """Start the scheduler and the workers, once; from a user's thread."""
         with HeldBack(), self._lock:
-            if self._started:
-                return
-            if self.closing:
+            lifetime.refuse_inside(self._starting)
+            self._starting = True  # before looking: until here a finalizer may have started it
+            try:
+                if self._started:
+                    return
+                if self.closing:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+                lifetime.opened(self)
+                if self.threads:
+                    self._start_threads()
+                else:
+                    self._start_processes()
+                self._started = True
+            finally:
+                self._starting = False
+            if self.closing:  # a finalizer has shut it down meanwhile
+                self._begin_to_close()
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            lifetime.opened(self)
-            if self.threads:
-                self._start_threads()
-            else:
-                self._start_processes()
-            self._started = True
 
     def _start_processes(self) -> None:
         config, loop = self.config, self._loop
@@ -403,9 +411,9 @@ class LocalCluster:
             with self._lock:
                 first = not self.closing
                 self.closing = True
-                started = self._started
+                started, starting = self._started, self._starting
             if not started:
-                if first:
+                if first and not starting:
                     self._drop_template()
                     self._thread.loop.close()
                     self.scheduler.close()
@@ -420,11 +428,14 @@ class LocalCluster:
             finally:
                 held.is_open = False
                 if first:
-                    self._thread.call(lambda: self._loop.create_task(self._close()))
+                    self._begin_to_close()
         if wait and threading.current_thread() is not self._thread.thread:
             self._join()
             if kill is None:  # otherwise the caller does not want to wait for anything
                 self.client.callbacks.join()
+
+    def _begin_to_close(self) -> None:
+        self._thread.call(lambda: self._loop.create_task(self._close()))
 
     def _join(self) -> None:
         current = threading.current_thread()

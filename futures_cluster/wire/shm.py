@@ -23,6 +23,7 @@ the frames), and copies what it reads instead of mapping it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -115,7 +116,8 @@ class SegmentPool:
 
     def __init__(self, most_kept_bytes: int = MOST_KEPT_BYTES) -> None:
         self._most_kept_bytes = most_kept_bytes
-        self._lock = threading.Lock()  # not held while data is copied
+        # Not held while data is copied. Reentrant: a collection of garbage may run a finalizer that writes, too.
+        self._lock = threading.RLock()
         self._used: dict[int, Segment] = {}
         self._free: list[Segment] = []  # oldest first
         self._lent: dict[int, OpenSegment] = {}
@@ -174,14 +176,15 @@ class SegmentPool:
         """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
         with self._lock:
             best = None
-            for segment in self._free:
+            for segment in self._free.copy():
                 fits = segment.size * LEAST_FILL <= size <= segment.size
                 if fits and (best is None or segment.size < best.size) and _is_unread(segment.fd):
                     best = segment
             if best is not None:
-                self._free.remove(best)
-                self.reused += 1
-                return best, True
+                with contextlib.suppress(ValueError):  # a finalizer has taken it meanwhile
+                    self._free.remove(best)
+                    self.reused += 1
+                    return best, True
         return Segment(-(-size // _PAGE) * _PAGE), False
 
     def release(self, fd: int) -> None:
