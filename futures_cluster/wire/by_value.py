@@ -399,8 +399,16 @@ def _reduce_file(file: Any) -> Any:
     raise TypeError(f"cannot pickle {type(file).__name__!r} object")
 
 
+def _reduce_traceback(traceback: types.TracebackType) -> Any:
+    """A traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
+    from tblib import pickling_support
+
+    return pickling_support.pickle_traceback(traceback)
+
+
 ByValuePickler.dispatch_table = ChainMap(
-    {CodeType: _reduce_code, io.TextIOWrapper: _reduce_file}, cp.Pickler.dispatch_table
+    {CodeType: _reduce_code, io.TextIOWrapper: _reduce_file, types.TracebackType: _reduce_traceback},
+    cp.Pickler.dispatch_table,
 )
 FunctionPickler.dispatch_table = ChainMap({}, ByValuePickler.dispatch_table)
 

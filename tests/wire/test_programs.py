@@ -216,6 +216,16 @@ def test_a_global_that_cannot_travel_is_named(sender: Sender) -> None:
     assert sender.send("f")
 
 
+def test_a_traceback_can_be_a_value() -> None:
+    try:
+        raise ValueError
+    except ValueError as error:
+        sent = error.__traceback__
+    assert sent is not None
+    back = pickling.loads(pickling.dumps({"traceback": sent}))["traceback"]
+    assert (back.tb_lineno, back.tb_frame.f_code.co_filename) == (sent.tb_lineno, __file__)
+
+
 def test_each_client_has_classes_of_its_own(sender: Sender, receiver: Receiver) -> None:
     sender.run("class C:\n    n = 0\ndef bump():\n    C.n += 1\n    return C.n")
     sent = [pickling.dump_function(sender.main.bump, pickling.Scope(name))[0] for name in ("one", "two", "one")]
