@@ -332,20 +332,21 @@ class FunctionPickler(ByValuePickler):
 
     def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
         super().__init__(file, buffer_callback, by_reference)
-        self._values: dict[int, tuple[Program, Key]] = {}
+        # By identity, and held: an object that another thread drops meanwhile must not leave its identity to a new one.
+        self._values: dict[int, tuple[Program, Key, Any]] = {}
         if not by_reference:
             for program in list(programs._programs.values()):
                 for key, record in list(program.records.items()):
                     value = program.value(key)
                     if record.batch is not None and key[0] != SOURCE and _has_identity(value) and record.holds(value):
-                        self._values[id(value)] = program, key
+                        self._values[id(value)] = program, key, value
 
     def persistent_id(self, obj: Any) -> Any:
         """Return the name of a value that is defined already; None for all else."""
         found = self._values.get(id(obj))
         if found is None:
             return None
-        program, key = found
+        program, key, _ = found
         if not self._takes_name(program, key):
             return None
         self.needs.setdefault(program, {})
