@@ -20,8 +20,8 @@ from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, Task
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.execute import Executions, Loaded
-from futures_cluster.wire import programs
 from futures_cluster.wire.exceptions import headline
+from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.runs import Run
 
 #: Between two looks at what runs.
@@ -106,7 +106,7 @@ class Guests:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        programs.hosts.begin(guest=True)
+        mains.begin(guest=True)
         self._codec = ParcelCodec()
         self._functions: OrderedDict[str, Loaded] = OrderedDict()
         self._clock = Clock(site)

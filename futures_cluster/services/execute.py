@@ -16,7 +16,8 @@ from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.functions import call
 from futures_cluster.services.store import Store
-from futures_cluster.wire import programs, serialize
+from futures_cluster.wire import serialize
+from futures_cluster.wire.main_modules import HasMain, mains
 
 if TYPE_CHECKING:
     from futures_cluster.services.protocols import Codec
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 #: A function, and the program that submits it, if that has a ``__main__`` here.
-Loaded: TypeAlias = "tuple[Any, programs.Program | None]"
+Loaded: TypeAlias = "tuple[Any, HasMain | None]"
 
 
 class Executions:
@@ -59,8 +60,8 @@ class Executions:
 
     def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         fn, program = self._functions.get(run.function) or self._load(run.function)
-        if programs.hosts.dispatching:
-            programs.hosts.enter(program)
+        if mains.dispatching:
+            mains.enter(program)
         if not run.inputs:
             args, kwargs = self.codec.load_call(run.payload, ())
         else:
@@ -68,18 +69,18 @@ class Executions:
             values = [store.get(key) if payload is None else codec.load(payload) for key, _, payload, _ in run.inputs]
             args, kwargs = codec.load_call(run.payload, values)
             fn = self._guard(run, fn, values)
-        if program is not None and programs.hosts.dispatching:
-            programs.hosts.enter(program)  # an argument may be another program's
+        if program is not None and mains.dispatching:
+            mains.enter(program)  # an argument may be another program's
         return fn, args, kwargs
 
     def _load(self, function_id: str) -> Loaded:
         payload = self._payloads.get(function_id)
         if payload is None:  # another slot has been faster
             return self._functions[function_id]
-        programs.hosts.enter(None)
+        mains.enter(None)
         with self.around_loading():
             function = self.codec.load_function(payload)
-        loaded = self._functions[function_id] = function, programs.hosts.running()
+        loaded = self._functions[function_id] = function, mains.running()
         self._payloads.pop(function_id, None)
         context.load_adapters()
         return loaded
@@ -125,8 +126,8 @@ class Executions:
             return (key, attempt, payload, size_bytes, duration), None
         finally:
             context.local.task = None
-            if programs.hosts.dispatching:
-                programs.hosts.enter(None)
+            if mains.dispatching:
+                mains.enter(None)
             fn = args = kwargs = value = None  # type: ignore[assignment]
 
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:

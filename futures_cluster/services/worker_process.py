@@ -39,7 +39,8 @@ from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
+from futures_cluster.wire import pickling, serialize, shm, sockets, transports
+from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
@@ -141,7 +142,7 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
     if settings.by_reference:
         pickling.settings.by_reference = True
     else:
-        programs.hosts.begin()
+        mains.begin()
     with contextlib.suppress(Exception):
         import resource
 

@@ -27,58 +27,16 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire import classes, handles, programs
-from futures_cluster.wire.programs import MAIN, MISSING, SOURCE, Key, Program, canonical
+from futures_cluster.wire import classes, handles, importing, programs
+from futures_cluster.wire.importing import importable
+from futures_cluster.wire.main_modules import MAIN, canonical
+from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))
 _READS_GLOBAL = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 _SETS_GLOBAL = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
 _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
-
-
-# ---------------------------------------------------------------- what can be imported
-
-
-def importable(module: str) -> bool:
-    """Whether another process with this one's ``sys.path`` can import a module."""
-    if module in (MAIN, programs.MP_MAIN):
-        return False
-    found = sys.modules.get(module)
-    if found is None:
-        return False
-    if cp._PICKLE_BY_VALUE_MODULES and cp._is_registered_pickle_by_value(found):
-        return False
-    return _is_found(module, id(found))
-
-
-@functools.lru_cache(10_000)
-def _is_found(module: str, identity: int) -> bool:
-    """Whether finders find it, and in the place that it came from."""
-    loaded = sys.modules[module]
-    spec = getattr(loaded, "__spec__", None)
-    if getattr(spec, "origin", None) in ("built-in", "frozen"):
-        return True
-    parent, _, _ = module.rpartition(".")
-    path = None
-    if parent:
-        if not importable(parent):
-            # A package may put modules there by hand (os.path is one): importing it makes them.
-            return False
-        path = getattr(sys.modules[parent], "__path__", None)
-        if path is None:
-            return True
-    for finder in list(sys.meta_path):
-        find: Any = getattr(finder, "find_spec", None)
-        try:
-            found = find and find(module, path, None)
-        except Exception:
-            continue
-        if found is not None:
-            origin = getattr(spec, "origin", None) or getattr(loaded, "__file__", None)
-            return origin is None or found.origin is None or found.origin == origin
-    # Made by the import of its package, or of another module: present in another process once that is imported.
-    return spec is not None and getattr(spec, "origin", None) is None and bool(parent)
 
 
 # ---------------------------------------------------------------- names that code uses
@@ -446,7 +404,7 @@ def _adopt(space: dict[str, Any], module: str) -> Program:
     """This process as a program that has a module with this namespace."""
     program = programs.home()
     program.spaces.setdefault(module, space)
-    programs.mark(module)
+    importing.send_by_value(module)
     return program
 
 

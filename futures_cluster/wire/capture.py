@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterable
 from types import FunctionType
 from typing import Any
 
-from futures_cluster.wire import programs
 from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
+from futures_cluster.wire.main_modules import canonical
 from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
 
 
@@ -168,7 +168,7 @@ class DefinitionPickler(FunctionPickler):
         name = getattr(obj, "__qualname__", None)
         module = getattr(obj, "__module__", None)
         if type(name) is str and type(module) is str:
-            key = programs.canonical(module), name.partition(".")[0]
+            key = canonical(module), name.partition(".")[0]
             if key in self.taken and key != self._defining:
                 self.uses.setdefault(self._defining, {})[key] = None
         return reduced

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from futures_cluster.wire import handles, programs
-from futures_cluster.wire.programs import MAIN
+from futures_cluster.wire import handles, importing, programs
+from futures_cluster.wire.main_modules import MAIN, mains
 
 PROTOCOL = 5
 #: Buffers from this size on travel out of band.
@@ -66,11 +66,11 @@ settings = _Settings()
 
 def _is_importable(data: bytes) -> bool:
     """Whether a plain pickle refers only to what another process can import."""
-    for mark in programs.marks:
+    for mark in importing.marks:
         if mark in data:
             return False
-    module: Any = sys.modules.get("cloudpickle.cloudpickle")
-    return module is None or not module._PICKLE_BY_VALUE_MODULES
+    cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
+    return cloudpickle is None or not cloudpickle._PICKLE_BY_VALUE_MODULES
 
 
 def dumps(obj: Any, scope: Scope = HERE) -> bytes:
@@ -213,7 +213,7 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
         data = pickle.dumps(function, PROTOCOL)
         if by_reference:
             return data, None
-        if _is_importable(data) and _can_be_imported(function):
+        if _is_importable(data) and importing.has_importable_module(function):
             return _of_client(data, scope), None
     except Exception:
         pass
@@ -232,44 +232,13 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
 
 def _of_client(data: bytes, scope: Scope) -> bytes:
     """A pickle that tells whose task it belongs to, where tasks of several clients run: plain pickle needs to know."""
-    if programs.hosts.is_host:
-        program = programs.hosts.running()
+    if mains.is_host:
+        program = mains.running()
     else:
         program = programs.home() if scope.name else None
     if program is None:
         return data
     return _behind_head(data, [(program.token_for(scope.name), True, None, [])])
-
-
-def _can_be_imported(function: Any) -> bool:
-    """Whether another process can import the module of a function or class; if not, its objects travel by value."""
-    module = getattr(function, "__module__", None)
-    if type(module) is not str or type(function) not in (FunctionType, type):
-        return True
-    known = sys.modules.get(module)
-    if known is None or getattr(known, "__spec__", None) is None or not _is_on_path(known):
-        from futures_cluster.wire.by_value import importable
-
-        if not importable(module):
-            programs.mark(module)
-            return False
-    return True
-
-
-def _is_on_path(module: Any) -> bool:
-    """Whether a top-level module was found where the import system looks; a quick answer for most modules."""
-    origin = module.__spec__.origin
-    if origin in ("built-in", "frozen"):
-        return True
-    top = module.__name__.partition(".")[0]
-    if type(origin) is not str:
-        return False
-    for entry in sys.path:
-        if type(entry) is str and entry and origin.startswith(entry):
-            rest = origin[len(entry) :].lstrip("/")
-            if rest.startswith((f"{top}/", f"{top}.")):
-                return True
-    return False
 
 
 class HandedOver:
@@ -314,9 +283,9 @@ def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
         programs.get(token).learn(batches)
     token, is_plain, binding, _ = heads[0]
     program = programs.get(token)
-    if programs.hosts.is_host:
+    if mains.is_host:
         program.space(MAIN)  # each program has one, also if nothing of it has come so far
-        programs.hosts.enter(program)
+        mains.enter(program)
     if binding is not None and not program.is_home:
         return program.binding(*binding)
     rest = view[_HEAD + length :]

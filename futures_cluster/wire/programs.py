@@ -33,9 +33,9 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
-MAIN = "__main__"
-#: In a process that multiprocessing has started, the script is known by this name, too.
-MP_MAIN = "__mp_main__"
+from futures_cluster.wire import importing
+from futures_cluster.wire.main_modules import MAIN, MP_MAIN, canonical, mains
+
 #: The module of definitions that are no bindings: the text of source that is in no file, by the name of its file.
 SOURCE = "<source>"
 
@@ -54,11 +54,6 @@ _NEW_MODULE = frozenset(vars(ModuleType("")))
 
 # A module and a name in it.
 Key = tuple[str, str]
-
-
-def canonical(module: str) -> str:
-    """Return the name under which the definitions of a module are kept."""
-    return MAIN if module == MP_MAIN else module
 
 
 class Record:
@@ -233,9 +228,9 @@ class Program:
             made = self._modules[module] = ModuleType(module)
             made.__dict__["__builtins__"] = builtins
             space = self.spaces[module] = made.__dict__
-            mark(module)
-            if hosts.is_host:
-                hosts.add(made)
+            importing.send_by_value(module)
+            if mains.is_host:
+                mains.add(made)
         return space
 
     def keep(self, module: ModuleType) -> None:
@@ -362,22 +357,8 @@ def of_namespace(space: dict[str, Any]) -> tuple[Program, str] | None:
     return None
 
 
-#: How the names of modules whose objects travel by value stand in a plain pickle.
-marks: tuple[bytes, ...] = (b"__main__", b"__mp_main__")
-
-
-def mark(module: str) -> None:
-    """Have the objects of a module travel by value: no other process can import it."""
-    global marks
-    text = pickle.dumps(module, 5)[2:]
-    text = text[text.index(module.encode()) - 2 : -2]  # with its length, as a short name is part of many others
-    if canonical(module) != MAIN and text not in marks:
-        marks = (*marks, text)
-
-
 class _Local(threading.local):
     loading: Program | None = None
-    running: Program | None = None
 
 
 _local = _Local()
@@ -397,98 +378,6 @@ def being_loaded() -> Program:
     """Return the program to which what this thread unpickles belongs."""
     assert _local.loading is not None, "unpickled by another function than loads"
     return _local.loading
-
-
-# ---------------------------------------------------------------- processes that run tasks
-
-
-class Hosts:
-    """Makes programs' modules known by their names in a process that runs tasks.
-
-    A worker of ours is all the program's: its ``__main__`` is the program's. When a second program has tasks there, and
-    in a process of another engine from the start, ``__main__`` is a module that asks which program the calling thread
-    runs a task of.
-
-    Attributes
-    ----------
-    is_host : bool
-        Whether this process runs tasks of programs.
-    dispatching : bool
-        Whether each task has to say to which program it belongs (``enter``).
-    """
-
-    def __init__(self) -> None:
-        self.is_host = False
-        self.dispatching = False
-        self._is_guest = False
-
-    def begin(self, guest: bool = False) -> None:
-        """Have the modules of programs that come from now on stand in ``sys.modules``.
-
-        Parameters
-        ----------
-        guest : bool
-            Whether ``__main__`` belongs to another program, which goes on to use it.
-        """
-        self.is_host = True
-        self._is_guest = guest
-
-    def add(self, module: ModuleType) -> None:
-        """A program has a module more."""
-        name = module.__name__
-        if name != MAIN:
-            sys.modules.setdefault(name, module)
-        elif not self._is_guest and not any(vars(sys.modules[MAIN]) is space for space in _main_spaces(module)):
-            sys.modules[MAIN] = sys.modules[MP_MAIN] = module
-        elif not self.dispatching:
-            dispatcher = _MainOfThread(MAIN)
-            object.__setattr__(dispatcher, "_usual", sys.modules[MAIN])
-            sys.modules[MAIN] = sys.modules[MP_MAIN] = dispatcher
-            self.dispatching = True
-
-    def enter(self, program: Program | None) -> None:
-        """Say which program's task this thread runs."""
-        _local.running = program
-
-    def running(self) -> Program | None:
-        """Return the program whose task this thread runs, or whose payload it has read last."""
-        return _local.running
-
-    def main(self) -> ModuleType | None:
-        """Return ``__main__`` of the program whose task this thread runs; None outside of tasks."""
-        program = _local.running
-        return None if program is None or MAIN not in program.spaces else program.module(MAIN)
-
-
-def _main_spaces(but: ModuleType) -> list[dict[str, Any]]:
-    spaces = [program.spaces[MAIN] for program in _programs.values() if MAIN in program.spaces and not program.is_home]
-    return [space for space in spaces if space is not vars(but)]
-
-
-class _MainOfThread(ModuleType):
-    """Stands for ``__main__`` where tasks of several programs run."""
-
-    _usual: ModuleType
-
-    def __getattribute__(self, name: str) -> Any:
-        return getattr(_main_of_thread(self), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(_main_of_thread(self), name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(_main_of_thread(self), name)
-
-    def __dir__(self) -> list[str]:
-        return dir(_main_of_thread(self))
-
-
-def _main_of_thread(dispatcher: _MainOfThread) -> ModuleType:
-    usual: ModuleType = object.__getattribute__(dispatcher, "_usual")
-    return hosts.main() or usual
-
-
-hosts = Hosts()
 
 
 # ---------------------------------------------------------------- source that is in no file

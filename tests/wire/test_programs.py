@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.wire import pickling, programs
-from futures_cluster.wire.programs import MAIN, Hosts, Program
+from futures_cluster.wire import main_modules, pickling, programs
+from futures_cluster.wire.main_modules import MAIN, MP_MAIN, MainModules
+from futures_cluster.wire.programs import Program
 
 
 class Sender:
@@ -278,33 +279,34 @@ def test_source_that_is_in_no_file_travels(sender: Sender, receiver: Receiver, m
     del linecache.cache["script.py"]
 
 
-class TestHosts:
+class TestMainModules:
     """Whose ``__main__`` a thread of a worker sees."""
 
     @pytest.fixture
-    def hosts(self, monkeypatch: pytest.MonkeyPatch, sender: Sender) -> Hosts:
-        hosts = Hosts()
-        monkeypatch.setattr(programs, "hosts", hosts)
+    def mains(self, monkeypatch: pytest.MonkeyPatch, sender: Sender) -> MainModules:
+        mains = MainModules()
+        for module in (main_modules, programs):
+            monkeypatch.setattr(module, "mains", mains)
         monkeypatch.setitem(sys.modules, MAIN, types.ModuleType(MAIN))
-        monkeypatch.setitem(sys.modules, programs.MP_MAIN, types.ModuleType(programs.MP_MAIN))
-        return hosts
+        monkeypatch.setitem(sys.modules, MP_MAIN, types.ModuleType(MP_MAIN))
+        return mains
 
-    def test_a_worker_of_ours_belongs_to_the_first_program(self, hosts: Hosts) -> None:
-        hosts.begin()
+    def test_a_worker_of_ours_belongs_to_the_first_program(self, mains: MainModules) -> None:
+        mains.begin()
         space = programs.get("a").space(MAIN)
         assert vars(sys.modules[MAIN]) is space
-        assert sys.modules[programs.MP_MAIN] is sys.modules[MAIN]
-        assert not hosts.dispatching
+        assert sys.modules[MP_MAIN] is sys.modules[MAIN]
+        assert not mains.dispatching
 
-    def test_a_second_program_is_seen_by_its_own_tasks_only(self, hosts: Hosts) -> None:
-        hosts.begin()
+    def test_a_second_program_is_seen_by_its_own_tasks_only(self, mains: MainModules) -> None:
+        mains.begin()
         first, second = programs.get("a"), programs.get("b")
         first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
-        assert hosts.dispatching
+        assert mains.dispatching
         seen: dict[Any, str] = {}
 
         def look(program: Program | None) -> None:
-            hosts.enter(program)
+            mains.enter(program)
             seen[program] = sys.modules[MAIN].who
 
         for program in (first, second, None):
@@ -313,15 +315,15 @@ class TestHosts:
             thread.join()
         assert seen == {first: "a", second: "b", None: "a"}
 
-    def test_in_another_engine_main_stays_what_it_was_outside_of_tasks(self, hosts: Hosts) -> None:
-        hosts.begin(guest=True)
+    def test_in_another_engine_main_stays_what_it_was_outside_of_tasks(self, mains: MainModules) -> None:
+        mains.begin(guest=True)
         sys.modules[MAIN].who = "theirs"  # type: ignore[attr-defined]
         program = programs.get("a")
         program.space(MAIN)["who"] = "a"
         assert sys.modules[MAIN].who == "theirs"
-        hosts.enter(program)
+        mains.enter(program)
         assert sys.modules[MAIN].who == "a"
         sys.modules[MAIN].more = 1  # type: ignore[attr-defined]
         assert program.spaces[MAIN]["more"] == 1
-        hosts.enter(None)
+        mains.enter(None)
         assert not hasattr(sys.modules[MAIN], "more")
