@@ -186,16 +186,18 @@ class Watch:
     def post(self, events: list[Event]) -> None:
         """Hand events over; from any thread."""
         if self._waiting > MOST_EVENTS:
-            if not self.dropped:
-                logger.warning("plugins are too slow: events are dropped")
             self.dropped += len(events)
             return
         self._waiting += len(events)  # a guess is enough: threads may count at the same time
         self._events.put(events)
 
     def _run(self) -> None:
+        warned = False
         while True:
             events = self._events.get()
+            if self.dropped and not warned:  # here: a handler of the user's may block, and must not block the scheduler
+                warned = True
+                logger.warning("plugins are too slow: events are dropped")
             if events is None:
                 break
             for event in events:
@@ -207,7 +209,7 @@ class Watch:
         for plugin in self.plugins:
             try:
                 getattr(plugin, method)(*args)
-            except Exception:
+            except BaseException:
                 logger.exception("the plugin %r failed in %s and is switched off", plugin, method)
                 self.plugins = tuple(other for other in self.plugins if other is not plugin)
 

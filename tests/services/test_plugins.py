@@ -97,13 +97,14 @@ def test_only_what_counts_is_told() -> None:
     assert look(m.Tick()) == []
 
 
-def test_a_plugin_that_raises_is_switched_off(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_plugin_that_raises_is_switched_off(kind: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
     class Broken(SchedulerPlugin):
         calls = 0
 
         def task_finished(self, event: Any) -> None:
             self.calls += 1
-            raise RuntimeError("on purpose")
+            raise kind("on purpose")
 
     broken, log = Broken(), Log()
     with caplog.at_level(logging.ERROR, "futures_cluster"), Executor(1, backend="threads") as ex:
@@ -135,6 +136,8 @@ def test_a_slow_plugin_delays_nothing(monkeypatch: pytest.MonkeyPatch, caplog: p
         go.set()
     assert 10 <= slow.heard < 30
     assert [record.getMessage() for record in caplog.records] == ["plugins are too slow: events are dropped"]
+    # Not on the scheduler's: a handler of the user's may block.
+    assert [record.threadName for record in caplog.records] == ["futures_cluster-plugins"]
 
 
 def test_where_no_scheduler_is() -> None:
