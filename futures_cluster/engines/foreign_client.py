@@ -13,6 +13,7 @@ asking for a thousand one after the other makes a few requests, not a thousand.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -447,7 +448,8 @@ class ForeignClient:
 
     def _end_soon(self) -> None:
         """End on a thread of its own: the link's must go on, and a callback may never return."""
-        threading.Thread(target=self._end_if_quiet, name="futures_cluster-end", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # the interpreter is about to end, and the connection with it
+            threading.Thread(target=self._end_if_quiet, name="futures_cluster-end", daemon=True).start()
 
     def _end_if_quiet(self) -> None:
         with self._ending:  # the end that another thread has begun is waited for

@@ -76,11 +76,6 @@ class CallbackThread:
         if at_end is not None:
             at_end()
 
-    @property
-    def is_current(self) -> bool:
-        """Whether the calling thread is this one, which cannot wait for itself."""
-        return threading.current_thread() is self._thread
-
     def join(self) -> None:
         """Wait until everything has been called, after ``close``; a callback does not wait for itself."""
         thread = self._thread

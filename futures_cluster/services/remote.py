@@ -73,7 +73,7 @@ class RemoteCluster:
         self._connection: Any = None
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may shut it down, too
         self._peers = Peers(self._loop, credentials)
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         client = self.client = Client(
