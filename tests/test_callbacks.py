@@ -1,7 +1,7 @@
 """Users' callbacks: on which thread, in which order, and that nothing in them stops the executor.
 
 Covers: ``Future.add_done_callback`` through executors on processes, threads and a cluster, and the sync backend.
-Does not cover: what every engine promises (``engine_checks.callbacks``), the thread (``services/test_callback_thread``).
+Does not cover: what every engine promises (``engine_checks.callbacks``), the thread (``test_callback_thread``).
 """
 
 from __future__ import annotations
