@@ -22,6 +22,7 @@ from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.steps import run_steps
 from futures_cluster.adapters.submit import _Functions, _Names
+from futures_cluster.wire.pickling import HERE
 
 
 def no_future(key: Any) -> Future:
@@ -280,7 +281,7 @@ def test_large_functions_become_inputs() -> None:
         return len(data)
 
     steps = [(large, (), (), (), "a"), (max, (1, None), ((1, 1),), (1,), "b"), (large, (), (), (), "c")]
-    functions = _Functions()
+    functions = _Functions(HERE)
     again = [(large, (), (), (), "d")]
     replaced, found = functions.apart(list(steps), 1)  # type: ignore[arg-type]
     assert list(found.values()) == [large]

@@ -243,12 +243,21 @@ class TestPickling:
         from futures_cluster.errors import RemoteError
 
         def fail() -> None:
+            raise ValueError("with a lock", threading.Lock())
+
+        with pytest.raises(RemoteError, match=r"(?s)ValueError.*in fail.*with a lock"):
+            ex.submit(fail).result(WAIT_S)
+
+    def test_exception_with_an_attribute_that_does_not_pickle(self, ex: Executor) -> None:
+        def fail() -> None:
             error = ValueError("with a lock")
             error.lock = threading.Lock()  # type: ignore[attr-defined]
             raise error
 
-        with pytest.raises(RemoteError, match=r"(?s)ValueError.*in fail.*with a lock"):
+        with pytest.raises(ValueError, match="with a lock") as caught:
             ex.submit(fail).result(WAIT_S)
+        assert caught.value.lock is None  # type: ignore[attr-defined]
+        assert any("lock" in note for note in caught.value.__notes__)
 
     def test_causes_notes_and_frames(self, ex: Executor) -> None:
         def inner() -> None:
@@ -298,12 +307,12 @@ class TestTheEnd:
             "import multiprocessing, os, sys, time\n"
             "from futures_cluster import Executor\n"
             "import numpy as np\n"
-            f"ex = Executor(2, mp_context={context})\n"
-            "block = ex.submit(np.ones, 10**6)\n"
-            "block.result()\n"
             "def spin(path):\n"
             "    open(path, 'w').close()\n"
             "    while True: pass\n"
+            f"ex = Executor(2, mp_context={context})\n"
+            "block = ex.submit(np.ones, 10**6)\n"
+            "block.result()\n"
             "fs = [ex.submit(spin, sys.argv[1] + str(i)) for i in range(2)]\n"
             "while not all(os.path.exists(sys.argv[1] + str(i)) for i in range(2)): time.sleep(0.01)\n"
             "print('ready', flush=True)\n"
