@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
+from futures_cluster.services.functions import OWNED_BY
 
 #: No priority is further from 0; messages take whole numbers up to 64 bits.
 MOST_PRIORITY = 2**62
@@ -29,7 +30,7 @@ def inherit(options: TaskOptions, priority: int) -> TaskOptions:
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:
     """The same for equal calls: of the function's content, the arguments' content and the inputs' keys."""
-    digest = hashlib.sha1(function_id.encode(), usedforsecurity=False)
+    digest = hashlib.sha1(function_id.partition(OWNED_BY)[0].encode(), usedforsecurity=False)
     if type(payload) is bytes:
         digest.update(payload)
     elif type(payload) is tuple:

@@ -20,8 +20,12 @@ from typing import Any
 
 from futures_cluster.messages import Payload
 from futures_cluster.wire import pickling
+from futures_cluster.wire.main_modules import mains
 
 _MISSING = object()
+
+#: Between what a function is and whose tasks it runs, in its id.
+OWNED_BY = "@"
 
 News = tuple[str, str, Payload]
 
@@ -125,17 +129,24 @@ class FunctionTable:
         that can be imported (``pickling.dump_function``).
     tell : bool
         Whether functions may be told at all; else all travel as arguments.
+    scope : Scope
+        Of the workers.
     on_dead : callable
         Called with the id of a function that nobody can submit again, at any time and in any thread.
     """
 
     def __init__(
-        self, dump: Callable[[Callable[..., Any]], tuple[Payload, Any]], tell: bool, on_dead: Callable[[str], None]
+        self,
+        dump: Callable[[Callable[..., Any]], tuple[Payload, Any]],
+        tell: bool,
+        on_dead: Callable[[str], None],
+        scope: pickling.Scope = pickling.HERE,
     ) -> None:
         self._dump = dump
         self._tell = tell
         self._on_dead = on_dead
-        self._by_reference: dict[Callable[..., Any], tuple[str, str]] = {}
+        self._scope = scope
+        self._by_reference: dict[Any, tuple[str, str]] = {}
         self._by_value: dict[int, _ByValue] = {}  # by id of the function
         self._told: dict[str, None] = {}
         self._alive: dict[str, int] = {}  # functions by value for each id
@@ -166,20 +177,20 @@ class FunctionTable:
             by_value = self._by_value.get(id(fn))
             if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
                 return by_value.function_id, by_value.name, None, False
-            known = self._by_reference.get(fn)
+            known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.dispatching else fn)
             if known is not None and known[0] in self._told:
                 return known[0], known[1], None, False
             found = self._look_up_function(fn, kind)
             if found is not None:
                 return found
         name = function_name(fn)
-        function_id = f"call {name}"
+        function_id = f"call {name}{OWNED_BY}{pickling.owner(self._scope)}"
         news = None if function_id in self._told else (function_id, name, self._dump(call)[0])
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
         """The id and the news of a function that pickles by reference, for tasks of this name."""
-        function_id = f"{name} by {fn.__name__}"
+        function_id = f"{name} by {fn.__name__}{OWNED_BY}{pickling.owner(self._scope)}"
         return function_id, None if function_id in self._told else (function_id, name, self._dump(fn)[0])
 
     def _look_up_function(self, fn: Callable[..., Any], kind: type) -> tuple[str, str, News | None, bool] | None:
@@ -188,13 +199,16 @@ class FunctionTable:
         payload, watched = self._dump(fn)
         self.pickled += 1
         name = function_name(fn)
-        function_id = hashlib.sha1(payload, usedforsecurity=False).hexdigest()[:20]
+        content = payload if watched is not None else pickling.without_head(payload)
+        function_id = hashlib.sha1(content, usedforsecurity=False).hexdigest()[:20]
         if watched is not None:
             if kind is not types.FunctionType:
                 return None  # a class by value: it is an argument, so that nothing has to remember it
             self._learn_by_value(fn, function_id, name, watched)
         else:
-            self._by_reference[fn] = (function_id, name)
+            owner = pickling.owner(self._scope)
+            function_id += f"{OWNED_BY}{owner}"
+            self._by_reference[(fn, owner) if mains.dispatching else fn] = (function_id, name)
         news = None if function_id in self._told else (function_id, name, payload)
         return function_id, name, news, False
 

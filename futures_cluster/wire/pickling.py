@@ -230,15 +230,24 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
     return _with_definitions(file.getvalue(), pickler, scope, function)
 
 
+def owner(scope: Scope) -> str:
+    """Return the token of the program whose tasks this thread submits; "" where no other program has tasks."""
+    program = mains.running() if mains.is_host else programs.home() if scope.name else None
+    return "" if program is None else program.token_for(scope.name)
+
+
 def _of_client(data: bytes, scope: Scope) -> bytes:
     """A pickle that tells whose task it belongs to, where tasks of several clients run: plain pickle needs to know."""
-    if mains.is_host:
-        program = mains.running()
-    else:
-        program = programs.home() if scope.name else None
-    if program is None:
+    token = owner(scope)
+    return _behind_head(data, [(token, True, None, [])]) if token else data
+
+
+def without_head(data: bytes) -> bytes:
+    """Return the pickle itself."""
+    if not is_marked(data):
         return data
-    return _behind_head(data, [(program.token_for(scope.name), True, None, [])])
+    (length,) = _LENGTH.unpack(data[len(MARK) : _HEAD])
+    return data[_HEAD + length :]
 
 
 class HandedOver:
