@@ -149,7 +149,7 @@ class Worker:
         payload, _, _ = self.codec.dump_call((value,), {}, True)
         name = function.__name__
         return m.RunTasks(
-            [(key, 1, name, payload, (0, 0, 0), inputs, 0)], [(name, name, self.codec.dump_function(function))]
+            [(key, 1, name, payload, (0, 0, 0), inputs, 0)], [(name, name, self.codec.dump_function(function)[0])]
         )
 
     def receive(self, *messages: m.Message) -> None:
