@@ -265,6 +265,7 @@ class LocalCluster:
             debug=config.debug,
             sys_path=import_path() if forks else None,
             argv=[str(each) for each in getattr(sys, "argv", ())] if forks else None,
+            recursion_limit=sys.getrecursionlimit() if forks else None,
             by_reference=not forks,
             authkey=bytes(multiprocessing.process.current_process().authkey),
             environment=None if forks else config.worker_environment,

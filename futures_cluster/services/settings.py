@@ -24,6 +24,7 @@ class WorkerSettings:
     resources: dict[str, float] | None = None
     sys_path: list[str] | None = None
     argv: list[str] | None = None  # of the program
+    recursion_limit: int | None = None
     environment: dict[str, str] | None = None
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
     debug: bool = False

@@ -138,6 +138,8 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
         sys.path[:] = settings.sys_path
     if settings.argv is not None:
         sys.argv[:] = settings.argv
+    if settings.recursion_limit is not None:
+        sys.setrecursionlimit(settings.recursion_limit)
     imports.adapt_process()
     if settings.by_reference:
         pickling.settings.by_reference = True

@@ -17,6 +17,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import re
 import sys
 import types
 import typing
@@ -69,6 +70,14 @@ class Names:
 def names_of(code: CodeType) -> Names:
     """Return the names that a code object uses."""
     return Names(code)
+
+
+def names_in(annotation: str) -> list[str]:
+    """Return the names in an annotation that is a text; ``typing.get_type_hints`` looks for them."""
+    return _NAME.findall(annotation)
+
+
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 # ---------------------------------------------------------------- the picklers
@@ -133,7 +142,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return None
         if self.by_reference:
             return NotImplemented if _attribute(module, name) is obj else None
-        program = _program_with(obj, module, name)
+        if "<locals>" in name:
+            name = _bound_name(obj, module)
+        program = _program_with(obj, module, name) if name else None
         if program is None:
             return None
         key = canonical(module), name.partition(".")[0]
@@ -145,7 +156,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         if not self._takes_name(program, key):
             return None
         self.need(program, key)
-        if _attribute(module, name) is obj and program is self._first_program():
+        own_name = getattr(obj, "__qualname__", name)
+        if own_name == name and _attribute(module, name) is obj and program is self._first_program():
             return NotImplemented
         self.is_plain = False
         return _from_program, (self._token(program), module, name)
@@ -201,12 +213,10 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         }
         if parameters := getattr(function, "__type_params__", ()):
             state["__type_params__"] = parameters
-        cells = function.__closure__
-        empty = None if cells is None else tuple(cp._make_empty_cell() for _ in cells)
         return (
             _make_function,
-            (function.__code__, *owner, empty),
-            (dict(function.__dict__), state, cells, self._submodules(function)),
+            (function.__code__, *owner, function.__closure__),
+            (dict(function.__dict__), state, self._submodules(function)),
             None,
             None,
             _set_function_state,
@@ -243,6 +253,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
                         dict.fromkeys((value.__name__, each) for each in names.attributes if each in vars(value))
                     )
         self.needs.setdefault(program, {})
+        for annotation in _annotations(function).values():
+            if type(annotation) is str:
+                used.update(dict.fromkeys((module, name) for name in names_in(annotation) if name in space))
         for key in used:
             self.need(program, key)
         for name in names.set:
@@ -358,6 +371,19 @@ def _reduce_file(file: Any) -> Any:
     raise TypeError(f"cannot pickle {type(file).__name__!r} object")
 
 
+def _reduce_cell(cell: Any) -> Any:
+    """A cell that functions share stays one; what it holds follows, as that may refer to these functions."""
+    try:
+        content = (cell.cell_contents,)
+    except ValueError:  # empty
+        return cp._make_empty_cell, ()
+    return cp._make_empty_cell, (), content, None, None, _fill_cell
+
+
+def _fill_cell(cell: Any, content: tuple[Any]) -> None:
+    (cell.cell_contents,) = content
+
+
 def _reduce_traceback(traceback: types.TracebackType) -> Any:
     """A traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
     from tblib import pickling_support
@@ -366,7 +392,12 @@ def _reduce_traceback(traceback: types.TracebackType) -> Any:
 
 
 ByValuePickler.dispatch_table = ChainMap(
-    {CodeType: _reduce_code, io.TextIOWrapper: _reduce_file, types.TracebackType: _reduce_traceback},
+    {
+        CodeType: _reduce_code,
+        types.CellType: _reduce_cell,
+        io.TextIOWrapper: _reduce_file,
+        types.TracebackType: _reduce_traceback,
+    },
     cp.Pickler.dispatch_table,
 )
 FunctionPickler.dispatch_table = ChainMap({}, ByValuePickler.dispatch_table)
@@ -414,6 +445,15 @@ def _program_with(obj: Any, module: str, name: str) -> Program | None:
         if program.resolve(module, name) is obj:
             return program
     return None
+
+
+def _bound_name(obj: Any, module: str) -> str:
+    """The global name of what a function has made (a closure, a class); "" if it has none."""
+    for program in _candidates(module):
+        for name, value in list(program.spaces.get(canonical(module), {}).items()):
+            if value is obj:
+                return name
+    return ""
 
 
 def _owner_of_namespace(space: dict[str, Any], module: str | None) -> tuple[Program, str] | None:
@@ -465,17 +505,12 @@ def _make_function(code: CodeType, module: str, token: str | None, closure: Any)
 
 
 def _set_function_state(function: FunctionType, state: Any) -> None:
-    attributes, slots, cells, submodules = state
+    attributes, slots, submodules = state
     for module in submodules:
         importlib.import_module(module)
     function.__dict__.update(attributes)
     for name, value in slots.items():
         setattr(function, name, value)
-    for mine, cell in zip(function.__closure__ or (), cells or ()):
-        try:
-            mine.cell_contents = cell.cell_contents
-        except ValueError:  # empty
-            pass
 
 
 # ---------------------------------------------------------------- functions behind standard decorators

@@ -14,10 +14,12 @@ import pickle
 import threading
 from collections import ChainMap, deque
 from collections.abc import Collection, Iterable
+from contextvars import ContextVar
 from types import FunctionType
 from typing import Any
 
-from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
+from futures_cluster.wire import programs
+from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler, names_in
 from futures_cluster.wire.main_modules import canonical
 from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
 
@@ -64,11 +66,6 @@ def _capture(program: Program, keys: list[Key]) -> None:
                 raise
             raise told from error
         rows.append((*key, _version(program, key, value)))
-    for other in pickler.needs:
-        if other is not program:
-            # Definitions of another program, of which this one has got objects.
-            raise pickle.PicklingError("objects of two programs refer to each other; pass them as arguments instead")
-    # Found while others were pickled, and part of their names' definitions.
     name = program.new_batch_name()
     uses = {key: tuple(pickler.uses.get(key, ())) for key in pickler.taken}
     head = [(module, attribute, version, uses[module, attribute]) for module, attribute, version in rows]
@@ -149,7 +146,7 @@ class DefinitionPickler(FunctionPickler):
     def _takes_name(self, program: Program, key: Key) -> bool:
         """Only what was captured earlier; all else is part of this batch."""
         if program is not self.program:
-            return True
+            return False  # an object that came from another script is part of what refers to it
         if key not in self.taken and _is_news(program, key):
             self._take(key, self.wanted_by.get(self._defining, ""))
         return key not in self.taken
@@ -164,6 +161,8 @@ class DefinitionPickler(FunctionPickler):
         """Note, besides, that what is being defined refers to an object that belongs to another name."""
         if isinstance(obj, threading.local):
             return _new_local(obj)
+        if isinstance(obj, type):
+            self._take_related(obj)
         reduced = super().reducer_override(obj)
         name = getattr(obj, "__qualname__", None)
         module = getattr(obj, "__module__", None)
@@ -173,21 +172,56 @@ class DefinitionPickler(FunctionPickler):
                 self.uses.setdefault(self._defining, {})[key] = None
         return reduced
 
+    def _take_related(self, cls: type) -> None:
+        """Take what a class of the program leads to at run time: its subclasses, and the names in its annotations."""
+        module = canonical(getattr(cls, "__module__", None) or "")
+        space = self.program.spaces.get(module)
+        if space is None or space.get(cls.__qualname__) is not cls or (module, cls.__qualname__) not in self.taken:
+            return
+        names = [
+            each.__qualname__ for each in type.__subclasses__(cls) if space.get(each.__qualname__, MISSING) is each
+        ]
+        annotations = vars(cls).get("__annotations__")  # from Python 3.14 on they are made when they are asked for
+        for annotation in (annotations or {}).values():
+            if type(annotation) is str:
+                names += [name for name in names_in(annotation) if name in space]
+        for name in names:
+            self.need(self.program, (module, name))
+            if (module, name) not in self.taken and _is_news(self.program, (module, name)):
+                self._take((module, name), cls.__qualname__)
+
+    def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
+        """Only functions of the program have its namespace; others bring copies of their globals."""
+        found = programs.of_namespace(function.__globals__)
+        if found is not None and found[0] is not self.program:
+            return None
+        return super()._owner_of(function)
+
     def _uses(self, program: Program, module: str, function: FunctionType) -> tuple[Key, ...]:
-        if program is not self.program:
-            return super()._uses(program, module, function)
-        outer = self._defining
+        used = super()._uses(program, module, function)
+        # What a method uses is used by its class, whichever name has led there. A function that another function has
+        # made may be part of any name that this definition holds.
         root = module, function.__qualname__.partition(".")[0]
-        if root in self.taken:
-            self._defining = root  # what a method uses, whichever name led to its class
-        try:
-            used = super()._uses(program, module, function)
-        finally:
-            self._defining = outer
-        for key in used:
+        holds = [root] if "<locals>" not in function.__qualname__ else list(self.uses.get(self._defining, ()))
+        for key in holds:
+            if key in self.taken and key != self._defining:
+                self.uses.setdefault(key, {}).update(dict.fromkeys(used))
+        for key in [*used, *self._kin(program, module, function)]:
             if key not in self.taken and _is_news(program, key):
                 self._take(key, function.__qualname__)
         return used
+
+    @staticmethod
+    def _kin(program: Program, module: str, function: FunctionType) -> list[Key]:
+        """The names of functions that share variables (``nonlocal``) with one: apart they would not share them."""
+        cells = {id(cell) for cell in function.__closure__ or ()}
+        if not cells:
+            return []
+        return [
+            (module, name)
+            for name, value in list(program.spaces[module].items())
+            if type(value) is FunctionType and any(id(cell) in cells for cell in value.__closure__ or ())
+        ]
 
 
 def _new_lock(lock: Any) -> Any:
@@ -202,6 +236,17 @@ def _new_condition(condition: Any) -> Any:
     return threading.Condition, (condition._lock,)
 
 
+def _new_context_variable(variable: ContextVar[Any]) -> Any:
+    try:
+        return ContextVar, (variable.name,), (variable.get(),), None, None, _set_context_variable
+    except LookupError:
+        return ContextVar, (variable.name,)
+
+
+def _set_context_variable(variable: ContextVar[Any], value: tuple[Any]) -> None:
+    variable.set(*value)
+
+
 def _new_local(local: Any) -> Any:
     return type(local), ()
 
@@ -212,6 +257,7 @@ DefinitionPickler.dispatch_table = ChainMap(
         _thread.LockType: _new_lock,
         type(threading.RLock()): _new_rlock,
         threading.Condition: _new_condition,
+        ContextVar: _new_context_variable,
     },
     ByValuePickler.dispatch_table,
 )

@@ -48,6 +48,7 @@ def reduce_class(cls: type, is_scoped: bool) -> Any:
     _, (metaclass, name, bases, namespace, identity, _), (attributes, slots), *rest = reduced
     if metaclass is type and tuple(types.resolve_bases(bases)) != cls.__bases__:
         bases = cls.__bases__  # a NamedTuple: what it was written with would make it again from its annotations
+    namespace = {**namespace, "__qualname__": cls.__qualname__}
     if "__slots__" in vars(cls):
         namespace = {**namespace, "__slots__": cls.__dict__["__slots__"]}
     identity = _bare(identity)

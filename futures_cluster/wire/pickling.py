@@ -187,7 +187,9 @@ def is_unchanged(watched: list[Watched]) -> bool:
     """Whether names are still bound to the very same objects."""
     for space, name, former, traits in watched:
         value = space.get(name, programs.MISSING)
-        if former() is not value or (traits is not None and not programs.traits_are(traits, value)):
+        if former() is not value or (value is None and not programs.is_same(former, value)):
+            return False
+        if traits is not None and not programs.traits_are(traits, value):
             return False
     return True
 

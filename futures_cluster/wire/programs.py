@@ -80,7 +80,14 @@ class Record:
 
     def holds(self, value: Any) -> bool:
         """Whether this is the very same object, unchanged as far as a function's code and defaults go."""
-        return self._ref() is value and traits_are(self.traits, value)
+        return is_same(self._ref, value) and traits_are(self.traits, value)
+
+
+def is_same(former: Any, value: Any) -> bool:
+    """Whether a value is the object that ``weak`` was given."""
+    if former() is not value:
+        return False
+    return value is not None or type(former) is not weakref.ref  # a reference to what is gone gives None, too
 
 
 def weak(value: Any) -> Any:

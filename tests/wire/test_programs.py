@@ -120,6 +120,96 @@ def test_a_name_that_is_bound_after_its_function_has_travelled(sender: Sender, r
     assert receiver.call(sender.send("f")) == 1
 
 
+@pytest.mark.parametrize("value", ["Thing()", "lambda: 1", "{1}", "[1]", "'text'"])
+def test_a_name_that_is_bound_to_none(sender: Sender, receiver: Receiver, value: str) -> None:
+    """Values are held weakly, and a reference to what is gone gives None as well."""
+    sender.run(f"class Thing: pass\nx = {value}\ndef f(): return x is None\ndef g(): return f()")
+    names, watched = ["f", "g"], pickling.dump_function(sender.main.g)[1]
+    assert [receiver.call(sender.send(name)) for name in names] == [False, False]
+    assert watched is not None and pickling.is_unchanged(watched)
+    sender.run("x = None")
+    assert not pickling.is_unchanged(watched)
+    assert [receiver.call(sender.send(name)) for name in names] == [True, True]
+
+
+def test_a_function_that_is_bound_to_none(sender: Sender, receiver: Receiver) -> None:
+    sender.run("hook = lambda: 1\ndef f(): return hook() if hook else 0")
+    assert receiver.call(sender.send("f")) == 1
+    sender.run("hook = None")
+    assert receiver.call(sender.send("f")) == 0
+
+
+def test_functions_that_share_a_variable_go_on_sharing_it(sender: Sender, receiver: Receiver) -> None:
+    sender.run(
+        "def make():\n    n = 0\n    def add(x):\n        nonlocal n\n        n += x\n    def get(): return n\n"
+        "    return add, get\nadd, get = make()\nboth = dict(zip('ab', make()))"
+    )
+    receiver.call(sender.send("add"), 2)
+    assert receiver.call(sender.send("get")) == 2
+    shared = receiver.call(sender.send("lambda: both"))
+    shared["a"](3)
+    assert shared["b"]() == 3
+
+
+def test_what_a_made_function_uses_comes_with_each_name_that_holds_it(sender: Sender, receiver: Receiver) -> None:
+    sender.run(
+        "k = 1\ndef make():\n    def f(self=None): return k\n    return f\nclass C:\n    go = make()\nf = make()"
+    )
+    sender.run("x = C()")
+    sender.send("lambda: (x, f)")
+    late = receiver  # gets only what the later ones need
+    assert late.call(sender.send("lambda: C().go()")) == 1
+    assert late.call(sender.send("f")) == 1
+
+
+def test_a_recursive_closure(sender: Sender, receiver: Receiver) -> None:
+    sender.run(
+        "def make():\n    def even(n): return n == 0 or odd(n - 1)\n    def odd(n): return n != 0 and even(n - 1)\n"
+        "    return even\neven = make()"
+    )
+    assert receiver.call(sender.send("even"), 10)
+
+
+def test_subclasses_come_with_their_class(sender: Sender, receiver: Receiver) -> None:
+    sender.run("class Base: pass\nclass A(Base): n = 1\nclass B(A): n = 2")
+    assert receiver.call(sender.send("lambda: [c.n for c in Base.__subclasses__()]")) == [1]
+    assert receiver.call(sender.send("lambda: [c.n for c in Base.__subclasses__()[0].__subclasses__()]")) == [2]
+
+
+def test_names_in_annotations_that_are_texts(sender: Sender, receiver: Receiver) -> None:
+    import typing
+
+    sender.run("class X: pass\nclass D:\n    x: 'list[X]'\ndef f(a: 'X') -> 'D': return D")
+    function = receiver.load(sender.send("f"))
+    hints = typing.get_type_hints(function)
+    assert hints == {"a": receiver.space["X"], "return": receiver.space["D"]}
+    (hint,) = typing.get_type_hints(function(1), receiver.space).values()
+    assert typing.get_args(hint) == (receiver.space["X"],)
+
+
+def test_a_nested_class_keeps_its_qualified_name(sender: Sender, receiver: Receiver) -> None:
+    sender.run("class Outer:\n    class Inner: pass")
+    assert receiver.call(sender.send("lambda: Outer.Inner")).__qualname__ == "Outer.Inner"
+
+
+def test_a_context_variable_has_its_value(sender: Sender, receiver: Receiver) -> None:
+    sender.run("import contextvars\nv = contextvars.ContextVar('v')\nw = contextvars.ContextVar('w', default=1)")
+    sender.run("v.set('set')\ndef f(): return v.get(), w.get()")
+    assert receiver.call(sender.send("f")) == ("set", 1)
+
+
+def test_objects_of_another_script(sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython's ``%run`` gives a script a ``__main__`` of its own, and copies its names afterwards."""
+    script = types.ModuleType(MAIN)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, MAIN, script)
+        exec("k = 5\ndef helper(): return k\nclass C:\n    def go(self): return helper()", vars(script))
+        pickling.dump_function(script.C)
+    vars(sender.main).update({name: vars(script)[name] for name in ("k", "helper", "C")})
+    assert receiver.call(sender.send("lambda: C().go()")) == 5
+    assert receiver.load(pickling.dumps(script.C())).go() == 5
+
+
 def test_an_object_that_two_names_share_stays_one(sender: Sender, receiver: Receiver) -> None:
     """Within one batch, and between one that travelled before and a default, a closure or a class of a later one."""
     sender.run(
