@@ -246,6 +246,10 @@ class SchedulerServer:
             self.service.handle([m.ClientLeft(link.name)])
             with self.service.lock:
                 self.service.logs.forget(link.name)
+            left: list[Message] = [m.ClientLeft(link.name)]
+            for (role, _), other in self._links.items():
+                if role == links.WORKER:
+                    self.loop.call_soon(other.send, left)
         elif link.role == links.WORKER:
             self.service.workers.pop(link.name, None)
             self._worker_left(link, error)

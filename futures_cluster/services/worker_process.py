@@ -39,7 +39,7 @@ from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.worker import WorkerService
-from futures_cluster.wire import pickling, serialize, shm, sockets, transports
+from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
 from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.machine import WorkerMachine
 
@@ -373,6 +373,8 @@ class WorkerProcess:
                     self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
             elif kind is m.PeersLost:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
+            elif kind is m.ClientLeft:
+                self._service.executions.forget_programs(programs.forget(message.client))  # type: ignore[attr-defined]
             elif kind is m.LogSettings:
                 self._forward_logs(message)  # type: ignore[arg-type]
             elif kind is m.ShareCode:

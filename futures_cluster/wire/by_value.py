@@ -157,6 +157,9 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return None
         self.need(program, key)
         own_name = getattr(obj, "__qualname__", name)
+        if isinstance(obj, type):
+            # Which class of this name it is: it may be defined again before this is read.
+            return _class_of_program, (self._token(program), module, name, classes.identity_of(obj))
         if own_name == name and _attribute(module, name) is obj and program is self._first_program():
             return NotImplemented
         self.is_plain = False
@@ -495,6 +498,11 @@ def _from_program(token: str | None, module: str, qualname: str) -> Any:
     return found
 
 
+def _class_of_program(token: str | None, module: str, qualname: str, identity: str) -> Any:
+    found = classes.find(identity, _program(token))
+    return _from_program(token, module, qualname) if found is None else found
+
+
 def _module_of_program(token: str | None, module: str) -> Any:
     return _program(token).module(module)
 
@@ -543,4 +551,6 @@ def _make_singledispatch(registry: dict[type, Any]) -> Any:
 
 
 # What stands in every pickle of a function or a class.
-_MAKERS = frozenset(map(id, (_make_function, _set_function_state, classes.make_class, cp._make_empty_cell)))
+_MAKERS = frozenset(
+    map(id, (_make_function, _set_function_state, _class_of_program, classes.make_class, cp._make_empty_cell))
+)

@@ -61,6 +61,16 @@ def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if type(value) not in made}
 
 
+def identity_of(cls: type) -> str:
+    """Return what names a class wherever it is."""
+    return _bare(str(cp._get_or_create_tracker_id(cls)))
+
+
+def find(identity: str, program: programs.Program) -> Any:
+    """Return the class of an identity that a program has here; None if it has none."""
+    return cp._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity if program.is_home else f"{identity}@{program.token}")
+
+
 def _bare(identity: str) -> str:
     return identity.partition("@")[0]
 

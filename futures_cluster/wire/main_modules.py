@@ -54,7 +54,9 @@ class MainModules:
         self.dispatching = False
         self._is_guest = False
         self._mains: list[ModuleType] = []
+        self._usual: ModuleType | None = None  # of threads of which nothing is known, where programs share a process
         self._local = _Local()
+        self._active: dict[int, HasMain] = {}  # by thread, while programs share the process
 
     def begin(self, guest: bool = False) -> None:
         """Have the modules of programs that come from now on stand in ``sys.modules``.
@@ -77,46 +79,69 @@ class MainModules:
         if len(self._mains) == 1 and not self._is_guest:
             sys.modules[MAIN] = sys.modules[MP_MAIN] = module
         elif not self.dispatching:
-            dispatcher = _MainOfThread(MAIN)
-            object.__setattr__(dispatcher, "_usual", sys.modules[MAIN])
-            sys.modules[MAIN] = sys.modules[MP_MAIN] = dispatcher
+            self._usual = sys.modules[MAIN]
+            sys.modules[MAIN] = sys.modules[MP_MAIN] = _MainOfThread(MAIN)
             self.dispatching = True
+
+    def drop(self, module: ModuleType) -> None:
+        """A program that is gone has had this module."""
+        if module in self._mains:
+            self._mains.remove(module)
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+            if module.__name__ == MAIN:
+                sys.modules[MAIN] = sys.modules[MP_MAIN] = ModuleType(MAIN)
+        if self._usual is module:
+            self._usual = ModuleType(MAIN)
 
     def enter(self, program: HasMain | None) -> None:
         """Say which program's task this thread runs."""
         self._local.running = program
+        if self.dispatching:
+            if program is None:
+                self._active.pop(threading.get_ident(), None)
+            else:
+                self._active[threading.get_ident()] = program
 
     def running(self) -> HasMain | None:
         """Return the program whose task this thread runs, or whose payload it has read last."""
         return self._local.running
 
-    def main(self) -> ModuleType | None:
-        """Return ``__main__`` of the program whose task this thread runs; None outside of tasks."""
+    def is_active(self, program: HasMain) -> bool:
+        """Whether a thread runs a task of a program."""
+        return any(each is program for each in list(self._active.values()))
+
+    def main(self) -> ModuleType:
+        """Return ``__main__`` of the program whose task this thread runs.
+
+        A thread that a task has started says nothing of itself: it belongs to the program whose tasks run, as far as
+        that is one only.
+        """
         program = self._local.running
-        return None if program is None else program.module(MAIN)
+        if program is None:
+            active = {id(each): each for each in list(self._active.values())}
+            if len(active) == 1:
+                (program,) = active.values()
+        if program is not None:
+            return program.module(MAIN)
+        assert self._usual is not None
+        return self._usual
 
 
 class _MainOfThread(ModuleType):
     """Stands for ``__main__`` where tasks of several programs run."""
 
-    _usual: ModuleType
-
     def __getattribute__(self, name: str) -> Any:
-        return getattr(_main_of_thread(self), name)
+        return getattr(mains.main(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(_main_of_thread(self), name, value)
+        setattr(mains.main(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(_main_of_thread(self), name)
+        delattr(mains.main(), name)
 
     def __dir__(self) -> list[str]:
-        return dir(_main_of_thread(self))
-
-
-def _main_of_thread(dispatcher: _MainOfThread) -> ModuleType:
-    usual: ModuleType = object.__getattribute__(dispatcher, "_usual")
-    return mains.main() or usual
+        return dir(mains.main())
 
 
 #: Of this process.

@@ -244,6 +244,10 @@ class Program:
         """Hold a module that belongs to the program, so that its identity is not used again."""
         self._modules[canonical(module.__name__)] = module
 
+    def modules(self) -> list[ModuleType]:
+        """Return the modules that were made for a program from elsewhere."""
+        return list(self._modules.values())
+
     def module(self, name: str) -> ModuleType:
         """Return the module of a namespace.
 
@@ -325,6 +329,20 @@ def get(token: str) -> Program:
             if program is None:
                 program = _programs[token] = Program(token, is_home=False)
     return program
+
+
+def forget(scope: str) -> list[Program]:
+    """Drop the programs of a client that is gone, unless a task of it still runs; return them."""
+    found = [
+        program
+        for token, program in list(_programs.items())
+        if not program.is_home and token.partition(":")[2] == scope and not mains.is_active(program)
+    ]
+    for program in found:
+        del _programs[program.token]
+        for module in program.modules():
+            mains.drop(module)
+    return found
 
 
 def home() -> Program:

@@ -436,7 +436,7 @@ class PickleCodec:
         outer = _local.collector
         collector = _local.collector = InputCollector(stops=False)
         try:
-            payload = as_private(dump(value, self.pool))
+            payload = as_private(dump(value, self.pool, scope=self.scope))
         finally:
             _local.collector = outer
         return payload, [], list(collector.found.values())

@@ -241,6 +241,16 @@ def test_old_tasks_run_the_old_function(sender: Sender, receiver: Receiver) -> N
     assert receiver.space["f"]() == "new"
 
 
+def test_an_object_has_the_class_that_it_had_when_it_was_sent(sender: Sender, receiver: Receiver) -> None:
+    sender.run("class C:\n    n = 1\nold = C()")
+    first = pickling.dumps(sender.main.old)
+    assert receiver.load(first).n == 1
+    sender.run("class C:\n    n = 2")
+    assert receiver.load(pickling.dumps(sender.main.C())).n == 2
+    assert receiver.load(first).n == 1
+    assert receiver.load(pickling.dumps(sender.main.old)).n == 1
+
+
 def test_batches_come_in_any_order_and_more_than_once(sender: Sender, receiver: Receiver) -> None:
     sender.run("class Base:\n    def hi(self): return 'hi'\nk = 1\ndef f(): return k")
     first = sender.send("f")
@@ -404,6 +414,31 @@ class TestMainModules:
             thread.start()
             thread.join()
         assert seen == {first: "a", second: "b", None: "a"}
+
+    def test_a_thread_that_a_task_starts_is_of_the_program_whose_tasks_run(self, mains: MainModules) -> None:
+        mains.begin()
+        first, second = programs.get("a"), programs.get("b")
+        first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
+        mains.enter(second)
+        seen: list[str] = []
+        thread = threading.Thread(target=lambda: seen.append(sys.modules[MAIN].who))
+        thread.start()
+        thread.join()
+        mains.enter(None)
+        assert seen == ["b"]
+
+    def test_programs_of_a_client_that_is_gone_are_dropped(self, mains: MainModules) -> None:
+        mains.begin()
+        first, second = programs.get("a:one"), programs.get("b:two")
+        first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
+        mains.enter(first)
+        assert programs.forget("one") == []  # its task runs
+        mains.enter(None)
+        assert programs.forget("one") == [first]
+        assert programs.get("a:one") is not first
+        assert not hasattr(sys.modules[MAIN], "who")
+        mains.enter(second)
+        assert sys.modules[MAIN].who == "b"
 
     def test_in_another_engine_main_stays_what_it_was_outside_of_tasks(self, mains: MainModules) -> None:
         mains.begin(guest=True)
