@@ -54,7 +54,7 @@ def _is_news(program: Program, key: Key) -> bool:
 def _capture(program: Program, keys: list[Key]) -> None:
     stream = io.BytesIO()
     pickler = DefinitionPickler(stream, program, keys)
-    rows: list[tuple[str, str, int]] = []
+    rows: list[tuple[Key, int, Any]] = []
     while pickler.queue:
         key = pickler.queue.popleft()
         value = program.value(key)
@@ -65,13 +65,12 @@ def _capture(program: Program, keys: list[Key]) -> None:
             if told is error:
                 raise
             raise told from error
-        rows.append((*key, _version(program, key, value)))
+        rows.append((key, _version(program, key, value), value))
     name = program.new_batch_name()
     uses = {key: tuple(pickler.uses.get(key, ())) for key in pickler.taken}
-    head = [(module, attribute, version, uses[module, attribute]) for module, attribute, version in rows]
-    for module, attribute, version in rows:
-        key = module, attribute
-        program.records[key] = Record(version, name, program.value(key), uses[key])
+    head = [(*key, version, uses[key]) for key, version, _ in rows]
+    for key, version, value in rows:
+        program.records[key] = Record(version, name, value, uses[key])
     program.batches[name] = pickle.dumps((head, stream.getvalue()), 5)
     _drop_replaced(program)
 

@@ -54,10 +54,10 @@ def unpack(frames: list[Frame]) -> TracebackType | None:
     tb: TracebackType | None = None
     for frame in reversed(frames):
         *_, module, positions = frame
-        known = sys.modules.get(module)
         names: dict[str, Any] = {"__name__": module}
-        for name in ("__loader__", "__spec__"):  # by which the source of modules in archives is read
-            names[name] = getattr(known, name, None)
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        if getattr(spec, "loader", None) is not None:  # by which the source of modules in archives is read
+            names.update(__loader__=spec.loader, __spec__=spec)
         _, error = call_detached(FunctionType(_failing_code(frame), names))
         assert error is not None
         if type(error) is not StopIteration:
