@@ -55,7 +55,7 @@ def unpack(frames: list[Frame]) -> TracebackType | None:
     for frame in reversed(frames):
         *_, module, positions = frame
         names: dict[str, Any] = {"__name__": module}
-        spec = getattr(sys.modules.get(module), "__spec__", None)
+        spec: Any = getattr(sys.modules.get(module), "__spec__", None)
         if getattr(spec, "loader", None) is not None:  # by which the source of modules in archives is read
             names.update(__loader__=spec.loader, __spec__=spec)
         _, error = call_detached(FunctionType(_failing_code(frame), names))
