@@ -1,5 +1,7 @@
 """``sys.executable`` that is no Python: an error, within seconds, and nothing that runs on."""
 
+# slow: an answer may take 15 s
+
 import os
 import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor

@@ -15,6 +15,8 @@ has the line ``CONTEXT = None``, fills in the multiprocessing context. Comments 
     script wrote to ``output.txt``). Without it: ``stdout exit``.
 ``# exit:``
     The exit code of the standard library's run, if it is not 0.
+``# slow:``
+    Why a script takes so long that it runs with the slow tests only.
 ``# python:``, ``# needs:``
     The least version of Python, and modules without which the script is skipped.
 
@@ -97,7 +99,12 @@ class Script:
         return pairs
 
     def quick_variants(self) -> list[tuple[str, str]]:
-        """The first, and for half of the scripts one of the others: always the same ones."""
+        """The first, and for half of the scripts one of the others: always the same ones.
+
+        None of a script that takes long.
+        """
+        if re.search("^# slow: ", self.text, re.MULTILINE):
+            return []
         first, *others = self.variants()
         cheap = [pair for pair in others if pair[1] != "ipython" and pair[0] not in ("tcp", "forkserver")]
         chosen, turn = divmod(zlib.crc32(self.name.encode()), 2)
