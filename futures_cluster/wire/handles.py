@@ -10,10 +10,12 @@ the sender's authentication key; the workers that an executor starts have it.
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
 
 #: Stands in each plain pickle of a connection.
 MARK = b"multiprocessing.connection"
@@ -24,7 +26,9 @@ def add_reducers(table: MutableMapping[type, Callable[[Any], Any]], passes: bool
 
     What a connection is among is read once if it passes. A pickle that several processes read must not have one.
     """
-    table[socket.socket] = _reduce_socket if passes else _refuse
+    sockets = sys.modules.get("socket")  # who has not loaded it has none
+    if sockets is not None:
+        table[sockets.socket] = _reduce_socket if passes else _refuse
     module = sys.modules.get("multiprocessing.connection")
     if module is not None:
         table[module.Connection] = _reduce_connection if passes else _refuse
@@ -62,6 +66,8 @@ def _receive_connection(duplicate: Any, readable: bool, writable: bool) -> Any:
 
 
 def _receive_socket(duplicate: Any, family: int, kind: int, protocol: int) -> socket.socket:
+    import socket
+
     return socket.socket(family, kind, protocol, fileno=_receive(duplicate, "socket"))
 
 

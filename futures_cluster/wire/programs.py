@@ -24,7 +24,7 @@ import itertools
 import linecache
 import os
 import pickle
-import secrets
+
 import sys
 import threading
 import weakref
@@ -296,7 +296,7 @@ _token = ""
 def _own_token() -> str:
     global _token
     if not _token:
-        _token = secrets.token_hex(8)
+        _token = os.urandom(8).hex()
     return _token
 
 
