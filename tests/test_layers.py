@@ -74,7 +74,7 @@ CLOCKS |= {f"{name}_ns" for name in CLOCKS} | {"clock_gettime", "thread_time"}
 
 MAX_LINES = 600
 
-HEAVY = ("asyncio", "dask", "multiprocessing", "numpy", "pandas")
+HEAVY = ("asyncio", "dask", "hashlib", "multiprocessing", "numpy", "pandas", "socket")
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 

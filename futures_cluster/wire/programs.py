@@ -24,7 +24,6 @@ import itertools
 import linecache
 import os
 import pickle
-
 import sys
 import threading
 import weakref
