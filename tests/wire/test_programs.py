@@ -408,6 +408,7 @@ class TestMainModules:
         def look(program: Program | None) -> None:
             mains.enter(program)
             seen[program] = sys.modules[MAIN].who
+            mains.enter(None)  # as at the end of each task; the next thread may have the same identity
 
         for program in (first, second, None):
             thread = threading.Thread(target=look, args=(program,))
