@@ -36,6 +36,8 @@ class Executions:
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
         self.around_loading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
+        self._unpickles = codec.tells_functions
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Loaded] = {}
 
@@ -107,8 +109,8 @@ class Executions:
         """
         key, attempt = run.key, run.attempt
         context.local.task = task
-        # Nothing is imported to run a task of a thread: what it submits by then comes from a finalizer.
-        task.begun_s = context.LOADS if self.codec.tells_functions else clocks.perf_counter()
+        if self._unpickles:
+            task.begun_s = context.LOADS
         try:
             try:
                 fn, args, kwargs = self._prepare(run)

@@ -243,7 +243,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         names = names_of(function.__code__)
         space = program.spaces[module]
         # Where the script is, and what its relative imports begin from.
-        used: dict[Key, None] = {(module, name): None for name in ("__file__", "__package__") if space.get(name)}
+        used: dict[Key, None] = {(module, name): None for name in programs.OF_THE_SCRIPT if space.get(name)}
         used[SOURCE, function.__code__.co_filename] = None
         for name in names.read:
             value = space.get(name, MISSING)

@@ -158,7 +158,7 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
         record = records[bound[0]] if bound else None
         binding = None if record is None else (bound[0], record.batch)
         heads.append((program.token_for(scope.name), pickler.is_plain, binding, program.batches_of(records.values())))
-        watched.extend(_watch(program, records))
+        watched.extend(_watch(program, records, root))
     return _behind_head(data, heads), watched
 
 
@@ -173,13 +173,15 @@ def _behind_head(data: bytes, heads: list[Any]) -> bytes:
 Watched = tuple[dict[str, Any], str, Callable[[], Any], Any]
 
 
-def _watch(program: programs.Program, keys: Iterable[programs.Key]) -> list[Watched]:
+def _watch(program: programs.Program, keys: Iterable[programs.Key], root: Any) -> list[Watched]:
     watched = []
     for module, name in keys:
-        if module in program.spaces:
+        if module in program.spaces and name not in programs.OF_THE_SCRIPT:
             space = program.spaces[module]
             value = space.get(name, programs.MISSING)
-            watched.append((space, name, programs.weak(value), programs.traits(value)))
+            # Whoever holds the root itself sees to its traits.
+            traits = programs.traits(value) if value is not root else None
+            watched.append((space, name, programs.weak(value), traits))
     return watched
 
 

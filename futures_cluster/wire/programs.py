@@ -48,6 +48,9 @@ class _Missing:
 
 MISSING = _Missing()
 
+#: Names that go with every function; a script does not bind them.
+OF_THE_SCRIPT = ("__file__", "__package__")
+
 #: What a module has in its namespace before anything is bound there.
 _NEW_MODULE = frozenset(vars(ModuleType("")))
 
