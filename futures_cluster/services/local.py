@@ -126,6 +126,8 @@ class LocalCluster:
                 if self._started:
                     return
                 if self.closing:
+                    # A finalizer may have shut it down since this began, and have left the rest to it.
+                    self._close_unstarted()
                     raise RuntimeError("cannot schedule new futures after shutdown")
                 lifetime.opened(self)
                 if self.threads:
@@ -192,6 +194,13 @@ class LocalCluster:
         if mp_context is None:
             return self.config.forward_logs is not False
         return self.config.forward_logs is True and mp_context.get_start_method() != "fork"
+
+    def _close_unstarted(self) -> None:
+        """End what there is before the start; more than once does no harm."""
+        self._drop_template()
+        self._thread.loop.close()
+        self.scheduler.close()
+        self.scheduler.join_plugins()
 
     def _drop_template(self) -> None:
         if self._template is not None:
@@ -415,10 +424,7 @@ class LocalCluster:
                 started, starting = self._started, self._starting
             if not started:
                 if first and not starting:
-                    self._drop_template()
-                    self._thread.loop.close()
-                    self.scheduler.close()
-                    self.scheduler.join_plugins()
+                    self._close_unstarted()
                 return
             try:
                 if kill is not None:
