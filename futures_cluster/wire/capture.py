@@ -19,8 +19,9 @@ from types import FunctionType
 from typing import Any
 
 from futures_cluster.wire import programs
-from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler, names_in
+from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
 from futures_cluster.wire.main_modules import canonical
+from futures_cluster.wire.names import names_in
 from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
 
 

@@ -333,6 +333,11 @@ def get(token: str) -> Program:
     return program
 
 
+def known() -> list[Program]:
+    """Return the programs of this process."""
+    return list(_programs.values())
+
+
 def forget(scope: str) -> list[Program]:
     """Drop the programs of a client that is gone, unless a task of it still runs; return them."""
     found = [

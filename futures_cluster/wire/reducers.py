@@ -1,0 +1,113 @@
+"""How objects of single types pickle that ``pickle`` or cloudpickle would refuse, or change.
+
+Covers: code, cells, standard streams, tracebacks; functions behind standard decorators; objects that reduce to a name.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import io
+import sys
+import types
+import typing
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+import cloudpickle.cloudpickle as cp
+
+_STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
+
+
+# ---------------------------------------------------------------- by type
+
+
+def _reduce_code(code: CodeType) -> Any:
+    make, args = cp._code_reduce(code)
+    return make, (*args[:10], "".join(code.co_filename), *args[11:])
+
+
+def _reduce_file(file: Any) -> Any:
+    """The standard streams are those of the other process; a copy of an open file would be another file."""
+    for name in _STREAMS:
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError(f"cannot pickle {type(file).__name__!r} object")
+
+
+def _reduce_cell(cell: Any) -> Any:
+    """A cell that functions share stays one; what it holds follows, as that may refer to these functions."""
+    try:
+        content = (cell.cell_contents,)
+    except ValueError:  # empty
+        return cp._make_empty_cell, ()
+    return cp._make_empty_cell, (), content, None, None, _fill_cell
+
+
+def _fill_cell(cell: Any, content: tuple[Any]) -> None:
+    (cell.cell_contents,) = content
+
+
+def _reduce_traceback(traceback: types.TracebackType) -> Any:
+    """A traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
+    from tblib import pickling_support
+
+    return pickling_support.pickle_traceback(traceback)
+
+
+BY_TYPE: dict[type, Callable[[Any], Any]] = {
+    CodeType: _reduce_code,
+    types.CellType: _reduce_cell,
+    io.TextIOWrapper: _reduce_file,
+    types.TracebackType: _reduce_traceback,
+}
+
+
+# ---------------------------------------------------------------- objects of a name
+
+
+def reduce_named(obj: Any, kind: Any) -> Any:
+    """Reduce the definition of an object that pickles as its own name."""
+    if kind is getattr(typing, "TypeAliasType", None):
+        return _make_alias, (obj.__name__, obj.__value__, obj.__type_params__)
+    if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
+        return kind, (obj.__name__,)
+    args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
+    return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
+
+
+def _make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    make: Any = typing.TypeAliasType  # type: ignore[attr-defined]
+    return make(name, value, type_params=parameters)
+
+
+# ---------------------------------------------------------------- functions behind standard decorators
+
+
+def reduce_cached(function: Any) -> Any:
+    """Reduce a function behind ``lru_cache``: each process has a cache of its own."""
+    settings = function.cache_parameters()
+    attributes = {key: value for key, value in vars(function).items() if key not in ("__wrapped__", "cache_parameters")}
+    return _make_cached, (settings["maxsize"], settings["typed"], function.__wrapped__), attributes
+
+
+def _make_cached(maxsize: int | None, typed: bool, function: Any) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def is_singledispatch(function: FunctionType) -> bool:
+    """Whether a function is what ``functools.singledispatch`` makes."""
+    return function.__globals__ is vars(functools) and hasattr(function, "registry") and hasattr(function, "dispatch")
+
+
+def reduce_singledispatch(function: Any) -> Any:
+    """Reduce a function that ``functools.singledispatch`` has made to what is registered."""
+    return _make_singledispatch, (dict(function.registry),)
+
+
+def _make_singledispatch(registry: dict[type, Any]) -> Any:
+    made = functools.singledispatch(registry.pop(object))
+    for cls, function in registry.items():
+        made.register(cls, function)
+    return made
