@@ -18,7 +18,7 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -173,15 +173,20 @@ def _behind_head(data: bytes, heads: list[Any]) -> bytes:
 Watched = tuple[dict[str, Any], str, Callable[[], Any], Any]
 
 
-def _watch(program: programs.Program, keys: Iterable[programs.Key], root: Any) -> list[Watched]:
+def _watch(
+    program: programs.Program, records: Mapping[programs.Key, programs.Record | None], root: Any
+) -> list[Watched]:
+    used = {key for record in records.values() if record is not None for key in record.uses}
     watched = []
-    for module, name in keys:
+    for module, name in records:
         if module in program.spaces and name not in programs.OF_THE_SCRIPT:
             space = program.spaces[module]
             value = space.get(name, programs.MISSING)
-            # Whoever holds the root itself sees to its traits.
-            traits = programs.traits(value) if value is not root else None
-            watched.append((space, name, programs.weak(value), traits))
+            if value is not root:
+                watched.append((space, name, programs.weak(value), programs.traits(value)))
+            elif (module, name) in used:
+                # Whoever holds the root itself sees to its traits, and a pickle of it names its binding.
+                watched.append((space, name, programs.weak(value), None))
     return watched
 
 

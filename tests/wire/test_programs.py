@@ -132,6 +132,28 @@ def test_a_name_that_is_bound_to_none(sender: Sender, receiver: Receiver, value:
     assert [receiver.call(sender.send(name)) for name in names] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [
+        ("def f(): return 1", False),
+        ("def f(n=3): return n and f(n - 1)", True),
+        ("def g(): return f\ndef f(): return g", True),
+        ("def f(g=lambda: f): return g", True),
+    ],
+    ids=["alone", "recursive", "by way of another", "by way of a default"],
+)
+def test_a_pickle_depends_on_the_functions_own_name_only_if_it_is_read(
+    sender: Sender, receiver: Receiver, source: str, changes: bool
+) -> None:
+    sender.run(source)
+    former = sender.main.f
+    data, watched = pickling.dump_function(former)
+    assert watched is not None and pickling.is_unchanged(watched)
+    sender.run("def f(): return 'another'")
+    assert pickling.is_unchanged(watched) is not changes
+    assert receiver.load(data).__code__.co_code == former.__code__.co_code
+
+
 def test_a_function_that_is_bound_to_none(sender: Sender, receiver: Receiver) -> None:
     sender.run("hook = lambda: 1\ndef f(): return hook() if hook else 0")
     assert receiver.call(sender.send("f")) == 1
