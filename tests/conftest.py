@@ -142,11 +142,18 @@ def nothing_left_behind() -> Iterator[None]:
     pause_s = 0.001
     while left := _open_things(alone) - before:
         if time.monotonic() > end:
-            processes = [f"{process}: {process.cmdline()}" for process in psutil.Process().children(recursive=True)]
+            processes = [_describe(process) for process in psutil.Process().children(recursive=True)]
             pytest.fail("\n".join(["left behind:", *left.elements(), "all processes:", *processes]))
         gc.collect()
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, 0.1)
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process}: {process.cmdline()}"
+    except psutil.Error as error:  # it ends now, or nobody has waited for it
+        return f"{process}: {error}"
 
 
 @pytest.fixture
