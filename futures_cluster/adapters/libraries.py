@@ -64,7 +64,7 @@ class FileLock:
     def _path(self) -> str:
         folder = os.path.join(tempfile.gettempdir(), f"futures_cluster-locks-{os.getuid()}")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        return os.path.join(folder, hashlib.sha256(str(self.name).encode()).hexdigest()[:32])
+        return os.path.join(folder, hashlib.sha256(str(self.name).encode(errors="surrogatepass")).hexdigest()[:32])
 
     def __enter__(self) -> Self:
         self.acquire()

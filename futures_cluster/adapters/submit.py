@@ -67,7 +67,6 @@ class _Names(dict[Any, str]):
         self._by_id: dict[int, str] = {}
         for group in plan.groups:
             text = str(group.last.key)
-            text.encode()
             number = taken[text] = taken.get(text, 0) + 1
             self._by_id[id(group)] = text + suffix if number == 1 else f"{text}#{number}{suffix}"
 

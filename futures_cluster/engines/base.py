@@ -27,8 +27,6 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
                 f"a task asks for {amount:g} of {name!r}, and each worker offers {offered.get(name, 0):g}; "
                 f"make the executor with resources={{{name!r}: ...}}"
             )
-    for name in options.workers:
-        name.encode()  # a lone surrogate could not be sent
     if options.workers and not set(options.workers) & set(workers):
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
 

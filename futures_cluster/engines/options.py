@@ -88,7 +88,6 @@ def changed(
         if key is not None and not isinstance(key, str):
             raise TypeError(f"a key is a str, not {type(key).__name__}")
         if key is not None:
-            key.encode()  # a lone surrogate could not be sent
             key = str.__str__(key)  # of a subclass, such as numpy's, the text
         options = replace(options, key=key)
     if resolve is not NOT_GIVEN:

@@ -353,14 +353,12 @@ def plain_value(value: Any, keys: dict[Key, None] | None = None, opaque: tuple[t
     Raises
     ------
     TypeError, ValueError
-        For anything else, and for what could not be sent (a number over 64 bits, half of a surrogate pair).
+        For anything else, and for a number over 64 bits, which could not be sent.
     """
     kind = type(value)
     if kind in _LEAVES:
         if kind is int and not -(2**63) <= value < 2**64:
             raise ValueError(f"{value} has more than 64 bits")
-        if kind is str and not value.isascii():
-            value.encode()
         return value
     if kind is Item:
         if keys is not None:

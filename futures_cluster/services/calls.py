@@ -45,7 +45,7 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
         for part in (*payload.args, *sorted(payload.kwargs.items())):
             digest.update(repr(part if isinstance(part, (str, int, float, bytes, tuple)) else id(part)).encode())
     for key in inputs:
-        digest.update(key.encode())
+        digest.update(key.encode(errors="surrogatepass"))
     return f"{name}-{digest.hexdigest()}"
 
 

@@ -65,7 +65,7 @@ class LogSettingsWatch:
         manager = logging.root.manager
         levels = [("", _small(logging.root.level))]
         for name, logger in list(manager.loggerDict.items()):
-            if isinstance(logger, logging.Logger) and logger.level and _can_travel(name):
+            if isinstance(logger, logging.Logger) and logger.level:
                 levels.append((name, _small(logger.level)))
         filters = None
         if self._has_filters:
@@ -80,14 +80,6 @@ class LogSettingsWatch:
 
 def _small(level: int) -> int:
     return max(0, min(int(level), 2**31))
-
-
-def _can_travel(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def merge(settings: Iterable[m.LogSettings]) -> m.LogSettings:

@@ -107,14 +107,22 @@ _MARK = msgpack.ExtType(_BUFFER_CODE, b"")
 _MOST_KEPT_BYTES = 2**20
 
 
+#: Users' text need not be valid Unicode. Half of a surrogate pair travels as it is, so that a key stays the same key.
+_TEXT_ERRORS = "surrogatepass"
+
+
+class Unpackable(ValueError):
+    """A message holds what no frame can hold: a number over 64 bits, bytes over 4 GiB, too many buffers."""
+
+
 class _Packer:
     """Packs bodies. Making msgpack's packer takes as long as packing a small body, so each thread keeps one."""
 
     __slots__ = ("buffers", "pack")
 
-    def __init__(self) -> None:
+    def __init__(self, text_errors: str | None = None) -> None:
         self.buffers: list[memoryview] = []
-        self.pack = msgpack.Packer(default=self._default, use_bin_type=True).pack
+        self.pack = msgpack.Packer(default=self._default, use_bin_type=True, unicode_errors=text_errors).pack
 
     def _default(self, obj: Any) -> Any:
         if type(obj) is TaskOptions:
@@ -136,6 +144,11 @@ _NOTHING: deque[Buffer] = deque()
 def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
     """One frame with these messages: its bytes, and the buffers that are to be sent behind them.
 
+    Raises
+    ------
+    Unpackable
+        When one of the messages has no place in a frame; then ``pack`` may well take the others.
+
     Examples
     --------
     >>> from futures_cluster.messages import Data
@@ -153,7 +166,15 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
             rows.append((_CODES[cls], *(getattr(message, name) for name in field_names(cls))))
     # Taken away while it is used: a signal handler may send, too.
     packer, _local.packer = _local.packer or _Packer(), None
-    body: bytes = packer.pack(rows)
+    try:
+        try:
+            body: bytes = packer.pack(rows)
+        except UnicodeEncodeError:
+            packer = _Packer(_TEXT_ERRORS)  # not from the beginning: with it msgpack packs each text more slowly
+            body = packer.pack(rows)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        kinds = ", ".join(dict.fromkeys(WIRE_MESSAGES[row[0]].__name__ for row in rows))
+        raise Unpackable(f"{kinds} cannot be sent: {error}") from error
     buffers = packer.buffers
     if len(body) <= _MOST_KEPT_BYTES:
         _local.packer = packer
@@ -161,7 +182,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
         return HEAD.pack(len(body), 0) + body, ()
     packer.buffers = []
     if len(buffers) > MOST_BUFFERS:
-        raise OverflowError(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
+        raise Unpackable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
     table = struct.pack(f"<{len(buffers)}Q", *[buffer.nbytes for buffer in buffers])
     return HEAD.pack(len(body), len(buffers)) + table + body, buffers
 
@@ -189,7 +210,9 @@ def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = 
     else:
         left, take = _NOTHING, _no_marks
     try:
-        rows = msgpack.unpackb(body, use_list=False, strict_map_key=False, raw=False, ext_hook=take)
+        rows = msgpack.unpackb(
+            body, use_list=False, strict_map_key=False, raw=False, unicode_errors=_TEXT_ERRORS, ext_hook=take
+        )
     except Exception as error:
         raise ProtocolError(f"a frame of {len(body)} bytes is not msgpack: {error}") from None
     if left:

@@ -201,13 +201,13 @@ def test_a_kind_belongs_to_one_class() -> None:
 
 def test_plain_values() -> None:
     keys: dict[str, None] = {}
-    given = [None, True, 1.5, "ü", b"b", [1, (2, {"k": item("key")})]]
-    assert plain_value(given, keys, ()) == (None, True, 1.5, "ü", b"b", (1, (2, {"k": item("key")})))
+    given = [None, True, 1.5, "ü", "\ud800", b"b", [1, (2, {"k": item("key")})]]
+    assert plain_value(given, keys, ()) == (None, True, 1.5, "ü", "\ud800", b"b", (1, (2, {"k": item("key")})))
     assert keys == {"key": None}
     for bad in ({1}, object(), [object()], 1j):
         with pytest.raises(TypeError, match=r"put other objects into an item|takes None"):
             plain_value(bad, None, ())
-    for bad in (2**64, -(2**63) - 1, "\ud800"):
-        with pytest.raises(ValueError, match=r"64 bits|surrogates"):
+    for bad in (2**64, -(2**63) - 1):
+        with pytest.raises(ValueError, match="64 bits"):
             plain_value(bad, None, ())
     assert type(plain_value(item())) is Item
