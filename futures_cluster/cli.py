@@ -200,7 +200,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    print("\n".join(_ask(arguments, "explain", arguments.key)))
+    from futures_cluster.status import table
+
+    print("\n".join(table.plain(line) for line in _ask(arguments, "explain", arguments.key)))
     return 0
 
 

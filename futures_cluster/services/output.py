@@ -59,7 +59,7 @@ class Capture(io.TextIOBase):
         if sys.stdout is self:
             sys.stdout = self._former
         for _, text in self.take():  # that nobody has fetched
-            self._former.write(text + "\n")
+            self._former.write(_printable(text, self._former) + "\n")
         self._former.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -112,7 +112,13 @@ class Capture(io.TextIOBase):
 
 def show(line: Line) -> None:
     """Print a line on this side."""
-    print(f"[{line.worker} {line.key}] {line.text}")
+    print(_printable(f"[{line.worker} {line.key}] {line.text}", sys.stdout))
+
+
+def _printable(text: str, stream: Any) -> str:
+    """The text with escapes in the place of what the stream cannot encode."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Listener:

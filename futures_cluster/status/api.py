@@ -76,16 +76,25 @@ def read_file(name: str) -> bytes:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of plain values; what is none is named by its type, and never shown."""
+    """JSON of plain values; what is none is named by its type, and never shown.
+
+    Half of a surrogate pair is shown as "?": browsers refuse to make addresses of such names.
+    """
     try:
         text = _dumps(value)
     except ValueError:  # JSON has no infinity and no nan; looked for only where the quick way fails
         text = _dumps(_replace(value))
-    return text.encode()
+    return text.encode(errors="replace")
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=lambda other: f"<{type(other).__name__}>")
+    return json.dumps(
+        value,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+        default=lambda other: f"<{type(other).__name__}>",
+    )
 
 
 def _replace(value: Any) -> Any:

@@ -36,9 +36,10 @@ def label(value: str) -> str:
 
     Examples
     --------
-    >>> print(label('a "b" \\ c'))
-    "a \"b\" \\ c"
+    >>> print(label('a "b" \\ c'), label("caf\udce9"))
+    "a \"b\" \\ c" "caf\\udce9"
     """
+    value = value.encode(errors="backslashreplace").decode()  # half of a surrogate pair
     return '"' + value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
 
 

@@ -66,6 +66,6 @@ def write(path: str | os.PathLike[str], data: dict[str, Any], title: str = "") -
     """Write the file; it is complete as soon as it is there."""
     text = render(data, title)
     new = f"{os.fspath(path)}.new"
-    with open(new, "w", encoding="utf-8") as file:
+    with open(new, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
     os.replace(new, path)
