@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import threading
 import weakref
 from collections import deque
@@ -35,8 +36,12 @@ from futures_cluster.services.loops import Mailbox
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.protocols import ClientFuture, Codec
 from futures_cluster.services.retrieval import Retrieval
+from futures_cluster.services.sending import send_apart
 from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.frames import Unpackable
+
+log = logging.getLogger("futures_cluster")
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MOST_AT_ONCE = 2000
@@ -399,7 +404,21 @@ class Client:
         """Send messages; before them, which levels of logging hold now, if these have changed."""
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
-        self._transmit(messages)
+        try:
+            self._transmit(messages)
+        except Unpackable:
+            send_apart(self._transmit, messages, self._unsendable)
+
+    def _unsendable(self, message: Any, error: Unpackable) -> None:
+        """A message cannot be sent: what was to come of it has failed."""
+        payload = self.codec.dump_error(error)
+        if type(message) is m.SubmitTasks:
+            keys = [row[0] for row in message.tasks] if message.wanted is None else message.wanted
+            self.deliver([m.TasksDone([(key, FAILED, payload, 0, []) for key in keys])])
+        elif type(message) is m.AskShared:
+            self.deliver([m.SharedReply(message.request, [], payload)])
+        else:
+            log.error("a message cannot be sent to the scheduler: %s", error)
 
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
         """Get workers' log records from now on; the message that asks for them."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -23,7 +24,11 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services import plugins
 from futures_cluster.services.log_relay import LogRelay
+from futures_cluster.services.sending import send_apart
 from futures_cluster.wire import serialize
+from futures_cluster.wire.frames import Unpackable
+
+log = logging.getLogger("futures_cluster")
 
 #: What workers and clients log is not the machine's affair.
 _LOGGING = frozenset((m.LogRecords, m.LogSettings))
@@ -136,9 +141,7 @@ class SchedulerService:
         if len(commands) == 1:
             command = commands[0]
             if type(command) is m.ToWorker:
-                send = self.workers.get(command.worker)
-                if send is not None:
-                    send([command.message])
+                self._send_to_worker(command.worker, [command.message])
                 return
             if type(command) is m.ToClient:
                 self._send_to_client(command.client, [command.message])
@@ -156,16 +159,28 @@ class SchedulerService:
             else:
                 self._on_loop(self._stop_worker, command)
         for name, messages in to_workers.items():
-            send = self.workers.get(name)
-            if send is not None:
-                send(messages)
+            self._send_to_worker(name, messages)
         for name, messages in to_clients.items():
             self._send_to_client(name, messages)
+
+    def _send_to_worker(self, name: str, messages: list[Message]) -> None:
+        send = self.workers.get(name)
+        if send is not None:
+            try:
+                send(messages)
+            except Unpackable:
+                failed: list[Any] = []
+                send_apart(send, messages, lambda part, error: failed.extend(_failures(part, error, name)))
+                if failed:
+                    self._carry_out(self.machine.handle(m.TasksFinished(name, [], failed), self._loop.time()))
 
     def _send_to_client(self, name: str, messages: list[Message]) -> None:
         send = self.clients.get(name) or self.workers.get(name)  # tasks submit as the client of their worker
         if send is not None:
-            send(messages)
+            try:
+                send(messages)
+            except Unpackable:
+                send_apart(send, messages, lambda part, error: send(_in_its_place(part, error, name)))
 
     def _free(self, payloads: list[Any]) -> None:
         """Tell those who wrote payloads into shared memory that no task will read them any more."""
@@ -210,3 +225,23 @@ class SchedulerService:
         """After ``close``: wait until plugins have been told the rest."""
         if self._plugins is not None:
             self._plugins.join()
+
+
+def _failures(part: Message, error: Unpackable, worker: str) -> list[Any]:
+    """What the worker would have answered if it had got the runs that cannot be sent: rows of ``TasksFinished``."""
+    if type(part) is not m.RunTasks or not part.runs:
+        log.error("a message cannot be sent to worker %s: %s", worker, error)
+        return []
+    return [(key, attempt, _unsendable(key, error), 0.0) for key, attempt, *_ in part.runs]
+
+
+def _in_its_place(part: Message, error: Unpackable, client: str) -> list[Message]:
+    """What a client gets instead of the ends of tasks that cannot be sent."""
+    if type(part) is not m.TasksDone:
+        log.error("a message cannot be sent to client %s: %s", client, error)
+        return []
+    return [m.TasksDone([(key, m.FAILED, _unsendable(key, error), 0, []) for key, *_ in part.done])]
+
+
+def _unsendable(key: str, error: Unpackable) -> dict[str, str]:
+    return {"kind": "RemoteError", "text": f"task {key}: {error}"}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -28,9 +29,11 @@ from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
 from futures_cluster.services.notes import Notes
 from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.sending import send_apart
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
 from futures_cluster.wire import compress, serialize, shm, transports
+from futures_cluster.wire.frames import Unpackable
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from futures_cluster.services.logs import LogTail
     from futures_cluster.services.observer import Observer
     from futures_cluster.services.recorder import Recorder
+
+log = logging.getLogger("futures_cluster.worker")
 
 #: Results of short runs wait for company so long.
 FLUSH_S = 0.004
@@ -433,8 +438,21 @@ class WorkerService:
         if messages:
             if self.logs is not None and self.logs.rows:
                 messages = [*self.logs.take(), *messages]  # of a task before the news that it has ended
-            self._send(messages)
+            try:
+                self._send(messages)
+            except Unpackable:
+                send_apart(self._send, messages, self._unsendable)
         return mine
+
+    def _unsendable(self, message: Any, error: Unpackable) -> None:
+        """A message cannot be sent: if it is about the end of a run, that has failed."""
+        if type(message) is not m.TasksFinished:
+            log.error("a message cannot be sent to the scheduler: %s", error)
+            return
+        rows = [(key, attempt, duration_s) for key, attempt, *_, duration_s in message.finished + message.failed]
+        payload = self._codec.dump_error(error)
+        failed = [(key, attempt, payload, duration_s) for key, attempt, duration_s in rows]
+        self._send([m.TasksFinished(message.worker, [], failed)])
 
     def send_logs(self, is_last: bool = False) -> None:
         """Send log records that wait."""

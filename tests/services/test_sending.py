@@ -1,0 +1,100 @@
+"""A message that cannot be packed: the task that it is about fails, and those in the same batch do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate import LIMIT_S
+
+from futures_cluster import Executor
+from futures_cluster import messages as m
+from futures_cluster.errors import RemoteError
+from futures_cluster.services.sending import send_apart
+from futures_cluster.testing.commands import Cluster
+from futures_cluster.wire import frames, serialize
+
+UNPACKABLE = 2**64
+INNOCENT = 20
+
+
+def sent_apart(*messages: m.Message) -> tuple[list[m.Message], list[m.Message]]:
+    """What goes out, and what does not."""
+    sent: list[m.Message] = []
+    refused: list[m.Message] = []
+
+    def send(batch: list[m.Message]) -> None:
+        frames.pack(batch)
+        sent.extend(batch)
+
+    send_apart(send, list(messages), lambda message, error: refused.append(message))
+    return sent, refused
+
+
+def test_only_the_bad_row_of_a_batch_is_refused() -> None:
+    good, bad = ("good", "f", b"", []), ("bad", "f", UNPACKABLE, [])
+    news = ("f", "name", b"")
+    drop = m.DropData(["k"])
+    batch = m.SubmitTasks("c", [good, bad, good], [news])
+    sent, refused = sent_apart(drop, batch, drop)
+    assert sent == [
+        drop,
+        m.SubmitTasks("c", [], [news]),
+        m.SubmitTasks("c", [good]),
+        m.SubmitTasks("c", [good]),
+        drop,
+    ]
+    assert refused == [m.SubmitTasks("c", [bad])]
+
+
+def test_a_graph_is_refused_as_a_whole_and_so_is_what_is_no_batch() -> None:
+    graph = m.SubmitTasks("c", [("a", "f", b"", []), ("b", "f", UNPACKABLE, ["a"])], wanted=["b"])
+    question = m.AskShared("c", 1, "channel", "n", "put", [UNPACKABLE])
+    assert sent_apart(graph, question) == ([], [graph, question])
+
+
+@pytest.fixture(params=["processes", "tcp"])
+def ex(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
+    if request.param == "processes":
+        with Executor(1) as ex:
+            yield ex
+        return
+    with Cluster(tmp_path) as cluster:
+        cluster.add_worker()
+        with cluster.executor() as ex:
+            yield ex
+
+
+def check_beside(ex: Executor, text: str) -> None:
+    """The task with this argument fails, because it cannot be sent; none of the others does."""
+    before = [ex.submit(abs, -number) for number in range(INNOCENT)]
+    bad = ex.submit(str, text)
+    after = [ex.submit(abs, -number) for number in range(INNOCENT)]
+    assert [each.result(LIMIT_S) for each in before + after] == 2 * list(range(INNOCENT))
+    with pytest.raises((RemoteError, frames.Unpackable), match="cannot be sent"):
+        bad.result(LIMIT_S)
+
+
+def test_a_task_that_cannot_be_sent(ex: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump_call = serialize.PickleCodec.dump_call
+
+    def dump(self: Any, args: Any, *rest: Any) -> Any:
+        payload, *more = dump_call(self, args, *rest)
+        return (UNPACKABLE if args == ("bad",) else payload, *more)
+
+    monkeypatch.setattr(serialize.PickleCodec, "dump_call", dump)
+    check_beside(ex, "bad")
+
+
+def spoil_results() -> None:
+    dump_result = serialize.PickleCodec.dump_result
+    serialize.PickleCodec.dump_result = lambda self, value, keep: (  # type: ignore[assignment, method-assign]
+        (UNPACKABLE, 8) if value == "bad" else dump_result(self, value, keep)
+    )
+
+
+def test_a_result_that_cannot_be_sent(ex: Executor) -> None:
+    ex.submit(spoil_results).result(LIMIT_S)
+    check_beside(ex, "bad")
