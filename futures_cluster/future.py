@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import Key, Payload, Reference
+from futures_cluster.services import forks
 from futures_cluster.services.interrupts import Condition, HeldBack
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Cell
@@ -477,7 +478,8 @@ class Future(_StdlibFuture[Any], Reference):
         """Call each callback once, on the thread for callbacks, which nothing that they raise may end."""
         for callback in self._take_callbacks():
             try:
-                callback(self)
+                with forks.Once():
+                    callback(self)
             except BaseException:
                 LOGGER.exception("exception calling callback for %r", self)
 

@@ -59,6 +59,11 @@ class ClientEngine:
         """Say why nothing can be submitted."""
         if self.client.broken is not None:
             raise copied(self.client.broken)
+        if self.client.forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the task that has forked this process; a forked process makes its own "
+                "Executor(), or leaves submitting to its parent"
+            )
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
+from futures_cluster.services import forks
 from futures_cluster.services.functions import call
 from futures_cluster.services.store import Store
 from futures_cluster.wire import serialize
@@ -108,6 +109,7 @@ class Executions:
             ``(key, attempt, error, duration_s)``; the other one is None.
         """
         key, attempt = run.key, run.attempt
+        forks_before = forks.count
         context.local.task = task
         if self._unpickles:
             task.begun_s = context.LOADS
@@ -115,12 +117,16 @@ class Executions:
             try:
                 fn, args, kwargs = self._prepare(run)
             except BaseException as error:
+                if forks.count != forks_before:
+                    forks.leave(error)
                 error = _did_not_unpickle(error, key)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), 0.0)
             start = task.begun_s = clocks.perf_counter()
             try:
                 value = fn(*args, **kwargs)
+                if forks.count != forks_before:
+                    forks.leave()
                 duration = clocks.perf_counter() - start
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
                 if type(run.payload) is tuple and serialize.is_private(run.payload):
@@ -130,6 +136,8 @@ class Executions:
             except BaseException as error:
                 duration = clocks.perf_counter() - start
                 _forget_frame(error)
+                if forks.count != forks_before:
+                    forks.leave(error)
                 self.on_failure(key, run.function, error)
                 return None, (key, attempt, self.codec.dump_error(error), duration)
             return (key, attempt, payload, size_bytes, duration), None

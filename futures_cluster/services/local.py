@@ -29,7 +29,7 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain
-from futures_cluster.services import leader, lifetime
+from futures_cluster.services import forks, leader, lifetime
 from futures_cluster.services.client import Client
 from futures_cluster.services.folders import make_folder
 from futures_cluster.services.interrupts import HeldBack
@@ -248,7 +248,8 @@ class LocalCluster:
     def _initialize_thread(self) -> bool:
         try:
             assert self.config.initializer is not None
-            self.config.initializer(*self.config.initargs)
+            with forks.Once():
+                self.config.initializer(*self.config.initargs)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")

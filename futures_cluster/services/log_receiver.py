@@ -19,7 +19,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic
-from futures_cluster.services import log_records
+from futures_cluster.services import forks, log_records
 
 log = logging.getLogger("futures_cluster")
 
@@ -80,7 +80,8 @@ class LogReceiver:
 
     def _handle(self, data: bytes, worker: str, key: str) -> None:
         try:
-            log_records.handle(data, worker, key, self._registry)
+            with forks.Once():
+                log_records.handle(data, worker, key, self._registry)
             if len(self._registry) > MOST_REMEMBERED:
                 self._registry.clear()
         except BaseException:  # of a user's handler or filter; what comes next is handled all the same

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from futures_cluster.context import current_task
+from futures_cluster.services import forks
 
 log = logging.getLogger("futures_cluster")
 
@@ -141,7 +142,9 @@ class Listener:
     def _run(self) -> None:
         try:
             while not self._end.wait(LOOK_S):
-                self._hand_over(self._fetch(False))
+                rows = self._fetch(False)
+                with forks.Once():
+                    self._hand_over(rows)
         except Exception:
             log.exception("what tasks print is shown no more")
 

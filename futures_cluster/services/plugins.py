@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
+from futures_cluster.services import forks
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import State  # a worker can do without
@@ -208,7 +209,8 @@ class Watch:
     def _tell(self, method: str, *args: Any) -> None:
         for plugin in self.plugins:
             try:
-                getattr(plugin, method)(*args)
+                with forks.Once():
+                    getattr(plugin, method)(*args)
             except BaseException:
                 logger.exception("the plugin %r failed in %s and is switched off", plugin, method)
                 self.plugins = tuple(other for other in self.plugins if other is not plugin)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, context, metrics
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
-from futures_cluster.services import plugins
+from futures_cluster.services import forks, plugins
 from futures_cluster.services.execute import Executions
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
@@ -311,6 +311,7 @@ class WorkerService:
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
         plugins.local.add = self.watch
+        forks_before = forks.count
         if self._initialize is not None and not self._initialize():
             return  # the executor is broken, and every task fails with the reason
         executions, record = self.executions, self._record
@@ -326,6 +327,8 @@ class WorkerService:
                 if self._plugins is not None:
                     self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
+                if forks.count != forks_before:  # while the result was pickled
+                    forks.leave()
                 run = self._ended(slot, run, finished, failed)
                 del finished, failed, task
             with contextlib.suppress(Exception):  # a task may have put anything there

@@ -28,7 +28,7 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
-from futures_cluster.services import borrowed_tracker, descriptors, imports, logs, plugins, security
+from futures_cluster.services import borrowed_tracker, descriptors, forks, imports, lifetime, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import CodeFolder
@@ -206,6 +206,8 @@ class WorkerProcess:
         )
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
+        self._forked = False
+        lifetime.left_behind(self)
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
@@ -275,11 +277,12 @@ class WorkerProcess:
 
     def _initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
         try:
-            if self._settings.initializer is not None:
-                with context.loading(), self._service.executions.around_loading():
-                    initializer, initargs = pickling.loads(self._settings.initializer)
-            if initializer is not None:
-                initializer(*initargs)
+            with forks.Once():
+                if self._settings.initializer is not None:
+                    with context.loading(), self._service.executions.around_loading():
+                        initializer, initargs = pickling.loads(self._settings.initializer)
+                if initializer is not None:
+                    initializer(*initargs)
         except BaseException as error:
             self._report_broken(error)
             return False
@@ -340,6 +343,7 @@ class WorkerProcess:
             )
             self._send([m.ClientJoined(client.name)])
             client.joined = True
+            client.forked = self._forked
             client.hurry = self._read_on_loop
             self._service.before_waiting = client.flush
             self._client = client
@@ -348,6 +352,12 @@ class WorkerProcess:
     def _read_on_loop(self) -> None:
         """A task is about to wait for the scheduler: the loop reads, and not only from its next tick on."""
         self._loop.call_soon_threadsafe(self._scheduler.watch, True)
+
+    def forget_in_child(self) -> None:
+        """In a forked copy of this process, which a task has made: it must not speak for the worker."""
+        self._forked = self._manager.closed = self._scheduler.closed = True
+        if self._client is not None:
+            self._client.forked = True
 
     # ---------------------------------------------------------------- the scheduler, and who started this
 
