@@ -2,7 +2,8 @@
 
 Covers: forking, telling the exit status, and killing all workers when the client is gone, however it went; the form
 in which a frozen program gets here.
-Does not cover: what workers do (``worker_process``), and the client's side (``launch``).
+Does not cover: what workers do (``worker_process``), what their tasks have started (``orphans``), and the client's side
+(``launch``).
 
 Why not a new interpreter for each worker: a fork of a process that has imported everything takes a few
 milliseconds instead of a hundred, also when a worker is replaced. Why not fork the client: it has threads, and its
@@ -28,6 +29,7 @@ import sys
 from typing import Any
 
 from futures_cluster import config
+from futures_cluster.services.orphans import Orphans
 
 LENGTH = struct.Struct("<I")
 
@@ -108,6 +110,7 @@ def main(control_fd: int) -> None:
     selector.register(wake_read, selectors.EVENT_READ)
     gc.freeze()  # what is here now is never looked at again, and so its pages stay shared with the workers
     children: dict[int, str] = {}
+    orphans = Orphans()
     inherited = [control, wake_read, wake_write]
     try:
         while True:
@@ -116,7 +119,7 @@ def main(control_fd: int) -> None:
                 with contextlib.suppress(BlockingIOError):
                     while wake_read.recv(4096):
                         pass
-            _reap(control, children)
+            _reap(control, children, orphans)
             if control in ready:
                 (settings, *_), fds = receive(control)
                 sys.stdout.flush()
@@ -136,20 +139,30 @@ def main(control_fd: int) -> None:
         for pid in children:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+        orphans.end_all(is_forced=bool(children))
         os._exit(0)
 
 
-def _reap(control: socket.socket, children: dict[int, str]) -> None:
-    while children:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        name = children.pop(pid, None)
-        if name is not None:
-            send(control, ("exited", name, os.waitstatus_to_exitcode(status)), [])
+def _reap(control: socket.socket, children: dict[int, str], orphans: Orphans) -> None:
+    """Tell which workers have ended, and end what those leave that have not ended in order."""
+    present = orphans.present()  # first: there is nothing among these of a worker that is not waited for below
+    ended: list[tuple[str, str, int]] = []
+    are_left_to_end = False
+    with contextlib.suppress(ChildProcessError):
+        while (result := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = result
+            was_doomed = orphans.ended(pid)
+            present.discard(pid)
+            if pid in children:
+                ended.append(("exited", children.pop(pid), os.waitstatus_to_exitcode(status)))
+                are_left_to_end |= status != 0
+            are_left_to_end |= was_doomed
+    if are_left_to_end:
+        orphans.end(children)
+    else:
+        orphans.spare(orphans.present() if ended else present)
+    for each in ended:
+        send(control, each, [])
 
 
 def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket], selector: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from futures_cluster.services import descriptors, forkserver
 from futures_cluster.services.blackbox import BlackBox
+from futures_cluster.services.orphans import kill_with_descendants
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
 from futures_cluster.services.template import ADVICE, Template, has_folder
@@ -85,10 +86,15 @@ class WorkerHandle:
             self.connection.close()
 
     def kill(self, force: bool = True) -> None:
-        """Send SIGKILL, or SIGTERM."""
-        if self.pid is not None:
+        """Send SIGKILL, or SIGTERM; what its tasks have started ends as well."""
+        if self.pid is None:
+            return
+        number = signal.SIGKILL if force else signal.SIGTERM
+        if self.process is not None:  # not forked by the template, which would see to what it leaves
+            kill_with_descendants(self.pid, number)
+        else:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL if force else signal.SIGTERM)
+                os.kill(self.pid, number)
 
     def close(self) -> None:
         """Give up all descriptors."""

@@ -402,4 +402,4 @@ class WorkerProcess:
 
     def _lost(self, error: BaseException | None) -> None:
         """The scheduler, or who started this process, is gone."""
-        os._exit(LOST_CODE if self._scheduler is not self._manager else 0)
+        os._exit(LOST_CODE)

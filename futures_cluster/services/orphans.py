@@ -1,0 +1,95 @@
+"""Processes that tasks have started, after the end of their worker.
+
+Covers: in the process that forks workers, ending what a worker leaves that was stopped or died; ending what a worker of
+a multiprocessing context has started, when it is stopped. Does not cover: what a worker leaves that ends in order, and
+processes with a session of their own: both live on, as without this package.
+
+The kernel hands the children of a process that ends to its nearest ancestor that has asked for them, and so to this
+one. It does so before that process can be waited for: what has come by then, and was not here before, belongs to it.
+
+A session or a process group for each worker would mark its processes just as well. But in one of its own a worker is
+out of the terminal's reach: Ctrl-Z would stop the program and not its tasks, nothing a task starts could ask the user,
+and a kill of the program's group would miss it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+
+_SET_CHILD_SUBREAPER = 36
+
+
+class Orphans:
+    """The children of this process that it has not forked itself; it has one thread."""
+
+    def __init__(self) -> None:
+        self._session = os.getsid(0)
+        self._spared: set[int] = set()
+        self._doomed: set[int] = set()  # killed, and not waited for yet
+        self._path = f"/proc/self/task/{os.getpid()}/children"
+        with contextlib.suppress(Exception):  # not on Linux: what workers leave is never seen here
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+    def present(self) -> set[int]:
+        """The children of this process."""
+        with contextlib.suppress(OSError), open(self._path) as file:
+            return set(map(int, file.read().split()))
+        return set()
+
+    def spare(self, pids: set[int]) -> None:
+        """These are not to be ended, whatever ends."""
+        self._spared = pids
+
+    def ended(self, pid: int) -> bool:
+        """A child was waited for; whether what it leaves is to be ended, because it was itself."""
+        self._spared.discard(pid)
+        was_doomed = pid in self._doomed
+        self._doomed.discard(pid)
+        return was_doomed
+
+    def end(self, workers: Iterable[int]) -> None:
+        """Kill what came here with the end of a worker: all but the other workers and what was here before."""
+        for pid in self.present().difference(workers, self._spared, self._doomed):
+            try:
+                if os.getsid(pid) != self._session:
+                    raise PermissionError
+                os.kill(pid, signal.SIGKILL)
+                self._doomed.add(pid)
+            except (ProcessLookupError, PermissionError):  # gone, or not ours to end
+                self._spared.add(pid)
+
+    def end_all(self, is_forced: bool) -> None:
+        """There are no more workers: kill what they leave if they were killed, and what that leaves, until all is gone.
+
+        Otherwise only see that what was killed before has gone with all that it leaves.
+        """
+        if is_forced:
+            self.end(())
+        while self._doomed:
+            pid = next(iter(self._doomed))
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            self.ended(pid)
+            self.end(())
+
+
+def kill_with_descendants(pid: int, number: int) -> None:
+    """Send a worker a signal, and kill what it and its children have started: for a worker that is not forked here.
+
+    What has lost its parent is not found any more, nor is anything when the worker has died by itself.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        session = os.getsid(pid)
+        started = psutil.Process(pid).children(recursive=True)
+        os.kill(pid, number)
+        for process in started:
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getsid(process.pid) == session:
+                    process.kill()
