@@ -24,6 +24,7 @@ __all__ = [
     "HandshakeError",
     "InitializerFailed",
     "InvalidStateError",
+    "NotSendable",
     "NotSupported",
     "ProtocolError",
     "RemoteError",
@@ -58,6 +59,10 @@ class TaskTimeout(TimeoutError):
 
 class InputChanged(RuntimeError):
     """A task changed an input in place; only looked for when ``FUTURES_CLUSTER_DEBUG`` is set."""
+
+
+class NotSendable(ValueError):
+    """A call or a result does not fit into a message: a pickle over 4 GiB, a number over 64 bits, too many buffers."""
 
 
 class RemoteError(RuntimeError):

@@ -23,6 +23,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
+from futures_cluster.errors import NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.batches import pack
 from futures_cluster.services.callbacks import CallbackThread
@@ -39,7 +40,6 @@ from futures_cluster.services.retrieval import Retrieval
 from futures_cluster.services.sending import send_apart
 from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.frames import Unpackable
 
 log = logging.getLogger("futures_cluster")
 
@@ -406,10 +406,10 @@ class Client:
             messages = [news, *messages]
         try:
             self._transmit(messages)
-        except Unpackable:
+        except NotSendable:
             send_apart(self._transmit, messages, self._unsendable)
 
-    def _unsendable(self, message: Any, error: Unpackable) -> None:
+    def _unsendable(self, message: Any, error: NotSendable) -> None:
         """A message cannot be sent: what was to come of it has failed."""
         payload = self.codec.dump_error(error)
         if type(message) is m.SubmitTasks:

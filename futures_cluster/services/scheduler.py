@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from futures_cluster import messages as m
+from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services import plugins
 from futures_cluster.services.log_relay import LogRelay
 from futures_cluster.services.sending import send_apart
 from futures_cluster.wire import serialize
-from futures_cluster.wire.frames import Unpackable
 
 log = logging.getLogger("futures_cluster")
 
@@ -168,7 +168,7 @@ class SchedulerService:
         if send is not None:
             try:
                 send(messages)
-            except Unpackable:
+            except NotSendable:
                 failed: list[Any] = []
                 send_apart(send, messages, lambda part, error: failed.extend(_failures(part, error, name)))
                 if failed:
@@ -179,7 +179,7 @@ class SchedulerService:
         if send is not None:
             try:
                 send(messages)
-            except Unpackable:
+            except NotSendable:
                 send_apart(send, messages, lambda part, error: send(_in_its_place(part, error, name)))
 
     def _free(self, payloads: list[Any]) -> None:
@@ -227,7 +227,7 @@ class SchedulerService:
             self._plugins.join()
 
 
-def _failures(part: Message, error: Unpackable, worker: str) -> list[Any]:
+def _failures(part: Message, error: NotSendable, worker: str) -> list[Any]:
     """What the worker would have answered if it had got the runs that cannot be sent: rows of ``TasksFinished``."""
     if type(part) is not m.RunTasks or not part.runs:
         log.error("a message cannot be sent to worker %s: %s", worker, error)
@@ -235,7 +235,7 @@ def _failures(part: Message, error: Unpackable, worker: str) -> list[Any]:
     return [(key, attempt, _unsendable(key, error), 0.0) for key, attempt, *_ in part.runs]
 
 
-def _in_its_place(part: Message, error: Unpackable, client: str) -> list[Message]:
+def _in_its_place(part: Message, error: NotSendable, client: str) -> list[Message]:
     """What a client gets instead of the ends of tasks that cannot be sent."""
     if type(part) is not m.TasksDone:
         log.error("a message cannot be sent to client %s: %s", client, error)
@@ -243,5 +243,5 @@ def _in_its_place(part: Message, error: Unpackable, client: str) -> list[Message
     return [m.TasksDone([(key, m.FAILED, _unsendable(key, error), 0, []) for key, *_ in part.done])]
 
 
-def _unsendable(key: str, error: Unpackable) -> dict[str, str]:
-    return {"kind": "RemoteError", "text": f"task {key}: {error}"}
+def _unsendable(key: str, error: NotSendable) -> dict[str, str]:
+    return {"kind": "NotSendable", "text": f"task {key}: {error}"}

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
-from futures_cluster.wire.frames import Unpackable
 
 #: The rows of each message that is a batch, in the order in which a receiver needs them.
 _ROWS: dict[type[Message], tuple[str, ...]] = {
@@ -27,7 +27,7 @@ _ROWS: dict[type[Message], tuple[str, ...]] = {
 
 
 def send_apart(
-    send: Callable[[list[Message]], None], messages: list[Message], refuse: Callable[[Any, Unpackable], None]
+    send: Callable[[list[Message]], None], messages: list[Message], refuse: Callable[[Any, NotSendable], None]
 ) -> None:
     """Send messages after ``send`` has refused them together: each alone, and each row of a batch alone.
 
@@ -39,7 +39,7 @@ def send_apart(
     for message in messages:
         try:
             send([message])
-        except Unpackable as error:
+        except NotSendable as error:
             parts = _split(message)
             if len(parts) > 1:
                 send_apart(send, parts, refuse)

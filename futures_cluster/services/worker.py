@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, metrics
 from futures_cluster import messages as m
+from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.services import forks, plugins
 from futures_cluster.services.execute import Executions
@@ -33,7 +34,6 @@ from futures_cluster.services.sending import send_apart
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
 from futures_cluster.wire import compress, serialize, shm, transports
-from futures_cluster.wire.frames import Unpackable
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -443,11 +443,11 @@ class WorkerService:
                 messages = [*self.logs.take(), *messages]  # of a task before the news that it has ended
             try:
                 self._send(messages)
-            except Unpackable:
+            except NotSendable:
                 send_apart(self._send, messages, self._unsendable)
         return mine
 
-    def _unsendable(self, message: Any, error: Unpackable) -> None:
+    def _unsendable(self, message: Any, error: NotSendable) -> None:
         """A message cannot be sent: if it is about the end of a run, that has failed."""
         if type(message) is not m.TasksFinished:
             log.error("a message cannot be sent to the scheduler: %s", error)

@@ -27,7 +27,7 @@ from typing import Any
 import msgpack
 
 from futures_cluster import messages as m
-from futures_cluster.errors import ProtocolError
+from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
 from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
 
@@ -111,10 +111,6 @@ _MOST_KEPT_BYTES = 2**20
 _TEXT_ERRORS = "surrogatepass"
 
 
-class Unpackable(ValueError):
-    """A message holds what no frame can hold: a number over 64 bits, bytes over 4 GiB, too many buffers."""
-
-
 class _Packer:
     """Packs bodies. Making msgpack's packer takes as long as packing a small body, so each thread keeps one."""
 
@@ -146,7 +142,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
 
     Raises
     ------
-    Unpackable
+    NotSendable
         When one of the messages has no place in a frame; then ``pack`` may well take the others.
 
     Examples
@@ -174,7 +170,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
             body = packer.pack(rows)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         kinds = ", ".join(dict.fromkeys(WIRE_MESSAGES[row[0]].__name__ for row in rows))
-        raise Unpackable(f"{kinds} cannot be sent: {error}") from error
+        raise NotSendable(f"{kinds} cannot be sent: {error}") from error
     buffers = packer.buffers
     if len(body) <= _MOST_KEPT_BYTES:
         _local.packer = packer
@@ -182,7 +178,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
         return HEAD.pack(len(body), 0) + body, ()
     packer.buffers = []
     if len(buffers) > MOST_BUFFERS:
-        raise Unpackable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
+        raise NotSendable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
     table = struct.pack(f"<{len(buffers)}Q", *[buffer.nbytes for buffer in buffers])
     return HEAD.pack(len(body), len(buffers)) + table + body, buffers
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster import messages as m
-from futures_cluster.errors import ProtocolError
+from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.wire import buffers, frames
 from futures_cluster.wire.buffers import Buffer
 
@@ -271,7 +271,7 @@ def test_claimed_lengths_inside_take_no_memory(head: bytes) -> None:
 
 
 def test_what_does_not_pack_is_refused_by_the_sender() -> None:
-    with pytest.raises(frames.Unpackable, match="object cannot be part of a message"):
+    with pytest.raises(NotSendable, match="object cannot be part of a message"):
         pack([m.DropData([object()])])
 
 
@@ -411,13 +411,13 @@ def test_a_buffer_for_which_there_can_be_no_memory_is_an_error(monkeypatch: pyte
 
 def test_too_many_buffers_are_refused_by_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "MOST_BUFFERS", 2)
-    with pytest.raises(frames.Unpackable, match="3 buffers are too many"):
+    with pytest.raises(NotSendable, match="3 buffers are too many"):
         frames.pack([with_buffers(b"a", b"b", b"c")])
     frames.pack([m.DropData(["k"])])
 
 
 def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
-    with pytest.raises(frames.Unpackable):
+    with pytest.raises(NotSendable):
         frames.pack([with_buffers(b"a"), m.DropData([object()])])
     _, parts = frames.pack([with_buffers(b"b")])
     assert [part.tobytes() for part in parts] == [b"b"]
