@@ -15,9 +15,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from futures_cluster.services import descriptors, forkserver
+from futures_cluster.services import descriptors, forkserver, orphans
 from futures_cluster.services.blackbox import BlackBox
-from futures_cluster.services.orphans import kill_with_descendants
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
 from futures_cluster.services.template import ADVICE, Template, has_folder
@@ -90,11 +89,11 @@ class WorkerHandle:
         if self.pid is None:
             return
         number = signal.SIGKILL if force else signal.SIGTERM
-        if self.process is not None:  # not forked by the template, which would see to what it leaves
-            kill_with_descendants(self.pid, number)
-        else:
+        if self.process is None and orphans.available:  # the template sees to what it leaves
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+        else:
+            orphans.kill_with_descendants(self.pid, number)
 
     def close(self) -> None:
         """Give up all descriptors."""

@@ -17,8 +17,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterable
 
+#: Whether the process that forks workers gets what they leave.
+available = sys.platform == "linux"
 _SET_CHILD_SUBREAPER = 36
 
 
@@ -30,10 +33,11 @@ class Orphans:
         self._spared: set[int] = set()
         self._doomed: set[int] = set()  # killed, and not waited for yet
         self._path = f"/proc/self/task/{os.getpid()}/children"
-        with contextlib.suppress(Exception):  # not on Linux: what workers leave is never seen here
-            import ctypes
+        if available:
+            with contextlib.suppress(Exception):
+                import ctypes
 
-            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+                ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
     def present(self) -> set[int]:
         """The children of this process."""
