@@ -264,3 +264,5 @@ class RemoteCluster:
     def forget_in_child(self) -> None:
         """In a forked copy of the process: nothing here works."""
         self.forked = self.client.forked = True
+        if self._connection is not None:
+            self._connection.closed = True  # a copy must not speak for this client
