@@ -341,9 +341,10 @@ class WorkerProcess:
                 threading.Lock(),
                 lambda: client.count_pending() <= 2,
             )
-            self._send([m.ClientJoined(client.name)])
-            client.joined = True
             client.forked = self._forked
+            if not self._forked:
+                self._send([m.ClientJoined(client.name)])
+            client.joined = True
             client.hurry = self._read_on_loop
             self._service.before_waiting = client.flush
             self._client = client
