@@ -30,8 +30,15 @@ pytestmark = [
 INNOCENT = 20
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), is_shared=True) as cluster:
+        cluster.add_worker("--workers", "2")
+        yield cluster
+
+
 @pytest.fixture(params=["threads", "processes", "fork", "tcp"])
-def ex(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
+def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     if request.param in ("threads", "processes"):
         with Executor(2, backend=request.param) as ex:
             yield ex
@@ -39,10 +46,8 @@ def ex(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
         with Executor(2, mp_context=multiprocessing.get_context("fork")) as ex:
             yield ex
     else:
-        with Cluster(tmp_path) as cluster:
-            cluster.add_worker("--workers", "2")
-            with cluster.executor() as ex:
-                yield ex
+        with request.getfixturevalue("cluster").executor() as ex:
+            yield ex
 
 
 def exit_code(pid: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,15 +54,20 @@ def test_a_graph_is_refused_as_a_whole_and_so_is_what_is_no_batch() -> None:
     assert sent_apart(graph, question) == ([], [graph, question])
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), is_shared=True) as cluster:
+        cluster.add_worker("--workers", "1")
+        yield cluster
+
+
 @pytest.fixture(params=["processes", "tcp"])
-def ex(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
+def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     if request.param == "processes":
         with Executor(1) as ex:
             yield ex
-        return
-    with Cluster(tmp_path) as cluster:
-        cluster.add_worker()
-        with cluster.executor() as ex:
+    else:
+        with request.getfixturevalue("cluster").executor() as ex:
             yield ex
 
 
@@ -96,5 +100,5 @@ def spoil_results() -> None:
 
 
 def test_a_result_that_cannot_be_sent(ex: Executor) -> None:
-    ex.submit(spoil_results).result(LIMIT_S)
+    ex.run(spoil_results)
     check_beside(ex, "bad")
