@@ -127,17 +127,16 @@ def test_children_of_multiprocessing_work(ex: Executor) -> None:
 
 def initialize(path: str) -> None:
     if pid := os.fork():
-        exit_code(pid)
         with open(path, "a") as file:
-            file.write("initialized\n")
+            file.write(f"{os.getpid()} {exit_code(pid)}\n")
 
 
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_a_copy_of_an_initializer(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     with Executor(1, backend=backend, initializer=initialize, initargs=(str(path),)) as ex:
-        assert ex.submit(abs, -1).result(LIMIT_S) == 1
-    assert path.read_text() == "initialized\n"
+        worker = ex.submit(os.getpid).result(LIMIT_S)
+        assert path.read_text() == f"{worker} 0\n"
 
 
 class Forking(SchedulerPlugin):
