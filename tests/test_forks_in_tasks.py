@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate import LIMIT_S
+from gate import LIMIT_S, Gate
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import ForkedExecutor
@@ -148,7 +148,7 @@ class Forking(SchedulerPlugin):
             self.codes.append(exit_code(pid))
 
 
-def test_copies_of_callbacks_and_plugins() -> None:
+def test_copies_of_callbacks_and_plugins(gate: Gate) -> None:
     parent, codes, plugin = os.getpid(), [], Forking()
 
     def call_back(future: Any) -> None:
@@ -163,9 +163,10 @@ def test_copies_of_callbacks_and_plugins() -> None:
 
     with Executor(1, backend="threads") as ex:
         ex.watch(plugin)
-        future = ex.submit(abs, -1)
+        future = ex.submit(gate.hold, 1)
         future.add_done_callback(call_back)
         future.add_done_callback(count)
+        gate.open()
         assert future.result(LIMIT_S) == 1
     assert (codes, plugin.codes) == ([1], [0])
 
