@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import NoReturn
 
-#: How many forks lie between the first process and this one. Whoever finds another number than before is in a copy.
+#: How many forks lie between the first process and this one. Code that finds another number than before is in a copy.
 count = 0
 
 

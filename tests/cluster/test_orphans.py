@@ -188,3 +188,9 @@ def test_what_is_not_the_workers_is_spared(path: Path) -> None:
             assert not daemons.have_ended(0)
         for pid in of_another:
             os.kill(pid, signal.SIGKILL)  # raises if it is gone
+
+
+def test_workers_stay_within_the_terminals_reach() -> None:
+    """Ctrl-C, Ctrl-Z and a kill of the program's group reach what tasks have started."""
+    with Executor(1) as ex:
+        assert ex.submit(lambda: (os.getpgrp(), os.getsid(0))).result(LIMIT_S) == (os.getpgrp(), os.getsid(0))
