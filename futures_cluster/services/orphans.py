@@ -59,13 +59,15 @@ class Orphans:
     def end(self, workers: Iterable[int]) -> None:
         """Kill what came here with the end of a worker: all but the other workers and what was here before."""
         for pid in self.present().difference(workers, self._spared, self._doomed):
-            try:
-                if os.getsid(pid) != self._session:
-                    raise PermissionError
+            (self._doomed if self._kill(pid) else self._spared).add(pid)
+
+    def _kill(self, pid: int) -> bool:
+        """Kill a process, unless it has a session of its own or belongs to another user."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == self._session:
                 os.kill(pid, signal.SIGKILL)
-                self._doomed.add(pid)
-            except (ProcessLookupError, PermissionError):  # gone, or not ours to end
-                self._spared.add(pid)
+                return True
+        return False
 
     def end_all(self, is_forced: bool) -> None:
         """There are no more workers: kill what they leave if they were killed, and what that leaves, until all is gone.
