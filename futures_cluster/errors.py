@@ -23,12 +23,14 @@ __all__ = [
     "ForkedExecutor",
     "HandshakeError",
     "InitializerFailed",
+    "InvalidSecret",
     "InvalidStateError",
     "NotSendable",
     "NotSupported",
     "ProtocolError",
     "RemoteError",
     "SchedulerLost",
+    "SecretMissing",
     "SharedObjectError",
     "TaskTimeout",
     "ThreadInitializerFailed",
@@ -82,6 +84,14 @@ class HandshakeError(ConnectionError):
 
 class AuthenticationError(HandshakeError):
     """The secret or the certificate of one side is missing or not the other's."""
+
+
+class SecretMissing(AuthenticationError):
+    """An address needs a secret, and this process finds none."""
+
+
+class InvalidSecret(AuthenticationError, ValueError):
+    """The secret that this process finds cannot be used: it is too short, or not a text."""
 
 
 class VersionMismatch(HandshakeError):

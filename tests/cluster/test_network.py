@@ -288,7 +288,7 @@ def raw_connection(cluster: Cluster) -> socket.socket:
 
 
 class TestNobodyGetsIn:
-    @pytest.mark.parametrize("secret", ["another", None])
+    @pytest.mark.parametrize("secret", ["another" * 5, None])
     def test_a_wrong_secret_or_none(
         self, cluster: Cluster, secret: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:

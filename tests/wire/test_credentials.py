@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from futures_cluster.config import SECRET_VARIABLE
+from futures_cluster.errors import AuthenticationError, InvalidSecret
 from futures_cluster.wire import credentials
 from futures_cluster.wire.credentials import find_or_make_secret, find_secret, secret_path
 
@@ -36,14 +40,16 @@ def test_it_is_made_once_and_found(folder: Path) -> None:
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
 
 
-def test_the_mode_does_not_depend_on_the_umask(folder: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o277])
+def test_the_mode_does_not_depend_on_the_umask(umask: int, folder: Path) -> None:
+    before = os.umask(umask)
     try:
         find_or_make_secret()
     finally:
         os.umask(before)
-    assert stat.S_IMODE(os.stat(secret_path()).st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(secret_path()).st_mode) & ~0o600 == 0
+    for made in (folder, folder.parent):
+        assert stat.S_IMODE(os.stat(made).st_mode) == 0o700
 
 
 def test_secrets_differ(folder: Path) -> None:
@@ -71,10 +77,11 @@ def test_many_make_one(folder: Path) -> None:
 
 def test_the_environment_comes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_or_make_secret()
-    monkeypatch.setenv(SECRET_VARIABLE, "from the environment")
-    assert find_secret() == find_or_make_secret() == b"from the environment"
+    told = "from the environment, and long enough"
+    monkeypatch.setenv(SECRET_VARIABLE, told)
+    assert find_secret() == find_or_make_secret() == told.encode()
     monkeypatch.setenv(SECRET_VARIABLE, "")  # as when a shell script passes on what is not set
-    assert find_secret() not in (None, b"", b"from the environment")
+    assert find_secret() not in (None, b"", told.encode())
 
 
 def test_a_relative_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +114,85 @@ def test_a_file_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.Mo
 def test_an_empty_file_is_refused(content: bytes, folder: Path) -> None:
     find_or_make_secret()
     Path(secret_path()).write_bytes(content)
-    with pytest.raises(ValueError, match="is empty; remove it"):
+    for find in (find_secret, find_or_make_secret):
+        with pytest.raises(InvalidSecret, match="is empty; remove it"):
+            find()
+
+
+def _make_fifo(path: str) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _make_socket(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+
+
+def _make_device(path: str) -> None:
+    os.symlink("/dev/zero", path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs such files")
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkdir, "a directory"),
+        (_make_fifo, "a FIFO"),
+        (_make_device, "a device"),
+        # The system itself does not open a socket.
+        (_make_socket, "secret"),
+    ],
+)
+def test_what_is_no_file_is_refused_at_once(
+    make: Callable[[str], None], kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)  # paths of sockets are short
+    make("secret")
+    for find in (find_secret, find_or_make_secret):
+        with pytest.raises(OSError, match=kind):
+            find()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff" * 40, "is not UTF-8 text. Remove the file"),
+        (b"swordfish", r"at most 54 bits.*128 bits are needed\. Remove the file"),
+        (b"0123456789abcdef", "at most 64 bits"),
+        (b"1234567890" * 3, "at most 99 bits"),
+        (b"x" * 5000, "has more than 4096 bytes"),
+    ],
+)
+def test_a_file_with_a_weak_secret_or_none_is_refused(content: bytes, why: str, folder: Path) -> None:
+    find_or_make_secret()
+    Path(secret_path()).write_bytes(content)
+    for find in (find_secret, find_or_make_secret):
+        with pytest.raises(AuthenticationError, match=why):
+            find()
+
+
+@pytest.mark.parametrize("told", ["swordfish", "0123456789abcdef0123456789abcde", "\udcff"])
+def test_a_weak_secret_in_the_environment_is_refused(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, told)
+    with pytest.raises(InvalidSecret, match=r"FUTURES_CLUSTER_SECRET.*openssl rand -hex 32"):
         find_secret()
+
+
+@pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe])
+def test_what_generators_make_of_128_bits_is_enough(
+    make: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = make(16)
+    monkeypatch.setenv(SECRET_VARIABLE, told)
+    assert find_secret() == told.encode()
+
+
+def test_a_folder_in_which_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot put a new secret into .* set FUTURES_CLUSTER_SECRET instead"):
+        find_or_make_secret()
 
 
 def test_a_draft_is_not_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
