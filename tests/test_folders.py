@@ -47,6 +47,17 @@ def test_what_is_removed(root: Path) -> None:
     assert mine.exists() and all(path.exists() for path in stay)
 
 
+@pytest.mark.parametrize("umask", [0, 0o277])
+def test_modes_do_not_depend_on_the_umask(umask: int, root: Path) -> None:
+    before = os.umask(umask)
+    try:
+        made = [Path(folders.make_folder()), Path(folders.make_folder(str(root / "a" / "b")))]
+    finally:
+        os.umask(before)
+    for path in (*made, root / "a", root / "a" / "b"):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_worker_that_cannot_begin_says_why(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = folders.make_folder()
     os.chmod(made, 0o755)  # sockets are not opened where others can enter

@@ -23,6 +23,7 @@ import dask
 import dask.base
 
 from futures_cluster.wire import serialize
+from futures_cluster.wire.private_files import make_private_folder
 
 
 class FileLock:
@@ -63,7 +64,9 @@ class FileLock:
 
     def _path(self) -> str:
         folder = os.path.join(tempfile.gettempdir(), f"futures_cluster-locks-{os.getuid()}")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_private_folder(folder)
+        if (owner := os.stat(folder).st_uid) != os.getuid():
+            raise PermissionError(f"{folder} belongs to user {owner}, who could hold all locks; have it removed")
         return os.path.join(folder, hashlib.sha256(str(self.name).encode(errors="surrogatepass")).hexdigest()[:32])
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Folders for the sockets of this program, and the removal of those that killed programs have left.
+"""Folders for the sockets and files of this program, and the removal of those that killed programs have left.
 
 Covers: whose folder it is, also when containers or machines share the place for temporary files.
 Does not cover: what is in them (``local``, ``worker_process``).
@@ -17,13 +17,27 @@ import shutil
 import socket
 import tempfile
 
+from futures_cluster.wire.private_files import give_owner_all, make_private_folder
+
 PREFIX = "futures_cluster-"
 
 
-def make_folder() -> str:
-    """A new folder of mode 0700; those of programs that were killed are removed."""
-    _sweep()
-    return tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_where()}-")
+def make_folder(parent: str | None = None) -> str:
+    """Make a new folder of mode 0700, and remove those of programs that were killed.
+
+    Parameters
+    ----------
+    parent : str or None
+        Where to make it; the place for temporary files, if not given.
+    """
+    if parent is None:
+        parent = tempfile.gettempdir()
+    else:
+        make_private_folder(parent)
+    _sweep(parent)
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_where()}-", dir=os.path.abspath(parent))
+    give_owner_all(folder)
+    return folder
 
 
 @functools.cache
@@ -38,8 +52,7 @@ def _where() -> str:
     return hashlib.sha1(f"{machine} {space}".encode(), usedforsecurity=False).hexdigest()[:10]
 
 
-def _sweep() -> None:
-    root = tempfile.gettempdir()
+def _sweep(root: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(root):
             if not name.startswith(PREFIX):
