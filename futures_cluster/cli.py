@@ -209,7 +209,12 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _certificates(arguments: argparse.Namespace) -> int:
     from futures_cluster.wire import certificates
 
-    files = certificates.make_certificates(arguments.folder, arguments.hosts or ["localhost", "127.0.0.1", "::1"])
+    hosts = arguments.hosts or ["localhost", "127.0.0.1", "::1"]
+    try:
+        files = certificates.make_certificates(arguments.folder, hosts, arguments.authority)
+    except ValueError as error:
+        print(f"futures-cluster certificates: {error}", file=sys.stderr)
+        return 2
     print(f"{files.authority}\n{files.certificate}\n{files.key}")
     return 0
 
@@ -316,6 +321,12 @@ def _add_cluster_commands(commands: Any) -> None:
     certificates = commands.add_parser("certificates", help="make certificates for tls:// in a trusted network")
     certificates.add_argument("folder", help="where to put them; copy it to the machines of the cluster")
     certificates.add_argument("hosts", nargs="*", help="names and addresses of schedulers and workers")
+    certificates.add_argument(
+        "--authority",
+        metavar="FOLDER",
+        help="where the authority with its key is, or is to be kept, to make more sets by it; do not copy this folder "
+        "(default: the key of a new authority is deleted)",
+    )
     certificates.set_defaults(run=_certificates)
 
 

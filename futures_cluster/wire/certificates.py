@@ -3,7 +3,8 @@
 Covers: making the set, by the package ``cryptography`` (the extra ``tls``) or else by the program ``openssl``.
 Does not cover: using it (``tls``), revoking, or an authority that exists already: any set in the same format will do.
 
-The set is made once, and its folder is copied to each machine; the authority's key is only needed to make more.
+The folder of the set is copied to each machine. The authority's key is never in it: any process that has that key can
+make certificates for all names. It is deleted, or kept in a folder of its own to make more sets.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import ipaddress
+import logging
 import os
 import re
 import shutil
@@ -19,12 +21,15 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from futures_cluster.wire.private_files import check_is_private, make_private_folder
 from futures_cluster.wire.transports import TlsFiles
+
+log = logging.getLogger("futures_cluster.wire")
 
 VALID_DAYS = 3650
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
-_NAMES = (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+_SET = (AUTHORITY, CERTIFICATE, KEY)
 _AUTHORITY_NAME, _OUR_NAME = "futures_cluster authority", "futures_cluster"
 
 
@@ -42,51 +47,88 @@ def files_in(folder: str) -> TlsFiles:
             raise FileNotFoundError(
                 f"{path} is not there; make a set of certificates with `futures-cluster certificates`"
             )
+    if os.path.exists(stray := os.path.join(folder, AUTHORITY_KEY)):
+        log.warning(
+            "%s can make certificates that the whole cluster accepts, and workers and clients do not need it: keep it "
+            "on one machine, in a folder of its own, or delete it",
+            stray,
+        )
     return files
 
 
-def make_certificates(folder: str, hosts: Sequence[str]) -> TlsFiles:
-    """Make an authority and a certificate for these hosts; all files have mode 0600.
+def make_certificates(folder: str, hosts: Sequence[str], authority: str | None = None) -> TlsFiles:
+    """Make a certificate for these hosts, and the authority that signs it; all files have mode 0600.
 
     Parameters
     ----------
     folder : str
-        Made if it does not exist, with mode 0700.
+        The set, for all machines of the cluster. Made if it does not exist, with mode 0700.
     hosts : sequence of str
         All names and addresses by which machines will connect to each other; ``*.example.org`` stands for many.
+    authority : str or None
+        Folder of the authority with its key. A new authority is put there if there is none, and the one that is there
+        signs otherwise: so sets for more machines can be made later. Not given: the key of a new authority is deleted
+        once it has signed, and no further certificate can be made.
 
     Raises
     ------
     ValueError
-        For a host that is neither a name nor an address.
+        For a host that is neither a name nor an address, and for an authority in the folder of the set.
     FileExistsError
         When the folder has certificates already.
+    PermissionError
+        When others can read the authority's key.
     RuntimeError
         When there is nothing to make them with.
     """
     if not hosts:
         raise ValueError("name the hosts that the certificate is for, such as 'localhost' and '127.0.0.1'")
     names = [_check(host) for host in hosts]
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    for name in _NAMES:
+    if authority is not None and os.path.realpath(authority) == os.path.realpath(folder):
+        raise ValueError(
+            f"{folder} is copied to all machines, and the authority's key must not be; name another folder for it"
+        )
+    make_private_folder(folder)
+    for name in (*_SET, AUTHORITY_KEY):
         if os.path.exists(os.path.join(folder, name)):
             raise FileExistsError(
                 f"{os.path.join(folder, name)} exists; remove the set first if all machines are to get a new one"
             )
+    maker = _find_maker()
     with tempfile.TemporaryDirectory(dir=folder) as draft:  # of mode 0700
-        if importlib.util.find_spec("cryptography") is not None:
-            _make_by_cryptography(draft, names)
-        elif (program := shutil.which("openssl")) is not None:
-            _make_by_openssl(program, draft, names)
+        if authority is not None and os.path.exists(os.path.join(authority, AUTHORITY_KEY)):
+            key = os.path.join(authority, AUTHORITY_KEY)
+            check_is_private(key, os.stat(key), "Make a new authority in another folder, and new sets by it")
+            maker.sign(draft, authority, names)
         else:
-            raise RuntimeError(
-                "certificates are made by the package cryptography or the program openssl, and neither is installed: "
-                "pip install 'futures-cluster[tls]'"
-            )
-        for name in _NAMES:
-            os.chmod(os.path.join(draft, name), 0o600)
-            os.rename(os.path.join(draft, name), os.path.join(folder, name))
+            maker.make_authority(draft)
+            maker.sign(draft, draft, names)
+            if authority is not None:
+                make_private_folder(authority)
+                for name in (AUTHORITY, AUTHORITY_KEY):
+                    _put(os.path.join(draft, name), os.path.join(authority, name))
+        source = draft if os.path.exists(os.path.join(draft, AUTHORITY)) else str(authority)
+        for name in _SET:
+            _put(os.path.join(source if name == AUTHORITY else draft, name), os.path.join(folder, name))
     return files_in(folder)
+
+
+def _put(source: str, target: str) -> None:
+    """Copy a file to a place where there is none, with mode 0600."""
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(fd, "wb") as copy, open(source, "rb") as original:
+        copy.write(original.read())
+
+
+def _find_maker() -> Any:
+    if importlib.util.find_spec("cryptography") is not None:
+        return _Cryptography()
+    if (program := shutil.which("openssl")) is not None:
+        return _Openssl(program)
+    raise RuntimeError(
+        "certificates are made by the package cryptography or the program openssl, and neither is installed: "
+        "pip install 'futures-cluster[tls]'"
+    )
 
 
 def _check(host: str) -> str | ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -102,69 +144,92 @@ def _check(host: str) -> str | ipaddress.IPv4Address | ipaddress.IPv6Address:
 # ---------------------------------------------------------------- by the package cryptography
 
 
-def _make_by_cryptography(folder: str, hosts: Sequence[Any]) -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+class _Cryptography:
+    """Makes certificates by the package."""
 
-    now = datetime.datetime.now(datetime.UTC)
+    def make_authority(self, folder: str) -> None:
+        """Write a new authority's certificate and key."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
 
-    def begin(name: str, issuer: str, key: Any) -> Any:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            self._begin(_AUTHORITY_NAME, key, key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(self._usage("key_cert_sign", "crl_sign"), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self._write(folder, AUTHORITY, certificate)
+        self._write_key(folder, AUTHORITY_KEY, key)
+
+    def sign(self, folder: str, authority: str, hosts: Sequence[Any]) -> None:
+        """Write a certificate for these hosts and its key, signed by the authority in another folder."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
+
+        with open(os.path.join(authority, AUTHORITY_KEY), "rb") as file:
+            authority_key: Any = serialization.load_pem_private_key(file.read(), None)
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives = [x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host) for host in hosts]
+        certificate = (
+            self._begin(_OUR_NAME, key, authority_key)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(self._usage("digital_signature"), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+            .sign(authority_key, hashes.SHA256())
+        )
+        self._write(folder, CERTIFICATE, certificate)
+        self._write_key(folder, KEY, key)
+
+    def _begin(self, name: str, key: Any, authority_key: Any) -> Any:
+        from cryptography import x509
+        from cryptography.x509.oid import NameOID
+
+        now = datetime.datetime.now(datetime.UTC)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
         return (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _AUTHORITY_NAME)]))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))  # clocks differ
             .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-            )
+            .add_extension(issuer, critical=False)
         )
 
-    def usage(signs: bool) -> Any:
+    def _usage(self, *allowed: str) -> Any:
+        from cryptography import x509
+
         names = (
             "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign "
             "crl_sign encipher_only decipher_only"
         )
-        allowed = ("key_cert_sign", "crl_sign") if signs else ("digital_signature",)
         return x509.KeyUsage(**{name: name in allowed for name in names.split()})
 
-    def write(name: str, content: bytes) -> None:
-        fd = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(fd, "wb") as file:
-            file.write(content)
+    def _write(self, folder: str, name: str, certificate: Any) -> None:
+        from cryptography.hazmat.primitives import serialization
 
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = (
-        begin(_AUTHORITY_NAME, _AUTHORITY_NAME, authority_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage(signs=True), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    alternatives = [x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host) for host in hosts]
-    certificate = (
-        begin(_OUR_NAME, _AUTHORITY_NAME, key)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage(signs=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
-    for name, made in ((AUTHORITY, authority), (CERTIFICATE, certificate)):
-        write(name, made.public_bytes(serialization.Encoding.PEM))
-    for name, made_key in ((AUTHORITY_KEY, authority_key), (KEY, key)):
-        write(
-            name,
-            made_key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _write_key(self, folder: str, name: str, key: Any) -> None:
+        from cryptography.hazmat.primitives import serialization
+
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
 
 
 # ---------------------------------------------------------------- by the program openssl
@@ -188,33 +253,46 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {alternatives}
 """
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
-def _make_by_openssl(program: str, folder: str, hosts: Sequence[Any]) -> None:
-    alternatives = ", ".join(f"DNS:{host}" if isinstance(host, str) else f"IP:{host}" for host in hosts)
+class _Openssl:
+    """Makes certificates by the program."""
 
-    def configuration(name: str) -> str:
-        path = os.path.join(folder, f"{name}.cnf")
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def make_authority(self, folder: str) -> None:
+        """See ``_Cryptography``."""
+        settings = self._configure(folder, _AUTHORITY_NAME, "DNS:none")
+        self._run(
+            folder,
+            *("req", "-x509", "-config", settings, "-extensions", "authority", "-sha256", "-days", str(VALID_DAYS)),
+            *(*_NEW_KEY, "-keyout", AUTHORITY_KEY, "-out", AUTHORITY),
+        )
+
+    def sign(self, folder: str, authority: str, hosts: Sequence[Any]) -> None:
+        """See ``_Cryptography``."""
+        alternatives = ", ".join(f"DNS:{host}" if isinstance(host, str) else f"IP:{host}" for host in hosts)
+        settings = self._configure(folder, _OUR_NAME, alternatives)
+        signer, signer_key = (os.path.abspath(os.path.join(authority, name)) for name in (AUTHORITY, AUTHORITY_KEY))
+        self._run(folder, "req", "-new", "-config", settings, *_NEW_KEY, "-keyout", KEY, "-out", "request.pem")
+        self._run(
+            folder,
+            *("x509", "-req", "-in", "request.pem", "-CA", signer, "-CAkey", signer_key, "-sha256"),
+            *("-days", str(VALID_DAYS), "-set_serial", f"0x{os.urandom(16).hex()}"),
+            *("-extfile", settings, "-extensions", "ours", "-out", CERTIFICATE),
+        )
+
+    def _configure(self, folder: str, name: str, alternatives: str) -> str:
+        path = os.path.abspath(os.path.join(folder, f"{name}.cnf"))
         with open(path, "w", encoding="utf-8") as file:
             file.write(_CONFIGURATION.format(name=name, alternatives=alternatives))
         return path
 
-    def run(*arguments: str) -> None:
+    def _run(self, folder: str, *arguments: str) -> None:
         done = subprocess.run(
-            [program, *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [self._program, *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
         if done.returncode:
             raise RuntimeError(f"openssl {arguments[0]} failed:\n{done.stderr}")
-
-    days = str(VALID_DAYS)
-    authority, ours = configuration(_AUTHORITY_NAME), configuration(_OUR_NAME)
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    run(
-        *("req", "-x509", "-config", authority, "-extensions", "authority", "-sha256", "-days", days, *new_key),
-        *("-keyout", AUTHORITY_KEY, "-out", AUTHORITY),
-    )
-    run("req", "-new", "-config", ours, *new_key, "-keyout", KEY, "-out", "request.pem")
-    run(
-        *("x509", "-req", "-in", "request.pem", "-CA", AUTHORITY, "-CAkey", AUTHORITY_KEY, "-sha256", "-days", days),
-        *("-set_serial", f"0x{os.urandom(16).hex()}", "-extfile", ours, "-extensions", "ours", "-out", CERTIFICATE),
-    )

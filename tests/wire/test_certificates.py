@@ -46,9 +46,10 @@ def test_a_set(tool: str, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "set"
     files = make_certificates(str(folder), ["node-1", "*.example.org", "10.0.0.1", "[::1]"])
     assert files == files_in(str(folder))
-    assert sorted(os.listdir(folder)) == ["authority-key.pem", "authority.pem", "certificate.pem", "key.pem"]
+    assert sorted(os.listdir(folder)) == ["authority.pem", "certificate.pem", "key.pem"]
     assert {stat.S_IMODE(os.stat(folder / name).st_mode) for name in os.listdir(folder)} == {0o600}
-    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    for path in (folder, folder.parent):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
     decoded = ssl._ssl._test_decode_cert(files.certificate)  # type: ignore[attr-defined]
     assert decoded["subjectAltName"] == (
         ("DNS", "node-1"),
@@ -88,6 +89,52 @@ def test_both_sides_accept_it(name: str, is_accepted: bool, tool: str, tmp_path:
     else:
         with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
             shake()
+
+
+def _public_names(certificate: str) -> list[str]:
+    decoded = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]
+    return [name for _, name in decoded["subjectAltName"]]
+
+
+def test_an_authority_is_kept_apart_and_signs_more_sets(tool: str, tmp_path: Path) -> None:
+    authority = tmp_path / "below" / "authority"
+    sets = [make_certificates(str(tmp_path / host), [host], str(authority)) for host in ("node-1", "node-2")]
+    assert sorted(os.listdir(authority)) == ["authority-key.pem", "authority.pem"]
+    assert {stat.S_IMODE(os.stat(authority / name).st_mode) for name in os.listdir(authority)} == {0o600}
+    for path in (authority, authority.parent):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    for files, host in zip(sets, ("node-1", "node-2"), strict=True):
+        assert sorted(os.listdir(tmp_path / host)) == ["authority.pem", "certificate.pem", "key.pem"]
+        assert Path(files.authority).read_bytes() == (authority / "authority.pem").read_bytes()
+        assert _public_names(files.certificate) == [host]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(files.authority)
+        context.load_cert_chain(files.certificate, files.key)
+    assert Path(sets[0].key).read_bytes() != Path(sets[1].key).read_bytes()
+
+
+def test_an_authority_whose_key_others_can_read_does_not_sign(tool: str, tmp_path: Path) -> None:
+    authority = tmp_path / "authority"
+    make_certificates(str(tmp_path / "one"), ["localhost"], str(authority))
+    (authority / "authority-key.pem").chmod(0o640)
+    with pytest.raises(PermissionError, match=r"authority-key.pem has mode 640: .* Make a new authority"):
+        make_certificates(str(tmp_path / "two"), ["localhost"], str(authority))
+    assert os.listdir(tmp_path / "two") == []
+
+
+def test_an_authority_in_the_folder_that_is_copied_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is copied to all machines, and the authority's key must not be"):
+        make_certificates(str(tmp_path), ["localhost"], f"{tmp_path}/.")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_authority_key_among_the_files_of_a_cluster_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("authority.pem", "certificate.pem", "key.pem", "authority-key.pem"):
+        (tmp_path / name).touch()
+    files_in(str(tmp_path))
+    assert "authority-key.pem can make certificates that the whole cluster accepts" in caplog.text
 
 
 def test_a_set_is_not_overwritten(tool: str, tmp_path: Path) -> None:
