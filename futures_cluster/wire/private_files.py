@@ -54,7 +54,7 @@ def check_is_file(path: str, status: os.stat_result, remedy: str) -> None:
         raise PermissionError(f"{path} is {kind} and not a file. {remedy}")
 
 
-def check_is_private(path: str, status: os.stat_result, remedy: str) -> None:
+def check_is_private(path: str, status: os.stat_result, remedy: str, rights: int = 0o077) -> None:
     """Refuse what is no regular file, and a file that users other than this one and root can read or change.
 
     Parameters
@@ -63,6 +63,8 @@ def check_is_private(path: str, status: os.stat_result, remedy: str) -> None:
         Of the file that is read, and not of one that may take its place meanwhile, where that is possible.
     remedy : str
         A sentence that says what to do.
+    rights : int
+        What others may not have: 0o022 for a file that they may read.
 
     Raises
     ------
@@ -74,8 +76,9 @@ def check_is_private(path: str, status: os.stat_result, remedy: str) -> None:
         return
     if status.st_uid not in (os.geteuid(), 0):
         raise PermissionError(f"{path} belongs to user {status.st_uid}. {remedy}")
-    if status.st_mode & 0o077:
+    if status.st_mode & rights:
+        done = "changed" if status.st_mode & 0o022 else "read"
         raise PermissionError(
-            f"{path} has mode {stat.S_IMODE(status.st_mode):o}: others may have read it. {remedy}; or, if you trust "
+            f"{path} has mode {stat.S_IMODE(status.st_mode):o}: others may have {done} it. {remedy}; or, if you trust "
             f"them, chmod 600 {path}"
         )

@@ -21,6 +21,7 @@ from typing import Any
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.wire import handshake
+from futures_cluster.wire.private_files import check_is_private
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.streams import TcpTransport, shake_hands, split_host_and_port, until
 from futures_cluster.wire.transports import Listener, OnConnection, Security, TlsFiles
@@ -37,8 +38,14 @@ def _context(security: Security, is_listener: bool) -> ssl.SSLContext:
             "tls:// needs certificates on both sides: make a set by `futures-cluster certificates`, and name its folder"
         )
     try:
-        times = tuple(os.stat(path).st_mtime_ns for path in (files.authority, files.certificate, files.key))
-        return _make_context(files, is_listener, times)
+        times = []
+        for path in (files.authority, files.certificate, files.key):
+            status = os.stat(path)
+            check_is_private(path, status, "Make a new set of certificates", 0o077 if path == files.key else 0o022)
+            times.append(status.st_mtime_ns)
+        return _make_context(files, is_listener, tuple(times))
+    except PermissionError as error:
+        raise AuthenticationError(str(error)) from None
     except ssl.SSLError as error:
         raise AuthenticationError(f"cannot use the certificates {files}: {error}") from None
 

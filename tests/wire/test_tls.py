@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import select
+import shutil
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -127,6 +128,39 @@ def test_files_that_are_no_certificates(runner: Runner, ours: TlsFiles, tmp_path
         runner.listen(Security(tls=replace(ours, authority=str(empty))))
     with pytest.raises(FileNotFoundError):
         runner.listen(Security(tls=replace(ours, key=str(tmp_path / "nowhere"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "done"),
+    [
+        ("key", 0o640, "read"),
+        ("key", 0o604, "read"),
+        ("key", 0o666, "changed"),
+        ("certificate", 0o620, "changed"),
+        ("authority", 0o646, "changed"),
+    ],
+)
+def test_files_that_others_can_reach_are_refused(
+    name: str, mode: int, done: str, runner: Runner, ours: TlsFiles, tmp_path: Path
+) -> None:
+    exposed = TlsFiles(*(shutil.copy(path, tmp_path) for path in (ours.authority, ours.certificate, ours.key)))
+    address = runner.listen(Security(tls=ours))
+    runner.connect(address, Security(tls=exposed))
+    os.chmod(getattr(exposed, name), mode)
+    complaint = rf"{name}\.pem has mode {mode:o}: others may have {done} it\. .* chmod 600"
+    with pytest.raises(AuthenticationError, match=complaint):
+        runner.listen(Security(tls=exposed))
+    with pytest.raises(AuthenticationError, match=complaint):
+        runner.connect(address, Security(tls=exposed))
+
+
+@pytest.mark.parametrize("name", ["key", "certificate", "authority"])
+def test_a_fifo_in_the_place_of_a_file_is_refused_at_once(
+    name: str, runner: Runner, ours: TlsFiles, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with pytest.raises(AuthenticationError, match="fifo is a FIFO and not a file"):
+        runner.listen(Security(tls=replace(ours, **{name: str(tmp_path / "fifo")})))
 
 
 def test_a_listener_of_another_authority(
