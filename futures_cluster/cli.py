@@ -119,7 +119,10 @@ def _scheduler(arguments: argparse.Namespace) -> int:
     scheme = "tls" if arguments.tls else "tcp"
     host = f"[{arguments.host}]" if ":" in arguments.host and not arguments.host.startswith("[") else arguments.host
     addresses = arguments.listen or [f"{scheme}://{host}:{arguments.port}"]
-    needed = security.find(addresses[0], arguments.tls, is_scheduler=True)
+    listeners = [
+        (address, security.find(address, arguments.tls, is_scheduler=True, insecure=arguments.insecure))
+        for address in addresses
+    ]
 
     def started(server: object) -> None:
         first = programs.reachable(server.addresses[0])  # type: ignore[attr-defined]
@@ -127,7 +130,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
         print(
             f"futures_cluster scheduler {_version()}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
-            f"  secret        {security.source()}\n"
+            f"  secret        {security.describe(needed for _, needed in listeners)}\n"
             f"  status page   {page}\n"
             f"  add workers   futures-cluster worker {first}\n"
             f'  use it        Executor(backend="{first}")',
@@ -138,7 +141,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
 
     for path in arguments.preload:
         programs.preload(path)
-    programs.run_scheduler(addresses, needed, arguments.silence, started)
+    programs.run_scheduler(listeners, arguments.silence, started)
     return 0
 
 
@@ -146,7 +149,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     import socket
 
     from futures_cluster.config import THREAD_VARIABLES, usable_cores
-    from futures_cluster.services import manager, programs, security
+    from futures_cluster.services import manager, programs
 
     programs.set_up_logs(arguments.log_level)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
@@ -163,7 +166,7 @@ def _worker(arguments: argparse.Namespace) -> int:
         arguments.local_directory,
         arguments.reconnect,
         arguments.silence,
-        security.find(arguments.address, arguments.tls),
+        _find_security(arguments),
         tuple(arguments.preload),
     )
     try:
@@ -174,10 +177,17 @@ def _worker(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:
-    from futures_cluster.services import programs, security
+def _find_security(arguments: argparse.Namespace) -> Any:
+    """What is needed to connect to the scheduler."""
+    from futures_cluster.services import security
 
-    return programs.ask(arguments.address, security.find(arguments.address, arguments.tls), what, argument)
+    return security.find(arguments.address, arguments.tls, insecure=arguments.insecure)
+
+
+def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:
+    from futures_cluster.services import programs
+
+    return programs.ask(arguments.address, _find_security(arguments), what, argument)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -191,10 +201,10 @@ def _status(arguments: argparse.Namespace) -> int:
         from futures_cluster.status import table
 
         if arguments.watch is not None:
-            from futures_cluster.services import programs, security
+            from futures_cluster.services import programs
 
-            security_ = security.find(arguments.address, arguments.tls)
-            return programs.watch(arguments.address, security_, arguments.watch, arguments.number, sys.stdout)
+            security = _find_security(arguments)
+            return programs.watch(arguments.address, security, arguments.watch, arguments.number, sys.stdout)
         print(table.status(snapshot, clocks.time()))
     return 0
 
@@ -210,22 +220,23 @@ def _certificates(arguments: argparse.Namespace) -> int:
     from futures_cluster.wire import certificates
 
     hosts = arguments.hosts or ["localhost", "127.0.0.1", "::1"]
-    try:
-        files = certificates.make_certificates(arguments.folder, hosts, arguments.authority)
-    except ValueError as error:
-        print(f"futures-cluster certificates: {error}", file=sys.stderr)
-        return 2
+    files = certificates.make_certificates(arguments.folder, hosts, arguments.authority)
     print(f"{files.authority}\n{files.certificate}\n{files.key}")
     return 0
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", type=_address, help="of the scheduler, like tcp://host:8786, or a file with it")
-    _add_tls(parser)
+    _add_security(parser)
 
 
-def _add_tls(parser: argparse.ArgumentParser) -> None:
+def _add_security(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", metavar="FOLDER", help="certificates, as `futures-cluster certificates` makes them")
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="use no secret: any process that can reach the address can run code as this user",
+    )
 
 
 def _add_preload(parser: argparse.ArgumentParser, what: str) -> None:
@@ -269,7 +280,7 @@ def _add_cluster_commands(commands: Any) -> None:
         help="where the page listens; anywhere but on this machine its address has a token (default: 127.0.0.1)",
     )
     scheduler.add_argument("--address-file", metavar="FILE", help="write the address there, for batch systems")
-    _add_tls(scheduler)
+    _add_security(scheduler)
     _add_logs(scheduler)
     _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
     scheduler.set_defaults(run=_scheduler)
@@ -359,7 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         print(f"futures-cluster {arguments.command}: {error}", file=sys.stderr)
         return 1
     return code

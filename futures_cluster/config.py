@@ -19,6 +19,8 @@ BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
 SECRET_VARIABLE = "FUTURES_CLUSTER_SECRET"
 #: The folder with the certificates for ``tls://``.
 CERTIFICATES_VARIABLE = "FUTURES_CLUSTER_TLS"
+#: Whether network addresses are used without a secret.
+INSECURE_VARIABLE = "FUTURES_CLUSTER_INSECURE"
 FORWARD_LOGS_VARIABLE = "FUTURES_CLUSTER_FORWARD_LOGS"
 DEBUG_VARIABLE = "FUTURES_CLUSTER_DEBUG"
 #: Tells a program that it was started to become the template of worker processes, which removes it.
@@ -111,6 +113,17 @@ def secret_of_environment() -> str | None:
     return os.environ.get(SECRET_VARIABLE) or None
 
 
+def insecure_of_environment() -> bool:
+    """Whether the environment allows network addresses without a secret.
+
+    Raises
+    ------
+    ValueError
+        If ``FUTURES_CLUSTER_INSECURE`` is neither 0, 1 nor empty.
+    """
+    return _flag(INSECURE_VARIABLE) or False
+
+
 def debugs() -> bool:
     """Whether workers check that tasks do not change their inputs."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
@@ -118,9 +131,14 @@ def debugs() -> bool:
 
 def _forward_logs_of_environment() -> bool | None:
     """Return the default of ``forward_logs`` that the environment names; None if it names none."""
-    value = os.environ.get(FORWARD_LOGS_VARIABLE, "")
+    return _flag(FORWARD_LOGS_VARIABLE)
+
+
+def _flag(variable: str) -> bool | None:
+    """Return what a variable of 0 or 1 says; None if it is not set."""
+    value = os.environ.get(variable, "")
     if value not in ("", "0", "1"):
-        raise ValueError(f"{FORWARD_LOGS_VARIABLE} must be 0, 1 or empty, got {value!r}")
+        raise ValueError(f"{variable} must be 0, 1 or empty, got {value!r}")
     return None if not value else value == "1"
 
 
@@ -160,6 +178,7 @@ class Config:
     worker_environment: dict[str, str] = field(default_factory=dict)
     debug: bool = False  # whether tasks that change their inputs fail
     forward_logs: bool | None = None  # whether workers' log records come here; None: from processes of this machine
+    insecure: bool = False  # whether the network address of a cluster is used without a secret
 
 
 def make_config(
@@ -176,6 +195,7 @@ def make_config(
     resources: dict[str, float] | None = None,
     resolve: bool = True,
     forward_logs: bool | None = None,
+    insecure: bool = False,
 ) -> Config:
     """Check the arguments of an executor, and fill in defaults.
 
@@ -207,6 +227,8 @@ def make_config(
                 "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
                 "leave mp_context out, or supply another one"
             )
+    if not isinstance(insecure, bool):
+        raise TypeError(f"insecure must be True or False, got {insecure!r}")
     if forward_logs is not None and not isinstance(forward_logs, bool):
         raise TypeError(f"forward_logs must be True, False or None, got {forward_logs!r}")
     if forward_logs and mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
@@ -240,4 +262,5 @@ def make_config(
         },
         debug=debugs(),
         forward_logs=forward_logs,
+        insecure=insecure,
     )

@@ -56,6 +56,9 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Whether log records and warnings of tasks in worker processes come to this process's loggers. None: from
         processes of this machine, if no handler on the worker has taken them. True: also from clusters, and all of
         them. Default: the environment variable ``FUTURES_CLUSTER_FORWARD_LOGS`` (1 or 0), or None.
+    insecure : bool
+        Whether a network address of a cluster may be used without a secret: any process that can reach it can run code
+        then. Default: the environment variable ``FUTURES_CLUSTER_INSECURE`` (1 or 0), or False.
     set_as_default : bool
         Be Dask's default scheduler, and the executor of joblib's backend, until ``shutdown``.
 
@@ -86,6 +89,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         resources: dict[str, float] | None = None,
         resolve: bool = True,
         forward_logs: bool | None = None,
+        insecure: bool = False,
         set_as_default: bool = False,
     ) -> None:
         context.load_adapters()
@@ -102,6 +106,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             resources=resources,
             resolve=resolve,
             forward_logs=forward_logs,
+            insecure=insecure,
         )
         if backend is None and context.current_task() is not None:
             warnings.warn(

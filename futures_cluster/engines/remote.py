@@ -42,7 +42,10 @@ class RemoteEngine(ClientEngine):
             if getattr(config, name):
                 raise errors.NotSupported(f"{name} cannot be given with backend={config.backend!r}; {instead}")
         self.cluster = RemoteCluster(
-            config.backend, security.find(config.backend), make_future, config.forward_logs is True
+            config.backend,
+            security.find(config.backend, insecure=config.insecure),
+            make_future,
+            config.forward_logs is True,
         )
         super().__init__(self.cluster.client)
         self._url = ""

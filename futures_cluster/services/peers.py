@@ -133,9 +133,12 @@ class Peers:
             peer = self._peers.get(address)
             if peer is not None and peer.connection is not None and not peer.connection.closed:
                 return peer
+            from futures_cluster.services import security  # here: many programs never connect to a peer
+
             try:
                 with metrics.timing("connect"):
-                    connection = await transports.connect(address, self._loop, self._security, CONNECT_S)
+                    needed = security.at(address, self._security)
+                    connection = await transports.connect(address, self._loop, needed, CONNECT_S)
             except OSError as error:
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
             peer = _Peer(connection)

@@ -52,28 +52,31 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 
 async def _scheduler(
-    addresses: Sequence[str],
-    security: transports.Security,
+    listeners: Sequence[tuple[str, transports.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
-    async with SchedulerServer(loop, security, silence_s) as server:
-        for address in addresses:
-            await server.listen(address)
+    async with SchedulerServer(loop, silence_s) as server:
+        for address, security in listeners:
+            await server.listen(address, security)
         _on_signals(end.set)
         started(server)
         await end.wait()
 
 
 def run_scheduler(
-    addresses: Sequence[str],
-    security: transports.Security,
+    listeners: Sequence[tuple[str, transports.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
 ) -> None:
     """Run a scheduler until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    listeners : sequence of (str, Security)
+        Addresses to listen at, each with what peers must prove there.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def run_scheduler(
     """
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
-    asyncio.run(_scheduler(addresses, security, silence_s, started))
+    asyncio.run(_scheduler(listeners, silence_s, started))
 
 
 def preload(path: str) -> None:

@@ -2,51 +2,103 @@
 
 Covers: the secret and the certificates that an address asks for, the first message, whether two processes go together.
 Does not cover: where the secret is (``wire.credentials``), proving it (``wire.handshake``).
+
+Each address is judged by itself: a scheduler may listen at a unix socket and at a port, and a worker of the one may
+have to fetch results from a worker of the other.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 
-from futures_cluster import config
+from futures_cluster import config, errors
 from futures_cluster import messages as m
-from futures_cluster.wire import credentials, transports, versions
+from futures_cluster.wire import transports, versions
 
-#: Others cannot get at these anyway: a folder that only this user can enter, this process.
-_PRIVATE = ("unix", "inproc")
+log = logging.getLogger("futures_cluster.wire")
 
 
-def find(address: str, certificates_folder: str | None = None, is_scheduler: bool = False) -> transports.Security:
+def find(
+    address: str, certificates_folder: str | None = None, is_scheduler: bool = False, insecure: bool = False
+) -> transports.Security:
     """What is needed to connect to an address, or (``is_scheduler``) to listen there.
+
+    Parameters
+    ----------
+    insecure : bool
+        Whether to go without a secret, as ``FUTURES_CLUSTER_INSECURE`` says, too.
 
     Raises
     ------
+    AuthenticationError
+        When a network address would be used without a secret, or the secret cannot be used; it says what to do.
     OSError, ValueError
-        When it cannot be had; it says what to do.
+        When something else cannot be had; it says what to do.
     """
-    scheme = address.partition("://")[0]
-    if scheme in _PRIVATE:
+    guard = transports.guard(address)
+    if guard == transports.HOST:
         return transports.NO_SECURITY
-    files = None
-    if scheme == "tls":
-        folder = certificates_folder or config.certificates_folder()
-        if folder is None:
-            raise FileNotFoundError(
-                f"{address} needs certificates: make them with `futures-cluster certificates FOLDER`, and name the "
-                f"folder by --tls or by {config.CERTIFICATES_VARIABLE}"
-            )
-        from futures_cluster.wire import certificates  # here, because it loads much that nobody else needs
+    files = _find_certificates(address, certificates_folder) if guard == transports.CERTIFICATES else None
+    if insecure or config.insecure_of_environment():
+        return _go_without(address, files)
+    from futures_cluster.wire import credentials  # here, because programs without network addresses need no secrets
 
-        files = certificates.files_in(folder)
     secret = credentials.find_or_make_secret() if is_scheduler else credentials.find_secret()
+    if secret is None and files is None:
+        raise errors.SecretMissing(
+            f"{address} needs a secret, and there is none here: without it, any process that can answer there could "
+            f"run code here. A scheduler of this user leaves its secret in {credentials.secret_path()} when it starts; "
+            f"from another machine copy that file, or set {config.SECRET_VARIABLE} to the same text on both sides. "
+            f"--insecure or Executor(insecure=True) goes without"
+        )
     return transports.Security(secret, files)
 
 
-def source() -> str:
-    """Where the secret comes from, in words."""
+def _find_certificates(address: str, folder: str | None) -> transports.TlsFiles:
+    folder = folder or config.certificates_folder()
+    if folder is None:
+        raise FileNotFoundError(
+            f"{address} needs certificates: make them with `futures-cluster certificates FOLDER`, and name the "
+            f"folder by --tls or by {config.CERTIFICATES_VARIABLE}"
+        )
+    from futures_cluster.wire import certificates  # here, because it loads much that nobody else needs
+
+    return certificates.files_in(folder)
+
+
+def _go_without(address: str, files: transports.TlsFiles | None) -> transports.Security:
     if config.secret_of_environment() is not None:
-        return f"from {config.SECRET_VARIABLE}"
-    return credentials.secret_path()
+        raise errors.AuthenticationError(
+            f"{config.SECRET_VARIABLE} is set, and {address} is to be used without a secret; drop one of the two"
+        )
+    if files is None:
+        log.warning("%s is used without a secret: any process that can reach it can run code as this user", address)
+    return transports.Security(None, files, insecure=True)
+
+
+def at(address: str, own: transports.Security) -> transports.Security:
+    """What this process shows at a peer's address, which may be of another kind than that of its scheduler."""
+    if address.startswith("unix://"):
+        return transports.NO_SECURITY
+    return find(address) if own == transports.NO_SECURITY else own
+
+
+def describe(needed: Iterable[transports.Security]) -> str:
+    """Where the secret of a scheduler with these listeners comes from, in words."""
+    listeners = list(needed)
+    if any(security.secret is not None for security in listeners):
+        if config.secret_of_environment() is not None:
+            return f"from {config.SECRET_VARIABLE}"
+        from futures_cluster.wire import credentials
+
+        return credentials.secret_path()
+    if any(security.insecure and security.tls is None for security in listeners):
+        return "none (--insecure): any process that can reach it can run code as this user"
+    if any(security.tls is not None for security in listeners):
+        return "none: certificates are asked for"
+    return "none: only processes of this user and of root can connect"
 
 
 def hello(role: str, name: str) -> m.Hello:

@@ -121,17 +121,12 @@ class SchedulerServer:
 
     Parameters
     ----------
-    credentials : Security
-        What peers must prove.
     silence_s : float
         Seconds after which a worker that says nothing is lost.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, credentials: transports.Security, silence_s: float = 60.0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float = 60.0) -> None:
         self.loop = loop
-        self._credentials = credentials
         self.silence_s = silence_s
         self.service = SchedulerService(loop, self._stop_worker, lambda payload: None, self._on_broken)
         self.started = clocks.time()
@@ -165,15 +160,20 @@ class SchedulerServer:
 
     # ---------------------------------------------------------------- connections
 
-    async def listen(self, address: str) -> str:
+    async def listen(self, address: str, credentials: transports.Security) -> str:
         """Listen; returns the address with the port that was chosen.
+
+        Parameters
+        ----------
+        credentials : Security
+            What peers must prove at this address.
 
         Raises
         ------
         OSError
             When that is not possible.
         """
-        listener = await transports.listen(address, self.loop, self._credentials, self._accept)
+        listener = await transports.listen(address, self.loop, credentials, self._accept)
         self._listeners.append(listener)
         self.addresses.append(listener.address)
         return listener.address

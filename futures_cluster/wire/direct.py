@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from futures_cluster.messages import Message
-from futures_cluster.wire import frames, handshake
+from futures_cluster.wire import frames, handshake, transports
 from futures_cluster.wire.buffers import Buffer, copy_of
 from futures_cluster.wire.sockets import ignore
 from futures_cluster.wire.transports import Listener, OnConnection, Security
@@ -155,6 +155,7 @@ class DirectTransport:
     """``inproc://NAME``."""
 
     scheme = "inproc"
+    guard = transports.HOST
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> DirectConnection:
         """See ``transports.Transport``."""

@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import handshake
+from futures_cluster.wire import handshake, transports
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
 
@@ -106,6 +106,7 @@ class StreamTransport:
     """What unix, tcp and tls share; each says how sockets are made, and may wrap them."""
 
     scheme = ""
+    guard = transports.SECRET
 
     # ---- what differs
 
@@ -333,6 +334,7 @@ class UnixTransport(StreamTransport):
     """``unix://PATH``: a socket in a folder that only this user can enter (mode 0700)."""
 
     scheme = "unix"
+    guard = transports.HOST
 
     def describe_peer(self, address: Any) -> str:
         """They have no addresses."""

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
-from futures_cluster.wire import handshake
+from futures_cluster.wire import handshake, transports
 from futures_cluster.wire.private_files import check_is_private
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.streams import TcpTransport, shake_hands, split_host_and_port, until
@@ -132,6 +132,7 @@ class TlsTransport(TcpTransport):
     """``tls://HOST:PORT``; ``Security.tls`` names the certificates."""
 
     scheme = "tls"
+    guard = transports.CERTIFICATES
 
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection

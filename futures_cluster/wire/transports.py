@@ -17,11 +17,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from futures_cluster.errors import HandshakeError
+from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
 
 #: A connection must be made, with its handshake, within this time.
 TIMEOUT_S = 10.0
+
+#: What keeps others out of a transport's connections: the host (folder modes and user ids, or memory of one process),
+#: certificates on both sides, or nothing but the secret.
+HOST, CERTIFICATES, SECRET = "host", "certificates", "secret"
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,13 @@ class Security:
         Proved by both sides before anything else is decoded; see ``handshake``.
     tls : TlsFiles or None
         For ``tls://`` only.
+    insecure : bool
+        Whether a network address may be used without a secret, which lets in any process that can reach it.
     """
 
     secret: bytes | None = field(default=None, repr=False)  # must not get into any log
     tls: TlsFiles | None = None
+    insecure: bool = False
 
 
 NO_SECURITY = Security()
@@ -123,9 +130,15 @@ class Transport(Protocol):
 
     Both methods run on the loop, and raise ``OSError`` when it cannot be done. The connections have passed the
     handshake, and are not started.
+
+    Attributes
+    ----------
+    guard : str
+        ``HOST``, ``CERTIFICATES`` or ``SECRET``; ``SECRET`` for a transport without this attribute.
     """
 
     scheme: str
+    guard: str
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> Connection:
         """Connect to a listener."""
@@ -171,6 +184,30 @@ def _find(address: str) -> tuple[Transport, str]:
     return _transports[scheme], rest
 
 
+def guard(address: str) -> str:
+    """Return what keeps others out of connections to this address: ``HOST``, ``CERTIFICATES`` or ``SECRET``.
+
+    Raises
+    ------
+    OSError
+        If no transport is known for it.
+    """
+    return _guard(_find(address)[0])
+
+
+def _guard(transport: Transport) -> str:
+    return getattr(transport, "guard", SECRET)
+
+
+def _check(address: str, transport: Transport, security: Security) -> None:
+    """Refuse an address that any process could use that can reach it, unless that is wanted."""
+    if _guard(transport) == SECRET and security.secret is None and not security.insecure:
+        raise AuthenticationError(
+            f"{address} is a network address, which needs a secret on both sides; set FUTURES_CLUSTER_SECRET, or say "
+            "that it may be insecure"
+        )
+
+
 async def connect(
     address: str,
     loop: asyncio.AbstractEventLoop,
@@ -183,10 +220,13 @@ async def connect(
     ------
     HandshakeError
         When the two sides do not agree; it says what to do.
+    AuthenticationError
+        When a network address is to be used without a secret.
     OSError
         When nobody listens there, or does not answer in time.
     """
     transport, rest = _find(address)
+    _check(address, transport, security)
     try:
         async with asyncio.timeout(timeout_s):
             return await transport.connect(rest, loop, security)
@@ -207,7 +247,8 @@ async def listen(
     Raises
     ------
     OSError
-        When that is not possible; ``PermissionError`` when it would not be safe.
+        When that is not possible; ``PermissionError`` or ``AuthenticationError`` when it would not be safe.
     """
     transport, rest = _find(address)
+    _check(address, transport, security)
     return await transport.listen(rest, loop, security, on_connection)

@@ -29,7 +29,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from futures_cluster.errors import HandshakeError, ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.wire import frames, handshake
+from futures_cluster.wire import frames, handshake, transports
 from futures_cluster.wire.sockets import ignore
 from futures_cluster.wire.streams import MOST_HANDSHAKES, host_identity, log, split_host_and_port
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
@@ -325,6 +325,7 @@ class ZmqTransport:
     """``zmq://HOST:PORT``; needs pyzmq."""
 
     scheme = "zmq"
+    guard = transports.SECRET
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> ZmqConnection:
         """See ``transports.Transport``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -310,7 +311,8 @@ class TestNobodyGetsIn:
         cluster.scheduler.wait_for("refused a connection")
         assert "Traceback" not in cluster.scheduler.log
 
-    def test_nobody_answers(self) -> None:
+    def test_nobody_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FUTURES_CLUSTER_SECRET", secrets.token_hex(16))
         with pytest.raises(SchedulerLost, match="futures-cluster scheduler"):
             Executor(backend="tcp://127.0.0.1:9")
 

@@ -21,6 +21,7 @@ from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
 
 SECRET = Security(b"a secret")
+INSECURE = Security(insecure=True)
 
 
 class Runner:
@@ -44,12 +45,12 @@ class Runner:
         self.opened.append(connection)
         self.arrived.release()
 
-    def listen(self, address: str, security: Security = NO_SECURITY) -> Listener:
+    def listen(self, address: str, security: Security = INSECURE) -> Listener:
         listener: Listener = self.run(transports.listen(address, self.loop, security, self._take))
         self.opened.append(listener)
         return listener
 
-    def connect(self, address: str, security: Security = NO_SECURITY, timeout_s: float = 10.0) -> Connection:
+    def connect(self, address: str, security: Security = INSECURE, timeout_s: float = 10.0) -> Connection:
         connection: Connection = self.run(transports.connect(address, self.loop, security, timeout_s))
         self.opened.append(connection)
         return connection
@@ -129,6 +130,22 @@ def test_nobody_listens(tmp_path: Path, runner: Runner) -> None:
         runner.connect(f"tcp://127.0.0.1:{port}")
 
 
+# ---------------------------------------------------------------- without a secret
+
+
+def test_a_network_address_without_a_secret_is_refused_on_both_sides(runner: Runner) -> None:
+    for refused in (runner.listen, runner.connect):
+        with pytest.raises(AuthenticationError, match="is a network address, which needs a secret on both sides"):
+            refused("tcp://127.0.0.1:0", NO_SECURITY)
+
+
+def test_a_connector_with_a_secret_does_not_join_a_listener_without(runner: Runner) -> None:
+    listener = runner.listen("tcp://127.0.0.1:0", INSECURE)
+    runner.connect(listener.address, INSECURE)
+    with pytest.raises(AuthenticationError, match="the listener has no secret"):
+        runner.connect(listener.address, SECRET)
+
+
 def test_a_unix_listener_that_is_slow_to_accept(tmp_path: Path, runner: Runner) -> None:
     """More peers than its queue has room for: they wait, and none believes that it is connected."""
     folder = tmp_path / "private"
@@ -189,9 +206,9 @@ def test_names_are_resolved(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "error", "said", "logged"),
     [
-        (SECRET, NO_SECURITY, AuthenticationError, "the listener wants a secret", "it has no secret"),
+        (SECRET, INSECURE, AuthenticationError, "the listener wants a secret", "it has no secret"),
         (SECRET, Security(b"x"), AuthenticationError, "the listener has another secret", "it has another secret"),
-        (NO_SECURITY, SECRET, AuthenticationError, "the listener has no secret", "it has a secret, and there is none"),
+        (INSECURE, SECRET, AuthenticationError, "the listener has no secret", "it has a secret, and there is none"),
     ],
 )
 def test_refusals_are_told_to_both(

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -348,15 +349,43 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
     assert one.connection.peer and two.connection.peer
 
 
-@pytest.mark.parametrize("theirs", [Security(b"another"), NO_SECURITY])
+@pytest.mark.parametrize("theirs", [Security(b"another"), Security(insecure=True)])
 def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security) -> None:
-    security = Security(theirs.secret, site.security.tls)
+    security = replace(theirs, tls=site.security.tls)
     with pytest.raises(AuthenticationError, match="both sides need the same secret"):
         site.run(transports.connect(site.listener.address, site.loop, security))
     one, two = site.connect()  # and the others still do
     one.connection.send([data("k")])
     two.wait_for(1)
     assert len(site.accepted) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_the_host_or_certificates_guard_needs_no_secret(
+    kind: str, private: Path, loop: asyncio.AbstractEventLoop
+) -> None:
+    address = address_of(kind, private)
+    guard = transports.guard(address)
+    assert guard == {"unix": "host", "inproc": "host", "tls": "certificates"}.get(kind, "secret")
+
+    async def listen_and_connect() -> None:
+        for refused in (transports.listen(address, loop, NO_SECURITY, print), transports.connect(address, loop)):
+            with pytest.raises(AuthenticationError, match=r"needs a secret|needs certificates"):
+                await refused
+
+    if guard != "host":
+        asyncio.run_coroutine_threadsafe(listen_and_connect(), loop).result(30)
+
+
+def test_a_transport_that_says_nothing_of_its_guard_needs_a_secret(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other:
+        scheme = "other"
+
+    monkeypatch.setitem(transports._transports, "other", Other())  # type: ignore[arg-type]
+    with pytest.raises(AuthenticationError, match="needs a secret"):
+        asyncio.run_coroutine_threadsafe(transports.connect("other://x", loop), loop).result(30)
 
 
 # ---------------------------------------------------------------- addresses
