@@ -24,6 +24,7 @@ from typing import Any
 
 from futures_cluster.errors import HandshakeError
 from futures_cluster.wire import handshake, transports
+from futures_cluster.wire.socket_users import check_user
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
 
@@ -331,7 +332,7 @@ def _short(path: str) -> Iterator[str]:
 
 
 class UnixTransport(StreamTransport):
-    """``unix://PATH``: a socket in a folder that only this user can enter (mode 0700)."""
+    """``unix://PATH``: a socket in a folder that only this user can enter (mode 0700), with this user at both ends."""
 
     scheme = "unix"
     guard = transports.HOST
@@ -339,6 +340,9 @@ class UnixTransport(StreamTransport):
     def describe_peer(self, address: Any) -> str:
         """They have no addresses."""
         return "a process of this host"
+
+    def prepare_socket(self, sock: socket.socket) -> None:
+        check_user(sock)
 
     async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
