@@ -76,6 +76,13 @@ def _number_of_bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _name(text: str) -> str:
+    """A name that the scheduler accepts."""
+    if not 0 < len(text) <= 200 or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name; use at most 200 characters, all printable")
+    return text
+
+
 def _port(text: str) -> int:
     """A port; -1 for ``none``."""
     if text == "none":
@@ -172,7 +179,9 @@ def _worker(arguments: argparse.Namespace) -> int:
     try:
         programs.run_worker(offer)
     except manager.Hopeless as error:
-        print(f"no worker can start here: {error}", file=sys.stderr)
+        from futures_cluster.status import table
+
+        print(f"no worker can start here: {table.plain_lines(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -296,7 +305,9 @@ def _add_cluster_commands(commands: Any) -> None:
     worker.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="tasks at a time in each")
     worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='of each process, like "2GB"')
     worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
-    worker.add_argument("--name", help="of the worker, for with_options(workers=...) (default: host and process)")
+    worker.add_argument(
+        "--name", type=_name, help="of the worker, for with_options(workers=...) (default: host and process)"
+    )
     worker.add_argument("--host", default="", help="where others reach this machine (default: found out)")
     worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
     worker.add_argument(
@@ -371,6 +382,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"futures-cluster {arguments.command}: {error}", file=sys.stderr)
+        from futures_cluster.status import table
+
+        print(f"futures-cluster {arguments.command}: {table.plain_lines(str(error))}", file=sys.stderr)  # of a peer
         return 1
     return code

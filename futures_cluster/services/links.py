@@ -15,6 +15,8 @@ from futures_cluster.messages import Message
 
 CLIENT, WORKER, MANAGER = "client", "worker", "manager"
 ROLES = (CLIENT, WORKER, MANAGER)
+#: Characters of a name, and of an address.
+MOST_NAME, MOST_ADDRESS = 255, 4096
 
 #: The field that says in whose name a message is sent, which has to be the sender's; "" if there is none.
 _FROM_CLIENTS: dict[type[Message], str] = {
@@ -65,6 +67,33 @@ def check(role: str, name: str, message: Message) -> None:
         raise ProtocolError(f"{name!r} sent a {type(message).__name__} in the name of {getattr(message, field)!r}")
 
 
+def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
+    """Refuse a name that could forge lines of logs and texts on terminals.
+
+    Raises
+    ------
+    ProtocolError
+        If it has characters that are not printable, or too many.
+    """
+    if len(text) > most or not text.isprintable():
+        raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MOST_NAME]!r}")
+
+
+def check_worker(message: m.WorkerJoined) -> None:
+    """Refuse what a worker says of itself if it is no text for a line.
+
+    Raises
+    ------
+    ProtocolError
+        With the field.
+    """
+    check_text("WorkerJoined.address", message.address, MOST_ADDRESS)
+    check_text("WorkerJoined.host", message.host)
+    check_text("WorkerJoined.manager", message.manager, 2 * MOST_NAME)
+    for name in message.resources:
+        check_text("WorkerJoined.resources", str(name))
+
+
 def check_hello(message: Message) -> m.Hello:
     """The first message of a connection.
 
@@ -76,5 +105,9 @@ def check_hello(message: Message) -> m.Hello:
     if not isinstance(message, m.Hello):
         raise ProtocolError(f"the first message was a {type(message).__name__} and not a Hello")
     if message.role not in ROLES or not message.name:
-        raise ProtocolError(f"a Hello of role {message.role!r} and name {message.name!r}")
+        raise ProtocolError(f"a Hello of role {message.role[:MOST_NAME]!r} and name {message.name[:MOST_NAME]!r}")
+    # The name of a manager is that of its workers with its host and process.
+    check_text("Hello.name", message.name, MOST_NAME if message.role != MANAGER else 2 * MOST_NAME)
+    for package, version in message.versions.items():
+        check_text("Hello.versions", f"{package} {version}")
     return message

@@ -25,16 +25,29 @@ from futures_cluster.services.remote import RemoteCluster
 from futures_cluster.services.server import SchedulerServer
 from futures_cluster.services.shared import load_extension
 from futures_cluster.services.status_page import DEFAULT_PORT
+from futures_cluster.status.table import plain_lines
 from futures_cluster.wire import transports
 
 #: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
 GC_THRESHOLDS = (100_000, 20, 100)
 
 
+class EventFormatter(logging.Formatter):
+    """One line an event: further lines of a text are indented, and what a terminal would obey is escaped.
+
+    So no text that a peer has sent can pass for an event of its own.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        return plain_lines(super().format(record), "\n    ")
+
+
 def set_up_logs(level: str) -> None:
-    """One line an event on stderr."""
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form)
+    """Write events to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EventFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level.upper())
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

@@ -188,21 +188,34 @@ class SchedulerServer:
         A scheduler unpickles nothing; clients and workers must read each other's pickles.
         """
         found = security.complaint(hello.versions, own_versions(), "the scheduler", exchange_pickles=False)
-        if found is None and hello.role == links.MANAGER:
-            return self._taken(hello.name)
         if found is None:
+            found = self._taken(hello)
+        if found is None and hello.role != links.MANAGER:
             others = [link for (role, _), link in self._links.items() if role != links.MANAGER]
             for other in sorted(others, key=lambda link: link.role != links.WORKER)[:1]:
                 name = f"the {other.role} {other.name}"
                 found = security.complaint(hello.versions, other.versions, name, exchange_pickles=True)
         return found
 
-    def _taken(self, manager: str) -> str | None:
-        """Two managers whose workers have the same names would take these from each other again and again."""
-        offered = manager.rpartition("@")[0]
-        for (role, name), link in self._links.items():
-            if role == links.MANAGER and name != manager and name.rpartition("@")[0] == offered:
-                return f"the name {offered!r} belongs to the workers of {link}; choose another one with --name"
+    def _taken(self, hello: m.Hello) -> str | None:
+        """Why a newcomer cannot have its name.
+
+        A worker takes the place of its predecessor of the same name, whose connection may only seem to be there; and so
+        does a manager. A client that comes again has another name, and a worker is a client of its own name: a
+        second one could speak for the first and get its results.
+        """
+        if hello.role == links.MANAGER:
+            # Two managers whose workers have the same names would take these from each other again and again.
+            offered = hello.name.rpartition("@")[0]
+            for (role, name), link in self._links.items():
+                if role == links.MANAGER and name != hello.name and name.rpartition("@")[0] == offered:
+                    return f"the name {offered!r} belongs to the workers of {link}; choose another one with --name"
+            return None
+        others = (links.CLIENT, links.WORKER) if hello.role == links.CLIENT else (links.CLIENT,)
+        for role in others:
+            owner = self._links.get((role, hello.name))
+            if owner is not None:
+                return f"the name {hello.name!r} belongs to {owner}, which is connected; choose another one"
         return None
 
     def enter(self, link: _Link) -> None:
@@ -264,6 +277,11 @@ class SchedulerServer:
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, link: _Link, message: m.WorkerJoined) -> bool:
+        try:
+            links.check_worker(message)
+        except ProtocolError as error:
+            link.refuse(str(error))
+            return False
         link.manager, link.address = message.manager, message.address
         message.killable = (links.MANAGER, message.manager) in self._links
         return True

@@ -40,6 +40,18 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def plain_lines(text: str, separator: str = "\n") -> str:
+    r"""Return a text of several lines without signs that a terminal obeys.
+
+    Examples
+    --------
+    >>> print(plain_lines("one\x1b[2J\ntwo\r", "\n  "))
+    one\x1b[2J
+      two\r
+    """
+    return separator.join(plain(line) for line in text.split("\n"))
+
+
 def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """A table; numbers stand on the right.
 
