@@ -19,6 +19,7 @@ import os
 import pickle
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,7 +113,8 @@ class WorkerManager:
         self._heartbeats: Heartbeats | None = None
         self._numbers = itertools.count()
         self._extra = itertools.count(2)
-        self._folder = ""
+        self._folder = ""  # for sockets
+        self._local = ""  # for the workers' folders
         self._processes: WorkerProcesses | None = None
         self._lost = asyncio.Event()
         self._leaving = False
@@ -131,6 +133,7 @@ class WorkerManager:
             When workers end before they are ready, or the scheduler does not take them.
         """
         self._folder = make_folder()
+        self._local = make_folder(self._offer.folder) if self._offer.folder else self._folder
         try:
             while not self._leaving:
                 await self._connect()
@@ -141,7 +144,8 @@ class WorkerManager:
                     log.warning("the scheduler at %s is gone; leaving", self._offer.scheduler)
                     return
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for folder in (self._folder, self._local):
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _connect(self) -> None:
         end = self._loop.time() + self._offer.reconnect_s
@@ -208,7 +212,7 @@ class WorkerManager:
             debug=config.debugs(),
             manager=self._name,
             silence_s=offer.silence_s,
-            folder=offer.folder or self._folder,
+            folder=tempfile.mkdtemp(prefix="worker-", dir=self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )
 
@@ -229,6 +233,8 @@ class WorkerManager:
         return received
 
     def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
+        assert handle.settings.folder is not None
+        shutil.rmtree(handle.settings.folder, ignore_errors=True)
         attempts = handle.blackbox.executing() if handle.blackbox is not None else []
         self._connection.send([m.WorkerEnded(handle.name, attempts, bool(handle.deliberate), cause)])
         if self._leaving and self._processes is not None and not self._processes.handles:

@@ -231,6 +231,7 @@ class WorkerProcess:
         service.run_slot(slot)
         service.close_plugins()
         service.join_plugins()
+        self._code.close()
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -403,4 +404,5 @@ class WorkerProcess:
 
     def _lost(self, error: BaseException | None) -> None:
         """The scheduler, or who started this process, is gone."""
+        self._code.close()  # if that was killed, nothing else removes it
         os._exit(LOST_CODE)

@@ -1,0 +1,95 @@
+"""What a worker keeps in its folder goes with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from futures_cluster.testing.commands import Cluster, Command
+
+WAIT_S = 60
+MODULE = "secret_plans_of_a_client"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """A folder that does not exist yet, in one that does not, either."""
+    return tmp_path / "new" / "local"
+
+
+def start(cluster: Cluster, local: Path) -> tuple[Command, int]:
+    """A worker that has got a client's code into its folder, and its process."""
+    module = cluster.folder / f"{MODULE}.py"
+    module.write_text("plan = 42\n")
+    before = os.umask(0)
+    try:
+        command = cluster.add_worker("--name", "w", "--local-directory", str(local))
+    finally:
+        os.umask(before)
+    with cluster.executor() as ex:
+        ex.upload(str(module))
+        assert ex.submit(eval, f"__import__({MODULE!r}).plan").result(WAIT_S) == 42
+        assert uploaded(local)
+        return command, int(ex.workers()["w"]["pid"])
+
+
+def uploaded(local: Path) -> list[Path]:
+    return list(local.rglob(f"*{MODULE}*"))
+
+
+def wait_until_nothing_is_left(local: Path) -> None:
+    end = time.monotonic() + WAIT_S
+    while uploaded(local):
+        assert time.monotonic() < end, uploaded(local)
+        time.sleep(0.01)
+
+
+def test_folders_are_private(cluster: Cluster, local: Path) -> None:
+    start(cluster, local)
+    for folder in (local.parent, local, *(path for path in local.rglob("*") if path.is_dir())):
+        assert folder.stat().st_mode & 0o077 == 0 or folder.name == "__pycache__", folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed(number: int, cluster: Cluster, local: Path) -> None:
+    """Another takes its place; the code of the client, which has left, does not come back."""
+    _, pid = start(cluster, local)
+    os.kill(pid, number)
+    wait_until_nothing_is_left(local)
+
+
+def test_workers_that_leave(cluster: Cluster, local: Path) -> None:
+    command, _ = start(cluster, local)
+    command.kill(signal.SIGTERM)
+    command.process.wait(WAIT_S)
+    assert list(local.iterdir()) == []
+
+
+def test_a_manager_that_is_killed(cluster: Cluster, local: Path) -> None:
+    """Its workers end by themselves."""
+    command, _ = start(cluster, local)
+    command.end(signal.SIGKILL)
+    assert uploaded(local) == []
+
+
+def test_all_of_them_killed(cluster: Cluster, local: Path) -> None:
+    """The next ones clear away."""
+    command, pid = start(cluster, local)
+    os.kill(command.process.pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    command.kill()
+    command.process.wait(WAIT_S)
+    assert uploaded(local)
+    cluster.add_worker("--name", "next", "--local-directory", str(local))
+    assert uploaded(local) == []
