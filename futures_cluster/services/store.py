@@ -53,12 +53,12 @@ class _Spilled:
 
     __slots__ = ("file", "lengths", "size_bytes")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, folder: str | None) -> None:
         packed = serialize.parts_in_memory(value.payload) if type(value) is _Packed else None
         data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
-        self.file: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed with the value
+        self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115  # closed with the value
         parts: list[Any] = [data, *buffers]
         for part in parts:
             view = memoryview(part).cast("B")
@@ -130,6 +130,7 @@ class Store:
         self._resident = resident
         self._trim = trim
         self._pool = pool
+        self.folder: str | None = None  # for values on disk; None: the place for temporary files
         self._room_bytes = limit_bytes or 0  # what of the limit is left for values, when last looked at
         self._values: dict[Key, Any] = {}
         self._originals: dict[Key, Original] = {}  # those among the values
@@ -294,7 +295,7 @@ class Store:
                 key, value = found
             start = clocks.perf_counter()
             try:
-                spilled = value.spilled() if type(value) is Original else _Spilled(value)
+                spilled = value.spilled() if type(value) is Original else _Spilled(value, self.folder)
             except Exception:
                 with self._lock:
                     self._pinned.add(key)

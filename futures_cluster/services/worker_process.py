@@ -197,6 +197,7 @@ class WorkerProcess:
             debug=settings.debug,
             log_tail=logs.tail(),
         )
+        self._service.store.folder = settings.folder
         self._data = DataServer(
             self._loop,
             self._service.answer,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +35,19 @@ def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
         assert back.flags.writeable
     store.drop(values)
     assert store.memory_bytes == 0
+
+
+def test_values_go_to_the_folder_that_was_named(tmp_path: Path) -> None:
+    """As files without names."""
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store._resident = lambda: store.memory_bytes
+    store.folder = str(tmp_path)
+    store.put("k", np.ones(100_000))
+    assert spilled.acquire(timeout=30)
+    assert store._values["k"].file.fileno() > 0 and os.listdir(tmp_path) == []
+    if sys.platform == "linux":
+        assert os.readlink(f"/proc/self/fd/{store._values['k'].file.fileno()}").startswith(f"{tmp_path}/")
 
 
 def test_a_large_text_that_was_fetched_is_spilled() -> None:
