@@ -83,6 +83,7 @@ def test_a_manager_that_is_killed(cluster: Cluster, local: Path) -> None:
     assert uploaded(local) == []
 
 
+@pytest.mark.slow
 def test_all_of_them_killed(cluster: Cluster, local: Path) -> None:
     """The next ones clear away."""
     command, pid = start(cluster, local)

@@ -299,7 +299,7 @@ class TestNobodyGetsIn:
         else:
             monkeypatch.setenv("FUTURES_CLUSTER_SECRET", secret)
         with pytest.raises(HandshakeError, match="FUTURES_CLUSTER_SECRET"):
-            Executor(backend=cluster.address)
+            Executor(backend=cluster.address, insecure=secret is None)
         cluster.scheduler.wait_for("refused a connection")
         assert len(cluster.scheduler.log.partition("use it")[2].strip().splitlines()) == 2  # the address, and why
 

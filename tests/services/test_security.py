@@ -115,7 +115,7 @@ def test_where_the_secret_is_said_to_be(certificates: Path, monkeypatch: pytest.
     open_ = security.find(NETWORK[0], insecure=True)
     assert security.describe([private]) == "none: only processes of this user and of root can connect"
     assert security.describe([private, tls]) == "none: certificates are asked for"
-    assert security.describe([private, tls, open_]).startswith("none (--insecure): anybody")
+    assert security.describe([private, tls, open_]).startswith("none (--insecure): any process")
     made = security.find(NETWORK[0], is_scheduler=True)
     assert security.describe([private, made]).endswith("futures_cluster/secret")
     monkeypatch.setenv(config.SECRET_VARIABLE, GOOD)
