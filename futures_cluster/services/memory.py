@@ -5,7 +5,9 @@ Covers: looking at the process's memory from time to time, and what follows from
 
 Memory that is not results cannot be spilled: what tasks use while they run, what they leak, what the allocator keeps.
 Above ``RETIRE_FRACTION`` the worker takes no more tasks and another is started; it goes on serving the results it
-holds. Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim.
+holds. Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim. A
+worker that is above ``RETIRE_FRACTION`` before its first task ends itself as well: its successors would be no better,
+and this way they are starts that fail (``restarts``).
 """
 
 from __future__ import annotations
@@ -86,19 +88,25 @@ class MemoryMonitor:
         self._retire: Callable[[], None] | None = retire
 
     def start(self) -> None:
-        """Begin to look; on the loop's thread."""
+        """Begin to look, before the first task; on the loop's thread."""
+        used = resident_bytes()
+        if used > RETIRE_FRACTION * self._limit:
+            self._die(used, RETIRE_FRACTION, "before its first task; give workers more")
         self._loop.call_later(INTERVAL_S, self._look)
+
+    def _die(self, used: int, fraction: float, advice: str) -> None:
+        print(
+            f"this worker used {used / 1e6:.0f} MB, over {fraction:.0%} of its memory_limit of "
+            f"{self._limit / 1e6:.0f} MB, and ended itself {advice}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_CODE)
 
     def _look(self) -> None:
         used = resident_bytes()
         if used > DIE_FRACTION * self._limit:
-            print(
-                f"this worker used {used / 1e6:.0f} MB, over {DIE_FRACTION:.0%} of its memory_limit of "
-                f"{self._limit / 1e6:.0f} MB, and ended itself; give workers more, or tasks less",
-                file=sys.stderr,
-                flush=True,
-            )
-            os._exit(EXIT_CODE)
+            self._die(used, DIE_FRACTION, "while it ran tasks; give workers more, or tasks less")
         if used > RETIRE_FRACTION * self._limit and self._retire is not None:
             self._retire()
             self._retire = None
