@@ -118,7 +118,7 @@ class DeserializationError(BrokenProcessPool):
 
 
 class InitializerFailed(BrokenProcessPool):
-    """The initializer raised, or workers died before they could start; the executor is broken."""
+    """The initializer raised, or no worker could be started; the executor is broken."""
 
 
 class ThreadInitializerFailed(BrokenThreadPool):

@@ -20,9 +20,13 @@ class BlackBox:
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = os.memfd_create("futures_cluster-blackbox", os.MFD_CLOEXEC) if fd is None else fd
-        if fd is None:
-            os.ftruncate(self.fd, PAGE_BYTES)
-        self._page = mmap.mmap(self.fd, PAGE_BYTES)
+        try:
+            if fd is None:
+                os.ftruncate(self.fd, PAGE_BYTES)
+            self._page = mmap.mmap(self.fd, PAGE_BYTES)
+        except BaseException:
+            os.close(self.fd)
+            raise
 
     def record(self, slot: int, attempt: int) -> None:
         """The slot executes the attempt with this number now; 0 for none."""

@@ -10,14 +10,16 @@ milliseconds instead of a hundred, also when a worker is replaced. Why not fork 
 ``__main__`` would come along. This process has one thread, runs no user's code, and so always reacts at once: the
 end of the file on its control socket means that the client has died.
 
-On the socket go pickles with their length before them: ``(WorkerSettings, ...)`` with the worker's descriptors to
-this process, ``("started", name, pid)`` and ``("exited", name, status)`` back. The first word is this process's
-``("template", "", pid)``, by which the client knows that what it started is a template.
+On the socket go pickles with their length before them: ``(WorkerSettings, number)`` with that number of descriptors to
+this process, ``("started", name, pid)`` and ``("exited", name, status)`` back, or ``("failed", name, (errno, text))``
+if there is no process or no descriptor for the worker now. The first word is this process's ``("template", "", pid)``,
+by which the client knows that what it started is a template.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import pickle
@@ -121,15 +123,21 @@ def main(control_fd: int) -> None:
                         pass
             _reap(control, children, orphans)
             if control in ready:
-                (settings, *_), fds = receive(control)
+                (settings, number), fds = receive(control)
                 sys.stdout.flush()
-                pid = os.fork()
-                if pid == 0:
-                    _become_worker(settings, fds, inherited, selector)
-                children[pid] = settings.name
+                try:
+                    if len(fds) < number:  # the kernel drops those for which this process has no room
+                        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                    pid = os.fork()
+                except OSError as error:
+                    send(control, ("failed", settings.name, (error.errno, error.strerror)), [])
+                else:
+                    if pid == 0:
+                        _become_worker(settings, fds, inherited, selector)
+                    children[pid] = settings.name
+                    send(control, ("started", settings.name, pid), [])
                 for fd in fds:
                     os.close(fd)
-                send(control, ("started", settings.name, pid), [])
     except (EOFError, OSError):
         pass
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def describe_exit(code: int | None) -> str:
     Examples
     --------
     >>> describe_exit(-9)
-    'killed by signal 9 (SIGKILL; the kernel does this when memory runs out)'
+    'was killed by SIGKILL (signal 9; the kernel does this when memory runs out)'
     >>> describe_exit(3)
     'exited with code 3'
     """
@@ -45,9 +46,35 @@ def describe_exit(code: int | None) -> str:
     try:
         name = signal.Signals(-code).name
     except ValueError:
-        name = "unknown"
+        return f"was killed by signal {-code}"
     hint = "; the kernel does this when memory runs out" if -code == signal.SIGKILL else ""
-    return f"killed by signal {-code} ({name}{hint})"
+    return f"was killed by {name} (signal {-code}{hint})"
+
+
+#: What to do when the system refuses a worker.
+_LIMITS = {
+    errno.EAGAIN: "the limit of processes is reached, see `ulimit -u` and pids.max of the cgroup",
+    errno.EMFILE: "the limit of descriptors is reached, see `ulimit -n`",
+    errno.ENOMEM: "the memory of the machine or of the cgroup is used up",
+}
+
+
+def describe_failure(error: Exception) -> str:
+    """Why a worker could not be started, in words.
+
+    Examples
+    --------
+    >>> describe_failure(OSError(24, "Too many open files"))
+    'could not be started: Too many open files (the limit of descriptors is reached, see `ulimit -n`)'
+    """
+    if not isinstance(error, OSError):
+        return f"could not be started: {error!r}"
+    advice = _LIMITS.get(error.errno or 0)
+    return f"could not be started: {error.strerror} ({advice})" if advice else f"could not be started: {error}"
+
+
+#: ``on_exit(name, code, how)``; see ``ForkServer``.
+OnExit = Callable[[str, int | None, str], None]
 
 
 class WorkerHandle:
@@ -58,16 +85,28 @@ class WorkerHandle:
     ) -> None:
         self.settings = settings
         self.name = settings.name
-        self.connection, self.worker_end = descriptors.socketpair()
-        self.stderr = StderrRelay(loop, writer)
         self._tracker = tracker
-        self.blackbox = BlackBox() if hasattr(os, "memfd_create") else None
+        with contextlib.ExitStack() as made:  # closed again if there is no descriptor for the next
+            self.connection, self.worker_end = descriptors.socketpair()
+            made.callback(self.worker_end.close)
+            made.callback(self.connection.close)
+            self.stderr = StderrRelay(loop, writer)
+            made.callback(self.stderr.close)
+            self.blackbox = BlackBox() if hasattr(os, "memfd_create") else None
+            made.pop_all()
+        self.began_s = 0.0  # when its start began
         self.pid: int | None = None
         self.joined = False
         self.replaced = False  # another was started in its place, before it ended
         self.deliberate = ""  # why it was stopped, if it was
+        self.ended = ""  # how, once it has
         self.process: Any = None  # of a multiprocessing context
         self.link: Any = None  # the connection, once there is a loop to read it
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether this worker runs tasks, or will when it is ready."""
+        return not self.replaced and not self.deliberate
 
     def fds(self) -> list[int]:
         """The descriptors that the worker gets; see ``worker_process.main``."""
@@ -108,7 +147,13 @@ class Launcher(Protocol):
     """Starts workers."""
 
     def start(self, handle: WorkerHandle) -> None:
-        """Start the worker of a handle; on the loop's thread."""
+        """Start the worker of a handle; on the loop's thread.
+
+        Raises
+        ------
+        OSError
+            If that is not possible now. The launcher does not know the handle then.
+        """
 
     async def close(self) -> None:
         """End whatever serves to start workers."""
@@ -120,44 +165,47 @@ class ForkServer:
     Parameters
     ----------
     on_exit : callable
-        ``on_exit(name, code)`` on the loop when a worker has ended; the code is negative for a signal.
+        ``on_exit(name, code, how)`` on the loop when a worker has ended or could not be started; the code is negative
+        for a signal, and ``how`` says in words what no code tells.
     on_hopeless : callable
         Called with a text when there can be no template. The workers that were to come end after that.
-    template : Template
-        The process; should it end, another is started with the next worker.
+    environment : dict
+        What the template has in its environment besides what this process has.
+    template : Template or None
+        The process, if it has been started already. There is another with the next worker, should it end.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_exit: Callable[[str, int | None], None],
+        on_exit: OnExit,
         on_hopeless: Callable[[str], None],
-        template: Template,
+        environment: dict[str, str],
+        template: Template | None = None,
     ) -> None:
         self._loop = loop
         self._on_exit = on_exit
         self._on_hopeless = on_hopeless
-        self._environment = template.environment
-        self._template: Template | None = template
+        self._environment = environment
+        self._template = template
         self._reads = False
         self._answers = False  # it has said that it is a template; until then it is told nothing
-        self._serves = False  # it has started a worker
+        self._is_template = False  # one of this program has said so before
         self._patience: asyncio.TimerHandle | None = None
         self._ordered: list[WorkerHandle] = []  # once it answers
         self._handles: dict[str, WorkerHandle] = {}
 
     def start(self, handle: WorkerHandle) -> None:
         """See ``Launcher``."""
-        self._handles[handle.name] = handle
         if self._template is None:
             try:
                 self._template = Template(self._environment)
-            except (OSError, RuntimeError) as error:
+            except RuntimeError as error:
                 self._on_hopeless(f"no more workers can be started: {error}")
-                self._end_handles()
-                return
+                raise OSError(str(error)) from error
+        self._handles[handle.name] = handle
         if not self._reads:
-            self._reads, self._answers, self._serves = True, False, False
+            self._reads, self._answers = True, False
             self._loop.add_reader(self._template.control.fileno(), self._read)
             self._patience = self._loop.call_later(ANSWER_S, self._lost, f"did not answer within {ANSWER_S:.0f} s")
         self._ordered.append(handle)
@@ -167,22 +215,26 @@ class ForkServer:
     def _order(self) -> None:
         assert self._template is not None
         handles, self._ordered = self._ordered, []
-        try:
-            for handle in handles:
-                forkserver.send(self._template.control, (handle.settings,), handle.fds())
+        for handle in handles:
+            try:
+                forkserver.send(self._template.control, (handle.settings, len(handle.fds())), handle.fds())
+            except (BrokenPipeError, ConnectionResetError):
+                self._lost()
+                return
+            except OSError as error:  # too many descriptors are under way, or there is no memory: the template lives
+                self._failed(handle.name, error)
+            else:
                 handle.handed_over()
-        except OSError:
-            self._lost()
 
     def _read(self) -> None:
         assert self._template is not None
         try:
-            (kind, name, number), _ = forkserver.receive(self._template.control)
+            (kind, name, value), _ = forkserver.receive(self._template.control)
         except Exception:  # it is gone, or it is no template and says something else
             self._lost()
             return
         if kind == "template":
-            self._answers = True
+            self._answers = self._is_template = True
             self._stop_patience()
             self._order()
             return
@@ -190,14 +242,20 @@ class ForkServer:
         if handle is None:
             return
         if kind == "started":
-            self._serves = True
-            handle.pid = number
+            handle.pid = value
             if handle.deliberate:
                 handle.kill()
+        elif kind == "failed":
+            self._failed(name, OSError(*value))
         else:
             del self._handles[name]
             handle.pid = None
-            self._on_exit(name, number)
+            self._on_exit(name, value, "")
+
+    def _failed(self, name: str, error: OSError) -> None:
+        """There is no process for this worker; it concerns no other."""
+        del self._handles[name]
+        self._on_exit(name, None, describe_failure(error))
 
     def _lost(self, how: str = "") -> None:
         """The template is gone, and its workers with it; or it never was one."""
@@ -211,21 +269,19 @@ class ForkServer:
             except subprocess.TimeoutExpired:
                 how = "closed its connection"
         template.kill()
-        if self._answers and not self._serves:
-            self._on_hopeless(f"the process that starts the workers {how} before it had started one")
-        elif not self._serves:
+        if not self._is_template:
             program = f"{template.program!r}, which was started in order to start the workers,"
             self._on_hopeless(f"{program} {how}, and has not answered as a Python interpreter would. {ADVICE}")
-        self._end_handles()
+        self._end_handles(f"ended with the process that starts the workers: {how}")
 
-    def _end_handles(self) -> None:
+    def _end_handles(self, how: str) -> None:
         handles, self._handles, self._ordered = self._handles, {}, []
         for handle in handles.values():
             handle.kill()
             handle.pid = None
             handle.handed_over()
         for name in handles:
-            self._on_exit(name, None)
+            self._on_exit(name, None, how)
 
     def _stop_patience(self) -> None:
         if self._patience is not None:
@@ -289,7 +345,7 @@ class MultiprocessingLauncher:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_exit: Callable[[str, int | None], None],
+        on_exit: OnExit,
         mp_context: Any,
         initializer: Any,
         initargs: tuple[Any, ...],
@@ -334,7 +390,7 @@ class MultiprocessingLauncher:
         code = handle.process.exitcode
         handle.pid = None
         handle.process.close()
-        self._on_exit(handle.name, code)
+        self._on_exit(handle.name, code, "")
 
     async def close(self) -> None:
         """See ``Launcher``."""

@@ -170,7 +170,9 @@ class LocalCluster:
                     launcher.create(processes.create())
             else:
                 self._template = self._template or Template(config.worker_environment)
-                processes.launcher = ForkServer(loop, processes.process_ended, processes.give_up, self._template)
+                processes.launcher = ForkServer(
+                    loop, processes.process_ended, processes.give_up, config.worker_environment, self._template
+                )
                 for _ in range(config.max_workers):
                     processes.create()
         except BaseException:

@@ -32,7 +32,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings
-from futures_cluster.services.template import Template, import_path
+from futures_cluster.services.template import import_path
 from futures_cluster.wire import transports
 
 log = logging.getLogger("futures_cluster.worker")
@@ -175,9 +175,7 @@ class WorkerManager:
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )
-        processes.launcher = ForkServer(
-            self._loop, processes.process_ended, processes.give_up, Template(self._offer.environment)
-        )
+        processes.launcher = ForkServer(self._loop, processes.process_ended, processes.give_up, self._offer.environment)
         for _ in range(self._offer.processes):
             processes.add()
         log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)
@@ -192,6 +190,8 @@ class WorkerManager:
 
     def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         offer = self._offer
+        scheme = offer.scheduler.partition("://")[0]
+        host = "" if scheme == "unix" else offer.listen or own_address(offer.scheduler)
         if former is not None:
             name = former.name
         else:
@@ -199,10 +199,9 @@ class WorkerManager:
             name = offer.name if offer.processes == 1 else f"{offer.name}-{number % offer.processes}"
             if number >= offer.processes:  # beside one that is being emptied
                 name += f"~{next(self._extra)}"
-        scheme = offer.scheduler.partition("://")[0]
         return WorkerSettings(
             name,
-            f"{scheme}://{offer.listen or own_address(offer.scheduler)}:0" if scheme != "unix" else self._socket(name),
+            f"{scheme}://{host}:0" if host else f"unix://{self._folder}/{name}.sock",
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
@@ -215,9 +214,6 @@ class WorkerManager:
             folder=tempfile.mkdtemp(prefix="worker-", dir=self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )
-
-    def _socket(self, name: str) -> str:
-        return f"unix://{self._folder}/{name}.sock"
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
         """What a worker tells its manager."""
@@ -235,6 +231,8 @@ class WorkerManager:
     def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
         assert handle.settings.folder is not None
         shutil.rmtree(handle.settings.folder, ignore_errors=True)
+        if handle.joined and handle.is_staying and self._processes is not None and self._processes.wanted:
+            log.warning("worker %s %s; starting another", handle.name, handle.ended)
         attempts = handle.blackbox.executing() if handle.blackbox is not None else []
         self._connection.send([m.WorkerEnded(handle.name, attempts, bool(handle.deliberate), cause)])
         if self._leaving and self._processes is not None and not self._processes.handles:

@@ -1,12 +1,13 @@
 """The worker processes of one machine: started, replaced when they end, told to stop.
 
 Covers: how many there are to be, starting them by a launcher, replacing those that died or have run their maximum,
-giving up when they die before they are ready, ending them all. The same class serves a program's own workers
-(``local``) and the workers that one machine offers to a scheduler elsewhere (``host``).
-Does not cover: the processes themselves (``launch``, ``worker_process``), what they run.
+starting again when a start has failed, ending them all. The same class serves a program's own workers (``local``) and
+the workers that one machine offers to a scheduler elsewhere (``manager``).
+Does not cover: the processes themselves (``launch``, ``worker_process``), what they run, when a start that has failed
+is repeated (``restarts``).
 
 All of it happens on one loop. A worker goes through ``create`` (its handle), ``start`` (its process), perhaps ``stop``,
-and ``_process_ended``, which tells the owner.
+and ``_end``, which tells the owner. A start that fails ends the same way; it concerns no other worker.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.services.launch import WorkerHandle, describe_exit
+from futures_cluster.services.launch import WorkerHandle, describe_exit, describe_failure
+from futures_cluster.services.restarts import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.stderr import StderrWriter
 from futures_cluster.services.tracker import TrackerDoor
@@ -27,8 +30,6 @@ from futures_cluster.wire import sockets
 
 log = logging.getLogger("futures_cluster")
 
-#: Workers in a row that may end before they join; then no more are started.
-MOST_FAILED_STARTS = 3
 #: A worker that was asked to end is killed after so long.
 GRACE_S = 5.0
 
@@ -68,7 +69,9 @@ class WorkerProcesses:
         self.handles: dict[str, WorkerHandle] = {}
         self.wanted = True  # those that end are replaced
         self.launcher: Any = None
-        self._failed_starts = 0
+        self._missing: deque[WorkerSettings | None] = deque()  # to be started: the settings of their predecessors
+        self._restarts = RestartPolicy()
+        self._pause: asyncio.TimerHandle | None = None
         self._all_ended: asyncio.Event | None = None
         self._stderr = StderrWriter()
         self._tracker: TrackerDoor | None = None  # from the first worker on
@@ -77,27 +80,95 @@ class WorkerProcesses:
 
     def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
         """The handle of a new worker; on the loop's thread, or before that runs."""
+        return self._make_handle(self._make_settings(former))
+
+    def _make_handle(self, settings: WorkerSettings) -> WorkerHandle:
         if self._tracker is None:
             self._tracker = TrackerDoor(self._loop)
-        settings = self._make_settings(former)
         handle = self.handles[settings.name] = WorkerHandle(settings, self._loop, self._stderr, self._tracker)
         return handle
 
     def start(self, handle: WorkerHandle) -> None:
         """Start a worker's process."""
         assert self._tracker is not None
-        self._tracker.open()
-        handle.stderr.start()
+        handle.began_s = self._loop.time()
         handle.link = sockets.SocketConnection(
             handle.connection, self._loop, self._on_messages(handle), lambda error: self._hung_up(handle)
         )
-        self._on_started(handle)
-        handle.link.start()
-        self.launcher.start(handle)
+        try:
+            self._tracker.open()
+            handle.stderr.start()
+            self._on_started(handle)
+            handle.link.start()
+            self.launcher.start(handle)
+        except Exception as error:
+            self._end(handle, describe_failure(error))
 
     def add(self, former: WorkerSettings | None = None) -> None:
-        """Start one more."""
-        self.start(self.create(former))
+        """Start one more; after a start that has failed, when its pause is over."""
+        self._missing.append(former)
+        self._start_missing()
+
+    @property
+    def missing(self) -> int:
+        """How many workers wait to be started."""
+        return len(self._missing)
+
+    def drop_missing(self, number: int) -> None:
+        """Give up this number of missing workers."""
+        for _ in range(number):
+            self._missing.pop()
+
+    def _start_missing(self) -> None:
+        while self._missing and self.wanted:
+            now_s = self._loop.time()
+            if now_s < self._restarts.next_s:
+                if self._pause is None:
+                    self._pause = self._loop.call_at(self._restarts.next_s, self._pause_over)
+                return
+            former = self._missing.popleft()
+            try:
+                former = self._make_settings(former)
+                handle = self._make_handle(former)
+            except Exception as error:
+                self._missing.appendleft(former)
+                how = describe_failure(error)
+                self._start_failed(now_s, how, how)
+            else:
+                self.start(handle)
+
+    def _pause_over(self) -> None:
+        self._pause = None
+        self._start_missing()
+
+    def _stop_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def _start_failed(self, began_s: float, how: str, cause: str) -> None:
+        """A start has failed: the next one has to wait, or there is none if it is hopeless.
+
+        ``cause`` also has the end of the worker's stderr, which this program's own stderr has got already.
+        """
+        if not self.wanted:
+            return
+        restarts, now_s = self._restarts, self._loop.time()
+        is_counted = restarts.failed(began_s, now_s)
+        if not restarts.exhausted:
+            if is_counted:
+                pause_s = restarts.pause_s(now_s)
+                log.warning("a worker failed to start (the next attempt follows in %.1f s): %s", pause_s, how)
+        elif not any(handle.is_staying for handle in self.handles.values()):
+            self.give_up(f"{restarts.failures} attempts in a row to start a worker failed; the last one: {cause}")
+        elif is_counted and restarts.failures == MOST_FAILURES and any(h.joined for h in self.handles.values()):
+            log.error(
+                "%d attempts in a row to start a worker failed (the other workers go on, and the next attempts follow "
+                "every %.0f s): %s",
+                restarts.failures,
+                MOST_PAUSE_S,
+                how,
+            )
 
     def give_up_start(self) -> None:
         """Starting failed, before the loop ran: leave nothing of it."""
@@ -125,7 +196,9 @@ class WorkerProcesses:
         handle = self.handles.get(name)
         if handle is not None:
             handle.joined = True
-            self._failed_starts = 0
+            self._restarts.succeeded()
+            self._stop_pause()
+            self._start_missing()
 
     def retires(self, name: str) -> None:
         """A worker takes no more tasks, for reasons of its own: another takes its place already."""
@@ -175,6 +248,7 @@ class WorkerProcesses:
     async def end(self, reason: str) -> None:
         """Ask all workers to end, and wait until they have."""
         self.wanted = False
+        self._stop_pause()
         self._all_ended = asyncio.Event()
         for handle in list(self.handles.values()):
             self.stop(m.StopWorker(handle.name, reason=reason))
@@ -185,12 +259,17 @@ class WorkerProcesses:
         self._close_tracker()
         self._stderr.close()
 
-    def process_ended(self, name: str, code: int | None) -> None:
-        """A worker process is gone; the launcher says so."""
-        handle = self.handles.pop(name)
+    def process_ended(self, name: str, code: int | None, how: str = "") -> None:
+        """A worker process is gone; the launcher says so, and by ``how`` what no exit code tells."""
+        handle = self.handles[name]
         handle.link.drain()
         handle.stderr.read()
-        cause = describe_exit(code)
+        self._end(handle, how or describe_exit(code))
+
+    def _end(self, handle: WorkerHandle, how: str) -> None:
+        """There is no process of this worker, and all it said was taken."""
+        del self.handles[handle.name]
+        cause = handle.ended = how
         if tail := handle.stderr.tail():
             cause += f"; the end of its stderr:\n{tail}"
         self._on_ended(handle, cause)
@@ -200,12 +279,8 @@ class WorkerProcesses:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         handle.close()
-        if not handle.joined and not handle.deliberate and self.wanted:
-            self._failed_starts += 1
-            if self._failed_starts >= MOST_FAILED_STARTS:
-                self.give_up(
-                    f"{self._failed_starts} worker processes in a row ended before they were ready: it {cause}"
-                )
+        if not handle.joined and not handle.deliberate:
+            self._start_failed(handle.began_s, how, cause)
         if self._all_ended is not None and not self.handles:
             self._all_ended.set()
         if self.wanted and not handle.replaced:

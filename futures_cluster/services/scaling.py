@@ -94,9 +94,11 @@ class Scaling:
         self.number = number
         if not self._processes.wanted:
             return
-        staying = [handle for handle in self._processes.handles.values() if not handle.replaced]
-        for _ in range(number - len(staying)):
-            self._processes.add()
+        processes = self._processes
+        staying = [handle for handle in processes.handles.values() if not handle.replaced]
+        for _ in range(number - len(staying) - processes.missing):
+            processes.add()
+        processes.drop_missing(min(processes.missing, max(0, len(staying) + processes.missing - number)))
         if number < len(staying):
             self._retire(staying, len(staying) - number)
 
