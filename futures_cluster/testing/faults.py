@@ -28,6 +28,9 @@ class Faults:
         After so many no more workers die.
     replace_after_s : float or None
         A worker that ended is followed by a new one, of another name, after this time; None for never.
+    failed_starts : float
+        Share of the starts of new workers that fail, for want of a process or a descriptor. They are repeated with the
+        pauses of ``services.restarts``, and never given up.
     delayed : float
         Share of the messages that are delayed.
     delay_s : float
@@ -65,6 +68,7 @@ class Faults:
     crashes_per_s: float = 0.0
     most_crashes: int = 1_000_000
     replace_after_s: float | None = 0.05
+    failed_starts: float = 0.0
     delayed: float = 0.0
     delay_s: float = 0.01
     failed_fetches: float = 0.0
@@ -87,6 +91,7 @@ class Faults:
 PRESETS: dict[str, Faults] = {
     "none": Faults(),
     "crashes": Faults(crashes_per_s=1.0),
+    "starts": Faults(crashes_per_s=1.0, failed_starts=0.7),
     "hosts": Faults(host_losses_per_s=0.3, replace_after_s=1.0),
     "partitions": Faults(partitions_per_s=0.5),
     "stuck": Faults(stuck_per_s=1.0),
@@ -130,6 +135,7 @@ class Dice:
         self._random = random.Random(seed)
         self._by_kind = {kind: random.Random(f"{seed} {kind}") for kind in KINDS}
         self._speeds = random.Random(f"{seed} speeds")
+        self._starts = random.Random(f"{seed} starts")
         self._happened = dict.fromkeys(KINDS, 0)
 
     def next_s(self, kind: str) -> float | None:
@@ -169,6 +175,11 @@ class Dice:
         """How fast the next worker is; 1 is usual."""
         faults = self.faults
         return 1.0 / faults.slowness if faults.slow and self._speeds.random() < faults.slow else 1.0
+
+    def start_fails(self) -> bool:
+        """Whether the next start of a new worker fails."""
+        share = self.faults.failed_starts
+        return bool(share) and self._starts.random() < share
 
     def noticed_s(self) -> float:
         """How long after the scheduler a worker notices that their connection is gone."""

@@ -36,6 +36,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
 from futures_cluster.scheduler import invariants as scheduler_invariants
 from futures_cluster.scheduler.machine import SchedulerMachine
+from futures_cluster.services.restarts import RestartPolicy
 from futures_cluster.testing.checks import Checks
 from futures_cluster.testing.clients import SimulatedClient
 from futures_cluster.testing.faults import Dice, Faults
@@ -143,6 +144,7 @@ class Simulation:
         self._path_s: dict[Key, float] = {}  # the longest path to the end of each task
         self._held_bytes = 0
         self._names = 0
+        self._restarts = RestartPolicy()
 
     # ---------------------------------------------------------------- set up
 
@@ -332,7 +334,18 @@ class Simulation:
         pause_s = self.dice.faults.replace_after_s
         if pause_s is not None and not worker.replaced:
             worker.replaced = True
-            self.at(self.now + pause_s, self.add_workers, 1, worker.offers)
+            self.at(self.now + pause_s, self._start, worker.offers)
+
+    def _start(self, offers: dict[str, Any]) -> None:
+        """Start a new worker, at once or when the pause after a start that has failed is over."""
+        restarts = self._restarts
+        if self.now >= restarts.next_s:
+            if not self.dice.start_fails():
+                restarts.succeeded()
+                self.add_workers(1, offers)
+                return
+            restarts.failed(self.now, self.now)
+        self.at(restarts.next_s, self._start, offers)
 
     # ---------------------------------------------------------------- the clock
 

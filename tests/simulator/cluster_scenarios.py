@@ -32,6 +32,7 @@ class ClusterScenario(Scenario):
 
     def draw_faults(self) -> Faults:
         random = self.random
+        starts = random_module.Random(repr(random.getstate()))  # of their own: what else is drawn stays as it was
         return Faults(
             crashes_per_s=random.choice([0.0, 0.0, 1.0, 20.0]),
             most_crashes=5,
@@ -51,6 +52,7 @@ class ClusterScenario(Scenario):
             slow=random.choice([0.0, 0.3]),
             repeated=random.choice([0.0, 0.5]),
             most_mishaps=6,
+            failed_starts=starts.choice([0.0, 0.0, 0.7]),
         )
 
     def draw_network(self) -> NetworkModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -302,3 +303,37 @@ def test_a_retired_worker_hands_over_what_it_holds() -> None:
     report = simulation.run()
     assert client.outcomes["y"] == "finished" and report.run_again == 0
     drained(simulation)
+
+
+# ---------------------------------------------------------------- starts that fail
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_workers_that_cannot_be_replaced_for_a_time(seed: int) -> None:
+    """The only worker dies and its successors fail to start, again and again: tasks wait, and nothing is lost."""
+    faults = Faults(failed_starts=0.8)
+    simulation = Simulation(seed, constant(0.1), faults=faults, check=1)
+    simulation.add_workers(1)
+    client = simulation.add_client("c", keep=True)
+    client.submit(independent(3))
+    client.submit([("once", ["k0"])], TaskOptions(rerun=False))
+    for time_s in (0.05, 1.0, 5.0):
+        simulation.at(time_s, lambda: [simulation.crash(name) for name in list(simulation.workers)])
+    simulation.run()
+    assert set(client.outcomes) == {"k0", "k1", "k2", "once"}
+    assert all(client.outcomes[key] == "finished" for key in ("k0", "k1", "k2"))
+    drained(simulation)
+
+
+def test_starts_that_fail_are_repeated_with_pauses() -> None:
+    simulation = Simulation(1, constant(0.1), faults=Faults(replace_after_s=0.0, failed_starts=1.0), check=1)
+    simulation.add_workers(1)
+    client = simulation.add_client("c", keep=True)
+    client.submit(independent(1))
+    attempts = []
+    simulation.dice.start_fails = lambda: attempts.append(simulation.now) or len(attempts) < 6  # type: ignore[method-assign, func-returns-value]
+    simulation.at(0.05, simulation.crash, "w1")
+    report = simulation.run()
+    assert client.outcomes == {"k0": "finished"} and report.messages["WorkerJoined"] == 2
+    pauses = [later - sooner for sooner, later in itertools.pairwise(attempts)]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6])
