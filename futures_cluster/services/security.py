@@ -1,7 +1,7 @@
 """What a process needs to be let into a cluster, and what it says first.
 
-Covers: the secret and the certificates that an address asks for, the first message, whether two processes go together.
-Does not cover: where the secret is (``wire.credentials``), proving it (``wire.handshake``).
+Covers: the secret and the certificates that an address asks for, the first message. Does not cover: where the secret is
+(``wire.credentials``), proving it (``wire.handshake``), whether two processes go together (``wire.versions``).
 
 Each address is judged by itself: a scheduler may listen at a unix socket and at a port, and a worker of the one may
 have to fetch results from a worker of the other.
@@ -104,8 +104,3 @@ def describe(needed: Iterable[transports.Security]) -> str:
 def hello(role: str, name: str) -> m.Hello:
     """The first message on a connection."""
     return m.Hello(role, name, pid=os.getpid(), versions=versions.own_versions())
-
-
-def complaint(one: dict[str, str], other: dict[str, str], name: str, exchange_pickles: bool) -> str | None:
-    """Why two processes do not go together; ``name`` is the other one, for the text."""
-    return versions.compare(one, other, name, exchange_pickles)

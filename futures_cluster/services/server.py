@@ -25,13 +25,13 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
-from futures_cluster.services import links, security
+from futures_cluster.services import links
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.observatory import Observatory
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.status_page import StatusPage
 from futures_cluster.wire import transports
-from futures_cluster.wire.versions import own_versions
+from futures_cluster.wire.versions import compare, own_versions
 
 log = logging.getLogger("futures_cluster.scheduler")
 
@@ -53,7 +53,6 @@ class _Link:
         self.name = ""
         self.heard_at = server.loop.time()
         self.facts: dict[str, Any] = {}
-        self.versions: dict[str, str] = {}
         self.manager = ""  # of a worker: who started it
         self.address = ""
         self.heartbeats: Heartbeats | None = None
@@ -96,7 +95,7 @@ class _Link:
             self.connection.send([m.Answer(0, None, complaint)])
             raise ProtocolError(complaint)
         self.timer.cancel()
-        self.role, self.name, self.versions = hello.role, hello.name, hello.versions
+        self.role, self.name = hello.role, hello.name
         self.server.enter(self)
 
     def refuse(self, why: str) -> None:
@@ -183,18 +182,10 @@ class SchedulerServer:
         connection.start()
 
     def complaint(self, hello: m.Hello) -> str | None:
-        """Why somebody does not go together with those who are here.
-
-        A scheduler unpickles nothing; clients and workers must read each other's pickles.
-        """
-        found = security.complaint(hello.versions, own_versions(), "the scheduler", exchange_pickles=False)
+        """Return why the scheduler refuses a peer; None if it does not."""
+        found = compare(hello.versions, own_versions(), "the scheduler")
         if found is None:
             found = self._taken(hello)
-        if found is None and hello.role != links.MANAGER:
-            others = [link for (role, _), link in self._links.items() if role != links.MANAGER]
-            for other in sorted(others, key=lambda link: link.role != links.WORKER)[:1]:
-                name = f"the {other.role} {other.name}"
-                found = security.complaint(hello.versions, other.versions, name, exchange_pickles=True)
         return found
 
     def _taken(self, hello: m.Hello) -> str | None:

@@ -3,8 +3,9 @@
 Covers: what a process says in ``messages.Hello``, and the comparison. Does not cover: the version of the protocol
 itself, which the handshake compares before any message is decoded.
 
-Those who exchange pickles (clients and workers, through whatever scheduler) must have the same minor version of
-Python, as functions travel as its bytecode, and the same major version of cloudpickle. A scheduler unpickles nothing.
+Clients and workers exchange pickles, so all must have the same minor version of Python, as functions travel as its
+bytecode, and the same major version of cloudpickle. The measure is the scheduler, though it unpickles nothing: with the
+first comer as the measure, one process of another version would lock out all others.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ def own_versions() -> dict[str, str]:
     }
 
 
-#: What must be the same: how many parts of its version, and whether only for those who exchange pickles.
-_RULES = ((PACKAGE, 2, False), ("python", 2, True), ("cloudpickle", 1, True))
+#: What must be the same, in how many parts of its version.
+_RULES = ((PACKAGE, 2), ("python", 2), ("cloudpickle", 1))
 
 
-def compare(ours: dict[str, str], theirs: dict[str, str], other: str, pickles: bool = True) -> str | None:
+def compare(ours: dict[str, str], theirs: dict[str, str], other: str) -> str | None:
     """What is wrong between two processes, and what to do; None if they go together.
 
     Parameters
@@ -45,19 +46,15 @@ def compare(ours: dict[str, str], theirs: dict[str, str], other: str, pickles: b
         As ``own_versions`` gave them in either process. What one does not tell is not compared.
     other : str
         The other process, as the text is to call it.
-    pickles : bool
-        Whether they exchange pickles.
 
     Examples
     --------
-    >>> compare({"python": "3.12"}, {"python": "3.11"}, "the worker w")
-    'python is 3.12 here and 3.11 for the worker w; install the same versions on all machines'
-    >>> compare({"python": "3.12"}, {"python": "3.11"}, "the scheduler", pickles=False)
+    >>> compare({"python": "3.12"}, {"python": "3.11"}, "the scheduler")
+    'python is 3.12 here and 3.11 for the scheduler; install the same versions on all machines'
     """
     wrong = []
-    for name, count, is_for_pickles in _RULES:
+    for name, count in _RULES:
         our, their = ours.get(name, ""), theirs.get(name, "")
-        matters = bool(our and their) and (pickles or not is_for_pickles)
-        if matters and our.split(".")[:count] != their.split(".")[:count]:
+        if our and their and our.split(".")[:count] != their.split(".")[:count]:
             wrong.append(f"{name} is {our} here and {their} for {other}")
     return "; ".join(wrong) + "; install the same versions on all machines" if wrong else None
