@@ -176,7 +176,7 @@ def serve_page(server: SchedulerServer, host: str, port: int | None) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             return f"{server.serve_page(host, 0)} (port {DEFAULT_PORT} is taken)"
-        return f"none: it cannot listen at {host} ({error})"
+        return f"none: {error}"
 
 
 def reachable(address: str) -> str:

@@ -95,9 +95,10 @@ class RemoteCluster:
         except BaseException as error:
             self._end_thread()
             if isinstance(error, OSError) and not isinstance(error, errors.HandshakeError):
-                raise errors.SchedulerLost(
-                    f"no scheduler answers at {address} ({error}); start one with: futures-cluster scheduler"
-                ) from error
+                advice = ""
+                if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+                    advice = "; start a scheduler with `futures-cluster scheduler`, or correct the address"
+                raise errors.SchedulerLost(f"{error}{advice}") from error
             raise
 
     async def _connect(self) -> None:

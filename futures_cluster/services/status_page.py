@@ -17,6 +17,7 @@ from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.observatory import Observatory
 from futures_cluster.status.api import PUBLIC, Api
 from futures_cluster.status.http import LOOPBACK_NAMES, Gate, HttpServer
+from futures_cluster.wire.addresses import in_words
 
 DEFAULT_PORT = 8787
 #: Ending waits so long for readers to be sent away.
@@ -52,7 +53,7 @@ class StatusPage:
     Raises
     ------
     OSError
-        When the port is taken.
+        If the page cannot listen there; in a sentence.
     """
 
     def __init__(self, observatory: Observatory, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -67,8 +68,10 @@ class StatusPage:
         listening = self._server.listen(host, port)
         try:
             self.port = asyncio.run_coroutine_threadsafe(listening, self._thread.loop).result()
-        except BaseException:
+        except BaseException as error:
             self._end_thread()
+            if isinstance(error, OSError):
+                raise in_words(error, f"http://{host}:{port}", listens=True) from None
             raise
         shown = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
+from futures_cluster.wire.addresses import in_words
 
 #: A connection must be made, with its handshake, within this time.
 TIMEOUT_S = 10.0
@@ -223,7 +224,7 @@ async def connect(
     AuthenticationError
         When a network address is to be used without a secret.
     OSError
-        When nobody listens there, or does not answer in time.
+        If nothing listens there, or the host cannot be reached; in a sentence.
     """
     transport, rest = _find(address)
     _check(address, transport, security)
@@ -237,6 +238,8 @@ async def connect(
         ) from None
     except HandshakeError as error:
         raise type(error)(f"cannot connect to {address}: {error}") from None
+    except OSError as error:
+        raise in_words(error, address) from None
 
 
 async def listen(
@@ -247,8 +250,11 @@ async def listen(
     Raises
     ------
     OSError
-        When that is not possible; ``PermissionError`` or ``AuthenticationError`` when it would not be safe.
+        If that is not possible, in a sentence; ``PermissionError`` or ``AuthenticationError`` if it would not be safe.
     """
     transport, rest = _find(address)
     _check(address, transport, security)
-    return await transport.listen(rest, loop, security, on_connection)
+    try:
+        return await transport.listen(rest, loop, security, on_connection)
+    except OSError as error:
+        raise in_words(error, address, listens=True) from None

@@ -109,7 +109,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        with pytest.raises(AssertionError, match=r"it ended with 1(.|\n)*in use"):
+        with pytest.raises(AssertionError, match=r"it ended with 1(.|\n)*another process listens there"):
             Cluster(tmp_path, "--status-port", port)
 
 
