@@ -57,7 +57,10 @@ class AskScheduler(Message):
 
 @message
 class Answer(Message):
-    """The answer to ``AskScheduler``, of plain values; or why there is none."""
+    """The answer to ``AskScheduler``, of plain values; or why there is none.
+
+    ``request`` 0: the scheduler takes the peer that has joined, or refuses it for the reason in ``error``.
+    """
 
     request: int
     value: Any = None

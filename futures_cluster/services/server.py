@@ -275,6 +275,7 @@ class SchedulerServer:
             return False
         link.manager, link.address = message.manager, message.address
         message.killable = (links.MANAGER, message.manager) in self._links
+        link.send([m.Answer(0)])
         return True
 
     def _worker_left(self, link: _Link, error: BaseException | None) -> None:

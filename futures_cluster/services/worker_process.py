@@ -45,14 +45,16 @@ from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
-#: How a worker ends whose scheduler is gone.
-LOST_CODE = 76
+#: How a worker ends whose scheduler is gone, and one that the scheduler refuses.
+LOST_CODE, REFUSED_CODE = 76, 78
 #: Maximum time in which a worker that ends sends its last log records.
 LAST_LOGS_S = 3.0
-#: What a worker tells who started it besides the scheduler: that it is ready, that it may be replaced.
-FOR_MANAGERS = frozenset((m.WorkerJoined, m.WorkerRetiring))
 #: What a worker hands to the client of its tasks.
 FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply))
+
+
+class StartFailed(Exception):
+    """The worker cannot listen, or does not reach its scheduler; in a sentence, of which a traceback tells no more."""
 
 
 def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, initargs: tuple[Any, ...] = ()) -> None:
@@ -74,6 +76,8 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
         process = WorkerProcess(settings, socket.socket(fileno=connection_fd), blackbox)
         process.run(initializer, initargs)
         code = 0
+    except StartFailed as error:
+        print(f"worker {settings.name}: {error}", file=sys.stderr, flush=True)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -220,7 +224,10 @@ class WorkerProcess:
         if not self._initialize(initializer, initargs):
             return
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
+        except OSError as error:
+            raise StartFailed(str(error)) from error
         scheduler = self._scheduler
         fd = scheduler.fileno()
         if fd is not None:
@@ -273,7 +280,7 @@ class WorkerProcess:
     def _send(self, messages: list[m.Message]) -> None:
         if self._scheduler is not self._manager:
             for message in messages:
-                if type(message) in FOR_MANAGERS:
+                if type(message) is m.WorkerRetiring:  # its manager starts another
                     self._manager.send([message])
         self._scheduler.send(messages)
 
@@ -384,6 +391,8 @@ class WorkerProcess:
                 if self._heartbeats is not None:
                     self._heartbeats.heard()
                     self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
+            elif kind is m.Answer:
+                self._answered(message)  # type: ignore[arg-type]
             elif kind is m.PeersLost:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
             elif kind is m.ClientLeft:
@@ -398,6 +407,13 @@ class WorkerProcess:
             self._service.receive(mine)
         if clients and self._client is not None:
             self._client.deliver(clients)
+
+    def _answered(self, answer: m.Answer) -> None:
+        """The scheduler says whether it takes this worker, and only now the worker counts as ready."""
+        if answer.error:
+            print(f"worker {self._settings.name}: {answer.error}", file=sys.stderr, flush=True)
+            os._exit(REFUSED_CODE)
+        self._manager.send([self._introduction()])
 
     def _from_manager(self, messages: list[m.Message]) -> None:
         if any(type(message) is m.StopWorker for message in messages):
