@@ -171,9 +171,10 @@ def _worker(arguments: argparse.Namespace) -> int:
         {name: cores for name in THREAD_VARIABLES if name not in os.environ},
         arguments.host,
         arguments.local_directory,
+        arguments.wait,
         arguments.reconnect,
         arguments.silence,
-        _find_security(arguments),
+        lambda: _find_security(arguments),
         tuple(arguments.preload),
     )
     try:
@@ -311,11 +312,18 @@ def _add_cluster_commands(commands: Any) -> None:
     worker.add_argument("--host", default="", help="where others reach this machine (default: found out)")
     worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
     worker.add_argument(
+        "--wait",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="maximum time to wait for a scheduler that is not there yet (default: 60)",
+    )
+    worker.add_argument(
         "--reconnect",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="wait for a scheduler that is not there yet, or is gone (default: leave)",
+        help="maximum time to wait for a scheduler that is gone (default: leave at once)",
     )
     _add_logs(worker)
     _add_preload(worker, "imported in each worker process before it takes tasks")

@@ -55,8 +55,13 @@ class Offer:
         Bytes, for each process.
     listen : str
         The host name or address at which other machines reach this one; "" for the one used to reach the scheduler.
+    wait_s : float
+        Maximum time in seconds to wait for a scheduler that is not there yet.
     reconnect_s : float
-        Seconds to wait for the scheduler, at first and when it is gone; 0 to leave at once.
+        Maximum time in seconds to wait for a scheduler that is gone; 0 to leave at once.
+    find_security : callable
+        Returns what the scheduler asks for. It is called at each attempt to connect: a scheduler makes the secret when
+        it starts.
     """
 
     scheduler: str
@@ -68,9 +73,10 @@ class Offer:
     environment: dict[str, str] = field(default_factory=dict)
     listen: str = ""
     folder: str | None = None
+    wait_s: float = 60.0
     reconnect_s: float = 0.0
     silence_s: float = 60.0
-    security: transports.Security = transports.NO_SECURITY
+    find_security: Callable[[], transports.Security] = lambda: transports.NO_SECURITY
     preload: tuple[str, ...] = ()
 
 
@@ -109,6 +115,7 @@ class WorkerManager:
         self._loop = loop
         self._offer = offer
         self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}"
+        self._security = transports.NO_SECURITY
         self._connection: Any = None
         self._heartbeats: Heartbeats | None = None
         self._numbers = itertools.count()
@@ -117,6 +124,7 @@ class WorkerManager:
         self._local = ""  # for the workers' folders
         self._processes: WorkerProcesses | None = None
         self._lost = asyncio.Event()
+        self._taken = asyncio.Event()  # the scheduler has answered
         self._leaving = False
         self._all_gone = asyncio.Event()
         self._hopeless = ""
@@ -128,39 +136,64 @@ class WorkerManager:
         Raises
         ------
         OSError
-            When the scheduler cannot be reached, or does not let us in.
+            If the scheduler cannot be reached in time, or does not let this manager in.
         Hopeless
-            When workers end before they are ready, or the scheduler does not take them.
+            If no worker gets ready, or the scheduler refuses them.
         """
         self._folder = make_folder()
         self._local = make_folder(self._offer.folder) if self._offer.folder else self._folder
+        offer = self._offer
+        wait_s = max(offer.wait_s, offer.reconnect_s)
         try:
             while not self._leaving:
-                await self._connect()
+                connection = await self._connect(wait_s)
+                if connection is None:
+                    return
+                await self._introduce(connection)
                 await self._serve()
                 if self._hopeless:
                     raise Hopeless(self._hopeless)
-                if not self._leaving and not self._offer.reconnect_s:
-                    log.warning("the scheduler at %s is gone; leaving", self._offer.scheduler)
+                if not self._leaving and not offer.reconnect_s:
+                    log.warning("the scheduler at %s is gone; leaving", offer.scheduler)
                     return
+                wait_s = offer.reconnect_s
         finally:
             for folder in (self._folder, self._local):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    async def _connect(self) -> None:
-        end = self._loop.time() + self._offer.reconnect_s
-        while True:
-            try:
-                connection = await transports.connect(self._offer.scheduler, self._loop, self._offer.security)
-                break
-            except errors.HandshakeError:
-                raise
-            except OSError:
-                if self._leaving or self._loop.time() > end:
-                    raise
-            await asyncio.sleep(RETRY_S)
-        self._connection = connection
+    async def _connect(self, wait_s: float) -> Any:
+        """Connect to the scheduler, and wait for it if need be; None when told to leave."""
+        offer = self._offer
+        end_s = self._loop.time() + wait_s
+        is_told = False
         self._lost.clear()
+        while not self._leaving:
+            try:
+                self._security = offer.find_security()
+            except PermissionError:
+                raise
+            except OSError as error:  # there is no secret yet
+                reason = error
+            else:
+                try:
+                    return await transports.connect(offer.scheduler, self._loop, self._security)
+                except (errors.AuthenticationError, errors.VersionMismatch, PermissionError):
+                    raise  # the scheduler is there, and time changes nothing
+                except OSError as error:
+                    reason = error
+            if self._loop.time() >= end_s:
+                raise reason
+            if not is_told:
+                is_told = True
+                log.warning("%s; waiting %g s for the scheduler", reason, wait_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), RETRY_S)  # unless told to leave
+        return None
+
+    async def _introduce(self, connection: Any) -> None:
+        """Say who this is, and wait for the scheduler's answer: it may refuse."""
+        self._connection = connection
+        self._taken.clear()
         connection.on_messages, connection.on_close = self._received, self._hung_up
         connection.send([security.hello("manager", self._name)])
         connection.start()
@@ -168,9 +201,15 @@ class WorkerManager:
             self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None)
         )
         self._heartbeats.start()
+        await self._taken.wait()
 
     async def _serve(self) -> None:
         """From a connection to its end."""
+        assert self._heartbeats is not None
+        if self._lost.is_set():
+            self._heartbeats.stop()
+            self._connection.close()
+            return
         self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
@@ -182,7 +221,6 @@ class WorkerManager:
         try:
             await self._lost.wait()
         finally:
-            assert self._heartbeats is not None
             self._heartbeats.stop()
             processes.kill_all(True, "the scheduler is gone")
             await processes.end("the scheduler is gone")
@@ -207,7 +245,7 @@ class WorkerManager:
             resources=offer.resources,
             sys_path=[os.getcwd(), *import_path()] if offer.preload else import_path(),
             scheduler=offer.scheduler,
-            security=offer.security,
+            security=self._security,
             debug=config.debugs(),
             manager=self._name,
             silence_s=offer.silence_s,
@@ -242,7 +280,7 @@ class WorkerManager:
         self._hopeless = text
         if self._processes is not None:
             self._processes.wanted = False
-        self._lost.set()
+        self._hung_up(None)
 
     # ---------------------------------------------------------------- the scheduler
 
@@ -254,11 +292,13 @@ class WorkerManager:
                 self._processes.stop(message)
             elif type(message) is m.Heartbeat:
                 self._heartbeats.agree(message.facts)
+                self._taken.set()  # the first thing that the scheduler says to those it takes
             elif type(message) is m.Answer and message.error:
                 self._give_up(message.error)  # the scheduler does not take us
 
     def _hung_up(self, error: BaseException | None) -> None:
         self._lost.set()
+        self._taken.set()
 
     # ---------------------------------------------------------------- the end
 
@@ -267,7 +307,7 @@ class WorkerManager:
         processes = self._processes
         if self._leaving or processes is None or not processes.handles:
             self._leaving = True
-            self._lost.set()
+            self._hung_up(None)
             return
         self._leaving = True
         processes.wanted = False
