@@ -157,6 +157,7 @@ class LocalCluster:
             self.scheduler.logs.want(self.client.forward_logs(config.forward_logs is True, filters=True))
         self._folder = make_folder()
         processes = self.processes
+        reader: leader.Leader | None = None
         try:
             if mp_context is not None:
                 self._drop_template()
@@ -175,16 +176,20 @@ class LocalCluster:
                 )
                 for _ in range(config.max_workers):
                     processes.create()
+            if leader.available:
+                reader = leader.Leader(loop, self.client.count_waiting)
+            self._thread.start()
         except BaseException:
             processes.give_up_start()
             self._drop_template()
+            if reader is not None:
+                reader.free()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self.scheduler.clients["main"] = self.client.deliver
-        if leader.available:
-            self._leader = self.client.leader = leader.Leader(loop, self.client.count_waiting)
-            self.client.hurry = self._leader.hand_back
-        self._thread.start()
+        if reader is not None:
+            self._leader = self.client.leader = reader
+            self.client.hurry = reader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
 
     def _forwards_logs(self, mp_context: Any) -> bool:

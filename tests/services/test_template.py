@@ -18,6 +18,7 @@ import pytest
 
 import futures_cluster
 from futures_cluster.services import lifetime, local, template
+from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.plugins import SchedulerPlugin
 
 pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.skipif(not template.available, reason="needs unix socke
 
 def fails(*args: Any) -> None:
     raise OSError("no descriptors left")
+
+
+def no_thread(*args: Any) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def children() -> set[int]:
@@ -136,6 +141,22 @@ def test_workers_that_cannot_be_made_leave_no_template(
         with monkeypatch.context() as patch:
             patch.setattr("futures_cluster.services.processes.WorkerHandle", fails)
             with pytest.raises(OSError, match="no descriptors"):
+                ex.submit(int)
+        assert children() == before
+        assert ex.submit(abs, -3).result() == 3
+
+
+@pytest.mark.parametrize("method", [None, "fork"])
+def test_a_thread_that_cannot_be_started_leaves_nothing(
+    started: list[template.Template], monkeypatch: pytest.MonkeyPatch, method: str | None
+) -> None:
+    """The next submit tries again."""
+    before = children()
+    context = None if method is None else multiprocessing.get_context(method)
+    with futures_cluster.Executor(max_workers=2, mp_context=context) as ex:
+        with monkeypatch.context() as patch:
+            patch.setattr(LoopThread, "start", no_thread)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
                 ex.submit(int)
         assert children() == before
         assert ex.submit(abs, -3).result() == 3
