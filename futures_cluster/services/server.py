@@ -56,6 +56,7 @@ class _Link:
         self.manager = ""  # of a worker: who started it
         self.address = ""
         self.heartbeats: Heartbeats | None = None
+        self.is_refused = False
         self.looks = contextlib.ExitStack()  # of a client that makes a report
         self.timer = server.loop.call_later(HELLO_S, self.refuse, "it did not say who it is")
         connection.on_messages, connection.on_close = self.received, self.lost
@@ -64,6 +65,8 @@ class _Link:
         return f"{self.role} {self.name} at {self.connection.peer}" if self.role else self.connection.peer
 
     def received(self, messages: list[Message]) -> None:
+        if self.is_refused:  # the connection is about to be closed
+            return
         try:
             if not self.role:
                 self.introduced(links.check_hello(messages[0]))
@@ -100,6 +103,7 @@ class _Link:
 
     def refuse(self, why: str) -> None:
         """End the connection for what the peer did, or did not do."""
+        self.is_refused = True
         log.warning("gave up %s: %s", self, why)
         # After what was sent has gone: it may say why.
         self.server.loop.call_later(0.05 if self.connection.pending_bytes else 0, self.connection.close)
