@@ -135,6 +135,7 @@ class WorkerProcesses:
                 how = describe_failure(error)
                 self._start_failed(now_s, how, how)
             else:
+                self._restarts.started(now_s)
                 self.start(handle)
 
     def _pause_over(self) -> None:
@@ -155,6 +156,7 @@ class WorkerProcesses:
             return
         restarts, now_s = self._restarts, self._loop.time()
         is_counted = restarts.failed(began_s, now_s)
+        self._stop_pause()
         if not restarts.exhausted:
             if is_counted:
                 pause_s = restarts.pause_s(now_s)
@@ -283,8 +285,9 @@ class WorkerProcesses:
             self._start_failed(handle.began_s, how, cause)
         if self._all_ended is not None and not self.handles:
             self._all_ended.set()
-        if self.wanted and not handle.replaced:
-            self.add(handle.settings)
+        if not handle.replaced:
+            self._missing.append(handle.settings)
+        self._start_missing()
 
     def forget_in_child(self) -> None:
         """In a forked copy of the process: let go of our ends of the workers' connections.

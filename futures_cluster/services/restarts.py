@@ -5,7 +5,8 @@ processes (``processes``), what made a start fail (``launch``).
 
 The policy is pure: it reads no clock, and times are arguments. A start has failed when there was no descriptor or no
 process for it, or when the process ended before it was ready. Starts under way at the same time often fail together and
-for one reason, so they count as one failure. A worker that gets ready ends the row of failures.
+for one reason, so they count as one failure. After a failure one start at a time probes whether the reason has gone
+(a half-open circuit breaker): a worker that gets ready ends the row of failures, and all others may start.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 
 #: Seconds of pause after the first failure; each further one in a row doubles them.
 FIRST_PAUSE_S = 0.1
-#: Maximum pause in seconds.
+#: Maximum pause in seconds; and how long other starts wait for a probe that neither gets ready nor fails.
 MOST_PAUSE_S = 5.0
 #: After this number of failures in a row there are no further starts, unless some worker is left.
 MOST_FAILURES = 6
@@ -42,22 +43,28 @@ class RestartPolicy:
     def __init__(self) -> None:
         self.failures = 0
         self.next_s = -math.inf
+        self._counted_s = -math.inf  # starts that began before it have been counted
+
+    def started(self, now_s: float) -> None:
+        """A start begins now; after a failure it is a probe, and the others wait for what becomes of it."""
+        if self.failures:
+            self.next_s = now_s + MOST_PAUSE_S
 
     def failed(self, began_s: float, now_s: float) -> bool:
         """Take note of a start that has failed; return whether it counts.
 
         A start that began before the end of the last pause failed together with the one that the pause is for.
         """
-        if began_s < self.next_s:
+        if began_s < self._counted_s:
             return False
         self.failures += 1
-        self.next_s = now_s + min(MOST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 30))
+        self.next_s = self._counted_s = now_s + min(MOST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 30))
         return True
 
     def succeeded(self) -> None:
         """A worker is ready."""
         self.failures = 0
-        self.next_s = -math.inf
+        self.next_s = self._counted_s = -math.inf
 
     def pause_s(self, now_s: float) -> float:
         """Return the seconds until the next start may begin."""

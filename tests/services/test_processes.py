@@ -157,7 +157,32 @@ def test_four_that_fail_together_are_one_failure(machine: Machine) -> None:
     assert machine.times == [0.0, *[0.1, 0.3, 0.7]]  # one that fails keeps the others from trying in vain
     machine.launcher.error = None
     machine.loop.sleep(1.0)
+    assert len(machine.processes.handles) == 1  # the others wait for what becomes of it
+    machine.join()
     assert len(machine.processes.handles) == 4
+
+
+def test_a_probe_that_hangs_does_not_keep_the_others_waiting_for_ever(machine: Machine) -> None:
+    machine.launcher.error = NO_FORK
+    machine.add(2)
+    machine.launcher.error = None
+    machine.loop.sleep(0.2)
+    assert len(machine.processes.handles) == 1
+    machine.loop.sleep(restarts.MOST_PAUSE_S)
+    assert len(machine.processes.handles) == 2
+
+
+def test_a_probe_that_is_not_wanted_any_more(machine: Machine) -> None:
+    """It ends without a successor, and another takes its place as the probe."""
+    machine.launcher.error = NO_FORK
+    machine.add(2)
+    machine.launcher.error = None
+    machine.loop.sleep(0.2)
+    (handle,) = machine.processes.handles.values()
+    handle.replaced, handle.deliberate = True, "fewer workers are wanted"
+    machine.processes.process_ended(handle.name, -9)
+    machine.loop.sleep(restarts.MOST_PAUSE_S)
+    assert len(machine.processes.handles) == 1
 
 
 def test_hopeless_when_no_worker_is_left(machine: Machine) -> None:
@@ -198,11 +223,11 @@ def test_hopeless_when_the_last_healthy_one_is_lost_too(machine: Machine) -> Non
 def test_workers_that_end_before_they_are_ready(machine: Machine) -> None:
     machine.add(2)
     while machine.processes.wanted:
+        machine.loop.sleep(0.05)
         for name in list(machine.processes.handles):
             machine.processes.process_ended(name, 77)
-        machine.loop.sleep(0.05)
     assert "exited with code 77" in machine.hopeless[0]
-    assert len(machine.launcher.starts) == 2 * restarts.MOST_FAILURES
+    assert len(machine.launcher.starts) == 2 + (restarts.MOST_FAILURES - 1)
 
 
 def test_one_that_is_stopped_before_it_is_ready_is_no_failure(machine: Machine) -> None:

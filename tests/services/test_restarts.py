@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from futures_cluster.services.restarts import FIRST_PAUSE_S, MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
 
 
@@ -43,6 +45,20 @@ def test_a_slow_failure_of_a_former_wave_does_not_prolong_the_pause() -> None:
     before = policy.pause_s(1.05)
     policy.failed(began_s=0.0, now_s=1.05)
     assert policy.pause_s(1.05) == before
+
+
+def test_after_a_failure_one_start_at_a_time() -> None:
+    policy = RestartPolicy()
+    policy.started(0.0)
+    assert policy.pause_s(0.0) == 0  # without a failure there is no probe
+    policy.failed(0.0, 1.0)
+    policy.started(2.0)
+    assert policy.pause_s(2.0) == MOST_PAUSE_S  # at most: it may hang
+    assert policy.failed(2.0, 2.5)
+    assert policy.pause_s(2.5) == pytest.approx(2 * FIRST_PAUSE_S)
+    policy.started(3.0)
+    policy.succeeded()
+    assert policy.pause_s(3.1) == 0
 
 
 def test_exhausted_after_the_stated_number_in_a_row() -> None:
