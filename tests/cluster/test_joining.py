@@ -90,7 +90,7 @@ class TestVersions:
         assert "no worker can start here: 6 attempts in a row" in other.log
         assert cluster.scheduler.log.count("gave up") == 6
 
-    def test_a_client_of_another_python_locks_nobody_out(
+    def test_a_client_of_another_python_locks_no_worker_out(
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         own_versions = versions.own_versions

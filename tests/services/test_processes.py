@@ -16,6 +16,7 @@ from futures_cluster import messages as m
 from futures_cluster.services import descriptors, restarts
 from futures_cluster.services.launch import WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.settings import WorkerSettings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
@@ -284,6 +285,18 @@ def test_missing_workers_can_be_dropped(machine: Machine) -> None:
     machine.add(3)
     assert machine.processes.missing == 3
     machine.processes.drop_missing(2)
+    machine.launcher.error = None
+    machine.loop.sleep(60)
+    assert len(machine.processes.handles) == 1
+
+
+def test_scaling_counts_workers_that_are_missing(machine: Machine) -> None:
+    no_scheduler: Any = None
+    scaling = Scaling(machine.loop, machine.processes, no_scheduler, 0, 1)  # type: ignore[arg-type]
+    machine.launcher.error = NO_FORK
+    for number in (4, 4, 6, 1):
+        scaling.scale(number)
+        assert machine.processes.missing == number
     machine.launcher.error = None
     machine.loop.sleep(60)
     assert len(machine.processes.handles) == 1
