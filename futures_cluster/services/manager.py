@@ -170,10 +170,8 @@ class WorkerManager:
         while not self._leaving:
             try:
                 self._security = offer.find_security()
-            except PermissionError:
-                raise
-            except OSError as error:  # there is no secret yet
-                reason = error
+            except errors.SecretMissing as error:
+                reason: OSError = error
             else:
                 try:
                     return await transports.connect(offer.scheduler, self._loop, self._security)
