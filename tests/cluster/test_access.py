@@ -120,7 +120,7 @@ def test_each_listener_asks_for_what_its_own_address_needs(
 
 def test_without_a_secret_nothing_connects(commands: Commands) -> None:
     address = "tcp://127.0.0.1:9"
-    for arguments in (("worker", address), ("status", address), ("explain", address, "key")):
+    for arguments in (("worker", address, "--wait", "0"), ("status", address), ("explain", address, "key")):
         code, said = commands.run(*arguments)
         assert code == 1, said
         assert f"{address} needs a secret" in said and "--insecure" in said and "Traceback" not in said

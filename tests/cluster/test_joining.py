@@ -140,7 +140,10 @@ class TestAWorkerThatIsStartedFirst:
 class TestSentences:
     @pytest.mark.parametrize("command", [("status",), ("explain", "key"), ("worker", "--wait", "0")])
     @pytest.mark.parametrize("host", ["127.0.0.1", "none.invalid"])
-    def test_an_address_that_does_not_work(self, command: tuple[str, ...], host: str, free_port: str) -> None:
+    def test_an_address_that_does_not_work(
+        self, command: tuple[str, ...], host: str, free_port: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FUTURES_CLUSTER_SECRET", secrets.token_hex(32))
         address = f"tcp://{host}:{free_port}"
         line = [sys.executable, "-m", "futures_cluster", command[0], address, *command[1:]]
         done = subprocess.run(line, capture_output=True, text=True, timeout=WAIT_S)

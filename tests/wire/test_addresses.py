@@ -43,17 +43,18 @@ def test_what_has_a_sentence_keeps_it() -> None:
     assert in_words(told, "tcp://other:1") is told
 
 
+WITHOUT_SECRET = transports.Security(insecure=True)
+
+
 def test_all_transports_say_so(tmp_path: Path) -> None:
     async def attempt(address: str) -> str:
         with pytest.raises(OSError, match="cannot") as caught:
-            await transports.connect(address, asyncio.get_running_loop())
+            await transports.connect(address, asyncio.get_running_loop(), WITHOUT_SECRET)
         return str(caught.value)
 
     async def listen(address: str) -> str:
         with pytest.raises(OSError, match="cannot listen") as caught:
-            await transports.listen(
-                address, asyncio.get_running_loop(), transports.NO_SECURITY, lambda connection: None
-            )
+            await transports.listen(address, asyncio.get_running_loop(), WITHOUT_SECRET, lambda connection: None)
         return str(caught.value)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
