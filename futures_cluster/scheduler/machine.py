@@ -159,6 +159,7 @@ class SchedulerMachine:
         plain = not (options.resources or options.workers)
         apart: dict[Key, m.TaskOptions] = dict(event.apart)
         fresh: list[Task] = []  # could run at once, anywhere
+        choosy: list[Task] = []  # could run at once, on some workers
         added: list[tuple[Task, list[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
@@ -195,6 +196,7 @@ class SchedulerMachine:
             else:
                 state.counts[WAITING] += 1
                 self._change.make_ready(task)
+                choosy.append(task)
         state.counts[WAITING] += len(added)
         state.serial = serial
         state.queued += len(fresh)
@@ -211,7 +213,7 @@ class SchedulerMachine:
                 self._change.start_waiting(task)
         if not detached:
             self._dispatch.spread(fresh)
-            self._change.loose.extend(task for task in fresh if not task.wanted_by)
+            self._change.loose.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
             self._change.loose.extend(task for task, _ in added if not task.wanted_by)
 
     def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:

@@ -176,6 +176,8 @@ def test_tasks_of_a_graph_with_options_of_their_own() -> None:
 def test_a_graph_without_wishes_leaves_nothing() -> None:
     cluster = Cluster()
     cluster.quiet(submit("a", ("b", ["a"]), wanted=[]))
+    for options in (TaskOptions(resources=(("GPU", 1.0),)), TaskOptions(workers=("w9",))):
+        cluster.quiet(submit("a", ("b", ["a"]), wanted=[], options=options))  # and no worker could run it
     assert not cluster.states()
 
 
