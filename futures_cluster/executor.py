@@ -13,8 +13,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from futures_cluster import context
-from futures_cluster.config import make_config, whole_number
+from futures_cluster import context, numbers
+from futures_cluster.config import make_config
 from futures_cluster.dask_methods import DaskMethods
 from futures_cluster.engines import make_engine
 from futures_cluster.engines.base import Engine, Observed
@@ -231,13 +231,9 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         ...     list(ex.map(pow, [1, 2, 3], [2, 2, 2]))
         [1, 4, 9]
         """
-        chunksize = whole_number(chunksize, f"chunksize must be a whole number, not {chunksize!r}")
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        chunksize = numbers.whole("chunksize", chunksize, 1, wanted=">= 1")
         if buffersize is not None:
-            buffersize = whole_number(buffersize, "buffersize must be an integer or None")
-            if buffersize < 1:
-                raise ValueError("buffersize must be None or > 0")
+            buffersize = numbers.whole("buffersize", buffersize, 1, kind="an integer or None", wanted="None or > 0")
         calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         return MapIterator(self, fn, calls, timeout, chunksize, buffersize)
 
@@ -320,10 +316,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         -------
         Future, or a list, tuple or dict of futures
         """
-        complaint = f"replicas must be a whole number from 1 on, not {replicas!r}"
-        replicas = whole_number(replicas, complaint)
-        if replicas < 1:
-            raise ValueError(complaint)
+        replicas = numbers.whole("replicas", replicas, 1)
         if type(data) in (list, tuple):
             return type(data)(self._scatter(item, replicas) for item in data)
         if type(data) is dict:

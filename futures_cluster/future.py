@@ -27,7 +27,7 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context
+from futures_cluster import clocks, context, numbers
 from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services import forks
 from futures_cluster.services.interrupts import Condition, HeldBack
@@ -166,7 +166,7 @@ class Future(_StdlibFuture[Any], Reference):
             When the task was cancelled.
         """
         if self._state != FINISHED:
-            self._wait_done(None if timeout is None else float(timeout))
+            self._wait_done(numbers.wait_s("timeout", timeout))
         if self._unread in (_RESULT, _ERROR):
             self._read_payload()
         return self._exception
@@ -268,8 +268,7 @@ class Future(_StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        if timeout is not None:
-            timeout = float(timeout)  # the system takes no numpy.float32
+        timeout = numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)

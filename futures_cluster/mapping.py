@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from futures_cluster import clocks
+from futures_cluster import clocks, numbers
 from futures_cluster.future import Future
 
 
@@ -34,6 +34,8 @@ class MapIterator(Iterator[Any]):
     Dropped before its first item, nothing is cancelled; closed or dropped later, what has not begun is.
     """
 
+    _begun = False  # also when making one fails
+
     def __init__(
         self,
         executor: Submits,
@@ -43,7 +45,8 @@ class MapIterator(Iterator[Any]):
         chunksize: int,
         buffersize: int | None,
     ) -> None:
-        self._end = None if timeout is None else clocks.monotonic() + float(timeout)
+        wait_s = numbers.wait_s("timeout", timeout)
+        self._end = None if wait_s is None else clocks.monotonic() + wait_s
         self._chunksize = chunksize
         self._buffersize = buffersize
         self._executor: Submits | None = executor
@@ -51,7 +54,6 @@ class MapIterator(Iterator[Any]):
         self._calls = calls
         self._tasks: deque[Future] = deque()
         self._ready: deque[Any] = deque()  # results of a chunk that were not taken yet
-        self._begun = False
         while self._submit_next(buffersize):
             pass
         if buffersize is None:

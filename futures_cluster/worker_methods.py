@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster.config import whole_number
+from futures_cluster import numbers
 from futures_cluster.engines.base import Engine, Observed
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class WorkerMethods:
         NotSupported
             Where workers are not this executor's: threads, a cluster.
         """
-        number = whole_number(number, f"the number of workers must be a whole number, not {number!r}")
-        if number < 1:
-            raise ValueError(f"there must be at least one worker, not {number!r}")
+        number = numbers.whole("number", number, 1, kind="a whole number of workers, at least one,")
         self._engine.scale(number, number)
 
     def adapt(self, minimum: int = 1, maximum: int | None = None) -> None:
@@ -57,10 +55,8 @@ class WorkerMethods:
             As ``scale``.
         """
         maximum = self._engine.max_workers if maximum is None else maximum
-        complaint = f"minimum and maximum must be whole numbers, not {minimum!r} and {maximum!r}"
-        minimum, maximum = whole_number(minimum, complaint), whole_number(maximum, complaint)
-        if minimum < 1 or maximum < minimum:
-            raise ValueError(f"1 <= minimum <= maximum must hold, and minimum is {minimum}, maximum {maximum}")
+        minimum = numbers.whole("minimum", minimum, 1)
+        maximum = numbers.whole("maximum", maximum, minimum)
         self._engine.scale(minimum, maximum)
 
     def upload(self, path: str | os.PathLike[str]) -> None:

@@ -44,7 +44,7 @@ from futures_cluster.config import BACKEND_VARIABLE, THREAD_VARIABLES, make_conf
 )
 def test_sizes(text: Any, size: int | None) -> None:
     if size is None:
-        with pytest.raises(ValueError, match=r"is not a size|at least one byte"):
+        with pytest.raises(ValueError, match=r"must be a size like|at least one byte"):
             parse_bytes(text)
     else:
         assert parse_bytes(text) == size
@@ -61,7 +61,7 @@ def test_sizes(text: Any, size: int | None) -> None:
         ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_child must be >= 1"),
         ({"max_tasks_per_child": "1"}, TypeError, "max_tasks_per_child must be an integer"),
         ({"threads_per_worker": 0}, ValueError, "threads_per_worker must be at least 1"),
-        ({"memory_limit": "much"}, ValueError, "is not a size"),
+        ({"memory_limit": "much"}, ValueError, "memory_limit must be a size like"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], error: type[Exception], text: str) -> None:

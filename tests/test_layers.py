@@ -24,6 +24,7 @@ SOURCE = ROOT / PACKAGE
 ROOMS = [
     "clocks",
     "errors",
+    "numbers",
     "config",
     "metrics",
     "messages",

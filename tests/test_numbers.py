@@ -1,16 +1,20 @@
-"""Numbers and names of other types than Python's own: numpy's above all.
+"""Numbers and names of other types than Python's own, numpy's above all, and numbers that are out of range.
 
-Covers: every argument that is a number of something, seconds or a name. Does not cover: bounds (``test_config``).
+Covers: every argument that is a number of something, seconds or a name, and the range of each. Does not cover: numbers
+in messages (``services/test_links``, ``fuzz``).
 """
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from futures_cluster import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from futures_cluster.cli import main
 from futures_cluster.config import make_config
 from futures_cluster.engines.options import SubmitOptions, changed
 
@@ -98,3 +102,139 @@ def test_pools() -> None:
     for pool in (ThreadPoolExecutor, ProcessPoolExecutor):
         with pool(np.int64(1)) as ex:  # type: ignore[arg-type]
             assert ex.submit(abs, -1).result() == 1
+
+
+# ---------------------------------------------------------------- ranges
+
+NAN, INF = float("nan"), float("inf")
+HUGE = 10**5000
+each_executor = pytest.mark.parametrize("backend", ["processes", "threads", "sync"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"max_workers": 0}, r"max_workers must be greater than 0 and at most \d+, got 0"),
+        ({"max_workers": HUGE}, r"max_workers must be a?.* got <int>"),
+        ({"max_workers": NAN}, r"max_workers must be a whole number or None \(from 1 to \d+\), got nan"),
+        ({"max_tasks_per_child": -1}, r"max_tasks_per_child must be >= 1 and at most \d+, got -1"),
+        ({"max_tasks_per_child": INF}, r"max_tasks_per_child must be an integer or None \(from 1 to \d+\), got inf"),
+        ({"threads_per_worker": 0}, r"threads_per_worker must be at least 1 and at most \d+, got 0"),
+        ({"threads_per_worker": 2**31}, r"threads_per_worker must be at least 1 and at most \d+, got 2147483648"),
+        ({"memory_limit": NAN}, r"memory_limit must be at least one byte and at most 4 EiB, got nan"),
+        ({"memory_limit": INF}, r"memory_limit must be at least one byte and at most 4 EiB, got inf"),
+        ({"memory_limit": -1}, r"memory_limit must be at least one byte and at most 4 EiB, got -1"),
+        ({"memory_limit": "9999999999999999999TB"}, r"memory_limit must be at least one byte and at most 4 EiB"),
+        ({"memory_limit": "much"}, r"memory_limit must be a size like .*, got 'much'"),
+        ({"resources": {"GPU": NAN}}, r"resources\['GPU'\] must be a number from 0 to \d+, got nan"),
+        ({"resources": {"GPU": -1}}, r"resources\['GPU'\] must be a number from 0 to \d+, got -1"),
+        ({"resources": {"GPU": HUGE}}, r"resources\['GPU'\] must be a number from 0 to \d+, got <int>"),
+        ({"resources": {"GPU": "two"}}, r"resources\['GPU'\] must be a number from 0 to \d+, got 'two'"),
+    ],
+)
+def test_ranges_of_settings(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        make_config(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"timeout": NAN}, r"timeout must be a number of seconds above 0 and up to \d+, or None for no limit, got nan"),
+        ({"timeout": INF}, r"timeout must be .* got inf"),
+        ({"timeout": 0}, r"timeout must be .* got 0"),
+        ({"timeout": -0.5}, r"timeout must be .* got -0.5"),
+        ({"timeout": 1e300}, r"timeout must be .* got 1e\+300"),
+        ({"timeout": HUGE}, r"timeout must be .* got <int>"),
+        ({"timeout": "5"}, r"timeout must be .* got '5'"),
+        ({"priority": 2**62 + 1}, r"priority must be a whole number from -\d+ to \d+, got 4611686018427387905"),
+        ({"priority": NAN}, r"priority must be a whole number \(from -\d+ to \d+\), got nan"),
+        ({"priority": -HUGE}, r"priority must be a whole number from -\d+ to \d+, got <int>"),
+        ({"retries": -1}, r"retries must be a whole number from 0 to \d+, got -1"),
+        ({"retries": 2**31}, r"retries must be a whole number from 0 to \d+, got 2147483648"),
+        ({"resources": {"g": NAN}}, r"resources\['g'\] must be a number from 0 to \d+, got nan"),
+        ({"resources": {"g": INF}}, r"resources\['g'\] must be a number from 0 to \d+, got inf"),
+        ({"resources": {"g": -1.0}}, r"resources\['g'\] must be a number from 0 to \d+, got -1.0"),
+    ],
+)
+def test_ranges_of_options(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        changed(SubmitOptions(), **arguments)
+
+
+@each_executor
+def test_ranges_of_calls(backend: str) -> None:
+    with Executor(1, backend=backend) as ex:
+        future = ex.submit(abs, -1)
+        calls: list[tuple[Any, str]] = [
+            (lambda: ex.map(abs, [1], chunksize=0), r"chunksize must be >= 1 and at most \d+, got 0"),
+            (lambda: ex.map(abs, [1], chunksize=NAN), r"chunksize must be a whole number \(from 1 to \d+\), got nan"),
+            (lambda: ex.map(abs, [1], buffersize=0), r"buffersize must be None or > 0 and at most \d+, got 0"),
+            (lambda: ex.map(abs, [1], buffersize=HUGE), r"buffersize must be None or > 0 and at most \d+, got <int>"),
+            (lambda: ex.map(abs, [1], timeout=NAN), r"timeout must be a number of seconds up to \d+, .* got nan"),
+            (lambda: ex.scatter(1, replicas=0), r"replicas must be a whole number from 1 to \d+, got 0"),
+            (lambda: ex.channel("c", maxlen=0), r"maxlen must be a whole number or None from 1 to \d+, got 0"),
+            (lambda: ex.channel("c").reader(NAN), r"timeout must be a number of seconds up to \d+, .* got nan"),
+            (lambda: as_completed([future], timeout=NAN), r"timeout must be a number of seconds up to \d+, .* got nan"),
+            (
+                lambda: as_completed([future], timeout=1e10),
+                r"timeout must be a number of seconds up to \d+, .* got 1000",
+            ),
+            (lambda: ex.scale(0), r"number must be a whole number of workers, at least one, from 1 to \d+, got 0"),
+            (lambda: ex.adapt(0), r"minimum must be a whole number from 1 to \d+, got 0"),
+            (lambda: ex.adapt(3, 2), r"maximum must be a whole number from 3 to \d+, got 2"),
+        ]
+        for call, text in calls:
+            with pytest.raises((TypeError, ValueError), match=text):
+                call()
+        assert future.result(60) == 1
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("timeout", [NAN, INF, "soon"])
+def test_ranges_of_waits(backend: str, timeout: Any, tmp_path: Path) -> None:
+    with Executor(1, backend=backend) as ex:
+        future = ex.submit(wait_for_file, tmp_path / "go")
+        for wait in (future.result, future.exception):
+            with pytest.raises((TypeError, ValueError), match="timeout must be a number of seconds up to"):
+                wait(timeout)
+        (tmp_path / "go").touch()
+        assert future.result(60) is None
+
+
+def wait_for_file(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_nothing_of_a_resource_is_no_demand(backend: str) -> None:
+    """Also of one that no worker offers."""
+    with Executor(1, backend=backend) as ex:
+        assert ex.with_options(resources={"GPU": 0}).submit(abs, -1).result(60) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["scheduler", "--silence", "nan"], "--silence: must be a number from 0.5 to 1000000, got nan"),
+        (["scheduler", "--silence", "0"], "--silence: must be a number from 0.5 to 1000000, got 0.0"),
+        (["scheduler", "--silence", "soon"], "--silence: must be a number from 0.5 to 1000000, got 'soon'"),
+        (["scheduler", "--port", "65536"], "--port: must be a whole number from 0 to 65535, got 65536"),
+        (["scheduler", "--port", "9" * 5000], "--port: must be a whole number (from 0 to 65535), got '999"),
+        (["worker", "tcp://h:1", "--reconnect", "-1"], "--reconnect: must be a number from 0 to"),
+        (["worker", "tcp://h:1", "--reconnect", "inf"], "--reconnect: must be a number from 0 to"),
+        (["worker", "tcp://h:1", "--workers", "0"], "--workers: must be a whole number from 1 to 2147483647, got 0"),
+        (["worker", "tcp://h:1", "--threads", "1.5"], "--threads: must be a whole number (from 1 to 2147483647)"),
+        (["worker", "tcp://h:1", "--resources", "GPU=nan"], "--resources: ['GPU'] must be a number from 0 to"),
+        (["worker", "tcp://h:1", "--resources", "GPU=-1"], "--resources: ['GPU'] must be a number from 0 to"),
+        (["worker", "tcp://h:1", "--resources", "GPU=x"], "--resources: 'GPU=x' is not NAME=NUMBER"),
+        (["worker", "tcp://h:1", "--memory-limit", "0"], "--memory-limit: a size must be at least one byte"),
+        (["status", "tcp://h:1", "--watch", "nan"], "--watch: must be a number from 0.05 to 1000000, got nan"),
+        (["status", "tcp://h:1", "--watch", "--number", "0"], "--number: must be a whole number from 1 to"),
+    ],
+)
+def test_ranges_on_the_command_line(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert text in " ".join(capsys.readouterr().err.split())

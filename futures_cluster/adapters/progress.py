@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self, TextIO
 
-from futures_cluster import clocks
+from futures_cluster import clocks, numbers
 
 #: Characters of the bar itself.
 WIDTH = 40
@@ -85,7 +85,7 @@ class Progress:
         self._pending = list(futures) if futures is not None else None
         self._title = title
         self._file = file
-        self._interval_s = interval_s
+        self._interval_s = numbers.amount("interval_s", interval_s, 0.001, 3600)
         self._clock = clock
         self._end = threading.Event()
         self._thread: threading.Thread | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from futures_cluster.config import whole_number
+from futures_cluster import numbers
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 
 #: The default of what may also be None.
@@ -60,21 +60,15 @@ def changed(
     """
     changes: dict[str, Any] = {}
     if priority is not NOT_GIVEN:
-        priority = whole_number(priority, f"priority must be a whole number, not {priority!r}")
-        if abs(priority) >= 2**62:
-            raise ValueError("priority must be between -2**62 and 2**62")
-        changes["priority"] = priority
+        most = numbers.MOST_PRIORITY
+        changes["priority"] = numbers.whole("priority", priority, -most, most)
     if retries is not NOT_GIVEN:
-        retries = whole_number(retries, f"retries must be a whole number, not {retries!r}")
-        if retries < 0:
-            raise ValueError("retries must be 0 or more")
-        changes["retries"] = retries
+        changes["retries"] = numbers.whole("retries", retries, 0)
     if timeout is not NOT_GIVEN:
-        if timeout is not None and timeout <= 0:
-            raise ValueError("timeout must be positive, or None for no limit")
-        changes["timeout_s"] = None if timeout is None else float(timeout)
+        changes["timeout_s"] = numbers.limit_s("timeout", timeout)
     if resources is not NOT_GIVEN:
-        changes["resources"] = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
+        amounts = numbers.amounts("resources", resources or {})
+        changes["resources"] = tuple(sorted(pair for pair in amounts.items() if pair[1]))  # 0 of something is no demand
     if workers is not NOT_GIVEN:
         names = (workers,) if isinstance(workers, str) else workers or ()
         changes["workers"] = tuple(str.__str__(name) for name in names)

@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
+from futures_cluster.numbers import MOST_PRIORITY
 from futures_cluster.services.functions import OWNED_BY
-
-#: No priority is further from 0; messages take whole numbers up to 64 bits.
-MOST_PRIORITY = 2**62
 
 
 @functools.lru_cache(1000)

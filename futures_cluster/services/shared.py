@@ -19,7 +19,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-from futures_cluster import clocks, context, errors
+from futures_cluster import clocks, context, errors, numbers
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import channel as channel  # registers itself
@@ -162,7 +162,7 @@ class SharedPort:
         SharedObjectError
             When the object refuses.
         """
-        timeout = None if timeout is None else float(timeout)
+        timeout = numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         number, question = self._begin(kind, name, op, args, undo)
         event = question.event
@@ -190,6 +190,7 @@ class SharedPort:
         undo: Undo | None = None,
     ) -> Answer:
         """As ``ask``, in a coroutine."""
+        timeout = numbers.wait_s("timeout", timeout)
         number, question = self._begin(kind, name, op, args, undo)
         event = asyncio.Event()
         question.loops.append((asyncio.get_running_loop(), event))

@@ -1,0 +1,170 @@
+"""Numbers from outside: the range of each, and the error for what is not in it.
+
+Covers: whole numbers, amounts and seconds from users (arguments, command line, environment). Does not cover: numbers in
+messages of peers (``wire.contents``), sizes with units (``config.parse_bytes``).
+
+Each function returns a plain ``int`` or ``float`` of whatever type of number came, numpy's among them. NaN is in no
+range: it compares as false with everything, so one NaN in a heap of deadlines would put the others out of order.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+#: The largest number of anything that is counted.
+MOST_COUNT = 2**31 - 1
+#: Priorities are no further from 0, so that the sum of two fits into 64 bits.
+MOST_PRIORITY = 2**62
+#: The largest amount of a resource: the whole numbers up to it are exact as floats.
+MOST_AMOUNT = 2.0**53
+#: The largest size in bytes.
+MOST_BYTES = 2**62
+#: The longest time that the system waits (292 years on Linux).
+MOST_SECONDS = threading.TIMEOUT_MAX
+
+_SHOWN = 100
+
+
+def shown(value: object) -> str:
+    """Return the ``repr`` of a value for an error: short, and also of what has none.
+
+    Examples
+    --------
+    >>> shown(float("nan")), shown("x" * 1000)[-3:], shown(10**5000)
+    ('nan', '...', '<int>')
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def whole(
+    name: str, value: Any, least: int, most: int = MOST_COUNT, kind: str = "a whole number", wanted: str = ""
+) -> int:
+    """Return a whole number in a range as an ``int``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the error.
+    kind : str
+        What the parameter is, for the error: "an integer or None".
+    wanted : str
+        The lower bound in the standard library's words, where code may look for these: "greater than 0".
+
+    Raises
+    ------
+    TypeError
+        If the value is no whole number.
+    ValueError
+        If it is out of range.
+
+    Examples
+    --------
+    >>> whole("max_workers", True, 1)
+    1
+    >>> whole("retries", -1, 0, 10)
+    Traceback (most recent call last):
+        ...
+    ValueError: retries must be a whole number from 0 to 10, got -1
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {kind} (from {least} to {most}), got {shown(value)}") from None
+    if not least <= number <= most:
+        bounds = f"{wanted} and at most {most}" if wanted else f"{kind} from {least} to {most}"
+        raise ValueError(f"{name} must be {bounds}, got {shown(value)}")
+    return number
+
+
+def amount(name: str, value: Any, least: float = 0.0, most: float = MOST_AMOUNT, wanted: str = "") -> float:
+    """Return a finite number in a range as a ``float``; see ``whole``.
+
+    Raises
+    ------
+    TypeError
+        If the value is no number.
+    ValueError
+        If it is out of range, infinite or NaN.
+
+    Examples
+    --------
+    >>> amount("resources['GPU']", float("nan"), most=8)
+    Traceback (most recent call last):
+        ...
+    ValueError: resources['GPU'] must be a number from 0 to 8, got nan
+    """
+    wanted = wanted or f"a number from {least:.16g} to {most:.16g}"
+    try:
+        if isinstance(value, (str, bytes, bytearray)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}") from None
+    except OverflowError:  # an int beyond all floats
+        number = float("inf")
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be {wanted}, got {shown(value)}")
+    return number
+
+
+def amounts(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Return amounts by name, such as a worker's resources; see ``amount``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``amount``, with the name of the resource.
+
+    Examples
+    --------
+    >>> amounts("resources", {"GPU": 2})
+    {'GPU': 2.0}
+    """
+    return {str(key): amount(f"{name}[{shown(str(key))}]", value) for key, value in values.items()}
+
+
+def limit_s(name: str, value: Any) -> float | None:
+    """Return a time limit in seconds: positive, or None for no limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``amount``.
+
+    Examples
+    --------
+    >>> limit_s("timeout", 0)
+    Traceback (most recent call last):
+        ...
+    ValueError: timeout must be a number of seconds above 0 and up to 9223372036, or None for no limit, got 0
+    """
+    if value is None:
+        return None
+    wanted = f"a number of seconds above 0 and up to {MOST_SECONDS:.0f}, or None for no limit"
+    return amount(name, value, 5e-324, MOST_SECONDS, wanted)
+
+
+def wait_s(name: str, value: Any) -> float | None:
+    """Return how long a caller waits at most, in seconds; 0 for a negative number, None for no limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``amount``.
+
+    Examples
+    --------
+    >>> wait_s("timeout", -1), wait_s("timeout", None)
+    (0.0, None)
+    """
+    if value is None:
+        return None
+    wanted = f"a number of seconds up to {MOST_SECONDS:.0f}, or None for no limit"
+    return max(0.0, amount(name, value, float("-inf"), MOST_SECONDS, wanted))
