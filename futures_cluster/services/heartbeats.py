@@ -4,6 +4,9 @@ Covers: saying from time to time that this side is alive, and giving up a peer t
 whose connection closes is noticed at once, by the connection; this is for a host that is gone, a network that is cut,
 a process that is stuck. Each side says how long it bears silence; both then beat often enough for the less patient one.
 Does not cover: what follows from silence.
+
+Silence is what this side could have heard. While it is stopped, or busy in code that lets no other thread run, it hears
+nothing, and that time does not count; neither does the time that a long message takes to arrive.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from futures_cluster import messages as m
 #: Heartbeats in the time after which silence means death.
 BEATS = 5
 MOST_INTERVAL_S = 2.0
+#: Each side bears at least this much silence, so that nobody can ask for heartbeats without a pause.
+LEAST_SILENCE_S = 0.5
 
 
 def interval_s(silence_s: float) -> float:
     """Seconds between two heartbeats."""
-    return min(silence_s / BEATS, MOST_INTERVAL_S)
+    return min(max(silence_s, LEAST_SILENCE_S) / BEATS, MOST_INTERVAL_S)
 
 
 class Heartbeats:
@@ -58,11 +63,13 @@ class Heartbeats:
         self._facts = facts
         self._interval_s = interval_s(silence_s)
         self._heard_at = 0.0
+        self._due_at = 0.0
+        self._received_bytes = 0  # at the last beat
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin."""
-        self._heard_at = self._loop.time()
+        self._heard_at = self._due_at = self._loop.time()
         self._beat()
 
     def heard(self) -> None:
@@ -76,16 +83,23 @@ class Heartbeats:
             self._interval_s = interval_s(theirs)
             if self._timer is not None:
                 self._timer.cancel()
+                self._due_at = self._loop.time()
                 self._beat()
 
     def _beat(self) -> None:
-        # What has arrived is read before a timer is called, so a process that slept does not blame the other side.
-        if self._loop.time() - self._heard_at > self._silence_s:
+        now = self._loop.time()
+        before, self._received_bytes = self._received_bytes, self._connection.received_bytes
+        if self._received_bytes != before:
+            self._heard_at = now
+        elif (late_s := now - self._due_at) > self._interval_s:
+            self._heard_at = min(now, self._heard_at + late_s)  # what has arrived is read before the next beat
+        if now - self._heard_at > self._silence_s:
             self._timer = None
             self._on_silence()
             return
         self._connection.send([m.Heartbeat(self._name, {"silence_s": self._silence_s, **self._facts()})])
-        self._timer = self._loop.call_later(self._interval_s, self._beat)
+        self._due_at = now + self._interval_s
+        self._timer = self._loop.call_at(self._due_at, self._beat)
 
     def stop(self) -> None:
         """No more."""

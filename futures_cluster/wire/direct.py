@@ -97,6 +97,11 @@ class DirectConnection:
         """See ``transports.Connection``: what the other end has not taken."""
         return 0 if self.closed else self.other._inbox_bytes
 
+    @property
+    def received_bytes(self) -> int:
+        """See ``transports.Connection``: a frame is there at once."""
+        return 0
+
     def fileno(self) -> None:
         """There is no descriptor."""
 

@@ -261,7 +261,8 @@ class FrameParser:
     """Cuts a stream of bytes into frames.
 
     Give ``feed`` what comes. While ``space`` is a view and not None, a large buffer is under way: the next bytes may as
-    well be read into that, without a detour; ``filled`` then takes how many there were.
+    well be read into that, without a detour; ``filled`` then takes how many there were. ``received_bytes`` counts all
+    that came.
 
     Examples
     --------
@@ -282,6 +283,7 @@ class FrameParser:
         self.most_body_bytes = most_body_bytes
         self.most_buffers = most_buffers
         self.space: memoryview | None = None
+        self.received_bytes = 0
         self._buffer = bytearray()
         # Of a frame with buffers whose body has come:
         self._body: bytes | None = None
@@ -299,6 +301,7 @@ class FrameParser:
             For a frame that is too long or not ours; the stream cannot be used any more.
         """
         buffer = self._buffer
+        self.received_bytes += len(data)
         if self._body is None:
             buffer += data
         else:
@@ -345,6 +348,7 @@ class FrameParser:
     def filled(self, count: int) -> Iterator[list[Message]]:
         """That many bytes were read into ``space``; see ``feed``."""
         assert self.space is not None
+        self.received_bytes += count
         self.space = self.space[count:]
         if not self.space.nbytes:
             self._next_space()

@@ -253,6 +253,15 @@ class SocketConnection:
         if self.closed:  # meanwhile
             self._sock.close()
 
+    def fail(self, error: BaseException) -> None:
+        """End the connection with an error, as if reading had raised it."""
+        self._end(error)
+
+    @property
+    def received_bytes(self) -> int:
+        """See ``transports.Connection``."""
+        return self._parser.received_bytes
+
     def _end(self, error: BaseException | None) -> None:
         if not self._ended:
             self._ended = True

@@ -24,6 +24,7 @@ from typing import Any
 
 from futures_cluster.errors import HandshakeError
 from futures_cluster.wire import handshake, transports
+from futures_cluster.wire.liveness import TcpConnection
 from futures_cluster.wire.socket_users import check_user
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
@@ -40,7 +41,8 @@ BACKLOG = 1024
 _NO_ROOM_S = 1.0
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-#: A silent peer is asked whether it is there after so long, then so often; it is given up after so many times.
+#: While nothing is under way, the kernel asks a silent peer whether it is there: after the first time, then at the
+#: second one, and the last number of times. For what is under way see ``liveness``.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
 
 
@@ -108,6 +110,7 @@ class StreamTransport:
 
     scheme = ""
     guard = transports.SECRET
+    connection: type[SocketConnection] = SocketConnection
 
     # ---- what differs
 
@@ -137,7 +140,7 @@ class StreamTransport:
             machine,
             lambda: receive(loop, sock),
             lambda data: send_all(loop, sock, data),
-            lambda: SocketConnection(sock, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
+            lambda: self.connection(sock, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
         )
 
     # ---- what is the same
@@ -433,6 +436,7 @@ class TcpTransport(StreamTransport):
     """``tcp://HOST:PORT``: names, IPv4 addresses, and IPv6 addresses in brackets."""
 
     scheme = "tcp"
+    connection = TcpConnection
 
     def describe_peer(self, address: Any) -> str:
         """Host and port."""
@@ -445,9 +449,7 @@ class TcpTransport(StreamTransport):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the same for a peer that does not take what was sent
-            gone_s = KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, gone_s * 1000)
+        # No TCP_USER_TIMEOUT: it gives up a peer that is only busy, see ``liveness``.
 
     async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         failed: OSError | None = None

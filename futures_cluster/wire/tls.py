@@ -21,6 +21,7 @@ from typing import Any
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.wire import handshake, transports
+from futures_cluster.wire.liveness import TcpConnection
 from futures_cluster.wire.private_files import check_is_private
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.streams import TcpTransport, shake_hands, split_host_and_port, until
@@ -81,7 +82,7 @@ def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
     return HandshakeError(f"TLS failed: {error}")
 
 
-class TlsConnection(SocketConnection):
+class TlsConnection(TcpConnection):
     """See ``SocketConnection``."""
 
     _sock: ssl.SSLSocket

@@ -104,6 +104,10 @@ class Connection(Protocol):
     def pending_bytes(self) -> int:
         """Bytes that are not sent yet: who makes more of them can wait until these have gone."""
 
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that have come, also of a frame that is not complete."""
+
     def fileno(self) -> int | None:
         """A descriptor that is readable when ``SocketConnection.read`` has something to do; None if there is none."""
 

@@ -133,6 +133,11 @@ class ZmqConnection:
         """See ``transports.Connection``."""
         return self._pending_bytes
 
+    @property
+    def received_bytes(self) -> int:
+        """See ``transports.Connection``."""
+        return self._parser.received_bytes
+
     def fileno(self) -> None:
         """ZeroMQ's descriptor is not readable when there is something to read."""
 
