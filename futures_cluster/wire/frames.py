@@ -9,7 +9,8 @@ A frame holds a list of messages ``[code, field, ...]``; the code is the place o
 order: buffers are sent from where they lie, and read into the memory where they stay (``FrameParser.space``).
 
 The parser never raises for a frame that is cut off: it waits for the rest. A length over the limit raises before any
-memory is taken, and so does a value which is not a known message.
+memory is taken, and so does a body that would become much larger than it is (``weight``). A value which is not a known
+message raises, too.
 
 Checked are the types of all fields, that lists of keys hold nothing else, and that the rows of a batch have their
 length and begin with a key: what the machines take apart without looking. Payloads are not looked into.
@@ -29,6 +30,7 @@ import msgpack
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
+from futures_cluster.wire import weight
 from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
@@ -205,6 +207,7 @@ def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = 
 
     else:
         left, take = _NOTHING, _no_marks
+    weight.check(body)
     try:
         rows = msgpack.unpackb(
             body, use_list=False, strict_map_key=False, raw=False, unicode_errors=_TEXT_ERRORS, ext_hook=take
