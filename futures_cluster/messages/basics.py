@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, dataclass_transform
 
+from futures_cluster import numbers
+
 Payload = Any
 Key = str
 PlainValue = Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared``)
@@ -63,14 +65,35 @@ class TaskOptions:
         ]
 
     @classmethod
-    def from_wire(cls, values: list[Any]) -> TaskOptions:
-        """The inverse of ``to_wire``."""
+    def from_wire(cls, values: Any) -> TaskOptions:
+        """Return the inverse of ``to_wire``, of what a peer says.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no options, or out of range.
+        """
+        if values == _DEFAULT_WIRE:
+            return DEFAULT_OPTIONS
         priority, retries, timeout_s, resources, workers, rerun = values
-        pairs = tuple((str(name), float(amount)) for name, amount in resources)
-        return cls(int(priority), int(retries), timeout_s, pairs, tuple(workers), bool(rerun))
+        pairs = [(name, numbers.amount(f"resources[{name!r}]", amount)) for name, amount in resources]
+        names = [name for name, _ in pairs]
+        if not all(type(name) is str for name in (*names, *workers)):
+            raise TypeError("the names of resources and workers must be texts")
+        if len(set(names)) < len(names):
+            raise ValueError(f"a resource is named twice, got {numbers.shown(names)}")
+        return cls(
+            numbers.whole("priority", priority, -numbers.MOST_PRIORITY, numbers.MOST_PRIORITY),
+            numbers.whole("retries", retries, 0),
+            numbers.limit_s("timeout", timeout_s),
+            tuple([pair for pair in pairs if pair[1]]),  # 0 of something is no demand
+            tuple(workers),
+            bool(rerun),
+        )
 
 
 DEFAULT_OPTIONS = TaskOptions()
+_DEFAULT_WIRE = (0, 0, None, (), (), True)
 #: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
 SCATTERED_OPTIONS = TaskOptions(rerun=False)
 

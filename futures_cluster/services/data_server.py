@@ -12,11 +12,15 @@ A payload in shared memory may only be used again once the asker has opened it (
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.wire import serialize, shm
+from futures_cluster.errors import ProtocolError
+from futures_cluster.wire import contents, serialize, shm
+
+log = logging.getLogger("futures_cluster.worker")
 
 
 class DataServer:
@@ -56,6 +60,13 @@ class DataServer:
 
         def received(messages: list[m.Message]) -> None:
             for message in messages:
+                try:
+                    contents.check(message)
+                except ProtocolError as error:
+                    log.warning("gave up an asker at %s: %s", connection.peer, error)
+                    connection.close()
+                    lost(error)
+                    return
                 if type(message) is m.GetData:
                     task = self._loop.create_task(self._serve(connection, message))
                     self._tasks.add(task)
@@ -67,7 +78,8 @@ class DataServer:
                     self._release(connection, message.segments)
 
         def lost(error: BaseException | None) -> None:
-            self._release(connection, list(self._asked.pop(connection, {})))
+            self._release(connection, list(self._asked.get(connection, ())))
+            self._asked.pop(connection, None)
             if keys := self._put.pop(connection, None):
                 self._tell_put(keys)
 
@@ -89,8 +101,10 @@ class DataServer:
         connection.send([data])
 
     def _release(self, connection: Any, fds: list[int]) -> None:
+        """The asker needs these no longer; only of its own does it say so."""
         segments = self._asked.get(connection, {})
         for fd in fds:
-            segments.pop(fd, None)
-            if self._pool is not None:
-                self._pool.release(fd)
+            if fd in segments:
+                del segments[fd]
+                if self._pool is not None:
+                    self._pool.release(fd)

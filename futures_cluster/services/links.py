@@ -1,6 +1,6 @@
 """What a scheduler takes from whom: the rules of the connections to a scheduler of its own.
 
-Covers: the roles that a connection can have, the messages that each may send, and in whose name.
+Covers: the roles that a connection can have, the messages that each may send, in whose name and with which contents.
 Does not cover: what follows (``server``), the handshake before (``wire.handshake``).
 
 The first message is ``Hello``. A client speaks for itself alone, and so does a worker, whose tasks may submit as a
@@ -12,6 +12,8 @@ from __future__ import annotations
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
+from futures_cluster.services import reports
+from futures_cluster.wire import contents
 
 CLIENT, WORKER, MANAGER = "client", "worker", "manager"
 ROLES = (CLIENT, WORKER, MANAGER)
@@ -53,7 +55,9 @@ ACCEPTED: dict[str, dict[type[Message], str]] = {
 
 
 def check(role: str, name: str, message: Message) -> None:
-    """Refuse what somebody in this role may not say, or not in that name.
+    """Refuse what a peer in this role may not say, or not in that name, or not with these contents.
+
+    Of what a worker says of itself only the facts are left that this version knows.
 
     Raises
     ------
@@ -65,6 +69,11 @@ def check(role: str, name: str, message: Message) -> None:
         raise ProtocolError(f"a {role} sends no {type(message).__name__}")
     if field and getattr(message, field) != name:
         raise ProtocolError(f"{name!r} sent a {type(message).__name__} in the name of {getattr(message, field)!r}")
+    contents.check(message)
+    if isinstance(message, m.Heartbeat):
+        message.facts = reports.heartbeat(message.facts)
+    elif isinstance(message, m.WorkerReport):
+        message.facts = reports.report(message.facts)
 
 
 def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
@@ -94,16 +103,20 @@ def check_worker(message: m.WorkerJoined) -> None:
         check_text("WorkerJoined.resources", str(name))
 
 
-def check_hello(message: Message) -> m.Hello:
-    """The first message of a connection.
+def check_hello(messages: list[Message]) -> m.Hello:
+    """The first message of a connection, of its first frame.
 
     Raises
     ------
     ProtocolError
         When it is anything else, or nobody we know.
     """
+    if not messages:
+        raise ProtocolError("the first frame was empty and had no Hello")
+    message = messages[0]
     if not isinstance(message, m.Hello):
         raise ProtocolError(f"the first message was a {type(message).__name__} and not a Hello")
+    contents.check(message)
     if message.role not in ROLES or not message.name:
         raise ProtocolError(f"a Hello of role {message.role[:MOST_NAME]!r} and name {message.name[:MOST_NAME]!r}")
     # The name of a manager is that of its workers with its host and process.

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from futures_cluster import clocks
+from futures_cluster import clocks, numbers
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
@@ -41,6 +41,11 @@ LAST_WORDS_S = 1.0
 HELLO_S = 10.0
 #: A peer that lets so much pile up does not read any more.
 MOST_PENDING_BYTES = 4 * 2**30
+
+
+def _line(argument: Any) -> int:
+    """The number of a line, or of a chunk of the stream, after which a client wants to know more; -1 for nothing."""
+    return numbers.whole("the number of the last line", argument, -1, numbers.MOST_BYTES)
 
 
 class _Link:
@@ -69,7 +74,7 @@ class _Link:
             return
         try:
             if not self.role:
-                self.introduced(links.check_hello(messages[0]))
+                self.introduced(links.check_hello(messages))
                 messages = messages[1:]
             for message in messages:
                 links.check(self.role, self.name, message)
@@ -155,8 +160,8 @@ class SchedulerServer:
             "workers": lambda argument: self.worker_facts(),
             "status": lambda argument: self.status(),
             "status_url": lambda argument: self._status_url(),
-            "output": lambda argument: self.observatory.output(int(argument)),
-            "observed": lambda argument: self.observatory.everything(int(argument)),
+            "output": lambda argument: self.observatory.output(_line(argument)),
+            "observed": lambda argument: self.observatory.everything(_line(argument)),
             "unfinished": lambda argument: unfinished(self.service.machine.state, str(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
@@ -395,6 +400,8 @@ class SchedulerServer:
             return False
         try:
             link.send([m.Answer(message.request, question(message.argument))])
+        except (RuntimeError, TypeError, ValueError) as error:  # of who asks: the answer says it
+            link.send([m.Answer(message.request, None, f"{message.what}: {error}")])
         except Exception as error:
             log.exception("the question %s failed", message.what)
             link.send([m.Answer(message.request, None, repr(error))])

@@ -280,6 +280,9 @@ class WorkerService:
             except KeyError:
                 missing.append(key)
                 continue
+            except BaseException as error:  # what was put does not unpickle
+                failed.append((key, self._codec.dump_error(error)))
+                continue
             try:
                 if original is not None:
                     payload = original.dump(pool, codec)
@@ -297,7 +300,7 @@ class WorkerService:
         for key, payload in message.rows:
             try:
                 payload = serialize.attach(payload)
-            except OSError:
+            except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
                 refused.append(key)
                 continue
             self.store.put_packed(key, payload)

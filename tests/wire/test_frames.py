@@ -31,7 +31,7 @@ options = st.builds(
     priority=st.integers(-100, 100),
     retries=st.integers(0, 5),
     timeout_s=st.none() | st.floats(0.1, 1e9),
-    resources=st.lists(st.tuples(names, st.floats(0, 10)), max_size=2).map(tuple),
+    resources=st.dictionaries(names, st.floats(0.1, 10), max_size=2).map(lambda found: tuple(found.items())),
     workers=st.lists(names, max_size=2).map(tuple),
     rerun=st.booleans(),
 )
@@ -219,6 +219,20 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, []]]), "SubmitTasks.options"),
         (msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, []]]), "SubmitTasks.options"),
         (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True], 0, None, []]]), "SubmitTasks.options"),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, float("nan"), [], [], True], 0, None, []]]),
+            "timeout must be .* got nan",
+        ),
+        (msgpack.packb([[3, "c", [], [], [0, -1, None, [], [], True], 0, None, []]]), "retries must be .* got -1"),
+        (msgpack.packb([[3, "c", [], [], [2**63, 0, None, [], [], True], 0, None, []]]), "priority must be"),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", float("nan")]], [], True], 0, None, []]]),
+            r"resources\['g'\] must be .* got nan",
+        ),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", 1], ["g", 2]], [], True], 0, None, []]]),
+            "a resource is named twice",
+        ),
         (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True], 0, None, []]]), "SubmitTasks.options"),
         (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True], 0, None, [["k", [0]]]]]), "SubmitTasks.options"),
     ],

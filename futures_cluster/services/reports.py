@@ -1,0 +1,144 @@
+"""The shape of what workers say of themselves, checked where it comes in.
+
+Covers: the facts of reports and of heartbeats. Does not cover: making them (``observer``, ``worker_process``), showing
+them (``observatory``, ``status``).
+
+Nothing is decided by these facts, but all of them are put together for people: one wrong value of one worker would
+otherwise fail each look at the whole cluster. Names that this version does not know are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from futures_cluster.errors import ProtocolError
+from futures_cluster.numbers import shown
+from futures_cluster.services.heartbeats import LEAST_SILENCE_S
+
+Shape = Callable[[Any], bool]
+
+#: Frames of one stack of a profile, and levels of the details of a worker.
+MOST_DEPTH = 1000
+MOST_LEVELS = 10
+
+
+def number(value: Any) -> bool:
+    """Accept a finite number, or None for one that is not known."""
+    return value is None or (type(value) in (int, float, bool) and -inf < value < inf)
+
+
+def known_number(value: Any) -> bool:
+    """Accept a finite number."""
+    return value is not None and number(value)
+
+
+def text(value: Any) -> bool:
+    """Accept a text."""
+    return type(value) is str
+
+
+def row(*shapes: Shape) -> Shape:
+    """Accept a list with one value of each shape."""
+
+    def fits(value: Any) -> bool:
+        if type(value) not in (list, tuple) or len(value) != len(shapes):
+            return False
+        return all(shape(item) for shape, item in zip(shapes, value, strict=True))
+
+    return fits
+
+
+def rows(*shapes: Shape) -> Shape:
+    """Accept a list of such rows."""
+    one = row(*shapes)
+    return lambda value: type(value) in (list, tuple) and all(map(one, value))
+
+
+def by_name(shape: Shape) -> Shape:
+    """Accept a dict from texts to values of one shape."""
+    return lambda value: type(value) is dict and all(map(text, value)) and all(map(shape, value.values()))
+
+
+def record(shapes: dict[str, Shape]) -> Shape:
+    """Accept a dict that has these names, with values of these shapes."""
+
+    def fits(value: Any) -> bool:
+        return type(value) is dict and all(name in value and shape(value[name]) for name, shape in shapes.items())
+
+    return fits
+
+
+def plain(value: Any, levels: int = MOST_LEVELS) -> bool:
+    """Accept what JSON can say, apart from its size."""
+    if type(value) in (list, tuple):
+        return levels > 0 and all(plain(item, levels - 1) for item in value)
+    if type(value) is dict:
+        return levels > 0 and all(map(text, value)) and all(plain(item, levels - 1) for item in value.values())
+    return text(value) or number(value)
+
+
+def tree(value: Any) -> bool:
+    """Accept a profile: ``[samples, {frame: tree}]``."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        if not all(row(known_number, by_name(lambda child: True))(node) for node in level):
+            return False
+        level = [child for node in level for child in node[1].values()]
+        if not level:
+            return True
+    return False
+
+
+_SUMMARY: dict[str, Shape] = {name: number for name in ("count", "sum", "max", "p50", "p90", "p99")}
+_METRICS = record(
+    {
+        "counts": by_name(record({"minute": known_number, "start": known_number})),
+        "timings": by_name(record({"minute": record(_SUMMARY), "start": record(_SUMMARY)})),
+    }
+)
+_COUNTED = ("now", "pid", "cpu", "stored", "spilled", "spilled_bytes", "threads", "executing", "ready", "raised")
+_REPORT: dict[str, Shape] = {
+    **dict.fromkeys((*_COUNTED, "received_bytes", "sent_bytes", "stream_dropped"), known_number),
+    **dict.fromkeys(("memory_bytes", "memory_limit"), number),
+    "traffic": rows(text, known_number, known_number, known_number),
+    "metrics": _METRICS,
+    "failures": rows(known_number, text, text, text, text),
+    "logs": rows(known_number, text, text, text),
+    # [kind, lane, function, start_s, end_s, number, key, size_bytes, failed], see ``recorder``
+    "stream": rows(*(known_number,) * 2, text, *(known_number,) * 3, text, known_number, known_number),
+    "running": rows(known_number, text, text, known_number),
+    "profile": tree,
+    "output": rows(text, text),
+    "detail": lambda value: type(value) is dict and plain(value),
+}
+_HEARTBEAT: dict[str, Shape] = {
+    "silence_s": lambda value: type(value) in (int, float) and value >= LEAST_SILENCE_S,  # perhaps infinite
+    "memory_bytes": number,
+    "stored": known_number,
+    "spilled": known_number,
+}
+
+
+def report(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a ``WorkerReport`` that this version knows.
+
+    Raises
+    ------
+    ProtocolError
+        If one of them has another shape than workers give it.
+    """
+    return _known(facts, _REPORT, "WorkerReport")
+
+
+def heartbeat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a ``Heartbeat`` that people are shown; see ``report``."""
+    return _known(facts, _HEARTBEAT, "Heartbeat")
+
+
+def _known(facts: dict[str, Any], shapes: dict[str, Shape], kind: str) -> dict[str, Any]:
+    for name, fits in shapes.items():
+        if name in facts and not fits(facts[name]):
+            raise ProtocolError(f"{kind}.facts[{name!r}] has another shape than ours, got {shown(facts[name])}")
+    return {name: facts[name] for name in shapes if name in facts}
