@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, Protocol
 
-from futures_cluster import clocks
+from futures_cluster import clocks, numbers
 from futures_cluster.status import profiles, prometheus
-from futures_cluster.status.http import Request, Response
+from futures_cluster.status.http import BadRequest, Request, Response
 from futures_cluster.status.sparing import Sparing
 
 #: Files of the page, and what they are.
@@ -194,8 +194,7 @@ class Api:
         return Response(self._shared("graph", self._source.graph), JSON)
 
     async def _get_stream(self, request: Request) -> Response:
-        since = request.query.get("since", "0")
-        return _json(self._source.stream(int(since) if since.isdecimal() else 0))
+        return _json(self._source.stream(_whole_number(request, "since")))
 
     async def _get_profile(self, request: Request) -> Response:
         def make(worker: str) -> dict[str, Any]:
@@ -233,6 +232,20 @@ class Api:
                 if worker:
                     yield _event("worker", self._shared("worker", source.worker, worker))
                 await asyncio.sleep(max(EVENT_S, self._kept.pause_s("snapshot")))
+
+
+def _whole_number(request: Request, name: str) -> int:
+    """A number of the query, 0 if it is not there.
+
+    Raises
+    ------
+    BadRequest
+        If it is no number that the page has ever said.
+    """
+    given = request.query.get(name, "0")
+    if not given.isascii() or not given.isdecimal() or len(given) > 18:
+        raise BadRequest(400, f"{name} must be a whole number of at most 18 digits, got {numbers.shown(given)}")
+    return int(given)
 
 
 def _json(value: Any) -> Response:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -23,8 +24,10 @@ log = logging.getLogger("futures_cluster.status")
 MOST_HEADER_BYTES = 16 * 1024
 #: A request must be complete within this time, and a reader must take an answer within it.
 PATIENCE_S = 10.0
+#: Connections at a time, and how many descriptors the process may have for each of them: others need theirs.
 MOST_CONNECTIONS = 100
-#: Who comes when there are as many has this time.
+DESCRIPTORS_EACH = 8
+#: A request that finds as many under way must be complete within this time to hear so.
 BRIEF_S = 1.0
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -107,6 +110,16 @@ class Gate:
         return ""
 
 
+def _most_descriptors() -> int:
+    """Descriptors that this process may have open."""
+    if os.name != "posix":
+        return 1024
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2**20 if soft == resource.RLIM_INFINITY else soft
+
+
 class BadRequest(Exception):
     """What came is no request that this server understands."""
 
@@ -176,7 +189,9 @@ class HttpServer:
         self._answer = answer
         self._gate = gate
         self._server: asyncio.Server | None = None
+        self._most = 0
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+        self._waiting: dict[asyncio.StreamWriter, None] = {}  # for a request that is not complete; oldest first
 
     async def listen(self, host: str, port: int) -> int:
         """Begin; returns the port.
@@ -186,17 +201,19 @@ class HttpServer:
         OSError
             When the port is taken, or not ours to take.
         """
-        self._server = await asyncio.start_server(self._connected, host, port, limit=MOST_HEADER_BYTES)
+        self._most = max(1, min(MOST_CONNECTIONS, _most_descriptors() // DESCRIPTORS_EACH))
+        self._server = await asyncio.start_server(
+            self._connected, host, port, limit=MOST_HEADER_BYTES, backlog=self._most
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections[writer] = asyncio.current_task()
         try:
-            if len(self._connections) > MOST_CONNECTIONS:
+            if len(self._connections) > self._most and not self._send_away_oldest():
                 # What was asked is read: closing a socket with unread bytes takes the answer back.
                 with contextlib.suppress(asyncio.LimitOverrunError):
-                    async with asyncio.timeout(BRIEF_S):
-                        await reader.readuntil(b"\r\n\r\n")
+                    await self._read_head(reader, writer, BRIEF_S)
                 await self._send(writer, "GET", Response(b"too many connections\n", status=503))
             else:
                 await self._serve(reader, writer)
@@ -208,12 +225,33 @@ class HttpServer:
             self._connections.pop(writer, None)
             writer.transport.abort() if writer.is_closing() else writer.close()
 
+    def _send_away_oldest(self) -> bool:
+        """Close the connection that has waited longest for a request; False if none does.
+
+        A crowd of connections that ask nothing can thus neither keep a browser out nor take all descriptors.
+        """
+        for writer in self._waiting:
+            task = self._connections.get(writer)
+            writer.transport.abort()
+            if task is not None:
+                task.cancel()
+            del self._waiting[writer]
+            return True
+        return False
+
+    async def _read_head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience_s: float) -> bytes:
+        self._waiting[writer] = None
+        try:
+            async with asyncio.timeout(patience_s):
+                return await reader.readuntil(b"\r\n\r\n")
+        finally:
+            self._waiting.pop(writer, None)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method = "GET"
         try:
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    head = await reader.readuntil(b"\r\n\r\n")
+                head = await self._read_head(reader, writer, PATIENCE_S)
             except asyncio.LimitOverrunError:
                 raise BadRequest(431, "the header is too large") from None
             request = parse(head[:-4])
@@ -223,6 +261,8 @@ class HttpServer:
                 raise BadRequest(403, complaint)
             try:
                 response = await self._answer(request)
+            except BadRequest:
+                raise
             except Exception:
                 log.exception("the status page could not answer %s", request.path)
                 raise BadRequest(500, "this could not be answered; the log says why") from None

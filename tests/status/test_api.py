@@ -7,9 +7,11 @@ import json
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import pytest
+
 from futures_cluster.status import api
 from futures_cluster.status.api import Api
-from futures_cluster.status.http import Request
+from futures_cluster.status.http import BadRequest, Request
 from futures_cluster.status.sparing import MOST_KEPT, MOST_SHARE, Sparing
 
 
@@ -114,6 +116,14 @@ def test_other_answers_are_shared_by_those_who_ask_for_the_same() -> None:
     clock.now += api.ANSWER_AGE_S
     get(served, "/api/v1/graph")
     assert source.made[-1] == "graph" and len(source.made) == 7
+
+
+@pytest.mark.parametrize("since", ["x", "-1", "1.5", "", "\u0663", "9" * 19, "9" * 5000])
+def test_a_number_that_is_none_is_refused(since: str) -> None:
+    _, _, served = make()
+    with pytest.raises(BadRequest, match="since must be a whole number of at most 18 digits") as caught:
+        get(served, "/api/v1/stream", since=since)
+    assert caught.value.status == 400 and len(str(caught.value)) < 300
 
 
 def test_all_viewers_see_one_snapshot() -> None:

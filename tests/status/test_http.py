@@ -232,17 +232,64 @@ def test_closing_sends_readers_away() -> None:
 
 
 def test_too_many_connections_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them gets events, so none is idle."""
     monkeypatch.setattr(http, "MOST_CONNECTIONS", 2)
 
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.Event().wait()
+
+    async def answer(request: Request) -> Response:
+        return Response(kind="text/event-stream", events=events())
+
     async def test(server: HttpServer, port: int) -> None:
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        while len(server._connections) < 2:
-            await asyncio.sleep(0)
+        viewers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for reader, writer in viewers:
+            writer.write(get("/events"))
+            await reader.readuntil(b"data: 1\n\n")
         assert (await talk(port, get("/"))).startswith(b"HTTP/1.1 503")
-        for _, writer in silent:
+        for _, writer in viewers:
+            writer.close()
+
+    serve(test, answer)
+
+
+def test_idle_connections_make_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd that asks nothing takes no more than its number of descriptors, and keeps no browser out."""
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 4)
+
+    async def test(server: HttpServer, port: int) -> None:
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+        for _ in range(10):
+            assert (await talk(port, get("/a"))).startswith(b"HTTP/1.1 200")
+        assert len(server._connections) <= 4
+        ended = await asyncio.wait_for(asyncio.gather(*[reader.read() for reader, _ in idle[:46]]), 20)
+        assert ended == [b""] * 46  # the oldest were closed at once, and not after their patience
+        for _, writer in idle:
             writer.close()
 
     serve(test)
+
+
+def test_connections_are_limited_by_the_descriptors_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_most_descriptors", lambda: 64)
+
+    async def test(server: HttpServer, port: int) -> None:
+        assert server._most == 64 // http.DESCRIPTORS_EACH
+
+    serve(test)
+
+
+def test_a_refusal_of_the_answering_side_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def refuse(request: Request) -> Response:
+        raise BadRequest(400, "since must be a whole number")
+
+    async def test(server: HttpServer, port: int) -> None:
+        answer = await talk(port, get("/"))
+        assert answer.startswith(b"HTTP/1.1 400") and answer.endswith(b"since must be a whole number\n")
+
+    serve(test, refuse)
+    assert caplog.text == ""
 
 
 def test_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
