@@ -6,21 +6,26 @@ Covers: workers that see nothing of each other but the network. Does not cover: 
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from futures_cluster import Executor, as_completed
+from futures_cluster import messages as m
 from futures_cluster.errors import DataLost
 from futures_cluster.testing.commands import Cluster
+from futures_cluster.wire import liveness, transports
 
 WAIT_S = 90
 BLOCKS = 12
@@ -225,3 +230,62 @@ def test_workers_that_do_not_reach_each_other(cluster: Cluster, network: Network
             away.submit(np.sum, first).result(WAIT_S)
         sums = [away.submit(np.sum, block) for block in blocks]
         assert [future.result(WAIT_S) for future in sums] == [i * 100_000 for i in range(9)]
+
+
+#: Connects, says so, and reads nothing more.
+DEAF = """
+import asyncio, sys
+from futures_cluster.messages import DropData
+from futures_cluster.wire import transports
+
+async def main():
+    loop = asyncio.get_running_loop()
+    connection = await transports.connect(sys.argv[1], loop, transports.Security(sys.argv[2].encode()))
+    connection.send([DropData(["ready"])])
+    await loop.create_future()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["with data under way", "with a closed window"])
+def test_a_host_that_is_gone_is_noticed_by_what_it_does_not_acknowledge(
+    network: Network, is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No keepalive asks while data is under way, and peers that send data to each other say nothing else."""
+    monkeypatch.setattr(liveness, "GONE_S", 2.0)
+    secret = "a secret of some length, for tests"
+
+    async def run() -> BaseException | None:
+        loop = asyncio.get_running_loop()
+        ready, ended = loop.create_future(), loop.create_future()
+
+        def take(connection: Any) -> None:
+            connection.on_messages = lambda messages: ready.set_result(connection)
+            connection.on_close = ended.set_result
+            connection.start()
+
+        address = f"tcp://{network.subnet}.1:0"
+        listener = await transports.listen(address, loop, transports.Security(secret.encode()), take)
+        command = [*network.prefix(0), sys.executable, "-c", DEAF, listener.address, secret]
+        deaf = await asyncio.create_subprocess_exec(*command)
+        try:
+            connection = await asyncio.wait_for(ready, WAIT_S)
+            if is_full:
+                connection.send([m.DropData(["x" * 30_000_000])])
+                before = -1
+                while connection.pending_bytes != before:  # until the window is closed
+                    before = connection.pending_bytes
+                    await asyncio.sleep(0.2)
+            network.cut(0)
+            if not is_full:
+                connection.send([m.DropData(["x"])])
+            error: BaseException | None = await asyncio.wait_for(ended, WAIT_S)
+            return error
+        finally:
+            deaf.kill()
+            await deaf.wait()
+            listener.close()
+
+    error = asyncio.run(run())
+    assert isinstance(error, TimeoutError) and "its host has acknowledged nothing for 2 s" in str(error)
