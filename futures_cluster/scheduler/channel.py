@@ -14,6 +14,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
+from futures_cluster import numbers
 from futures_cluster.scheduler.shared import Item, Request, SharedState, register
 
 #: Items in the buffer, unless ``maxlen`` says something else.
@@ -56,8 +57,8 @@ class ChannelState(SharedState):
         """``maxlen`` holds for all, as the first one says it who does."""
         maxlen = options.get("maxlen")
         if maxlen is not None:
-            if type(maxlen) is not int or maxlen < 1:
-                raise ValueError("maxlen is a positive number, or None")
+            if type(maxlen) is not int or not 1 <= maxlen <= numbers.MOST_COUNT:
+                raise ValueError(f"maxlen must be a whole number from 1 to {numbers.MOST_COUNT}, or None")
             if self._maxlen not in (None, maxlen):
                 text = f"the channel {self.name!r} has maxlen={self._maxlen}; open it with the same, or without any"
                 self.refuse(request, text)
@@ -95,6 +96,8 @@ class ChannelState(SharedState):
 
         A reader that has not read yet says 0 for the serial.
         """
+        if not all(type(number) is int and 0 <= number < 2**63 for number in (serial, position, most)):
+            raise ValueError("a reader says its position in whole numbers from 0 on")  # now, and not at another's put
         if serial and serial != self.serial:
             self.refuse(request, f"the channel {self.name!r} was deleted, and another one has its name")
             return

@@ -126,7 +126,7 @@ class SharedState:
         payload, size_bytes, keys = value
         if type(payload) is bytes:
             size_bytes = len(payload)
-        if type(size_bytes) is not int or not all(type(key) is str for key in keys):
+        if type(size_bytes) is not int or size_bytes < 0 or not all(type(key) is str for key in keys):
             raise TypeError("an item is (payload, bytes, keys)")
         if size_bytes > MOST_ITEM_BYTES:
             raise ValueError(f"an item has at most {MOST_ITEM_BYTES} bytes, not {size_bytes}")

@@ -94,7 +94,7 @@ def test_the_first_to_say_maxlen_decides() -> None:
     x.ask("open", {"maxlen": 2})
     x.ask("open", {})
     assert "has maxlen=2" in x.refused("open", {"maxlen": 3})
-    assert "positive" in x.refused("open", {"maxlen": 0})
+    assert "maxlen must be" in x.refused("open", {"maxlen": 0})
 
 
 def test_a_reader_that_gives_up_is_forgotten() -> None:
@@ -153,3 +153,21 @@ def test_keys_are_held_as_long_as_their_items_are_in_the_buffer() -> None:
     x.ask("put", [item("k")])
     x.ask("delete")
     assert held == {}
+
+
+@pytest.mark.parametrize(
+    "args", [(0, 0, 1.5), (0, 0, "1"), (0, -1, 5), (0, float("nan"), 5), (1.0, 0, 5), (0, 2**70, 5)]
+)
+def test_a_reader_that_asks_nonsense_is_refused_and_not_who_puts_next(args: tuple[object, ...]) -> None:
+    x = a_channel()
+    answer = x.answer(x.start("next", *args))
+    assert answer is not None and "whole numbers" in answer.error["text"]
+    put(x, b"0")
+    assert read(x) == (0, False, [b"0"])
+
+
+def test_an_item_has_a_size() -> None:
+    x = a_channel()
+    answer = x.answer(x.start("put", [(("a", "tuple"), -5, ())]))
+    assert answer is not None and "an item is" in answer.error["text"]
+    assert x.channel.size_bytes == 0
