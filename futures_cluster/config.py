@@ -39,7 +39,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
     Raises
     ------
     ValueError
-        For a text with another unit, and for anything below one byte or over 4 EiB.
+        For a text with another unit, and for anything below one byte or over 256 TiB.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
     else:
         number = float(value)
     if not 1 <= number <= numbers.MOST_BYTES:
-        raise ValueError(f"{name} must be at least one byte and at most 4 EiB, got {numbers.shown(value)}")
+        raise ValueError(f"{name} must be at least one byte and at most 256 TiB, got {numbers.shown(value)}")
     return int(number)
 
 

@@ -20,8 +20,8 @@ MOST_COUNT = 2**31 - 1
 MOST_PRIORITY = 2**62
 #: The largest amount of a resource: the whole numbers up to it are exact as floats.
 MOST_AMOUNT = 2.0**53
-#: The largest size in bytes.
-MOST_BYTES = 2**62
+#: The largest size in bytes, 256 TiB: the sum of many of them fits into 64 bits.
+MOST_BYTES = 2**48
 #: The longest time that the system waits (292 years on Linux).
 MOST_SECONDS = threading.TIMEOUT_MAX
 

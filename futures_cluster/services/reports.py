@@ -10,11 +10,10 @@ otherwise fail each look at the whole cluster. Names that this version does not 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 from futures_cluster.errors import ProtocolError
-from futures_cluster.numbers import shown
+from futures_cluster.numbers import MOST_AMOUNT, MOST_COUNT, shown
 from futures_cluster.services.heartbeats import LEAST_SILENCE_S
 
 Shape = Callable[[Any], bool]
@@ -25,13 +24,18 @@ MOST_LEVELS = 10
 
 
 def number(value: Any) -> bool:
-    """Accept a finite number, or None for one that is not known."""
-    return value is None or (type(value) in (int, float, bool) and -inf < value < inf)
+    """Accept a number that can be added to others, or None for one that is not known."""
+    return value is None or (type(value) in (int, float, bool) and -MOST_AMOUNT <= value <= MOST_AMOUNT)
 
 
 def known_number(value: Any) -> bool:
-    """Accept a finite number."""
+    """Accept a number that is known."""
     return value is not None and number(value)
+
+
+def count(value: Any) -> bool:
+    """Accept a number of what has happened since the last report."""
+    return type(value) is int and 0 <= value <= MOST_COUNT
 
 
 def text(value: Any) -> bool:
@@ -83,7 +87,7 @@ def tree(value: Any) -> bool:
     """Accept a profile: ``[samples, {frame: tree}]``."""
     level = [value]
     for _ in range(MOST_DEPTH):
-        if not all(row(known_number, by_name(lambda child: True))(node) for node in level):
+        if not all(row(count, by_name(lambda child: True))(node) for node in level):
             return False
         level = [child for node in level for child in node[1].values()]
         if not level:
@@ -100,7 +104,8 @@ _METRICS = record(
 )
 _COUNTED = ("now", "pid", "cpu", "stored", "spilled", "spilled_bytes", "threads", "executing", "ready", "raised")
 _REPORT: dict[str, Shape] = {
-    **dict.fromkeys((*_COUNTED, "received_bytes", "sent_bytes", "stream_dropped"), known_number),
+    **dict.fromkeys((*_COUNTED, "received_bytes", "sent_bytes"), known_number),
+    "stream_dropped": count,
     **dict.fromkeys(("memory_bytes", "memory_limit"), number),
     "traffic": rows(text, known_number, known_number, known_number),
     "metrics": _METRICS,

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
-from math import inf
 from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message, field_names
-from futures_cluster.numbers import MOST_BYTES, MOST_COUNT, shown
+from futures_cluster.numbers import MOST_AMOUNT, MOST_BYTES, MOST_COUNT, shown
 from futures_cluster.wire.buffers import Buffer
+
+#: The longest time that a task or a transfer can have taken, in seconds: ten years. Sums of more would not be exact.
+MOST_DURATION_S = 10 * 365 * 86400
+#: The largest whole number that is only compared.
+_MOST = 2**63 - 1
 
 Check = Callable[[Iterable[Any]], str]
 
@@ -106,11 +110,15 @@ def _are_counts(values: Iterable[Any]) -> str:
     return ""
 
 
-def _are_amounts(values: Iterable[Any]) -> str:
+def _are_amounts(values: Iterable[Any], most: float = MOST_AMOUNT) -> str:
     for value in values:
-        if type(value) not in (float, int) or not 0 <= value < inf:  # NaN neither
-            return f"holds {shown(value)}, where a finite number of at least 0 must be"
+        if type(value) not in (float, int) or not 0 <= value <= most:  # NaN neither
+            return f"holds {shown(value)}, where a number from 0 to {most:.0f} must be"
     return ""
+
+
+def _are_durations(values: Iterable[Any]) -> str:
+    return _are_amounts(values, MOST_DURATION_S)
 
 
 def _are_keys(values: Iterable[Any]) -> str:
@@ -134,8 +142,8 @@ ROWS: dict[type[Message], dict[str, tuple[tuple[int, Check], ...]]] = {
     m.LogSettings: {"levels": ((1, _are_counts),)},
     m.LogRecords: {"rows": ((1, _are_bytes),)},
     m.TasksFinished: {
-        "finished": ((2, _are_payloads), (3, _are_counts), (4, _are_amounts)),
-        "failed": ((2, _are_bytes), (3, _are_amounts)),
+        "finished": ((2, _are_payloads), (3, _are_counts), (4, _are_durations)),
+        "failed": ((2, _are_bytes), (3, _are_durations)),
     },
     m.PutData: {"rows": ((1, _are_data),)},
 }
@@ -157,6 +165,8 @@ RANGES: dict[tuple[type[Message], str], tuple[float, float]] = {
     (m.WorkerJoined, "slots"): (1, MOST_COUNT),
     (m.WorkerJoined, "pid"): (0, MOST_COUNT),
     (m.SlotsChanged, "slots"): (0, MOST_COUNT),
+    (m.DataAdded, "size_bytes"): (0, MOST_BYTES),
+    (m.DataAdded, "duration_s"): (0, MOST_DURATION_S),
 }
 
 _scalars: dict[type[Message], tuple[tuple[str, float, float], ...]] = {}
@@ -167,7 +177,7 @@ def _scalars_of(cls: type[Message]) -> tuple[tuple[str, float, float], ...]:
     found = _scalars.get(cls)
     if found is None:
         names = [name for name in field_names(cls) if cls.__annotations__[name] in ("int", "float")]
-        found = _scalars[cls] = tuple((name, *RANGES.get((cls, name), (0, MOST_BYTES))) for name in names)
+        found = _scalars[cls] = tuple((name, *RANGES.get((cls, name), (0, _MOST))) for name in names)
     return found
 
 
