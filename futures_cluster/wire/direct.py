@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake, transports
 from futures_cluster.wire.buffers import Buffer, copy_of
@@ -88,7 +89,13 @@ class DirectConnection:
                 self.on_close(None)
                 return
             try:
-                self.on_messages(frames.unpack(*frame))
+                messages = frames.unpack(*frame)
+            except ProtocolError as error:
+                self.close()
+                self.on_close(error)
+                return
+            try:
+                self.on_messages(messages)
             except Exception as error:
                 self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
 

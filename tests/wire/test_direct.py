@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from futures_cluster import messages as m
+from futures_cluster.errors import ProtocolError
 from futures_cluster.wire import transports
 from futures_cluster.wire.buffers import Buffer
 from futures_cluster.wire.transports import NO_SECURITY, Connection
@@ -47,5 +48,27 @@ def test_buffers_belong_to_who_gets_them() -> None:
         assert content[1] == ord("x")
         for end in (one, two, listener):
             end.close()
+
+    asyncio.run(main())
+
+
+def test_what_is_no_message_ends_the_connection() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        errors: list[object] = []
+        loop.set_exception_handler(lambda loop, what: errors.append(what))
+        accepted: asyncio.Future[Connection] = loop.create_future()
+        listener = await transports.listen("inproc://x", loop, NO_SECURITY, accepted.set_result)
+        one = await transports.connect("inproc://x", loop)
+        two = await accepted
+        ended: asyncio.Future[BaseException | None] = loop.create_future()
+        hung_up: asyncio.Future[BaseException | None] = loop.create_future()
+        two.on_close, one.on_close = ended.set_result, hung_up.set_result
+        two.start()
+        one.start()
+        one.send([m.DropData([5])])  # type: ignore[list-item]
+        assert isinstance(await ended, ProtocolError) and await hung_up is None
+        assert two.closed and errors == []
+        listener.close()
 
     asyncio.run(main())
