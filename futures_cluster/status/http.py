@@ -201,10 +201,11 @@ class HttpServer:
         OSError
             When the port is taken, or not ours to take.
         """
-        self._most = max(1, min(MOST_CONNECTIONS, _most_descriptors() // DESCRIPTORS_EACH))
-        self._server = await asyncio.start_server(
-            self._connected, host, port, limit=MOST_HEADER_BYTES, backlog=self._most
-        )
+        descriptors = _most_descriptors()
+        self._most = max(1, min(MOST_CONNECTIONS, descriptors // DESCRIPTORS_EACH))
+        # So many are accepted at a time, before the first of them is looked at.
+        backlog = max(1, min(MOST_CONNECTIONS, descriptors // 4))
+        self._server = await asyncio.start_server(self._connected, host, port, limit=MOST_HEADER_BYTES, backlog=backlog)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import socket
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,24 @@ def test_what_tasks_print_on_a_cluster(cluster: Cluster) -> None:
     assert [(line.worker, line.key, line.text) for line in lines] == [
         ("anna", future.key, f"task {i}") for i, future in enumerate(futures)
     ]
+
+
+@pytest.mark.slow
+def test_a_crowd_at_the_page_keeps_no_worker_and_no_client_out(tmp_path: Path) -> None:
+    """With fewer descriptors than the crowd has connections."""
+    few = ["bash", "-c", 'ulimit -n 256; exec "$@"', "few"]
+    with Cluster(tmp_path, prefix=few) as cluster, contextlib.ExitStack() as stack:
+        url = page_of(cluster)
+        host, _, port = url.removeprefix("http://").strip("/").partition(":")
+        for _ in range(600):
+            stack.enter_context(socket.create_connection((host, int(port)), 60))
+        cluster.add_worker("--name", "anna")
+        with cluster.executor() as ex:
+            assert ex.submit(pow, 2, 3).result(60) == 8
+        with urllib.request.urlopen(f"{url}api/v1/snapshot", timeout=60) as answer:
+            assert len(json.load(answer)["workers"]) == 1
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{url}api/v1/stream?since={'9' * 5000}", timeout=60)
+        with caught.value as refused:
+            assert refused.code == 400 and b"since must be a whole number" in refused.read()
+        assert "Traceback" not in cluster.scheduler.log and "out of system resource" not in cluster.scheduler.log
