@@ -255,13 +255,13 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Parameters
         ----------
         priority : int
-            Higher runs first. In a task it counts from the task's own priority.
+            Higher runs first; from -2**62 to 2**62. In a task it counts from the task's own priority.
         retries : int
-            How often a task that raised is run again.
+            How often a task that raised is run again; 0 or more.
         timeout : float or None
-            Seconds after which a running task is stopped, and its future gets ``TaskTimeout``.
+            Seconds after which a running task is stopped, and its future gets ``TaskTimeout``; finite, above 0.
         resources : dict
-            What a task takes, while it runs, of the ``resources`` that each worker offers.
+            What a task takes, while it runs, of the ``resources`` that each worker offers; 0 or more of each.
         workers : str or iterable of str
             Names of the workers that may run it.
         rerun : bool
@@ -275,8 +275,8 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
 
         Raises
         ------
-        ValueError
-            For values that make no sense.
+        TypeError, ValueError
+            If a value is out of range, with the name of the parameter and the range.
         """
         options = changed(
             self._options,
