@@ -268,7 +268,8 @@ class Future(_StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        timeout = numbers.wait_s("timeout", timeout)
+        if timeout is not None:
+            timeout = numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)
