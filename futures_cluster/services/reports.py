@@ -4,7 +4,8 @@ Covers: the facts of reports and of heartbeats. Does not cover: making them (``o
 them (``observatory``, ``status``).
 
 Nothing is decided by these facts, but all of them are put together for people: one wrong value of one worker would
-otherwise fail each look at the whole cluster. Names that this version does not know are left out.
+otherwise fail each look at the whole cluster. What this version does not know, or knows in another shape, is left
+out: a worker of another release is no reason to lose what it holds.
 """
 
 from __future__ import annotations
@@ -127,23 +128,26 @@ _HEARTBEAT: dict[str, Shape] = {
 
 
 def report(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a ``WorkerReport`` that this version knows.
+    """Return the facts of a ``WorkerReport`` that people can be shown.
+
+    Examples
+    --------
+    >>> report({"cpu": 0.5, "threads": "two", "mood": "good"})
+    {'cpu': 0.5}
+    """
+    return {name: facts[name] for name, fits in _REPORT.items() if name in facts and fits(facts[name])}
+
+
+def heartbeat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a ``Heartbeat`` that this version knows; see ``report``.
 
     Raises
     ------
     ProtocolError
-        If one of them has another shape than workers give it.
+        If the sender asks for heartbeats without a pause.
     """
-    return _known(facts, _REPORT, "WorkerReport")
-
-
-def heartbeat(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a ``Heartbeat`` that people are shown; see ``report``."""
-    return _known(facts, _HEARTBEAT, "Heartbeat")
-
-
-def _known(facts: dict[str, Any], shapes: dict[str, Shape], kind: str) -> dict[str, Any]:
-    for name, fits in shapes.items():
-        if name in facts and not fits(facts[name]):
-            raise ProtocolError(f"{kind}.facts[{name!r}] has another shape than ours, got {shown(facts[name])}")
-    return {name: facts[name] for name in shapes if name in facts}
+    found = {name: facts[name] for name, fits in _HEARTBEAT.items() if name in facts and fits(facts[name])}
+    if "silence_s" in facts and "silence_s" not in found:
+        value = shown(facts["silence_s"])
+        raise ProtocolError(f"Heartbeat.facts['silence_s'] must be at least {LEAST_SILENCE_S}, got {value}")
+    return found
