@@ -56,7 +56,7 @@ class WorkerMethods:
         """
         maximum = self._engine.max_workers if maximum is None else maximum
         minimum = numbers.whole("minimum", minimum, 1)
-        maximum = numbers.whole("maximum", maximum, minimum)
+        maximum = numbers.whole("maximum", maximum, minimum, kind="a whole number of at least `minimum`,")
         self._engine.scale(minimum, maximum)
 
     def upload(self, path: str | os.PathLike[str]) -> None:

@@ -182,7 +182,7 @@ def test_ranges_of_calls(backend: str) -> None:
             ),
             (lambda: ex.scale(0), r"number must be a whole number of workers, at least one, from 1 to \d+, got 0"),
             (lambda: ex.adapt(0), r"minimum must be a whole number from 1 to \d+, got 0"),
-            (lambda: ex.adapt(3, 2), r"maximum must be a whole number from 3 to \d+, got 2"),
+            (lambda: ex.adapt(3, 2), r"maximum must be a whole number of at least `minimum`, from 3 to \d+, got 2"),
         ]
         for call, text in calls:
             with pytest.raises((TypeError, ValueError), match=text):
