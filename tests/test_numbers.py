@@ -181,6 +181,7 @@ def test_ranges_of_calls(backend: str) -> None:
                 r"timeout must be a number of seconds up to \d+, .* got 1000",
             ),
             (lambda: ex.scale(0), r"number must be a whole number of workers, at least one, from 1 to \d+, got 0"),
+            (lambda: ex.progress(interval_s=NAN), r"interval_s must be a number from 0.001 to 3600, got nan"),
             (lambda: ex.adapt(0), r"minimum must be a whole number from 1 to \d+, got 0"),
             (lambda: ex.adapt(3, 2), r"maximum must be a whole number of at least `minimum`, from 3 to \d+, got 2"),
         ]

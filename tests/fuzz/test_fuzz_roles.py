@@ -261,6 +261,23 @@ def test_a_peer_that_lies_disturbs_nobody(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "first",
+    [[], [m.DropData(["k"])], [m.Hello("king", "n")], [m.Hello("client", "n"), m.SubmitTasks("other", [])]],
+    ids=["nothing", "no introduction", "no role", "in another name"],
+)
+def test_a_first_frame_that_is_wrong_ends_the_connection(first: list[m.Message], transport: Listening) -> None:
+    async def run() -> None:
+        async with Site(transport) as site:
+            wire = transport.connect_here()
+            wire.give(first)
+            await site.settle()
+            assert wire.closed
+            await site.serve_honest()
+
+    asyncio.run(run())
+
+
 @each_number
 @each_seed
 def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> None:
