@@ -12,6 +12,8 @@ The parser never raises for a frame that is cut off: it waits for the rest. A le
 memory is taken, and so does a body that would become much larger than it is (``weight``). A value which is not a known
 message raises, too.
 
+On connections that authenticate their frames, tags stand around each of them; see ``authenticator``.
+
 Checked are the types of all fields, that lists of keys hold nothing else, and that the rows of a batch have their
 length and begin with a key: what the machines take apart without looking. Payloads are not looked into.
 """
@@ -23,7 +25,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -32,6 +34,9 @@ from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
 from futures_cluster.wire import weight
 from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
+
+if TYPE_CHECKING:
+    from futures_cluster.wire.authenticator import Opener
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
 #: No frame is longer, with its buffers.
@@ -263,6 +268,13 @@ class FrameParser:
     well be read into that, without a detour; ``filled`` then takes how many there were. ``received_bytes`` counts all
     that came.
 
+    Parameters
+    ----------
+    most_bytes, most_body_bytes, most_buffers : int
+        Limits of a frame.
+    opener : Opener or None
+        Checks the tags of frames, where they have any.
+
     Examples
     --------
     >>> from futures_cluster.messages import DropData
@@ -277,12 +289,16 @@ class FrameParser:
         most_bytes: int = MOST_BYTES,
         most_body_bytes: int = MOST_BODY_BYTES,
         most_buffers: int = MOST_BUFFERS,
+        opener: Opener | None = None,
     ) -> None:
         self.most_bytes = most_bytes
         self.most_body_bytes = most_body_bytes
         self.most_buffers = most_buffers
         self.space: memoryview | None = None
         self.received_bytes = 0
+        self._opener = opener
+        self._tag_bytes = 0 if opener is None else 16
+        self._head_checked = self._table_checked = False  # of the frame that is under way
         self._buffer = bytearray()
         # Of a frame with buffers whose body has come:
         self._body: bytes | None = None
@@ -298,6 +314,8 @@ class FrameParser:
         ------
         ProtocolError
             For a frame that is too long or not ours; the stream cannot be used any more.
+        AuthenticationError
+            For a frame whose tags are wrong; likewise.
         """
         buffer = self._buffer
         self.received_bytes += len(data)
@@ -309,14 +327,16 @@ class FrameParser:
             if self.space is not None:
                 return
             yield self._complete()
-        start, end = 0, len(buffer)
+        start, end, tag = 0, len(buffer), self._tag_bytes
         try:
-            while end - start >= 12:
-                length, count = HEAD.unpack_from(buffer, start)
+            while end - start >= tag + 12:
+                if tag and not self._head_checked:
+                    self._check_head(start)
+                length, count = HEAD.unpack_from(buffer, start + tag)
                 if length > self.most_body_bytes:
                     raise ProtocolError(f"a body of {length} bytes is over the limit of {self.most_body_bytes}")
                 if count:
-                    stop = self._begin(start, length, count)
+                    stop = self._begin(start + tag, length, count)
                     if not stop:
                         break
                     with memoryview(buffer) as view, view[stop:] as rest:
@@ -325,12 +345,16 @@ class FrameParser:
                         break
                     yield self._complete()
                     continue
-                stop = start + 12 + length
-                if end < stop:
+                stop = start + tag + 12 + length
+                if end < stop + tag:
                     break
-                with memoryview(buffer) as view, view[start + 12 : stop] as body:
+                with memoryview(buffer) as view, view[start + tag + 12 : stop] as body:
+                    if self._opener is not None:
+                        self._head_checked = False
+                        self._opener.update_body(body)
+                        self._opener.check_end(buffer[stop : stop + tag])
                     messages = unpack(body)
-                start = stop
+                start = stop + tag
                 yield messages
         finally:
             if start:
@@ -346,19 +370,30 @@ class FrameParser:
 
     def filled(self, count: int) -> Iterator[list[Message]]:
         """That many bytes were read into ``space``; see ``feed``."""
-        assert self.space is not None
         self.received_bytes += count
-        self.space = self.space[count:]
-        if not self.space.nbytes:
-            self._next_space()
-            if self.space is None:
-                yield self._complete()
+        self._advance(count)
+        if self.space is None:
+            yield self._complete()
+
+    def _check_head(self, start: int) -> None:
+        """The tag in front of a frame: before its lengths are believed."""
+        assert self._opener is not None
+        stop = start + self._tag_bytes
+        self._opener.check_head(self._buffer[start:stop], self._buffer[stop : stop + 12])
+        self._head_checked = True
 
     def _begin(self, start: int, length: int, count: int) -> int:
         """The head of a frame with buffers: where these begin, or 0 if its body has not come yet."""
         if count > self.most_buffers:
             raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
-        body_at = start + 12 + 8 * count
+        table_stop = start + 12 + 8 * count
+        body_at = table_stop + self._tag_bytes
+        if len(self._buffer) < body_at:
+            return 0
+        if self._opener is not None and not self._table_checked:
+            table, tag = self._buffer[start + 12 : table_stop], self._buffer[table_stop:body_at]
+            self._opener.check_table(table, tag)
+            self._table_checked = True
         if len(self._buffer) < body_at + length:
             return 0
         lengths = struct.unpack_from(f"<{count}Q", self._buffer, start + 12)
@@ -366,6 +401,11 @@ class FrameParser:
             raise ProtocolError(f"a frame of {total} bytes is over the limit of {self.most_bytes}")
         with memoryview(self._buffer) as view, view[body_at : body_at + length] as body:
             self._body = bytes(body)
+        if self._opener is not None:
+            self._head_checked = self._table_checked = False
+            self._opener.update_body(self._body)
+            self._opener.begin_buffers()
+            lengths = (*lengths, self._tag_bytes)  # the tag comes as if it were one more buffer
         self._lengths = lengths
         self._whole = []
         self._next_space(begin=True)
@@ -397,15 +437,24 @@ class FrameParser:
             count = min(self.space.nbytes, data.nbytes - taken)
             self.space[:count] = data[taken : taken + count]
             taken += count
-            self.space = self.space[count:]
-            if not self.space.nbytes:
-                self._next_space()
+            self._advance(count)
         return taken
+
+    def _advance(self, count: int) -> None:
+        """That many bytes have come into ``space``."""
+        assert self.space is not None
+        if self._opener is not None and len(self._whole) < len(self._lengths) - 1:  # which is the tag
+            self._opener.update_buffers(self.space[:count])
+        self.space = self.space[count:]
+        if not self.space.nbytes:
+            self._next_space()
 
     def _complete(self) -> list[Message]:
         assert self._body is not None
         body, self._body = self._body, None
         whole, self._whole = self._whole, []
+        if self._opener is not None:
+            self._opener.check_end(whole.pop().view)
         return unpack(body, whole)
 
     @property
@@ -414,7 +463,8 @@ class FrameParser:
         if self._body is not None:
             rest = self.space.nbytes if self.space is not None else 0
             return rest + sum(self._lengths[len(self._whole) + 1 :])
-        if len(self._buffer) < 12:
+        if len(self._buffer) < self._tag_bytes + 12:
             return 0
-        length, count = HEAD.unpack_from(self._buffer, 0)
-        return max(0, 12 + 8 * int(count) + int(length) - len(self._buffer))
+        length, count = HEAD.unpack_from(self._buffer, self._tag_bytes)
+        tags = (3 if count else 2) * self._tag_bytes
+        return max(0, tags + 12 + 8 * int(count) + int(length) - len(self._buffer))
