@@ -4,10 +4,10 @@ Covers: two pure machines, ``Connector`` and ``Acceptor``, that take bytes and s
 and time limits (``streams``), where the secret comes from (``credentials``), the versions of Python and its packages
 (``versions``, in the message ``Hello``).
 
-Each message has a fixed layout; the longest has 76 bytes. Nothing is allocated, looked up or decoded by what they say.
+Each message has a fixed layout; the longest has 108 bytes. Nothing is allocated, looked up or decoded by what they say.
 
     connector                                       acceptor
-    OPENING   flags, nonce, host          ------>
+    OPENING   flags, nonce, audience, host ----->
                                           <------   CHALLENGE   flags, nonce, host
     PROOF     HMAC of both, as connector  ------>
                                           <------   WELCOME     HMAC of both, as acceptor
@@ -15,7 +15,11 @@ Each message has a fixed layout; the longest has 76 bytes. Nothing is allocated,
 
 The connector proves first: whoever can reach the port could otherwise collect proofs to try secrets against, at
 leisure. Both proofs cover both nonces, the flags, the hosts and the side that made them, so neither can be used again
-or sent back. Without a secret the key is empty: the same way is gone, and proves nothing.
+or sent back. They cover the audience, too, the listener that the connector means (see ``audience``), and an acceptor
+refuses connectors that mean another: a third party can pass a handshake on to where it was to go, and nowhere else.
+Keys for the frames that follow (``session_keys``, see ``authenticator``) come from the secret and all of this, so the
+third party can change nothing afterwards, either. Without a secret the key is empty: the same way is gone, and proves
+and binds nothing.
 
 Magic and version stand at the same place in all messages of all versions, and a refusal will always look like this, so
 that other versions understand each other's refusal. Transitions:
@@ -26,16 +30,16 @@ that other versions understand each other's refusal. Transitions:
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
 from collections.abc import Callable
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
+from futures_cluster.wire.audience import ANYBODY, AUDIENCE_BYTES
 
 MAGIC = b"\xfcFUTCLU\n"
 #: Raised with every change of the handshake, of frames or of messages that the other side must know of.
-VERSION = 1
+VERSION = 2
 NONCE_BYTES = HOST_BYTES = PROOF_BYTES = 32
 #: No message of any version is longer.
 MOST_BYTES = 512
@@ -43,7 +47,7 @@ MOST_BYTES = 512
 _HEAD = struct.Struct("<8sHBB")  # magic, version, kind, flags or reason
 _OPENING, _CHALLENGE, _PROOF, _WELCOME, _REFUSAL = range(1, 6)
 _LENGTHS = {
-    _OPENING: _HEAD.size + NONCE_BYTES + HOST_BYTES,
+    _OPENING: _HEAD.size + NONCE_BYTES + AUDIENCE_BYTES + HOST_BYTES,
     _CHALLENGE: _HEAD.size + NONCE_BYTES + HOST_BYTES,
     _PROOF: _HEAD.size + PROOF_BYTES,
     _WELCOME: _HEAD.size + PROOF_BYTES,
@@ -53,7 +57,7 @@ _HAS_SECRET = 1
 _VERSION_END = 10  # of magic and version, in bytes
 
 #: Reasons of a refusal, as bytes on the wire.
-OTHER_VERSION, SECRET_NEEDED, SECRET_UNKNOWN, WRONG_SECRET, NOT_OURS = range(1, 6)
+OTHER_VERSION, SECRET_NEEDED, SECRET_UNKNOWN, WRONG_SECRET, NOT_OURS, OTHER_AUDIENCE, BUSY = range(1, 8)
 
 #: A host that nobody shares.
 NO_HOST = bytes(HOST_BYTES)
@@ -62,6 +66,17 @@ _HOW_TO_AGREE = (
     "both sides need the same secret: set FUTURES_CLUSTER_SECRET to the same text for both, or give the file with the "
     "scheduler's secret to this user"
 )
+
+
+_HOW_TO_FORWARD = (
+    "the connection arrived at another address than the one it was made to: a port forward (ssh -L, a container's "
+    "published port, NAT) or a relay lies between. If you set up the forward, name the scheduler that it leads to by "
+    "the name of its host and its port there, like tcp://localhost:9000#node-1:8786"
+)
+
+
+class ListenerBusy(HandshakeError):
+    """The listener has more handshakes under way than it admits; the connector may try again."""
 
 
 def _describe_strangers(data: bytes) -> str:
@@ -98,13 +113,15 @@ class Handshake:
         Whether both sides gave the same host; known when done.
     """
 
+    _sides: tuple[bytes, bytes]  # this one, the other one
+
     def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST) -> None:
         if len(nonce) != NONCE_BYTES or len(host) != HOST_BYTES:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes, a host {HOST_BYTES}")
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._secret = secret
-        self._own = nonce + host
+        self._nonce = nonce
         self._host = host
         self._buffer = b""
         self._awaited: dict[int, Callable[[int, bytes], bytes]] = {}
@@ -141,9 +158,14 @@ class Handshake:
         if self.done:
             self.left_over = buffer[length:]
         elif len(buffer) > length and self.error is None:
-            # Nobody may talk on before he is answered.
-            return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
+            return answer + self._more(buffer[length:])
         return answer
+
+    def _more(self, data: bytes) -> bytes:
+        """What came together with the message before it: a connector may have been refused meanwhile."""
+        if _REFUSAL in self._awaited:
+            return self.receive(data)
+        return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
 
     def _check_head(self, buffer: bytes) -> bytes:
         """Magic and version, as far as they have come."""
@@ -163,7 +185,18 @@ class Handshake:
         return _HAS_SECRET if self._secret is not None else 0
 
     def _proof(self, side: bytes) -> bytes:
-        return hmac.new(self._secret or b"", side + self._transcript, hashlib.sha256).digest()
+        return hmac.digest(self._secret or b"", side + self._transcript, "sha256")
+
+    def session_keys(self) -> tuple[bytes, bytes] | None:
+        """Once done: the keys of the frames that this side sends, and of those that it receives.
+
+        Both nonces are in the transcript, so no other connection has the same. None without a secret.
+        """
+        if self._secret is None or not self.done:
+            return None
+        key = self._proof(b"session")
+        ours, theirs = (hmac.digest(key, b"frames of the " + side, "sha256") for side in self._sides)
+        return ours, theirs
 
     def _compare_hosts(self, message: bytes) -> None:
         theirs = message[-HOST_BYTES:]
@@ -188,6 +221,11 @@ def _other_version(version: int) -> str:
 class Connector(Handshake):
     """The side that connects.
 
+    Parameters
+    ----------
+    audience : bytes
+        The listener that is meant; see ``audience``.
+
     Examples
     --------
     >>> import os
@@ -197,9 +235,15 @@ class Connector(Handshake):
     (b'', True, True)
     """
 
+    _sides = (b"connector", b"acceptor")
+
+    def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST, audience: bytes = ANYBODY) -> None:
+        super().__init__(secret, nonce, host)
+        self._audience = audience
+
     def start(self) -> bytes:
         """The opening."""
-        opening = self._message(_OPENING, self._flags(), self._own)
+        opening = self._message(_OPENING, self._flags(), self._nonce + self._audience + self._host)
         self._transcript = opening
         self._awaited = {_CHALLENGE: self._challenged, _REFUSAL: self._refused}
         return opening
@@ -226,13 +270,38 @@ class Connector(Handshake):
             SECRET_NEEDED: AuthenticationError(f"the listener wants a secret, and there is none here; {_HOW_TO_AGREE}"),
             SECRET_UNKNOWN: AuthenticationError(f"the listener has no secret, and there is one here; {_HOW_TO_AGREE}"),
             WRONG_SECRET: AuthenticationError(f"the listener has another secret; {_HOW_TO_AGREE}"),
+            OTHER_AUDIENCE: AuthenticationError(f"the listener is not the one that was meant: {_HOW_TO_FORWARD}"),
+            BUSY: ListenerBusy("the listener has too many handshakes under way; try again later"),
         }
         error = errors.get(reason) or HandshakeError(f"the listener refused the connection, for reason {reason}")
         return self._fail(error, reason)
 
 
+def busy() -> bytes:
+    """What a listener says that has no room for another handshake."""
+    return _HEAD.pack(MAGIC, VERSION, _REFUSAL, BUSY)
+
+
 class Acceptor(Handshake):
-    """The side that listens. It answers every failure with a refusal, except to those who do not speak its protocol."""
+    """The side that listens. It answers every failure with a refusal, except to those who do not speak its protocol.
+
+    Parameters
+    ----------
+    audiences : frozenset of bytes
+        Those of connectors that mean this listener; empty if it binds nothing. Ignored without a secret.
+    """
+
+    _sides = (b"acceptor", b"connector")
+
+    def __init__(
+        self,
+        secret: bytes | None,
+        nonce: bytes,
+        host: bytes = NO_HOST,
+        audiences: frozenset[bytes] = frozenset(),
+    ) -> None:
+        super().__init__(secret, nonce, host)
+        self._audiences = audiences
 
     def start(self) -> bytes:
         """Nothing: the connector begins."""
@@ -250,7 +319,16 @@ class Acceptor(Handshake):
             if self._secret is not None:
                 return self._fail(AuthenticationError("it has no secret"), SECRET_NEEDED)
             return self._fail(AuthenticationError("it has a secret, and there is none here"), SECRET_UNKNOWN)
-        challenge = self._message(_CHALLENGE, self._flags(), self._own)
+        audience = message[-HOST_BYTES - AUDIENCE_BYTES : -HOST_BYTES]
+        if self._secret is not None and self._audiences and audience not in self._audiences:
+            return self._fail(
+                AuthenticationError(
+                    "it means another listener: a port forward or a relay lies between. Through a forward of your own, "
+                    "connect to an address that ends with # and the name of this host and port"
+                ),
+                OTHER_AUDIENCE,
+            )
+        challenge = self._message(_CHALLENGE, self._flags(), self._nonce + self._host)
         self._transcript = message + challenge
         self._compare_hosts(message)
         self._awaited = {_PROOF: self._proved}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
-from futures_cluster.wire import handshake
+from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.handshake import Acceptor, Connector, Handshake
 
 NONCES = (b"1" * 32, b"2" * 32)
@@ -57,7 +58,7 @@ def test_two_that_agree(secret: bytes | None, cut: Cut) -> None:
     said = talk(one, two, cut)
     assert one.done and two.done
     assert one.error is None and two.error is None
-    assert [len(part) for part in said] == [76, 76, 44, 44]
+    assert [len(part) for part in said] == [108, 76, 44, 44]
     assert max(map(len, said)) <= handshake.MOST_BYTES
     assert one.left_over == two.left_over == b""
     if secret is not None:
@@ -107,7 +108,7 @@ def test_a_connector_that_does_not_wait_for_an_answer_is_refused() -> None:
     assert not two.done and "more came than was asked for" in str(two.error)
 
 
-@pytest.mark.parametrize(("version", "word"), [(0, "older"), (2, "newer"), (65535, "newer")])
+@pytest.mark.parametrize(("version", "word"), [(0, "older"), (3, "newer"), (65535, "newer")])
 def test_other_versions(version: int, word: str) -> None:
     head = handshake.MAGIC + struct.pack("<H", version)
     one, two = pair()
@@ -125,6 +126,85 @@ def test_a_refusal_of_our_version_is_understood() -> None:
     assert len(refusal) == 12
     one.receive(refusal)
     assert one.error is not None
+
+
+# ---------------------------------------------------------------- whom it is for, and what follows
+
+HERE, THERE = b"h" * 32, b"t" * 32
+
+
+@pytest.mark.parametrize("answers_to", [frozenset(), frozenset([HERE]), frozenset([HERE, THERE])])
+def test_a_listener_that_is_meant(answers_to: frozenset[bytes]) -> None:
+    one, two = Connector(b"x", NONCES[0], audience=HERE), Acceptor(b"x", NONCES[1], audiences=answers_to)
+    talk(one, two)
+    assert one.done and two.done
+
+
+@pytest.mark.parametrize("meant", [HERE, audience.ANYBODY])
+def test_a_listener_that_is_not_meant(meant: bytes) -> None:
+    one, two = Connector(b"x", NONCES[0], audience=meant), Acceptor(b"x", NONCES[1], audiences=frozenset([THERE]))
+    talk(one, two)
+    assert not one.done and not two.done
+    assert type(one.error) is type(two.error) is AuthenticationError
+    assert "is not the one that was meant" in str(one.error) and "#node-1:8786" in str(one.error)  # what to do
+    assert "it means another listener" in str(two.error)
+
+
+def test_without_a_secret_nobody_is_meant() -> None:
+    one, two = Connector(None, NONCES[0], audience=HERE), Acceptor(None, NONCES[1], audiences=frozenset([THERE]))
+    talk(one, two)
+    assert one.done and two.done
+
+
+def test_a_listener_without_room() -> None:
+    one, _ = pair()
+    one.start()
+    one.receive(handshake.busy())
+    assert type(one.error) is handshake.ListenerBusy
+
+
+@pytest.mark.parametrize("cut", [whole, one_by_one])
+def test_a_listener_whose_room_was_taken_meanwhile(cut: Cut) -> None:
+    """The refusal comes together with the challenge."""
+    one, two = pair()
+    for part in cut(two.receive(one.start()) + handshake.busy()):
+        one.receive(part)
+    assert type(one.error) is handshake.ListenerBusy
+
+
+def test_both_sides_have_the_keys_of_their_session() -> None:
+    one, two = pair()
+    assert one.session_keys() is None  # not yet
+    talk(one, two)
+    keys = one.session_keys()
+    assert keys is not None and two.session_keys() == keys[::-1]
+    others = [Connector(b"secret", b"3" * 32, HOSTS[0]), Connector(b"other", *NONCES[:1], HOSTS[0])]
+    found = {*keys}
+    for other, secret in zip(others, (b"secret", b"other"), strict=True):
+        talk(other, Acceptor(secret, NONCES[1], HOSTS[1]))
+        found |= {*(other.session_keys() or ())}
+    assert len(found) == 6 and {len(key) for key in found} == {32}
+
+
+def test_without_a_secret_there_are_no_keys() -> None:
+    one, two = pair(None, None)
+    talk(one, two)
+    assert one.done and one.session_keys() is two.session_keys() is None
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        (("10.0.0.1", 8786), ("::ffff:10.0.0.1", 8786, 0, 0), True),
+        (("127.0.0.1", 8786), ("::1", 8786, 0, 0), True),
+        (("fe80::1%eth0", 8786, 0, 2), ("fe80:0::1", 8786, 0, 3), True),
+        (("10.0.0.1", 8786), ("10.0.0.1", 8787), False),
+        (("10.0.0.1", 8786), ("10.0.0.2", 8786), False),
+        (("127.0.0.1", 8786), ("127.0.0.2", 8786), False),
+    ],
+)
+def test_addresses_that_are_the_same(one: Any, two: Any, same: bool) -> None:
+    assert (audience.of_address(one) == audience.of_address(two)) is same
 
 
 # ---------------------------------------------------------------- liars
@@ -158,8 +238,8 @@ def test_a_proof_cannot_be_used_again() -> None:
 
 
 def test_nothing_of_what_was_said_can_be_changed_on_the_way() -> None:
-    for changed in range(2):  # the opening, the challenge
-        for at in range(12, 76):
+    for changed, length in enumerate((108, 76)):  # the opening, the challenge
+        for at in range(12, length):
             one, two = pair()
             said = bytearray(one.start())
             if changed == 0:
