@@ -31,6 +31,7 @@ from futures_cluster.services.observatory import Observatory
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.status_page import StatusPage
 from futures_cluster.wire import transports
+from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.versions import compare, own_versions
 
 log = logging.getLogger("futures_cluster.scheduler")
@@ -109,7 +110,10 @@ class _Link:
     def refuse(self, why: str) -> None:
         """End the connection for what the peer did, or did not do."""
         self.is_refused = True
-        log.warning("gave up %s: %s", self, why)
+        if self.role:
+            log.warning("gave up %s: %s", self, why)
+        else:
+            self.server.warnings.warning("unnamed", "gave up %s: %s", self, why)
         # After what was sent has gone: it may say why.
         self.server.loop.call_later(0.05 if self.connection.pending_bytes else 0, self.connection.close)
         self.lost(ProtocolError(why))
@@ -154,6 +158,7 @@ class SchedulerServer:
             m.RetireWorkers: self._on_retire_workers,
         }
         self.service.logs.pending_bytes = self._pending_bytes
+        self.warnings = RepeatedWarnings(log)  # about peers that have not said who they are
         self.observatory = Observatory(self.service, loop, self._about, self._facts_of)
         self.page: StatusPage | None = None
         self.questions: dict[str, Callable[[Any], Any]] = {
@@ -466,6 +471,7 @@ class SchedulerServer:
         if self.page is not None:
             self.page.close()
         self.observatory.close()
+        self.warnings.close()
         for listener in self._listeners:
             listener.close()
         for link in [*self._links.values(), *self._nameless]:

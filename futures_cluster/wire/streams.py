@@ -1,12 +1,13 @@
 """Connections over stream sockets: ``unix://PATH`` and ``tcp://HOST:PORT``.
 
 Covers: making sockets and their options, the handshake on them with its limits, listeners. Does not cover: what the
-handshake says (``handshake``, pure), reading and writing frames (``sockets``), ``tls`` (which is built on this).
+handshake says (``handshake``, pure), which handshakes go when there are too many (``admission``, pure), reading and
+writing frames (``sockets``), ``tls`` (which is built on this).
 
-The way in: accepted -> handshake, among at most ``MOST_HANDSHAKES`` -> ``on_connection``. Who is refused costs one line
-of the log ``futures_cluster.wire``. When there is no room, those who wait stay in the system's queue, and whoever has
-not passed within ``PATIENCE_S`` has to leave: a crowd of honest peers takes turns, a crowd of idle ones cannot keep the
-others out.
+The way in: accepted -> handshake -> ``on_connection``. When too many handshakes are under way, the listener tells the
+connectors of some to try again, which they do until their time is over: a crowd of honest peers takes turns, and a
+crowd of idle ones cannot keep the others out. Lines of the log ``futures_cluster.wire`` about peers that are refused
+are limited (``repeated``).
 """
 
 from __future__ import annotations
@@ -23,22 +24,20 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import handshake, transports
+from futures_cluster.wire import admission, handshake, transports
 from futures_cluster.wire.liveness import TcpConnection
+from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.socket_users import check_user
 from futures_cluster.wire.sockets import SocketConnection
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
 
 log = logging.getLogger("futures_cluster.wire")
 
-#: Handshakes under way at one listener.
-MOST_HANDSHAKES = 256
-#: When that many are under way, the oldest must end after so long.
-PATIENCE_S = 1.0
 #: Connections that the system keeps until they are accepted.
 BACKLOG = 1024
-#: When the process has no descriptor left for a connection, it looks again after so long.
-_NO_ROOM_S = 1.0
+#: When a connection cannot be accepted, because no descriptor is left or for other reasons, the listener tries again
+#: after this time.
+RETRY_S = 0.2
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 #: While nothing is under way, the kernel asks a silent peer whether it is there: after the first time, then at the
@@ -143,6 +142,15 @@ class StreamTransport:
             lambda: self.connection(sock, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
         )
 
+    def source(self, address: Any) -> str:
+        """What ``admission`` counts as the source of an accepted connection."""
+        return ""
+
+    def say_busy(self, sock: socket.socket) -> None:
+        """Tell an accepted connector to try again later, if that can be said without waiting."""
+        with contextlib.suppress(OSError):
+            sock.send(handshake.busy())
+
     # ---- what is the same
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
@@ -224,54 +232,61 @@ class StreamListener:
         self._security = security
         self._on_connection = on_connection
         self._clean_up = clean_up
-        self._under_way: dict[asyncio.Task[None], float] = {}  # since when; oldest first
-        self._timer: asyncio.TimerHandle | None = None
+        self._under_way = admission.Admission(admission.places())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._warnings = RepeatedWarnings(log)
+        self._timer: asyncio.TimerHandle | None = None  # accepts nothing until then
         self._closed = False
         loop.add_reader(sock.fileno(), self._accept)
 
     def _accept(self) -> None:
-        if len(self._under_way) >= MOST_HANDSHAKES:
-            self._make_room()
-            return
         try:
             sock, address = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                log.warning("%s cannot accept a connection now: %s", self.address, error)
-                self._pause(_NO_ROOM_S)
+            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, error)
+            self._make_room(is_urgent=error.errno in _NO_ROOM)
+            self._pause(RETRY_S)
             return
         sock.setblocking(False)
-        task = self._loop.create_task(self._admit(sock, self._transport.describe_peer(address)))
-        self._under_way[task] = self._loop.time()
+        source = self._transport.source(address)
+        task = self._loop.create_task(self._admit(sock, self._transport.describe_peer(address), source))
+        self._tasks.add(task)
+        self._under_way.enter(task, source, self._loop.time())
         task.add_done_callback(lambda task: self._ended(task, sock))
+        self._make_room()
 
     def _pause(self, delay_s: float) -> None:
         """Accept nothing for so long."""
-        self._loop.remove_reader(self._sock.fileno())
-        self._timer = self._loop.call_later(delay_s, self._go_on)
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._timer = self._loop.call_later(delay_s, self._go_on)
 
     def _go_on(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._loop.add_reader(self._sock.fileno(), self._accept)
+        self._timer = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+        self._make_room()
 
-    def _make_room(self) -> None:
-        oldest, since = next(iter(self._under_way.items()))
-        left_s = since + PATIENCE_S - self._loop.time()
-        if left_s <= 0:
-            oldest.cancel()
-            left_s = PATIENCE_S  # its end goes on
-        self._pause(left_s)
+    def _make_room(self, is_urgent: bool = False) -> None:
+        """End handshakes until there are few enough; accept no others while all of them are young."""
+        while True:
+            victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
+            if victim is None:
+                break
+            self._under_way.leave(victim)
+            victim.cancel()
+            is_urgent = False
+        if wait_s:
+            self._pause(wait_s)
 
     def _ended(self, task: asyncio.Task[None], sock: socket.socket) -> None:
-        self._under_way.pop(task, None)
+        self._tasks.discard(task)
+        self._under_way.leave(task)
         if task.cancelled():  # before it began
             sock.close()
-        if not self._closed:
-            self._go_on()
 
-    async def _admit(self, sock: socket.socket, peer: str) -> None:
+    async def _admit(self, sock: socket.socket, peer: str, source: str) -> None:
         try:
             transport, security = self._transport, self._security
             machine = handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
@@ -284,13 +299,19 @@ class StreamListener:
                 reason = f"it has not passed the handshake within {TIMEOUT_S:g} s"
             elif isinstance(error, asyncio.CancelledError):
                 reason = "too many others wait"
+                if not self._closed:
+                    transport.say_busy(sock)
             elif not isinstance(error, OSError):
                 sock.close()
                 raise
             if not self._closed:
-                log.warning("refused a connection to %s from %s: %s", self.address, peer, reason)
+                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, peer, reason)
             sock.close()  # last: whoever sees the end can find the line in the log
             return
+        if security.secret is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.passed(task)
         if self._closed:
             connection.close()
         else:
@@ -301,11 +322,12 @@ class StreamListener:
         if self._closed:
             return
         self._closed = True
+        self._warnings.close()
         if self._timer is None:
             self._loop.remove_reader(self._sock.fileno())
         else:
             self._timer.cancel()
-        for task in self._under_way:
+        for task in self._tasks:
             task.cancel()
         self._sock.close()
         self._clean_up()
@@ -424,7 +446,8 @@ def join_host_and_port(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _resolve(rest: str, loop: asyncio.AbstractEventLoop, flags: int = 0) -> list[Any]:
+async def resolve(rest: str, loop: asyncio.AbstractEventLoop, flags: int = 0) -> list[Any]:
+    """What ``socket.getaddrinfo`` says of ``HOST:PORT``."""
     host, port = split_host_and_port(rest)
     try:  # numbers need no resolver, and no thread for it
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
@@ -437,6 +460,9 @@ class TcpTransport(StreamTransport):
 
     scheme = "tcp"
     connection = TcpConnection
+
+    def source(self, address: Any) -> str:
+        return admission.source_of(address[0])
 
     def describe_peer(self, address: Any) -> str:
         """Host and port."""
@@ -453,7 +479,7 @@ class TcpTransport(StreamTransport):
 
     async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
         failed: OSError | None = None
-        for family, kind, protocol, _, address in await _resolve(rest, loop):
+        for family, kind, protocol, _, address in await resolve(rest, loop):
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
@@ -471,7 +497,7 @@ class TcpTransport(StreamTransport):
     async def bind_socket(
         self, rest: str, loop: asyncio.AbstractEventLoop
     ) -> tuple[socket.socket, str, Callable[[], None]]:
-        family, kind, protocol, _, address = (await _resolve(rest, loop, socket.AI_PASSIVE))[0]
+        family, kind, protocol, _, address = (await resolve(rest, loop, socket.AI_PASSIVE))[0]
         sock = socket.socket(family, kind, protocol)
         try:
             if os.name == "posix":

@@ -135,6 +135,9 @@ class TlsTransport(TcpTransport):
     scheme = "tls"
     guard = transports.CERTIFICATES
 
+    def say_busy(self, sock: socket.socket) -> None:
+        """Nothing: it could not be said before the handshake of TLS."""
+
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:

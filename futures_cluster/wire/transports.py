@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +21,10 @@ from typing import Protocol
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
 from futures_cluster.wire.addresses import in_words
+from futures_cluster.wire.handshake import ListenerBusy
 
+#: A listener that has too many handshakes under way is asked again after about this time.
+_TRY_AGAIN_S = 0.2
 #: A connection must be made, with its handshake, within this time.
 TIMEOUT_S = 10.0
 
@@ -232,10 +236,18 @@ async def connect(
     """
     transport, rest = _find(address)
     _check(address, transport, security)
+    busy: Exception | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            return await transport.connect(rest, loop, security)
+            while True:
+                try:
+                    return await transport.connect(rest, loop, security)
+                except ListenerBusy as error:
+                    busy = error
+                    await asyncio.sleep(random.uniform(0.5, 1) * _TRY_AGAIN_S)
     except TimeoutError:
+        if busy is not None:
+            raise HandshakeError(f"cannot connect to {address} within {timeout_s:g} s: {busy}") from None
         raise HandshakeError(
             f"{address} did not answer in {timeout_s:g} s; "
             "is it the address of a scheduler or a worker, and is that busy?"

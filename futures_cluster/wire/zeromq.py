@@ -1,14 +1,16 @@
 """``zmq://HOST:PORT``: frames over ZeroMQ sockets, by the optional package pyzmq. Also an example of a transport.
 
 Covers: a door (a REP socket) that opens a PAIR socket for each connection, the handshake on that, and a connection that
-carries the stream of frames in pieces. Does not cover: ZeroMQ's own security; the handshake is ours.
+carries the stream of frames in pieces. Does not cover: ZeroMQ's own security; the handshake is ours, and so are the
+tags of frames (``authenticator``).
 
     connector: REQ "open"  ---> door (REP)
                REQ         <--- the port of a new PAIR
                PAIR <---------> PAIR     the handshake, then pieces of at most PIECE_BYTES
 
 Pieces, because ZeroMQ takes whole messages into memory: their size and number are limited, so that a peer that has not
-passed the handshake can make nobody take more than ``MOST_QUEUED`` of them. ZeroMQ's sockets may not be used by two
+passed the handshake can make nobody take more than ``MOST_QUEUED`` of them. The door answers every knock, also when it
+cannot open a socket: a REP socket that owes an answer takes no other request. ZeroMQ's sockets may not be used by two
 threads at once: each has a lock. Its descriptors only tell of changes, so every use is followed by a look at what else
 may be done (``_pump``).
 """
@@ -17,21 +19,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
+import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import psutil
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from futures_cluster.errors import HandshakeError, ProtocolError
+from futures_cluster.errors import AuthenticationError, HandshakeError, ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.wire import frames, handshake, transports
+from futures_cluster.wire import admission, audience, frames, handshake, transports
+from futures_cluster.wire.authenticator import SealedBuffers, Session
+from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.sockets import ignore
-from futures_cluster.wire.streams import MOST_HANDSHAKES, host_identity, log, split_host_and_port
+from futures_cluster.wire.streams import host_identity, join_host_and_port, log, resolve, split_host_and_port
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
 
 PIECE_BYTES = 256 * 1024
@@ -39,6 +46,8 @@ MOST_QUEUED = 8
 #: Pieces that are handled before others have their turn on the loop.
 _A_TURN = 64
 _OPEN = b"open"
+#: A connection takes up to so many descriptors.
+_DESCRIPTORS = 8
 #: A connection that was refused is closed after so long at the latest.
 _GRACE_S = 2.0
 
@@ -78,6 +87,17 @@ def _options(sock: Any) -> None:
     sock.setsockopt(zmq.RCVHWM, MOST_QUEUED)
 
 
+def _is_wildcard(host: str) -> bool:
+    address: Any = ipaddress.ip_address(host)
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_unspecified)
+
+
+def _own_addresses() -> list[str]:
+    """All IP addresses of this machine."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [each.address for many in psutil.net_if_addrs().values() for each in many if each.family in families]
+
+
 class ZmqConnection:
     """A PAIR socket; see ``transports.Connection``."""
 
@@ -89,17 +109,25 @@ class ZmqConnection:
         self.same_host = False
         self.peer = peer
         self.is_reading = False
-        self.sock = _contexts.take().socket(zmq.PAIR)
-        _options(self.sock)
-        self._monitor = self.sock.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._loop = loop
         self._lock = threading.Lock()
+        self._seal: Any = None
         self._parser = frames.FrameParser()
-        self._outbox: deque[memoryview] = deque()
+        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
         self._pending_bytes = 0
         self._awake = False
         self._lost = False
-        self._fds = [self.sock.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
+        context = _contexts.take()
+        with contextlib.ExitStack() as opened:  # closed again if the process has no descriptor left for the next step
+            opened.callback(_contexts.give_back)
+            self.sock = context.socket(zmq.PAIR)
+            opened.callback(self.sock.close, 0)
+            _options(self.sock)
+            self._monitor = self.sock.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            opened.callback(self._monitor.close, 0)
+            opened.callback(self.sock.disable_monitor)
+            self._fds = [self.sock.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
+            opened.pop_all()
         loop.add_reader(self._fds[0], self._pump)
         loop.add_reader(self._fds[1], self._watch)
         self._watch()  # a descriptor tells nothing of a socket that was never asked
@@ -113,14 +141,20 @@ class ZmqConnection:
         """See ``transports.Connection``."""
         self.send_bytes(*frames.pack(messages))
 
-    def send_bytes(self, head: bytes, views: Iterable[memoryview] = ()) -> None:
+    def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
         """Put bytes into the outbox; from any thread."""
         with self._lock:
             if self.closed or self._lost:
                 return
+            if self._seal is not None:
+                head, views = self._seal(head, views)
             for view in (memoryview(head), *views):
-                for start in range(0, view.nbytes, PIECE_BYTES):
-                    self._outbox.append(view[start : start + PIECE_BYTES])
+                if type(view) is SealedBuffers:
+                    self._outbox.append(view)
+                else:
+                    self._outbox.extend(
+                        view[start : start + PIECE_BYTES] for start in range(0, view.nbytes, PIECE_BYTES)
+                    )
                 self._pending_bytes += view.nbytes
             if self._awake:
                 return
@@ -154,7 +188,7 @@ class ZmqConnection:
                     piece = self.sock.recv(zmq.NOBLOCK)
                 sends = bool(self._outbox and events & zmq.POLLOUT)
                 if sends:
-                    view = self._outbox.popleft()
+                    view = self._next_piece()
                     self.sock.send(view, zmq.NOBLOCK)
                     self._pending_bytes -= view.nbytes
             if piece is not None:
@@ -165,6 +199,17 @@ class ZmqConnection:
                 return
         self._loop.call_soon(self._pump)
 
+    def _next_piece(self) -> memoryview:
+        first = self._outbox.popleft()
+        if type(first) is SealedBuffers:
+            pieces = first.take(PIECE_BYTES)
+            if first.nbytes:
+                self._outbox.appendleft(first)
+            self._outbox.extendleft(reversed(pieces))
+            first = self._outbox.popleft()
+        view: memoryview = first
+        return view
+
     def _parse(self, piece: bytes) -> None:
         try:
             for messages in self._parser.feed(piece):
@@ -174,7 +219,7 @@ class ZmqConnection:
                     self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
                 if self.closed:
                     return
-        except ProtocolError as error:
+        except (ProtocolError, AuthenticationError) as error:
             self._end(error)
 
     def _watch(self) -> None:
@@ -240,6 +285,18 @@ class ZmqConnection:
         if machine.error is not None:
             raise machine.error
         self.same_host = machine.same_host
+        keys = machine.session_keys()
+        if keys is not None:
+            session = Session(keys)
+            self._seal, self._parser = session.seal, frames.FrameParser(opener=session.opener)
+
+
+def _peer_of(frame: Any) -> str:
+    """The IP address of who sent a message; empty if ZeroMQ does not know."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except (zmq.ZMQError, AttributeError):
+        return ""
 
 
 class ZmqListener:
@@ -252,7 +309,9 @@ class ZmqListener:
         self._loop = loop
         self._security = security
         self._on_connection = on_connection
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = admission.Admission(max(2, admission.places() // _DESCRIPTORS))
+        self._warnings = RepeatedWarnings(log)
         self._refused: dict[ZmqConnection, None] = {}
         self._closed = False
         self._context = zmq.Context()  # of its own: its end is the end of the port
@@ -265,38 +324,80 @@ class ZmqListener:
             self._context.term()
             raise OSError(f"cannot listen at zmq://{rest}: {error}") from None
         self.address = "zmq" + self._door.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp")
+        self._bound = split_host_and_port(self.address.partition("://")[2])
+        self._identity = audience.own_identity(self._bound[1])
+        self.exact_address = f"{self.address}#{self._identity}"
         self._fd = int(self._door.getsockopt(zmq.FD))
         loop.add_reader(self._fd, self._answer)
 
     def _answer(self) -> None:
         while not self._closed and int(self._door.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            asked = self._door.recv(zmq.NOBLOCK)
-            if asked != _OPEN or len(self._tasks) >= MOST_HANDSHAKES:
-                self._door.send(b"", zmq.NOBLOCK)
-                continue
-            connection = ZmqConnection(self._loop, self.address)
+            asked = self._door.recv(zmq.NOBLOCK, copy=False)
+            answer = b""  # no room
+            try:
+                if asked.bytes == _OPEN:
+                    answer = self._open(admission.source_of(_peer_of(asked)))
+            except (OSError, zmq.ZMQError) as error:  # no descriptor is left, for example
+                self._warnings.warning("open", "%s cannot open a connection now: %s", self.address, error)
+                self._end_one(is_urgent=True)
+            self._door.send(answer, zmq.NOBLOCK)
+
+    def _open(self, source: str) -> bytes:
+        """Open a socket for a connection; its port, or nothing if there is no room."""
+        now = self._loop.time()
+        place = object()
+        self._under_way.enter(place, source, now)
+        wait_s = self._end_one()
+        self._under_way.leave(place)
+        if wait_s:
+            return b""
+        connection = ZmqConnection(self._loop, self.address)
+        try:
             host = f"[{self._host}]" if ":" in self._host else self._host
             connection.sock.bind(f"tcp://{host}:*")
             port = connection.sock.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-            task = self._loop.create_task(self._admit(connection))
-            self._tasks[task] = None
-            task.add_done_callback(partial(self._admitted, connection))
-            self._door.send(port.encode(), zmq.NOBLOCK)
+        except BaseException:
+            connection.close()
+            raise
+        task = self._loop.create_task(self._admit(connection, source))
+        self._tasks.add(task)
+        self._under_way.enter(task, source, now)
+        task.add_done_callback(partial(self._admitted, connection))
+        return bytes(port.encode())
+
+    def _end_one(self, is_urgent: bool = False) -> float:
+        """End handshakes until there are few enough; seconds to wait if all of them are young."""
+        while True:
+            victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
+            if victim is None:
+                return wait_s
+            self._under_way.leave(victim)
+            victim.cancel()
+            is_urgent = False
 
     def _admitted(self, connection: ZmqConnection, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
+        self._tasks.discard(task)
+        self._under_way.leave(task)
         if task.cancelled():
             connection.close()
 
-    async def _admit(self, connection: ZmqConnection) -> None:
-        machine = handshake.Acceptor(self._security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+    def _audiences(self) -> frozenset[bytes]:
+        """What this listener answers to; ZeroMQ does not tell at which address it was reached."""
+        host, port = self._bound
+        hosts = [host, *(_own_addresses() if _is_wildcard(host) else ())]
+        return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
+
+    async def _admit(self, connection: ZmqConnection, source: str) -> None:
+        machine = handshake.Acceptor(
+            self._security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), self._audiences()
+        )
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await connection.shake_hands(machine)
         except OSError as error:
             if not self._closed:
                 reason = str(error) or f"it has not passed the handshake within {TIMEOUT_S:g} s"
-                log.warning("refused a connection to %s: %s", self.address, reason)
+                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, source, reason)
             # Closing drops what is unsent, and ZeroMQ does not say when the refusal is: the other side hangs up first.
             connection.on_piece, connection.is_reading = ignore, True
             self._refused[connection] = None
@@ -306,6 +407,10 @@ class ZmqListener:
         except BaseException:
             connection.close()
             raise
+        if self._security.secret is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.passed(task)
         self._on_connection(connection)
 
     def _forget(self, connection: ZmqConnection) -> None:
@@ -317,6 +422,7 @@ class ZmqListener:
         if self._closed:
             return
         self._closed = True
+        self._warnings.close()
         for connection in list(self._refused):
             self._forget(connection)
         self._loop.remove_reader(self._fd)
@@ -334,15 +440,18 @@ class ZmqTransport:
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> ZmqConnection:
         """See ``transports.Transport``."""
-        split_host_and_port(rest)
-        port = (await self._knock(rest, loop)).decode("ascii", "replace")
+        rest, identity = audience.split_identity(rest)
+        address = (await resolve(rest, loop))[0][4]
+        door = join_host_and_port(address)
+        port = (await self._knock(door, loop)).decode("ascii", "replace")
         if not port.isdecimal():
-            raise HandshakeError("the listener has no room for another connection; try again later")
+            raise handshake.ListenerBusy("the listener has no room for another connection; try again later")
+        meant = audience.of_identity(identity) if identity else audience.of_address(address)
         connection = ZmqConnection(loop, f"zmq://{rest}")
         try:
-            connection.sock.connect(f"tcp://{rest.rpartition(':')[0]}:{port}")
+            connection.sock.connect(f"tcp://{door.rpartition(':')[0]}:{port}")
             await connection.shake_hands(
-                handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+                handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant)
             )
             return connection
         except BaseException:

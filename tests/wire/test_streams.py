@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
 from futures_cluster.services.loops import LoopThread
-from futures_cluster.wire import handshake, streams, transports
+from futures_cluster.wire import admission, handshake, streams, transports
 from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
 
@@ -234,7 +235,7 @@ def test_refusals_are_told_to_both(
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "it speaks HTTP"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), "it speaks TLS"),
         (b"\0" * 600, "it does not speak the protocol"),
-        (handshake.MAGIC + b"\x02\x00" + bytes(500), "speaks version 2 of the protocol, newer"),
+        (handshake.MAGIC + b"\x03\x00" + bytes(500), "speaks version 3 of the protocol, newer"),
     ],
 )
 def test_strangers_are_refused(
@@ -261,7 +262,8 @@ def test_who_hangs_up_is_logged(runner: Runner, refusals: pytest.LogCaptureFixtu
 class Fake:
     """A listener that is none of ours: it says what it is told to whoever connects, and hangs up."""
 
-    def __init__(self, said: bytes) -> None:
+    def __init__(self, said: bytes, often: bool = False) -> None:
+        self._often = often
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
         self._said = said
@@ -269,14 +271,22 @@ class Fake:
         self._thread.start()
 
     def _run(self) -> None:
-        sock, _ = self._server.accept()
-        with sock:
-            sock.recv(4096)
-            sock.sendall(self._said)
-            sock.shutdown(socket.SHUT_WR)
-            read_to_the_end(sock)
+        while True:
+            try:
+                sock, _ = self._server.accept()
+            except OSError:  # closed
+                return
+            with sock:
+                sock.recv(4096)
+                sock.sendall(self._said)
+                sock.shutdown(socket.SHUT_WR)
+                read_to_the_end(sock)
+            if not self._often:
+                return
 
     def close(self) -> None:
+        if self._often:
+            self._server.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._server.close()
 
@@ -322,22 +332,23 @@ def test_peers_that_say_nothing_are_dropped(
 def test_idle_peers_do_not_keep_the_others_out(
     runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "MOST_HANDSHAKES", 4)
-    monkeypatch.setattr(streams, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(admission, "places", lambda: 4)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     idle = [stranger(listener.address) for _ in range(12)]
     try:
         runner.connect(listener.address, SECRET)
-        assert read_to_the_end(idle[0]) == b""  # the first had to go
+        assert handshake.busy() == read_to_the_end(idle[0])  # the first had to go, and is told that it may come again
         assert len(listener._under_way) <= 4  # type: ignore[attr-defined]
     finally:
         for sock in idle:
             sock.close()
-    assert any("too many others wait" in record.getMessage() for record in refusals.records)
+    assert "too many others wait" in refusals.messages[0]
+    assert len(refusals.messages) == 1
 
 
 def test_a_burst_of_honest_peers_gets_in(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST_HANDSHAKES", 4)
+    monkeypatch.setattr(admission, "places", lambda: 4)
+    monkeypatch.setattr(admission, "GRACE_S", 0.01)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     connecting = [
         asyncio.run_coroutine_threadsafe(transports.connect(listener.address, runner.loop, SECRET), runner.loop)
@@ -346,6 +357,65 @@ def test_a_burst_of_honest_peers_gets_in(runner: Runner, monkeypatch: pytest.Mon
     runner.opened.extend(one.result(30) for one in connecting)
     for _ in connecting:
         assert runner.arrived.acquire(timeout=30)
+
+
+def test_who_is_told_to_come_again_does(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that has no room at first."""
+    monkeypatch.setattr(transports, "_TRY_AGAIN_S", 0.01)
+    listener = runner.listen("tcp://127.0.0.1:0", SECRET)
+    refused = iter([True, True])
+    receive = handshake.Acceptor.receive
+
+    def busy_at_first(self: handshake.Acceptor, data: bytes) -> bytes:
+        if next(refused, False):
+            self.error = handshake.ListenerBusy("no room")
+            return handshake.busy()
+        return receive(self, data)
+
+    monkeypatch.setattr(handshake.Acceptor, "receive", busy_at_first)
+    runner.connect(listener.address, SECRET)
+    assert next(refused, None) is None
+
+
+def test_a_listener_without_room_is_named_in_the_end(runner: Runner) -> None:
+    fake = Fake(handshake.busy(), often=True)
+    try:
+        with pytest.raises(HandshakeError, match=r"within 0\.5 s: the listener has too many handshakes under way"):
+            runner.connect(fake.address, SECRET, timeout_s=0.5)
+    finally:
+        fake.close()
+
+
+class WithoutDescriptors:
+    """A listening socket that cannot accept at first."""
+
+    def __init__(self, sock: Any, number: int, errors: list[int]) -> None:
+        self._sock = sock
+        self._errors = [number] * 3
+        self.tried = errors
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def accept(self) -> Any:
+        if self._errors:
+            self.tried.append(self._errors[-1])
+            raise OSError(self._errors.pop(), "cannot")
+        return self._sock.accept()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM])
+def test_a_listener_that_cannot_accept_tries_again(
+    number: int, runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "RETRY_S", 0.01)
+    listener = runner.listen("tcp://127.0.0.1:0", SECRET)
+    tried: list[int] = []
+    listener._sock = WithoutDescriptors(listener._sock, number, tried)  # type: ignore[attr-defined]
+    runner.connect(listener.address, SECRET)
+    assert tried == [number] * 3
+    (line,) = refusals.messages
+    assert "cannot accept a connection now" in line
 
 
 def test_closing_a_listener_while_peers_shake_hands(runner: Runner) -> None:
