@@ -133,7 +133,7 @@ class DirectListener:
     def __init__(
         self, name: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> None:
-        self.address = f"inproc://{name}"
+        self.address = self.exact_address = f"inproc://{name}"
         self.security = security
         self._name = name
         self._loop = loop

@@ -15,11 +15,15 @@ import itertools
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from futures_cluster.errors import ProtocolError
+from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames
+
+if TYPE_CHECKING:
+    from futures_cluster.wire.authenticator import Session
 
 READ_BYTES = 256 * 1024
 #: Of large buffers at most so much is read or written before others have their turn, on the loop and with the lock.
@@ -47,6 +51,8 @@ class SocketConnection:
         Called once on the loop, when the peer has closed, or with the error that ended the connection.
     left_over : bytes
         What was read from the socket already.
+    session : Session or None
+        Authenticates each frame, where others could get at the bytes on their way.
 
     See ``transports.Connection`` for what all connections have in common.
     """
@@ -61,6 +67,7 @@ class SocketConnection:
         left_over: bytes = b"",
         same_host: bool = True,
         peer: str = "",
+        session: Session | None = None,
     ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
@@ -70,9 +77,10 @@ class SocketConnection:
         self.same_host = same_host
         self.peer = peer
         self._left_over = left_over
-        self._parser = frames.FrameParser()
+        self._seal = None if session is None else session.seal
+        self._parser = frames.FrameParser(opener=None if session is None else session.opener)
         self._lock = threading.Lock()
-        self._outbox: deque[memoryview] = deque()
+        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
         self._pending_bytes = 0
         self._writing = False
         self._reading = threading.Lock()
@@ -122,10 +130,14 @@ class SocketConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
+        data: bytes
+        buffers: Sequence[Any]
         data, buffers = frames.pack(messages)
         with self._lock:
             if self.closed:
                 return
+            if self._seal is not None:  # under the lock: frames are numbered in the order in which they are sent
+                data, buffers = self._seal(data, buffers)
             sent = 0
             if not self._outbox and not buffers:
                 try:
@@ -193,9 +205,22 @@ class SocketConnection:
     def _send_some(self) -> int:
         """Hand the first parts of the outbox to the socket; how many bytes it took."""
         outbox = self._outbox
-        if len(outbox) == 1:
-            return self._sock.send(outbox[0])
-        return self._sock.sendmsg(list(itertools.islice(outbox, _MOST_PARTS)))
+        parts = list(itertools.islice(outbox, _MOST_PARTS))
+        if self._seal is not None:
+            parts = self._take_sealed(parts)
+        if len(parts) == 1:
+            return self._sock.send(parts[0])
+        return self._sock.sendmsg(parts)
+
+    def _take_sealed(self, parts: list[Any]) -> list[memoryview]:
+        """The views at the beginning of the outbox; the next ones of sealed buffers are taken if there are none."""
+        if type(parts[0]) is not memoryview:
+            sealed = self._outbox.popleft()
+            parts = sealed.take()
+            if sealed.nbytes:
+                self._outbox.appendleft(sealed)
+            self._outbox.extendleft(reversed(parts))
+        return list(itertools.takewhile(lambda part: type(part) is memoryview, parts))
 
     def _watch_writes(self) -> None:
         if not self.closed:
@@ -242,7 +267,7 @@ class SocketConnection:
                     self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
                 if self.closed:
                     return
-        except ProtocolError as error:
+        except (ProtocolError, AuthenticationError) as error:
             self._end(error)
 
     def drain(self) -> None:

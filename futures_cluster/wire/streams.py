@@ -24,7 +24,8 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import admission, handshake, transports
+from futures_cluster.wire import admission, audience, handshake, transports
+from futures_cluster.wire.authenticator import Session
 from futures_cluster.wire.liveness import TcpConnection
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.socket_users import check_user
@@ -110,6 +111,8 @@ class StreamTransport:
     scheme = ""
     guard = transports.SECRET
     connection: type[SocketConnection] = SocketConnection
+    #: Whether others may get at the bytes on their way, so that each frame has to be authenticated.
+    authenticates_frames = False
 
     # ---- what differs
 
@@ -139,8 +142,35 @@ class StreamTransport:
             machine,
             lambda: receive(loop, sock),
             lambda data: send_all(loop, sock, data),
-            lambda: self.connection(sock, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
+            lambda: self.connection(
+                sock,
+                loop,
+                left_over=machine.left_over,
+                same_host=machine.same_host,
+                peer=peer,
+                session=self._session(machine),
+            ),
         )
+
+    def _session(self, machine: handshake.Handshake) -> Session | None:
+        keys = machine.session_keys() if self.authenticates_frames else None
+        return None if keys is None else Session(keys)
+
+    def audience(self, sock: socket.socket, identity: str) -> bytes:
+        """Which listener the connector of this socket means, see ``audience``; ``identity`` may be empty."""
+        return audience.ANYBODY
+
+    def audiences(self, sock: socket.socket, identity: str) -> frozenset[bytes]:
+        """What the listener of this accepted socket answers to."""
+        return frozenset()
+
+    def split(self, rest: str) -> tuple[str, str]:
+        """What stands in an address behind the scheme: where to connect, and the listener's identity or nothing."""
+        return rest, ""
+
+    def identity(self, address: str) -> str:
+        """The identity of a listener; empty if it has none."""
+        return ""
 
     def source(self, address: Any) -> str:
         """What ``admission`` counts as the source of an accepted connection."""
@@ -155,10 +185,12 @@ class StreamTransport:
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
         """See ``transports.Transport``."""
+        rest, identity = self.split(rest)
         sock = await self.open_socket(rest, loop)
         try:
             self.prepare_socket(sock)
-            machine = handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+            meant = self.audience(sock, identity)
+            machine = handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant)
             return await self.shake_hands_on(sock, machine, loop, security, f"{self.scheme}://{rest}")
         except BaseException:
             sock.close()
@@ -226,6 +258,8 @@ class StreamListener:
         clean_up: Callable[[], None],
     ) -> None:
         self.address = address
+        self._identity = transport.identity(address)
+        self.exact_address = f"{address}#{self._identity}" if self._identity else address
         self._transport = transport
         self._sock = sock
         self._loop = loop
@@ -289,7 +323,10 @@ class StreamListener:
     async def _admit(self, sock: socket.socket, peer: str, source: str) -> None:
         try:
             transport, security = self._transport, self._security
-            machine = handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity())
+            answers_to = transport.audiences(sock, self._identity)
+            machine = handshake.Acceptor(
+                security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to
+            )
             async with asyncio.timeout(TIMEOUT_S):
                 transport.prepare_socket(sock)
                 connection = await transport.shake_hands_on(sock, machine, self._loop, security, peer)
@@ -460,6 +497,19 @@ class TcpTransport(StreamTransport):
 
     scheme = "tcp"
     connection = TcpConnection
+    authenticates_frames = True
+
+    def split(self, rest: str) -> tuple[str, str]:
+        return audience.split_identity(rest)
+
+    def identity(self, address: str) -> str:
+        return audience.own_identity(split_host_and_port(address.partition("://")[2])[1])
+
+    def audience(self, sock: socket.socket, identity: str) -> bytes:
+        return audience.of_identity(identity) if identity else audience.of_address(sock.getpeername())
+
+    def audiences(self, sock: socket.socket, identity: str) -> frozenset[bytes]:
+        return frozenset((audience.of_identity(identity), audience.of_address(sock.getsockname())))
 
     def source(self, address: Any) -> str:
         return admission.source_of(address[0])

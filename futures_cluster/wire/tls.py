@@ -134,6 +134,7 @@ class TlsTransport(TcpTransport):
 
     scheme = "tls"
     guard = transports.CERTIFICATES
+    authenticates_frames = False  # TLS does
 
     def say_busy(self, sock: socket.socket) -> None:
         """Nothing: it could not be said before the handshake of TLS."""

@@ -123,9 +123,12 @@ class Listener(Protocol):
     ----------
     address : str
         Where it really listens: with the port, if it was asked for port 0.
+    exact_address : str
+        The same with the listener's identity, if it has one (see ``audience``): for peers that are told to connect.
     """
 
     address: str
+    exact_address: str
 
     def close(self) -> None:
         """Take no more connections; those that were made stay. On the loop's thread."""

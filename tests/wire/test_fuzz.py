@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.services.loops import LoopThread
-from futures_cluster.wire import frames, handshake, transports
+from futures_cluster.wire import audience, frames, handshake, transports
+from futures_cluster.wire.authenticator import Sealer
 from futures_cluster.wire.streams import split_host_and_port
 from futures_cluster.wire.transports import Connection, Security
 
@@ -51,15 +52,23 @@ class Target:
         connection.start()
 
     def visit(self, state: int, garbage: bytes) -> None:
-        """Go as far into the handshake as ``state`` says, then send garbage; returns when the other side has ended."""
+        """Go as far into the handshake as ``state`` says, then send garbage; returns when the other side has ended.
+
+        In state 3 it has the tags of a peer that knows the secret.
+        """
         with socket.create_connection(split_host_and_port(self.listener.address.partition("://")[2])) as sock:
             sock.settimeout(30)
-            machine = handshake.Connector(SECRET, os.urandom(32))
+            meant = audience.of_address(sock.getpeername())
+            machine = handshake.Connector(SECRET, os.urandom(32), audience=meant)
             said = machine.start()
-            for _ in range(state):
+            for _ in range(min(state, 2)):
                 sock.sendall(said)
                 said = machine.receive(sock.recv(handshake.MOST_BYTES))
-            assert machine.done == (state == 2)
+            assert machine.done == (state >= 2)
+            if state == 3:
+                keys = machine.session_keys()
+                assert keys is not None
+                garbage = sealed(keys[0], garbage)
             try:
                 sock.sendall(garbage)
                 sock.shutdown(socket.SHUT_WR)
@@ -67,7 +76,7 @@ class Target:
                     pass
             except OSError as error:  # the other side has ended already
                 assert error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
-        if state == 2:
+        if state >= 2:
             assert self.ended.acquire(timeout=30)
 
     def close(self) -> None:
@@ -89,6 +98,20 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     yield target
     monkeypatch.undo()
     target.close()
+
+
+def sealed(key: bytes, garbage: bytes) -> bytes:
+    """With the tags of a first frame, where those would be if it were one."""
+    length, count = frames.HEAD.unpack_from(garbage) if len(garbage) >= frames.HEAD.size else (0, 0)
+    if not 0 < count < 100:
+        return Sealer(key).seal(garbage, ())[0]
+    stop = frames.HEAD.size + 8 * count + length
+    buffers = [memoryview(garbage[stop:]), *[memoryview(b"")] * (count - 1)]
+    head, (behind,) = Sealer(key).seal(garbage[:stop], buffers)
+    parts = [head]
+    while taken := behind.take():
+        parts.extend(bytes(view) for view in taken)
+    return b"".join(parts)
 
 
 packed = st.sampled_from(
@@ -118,7 +141,7 @@ SETTINGS = settings(
 
 def test_garbage_at_every_state(target: Target) -> None:
     @SETTINGS
-    @given(st.integers(0, 2), st.binary(max_size=1500) | mutated() | st.lists(mutated(), max_size=4).map(b"".join))
+    @given(st.integers(0, 3), st.binary(max_size=1500) | mutated() | st.lists(mutated(), max_size=4).map(b"".join))
     def check(state: int, garbage: bytes) -> None:
         before = len(target.messages)
         target.visit(state, garbage)
@@ -137,7 +160,7 @@ def test_garbage_at_every_state(target: Target) -> None:
     assert len(target.messages) == count + 1
 
 
-@pytest.mark.parametrize("state", [0, 1, 2])
+@pytest.mark.parametrize("state", [0, 1, 2, 3])
 def test_memory_and_descriptors_do_not_grow(state: int, target: Target) -> None:
     claims = [
         frames.HEAD.pack(5, 1) + (2**39).to_bytes(8, "little") + b"\x91\xc7\x00\x01\x90" + b"x" * 100,

@@ -17,7 +17,7 @@ import pytest
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
 from futures_cluster.services.loops import LoopThread
-from futures_cluster.wire import admission, handshake, streams, transports
+from futures_cluster.wire import admission, audience, handshake, streams, transports
 from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
 
@@ -421,7 +421,8 @@ def test_a_listener_that_cannot_accept_tries_again(
 def test_closing_a_listener_while_peers_shake_hands(runner: Runner) -> None:
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     with stranger(listener.address) as sock:
-        sock.sendall(handshake.Connector(b"a secret", bytes(32)).start())
+        meant = audience.of_address(sock.getpeername())
+        sock.sendall(handshake.Connector(b"a secret", bytes(32), audience=meant).start())
         assert sock.recv(1)
         runner.call(listener.close)
         runner.call(listener.close)
