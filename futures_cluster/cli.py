@@ -150,10 +150,12 @@ def _scheduler(arguments: argparse.Namespace) -> int:
     def started(server: object) -> None:
         first = programs.reachable(server.addresses[0])  # type: ignore[attr-defined]
         page = programs.serve_page(server, arguments.status_host, arguments.status_port)  # type: ignore[arg-type]
+        forwarded = programs.forwarded(server.exact_addresses)  # type: ignore[attr-defined]
         print(
             f"futures_cluster scheduler {_version()}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
-            f"  secret        {security.describe(needed for _, needed in listeners)}\n"
+            + (f"  forwarded as  {forwarded}\n" if forwarded else "")
+            + f"  secret        {security.describe(needed for _, needed in listeners)}\n"
             f"  status page   {page}\n"
             f"  add workers   futures-cluster worker {first}\n"
             f'  use it        Executor(backend="{first}")',

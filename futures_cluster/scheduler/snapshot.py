@@ -59,7 +59,7 @@ def worker_row(state: State, worker: Worker) -> dict[str, Any]:
         status = "retiring"
     return {
         "name": worker.name,
-        "address": worker.address,
+        "address": worker.plain_address,
         "host": worker.host,
         "pid": worker.pid,
         "status": status,

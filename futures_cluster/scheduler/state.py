@@ -316,6 +316,11 @@ class Worker:
         self.robbed = False  # gave work to idle workers; gets nothing in advance until it has finished something
         self.last_progress_s = 0.0  # when it last finished something, or got work while it had none
 
+    @property
+    def plain_address(self) -> str:
+        """The address for people: without the identity that binds connections to it."""
+        return self.address if self.address.startswith("unix:") else self.address.partition("#")[0]
+
     def __repr__(self) -> str:
         return f"<Worker {self.name} {len(self.assigned)}/{self.slots}>"
 

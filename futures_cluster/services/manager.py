@@ -88,7 +88,7 @@ def own_address(scheduler: str) -> str:
     >>> own_address("tcp://127.0.0.1:8786")
     '127.0.0.1'
     """
-    rest = scheduler.partition("://")[2]
+    rest = scheduler.partition("://")[2].partition("#")[0]
     host, _, port = rest.rpartition(":")
     host = host.strip("[]")
     family, kind, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]

@@ -192,6 +192,21 @@ def reachable(address: str) -> str:
     return f"{scheme}://{socket.gethostname()}:{port}" if host in ("0.0.0.0", "[::]") else address
 
 
+def forwarded(addresses: Sequence[str]) -> str:
+    """The first of these addresses that a port forward can lead to, as seen through the forward; "" if there is none.
+
+    Examples
+    --------
+    >>> forwarded(["unix:///run/user/1/s.sock", "tcp://10.0.0.1:8786#node-1:8786"])
+    'tcp://localhost:PORT#node-1:8786'
+    """
+    for address in addresses:
+        scheme, _, rest = address.partition("://")
+        if scheme in ("tcp", "tls"):
+            return f"{scheme}://localhost:PORT#{rest.partition('#')[2]}"
+    return ""
+
+
 def write_address(path: str, address: str) -> None:
     """Leave the address in a file for who starts workers; it is complete as soon as it is there."""
     with open(path + ".new", "w") as file:

@@ -20,7 +20,7 @@ from typing import Any
 
 from futures_cluster import clocks, numbers
 from futures_cluster import messages as m
-from futures_cluster.errors import ProtocolError
+from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.overview import unfinished
@@ -143,6 +143,7 @@ class SchedulerServer:
         self.service = SchedulerService(loop, self._stop_worker, lambda payload: None, self._on_broken)
         self.started = clocks.time()
         self.addresses: list[str] = []
+        self.exact_addresses: list[str] = []  # with identities; see ``wire.audience``
         self._listeners: list[transports.Listener] = []
         self._links: dict[tuple[str, str], _Link] = {}
         self._nameless: dict[_Link, None] = {}
@@ -189,6 +190,7 @@ class SchedulerServer:
         listener = await transports.listen(address, self.loop, credentials, self._accept)
         self._listeners.append(listener)
         self.addresses.append(listener.address)
+        self.exact_addresses.append(listener.exact_address)
         return listener.address
 
     def _accept(self, connection: transports.Connection) -> None:
@@ -252,12 +254,16 @@ class SchedulerServer:
 
     def leave(self, link: _Link, error: BaseException | None) -> None:
         """A connection has ended."""
-        self._nameless.pop(link, None)
+        if link in self._nameless:
+            del self._nameless[link]
+            if isinstance(error, AuthenticationError):
+                self.warnings.warning("unnamed", "gave up %s: %s", link, error)
         if self._links.get((link.role, link.name)) is not link:
             return
         del self._links[link.role, link.name]
         link.looks.close()
-        log.info("%s left (%s)", link, error or "it closed the connection")
+        level = logging.WARNING if isinstance(error, AuthenticationError) else logging.INFO
+        log.log(level, "%s left (%s)", link, error or "it closed the connection")
         if link.role == links.CLIENT:
             self.service.clients.pop(link.name, None)
             self._code.pop(link.name, None)
@@ -418,7 +424,7 @@ class SchedulerServer:
         for name, worker in self.service.machine.state.workers.items():
             link = self._links.get((links.WORKER, name))
             facts[name] = {
-                "address": worker.address,
+                "address": worker.plain_address,
                 "host": worker.host,
                 "pid": worker.pid,
                 "slots": worker.slots,

@@ -263,7 +263,7 @@ class WorkerProcess:
         resources = dict(settings.resources or {})
         return m.WorkerJoined(
             settings.name,
-            self._listener.address,
+            self._listener.exact_address,
             settings.slots,
             True,
             resources,
