@@ -28,6 +28,7 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
+from futures_cluster.errors import AuthenticationError
 from futures_cluster.services import borrowed_tracker, descriptors, forks, imports, lifetime, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
@@ -421,5 +422,7 @@ class WorkerProcess:
 
     def _lost(self, error: BaseException | None) -> None:
         """The scheduler, or who started this process, is gone."""
+        if isinstance(error, AuthenticationError):
+            logging.getLogger("futures_cluster.worker").error("the connection to the scheduler ended: %s", error)
         self._code.close()  # if that was killed, nothing else removes it
         os._exit(LOST_CODE)

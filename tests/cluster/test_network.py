@@ -17,9 +17,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from relay import Tampering, flip_the_last_bit, relaying
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied, as_completed, current_executor
-from futures_cluster.errors import DataLost, DeserializationError, HandshakeError, NotSupported, SchedulerLost
+from futures_cluster.errors import (
+    AuthenticationError,
+    DataLost,
+    DeserializationError,
+    HandshakeError,
+    NotSupported,
+    SchedulerLost,
+)
 from futures_cluster.services.peers import Peers
 from futures_cluster.testing.commands import Cluster, outlasting
 from futures_cluster.wire import serialize
@@ -431,3 +439,62 @@ class TestTls:
                 cluster.executor()
             cluster.scheduler.wait_for("refused a connection")
             assert "Traceback" not in cluster.scheduler.log
+
+
+class TestThirdParties:
+    """Somebody on the way between a program and the cluster; see also tests/wire/test_relay.py."""
+
+    def test_a_forward_needs_the_name_of_where_it_leads_to(self, cluster: Cluster) -> None:
+        cluster.add_worker()
+        with relaying(cluster.address) as relay, cluster.secret():
+            with pytest.raises(AuthenticationError, match="#node-1:8786"):
+                Executor(backend=f"tcp://127.0.0.1:{relay.port}")
+        told = cluster.scheduler.log.partition("forwarded as")[2].split()[0]  # tcp://localhost:PORT#...
+        with relaying(cluster.address) as relay, cluster.secret():
+            with Executor(backend=told.replace("localhost:PORT", f"127.0.0.1:{relay.port}")) as ex:
+                assert list(ex.map(abs, range(-10, 0))) == list(range(10, 0, -1))
+        assert "it means another listener" in cluster.scheduler.log
+
+    def test_a_frame_that_was_changed_ends_the_connection_in_words(self, cluster: Cluster) -> None:
+        cluster.add_worker()
+        identity = cluster.scheduler.log.partition("#")[2].split()[0]
+        tampering = Tampering(flip_the_last_bit)
+        with relaying(cluster.address, to_connector=tampering) as relay, cluster.secret():
+            with Executor(backend=f"tcp://127.0.0.1:{relay.port}#{identity}") as ex:
+                assert ex.submit(abs, -1).result(WAIT_S) == 1
+                tampering.begin.set()
+                with pytest.raises(SchedulerLost, match="wrong authentication tag: a third party changed"):
+                    ex.submit(abs, -2).result(WAIT_S)
+
+    def test_the_scheduler_tells_of_frames_that_were_changed(self, cluster: Cluster) -> None:
+        cluster.add_worker()
+        identity = cluster.scheduler.log.partition("#")[2].split()[0]
+        tampering = Tampering(flip_the_last_bit)
+        with relaying(cluster.address, tampering) as relay, cluster.secret():
+            with Executor(backend=f"tcp://127.0.0.1:{relay.port}#{identity}") as ex:
+                assert ex.submit(abs, -1).result(WAIT_S) == 1
+                tampering.begin.set()
+                with pytest.raises(SchedulerLost):
+                    ex.submit(abs, -2).result(WAIT_S)
+        wait_for(lambda: "wrong authentication tag" in cluster.scheduler.log)
+
+    def test_connections_between_workers_are_bound(self, cluster: Cluster) -> None:
+        """A worker's data cannot be fetched by a connection that was made to another address."""
+        cluster.add_worker()
+        secret = Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode())
+
+        async def fetch(address: str) -> object:
+            peers = Peers(asyncio.get_running_loop(), secret)
+            try:
+                return (await peers.get_data(address, ["key"])).missing
+            finally:
+                peers.close()
+
+        with cluster.executor() as ex:
+            (facts,) = ex.workers().values()
+            with (
+                relaying(facts["address"]) as relay,
+                pytest.raises(ConnectionError, match="not the one that was meant"),
+            ):
+                asyncio.run(fetch(f"tcp://127.0.0.1:{relay.port}"))
+            assert asyncio.run(fetch(facts["address"])) == ["key"]
