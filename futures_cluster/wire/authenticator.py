@@ -9,8 +9,9 @@ direction. The number of the frame is part of its tags, and is counted on both s
 
 Each tag covers the frame's number and all that comes before the next tag: lengths are checked before the receiver
 believes them, and all of the frame before anything is decoded. Tags are keyed BLAKE2b, the fastest for small frames.
-Buffers go into the last one by their SHA-256, which processors with instructions for it
-compute twice as fast; hashing then bounds the rate of large arrays. Nothing is encrypted: that is the task of TLS.
+Each buffer goes into the last one by its SHA-256, which processors with instructions for it compute twice as fast. Who
+passes a buffer on without handing out its memory, as the scheduler does, need not hash it again (``Buffer.digest``).
+Nothing is encrypted: that is the task of TLS.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError
+from futures_cluster.wire.buffers import Buffer
 
 TAG_BYTES = 16
 #: Length of the part of a frame that has a tag of its own, see ``frames.HEAD``.
@@ -29,6 +31,7 @@ HEAD_BYTES = 12
 PIECE_BYTES = 2**20
 #: Number of buffers that one call of ``SealedBuffers.take`` returns at most.
 _MOST_VIEWS = 48
+_EMPTY = hashlib.sha256().digest()
 
 
 class SealedBuffers:
@@ -40,28 +43,34 @@ class SealedBuffers:
         Number of bytes that are left to take.
     """
 
-    __slots__ = ("_digest", "_mac", "_views", "nbytes")
+    __slots__ = ("_buffers", "_hash", "_mac", "_rest", "nbytes")
 
-    def __init__(self, mac: Any, buffers: Sequence[memoryview]) -> None:
+    def __init__(self, mac: Any, buffers: Sequence[Buffer]) -> None:
         self._mac = mac
-        self._digest = hashlib.sha256()
-        self._views = [buffer for buffer in reversed(buffers) if buffer.nbytes]
-        self.nbytes = sum(view.nbytes for view in self._views) + TAG_BYTES
+        self._buffers = list(reversed(buffers))  # the next one last
+        self._rest: memoryview | None = None  # of the one that is under way
+        self._hash: Any = None  # of the same, if it is not known
+        self.nbytes = sum(map(len, buffers)) + TAG_BYTES
 
     def take(self, most_bytes: int = PIECE_BYTES) -> list[memoryview]:
         """Hash and return the next bytes, at most ``most_bytes`` of them; the tag comes last and alone."""
         taken: list[memoryview] = []
         left = most_bytes
-        while self._views and left and len(taken) < _MOST_VIEWS:
-            view = self._views.pop()
-            if view.nbytes > left:
-                self._views.append(view[left:])
-                view = view[:left]
-            self._digest.update(view)
-            taken.append(view)
-            left -= view.nbytes
+        while left and len(taken) < _MOST_VIEWS and self._buffers:
+            if self._rest is None:
+                self._rest = self._buffers[-1].memory
+                self._hash = None if self._buffers[-1].digest else hashlib.sha256()
+            view, self._rest = self._rest[:left], self._rest[left:]
+            if self._hash is not None:
+                self._hash.update(view)
+            if not self._rest.nbytes:
+                known = self._buffers.pop().digest
+                self._mac.update(known if self._hash is None else self._hash.digest())
+                self._rest = None
+            if view.nbytes:
+                taken.append(view)
+                left -= view.nbytes
         if not taken and self.nbytes:
-            self._mac.update(self._digest.digest())
             taken.append(memoryview(self._mac.digest()))
         self.nbytes -= sum(view.nbytes for view in taken)
         return taken
@@ -74,13 +83,13 @@ class Sealer:
         self._keyed = hashlib.blake2b(key=key, digest_size=TAG_BYTES)
         self._number = 0
 
-    def seal(self, frame: bytes, buffers: Sequence[memoryview]) -> tuple[bytes, Sequence[SealedBuffers]]:
-        """The bytes to send for what ``frames.pack`` made, and what to send behind them."""
+    def seal(self, frame: bytes, buffers: Sequence[Buffer]) -> tuple[bytes, Sequence[SealedBuffers]]:
+        """The bytes to send for what ``frames.pack_whole`` made, and what to send behind them."""
         mac = self._keyed.copy()
         mac.update(self._number.to_bytes(8, "little") + frame[:HEAD_BYTES])
         self._number += 1
         head_tag = mac.digest()
-        body = memoryview(frame)[HEAD_BYTES:]
+        body = memoryview(frame)[HEAD_BYTES:]  # no copy of a large one
         if not buffers:
             mac.update(body)
             return b"".join((head_tag, frame, mac.digest())), ()
@@ -96,14 +105,14 @@ class Opener:
     """Checks the tags of the frames that one side receives.
 
     For each frame ``check_head``, ``update_body`` and ``check_end``. If the head announces buffers, ``check_table``
-    comes after the head, and ``begin_buffers`` and ``update_buffers``, with all their bytes, before the end.
+    comes after the head, and for each of them ``update_buffer`` with all its bytes and ``end_buffer`` before the end.
     """
 
     def __init__(self, key: bytes) -> None:
         self._keyed = hashlib.blake2b(key=key, digest_size=TAG_BYTES)
         self._number = 0
         self._mac: Any = None
-        self._digest: Any = None
+        self._hash: Any = None  # of the buffer that is under way
 
     def check_head(self, tag: bytes | bytearray, head: bytes | bytearray) -> None:
         """Begin a frame.
@@ -126,13 +135,18 @@ class Opener:
         """Add the body."""
         self._mac.update(data)
 
-    def begin_buffers(self) -> None:
-        """Buffers follow."""
-        self._digest = hashlib.sha256()
+    def update_buffer(self, data: memoryview) -> None:
+        """Add the next bytes of a buffer."""
+        if self._hash is None:
+            self._hash = hashlib.sha256()
+        self._hash.update(data)
 
-    def update_buffers(self, data: memoryview) -> None:
-        """Add bytes of the buffers, in their order."""
-        self._digest.update(data)
+    def end_buffer(self) -> bytes:
+        """Complete a buffer; its hash."""
+        digest = _EMPTY if self._hash is None else bytes(self._hash.digest())
+        self._hash = None
+        self._mac.update(digest)
+        return digest
 
     def check_end(self, tag: bytes | bytearray | memoryview) -> None:
         """End the frame.
@@ -142,9 +156,6 @@ class Opener:
         AuthenticationError
             If the peer did not send this frame.
         """
-        if self._digest is not None:
-            self._mac.update(self._digest.digest())
-            self._digest = None
         self._check(tag)
         self._number += 1
 

@@ -34,19 +34,33 @@ class Buffer:
         Contiguous bytes that do not change as long as the message is under way.
     arrived : bool
         Whether it came with a message: it is writable, and belongs to whom the message was for.
+    digest : bytes
+        The hash of its bytes, as ``authenticator`` computes it, for who passes it on unchanged; empty if not known.
+
+    Attributes
+    ----------
+    memory : memoryview
+        For those who only read.
     """
 
-    __slots__ = ("arrived", "view")
+    __slots__ = ("arrived", "digest", "memory")
 
-    def __init__(self, data: Any, arrived: bool = False) -> None:
-        self.view = memoryview(data).cast("B")
+    def __init__(self, data: Any, arrived: bool = False, digest: bytes = b"") -> None:
+        self.memory = memoryview(data).cast("B")
         self.arrived = arrived
+        self.digest = digest
+
+    @property
+    def view(self) -> memoryview:
+        """The memory, for who may write to it: from now on no hash of it is believed."""
+        self.digest = b""
+        return self.memory
 
     def __len__(self) -> int:
-        return self.view.nbytes
+        return self.memory.nbytes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Buffer) and self.view == other.view
+        return isinstance(other, Buffer) and self.memory == other.memory
 
     __hash__ = None  # type: ignore[assignment]
 

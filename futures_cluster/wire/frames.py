@@ -124,14 +124,14 @@ class _Packer:
     __slots__ = ("buffers", "pack")
 
     def __init__(self, text_errors: str | None = None) -> None:
-        self.buffers: list[memoryview] = []
+        self.buffers: list[Buffer] = []
         self.pack = msgpack.Packer(default=self._default, use_bin_type=True, unicode_errors=text_errors).pack
 
     def _default(self, obj: Any) -> Any:
         if type(obj) is TaskOptions:
             return obj.to_wire()
         if type(obj) is Buffer:
-            self.buffers.append(obj.view)
+            self.buffers.append(obj)
             return _MARK
         raise TypeError(f"{type(obj).__name__} cannot be part of a message")
 
@@ -159,6 +159,12 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
     >>> buffers[0].tobytes(), b"large" in frame
     (b'large', False)
     """
+    frame, buffers = pack_whole(messages)
+    return frame, [buffer.memory for buffer in buffers] if buffers else ()
+
+
+def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
+    """The same, with the buffers as they are in the messages."""
     rows = []
     for message in messages:
         cls = type(message)
@@ -186,7 +192,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
     packer.buffers = []
     if len(buffers) > MOST_BUFFERS:
         raise NotSendable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
-    table = struct.pack(f"<{len(buffers)}Q", *[buffer.nbytes for buffer in buffers])
+    table = struct.pack(f"<{len(buffers)}Q", *[buffer.memory.nbytes for buffer in buffers])
     return HEAD.pack(len(body), len(buffers)) + table + body, buffers
 
 
@@ -404,7 +410,6 @@ class FrameParser:
         if self._opener is not None:
             self._head_checked = self._table_checked = False
             self._opener.update_body(self._body)
-            self._opener.begin_buffers()
             lengths = (*lengths, self._tag_bytes)  # the tag comes as if it were one more buffer
         self._lengths = lengths
         self._whole = []
@@ -415,7 +420,7 @@ class FrameParser:
         """Go to the next buffer; ``space`` is None when all have come."""
         if not begin:
             assert self._filling is not None
-            self._whole.append(Buffer(self._filling, arrived=True))
+            self._whole.append(self._arrived(self._filling))
         while len(self._whole) < len(self._lengths):
             try:
                 self._filling = reserve(self._lengths[len(self._whole)])
@@ -427,8 +432,17 @@ class FrameParser:
                 self.space = self._filling
                 self._committed = 0
                 return
-            self._whole.append(Buffer(self._filling, arrived=True))
+            self._whole.append(self._arrived(self._filling))
         self.space = self._filling = None
+
+    def _arrived(self, memory: memoryview) -> Buffer:
+        """A buffer that is complete, or the tag behind the last one."""
+        if self._opener is None or self._is_at_the_tag():
+            return Buffer(memory, arrived=True)
+        return Buffer(memory, arrived=True, digest=self._opener.end_buffer())
+
+    def _is_at_the_tag(self) -> bool:
+        return len(self._whole) == len(self._lengths) - 1
 
     def _fill(self, data: memoryview) -> int:
         """Copy bytes into the buffers that are under way; how many were taken."""
@@ -443,8 +457,8 @@ class FrameParser:
     def _advance(self, count: int) -> None:
         """That many bytes have come into ``space``."""
         assert self.space is not None
-        if self._opener is not None and len(self._whole) < len(self._lengths) - 1:  # which is the tag
-            self._opener.update_buffers(self.space[:count])
+        if self._opener is not None and not self._is_at_the_tag():
+            self._opener.update_buffer(self.space[:count])
         self.space = self.space[count:]
         if not self.space.nbytes:
             self._next_space()
@@ -454,7 +468,7 @@ class FrameParser:
         body, self._body = self._body, None
         whole, self._whole = self._whole, []
         if self._opener is not None:
-            self._opener.check_end(whole.pop().view)
+            self._opener.check_end(whole.pop().memory)
         return unpack(body, whole)
 
     @property

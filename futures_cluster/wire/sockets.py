@@ -130,16 +130,15 @@ class SocketConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
-        data: bytes
-        buffers: Sequence[Any]
-        data, buffers = frames.pack(messages)
+        data, buffers = frames.pack_whole(messages)
+        parts: Sequence[Any] = [buffer.memory for buffer in buffers] if buffers else ()
         with self._lock:
             if self.closed:
                 return
             if self._seal is not None:  # under the lock: frames are numbered in the order in which they are sent
-                data, buffers = self._seal(data, buffers)
+                data, parts = self._seal(data, buffers)
             sent = 0
-            if not self._outbox and not buffers:
+            if not self._outbox and not parts:
                 try:
                     sent = self._send_first(data)
                 except (BlockingIOError, InterruptedError):
@@ -150,13 +149,13 @@ class SocketConnection:
                     return
             self._outbox.append(memoryview(data)[sent:])
             self._pending_bytes += len(data) - sent
-            for buffer in buffers:
-                if buffer.nbytes:
-                    self._outbox.append(buffer)
-                    self._pending_bytes += buffer.nbytes
+            for part in parts:
+                if part.nbytes:
+                    self._outbox.append(part)
+                    self._pending_bytes += part.nbytes
             if self._writing:
                 return
-            if buffers and self._send_outbox():
+            if parts and self._send_outbox():
                 return
             self._writing = True
         with contextlib.suppress(RuntimeError):  # the loop is closed

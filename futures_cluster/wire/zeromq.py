@@ -139,7 +139,7 @@ class ZmqConnection:
 
     def send(self, messages: Iterable[Message]) -> None:
         """See ``transports.Connection``."""
-        self.send_bytes(*frames.pack(messages))
+        self.send_bytes(*(frames.pack if self._seal is None else frames.pack_whole)(messages))
 
     def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
         """Put bytes into the outbox; from any thread."""

@@ -26,7 +26,11 @@ def message(number: int, buffers: list[bytes]) -> m.Data:
 
 def sealed(sealer: Sealer, number: int, buffers: list[bytes], most_bytes: int = 2**20) -> bytes:
     """The bytes of one frame on the wire."""
-    head, behind = sealer.seal(*frames.pack([message(number, buffers)]))
+    return sealed_message(sealer, message(number, buffers), most_bytes)
+
+
+def sealed_message(sealer: Sealer, content: m.Message, most_bytes: int = 2**20) -> bytes:
+    head, behind = sealer.seal(*frames.pack_whole([content]))
     parts = [head]
     for buffers_and_tag in behind:
         while taken := buffers_and_tag.take(most_bytes):
@@ -179,7 +183,7 @@ def test_nothing_is_decoded_before_the_tag_is_right(monkeypatch: pytest.MonkeyPa
 
 def test_large_buffers_are_not_copied() -> None:
     large = bytearray(3 * 2**20)
-    _, (behind,) = Sealer(KEY).seal(*frames.pack([message(0, [large])]))  # type: ignore[list-item]
+    _, (behind,) = Sealer(KEY).seal(*frames.pack_whole([message(0, [large])]))  # type: ignore[list-item]
     (first,) = behind.take()
     assert first.obj is large and first.nbytes == 2**20 == authenticator.PIECE_BYTES
     assert behind.nbytes == 2 * 2**20 + TAG
@@ -190,3 +194,21 @@ def test_a_frame_that_is_authentic_and_not_ours() -> None:
     head, _ = Sealer(KEY).seal(frames.HEAD.pack(1, 0) + b"\xc1", ())
     with pytest.raises(ProtocolError, match="is not msgpack"):
         list(FrameParser(opener=Opener(KEY)).feed(head))
+
+
+def test_who_passes_a_buffer_on_does_not_hash_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    (arrived,) = parse(send([[b"first", b""]])[0], 1000)
+    _, buffers = frames.pack_whole([arrived])
+    assert [len(buffer.digest) for buffer in buffers] == [32, 32]
+    monkeypatch.setattr(authenticator.hashlib, "sha256", None)
+    passed_on = sealed_message(Sealer(KEY), arrived)
+    monkeypatch.undo()
+    assert parse(passed_on, 1000) == [arrived]
+
+
+def test_memory_that_was_handed_out_is_hashed_again() -> None:
+    """Its owner may have written to it since it came."""
+    (arrived,) = parse(send([[b"first"]])[0], 1000)
+    _, (buffer,) = frames.pack_whole([arrived])
+    buffer.view[:] = b"other"
+    assert parse(sealed_message(Sealer(KEY), arrived), 1000) == [message(0, [b"other"])]

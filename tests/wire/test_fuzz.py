@@ -24,6 +24,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.wire import audience, frames, handshake, transports
 from futures_cluster.wire.authenticator import Sealer
+from futures_cluster.wire.buffers import Buffer
 from futures_cluster.wire.streams import split_host_and_port
 from futures_cluster.wire.transports import Connection, Security
 
@@ -106,7 +107,7 @@ def sealed(key: bytes, garbage: bytes) -> bytes:
     if not 0 < count < 100:
         return Sealer(key).seal(garbage, ())[0]
     stop = frames.HEAD.size + 8 * count + length
-    buffers = [memoryview(garbage[stop:]), *[memoryview(b"")] * (count - 1)]
+    buffers = [Buffer(garbage[stop:]), *[Buffer(b"")] * (count - 1)]
     head, (behind,) = Sealer(key).seal(garbage[:stop], buffers)
     parts = [head]
     while taken := behind.take():
