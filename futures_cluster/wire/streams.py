@@ -1,22 +1,15 @@
 """Connections over stream sockets: ``unix://PATH`` and ``tcp://HOST:PORT``.
 
-Covers: making sockets and their options, the handshake on them with its limits, listeners. Does not cover: what the
-handshake says (``handshake``, pure), which handshakes go when there are too many (``admission``, pure), reading and
-writing frames (``sockets``), ``tls`` (which is built on this).
-
-The way in: accepted -> handshake -> ``on_connection``. When too many handshakes are under way, the listener tells the
-connectors of some to try again, which they do until their time is over: a crowd of honest peers takes turns, and a
-crowd of idle ones cannot keep the others out. Lines of the log ``futures_cluster.wire`` about peers that are refused
-are limited (``repeated``).
+Covers: making sockets and their options, the handshake on them, connecting. Does not cover: accepting (``listeners``),
+what the handshake says (``handshake``, pure), reading and writing frames (``sockets``), ``tls`` (which is built on
+this).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -26,21 +19,14 @@ from typing import Any
 from futures_cluster.errors import HandshakeError
 from futures_cluster.wire import admission, audience, handshake, transports
 from futures_cluster.wire.authenticator import Session
+from futures_cluster.wire.listeners import StreamListener
 from futures_cluster.wire.liveness import TcpConnection
-from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.socket_users import check_user
 from futures_cluster.wire.sockets import SocketConnection
-from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
-
-log = logging.getLogger("futures_cluster.wire")
+from futures_cluster.wire.transports import Listener, OnConnection, Security
 
 #: Connections that the system keeps until they are accepted.
 BACKLOG = 1024
-#: When a connection cannot be accepted, because no descriptor is left or for other reasons, the listener tries again
-#: after this time.
-RETRY_S = 0.2
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
 #: While nothing is under way, the kernel asks a silent peer whether it is there: after the first time, then at the
 #: second one, and the last number of times. For what is under way see ``liveness``.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
@@ -164,6 +150,11 @@ class StreamTransport:
         """What the listener of this accepted socket answers to."""
         return frozenset()
 
+    def acceptor(self, sock: socket.socket, identity: str, security: Security) -> handshake.Acceptor:
+        """The handshake on an accepted socket."""
+        answers_to = self.audiences(sock, identity)
+        return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
+
     def split(self, rest: str) -> tuple[str, str]:
         """What stands in an address behind the scheme: where to connect, and the listener's identity or nothing."""
         return rest, ""
@@ -242,132 +233,6 @@ async def shake_hands(
                 "a worker, and one side may speak TLS (tls://) and the other not"
             )
         data = machine.receive(came)
-
-
-class StreamListener:
-    """A listening socket, and the handshakes under way on what it has accepted."""
-
-    def __init__(
-        self,
-        transport: StreamTransport,
-        sock: socket.socket,
-        address: str,
-        loop: asyncio.AbstractEventLoop,
-        security: Security,
-        on_connection: OnConnection,
-        clean_up: Callable[[], None],
-    ) -> None:
-        self.address = address
-        self._identity = transport.identity(address)
-        self.exact_address = f"{address}#{self._identity}" if self._identity else address
-        self._transport = transport
-        self._sock = sock
-        self._loop = loop
-        self._security = security
-        self._on_connection = on_connection
-        self._clean_up = clean_up
-        self._under_way = admission.Admission(admission.places())
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._warnings = RepeatedWarnings(log)
-        self._timer: asyncio.TimerHandle | None = None  # accepts nothing until then
-        self._closed = False
-        loop.add_reader(sock.fileno(), self._accept)
-
-    def _accept(self) -> None:
-        try:
-            sock, address = self._sock.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, error)
-            self._make_room(is_urgent=error.errno in _NO_ROOM)
-            self._pause(RETRY_S)
-            return
-        sock.setblocking(False)
-        source = self._transport.source(address)
-        task = self._loop.create_task(self._admit(sock, self._transport.describe_peer(address), source))
-        self._tasks.add(task)
-        self._under_way.enter(task, source, self._loop.time())
-        task.add_done_callback(lambda task: self._ended(task, sock))
-        self._make_room()
-
-    def _pause(self, delay_s: float) -> None:
-        """Accept nothing for so long."""
-        if self._timer is None:
-            self._loop.remove_reader(self._sock.fileno())
-            self._timer = self._loop.call_later(delay_s, self._go_on)
-
-    def _go_on(self) -> None:
-        self._timer = None
-        self._loop.add_reader(self._sock.fileno(), self._accept)
-        self._make_room()
-
-    def _make_room(self, is_urgent: bool = False) -> None:
-        """End handshakes until there are few enough; accept no others while all of them are young."""
-        while True:
-            victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
-            if victim is None:
-                break
-            self._under_way.leave(victim)
-            victim.cancel()
-            is_urgent = False
-        if wait_s:
-            self._pause(wait_s)
-
-    def _ended(self, task: asyncio.Task[None], sock: socket.socket) -> None:
-        self._tasks.discard(task)
-        self._under_way.leave(task)
-        if task.cancelled():  # before it began
-            sock.close()
-
-    async def _admit(self, sock: socket.socket, peer: str, source: str) -> None:
-        try:
-            transport, security = self._transport, self._security
-            answers_to = transport.audiences(sock, self._identity)
-            machine = handshake.Acceptor(
-                security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to
-            )
-            async with asyncio.timeout(TIMEOUT_S):
-                transport.prepare_socket(sock)
-                connection = await transport.shake_hands_on(sock, machine, self._loop, security, peer)
-        except BaseException as error:
-            reason: Any = error
-            if isinstance(error, TimeoutError):
-                reason = f"it has not passed the handshake within {TIMEOUT_S:g} s"
-            elif isinstance(error, asyncio.CancelledError):
-                reason = "too many others wait"
-                if not self._closed:
-                    transport.say_busy(sock)
-            elif not isinstance(error, OSError):
-                sock.close()
-                raise
-            if not self._closed:
-                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, peer, reason)
-            sock.close()  # last: whoever sees the end can find the line in the log
-            return
-        if security.secret is not None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._under_way.passed(task)
-        if self._closed:
-            connection.close()
-        else:
-            self._on_connection(connection)
-
-    def close(self) -> None:
-        """See ``transports.Listener``."""
-        if self._closed:
-            return
-        self._closed = True
-        self._warnings.close()
-        if self._timer is None:
-            self._loop.remove_reader(self._sock.fileno())
-        else:
-            self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        self._sock.close()
-        self._clean_up()
 
 
 # ---------------------------------------------------------------- unix

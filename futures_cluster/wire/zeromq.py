@@ -36,9 +36,10 @@ from futures_cluster.errors import AuthenticationError, HandshakeError, Protocol
 from futures_cluster.messages import Message
 from futures_cluster.wire import admission, audience, frames, handshake, transports
 from futures_cluster.wire.authenticator import SealedBuffers, Session
+from futures_cluster.wire.listeners import log
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.sockets import ignore
-from futures_cluster.wire.streams import host_identity, join_host_and_port, log, resolve, split_host_and_port
+from futures_cluster.wire.streams import host_identity, join_host_and_port, resolve, split_host_and_port
 from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
 
 PIECE_BYTES = 256 * 1024

@@ -17,7 +17,7 @@ import pytest
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
 from futures_cluster.services.loops import LoopThread
-from futures_cluster.wire import admission, audience, handshake, streams, transports
+from futures_cluster.wire import admission, audience, handshake, listeners, streams, transports
 from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
 
@@ -322,7 +322,7 @@ def test_a_listener_that_says_nothing(runner: Runner) -> None:
 def test_peers_that_say_nothing_are_dropped(
     runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(listeners, "TIMEOUT_S", 0.05)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     with stranger(listener.address) as sock:
         assert read_to_the_end(sock) == b""
@@ -408,7 +408,7 @@ class WithoutDescriptors:
 def test_a_listener_that_cannot_accept_tries_again(
     number: int, runner: Runner, refusals: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "RETRY_S", 0.01)
+    monkeypatch.setattr(listeners, "RETRY_S", 0.01)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     tried: list[int] = []
     listener._sock = WithoutDescriptors(listener._sock, number, tried)  # type: ignore[attr-defined]

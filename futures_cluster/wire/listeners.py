@@ -1,0 +1,156 @@
+"""Listening stream sockets: accepting, and the handshakes under way on what was accepted.
+
+Does not cover: how sockets are made and what is said on them (``streams``), which handshakes go when there are too many
+(``admission``, pure).
+
+The way in: accepted -> handshake -> ``on_connection``. When too many handshakes are under way, the listener tells the
+connectors of some to try again, which they do until their time is over: a crowd of honest peers takes turns, and a
+crowd of idle ones cannot keep the others out. Lines of the log ``futures_cluster.wire`` about peers that are refused
+are limited (``repeated``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster.wire import admission
+from futures_cluster.wire.repeated import RepeatedWarnings
+from futures_cluster.wire.transports import TIMEOUT_S, OnConnection, Security
+
+if TYPE_CHECKING:
+    from futures_cluster.wire.streams import StreamTransport
+
+log = logging.getLogger("futures_cluster.wire")
+
+#: When a connection cannot be accepted, because no descriptor is left or for other reasons, the listener tries again
+#: after this time.
+RETRY_S = 0.2
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class StreamListener:
+    """A listening socket, and the handshakes under way on what it has accepted."""
+
+    def __init__(
+        self,
+        transport: StreamTransport,
+        sock: socket.socket,
+        address: str,
+        loop: asyncio.AbstractEventLoop,
+        security: Security,
+        on_connection: OnConnection,
+        clean_up: Callable[[], None],
+    ) -> None:
+        self.address = address
+        self._identity = transport.identity(address)
+        self.exact_address = f"{address}#{self._identity}" if self._identity else address
+        self._transport = transport
+        self._sock = sock
+        self._loop = loop
+        self._security = security
+        self._on_connection = on_connection
+        self._clean_up = clean_up
+        self._under_way = admission.Admission(admission.places())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._warnings = RepeatedWarnings(log)
+        self._timer: asyncio.TimerHandle | None = None  # accepts nothing until then
+        self._closed = False
+        loop.add_reader(sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            sock, address = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, error)
+            self._make_room(is_urgent=error.errno in _NO_ROOM)
+            self._pause(RETRY_S)
+            return
+        sock.setblocking(False)
+        source = self._transport.source(address)
+        task = self._loop.create_task(self._admit(sock, self._transport.describe_peer(address), source))
+        self._tasks.add(task)
+        self._under_way.enter(task, source, self._loop.time())
+        task.add_done_callback(lambda task: self._ended(task, sock))
+        self._make_room()
+
+    def _pause(self, delay_s: float) -> None:
+        """Accept nothing for so long."""
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._timer = self._loop.call_later(delay_s, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+        self._make_room()
+
+    def _make_room(self, is_urgent: bool = False) -> None:
+        """End handshakes until there are few enough; accept no others while all of them are young."""
+        while True:
+            victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
+            if victim is None:
+                break
+            self._under_way.leave(victim)
+            victim.cancel()
+            is_urgent = False
+        if wait_s:
+            self._pause(wait_s)
+
+    def _ended(self, task: asyncio.Task[None], sock: socket.socket) -> None:
+        self._tasks.discard(task)
+        self._under_way.leave(task)
+        if task.cancelled():  # before it began
+            sock.close()
+
+    async def _admit(self, sock: socket.socket, peer: str, source: str) -> None:
+        try:
+            transport, security = self._transport, self._security
+            machine = transport.acceptor(sock, self._identity, security)
+            async with asyncio.timeout(TIMEOUT_S):
+                transport.prepare_socket(sock)
+                connection = await transport.shake_hands_on(sock, machine, self._loop, security, peer)
+        except BaseException as error:
+            reason: Any = error
+            if isinstance(error, TimeoutError):
+                reason = f"it has not passed the handshake within {TIMEOUT_S:g} s"
+            elif isinstance(error, asyncio.CancelledError):
+                reason = "too many others wait"
+                if not self._closed:
+                    transport.say_busy(sock)
+            elif not isinstance(error, OSError):
+                sock.close()
+                raise
+            if not self._closed:
+                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, peer, reason)
+            sock.close()  # last: whoever sees the end can find the line in the log
+            return
+        if security.secret is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.passed(task)
+        if self._closed:
+            connection.close()
+        else:
+            self._on_connection(connection)
+
+    def close(self) -> None:
+        """See ``transports.Listener``."""
+        if self._closed:
+            return
+        self._closed = True
+        self._warnings.close()
+        if self._timer is None:
+            self._loop.remove_reader(self._sock.fileno())
+        else:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._sock.close()
+        self._clean_up()
