@@ -159,7 +159,7 @@ class SchedulerServer:
             m.RetireWorkers: self._on_retire_workers,
         }
         self.service.logs.pending_bytes = self._pending_bytes
-        self.warnings = RepeatedWarnings(log)  # about peers that have not said who they are
+        self.warnings = RepeatedWarnings(log)  # about peers before their Hello
         self.observatory = Observatory(self.service, loop, self._about, self._facts_of)
         self.page: StatusPage | None = None
         self.questions: dict[str, Callable[[Any], Any]] = {

@@ -1,9 +1,9 @@
 """Which of the handshakes under way at a listener goes when there are too many of them.
 
-Pure: items and times are arguments. A place is taken by every connection that is not authenticated yet, whoever made
-it. No source (an IPv4 address, or a /64 network of IPv6) may have more than half of the places; when it has, or when
-all are taken, the oldest handshake of the source that has the most goes. So a crowd from few addresses pushes out
-itself, and a peer that needs a moment to answer stays. Every handshake is given ``GRACE_S`` first.
+Pure: items and times are arguments. Every connection that is not authenticated yet takes a place. No source (an IPv4
+address, or a /64 network of IPv6) may have more than half of the places. When one has, or when all places are taken,
+the oldest handshake of the source that has the most ends. So a crowd from few addresses pushes out itself, and a peer
+that needs a moment to answer stays. No handshake ends before ``GRACE_S``.
 
 Sources from which a peer was authenticated before have as many places of their own, which strangers cannot take.
 """

@@ -1,4 +1,4 @@
-"""Whom a connector means: what a proof of the handshake is bound to, so that it cannot be relayed to another listener.
+"""The listener that a connector means: handshakes are bound to it, and cannot be relayed to another one.
 
 A connector names its *audience* in the handshake, the one listener that its proof is for, and a listener refuses
 connectors that mean another one. There are two ways to name a listener:
@@ -22,16 +22,16 @@ from typing import Any
 
 AUDIENCE_BYTES = 32
 #: The audience of connectors on transports that bind nothing (unix sockets, memory).
-ANYBODY = bytes(AUDIENCE_BYTES)
+UNBOUND = bytes(AUDIENCE_BYTES)
 
 
 def of_identity(identity: str) -> bytes:
-    """The audience of those who know the listener's identity."""
+    """Return the audience of connectors that know the listener's identity."""
     return hashlib.sha256(b"identity\0" + identity.encode("utf-8", "surrogateescape")).digest()
 
 
 def of_address(address: Any) -> bytes:
-    """The audience of those who are connected to this socket address.
+    """Return the audience of connectors whose socket is connected to this address.
 
     Examples
     --------
@@ -46,12 +46,12 @@ def of_address(address: Any) -> bytes:
 
 
 def own_identity(port: int) -> str:
-    """The identity of a listener of this machine."""
+    """Return the identity of a listener of this machine."""
     return f"{socket.gethostname()}:{port}"
 
 
 def split_identity(rest: str) -> tuple[str, str]:
-    """The two parts of ``HOST:PORT#IDENTITY``; the identity is empty when there is none.
+    """Split ``HOST:PORT#IDENTITY`` into its two parts; the identity is empty when there is none.
 
     Examples
     --------

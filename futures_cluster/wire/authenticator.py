@@ -9,8 +9,8 @@ direction. The number of the frame is part of its tags, and is counted on both s
 
 Each tag covers the frame's number and all that comes before the next tag: lengths are checked before the receiver
 believes them, and all of the frame before anything is decoded. Tags are keyed BLAKE2b, the fastest for small frames.
-Each buffer goes into the last one by its SHA-256, which processors with instructions for it compute twice as fast. Who
-passes a buffer on without handing out its memory, as the scheduler does, need not hash it again (``Buffer.digest``).
+Each buffer goes into the last one by its SHA-256, which processors with instructions for it compute twice as fast. The
+scheduler, which passes buffers on without handing out their memory, does not hash them again (``Buffer.digest``).
 Nothing is encrypted: that is the task of TLS.
 """
 

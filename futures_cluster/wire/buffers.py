@@ -35,12 +35,12 @@ class Buffer:
     arrived : bool
         Whether it came with a message: it is writable, and belongs to whom the message was for.
     digest : bytes
-        The hash of its bytes, as ``authenticator`` computes it, for who passes it on unchanged; empty if not known.
+        SHA-256 of the bytes, for processes that pass the buffer on unchanged; empty if not known.
 
     Attributes
     ----------
     memory : memoryview
-        For those who only read.
+        The bytes, for code that only reads them.
     """
 
     __slots__ = ("arrived", "digest", "memory")
@@ -52,7 +52,7 @@ class Buffer:
 
     @property
     def view(self) -> memoryview:
-        """The memory, for who may write to it: from now on no hash of it is believed."""
+        """The bytes, for code that may write to them: the buffer forgets its hash."""
         self.digest = b""
         return self.memory
 

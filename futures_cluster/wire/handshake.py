@@ -35,7 +35,7 @@ import struct
 from collections.abc import Callable
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
-from futures_cluster.wire.audience import ANYBODY, AUDIENCE_BYTES
+from futures_cluster.wire.audience import AUDIENCE_BYTES, UNBOUND
 
 MAGIC = b"\xfcFUTCLU\n"
 #: Raised with every change of the handshake, of frames or of messages that the other side must know of.
@@ -237,7 +237,7 @@ class Connector(Handshake):
 
     _sides = (b"connector", b"acceptor")
 
-    def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST, audience: bytes = ANYBODY) -> None:
+    def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST, audience: bytes = UNBOUND) -> None:
         super().__init__(secret, nonce, host)
         self._audience = audience
 

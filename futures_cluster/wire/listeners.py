@@ -81,7 +81,7 @@ class StreamListener:
         self._make_room()
 
     def _pause(self, delay_s: float) -> None:
-        """Accept nothing for so long."""
+        """Accept no connection for this time."""
         if self._timer is None:
             self._loop.remove_reader(self._sock.fileno())
             self._timer = self._loop.call_later(delay_s, self._go_on)

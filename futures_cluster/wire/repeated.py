@@ -1,7 +1,7 @@
 """Lines of the log that strangers cause: the first at once, then a count at growing intervals.
 
-Whoever can reach a port can otherwise fill a disk. Lines that are like each other have a key in common, for example
-the address of the peer; there are few keys, and what comes from more sources than that shares the last one.
+Without this, any peer that can reach a port could fill a disk. Similar lines have a common key, for example the address
+of the peer. There are few keys; all further sources share the last one.
 """
 
 from __future__ import annotations

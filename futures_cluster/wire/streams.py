@@ -144,7 +144,7 @@ class StreamTransport:
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
         """Which listener the connector of this socket means, see ``audience``; ``identity`` may be empty."""
-        return audience.ANYBODY
+        return audience.UNBOUND
 
     def audiences(self, sock: socket.socket, identity: str) -> frozenset[bytes]:
         """What the listener of this accepted socket answers to."""

@@ -47,7 +47,7 @@ MOST_QUEUED = 8
 #: Pieces that are handled before others have their turn on the loop.
 _A_TURN = 64
 _OPEN = b"open"
-#: A connection takes up to so many descriptors.
+#: Maximum number of descriptors of a connection.
 _DESCRIPTORS = 8
 #: A connection that was refused is closed after so long at the latest.
 _GRACE_S = 2.0
@@ -293,7 +293,7 @@ class ZmqConnection:
 
 
 def _peer_of(frame: Any) -> str:
-    """The IP address of who sent a message; empty if ZeroMQ does not know."""
+    """Return the IP address of a message's sender; empty if ZeroMQ does not know it."""
     try:
         return str(frame.get("Peer-Address"))
     except (zmq.ZMQError, AttributeError):

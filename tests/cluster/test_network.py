@@ -442,7 +442,7 @@ class TestTls:
 
 
 class TestThirdParties:
-    """Somebody on the way between a program and the cluster; see also tests/wire/test_relay.py."""
+    """A third party between a program and the cluster; see also tests/wire/test_relay.py."""
 
     def test_a_forward_needs_the_name_of_where_it_leads_to(self, cluster: Cluster) -> None:
         cluster.add_worker()

@@ -1,4 +1,4 @@
-"""Who goes when too many handshakes are under way; and how many lines of log strangers cause."""
+"""Which handshake goes when too many are under way, and how many lines of log strangers cause."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_crowds_from_many_sources_push_out_the_largest() -> None:
     assert end_all(door) == [0]
 
 
-def test_everybody_is_given_a_moment() -> None:
+def test_each_handshake_is_given_a_moment() -> None:
     door = Admission(2)
     door.enter("one", "a", 1.0)
     door.enter("two", "a", 2.0)

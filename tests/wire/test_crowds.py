@@ -104,7 +104,7 @@ def test_three_thousand_idle_sockets() -> None:
 
 
 def test_a_crowd_that_speaks_our_protocol() -> None:
-    """Openings of handshakes that nobody goes on with."""
+    """Handshakes that end after their opening."""
     with many_descriptors(1024), listening("tcp://127.0.0.1:0", 128) as process, contextlib.ExitStack() as crowd:
         for sock in process.strangers(300):
             meant = audience.of_address(crowd.enter_context(sock).getpeername())

@@ -128,7 +128,7 @@ def test_a_refusal_of_our_version_is_understood() -> None:
     assert one.error is not None
 
 
-# ---------------------------------------------------------------- whom it is for, and what follows
+# ---------------------------------------------------------------- the audience, and the keys
 
 HERE, THERE = b"h" * 32, b"t" * 32
 
@@ -140,7 +140,7 @@ def test_a_listener_that_is_meant(answers_to: frozenset[bytes]) -> None:
     assert one.done and two.done
 
 
-@pytest.mark.parametrize("meant", [HERE, audience.ANYBODY])
+@pytest.mark.parametrize("meant", [HERE, audience.UNBOUND])
 def test_a_listener_that_is_not_meant(meant: bytes) -> None:
     one, two = Connector(b"x", NONCES[0], audience=meant), Acceptor(b"x", NONCES[1], audiences=frozenset([THERE]))
     talk(one, two)
