@@ -498,3 +498,19 @@ class TestThirdParties:
             ):
                 asyncio.run(fetch(f"tcp://127.0.0.1:{relay.port}"))
             assert asyncio.run(fetch(facts["address"])) == ["key"]
+
+    def test_workers_tell_their_identity(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        cluster.add_worker()
+        asked = []
+        original = Peers.get_data
+
+        async def get_data(self: Peers, address: str, keys: list[str]) -> object:
+            asked.append(address)
+            return await original(self, address, keys)
+
+        monkeypatch.setattr(Peers, "get_data", get_data)
+        with cluster.executor() as ex:
+            assert ex.submit(bytes, 1_000_000).result(WAIT_S) == bytes(1_000_000)
+            (facts,) = ex.workers().values()
+        port = facts["address"].rpartition(":")[2]
+        assert asked == [f"{facts['address']}#{socket.gethostname()}:{port}"]
