@@ -57,4 +57,4 @@ class PutData(Message):
 class SegmentsMapped(Message):
     """The asker has opened (or will not open) these shared segments of the answer, so they may be reused."""
 
-    segments: list[int]
+    segments: list[int]  # serial numbers

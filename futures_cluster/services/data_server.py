@@ -50,7 +50,7 @@ class DataServer:
         self._answer = answer
         self._keep = keep
         self._pool = pool
-        self._asked: dict[Any, dict[int, None]] = {}  # segments each asker may be about to open
+        self._asked: dict[Any, list[int]] = {}  # segments that each asker may be about to open
         self._tell_put = tell_put
         self._put: dict[Any, list[m.Key]] = {}  # by whom
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
@@ -84,7 +84,7 @@ class DataServer:
                 self._tell_put(keys)
 
         connection.on_messages, connection.on_close = received, lost
-        self._asked[connection] = {}
+        self._asked[connection] = []
         connection.start()
 
     async def _serve(self, connection: Any, request: m.GetData) -> None:
@@ -97,14 +97,14 @@ class DataServer:
                     assert self._pool is not None
                     self._pool.release(segment[1])
                 else:
-                    segments[segment[1]] = None
+                    segments.append(segment[1])
         connection.send([data])
 
-    def _release(self, connection: Any, fds: list[int]) -> None:
+    def _release(self, connection: Any, serials: list[int]) -> None:
         """The asker needs these no longer; only of its own does it say so."""
-        segments = self._asked.get(connection, {})
-        for fd in fds:
-            if fd in segments:
-                del segments[fd]
+        segments = self._asked.get(connection, [])
+        for serial in serials:
+            if serial in segments:
+                segments.remove(serial)
                 if self._pool is not None:
-                    self._pool.release(fd)
+                    self._pool.release(serial)

@@ -188,13 +188,13 @@ class SchedulerService:
             segment = serialize.segment_of(payload)
             if segment is None:
                 continue
-            pid, fd = segment
+            pid, serial = segment
             if pid == os.getpid():
                 self._release(payload)
             else:
                 send = self.workers.get(self._pids.get(pid, ""))
                 if send is not None:
-                    send([m.SegmentsMapped([fd])])
+                    send([m.SegmentsMapped([serial])])
 
     def _set_timer(self) -> None:
         if self._timer is not None:

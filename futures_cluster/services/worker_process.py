@@ -385,9 +385,9 @@ class WorkerProcess:
             elif kind in FOR_CLIENTS:
                 clients.append(message)
             elif kind is m.SegmentsMapped:
-                for fd in message.segments:  # type: ignore[attr-defined]
+                for serial in message.segments:  # type: ignore[attr-defined]
                     if self._pool is not None:
-                        self._pool.release(fd)
+                        self._pool.release(serial)
             elif kind is m.Heartbeat:
                 if self._heartbeats is not None:
                     self._heartbeats.heard()

@@ -100,7 +100,7 @@ class Original:
         except OSError:
             pass
         finally:
-            pool.discard(reference[2])  # the memory lives as long as the descriptor that we have opened
+            pool.discard(reference[5])  # the memory lives as long as the descriptor that we have opened
 
     def _views(self) -> list[Any]:
         """The pickle and the large buffers where they lie; not to be written to."""

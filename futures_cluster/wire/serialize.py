@@ -384,9 +384,9 @@ def payload_size(payload: Payload) -> int:
 
 
 def segment_of(payload: Payload) -> tuple[int, int] | None:
-    """(pid, descriptor) of the shared segment behind a payload, if there is one."""
+    """(pid, serial number) of the shared segment behind a payload, if there is one."""
     if type(payload) is tuple and payload[1][0] == "shm":
-        return int(payload[1][1]), int(payload[1][2])
+        return int(payload[1][1]), int(payload[1][5])
     return None
 
 

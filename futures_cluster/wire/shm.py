@@ -16,6 +16,10 @@ reader that may come has come) and tries for the exclusive lock before it writes
 plain copy, a third of the time. A reader that keeps the descriptor itself (``OpenSegment``) can map the segment any
 number of times, each time as it was written.
 
+Each write has a serial number that never comes again. It stands at the end of the segment and in the reference to it:
+a reader that comes too late, when the segment was written again or when its writer is gone and another process has its
+number, finds another serial number and no data.
+
 Segments in use and mappings cost a descriptor each, and descriptors belong to the program that we are a part of. So a
 process that has used up some of those it may open writes no further segments (``write`` raises, and buffers travel in
 the frames), and copies what it reads instead of mapping it.
@@ -25,8 +29,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
+import struct
 import sys
 import threading
 from collections.abc import Sequence
@@ -52,7 +58,11 @@ MAPPED_BYTES = 8 * 2**20
 _PAGE = 4096
 _MOST_BUFFERS_A_CALL = 1000  # below IOV_MAX
 
-# ("shm", pid, fd, size, [(offset, length)], inode)
+#: Behind the buffers: the serial number.
+_SERIAL = struct.Struct("<Q")
+_serials = (0, itertools.count())  # the process that they are for, and the next one
+
+# ("shm", pid, fd, size, [(offset, length)], serial)
 Reference = tuple[str, int, int, int, list[tuple[int, int]], int]
 
 available = fcntl is not None and hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
@@ -64,10 +74,20 @@ def _is_over(limit: float, fd: int) -> bool:
     return most != resource.RLIM_INFINITY and fd >= most * limit
 
 
+def _next_serial() -> int:
+    """A number that no segment had before, of this process or of another one."""
+    global _serials
+    pid, numbers = _serials
+    if pid != os.getpid():  # the first one here; a forked copy must not go on with its parent's
+        numbers = itertools.count(int.from_bytes(os.urandom(7), "little"))
+        _serials = (os.getpid(), numbers)
+    return next(numbers)
+
+
 class Segment:
     """One memfd and its size."""
 
-    __slots__ = ("fd", "inode", "mapping", "size")
+    __slots__ = ("fd", "mapping", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -77,7 +97,6 @@ class Segment:
             if _is_over(WRITE_LIMIT, self.fd):
                 raise OSError(errno.EMFILE, "the other descriptors are left to the rest of the program")
             os.ftruncate(self.fd, size)
-            self.inode = os.fstat(self.fd).st_ino
         except OSError:
             os.close(self.fd)
             raise
@@ -118,9 +137,9 @@ class SegmentPool:
         self._most_kept_bytes = most_kept_bytes
         # Not held while data is copied. Reentrant: a collection of garbage may run a finalizer that writes, too.
         self._lock = threading.RLock()
-        self._used: dict[int, Segment] = {}
+        self._used: dict[int, Segment] = {}  # by serial number
         self._free: list[Segment] = []  # oldest first
-        self._lent: dict[int, OpenSegment] = {}
+        self._lent: dict[int, list[OpenSegment]] = {}  # by serial number; one may be lent several times
         self._closed = False
         self.written = 0  # segments written, for tests
         self.reused = 0  # of these, into memory that was in use before
@@ -135,7 +154,8 @@ class SegmentPool:
         """
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         layout, end = _lay_out(views)
-        segment, is_warm = self._take(max(end, 1))
+        segment, is_warm = self._take(end + _SERIAL.size)
+        serial = _next_serial()
         try:
             if is_warm:
                 segment.map()
@@ -145,6 +165,7 @@ class SegmentPool:
                 with memoryview(segment.mapping) as target:
                     for (start, length), view in zip(layout, views):
                         target[start : start + length] = view
+            os.pwrite(segment.fd, _SERIAL.pack(serial), segment.size - _SERIAL.size)
         except BaseException:
             segment.close()
             raise
@@ -152,9 +173,9 @@ class SegmentPool:
             if self._closed:
                 segment.close()
                 raise OSError("the pool is closed")
-            self._used[segment.fd] = segment
+            self._used[serial] = segment
             self.written += 1
-        return ("shm", os.getpid(), segment.fd, segment.size, layout, segment.inode)
+        return ("shm", os.getpid(), segment.fd, segment.size, layout, serial)
 
     def lend(self, segment: OpenSegment) -> Reference:
         """A reference for others to a segment that this process has open; ``release`` it when they have opened it.
@@ -165,12 +186,12 @@ class SegmentPool:
             When there is no descriptor left.
         """
         fd = os.dup(segment.fd)
-        lent = OpenSegment(fd, segment.size, segment.layout, segment.inode)
+        lent = OpenSegment(fd, segment.size, segment.layout, segment.serial)
         with self._lock:
             if self._closed:
                 raise OSError("the pool is closed")
-            self._lent[fd] = lent
-        return ("shm", os.getpid(), fd, segment.size, segment.layout, segment.inode)
+            self._lent.setdefault(segment.serial, []).append(lent)
+        return ("shm", os.getpid(), fd, segment.size, segment.layout, segment.serial)
 
     def _take(self, size: int) -> tuple[Segment, bool]:
         """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
@@ -178,7 +199,7 @@ class SegmentPool:
             best = None
             for segment in self._free.copy():
                 fits = segment.size * LEAST_FILL <= size <= segment.size
-                if fits and (best is None or segment.size < best.size) and _is_unread(segment.fd):
+                if fits and (best is None or segment.size < best.size) and _take_back(segment):
                     best = segment
             if best is not None:
                 with contextlib.suppress(ValueError):  # a finalizer has taken it meanwhile
@@ -187,12 +208,16 @@ class SegmentPool:
                     return best, True
         return Segment(-(-size // _PAGE) * _PAGE), False
 
-    def release(self, fd: int) -> None:
+    def release(self, serial: int) -> None:
         """No further reader will open this segment; it may be used again when the present ones are gone."""
         with self._lock:
-            if self._lent.pop(fd, None) is not None:
+            lent = self._lent.get(serial)
+            if lent is not None:
+                lent.pop()
+                if not lent:
+                    del self._lent[serial]
                 return
-            segment = self._used.pop(fd, None)
+            segment = self._used.pop(serial, None)
             if segment is None:
                 return
             free = self._free
@@ -203,10 +228,10 @@ class SegmentPool:
                 kept -= dropped.size
                 dropped.close()
 
-    def discard(self, fd: int) -> None:
+    def discard(self, serial: int) -> None:
         """Give up a segment of which a reader may still come, who must not find other data in it."""
         with self._lock:
-            segment = self._used.pop(fd, None)
+            segment = self._used.pop(serial, None)
         if segment is not None:
             segment.close()
 
@@ -227,13 +252,20 @@ class SegmentPool:
             return sum(segment.size for segment in self._used.values())
 
 
-def _is_unread(fd: int) -> bool:
+def _take_back(segment: Segment) -> bool:
+    """Let no reader in any more; False if one is there."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(segment.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.pwrite(segment.fd, bytes(_SERIAL.size), segment.size - _SERIAL.size)
+    fcntl.flock(segment.fd, fcntl.LOCK_UN)
     return True
+
+
+def _has_serial(fd: int, size: int, serial: int) -> bool:
+    is_whole = os.fstat(fd).st_size >= size
+    return is_whole and os.pread(fd, _SERIAL.size, size - _SERIAL.size) == _SERIAL.pack(serial)
 
 
 def _lay_out(views: list[memoryview]) -> tuple[list[tuple[int, int]], int]:
@@ -273,13 +305,13 @@ class OpenSegment:
     The same is a file with such a layout (``write_file``).
     """
 
-    __slots__ = ("fd", "inode", "layout", "size")
+    __slots__ = ("fd", "layout", "serial", "size")
 
-    def __init__(self, fd: int, size: int, layout: Sequence[tuple[int, int]], inode: int) -> None:
+    def __init__(self, fd: int, size: int, layout: Sequence[tuple[int, int]], serial: int) -> None:
         self.fd = fd
         self.size = size
         self.layout = [(offset, length) for offset, length in layout]
-        self.inode = inode
+        self.serial = serial
 
     @classmethod
     def find(cls, reference: Sequence[Any]) -> OpenSegment:
@@ -290,16 +322,19 @@ class OpenSegment:
         OSError
             When the writer or the segment is gone, or no descriptor is left.
         """
-        _, pid, fd, size, layout, inode = reference
+        _, pid, fd, size, layout, serial = reference
         own = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if (found := os.fstat(own)).st_ino != inode or found.st_size < size:
+            # Before the lock, because a file of others may be locked for ever; and behind it, where it cannot change.
+            found = _has_serial(own, size, serial)
+            if found:
+                fcntl.flock(own, fcntl.LOCK_SH)
+            if not found or not _has_serial(own, size, serial):
                 raise OSError(errno.ESTALE, f"descriptor {fd} of process {pid} is something else by now")
-            fcntl.flock(own, fcntl.LOCK_SH)
         except OSError:
             os.close(own)
             raise
-        return cls(own, size, layout, inode)
+        return cls(own, size, layout, serial)
 
     @classmethod
     def write_file(cls, buffers: Sequence[Any]) -> OpenSegment:
@@ -316,8 +351,9 @@ class OpenSegment:
         layout, end = _lay_out(views)
         with tempfile.TemporaryFile(buffering=0) as file:
             _fill(file.fileno(), views)
-            file.truncate(max(end, 1))
-            return cls(os.dup(file.fileno()), max(end, 1), layout, os.fstat(file.fileno()).st_ino)
+            serial, size = _next_serial(), end + _SERIAL.size
+            os.pwrite(file.fileno(), _SERIAL.pack(serial), end)
+            return cls(os.dup(file.fileno()), size, layout, serial)
 
     @property
     def nbytes(self) -> int:

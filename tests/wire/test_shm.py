@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -152,10 +153,56 @@ def test_readers_write_into_their_own_copy(pool: shm.SegmentPool, make_peer: Cal
 
 def test_a_released_segment_is_used_again(pool: shm.SegmentPool) -> None:
     first = pool.write([b"a" * MB])
-    pool.release(first[2])
+    pool.release(first[5])
     second = pool.write([b"b" * MB])
-    assert second[2] == first[2] and second[5] == first[5]
+    assert second[2] == first[2] and second[5] != first[5]
     assert (pool.written, pool.reused) == (2, 1)
+
+
+def test_who_comes_too_late_does_not_get_what_was_written_since(pool: shm.SegmentPool) -> None:
+    first = pool.write([b"a" * MB])
+    pool.release(first[5])
+    second = pool.write([b"b" * MB])
+    assert second[2] == first[2]
+    with pytest.raises(OSError) as caught:
+        shm.open_segment(first)
+    assert caught.value.errno == errno.ESTALE
+    pool.release(first[5])  # it was released already: this is no word about the second
+    assert pool.write([b"c" * MB])[2] != second[2]
+    assert bytes(shm.open_segment(second)[0][:1]) == b"b"
+
+
+def test_no_late_reader_gets_in_while_a_segment_is_filled(
+    pool: shm.SegmentPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pool.write([b"a" * MB])
+    pool.release(first[5])
+    fill = shm._fill
+    refused = []
+
+    def late(*args: Any) -> None:
+        with pytest.raises(OSError) as caught:
+            shm.open_segment(first)
+        refused.append(caught.value.errno)
+        fill(*args)
+
+    monkeypatch.setattr(shm, "_fill", late)
+    assert pool.write([b"b" * MB])[2] == first[2]
+    assert refused == [errno.ESTALE]
+
+
+def test_serial_numbers_do_not_go_on_in_a_forked_copy() -> None:
+    last = shm._next_serial()
+    read_fd, write_fd = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write_fd, str(shm._next_serial()).encode())
+        os._exit(0)
+    os.close(write_fd)
+    with open(read_fd) as file:
+        serial = int(file.read())
+    os.waitpid(child, 0)
+    assert serial != last + 1 == shm._next_serial()
 
 
 def test_a_segment_in_use_is_not(pool: shm.SegmentPool) -> None:
@@ -167,14 +214,14 @@ def test_a_segment_in_use_is_not(pool: shm.SegmentPool) -> None:
 
 def test_a_much_larger_segment_is_left_for_larger_data(pool: shm.SegmentPool) -> None:
     large = pool.write([b"a" * 4 * MB])
-    pool.release(large[2])
+    pool.release(large[5])
     assert pool.write([b"b" * MB])[2] != large[2]
 
 
 def test_the_best_fit_is_taken(pool: shm.SegmentPool) -> None:
     large, fitting = pool.write([b"a" * 2 * MB]), pool.write([b"a" * MB])
-    pool.release(large[2])
-    pool.release(fitting[2])
+    pool.release(large[5])
+    pool.release(fitting[5])
     assert pool.write([b"b" * MB])[2] == fitting[2]
 
 
@@ -184,12 +231,12 @@ def test_not_while_any_reader_maps_it(pool: shm.SegmentPool, make_peer: Callable
     one("open", reference)
     two("open", reference)
     mine = shm.open_segment(reference)
-    pool.release(reference[2])
+    pool.release(reference[5])
     for let_go in (lambda: one("close"), mine.clear, lambda: two("close")):
         other = pool.write([b"other" * MB])
         assert other[2] != reference[2]
         assert two("look") == ["first"]
-        pool.release(other[2])
+        pool.release(other[5])
         pool._free = [segment for segment in pool._free if segment.fd == reference[2] or os.close(segment.fd)]
         let_go()
     assert pool.write([b"again" * MB])[2] == reference[2]
@@ -198,7 +245,7 @@ def test_not_while_any_reader_maps_it(pool: shm.SegmentPool, make_peer: Callable
 def test_a_view_of_a_view_keeps_the_lock(pool: shm.SegmentPool) -> None:
     reference = pool.write([b"first" * MB])
     part = shm.open_segment(reference)[0][10:20][2:4]
-    pool.release(reference[2])
+    pool.release(reference[5])
     assert pool.write([b"other" * MB])[2] != reference[2]
     assert bytes(part) == b"rs"
 
@@ -207,8 +254,8 @@ def test_a_killed_reader_frees_its_lock(pool: shm.SegmentPool, make_peer: Callab
     peer = make_peer()
     reference = pool.write([b"first" * MB])
     peer("open", reference)
-    pool.release(reference[2])
-    assert not shm._is_unread(reference[2])
+    pool.release(reference[5])
+    assert pool.write([b"other" * MB])[2] != reference[2]
     peer.kill()
     assert pool.write([b"again" * MB])[2] == reference[2]
 
@@ -228,9 +275,9 @@ def test_readers_keep_the_data_of_a_killed_writer(make_peer: Callable[[], Peer])
 def test_a_descriptor_that_is_something_else_by_now(pool: shm.SegmentPool) -> None:
     reference = pool.write([b"x" * MB])
     with open(__file__) as file:
-        for fd, inode in ((file.fileno(), reference[5]), (reference[2], reference[5] + 1)):
+        for fd, serial in ((file.fileno(), reference[5]), (reference[2], reference[5] + 1)):
             with pytest.raises(OSError) as caught:
-                shm.open_segment((*reference[:2], fd, *reference[3:5], inode))
+                shm.open_segment((*reference[:2], fd, *reference[3:5], serial))
             assert caught.value.errno == errno.ESTALE
     os.ftruncate(reference[2], 10)
     with pytest.raises(OSError):
@@ -253,7 +300,7 @@ def test_a_thousand_writes_and_reads_leave_no_descriptors(pool: shm.SegmentPool)
         views = shm.open_segment(reference)
         assert views[0][0] == number % 256
         del views
-        pool.release(reference[2])
+        pool.release(reference[5])
     assert pool.reused == 999
     assert descriptors() <= before + 1
     pool.close()
@@ -267,22 +314,22 @@ def test_the_pool_keeps_neither_too_much_nor_too_many(monkeypatch: pytest.Monkey
     references = [pool.write([b"x" * 100_000]) for _ in range(10)]
     assert descriptors() == before + 10
     for reference in references:
-        pool.release(reference[2])
+        pool.release(reference[5])
     assert descriptors() == before + 4
     large = [pool.write([b"x" * MB]) for _ in range(5)]
     for reference in large:
-        pool.release(reference[2])
+        pool.release(reference[5])
     assert sum(segment.size for segment in pool._free) <= 3 * MB
     huge = pool.write([b"x" * 4 * MB])
-    pool.release(huge[2])
+    pool.release(huge[5])
     assert pool._free == [] and descriptors() == before
     pool.close()
 
 
 def test_releasing_twice_or_what_is_unknown_does_nothing(pool: shm.SegmentPool) -> None:
     reference = pool.write([b"x"])
-    for fd in (reference[2], reference[2], 12345):
-        pool.release(fd)
+    for serial in (reference[5], reference[5], 12345):
+        pool.release(serial)
     assert len(pool._free) == 1
 
 
@@ -290,7 +337,7 @@ def test_a_closed_pool_gives_up_all_and_writes_no_more() -> None:
     before = descriptors()
     pool = shm.SegmentPool()
     kept = shm.open_segment(pool.write([b"kept"]))
-    pool.release(pool.write([b"free"])[2])
+    pool.release(pool.write([b"free"])[5])
     pool.close()
     pool.close()
     with pytest.raises(OSError, match="closed"):
@@ -325,7 +372,7 @@ def test_few_descriptors_are_left_to_the_program(pool: shm.SegmentPool, monkeypa
     assert [bytes(view) for view in views] == [b"hello", b""]
     views[0][:1] = b"j"
     assert descriptors() == before
-    assert shm._is_unread(reference[2])
+    fcntl.flock(reference[2], fcntl.LOCK_EX | fcntl.LOCK_NB)  # no reader has kept it
 
 
 def test_the_last_descriptor_is_not_taken_for_a_mapping(pool: shm.SegmentPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +397,7 @@ def test_writes_and_releases_from_many_threads(pool: shm.SegmentPool) -> None:
             reference = pool.write([bytes([mark]) * 5000])
             if set(bytes(shm.open_segment(reference)[0])) != {mark}:
                 wrong.append(mark)
-            pool.release(reference[2])
+            pool.release(reference[5])
 
     threads = [threading.Thread(target=work, args=(mark,)) for mark in range(8)]
     for thread in threads:
