@@ -51,7 +51,9 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     threads_per_worker : int
         Tasks that each worker process runs at a time.
     resources : dict or None
-        What each worker offers to ``with_options(resources=...)``.
+        Amounts by name that each worker has for ``with_options(resources=...)``, such as ``{"GPU": 1}``; with
+        ``backend="threads"`` each thread is a worker. So ``Executor(4, resources={"api": 1})`` runs up to four tasks
+        at a time that take ``{"api": 1}``.
     forward_logs : bool or None
         Whether log records and warnings of tasks in worker processes come to this process's loggers. None: from
         processes of this machine, if no handler on the worker has taken them. True: also from clusters, and all of
@@ -261,7 +263,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         timeout : float or None
             Seconds after which a running task is stopped, and its future gets ``TaskTimeout``; finite, above 0.
         resources : dict
-            What a task takes, while it runs, of the ``resources`` that each worker offers; 0 or more of each.
+            Amounts that a task takes, while it runs, of the ``resources`` of its worker; 0 or more of each.
         workers : str or iterable of str
             Names of the workers that may run it.
         rerun : bool

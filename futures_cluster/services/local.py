@@ -240,9 +240,9 @@ class LocalCluster:
             debug=config.debug,
         )
         self.scheduler.workers["threads"] = self._service.receive
-        joined = m.WorkerJoined(
-            "threads", "", config.max_workers, killable=False, resources=dict(config.resources), pid=0
-        )
+        # To users each thread is a worker, and offers what they say; to the scheduler all of them are one.
+        resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
+        joined = m.WorkerJoined("threads", "", config.max_workers, killable=False, resources=resources, pid=0)
         self._thread.start()
         self._thread.call(self.scheduler.handle, [m.ClientJoined("main"), joined])
         self._thread.call(setattr, self.client, "joined", True)

@@ -49,9 +49,9 @@ def is_payload(payload: Any) -> bool:
     if kind == "packed" and len(rest) == 3:
         return _all(rest[0], Buffer) and type(rest[1]) is str and _all(rest[2], int) and len(rest[0]) == len(rest[2])
     if kind == "shm" and len(rest) == 5:
-        pid, fd, size, layout, inode = rest
+        pid, fd, size, layout, serial = rest
         return (
-            _all((pid, fd, size, inode), int)
+            _all((pid, fd, size, serial), int)
             and _all(layout, tuple)
             and all(len(place) == 2 and _all(place, int) for place in layout)
         )
