@@ -20,6 +20,7 @@ __all__ = [
     "ChannelClosed",
     "DataLost",
     "DeserializationError",
+    "DuplicateKey",
     "ForkedExecutor",
     "HandshakeError",
     "InitializerFailed",
@@ -45,6 +46,10 @@ class NotSupported(NotImplementedError):
 
 class DataLost(RuntimeError):
     """A result is gone (the executor was shut down, or data that cannot be computed again was lost)."""
+
+
+class DuplicateKey(ValueError):
+    """The key that was chosen for a task belongs to another call."""
 
 
 class SchedulerLost(BrokenExecutor):

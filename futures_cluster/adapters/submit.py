@@ -38,7 +38,7 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
     """
     client: Any = getattr(engine, "client", None)
     scope = client.codec.scope if client is not None and client.codec.tells_functions else None
-    names = _Names(plan, graph_suffix(getattr(client, "name", "graph")))
+    names = _Names(plan, graph_suffix(getattr(client, "owner", "graph")))
     tasks = _tasks(plan, names, scope)
     if not hasattr(engine, "submit_graph"):
         made = _one_by_one(plan, tasks, engine, options)

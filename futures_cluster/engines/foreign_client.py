@@ -74,7 +74,7 @@ class ForeignClient:
     leader: Any = None
 
     def __init__(self, name: str, make_future: Callable[[Key, Any], Any], link: Link) -> None:
-        self.name = name
+        self.name = self.owner = name  # no other client ever has it
         self.codec = ParcelCodec(Scope(name))
         self.can_stop_tasks = link.can_stop_tasks
         self.closed: BaseException | None = None
@@ -128,10 +128,10 @@ class ForeignClient:
             self._check_free(key)
         elif options.pure:
             key = pure_key(name, function[0], payload, inputs)
-            known = self._known.get(key)
+            known = None if key is None else self._known.get(key)
             if known is not None and not known.cancelled():
                 return known
-        else:
+        if key is None:
             key = f"{name}-{self.name}-{next(self._numbers)}"
         for reference in references:
             other: Any = reference
@@ -189,7 +189,7 @@ class ForeignClient:
 
     def _check_free(self, key: Key) -> None:
         if key in self._known or key in self._pending:
-            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)

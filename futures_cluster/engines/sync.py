@@ -101,14 +101,15 @@ class SyncEngine:
         call, keys, references = self._client.codec.dump_call(args, kwargs, options.resolve)
         name = function_name(fn)
         if options.pure:
-            key = pure_key(name, str(id(fn)), call, keys)
-            known = self._keyed.get(key)
+            key = pure_key(name, "", self._client.codec.dump_call((fn, *args), kwargs, options.resolve)[0], keys)
+            known = None if key is None else self._keyed.get(key)
             if known is not None:
                 return known
         else:
-            key = options.key or f"{name}-sync-{next(self._numbers)}"
+            key = options.key
+        key = key or f"{name}-sync-{next(self._numbers)}"
         if key in self._keyed:
-            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self._client)
         self._submitted += 1
         self._keyed[key] = future

@@ -31,7 +31,9 @@ class SubmitTasks(Message):
 
     ``wanted`` is None for submitted tasks: all are wanted, and run even if they are released before. For the
     tasks of a graph it lists the keys whose results the client wants; the others run only while somebody
-    needs them. ``apart`` names tasks with options of their own.
+    needs them. ``apart`` names tasks with options of their own. ``calls`` names those whose key may be submitted more
+    than once, because its caller chose it or because it follows from the call: a key that is known already is wanted
+    again only if both calls are the same, and every other repetition is an error (``DuplicateKey``).
     """
 
     client: str
@@ -41,6 +43,7 @@ class SubmitTasks(Message):
     depth: int = 0  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
     wanted: list[Key] | None = None
     apart: list[Any] = field(default_factory=list)  # (key, TaskOptions)
+    calls: list[Any] = field(default_factory=list)  # (key, digest of function, arguments and inputs)
 
 
 @message

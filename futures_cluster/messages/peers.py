@@ -47,7 +47,10 @@ class Data(Message):
 
 @message
 class PutData(Message):
-    """Keep these, which a client scatters. The answer is ``Data`` without anything found; ``missing`` were refused."""
+    """Keep these, which a client scatters.
+
+    The answer is ``Data`` without anything found; ``missing`` were refused, and the keys among ``errors`` are taken.
+    """
 
     request: int
     rows: list[Any]  # (key, payload)

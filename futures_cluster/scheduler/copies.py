@@ -21,6 +21,7 @@ import heapq
 from futures_cluster import messages as m
 from futures_cluster.messages import Key
 from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.state import MEMORY, Scattered, State, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
@@ -50,8 +51,9 @@ def put_lost(key: Key) -> str:
 class Copies:
     """Decides who copies what; a part of the machine."""
 
-    def __init__(self, change: Transitions) -> None:
+    def __init__(self, change: Transitions, repeats: Repeats) -> None:
         self._change = change
+        self._repeats = repeats
         self._state: State = change.state
         self._outbox = change.outbox
 
@@ -68,12 +70,17 @@ class Copies:
                 holders.append(worker)
         for key, (size_bytes, workers) in places.items():
             task = state.tasks.get(key)
-            if known and task is None:
+            if task is not None:  # of another call: what was put there is not its result
+                if known:
+                    self._repeats.refuse(event.client, key)
+                for worker in workers:
+                    if worker not in (task.holders or ()):
+                        self._outbox.drops.setdefault(worker, []).append(key)
+                continue
+            if known:
                 task = self._add(key, size_bytes, event.client, event.replicas)
                 if not workers:
                     self._change.fail(task, scheduler_error("DataLost", put_lost(key)))
-            elif known and task is not None:
-                self._change.want_again(task, event.client)
             for worker in workers:
                 if task is not None and task.state is MEMORY and task.holders is not None:
                     self._change.hold(task, worker)

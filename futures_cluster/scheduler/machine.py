@@ -28,6 +28,7 @@ from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.holds import Holds
 from futures_cluster.scheduler.outbox import Command, Outbox
+from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.shared import SharedObjects
 from futures_cluster.scheduler.state import (
     ASSIGNED,
@@ -62,7 +63,8 @@ class SchedulerMachine:
         self._outbox = Outbox()
         self._change = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._change)
-        self._copies = Copies(self._change)
+        self._repeats = Repeats(self._change)
+        self._copies = Copies(self._change, self._repeats)
         self._holds = Holds(self._change)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self._deadlines_limit = 1000
@@ -135,6 +137,7 @@ class SchedulerMachine:
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
         self._change.interest.client_left(event.client, cancel=True)
         self.shared.client_left(event.client)
+        self._repeats.client_left(event.client)
 
     def _on_ask_shared(self, event: m.AskShared, now: float) -> None:
         if event.client in self.state.clients:
@@ -158,13 +161,19 @@ class SchedulerMachine:
         serial = state.serial
         plain = not (options.resources or options.workers)
         apart: dict[Key, m.TaskOptions] = dict(event.apart)
+        calls: dict[Key, str] = dict(event.calls)
         fresh: list[Task] = []  # could run at once, anywhere
         choosy: list[Task] = []  # could run at once, on some workers
         added: list[tuple[Task, list[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
-                if wanted is None or key in wanted:
+                is_wanted = wanted is None or key in wanted
+                if function_id and not self._repeats.is_same(key, calls.get(key)):
+                    self._repeats.refuse(client, key, is_wanted)
+                elif is_wanted:
                     self._change.want_again(tasks[key], client, another=not function_id)
+                if type(payload) is tuple:
+                    self._outbox.freed.append(payload)
                 continue
             function = functions.get(function_id)
             if function is None:  # a key that came by its name, and is not known any more
@@ -184,6 +193,8 @@ class SchedulerMachine:
                 detached,
             )
             tasks[key] = task
+            if calls and key in calls:
+                state.calls[key] = calls[key]
             if key in apart:
                 own = task.options = apart[key]
                 task.lane = state.shares.lane(client, (-own.priority, -event.depth))
@@ -204,6 +215,8 @@ class SchedulerMachine:
         forward = False
         for task, dependencies in added:
             forward = self._change.link(task, dependencies) or forward
+            if state.refused:
+                self._repeats.check_inputs(task, client, dependencies)
         if forward:
             for task in recovery.in_cycles([task for task, _ in added]):
                 text = f"the task {task.key!r} needs its own result, by way of its inputs"
@@ -217,8 +230,10 @@ class SchedulerMachine:
             self._change.loose.extend(task for task, _ in added if not task.wanted_by)
 
     def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:
-        tasks = self.state.tasks
+        tasks, calls = self.state.tasks, self.state.calls
         client = event.client
+        if self.state.refused:
+            self._repeats.released(client, event.keys)
         for key in event.keys:
             task = tasks.get(key)
             if task is None:
@@ -226,6 +241,8 @@ class SchedulerMachine:
             # Usually: one client, a small result, nothing made of it.
             if task.state is MEMORY and task.has_result and not task.dependents and task.wanted_by == (client,):
                 del tasks[key]
+                if calls:
+                    calls.pop(key, None)
                 task.state = FORGOTTEN
                 task.wanted_by = ()
                 self._change.functions.leave(task.function)
@@ -236,6 +253,8 @@ class SchedulerMachine:
                 self._change.interest.lose(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
+        if self.state.refused:
+            self._repeats.released(event.client, event.keys)
         for key in event.keys:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
@@ -445,6 +464,7 @@ class SchedulerMachine:
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
             self._change.interest.client_left(event.worker, cancel=True)
             self.shared.client_left(event.worker)
+            self._repeats.client_left(event.worker)
             return
         self.state.story.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing)
@@ -452,6 +472,7 @@ class SchedulerMachine:
         self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
         self._change.interest.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
+        self._repeats.client_left(worker.name)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
         """Stop a worker now, for the sake of one task that it runs; the others go elsewhere, unblamed.

@@ -336,6 +336,8 @@ class State:
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
         self.unreached: dict[Task, int] = {}  # how often a result could not be had from a worker that lives
         self.preferred: dict[Task, str] = {}  # of these, on which worker they are to be made again
+        self.calls: dict[Key, str] = {}  # what a key stands for that may be submitted again
+        self.refused: dict[tuple[str, Key], Payload] = {}  # (client, key) of failed futures whose key is another's
         self.held: dict[Key, int] = {}  # keys in shared objects, and how often
         self.near: dict[Worker, deque[Task]] = {}  # queued tasks by the worker that holds most of their inputs
         self.begin: dict[Worker, deque[Task]] = {}  # queued tasks without inputs, by the worker for them

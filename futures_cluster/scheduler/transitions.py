@@ -394,6 +394,8 @@ class Transitions:
         unfinished = task.state in UNFINISHED
         self.set_state(task, FORGOTTEN)
         self.state.tasks.pop(task.key, None)
+        if self.state.calls:
+            self.state.calls.pop(task.key, None)
         if self.state.unreached:
             self.state.unreached.pop(task, None)
             self.state.preferred.pop(task, None)

@@ -26,25 +26,44 @@ def inherit(options: TaskOptions, priority: int) -> TaskOptions:
     return replace(options, priority=total)
 
 
-def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key:
-    """The same for equal calls: of the function's content, the arguments' content and the inputs' keys."""
-    digest = hashlib.sha1(function_id.partition(OWNED_BY)[0].encode(), usedforsecurity=False)
+def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key | None:
+    """Return the same for equal calls: of the function's content, the arguments' content and the inputs' keys.
+
+    None if the arguments are objects of this process that do not pickle: nothing else tells whether two of them are
+    equal, because addresses are used again.
+    """
+    if type(payload) is not bytes and type(payload) is not tuple:
+        from futures_cluster.wire import serialize
+
+        try:
+            payload, inputs, _ = serialize.PickleCodec(None).dump_call(payload.args, payload.kwargs, True)
+        except Exception:
+            return None
+    parts: list[Any] = [function_id.partition(OWNED_BY)[0].encode()]
     if type(payload) is bytes:
-        digest.update(payload)
-    elif type(payload) is tuple:
+        parts.append(payload)
+    else:
         from futures_cluster.wire import shm
 
         reference = payload[1]
-        if payload[0] is not None:
-            digest.update(payload[0])
-        for view in shm.open_segment(reference) if reference[0] == "shm" else [part.view for part in reference[1]]:
-            digest.update(view)
-    else:  # objects in this process: equal only if they are the same, or of Python's simple types
-        for part in (*payload.args, *sorted(payload.kwargs.items())):
-            digest.update(repr(part if isinstance(part, (str, int, float, bytes, tuple)) else id(part)).encode())
-    for key in inputs:
-        digest.update(key.encode(errors="surrogatepass"))
+        parts.append(payload[0] or b"")
+        parts += shm.open_segment(reference) if reference[0] == "shm" else [part.view for part in reference[1]]
+    digest = hashlib.sha1(usedforsecurity=False)
+    for part in (*parts, *[key.encode(errors="surrogatepass") for key in inputs]):
+        digest.update(b"%d:" % memoryview(part).nbytes)  # else the end of one could be the beginning of the next
+        digest.update(part)
     return f"{name}-{digest.hexdigest()}"
+
+
+def key_owner(client: str, incarnation: str) -> str:
+    """Return what the keys that a client makes have in common, and no other client's keys ever had.
+
+    Examples
+    --------
+    >>> key_owner("w", "7d3a01f2"), key_owner("main", "")
+    ('w-7d3a01f2', 'main')
+    """
+    return f"{client}-{incarnation}" if incarnation else client
 
 
 def not_sendable(future: Any) -> TypeError:

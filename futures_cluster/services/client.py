@@ -23,11 +23,11 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
-from futures_cluster.errors import NotSendable
+from futures_cluster.errors import DuplicateKey, NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.batches import pack
 from futures_cluster.services.callbacks import CallbackThread
-from futures_cluster.services.calls import inherit, not_sendable, pure_key
+from futures_cluster.services.calls import inherit, key_owner, not_sendable, pure_key
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
@@ -71,6 +71,9 @@ class Client:
         Guards the way to the scheduler.
     send_now : callable
         Whether a task is worth sending on the user's thread.
+    incarnation : str
+        Tells this client from others that had its name before: keys contain both, so none ever comes again. May be
+        empty if the name is never used twice with one scheduler.
     """
 
     def __init__(
@@ -83,8 +86,10 @@ class Client:
         peers: Peers,
         lock: threading.Lock,
         send_now: Callable[[], bool],
+        incarnation: str = "",
     ) -> None:
         self.name = name
+        self.owner = key_owner(name, incarnation)
         self.codec = codec
         self.can_stop_tasks = True
         self.joined = False  # the scheduler has been told of this client
@@ -134,11 +139,12 @@ class Client:
 
         Raises
         ------
-        ValueError
-            When ``key`` is the key of another future that is alive.
+        DuplicateKey
+            If ``key`` is the key of another future that is alive.
         """
         parent = submitting_task()
         news = None
+        is_own_key = not pure and key is None
         try:
             function_id, name, news, as_argument = self._functions.look_up(fn)
             if as_argument:
@@ -150,19 +156,21 @@ class Client:
         except Exception as error:
             return self._failed(fn, key, error)
         del args, kwargs
-        named = key is not None
+        call = None  # what the key stands for, if others may submit it as well
         if key is None:
             if pure:
-                key = pure_key(name, function_id, payload, inputs)
-                known = self._known.get(key)
+                key = call = pure_key(name, function_id, payload, inputs)
+                known = None if key is None else self._known.get(key)
                 if known is not None and not known.cancelled():
                     self.codec.release(payload)
                     return known
-            else:
-                key = f"{name}-{self.name}-{next(self._numbers)}"
+            if key is None:
+                key = f"{name}-{self.owner}-{next(self._numbers)}"
         elif key in self._known or key in self._pending:
             self.codec.release(payload)
-            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+            raise DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
+        elif not scatters:
+            call = pure_key(name, function_id, payload, inputs)
         future = self._make_future(key, self)
         for reference in references:
             other: Any = reference
@@ -184,13 +192,13 @@ class Client:
             depth = parent.depth + 1
             if parent.priority:
                 options = inherit(options, parent.priority)
-        item = (options, depth, (key, function_id, payload, inputs), news)
+        item = (options, depth, (key, function_id, payload, inputs), news, call)
         self.submitted += 1
         try:
             self._pending[key] = future
             if self.closed is not None:  # it was closed while this was under way
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if pure or named:
+            if not is_own_key:
                 self._known[key] = future
                 self._mailbox.post(item)
             elif self._mailbox.awake or not self._send_now() or not self._submit_now(item):
@@ -211,7 +219,7 @@ class Client:
         What is in the mailbox now are releases that nobody hurries for; they may come after this (but not after a
         task of the same key).
         """
-        options, depth, row, news = item
+        options, depth, row, news, _ = item
         return self._transmit_now([m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)])
 
     def _transmit_now(self, messages: list[m.Message]) -> bool:
@@ -226,7 +234,7 @@ class Client:
         return True
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
-        future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
+        future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(self._numbers)}", self)
         future.fail_here(error)
         return future
 
@@ -235,15 +243,15 @@ class Client:
 
         Raises
         ------
-        ValueError
-            When ``key`` is the key of another future that is alive.
+        DuplicateKey
+            If ``key`` is the key of another future that is alive.
         """
         if self.closed is not None:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if key is None:
-            key = f"{name}-{self.name}-{next(self._numbers)}"
+            key = f"{name}-{self.owner}-{next(self._numbers)}"
         elif key in self._known or key in self._pending:
-            raise ValueError(f"the key {key!r} belongs to another future that is alive; choose a new one")
+            raise DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self)
         self._pending[key] = self._known[key] = future
         return future

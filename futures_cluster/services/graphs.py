@@ -66,9 +66,9 @@ class Graph:
     stores: bool = False
 
 
-def graph_suffix(client_name: str) -> str:
-    """What makes the keys of one graph unlike those of all others."""
-    return f"@{client_name}-{next(_numbers)}"
+def graph_suffix(owner: str) -> str:
+    """Return what makes the keys of one graph unlike those of all others."""
+    return f"@{owner}-{next(_numbers)}"
 
 
 class _Collector(InputCollector):

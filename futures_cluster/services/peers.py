@@ -14,6 +14,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster import metrics
+from futures_cluster.errors import DuplicateKey
 from futures_cluster.wire import compress, exceptions, serialize, transports
 
 #: What opening a segment raises when it is gone with its writer.
@@ -96,9 +97,13 @@ class Peers:
         ------
         PeerLost
             When there is no answer.
+        DuplicateKey
+            If the worker holds something else under one of these keys.
         """
         peer = await self._connect(address)
         data = await self._ask(peer, m.PutData(next(self._numbers), rows))
+        for key, _ in data.errors:
+            raise DuplicateKey(f"the key {key!r} belongs to another result on the same worker; choose another key")
         return list(data.missing)
 
     async def shares_memory_with(self, address: str) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster.errors import DuplicateKey
 from futures_cluster.services.client import Client
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.wire import serialize, shm
@@ -62,7 +63,7 @@ class Scatterer:
         future = self._client.open(key, "scatter")
         try:
             pickled = serialize.dumps_large(value, self._client.codec.scope)
-            placed = self._put(future.key, pickled, serialize.can_change(value), workers)
+            placed = self._put(future.key, pickled, serialize.can_change(value), workers, key is not None)
             worker, size_bytes = asyncio.run_coroutine_threadsafe(placed, self._loop).result()
         except Exception as error:
             self._client.give_up(future, error)
@@ -70,7 +71,9 @@ class Scatterer:
         self._client.tell_now([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
         return future
 
-    async def _put(self, key: m.Key, pickled: Any, private: bool, workers: Sequence[str]) -> tuple[str, int]:
+    async def _put(
+        self, key: m.Key, pickled: Any, private: bool, workers: Sequence[str], is_chosen: bool
+    ) -> tuple[str, int]:
         while True:
             name, address = await self._choose(workers)
             payload: Any = None
@@ -81,7 +84,9 @@ class Scatterer:
                 if await self._peers.put_data(address, [row]):
                     raise PeerLost("it could not open the shared memory")
                 return name, serialize.payload_size(payload)
-            except PeerLost:
+            except (PeerLost, DuplicateKey) as error:
+                if is_chosen and isinstance(error, DuplicateKey):
+                    raise  # one that this client made is its own, put there before the connection was lost
                 self._asked_at = float("-inf")  # what is known of the workers is old
                 await asyncio.sleep(LOOK_S)
             finally:

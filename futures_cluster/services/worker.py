@@ -296,8 +296,12 @@ class WorkerService:
 
     def keep(self, message: m.PutData) -> m.Data:
         """Take what a client scatters."""
-        rows, refused = [], []
+        rows, refused, taken = [], [], []
         for key, payload in message.rows:
+            replica = self.machine.replicas.get(key)
+            if replica is not None and replica.held:  # others may be about to read it
+                taken.append((key, b""))
+                continue
             try:
                 payload = serialize.attach(payload)
             except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
@@ -307,7 +311,7 @@ class WorkerService:
             rows.append((key, serialize.payload_size(payload)))
         with self._lock:
             self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)
-        return m.Data(message.request, [], refused)
+        return m.Data(message.request, [], refused, taken)
 
     # ---------------------------------------------------------------- slots
 

@@ -85,7 +85,8 @@ class SimulatedClient:
         for i in range(0, len(tasks), size):
             rows_sent = tasks[i : i + size]
             functions = [(name, name, b"code") for name in dict.fromkeys(row[1] for row in rows_sent)]
-            message = m.SubmitTasks(self.name, rows_sent, functions, options, 0, wanted)
+            calls = [(key, f"{name} of {dependencies}") for key, name, _, dependencies in rows_sent]
+            message = m.SubmitTasks(self.name, rows_sent, functions, options, 0, wanted, calls=calls)
             self._tell(message)
             if options.rerun and self._simulation.dice.repeats():
                 self._tell(message)

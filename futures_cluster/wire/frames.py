@@ -48,6 +48,7 @@ _CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_ME
 _GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
 _OPTIONS_AT = field_names(SubmitTasks).index("options")
 _APART_AT = field_names(SubmitTasks).index("apart")
+_CALLS_AT = field_names(SubmitTasks).index("calls")
 
 
 #: What each row of a batch consists of is said beside the field, in ``messages``; here only how many values.
@@ -55,6 +56,7 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.SubmitTasks, "tasks"): 4,
     (m.SubmitTasks, "functions"): 3,
     (m.SubmitTasks, "apart"): 2,
+    (m.SubmitTasks, "calls"): 2,
     (m.ReportMissing, "missing"): 2,
     (m.TasksStarted, "runs"): 2,
     (m.TasksFinished, "finished"): 5,
@@ -257,6 +259,8 @@ def _message(content: Any) -> Message:
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
         values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
+        if not all(type(key) is type(call) is str for key, call in values[_CALLS_AT]):
+            raise ProtocolError("SubmitTasks.calls has other rows than ours, of a key and a digest")
     return cls(*values)
 
 

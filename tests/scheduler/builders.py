@@ -87,7 +87,8 @@ def submit(
     for task in tasks:
         key, inputs = (task, []) if isinstance(task, str) else task
         rows.append((key, function, b"args", inputs))
-    return m.SubmitTasks(client, rows, [(function, function, b"code")], options, depth, wanted)
+    calls = [(key, f"{function} of {inputs}") for key, _, _, inputs in rows]
+    return m.SubmitTasks(client, rows, [(function, function, b"code")], options, depth, wanted, calls=calls)
 
 
 def run(

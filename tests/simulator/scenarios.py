@@ -39,6 +39,7 @@ class Scenario:
         self.clients = [self.simulation.add_client(name, keep=True) for name in ("c", "d")[: random.randint(1, 2)]]
         self.keys: list[str] = []
         self.inputs: dict[str, list[str]] = {}
+        self.functions: dict[str, str] = {}
         time_s = 0.0
         while len(self.keys) < tasks:
             self.draw_submit(time_s)
@@ -134,6 +135,7 @@ class Scenario:
         if random.random() < 0.3:
             wanted = [key for key, _ in rows if random.random() < 0.4]
         function = random.choice(["f", "g", "h"])
+        self.functions.update(dict.fromkeys([key for key, _ in rows], function))
         self.simulation.at(time_s, self.unless_left, client, client.submit, rows, options, wanted, function)
 
     @staticmethod
@@ -146,8 +148,9 @@ class Scenario:
         client = random.choice(self.clients)
         some = random.sample(self.keys, min(len(self.keys), random.choice([1, 2, 10])))
         do = random.choice(["nothing", "cancel", "force", "release", "fetch", "again", "crash", "leave", "retire"])
-        same = random.random() < 0.5  # else a task of the same key, but not the same one, if it is forgotten by then
-        later = [client.submit, [(key, self.inputs[key] if same else []) for key in some if key not in self.once]]
+        same = random.random() < 0.5  # else another call, which is refused unless the key is forgotten by then
+        rows = [(key, self.inputs[key] if same else []) for key in some if key not in self.once]
+        later = [client.submit, rows, TaskOptions(), None, lambda key: self.functions[key] if same else "other"]
         calls: dict[str, list[Any]] = {
             "cancel": [client.cancel, some],
             "force": [client.cancel, some, True],

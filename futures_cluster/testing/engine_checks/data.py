@@ -190,6 +190,11 @@ def check_pure(make_executor: MakeExecutor) -> None:
         assert one.result(PATIENCE_S) == two.result(PATIENCE_S) == 1
         assert pure.submit(tasks.count, folder, "other").result(PATIENCE_S) == 1
         assert pure.submit(tasks.log_line, folder, "x").key != pure.submit(tasks.log_line, folder, "y").key
+        numbers = [1, 2]
+        three = pure.submit(sum, numbers)
+        assert three.result(PATIENCE_S) == 3
+        numbers.append(3)  # the same list, and not the same call
+        assert pure.submit(sum, numbers).result(PATIENCE_S) == 6
         twice = [ex.submit(folder.number, "twice") for _ in range(2)]
         assert sorted(future.result(PATIENCE_S) for future in twice) == [1, 2]
 
