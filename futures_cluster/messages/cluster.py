@@ -23,12 +23,14 @@ class Heartbeat(Message):
 
 @message
 class WorkerEnded(Message):
-    """Who started a worker says how it ended: the attempts that it executed, and the cause in words."""
+    """The process that started a worker says how it ended; the fields are those of ``WorkerLost``."""
 
     worker: str
     attempts: list[int]
     deliberate: bool = False
     cause: str = ""
+    unheard: bool = False
+    incarnation: str = ""
 
 
 @message

@@ -23,19 +23,22 @@ class WorkerJoined(Message):
     host: str = ""
     pid: int = 0
     manager: str = ""  # the process that started it, and is told to stop it
+    incarnation: str = ""  # tells it from former workers of its name
 
 
 @message
 class WorkerLost(Message):
-    """A worker is gone. ``executing`` are the keys it ran at that moment, None if nobody knows.
+    """A worker is gone. ``executing`` are the keys it ran at that moment, None if they are not known.
 
     ``deliberate``: it was stopped on purpose, so no task is to blame. ``cause`` says in words how it ended.
+    ``unheard``: its connection ended before it did, so it may have begun or ended more than it could say.
     """
 
     worker: str
     executing: list[Key] | None = None
     deliberate: bool = False
     cause: str = ""
+    unheard: bool = False
 
 
 @message
@@ -147,8 +150,14 @@ class ForgetFunctions(Message):
 
 @message
 class StopWorker(Message):
-    """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed."""
+    """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed.
+
+    ``deliberate`` as in ``WorkerLost``; False: it has lost its connection to the scheduler. With ``incarnation`` it is
+    for that worker alone, and not for a successor of the same name.
+    """
 
     worker: str
     force: bool = False
     reason: str = ""
+    deliberate: bool = True
+    incarnation: str = ""

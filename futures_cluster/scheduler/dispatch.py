@@ -113,7 +113,7 @@ class Dispatch:
                     return False
                 nearer = self._nearer(worker) if state.near or state.begin else None
                 task = nearer or ready.pop()
-                if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS:
+                if task.state is not QUEUED or (task.losses and len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS):
                     continue  # cancelled, or placed through another entry
                 if nearer is None and (task.dependencies or (state.preferred and task in state.preferred)):
                     chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
@@ -175,7 +175,8 @@ class Dispatch:
             return None
         while tasks:
             task = tasks[0]
-            if task.state is not QUEUED or task.deaths >= MOST_DEATHS_BESIDE_OTHERS or task in self._state.preferred:
+            alone = len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS
+            if task.state is not QUEUED or alone or task in self._state.preferred:
                 tasks.popleft()
             elif task.lane is first.lane:
                 return tasks.popleft()

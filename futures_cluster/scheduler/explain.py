@@ -56,6 +56,8 @@ def explain(state: State, key: Key, now: float) -> list[str]:
 
 def _task(state: State, task: Task, now: float) -> list[str]:
     name = repr(task.key)
+    if task in state.resting:
+        return [f"{name} pauses before it runs again: {len(task.losses)} workers were lost while they ran it"]
     if task.state == st.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != st.MEMORY]
         which = _names([repr(dep.key) for dep in missing])
@@ -145,7 +147,7 @@ def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) 
         asked = " and ".join(f"{amount:g} of {name!r}" for name, amount in resources)
         return [f"no worker has {asked} together"]
     if alone:
-        text = f"{task.deaths} workers died while they ran it, so it has to run alone"
+        text = f"{len(task.losses)} workers were lost while they ran it, so it has to run alone"
         worker = state.reserved.get(task)
         if worker is not None:
             text += f"; worker {worker.name} gets nothing else, and {len(worker.assigned)} tasks have to end there"

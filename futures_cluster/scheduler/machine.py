@@ -21,9 +21,9 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
+from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
 from futures_cluster.scheduler import channel as channel  # registers itself
-from futures_cluster.scheduler import recovery
+from futures_cluster.scheduler import recovery, reruns
 from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.holds import Holds
@@ -303,7 +303,7 @@ class SchedulerMachine:
 
     def _on_worker_joined(self, event: m.WorkerJoined, now: float) -> None:
         if event.worker in self.state.workers:  # it has lost its connection, and all it had
-            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined anew", deliberate=True), now)
+            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined anew", unheard=True), now)
         worker = Worker(
             event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
         )
@@ -467,9 +467,10 @@ class SchedulerMachine:
             self._repeats.client_left(event.worker)
             return
         self.state.story.append((now, "worker lost", event.worker, event.cause))
-        executed = recovery.suspects(worker, event.executing)
+        executed = recovery.suspects(worker, event.executing, event.unheard)
+        unsure = event.unheard or event.executing is None
         self._change.remove_worker(worker)
-        self._lose_tasks(worker, executed, not event.deliberate, event.cause, unsure=event.executing is None)
+        self._lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
         self._change.interest.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
         self._repeats.client_left(worker.name)
@@ -484,11 +485,11 @@ class SchedulerMachine:
         self._outbox.stops.append(m.StopWorker(worker.name, force=True, reason=reason))
         self.state.story.append((now, "worker stopped", worker.name, reason))
         worker.retiring = worker.stopping = True
-        self._lose_tasks(worker, {}, False, reason)
+        self._lose_tasks(worker, {}, False, reason, now)
         self._change.refresh(worker)
 
     def _lose_tasks(
-        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, unsure: bool = False
+        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, now: float, unsure: bool = False
     ) -> None:
         """Nothing that the worker had is there any more.
 
@@ -507,19 +508,18 @@ class SchedulerMachine:
             if task.unwanted:
                 self._change.abandon(task)
                 continue
-            if blame and task.key in executed:
-                task.deaths += 1
+            is_counted = blame and task.key in executed
+            if is_counted:
+                reruns.count(task, worker, cause)
             if started and not task.options.rerun:
-                self._change.fail(task, self._death(task, cause, "it was submitted with rerun=False"))
-            elif task.deaths >= recovery.MOST_DEATHS:
-                self._change.fail(task, self._death(task, cause, f"{task.deaths} workers died while they ran it"))
-            else:
+                self._change.fail(task, reruns.error_of_only_run(task, cause))
+            elif reruns.is_last(task):
+                self._change.fail(task, reruns.error(task))
+            elif not is_counted:
                 self._change.start_waiting(task)
+            elif pause_s := reruns.rest(self._change, task):
+                self._set_deadline(now + pause_s, task)
         self._change.lost_results(orphans)
-
-    @staticmethod
-    def _death(task: Task, cause: str, why: str) -> Payload:
-        return scheduler_error("WorkerDied", f"the worker that ran {task.key!r} died ({why}): {cause}")
 
     # ---------------------------------------------------------------- the clock
 
@@ -528,7 +528,12 @@ class SchedulerMachine:
         while deadlines and deadlines[0][0] <= now:
             _, key, attempt = heapq.heappop(deadlines)
             task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt or task.state is not ASSIGNED or task.worker is None:
+            if task is None or task.attempt != attempt:
+                continue
+            if task in self.state.resting:
+                reruns.wake(self._change, task)
+                continue
+            if task.state is not ASSIGNED or task.worker is None:
                 continue
             worker = task.worker
             text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"

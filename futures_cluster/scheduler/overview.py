@@ -220,7 +220,7 @@ def story(state: State, key: Key, now: float) -> dict[str, Any]:
         "since_s": max(0.0, now - task.since_s) if task.state is st.ASSIGNED else None,
         "worker": task.worker.name if task.worker is not None else None,
         "attempt": task.attempt,
-        "deaths": task.deaths,
+        "deaths": len(task.losses),
         "retries_left": task.retries_left,
         "priority": -task.level[0],
         "depth": -task.level[1],

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from futures_cluster.scheduler.state import RELEASED, Task, Worker
 
-#: So many workers may die under a task before it is blamed.
+#: A task that has lost so many workers is not run again.
 MOST_DEATHS = 3
 
 
@@ -45,15 +45,22 @@ def released_ancestors(tasks: list[Task]) -> list[Task]:
     return list(order)
 
 
-def suspects(worker: Worker, executing: list[str] | None) -> dict[str, None]:
-    """Keys of the tasks that the worker may have died of.
+def suspects(worker: Worker, executing: list[str] | None, unheard: bool = False) -> dict[str, None]:
+    """Return the keys of the tasks that may be the reason why the worker was lost.
 
-    When nobody knows what it executed: those reported as started, else as many as it has slots.
+    Without knowledge of what it executed: those reported as started, else as many as it has slots. With ``unheard``
+    those too which may have ended without a word: all that it got before what it executed, or as many as it has slots.
+    The others were committed to the worker, and had not begun.
     """
-    if executing is not None:
+    assigned = worker.assigned
+    first = list(assigned)[: worker.slots]
+    if executing is None:
+        started = [key for key, task in assigned.items() if task.started]
+        return dict.fromkeys([*started, *first] if unheard else started or first)
+    if not unheard:
         return dict.fromkeys(executing)
-    started = [key for key, task in worker.assigned.items() if task.started]
-    return dict.fromkeys(started or list(worker.assigned)[: worker.slots])
+    last = max([assigned[key].attempt for key in executing if key in assigned], default=None)
+    return {key: None for key, task in assigned.items() if last is None or task.attempt <= last}
 
 
 def in_cycles(added: list[Task]) -> list[Task]:

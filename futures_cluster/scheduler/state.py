@@ -59,7 +59,7 @@ LEAST_MEASURED_BYTES = 100_000
 OLDER_WEIGHT = 0.9
 GUESS_BYTES = 1e7
 
-#: A task under which so many workers died runs alone on a worker, so that it alone is to blame if that dies.
+#: A task that has lost so many workers runs alone on the next one, so that it alone is to blame if that is lost, too.
 MOST_DEATHS_BESIDE_OTHERS = 2
 
 #: The name under which shared objects want results; no client has it.
@@ -162,7 +162,7 @@ class Task:
     waiters : int
         How many of the dependents are unfinished.
     missing : int
-        How many dependencies are not in memory.
+        How many dependencies are not in memory; one more while it rests (``State.resting``).
     wanted_by : tuple of str
         Clients with a future of it; twice one that has two of them, because the key came to it by its name.
     detached : bool
@@ -173,7 +173,6 @@ class Task:
 
     __slots__ = (
         "attempt",
-        "deaths",
         "dependencies",
         "dependents",
         "detached",
@@ -183,6 +182,7 @@ class Task:
         "holders",
         "key",
         "lane",
+        "losses",
         "missing",
         "options",
         "payload",
@@ -234,7 +234,7 @@ class Task:
         self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
         self.stop_when_refused = False  # cancelled with force: the worker is stopped if it has started it
         self.retries_left = options.retries
-        self.deaths = 0  # workers that died while they executed it
+        self.losses: tuple[str, ...] = ()  # how workers were lost while they executed it
         self.result: Payload = None  # of a small result the payload; of a failed task the error
         self.has_result = False  # ``result`` is the result (a payload may well be None)
         self.holders: dict[Worker, None] | None = None  # workers that hold a large one
@@ -251,7 +251,7 @@ class Task:
     @property
     def demand(self) -> Demand | None:
         """What it asks of a worker beyond a free slot."""
-        options, alone = self.options, self.deaths >= MOST_DEATHS_BESIDE_OTHERS
+        options, alone = self.options, len(self.losses) >= MOST_DEATHS_BESIDE_OTHERS
         if (options is DEFAULT_OPTIONS or not (options.resources or options.workers)) and not alone:
             return None
         return (options.resources, options.workers, alone)
@@ -357,6 +357,7 @@ class State:
         self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
         self.copies_ripe = False  # somebody may have become able to make copies that are lacking
         self.leaving: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
+        self.resting: dict[Task, None] = {}  # tasks that pause before they run again; in state WAITING
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task

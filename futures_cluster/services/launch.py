@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from futures_cluster.services import descriptors, forkserver, orphans
 from futures_cluster.services.blackbox import BlackBox
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
 from futures_cluster.services.template import ADVICE, Template, has_folder
 from futures_cluster.services.tracker import TrackerDoor
@@ -38,7 +38,11 @@ def describe_exit(code: int | None) -> str:
     'was killed by SIGKILL (signal 9; the kernel does this when memory runs out)'
     >>> describe_exit(3)
     'exited with code 3'
+    >>> describe_exit(LOST_CODE)
+    'lost its connection, as when a task closes files that it has not opened (os.closerange), and ended'
     """
+    if code == LOST_CODE:
+        return "lost its connection, as when a task closes files that it has not opened (os.closerange), and ended"
     if code is None:
         return "ended in an unknown way"
     if code >= 0:
@@ -100,6 +104,7 @@ class WorkerHandle:
         self.replaced = False  # another was started in its place, before it ended
         self.deliberate = ""  # why it was stopped, if it was
         self.ended = ""  # how, once it has
+        self.cut_off = False  # its connection ended before it did
         self.process: Any = None  # of a multiprocessing context
         self.link: Any = None  # the connection, once there is a loop to read it
 

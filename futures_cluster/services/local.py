@@ -416,7 +416,7 @@ class LocalCluster:
         if worker is not None and handle.blackbox is not None:
             attempts = handle.blackbox.executing()
             executing = [key for key, task in worker.assigned.items() if task.attempt in attempts]
-        gone: list[Message] = [m.WorkerLost(name, executing, bool(handle.deliberate), cause)]
+        gone: list[Message] = [m.WorkerLost(name, executing, bool(handle.deliberate), cause, handle.cut_off)]
         if name in self.scheduler.machine.state.clients:
             gone.append(m.ClientLeft(name))  # what its tasks had submitted
         self.scheduler.handle(gone)

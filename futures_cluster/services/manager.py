@@ -114,12 +114,14 @@ class WorkerManager:
     def __init__(self, loop: asyncio.AbstractEventLoop, offer: Offer) -> None:
         self._loop = loop
         self._offer = offer
-        self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}"
+        # Unlike the names of former managers here: in a container each has the same process number.
+        self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         self._security = transports.NO_SECURITY
         self._connection: Any = None
         self._heartbeats: Heartbeats | None = None
         self._numbers = itertools.count()
         self._extra = itertools.count(2)
+        self._sockets = itertools.count()
         self._folder = ""  # for sockets
         self._local = ""  # for the workers' folders
         self._processes: WorkerProcesses | None = None
@@ -237,7 +239,7 @@ class WorkerManager:
                 name += f"~{next(self._extra)}"
         return WorkerSettings(
             name,
-            f"{scheme}://{host}:0" if host else f"unix://{self._folder}/{name}.sock",
+            f"{scheme}://{host}:0" if host else self._socket(),
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
@@ -250,6 +252,10 @@ class WorkerManager:
             folder=tempfile.mkdtemp(prefix="worker-", dir=self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )
+
+    def _socket(self) -> str:
+        """The address of the next worker, which none had before it: peers may still ask for a former one's results."""
+        return f"unix://{self._folder}/{next(self._sockets)}.sock"
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
         """What a worker tells its manager."""
@@ -270,7 +276,10 @@ class WorkerManager:
         if handle.joined and handle.is_staying and self._processes is not None and self._processes.wanted:
             log.warning("worker %s %s; starting another", handle.name, handle.ended)
         attempts = handle.blackbox.executing() if handle.blackbox is not None else []
-        self._connection.send([m.WorkerEnded(handle.name, attempts, bool(handle.deliberate), cause)])
+        ended = m.WorkerEnded(
+            handle.name, attempts, bool(handle.deliberate), cause, handle.cut_off, handle.settings.incarnation
+        )
+        self._connection.send([ended])
         if self._leaving and self._processes is not None and not self._processes.handles:
             self._lost.set()
 

@@ -23,7 +23,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.services.launch import WorkerHandle, describe_exit, describe_failure
 from futures_cluster.services.restarts import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.stderr import StderrWriter
 from futures_cluster.services.tracker import TrackerDoor
 from futures_cluster.wire import sockets
@@ -32,6 +32,8 @@ log = logging.getLogger("futures_cluster")
 
 #: A worker that was asked to end is killed after so long.
 GRACE_S = 5.0
+#: A worker whose connection has ended is killed after this time, if it has not ended by then.
+HUNG_UP_S = 0.5
 
 
 class WorkerProcesses:
@@ -213,13 +215,21 @@ class WorkerProcesses:
     # ---------------------------------------------------------------- end
 
     def _hung_up(self, handle: WorkerHandle) -> None:
-        """The worker closed its connection: it has ended, or soon will have."""
-        self._loop.call_later(GRACE_S, handle.kill)
+        """A worker's connection has ended: the worker has, too, or it is useless and is killed."""
+        self._loop.call_later(HUNG_UP_S, self._kill_cut_off, handle)
+
+    def _kill_cut_off(self, handle: WorkerHandle) -> None:
+        if handle.pid is not None:
+            handle.cut_off = True
+            handle.kill()
 
     def stop(self, command: m.StopWorker) -> None:
         """End a worker as a command says."""
         handle = self.handles.get(command.worker)
-        if handle is None:
+        if handle is None or command.incarnation not in ("", handle.settings.incarnation):
+            return  # it has ended, and perhaps another one has its name
+        if not command.deliberate:
+            self._hung_up(handle)
             return
         handle.deliberate = command.reason or "it was stopped"
         if command.force:
@@ -266,7 +276,8 @@ class WorkerProcesses:
         handle = self.handles[name]
         handle.link.drain()
         handle.stderr.read()
-        self._end(handle, how or describe_exit(code))
+        handle.cut_off = handle.cut_off or code == LOST_CODE
+        self._end(handle, how or describe_exit(LOST_CODE if handle.cut_off else code))
 
     def _end(self, handle: WorkerHandle, how: str) -> None:
         """There is no process of this worker, and all it said was taken."""

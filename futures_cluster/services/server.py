@@ -36,8 +36,8 @@ from futures_cluster.wire.versions import compare, own_versions
 
 log = logging.getLogger("futures_cluster.scheduler")
 
-#: The manager of a worker whose connection has ended is given so long to say how.
-LAST_WORDS_S = 1.0
+#: The manager of a worker whose connection has ended kills it, and is given this time to say how it ended.
+LAST_WORDS_S = 5.0
 #: Who connects says who he is within this time.
 HELLO_S = 10.0
 #: A peer that lets so much pile up does not read any more.
@@ -60,6 +60,7 @@ class _Link:
         self.heard_at = server.loop.time()
         self.facts: dict[str, Any] = {}
         self.manager = ""  # of a worker: who started it
+        self.incarnation = ""  # of a worker: tells it from former ones of its name
         self.address = ""
         self.heartbeats: Heartbeats | None = None
         self.is_refused = False
@@ -148,7 +149,7 @@ class SchedulerServer:
         self._links: dict[tuple[str, str], _Link] = {}
         self._nameless: dict[_Link, None] = {}
         self._last_words: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
-        self._dying: dict[str, tuple[asyncio.TimerHandle, str]] = {}  # workers whose connection has ended
+        self._dying: dict[str, tuple[asyncio.TimerHandle, _Link]] = {}  # workers whose connection has ended
         self._code: dict[str, m.ShareCode] = {}  # by client
         self.handlers: dict[type[Message], Callable[[_Link, Any], bool]] = {
             m.Heartbeat: self._on_heartbeat,
@@ -278,7 +279,7 @@ class SchedulerServer:
             self.service.workers.pop(link.name, None)
             self._worker_left(link, error)
         else:
-            for name in [name for name, (_, manager) in self._dying.items() if manager == link.name]:
+            for name in [name for name, (_, worker) in self._dying.items() if worker.manager == link.name]:
                 self._tell_lost(name)
 
     def _pending_bytes(self, client: str) -> int:
@@ -293,7 +294,7 @@ class SchedulerServer:
         except ProtocolError as error:
             link.refuse(str(error))
             return False
-        link.manager, link.address = message.manager, message.address
+        link.manager, link.address, link.incarnation = message.manager, message.address, message.incarnation
         message.killable = (links.MANAGER, message.manager) in self._links
         link.send([m.Answer(0)])
         return True
@@ -307,8 +308,9 @@ class SchedulerServer:
         elif isinstance(error, ProtocolError) or (links.MANAGER, link.manager) not in self._links:
             self._lose(name, f"its connection ended: {error or 'it closed it'}")
         else:
+            self._tell_manager(link, m.StopWorker(name, True, "its connection ended", deliberate=False))
             timer = self.loop.call_later(LAST_WORDS_S, self._tell_lost, name)
-            self._dying[name] = (timer, link.manager)
+            self._dying[name] = (timer, link)
 
     def _tell_lost(self, name: str) -> None:
         """Nobody has said how this worker ended."""
@@ -326,27 +328,32 @@ class SchedulerServer:
                     self.loop.call_soon(link.send, gone)
 
     def _lose(self, name: str, cause: str) -> None:
-        # Nobody knows what it executed, and whether it is dead: no task is to blame.
+        """Give up a worker of which nothing tells how it ended, and what it was executing."""
         self._tell_peers(name)
-        self.service.handle([m.WorkerLost(name, None, True, cause)])
+        self.service.handle([m.WorkerLost(name, None, False, cause, unheard=True)])
 
     def _on_worker_ended(self, link: _Link, message: m.WorkerEnded) -> bool:
         name = message.worker
-        if name in self._dying and self._dying[name][1] == link.name:
+        if name in self._dying and self._is_about(message, self._dying[name][1], link):
             self._dying.pop(name)[0].cancel()
             self._bury(message)
         else:
             worker = self._links.get((links.WORKER, name))
-            if worker is not None and worker.manager == link.name:
+            if worker is not None and self._is_about(message, worker, link):
                 self._last_words[name] = message  # what the worker itself said last is still under way
         return False
+
+    @staticmethod
+    def _is_about(ended: m.WorkerEnded, worker: _Link, manager: _Link) -> bool:
+        """Whether a manager's message is about this worker, and not about a former one of its name."""
+        return worker.manager == manager.name and worker.incarnation == ended.incarnation
 
     def _bury(self, words: m.WorkerEnded) -> None:
         worker = self.service.machine.state.workers.get(words.worker)
         attempts = set(words.attempts)
         executing = [key for key, task in worker.assigned.items() if task.attempt in attempts] if worker else []
         self._tell_peers(words.worker)
-        self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause)])
+        self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause, words.unheard)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:
         link = self._links.get((links.WORKER, command.worker))
@@ -361,6 +368,7 @@ class SchedulerServer:
         manager = self._links.get((links.MANAGER, link.manager))
         if manager is None:
             return False
+        command.incarnation = link.incarnation
         manager.send([command])
         return True
 

@@ -6,10 +6,14 @@ Covers: the settings, which whoever starts a worker makes. Does not cover: what 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from futures_cluster import messages as m
 from futures_cluster.wire import transports
+
+#: How a worker ends that has lost its connection.
+LOST_CODE = 76
 
 
 @dataclass
@@ -36,3 +40,5 @@ class WorkerSettings:
     silence_s: float = 60.0
     folder: str | None = None  # for spilled results and code
     logging: m.LogSettings | None = None  # what the client wants of log records
+    # Tells this process from others that had its name before it: see ``services.client`` and ``services.server``.
+    incarnation: str = field(default_factory=lambda: os.urandom(4).hex())

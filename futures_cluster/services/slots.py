@@ -22,6 +22,10 @@ from futures_cluster.context import TaskContext
 from futures_cluster.worker.runs import Run
 
 
+class Disconnected(Exception):
+    """A task has closed the descriptors that the worker needs."""
+
+
 class Slot:
     """A thread that executes.
 
@@ -79,12 +83,20 @@ class MainSlot(Slot):
                 os.write(self._wake_write, b"x")
 
     def take(self) -> Run | None:
-        """See ``Slot``."""
+        """See ``Slot``.
+
+        Raises
+        ------
+        Disconnected
+            If a task has closed the connection.
+        """
         runs = self._runs
         self.waits = True
         try:
             while not runs:
-                for fd, _ in self._poll.poll():
+                for fd, event in self._poll.poll():
+                    if event & select.POLLNVAL:
+                        raise Disconnected
                     if fd == self._fd:
                         self._read()
                     else:

@@ -356,10 +356,10 @@ class WorkerService:
             if following is None:
                 slot.task = None
                 self._idle.append(slot)
-                if self._record is not None:
-                    self._record(slot.index, 0)
             if following is None or now - self._last_flush > FLUSH_S:
                 self._flush(now)
+            if following is None and self._record is not None:  # once its end was told
+                self._record(slot.index, 0)
         return following
 
     def _note_end(self, run: Run, finished: Any, failed: Any) -> None:

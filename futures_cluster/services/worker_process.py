@@ -38,7 +38,8 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.log_forwarder import LogForwarder
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import LOST_CODE, WorkerSettings
+from futures_cluster.services.slots import Disconnected
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
 from futures_cluster.wire.main_modules import mains
@@ -46,8 +47,8 @@ from futures_cluster.worker.machine import WorkerMachine
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
-#: How a worker ends whose scheduler is gone, and one that the scheduler refuses.
-LOST_CODE, REFUSED_CODE = 76, 78
+#: How a worker ends that the scheduler refuses.
+REFUSED_CODE = 78
 #: Maximum time in which a worker that ends sends its last log records.
 LAST_LOGS_S = 3.0
 #: What a worker hands to the client of its tasks.
@@ -237,7 +238,10 @@ class WorkerProcess:
             slot = service.add_slot()
             self._loop.call_soon_threadsafe(scheduler.start)
         self._send([self._introduction()])
-        service.run_slot(slot)
+        try:
+            service.run_slot(slot)
+        except Disconnected as error:
+            self._lost(error)
         service.close_plugins()
         service.join_plugins()
         self._code.close()
@@ -271,6 +275,7 @@ class WorkerProcess:
             socket.gethostname(),
             os.getpid(),
             settings.manager,
+            settings.incarnation,
         )
 
     def _facts(self) -> dict[str, Any]:
@@ -350,6 +355,7 @@ class WorkerProcess:
                 self._service.peers,
                 threading.Lock(),
                 lambda: client.count_pending() <= 2,
+                self._settings.incarnation,
             )
             client.forked = self._forked
             if not self._forked:

@@ -37,6 +37,7 @@ class Checks:
         self._committed: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
         self._deaths: dict[Key, int] = {}  # how often a worker died while it executed the task
         self._lost: dict[Key, int] = {}  # how often a worker was lost that it was committed to
+        self._made: dict[Key, None] = {}  # keys that workers made for what their tasks submit
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
         """A task is submitted."""
@@ -45,6 +46,11 @@ class Checks:
             self._inputs[key] = None
             self._values.clear()
         self._rerun[key] = rerun and self._rerun.get(key, True)
+
+    def made(self, key: Key) -> None:
+        """A worker has made a key for a task; no other one, and no former one of its name, may have made the same."""
+        assert key not in self._made, f"the key {key} comes again"
+        self._made[key] = None
 
     # ---------------------------------------------------------------- values
 
@@ -83,7 +89,9 @@ class Checks:
         if isinstance(event, m.TasksFinished):
             self._finished(event, commands)
         elif isinstance(event, (m.WorkerLost, m.WorkerJoined)):  # one that joins has nothing of what it had before
-            unknown = isinstance(event, m.WorkerLost) and event.executing is None and not event.deliberate
+            unknown = isinstance(event, m.WorkerJoined) or (
+                not event.deliberate and (event.executing is None or event.unheard)
+            )
             for key in self._count_lost(event.worker):
                 del self._committed[key]
                 if unknown:  # then the scheduler may suspect any of them

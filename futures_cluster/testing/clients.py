@@ -93,6 +93,13 @@ class SimulatedClient:
                 for key in wanted if wanted is not None else [row[0] for row in rows_sent]:
                     self._count_again(key, 2)  # the usual report, and one for the repetition
 
+    def adopt(self, key: Key) -> None:
+        """Get a future of a key that came here by its name."""
+        if key not in self._held:
+            self._count_again(key, 1)
+            self._want(key)
+            self._tell(m.SubmitTasks(self.name, [(key, "", None, [])]))
+
     def _want(self, key: Key) -> None:
         if key in self._held:
             return

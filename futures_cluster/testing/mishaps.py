@@ -22,6 +22,8 @@ from futures_cluster.testing.workers import SimulatedWorker
 if TYPE_CHECKING:
     from futures_cluster.testing.simulator import Simulation
 
+#: A worker that has lost its connection is killed after this time.
+HUNG_UP_S = 0.01
 #: What a worker that was stuck takes to read what came meanwhile.
 READING_S = 1e-6
 
@@ -142,7 +144,7 @@ class Mishaps:
             worker.online = False
             simulation.at(simulation.now + self._dice.noticed_s(), self._notice, worker)
         simulation.network.close(name, SCHEDULER)
-        simulation.to_machine(m.WorkerLost(name, None, True, f"silent for {self._silence_s} s"))
+        simulation.to_machine(m.WorkerLost(name, None, False, f"silent for {self._silence_s} s", unheard=True))
 
     def _notice(self, worker: SimulatedWorker) -> None:
         """The worker finds that its connection is gone, and with it all that it was good for."""
@@ -186,10 +188,34 @@ class Mishaps:
             self._hear_of_reset(name)
         self._notice(worker)
 
+    def lose_connection(self, name: str) -> None:
+        """A task has closed the worker's connection: the worker goes on unheard, until its parent kills it."""
+        simulation = self._simulation
+        worker = simulation.workers[name]
+        if worker.online:
+            worker.online = False
+            simulation.at(simulation.now + HUNG_UP_S, self._kill_unheard, worker)
+
+    def _kill_unheard(self, worker: SimulatedWorker) -> None:
+        if worker.alive:
+            self._simulation.crash(worker.name, unheard=True)
+
+    def restart(self, name: str) -> None:
+        """The worker dies, and another one joins at once under its name."""
+        simulation = self._simulation
+        worker = simulation.workers[name]
+        if not worker.online or worker.stuck_until_s > simulation.now:
+            return
+        worker.replaced = True
+        simulation.crash(name)
+        successor = simulation.reborn(worker)
+        successor.online = True
+        successor.join()
+
     def _hear_of_reset(self, name: str) -> None:
         if name in self._half_open:
             del self._half_open[name]
-            self._simulation.to_machine(m.WorkerLost(name, None, True, "its connection broke"))
+            self._simulation.to_machine(m.WorkerLost(name, None, False, "its connection broke", unheard=True))
 
     # ---------------------------------------------------------------- stuck workers
 

@@ -228,13 +228,17 @@ class Network:
 
     def close(self, one: str, other: str) -> None:
         """End the connection between two: nothing that is on it arrives. What is sent later opens a new one."""
-        for ends in ((one, other), (other, one)):
-            link = self._links.pop(ends, None)
-            if link is not None:
-                link.closed = link.troubled = True
-                link.held = []
-                if link.behind is not None:
-                    link.behind.clear()
+        self.close_way(one, other)
+        self.close_way(other, one)
+
+    def close_way(self, sender: str, receiver: str) -> None:
+        """Nothing arrives that is on its way in this direction."""
+        link = self._links.pop((sender, receiver), None)
+        if link is not None:
+            link.closed = link.troubled = True
+            link.held = []
+            if link.behind is not None:
+                link.behind.clear()
 
     # ---------------------------------------------------------------- partitions
 

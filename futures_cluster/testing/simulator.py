@@ -145,6 +145,7 @@ class Simulation:
         self._held_bytes = 0
         self._names = 0
         self._restarts = RestartPolicy()
+        self._incarnations = 0
 
     # ---------------------------------------------------------------- set up
 
@@ -262,6 +263,11 @@ class Simulation:
         if receiver is not None:
             receiver.receive(holder, m.Data(number, [], keys))
 
+    def next_incarnation(self) -> str:
+        """What tells a worker from all others, also from those that had its name."""
+        self._incarnations += 1
+        return str(self._incarnations)
+
     def hold(self, size_bytes: int) -> None:
         """Workers hold so much more now, or less."""
         self._held_bytes += size_bytes
@@ -273,6 +279,12 @@ class Simulation:
     def to_machine(self, event: Message) -> None:
         """The scheduler takes an event now, and what it answers is sent."""
         machine, report = self.scheduler, self.report
+        if isinstance(event, m.WorkerJoined):
+            # What was for a former worker of its name went to that one's connection.
+            self.network.close_way(SCHEDULER, event.worker)
+            worker = self.workers.get(event.worker)
+            if worker is not None and worker.incarnation == event.incarnation:
+                worker.introduced = True
         if self._measure:
             kind = type(event).__name__
             begin = clocks.perf_counter()
@@ -314,8 +326,8 @@ class Simulation:
         worker.online = False
         return worker
 
-    def crash(self, name: str, deliberate: bool = False, known: bool = True) -> None:
-        """A worker dies; ``known``: somebody can tell what it executed."""
+    def crash(self, name: str, deliberate: bool = False, known: bool = True, unheard: bool = False) -> None:
+        """A worker dies; ``known``: its parent can tell what it executed. ``unheard``: it has lost its connection."""
         worker = self.workers.get(name)
         if worker is None:
             return
@@ -324,9 +336,9 @@ class Simulation:
         executing = [key for key, _ in worker.machine.executing] if known else None
         if self.checks is not None and known and not deliberate:
             self.checks.died(worker.machine)
-        if worker.online:
+        if worker.online or unheard:
             # On the worker's link, because what it said before is heard before.
-            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed"))
+            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed", unheard))
         self.replace(worker)
 
     def replace(self, worker: SimulatedWorker) -> None:

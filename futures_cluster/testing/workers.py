@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
+from futures_cluster.services.calls import key_owner
 from futures_cluster.testing.checks import value_of
 from futures_cluster.testing.network import SCHEDULER
 from futures_cluster.worker import invariants
@@ -44,6 +45,8 @@ class Work:
         It raises in the end.
     kills : bool
         The worker dies in the end.
+    closes : bool
+        It closes the worker's connection in the end; the worker cannot say anything from then on.
     children : tuple of str
         Keys of tasks that it submits at its start, and waits for.
     """
@@ -52,6 +55,7 @@ class Work:
     size_bytes: int = 100
     fails: bool = False
     kills: bool = False
+    closes: bool = False
     children: tuple[Key, ...] = ()
 
 
@@ -71,6 +75,10 @@ class SimulatedWorker:
     ) -> None:
         self.name = name
         self.machine = WorkerMachine(name, slots, most_runs)
+        self.incarnation = simulation.next_incarnation()
+        self.introduced = False  # the scheduler knows it
+        self.owner = key_owner(name, self.incarnation)  # of the keys that its tasks make
+        self._submitted = 0
         self.store: dict[Key, int] = {}  # results held: key -> size in bytes
         self.offers: dict[str, Any] = {
             "slots": slots,
@@ -101,7 +109,17 @@ class SimulatedWorker:
         offers = self.offers
         address, host = f"sim://{self.name}", offers["host"]
         resources = dict(offers["resources"])
-        self._tell(m.WorkerJoined(self.name, address, offers["slots"], offers["killable"], resources, host))
+        self._tell(
+            m.WorkerJoined(
+                self.name,
+                address,
+                offers["slots"],
+                offers["killable"],
+                resources,
+                host,
+                incarnation=self.incarnation,
+            )
+        )
 
     @property
     def alive(self) -> bool:
@@ -122,8 +140,8 @@ class SimulatedWorker:
         simulation = self._simulation
         if self.stuck_until_s > simulation.now:
             simulation.at(self.stuck_until_s, self._receive_late, sender, message)
-        elif sender == SCHEDULER and not self.online and not isinstance(message, m.Data):
-            pass  # not its connection any more
+        elif sender == SCHEDULER and not (self.online and self.introduced):
+            pass  # not its connection
         elif isinstance(message, m.StopWorker):
             simulation.crash(self.name, deliberate=True)
         elif isinstance(message, m.GetData):
@@ -224,6 +242,8 @@ class SimulatedWorker:
             simulation.crash(self.name)
             return
         simulation.report.busy_s += work.duration_s
+        if work.closes:
+            simulation.mishaps.lose_connection(self.name)
         if work.fails:
             event = m.RunsEnded([], [(run.key, run.attempt, b"error", duration_s)])
         else:
@@ -257,7 +277,10 @@ class SimulatedWorker:
         identity = (run.key, run.attempt)
         rows: list[Any] = []
         for child in work.children:
-            key = f"{child}@{run.attempt}"  # a parent that runs again has other children
+            self._submitted += 1
+            key = f"{child}@{self.owner}-{self._submitted}"
+            if simulation.checks is not None:
+                simulation.checks.made(key)
             simulation.count_work(key, (), rerun=True)
             self._children[key] = identity
             rows.append((key, "child", b"", []))

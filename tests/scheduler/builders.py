@@ -6,7 +6,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import DEFAULT_OPTIONS, Message, TaskOptions
-from futures_cluster.scheduler import invariants
+from futures_cluster.scheduler import invariants, reruns
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.scheduler.state import Task, Worker
 
@@ -34,6 +34,11 @@ class Cluster:
     def quiet(self, event: Message) -> None:
         """Nothing follows."""
         self.expect(event)
+
+    def pause(self) -> list[Any]:
+        """Tasks that rest before they run again have rested."""
+        self.now += reruns.LONGEST_PAUSE_S
+        return self.given(m.Tick())
 
     def task(self, key: str) -> Task:
         return self.machine.state.tasks[key]

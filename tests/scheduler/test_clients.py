@@ -138,9 +138,9 @@ def test_a_worker_that_comes_back_is_another_one() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a", "b"))
     cluster.start("a")
-    cluster.given(m.WorkerLost("w1", None, deliberate=True, cause="it was silent for 60 s"))
+    cluster.given(m.WorkerLost("w1", None, cause="it was silent for 60 s", unheard=True))
     cluster.given(m.WorkerJoined("w1", "a1"))
-    assert cluster.task("a").deaths == 0 and cluster.where() == {"a": "w1"}
+    assert len(cluster.task("a").losses) == 1 and cluster.where() == {"a": "w1"}
     attempt = cluster.task("a").attempt
     assert attempt > 1
     for old in (
@@ -163,7 +163,7 @@ def test_what_must_not_run_twice_fails_when_its_worker_falls_silent() -> None:
     (name,) = cluster.where().values()
     cluster.given(submit("other", options=TaskOptions(workers=(name,), rerun=False)))
     cluster.start("once")
-    commands = cluster.given(m.WorkerLost(name, None, deliberate=True, cause="it was silent"))
+    commands = cluster.given(m.WorkerLost(name, None, cause="it was silent", unheard=True))
     assert [row[:2] for row in commands[-1].message.done] == [("once", m.FAILED), ("other", m.FAILED)]
 
 

@@ -549,7 +549,7 @@ def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
     cluster.expect(m.WorkerJoined("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
-    assert cluster.task("a").deaths == 0
+    assert cluster.task("a").losses == ("on w1: it joined anew",)
 
 
 def test_when_no_worker_can_start_every_task_fails() -> None:

@@ -33,7 +33,7 @@ def test_most_tasks_demand_nothing() -> None:
     cluster.given(submit("c", options=TaskOptions(resources=(("GPU", 1.0),))))
     assert cluster.task("a").demand is None and cluster.task("b").demand is None
     assert cluster.task("c").demand == ((("GPU", 1.0),), (), False)
-    cluster.task("a").deaths = 2
+    cluster.task("a").losses = ("killed", "killed")
     assert cluster.task("a").demand == ((), (), True)
 
 

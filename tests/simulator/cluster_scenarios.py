@@ -78,6 +78,16 @@ class ClusterScenario(Scenario):
             size_bytes, replicas = self.random.choice([100, 60_000, 5_000_000]), self.random.choice([1, 1, 2, 3])
             self.simulation.at(time_s, self.unless_left, client, self.scatter, client, key, size_bytes, replicas)
 
+        if self.random.random() < 0.05:
+            client = self.random.choice(self.clients)
+            self.simulation.at(time_s, self.unless_left, client, self.adopt, client)
+
+    def adopt(self, client: Any) -> None:
+        """A client gets a key, by a channel perhaps, of what a worker's task has submitted."""
+        children = [key for key in self.simulation.scheduler.state.tasks if "@" in key]
+        if children:
+            client.adopt(self.random.choice(children))
+
     def scatter(self, client: Any, key: str, size_bytes: int, replicas: int) -> None:
         if self.simulation.workers:
             worker = self.random.choice(list(self.simulation.workers))
@@ -108,6 +118,8 @@ class ClusterScenario(Scenario):
     def draw_work(self, options: TaskOptions) -> list[Work]:
         """More large results than elsewhere: what is small lies with the scheduler, and nobody has to fetch it."""
         works = super().draw_work(options)
+        if self.random.random() < 0.02:
+            works = [replace(works[0], fails=False, closes=True)] * self.random.randint(1, 3) + [works[-1]]
         if works[0].fails and self.random.random() < 0.8:
             works = [replace(work, fails=False) for work in works]
         large = self.random.random() < 0.5

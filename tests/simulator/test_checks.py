@@ -99,7 +99,7 @@ def test_an_attempt_is_answered_once() -> None:
 # ---------------------------------------------------------------- blame
 
 
-def test_nobody_is_blamed_for_silence() -> None:
+def test_nobody_is_blamed_for_what_was_stopped_on_purpose() -> None:
     checks = Checks()
     checks.define("x", [], True)
     for attempt in range(5):
@@ -107,6 +107,22 @@ def test_nobody_is_blamed_for_silence() -> None:
         checks.handled(m.WorkerLost("w", None, True), [])
     with pytest.raises(AssertionError, match="blamed"):
         blamed(checks, "x")
+
+
+def test_three_silences_are_enough() -> None:
+    checks = Checks()
+    checks.define("x", [], True)
+    for attempt in range(3):
+        committed(checks, "x", "w", attempt)
+        checks.handled(m.WorkerLost("w", None, unheard=True), [])
+    blamed(checks, "x")
+
+
+def test_a_key_that_workers_make_twice_is_noticed() -> None:
+    checks = Checks()
+    checks.made("x")
+    with pytest.raises(AssertionError, match="comes again"):
+        checks.made("x")
 
 
 def test_three_deaths_are_enough() -> None:

@@ -45,10 +45,10 @@ def test_a_suspect_does_not_wait_for_ever_for_an_empty_worker() -> None:
     simulation = Simulation(work=lambda key, execution: Work(0.01, kills=key == "bad" and execution <= 2), check=7)
     simulation.add_workers(3, {"slots": 2})
     client = simulation.add_client("c")
-    for i in range(400):
+    for i in range(800):
         simulation.at(0.001 * i, client.submit, independent(2, f"k{i}-"))
     simulation.at(0.01, client.submit, [("bad", [])])
-    simulation.run(until_s=0.4)
+    simulation.run(until_s=0.8)
     assert client.outcomes.get("bad") == "finished"
     simulation.run()
     drained(simulation)
@@ -66,6 +66,41 @@ def test_after_three_deaths_only_the_guilty_task_fails() -> None:
     assert (report.finished, report.failed, report.crashes) == (59, 1, 3)
     assert client.errors["k13"]["kind"] == "WorkerDied" and simulation.executions["k13"] == 3
     drained(simulation)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("duration_s", [1e-4, 0.02])
+def test_after_three_closed_connections_only_the_guilty_task_fails(duration_s: float, slots: int) -> None:
+    """It ends before its worker is killed, and cannot say so; others run there when the worker dies."""
+    simulation = Simulation(work=lambda key, execution: Work(duration_s, closes=key == "k13"), check=1)
+    simulation.add_workers(3, {"slots": slots})
+    client = simulation.add_client("c", keep=True)
+    client.submit([("first", [])])
+    simulation.run()  # now it is known how long they take: many are committed at a time
+    client.submit(independent(200))
+    report = simulation.run()
+    assert [key for key, outcome in client.outcomes.items() if outcome != "finished"] == ["k13"]
+    assert client.errors["k13"]["kind"] == "WorkerDied" and client.errors["k13"]["text"].count("on w") == 3
+    assert report.crashes == simulation.executions["k13"] == 3
+    drained(simulation)
+
+
+def test_a_task_that_takes_its_host_along_is_not_run_for_ever() -> None:
+    """Nobody says anything, and only the silence tells."""
+    simulation = Simulation(work=lambda key, execution: Work(10.0), faults=Faults(silence_s=0.5), check=1)
+    simulation.add_worker(host="h1")
+    client = simulation.add_client("c", keep=True)
+    client.submit([("bad", [])])
+
+    def lose_host() -> None:
+        simulation.mishaps.lose_host("h1")
+        if not client.outcomes:
+            simulation.at(simulation.now + 2.0, lose_host)
+
+    simulation.at(1.0, lose_host)
+    simulation.run()
+    assert client.errors["bad"]["kind"] == "WorkerDied" and simulation.executions["bad"] == 3
+    assert client.errors["bad"]["text"].count("silent for 0.5 s") == 3
 
 
 def test_the_innocent_are_not_blamed_for_company() -> None:

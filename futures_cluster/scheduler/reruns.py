@@ -1,0 +1,74 @@
+"""Attempts that ended with their worker: how many a task may have, when the next one begins, what its error says.
+
+Covers: counting, the pause before the next attempt, the error of the last one. Every way of losing a worker counts
+(a death, silence, a closed connection) unless the worker was stopped on purpose: a task that loses workers in any way
+must end some day.
+Does not cover: which tasks an end is counted against (``recovery.suspects``), attempts that raised (``transitions``).
+
+The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
+``wake`` -> queued again. After its second loss it runs alone (``State.MOST_DEATHS_BESIDE_OTHERS``), so that the third
+is nobody else's doing.
+"""
+
+from __future__ import annotations
+
+from futures_cluster.messages import Payload
+from futures_cluster.scheduler.recovery import MOST_DEATHS
+from futures_cluster.scheduler.state import Task, Worker
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+
+#: The first attempt after a loss begins at once; the pauses before the others begin with this one and grow.
+FIRST_PAUSE_S = 0.5
+GROWTH = 4.0
+LONGEST_PAUSE_S = 30.0
+
+
+def pause_s(losses: int) -> float:
+    """Return how long a task rests after so many losses.
+
+    Examples
+    --------
+    >>> [pause_s(losses) for losses in (1, 2, 3, 9)]
+    [0.0, 0.5, 2.0, 30.0]
+    """
+    return 0.0 if losses < 2 else min(FIRST_PAUSE_S * GROWTH ** (losses - 2), LONGEST_PAUSE_S)
+
+
+def count(task: Task, worker: Worker, cause: str) -> None:
+    """Note that the task was running when its worker was lost."""
+    task.losses = (*task.losses, f"on {worker.name}: {cause}")
+
+
+def is_last(task: Task) -> bool:
+    """Return whether the task must not run again."""
+    return len(task.losses) >= MOST_DEATHS
+
+
+def error(task: Task) -> Payload:
+    """Make the error of a task that has lost as many workers as it may."""
+    lines = [f"{number}. {loss}" for number, loss in enumerate(task.losses, 1)]
+    text = f"{task.key!r} is not run again, because each of its {len(lines)} attempts ended with its worker:\n"
+    return scheduler_error("WorkerDied", text + "\n".join(lines))
+
+
+def error_of_only_run(task: Task, cause: str) -> Payload:
+    """Make the error of a task that must not run twice."""
+    text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
+    return scheduler_error("WorkerDied", text)
+
+
+def rest(change: Transitions, task: Task) -> float:
+    """Let an unassigned task wait for its inputs, and for the end of its pause; return how long that is."""
+    pause = pause_s(len(task.losses))
+    if pause:
+        change.state.resting[task] = None
+    change.start_waiting(task)
+    return pause if task in change.state.resting else 0.0
+
+
+def wake(change: Transitions, task: Task) -> None:
+    """The pause is over."""
+    del change.state.resting[task]
+    task.missing -= 1
+    if not task.missing:
+        change.make_ready(task)
