@@ -73,6 +73,7 @@ from futures_cluster.messages.local import (
     Tick,
     ToClient,
     ToWorker,
+    WorkerSilent,
 )
 from futures_cluster.messages.logs import LogRecords, LogSettings
 from futures_cluster.messages.peers import Data, GetData, Hello, PutData, SegmentsMapped
@@ -166,6 +167,7 @@ __all__ = [
     "WorkerLost",
     "WorkerReport",
     "WorkerRetiring",
+    "WorkerSilent",
     "WorkersBroken",
     "WIRE_MESSAGES",
     "field_names",

@@ -16,6 +16,14 @@ class Tick(Message):
     """Time has passed: deadlines are looked at."""
 
 
+@message
+class WorkerSilent(Message):
+    """A worker says nothing though its process lives, or (``silent`` is False) has spoken again."""
+
+    worker: str
+    silent: bool = True
+
+
 @dataclass(slots=True)
 class ToWorker:
     """A command: send this message to that worker."""

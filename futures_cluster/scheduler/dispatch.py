@@ -190,7 +190,9 @@ class Dispatch:
         if not self._state.preferred:
             return None
         worker = self._state.workers.get(self._state.preferred.pop(task, ""))
-        return worker if worker is not None and not worker.retiring and worker.alone is None else None
+        if worker is None or worker.retiring or worker.silent or worker.alone is not None:
+            return None
+        return worker
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
         """Commit a queue's tasks, as long as they come before another task; the next one's order, if it is its turn."""

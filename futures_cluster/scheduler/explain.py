@@ -10,6 +10,7 @@ from itertools import islice
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.recovery import suspects
 from futures_cluster.scheduler.state import Demand, State, Task, Worker
 
 #: Sentences in all, and inputs that one sentence names.
@@ -52,6 +53,19 @@ def explain(state: State, key: Key, now: float) -> list[str]:
                 seen[dep] = None
                 stack.append(dep)
     return lines
+
+
+def silent_worker(state: State, name: str) -> str:
+    """Say what a worker runs that cannot answer, and what the user can do."""
+    worker = state.workers.get(name)
+    running = [] if worker is None else [state.tasks[key] for key in suspects(worker, None, unheard=True)]
+    if not running:
+        return "it runs no task; look whether it was stopped (SIGSTOP) or waits for a disk"
+    tasks = _names([f"{task.function.group.name} ({task.key!r})" for task in running])
+    return (
+        f"it runs {tasks}, which may hold the interpreter's lock (GIL). The scheduler waits for it. To stop a task "
+        "call cancel(force=True) on its future, or submit it with with_options(timeout=...)"
+    )
 
 
 def _task(state: State, task: Task, now: float) -> list[str]:

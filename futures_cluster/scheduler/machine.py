@@ -84,6 +84,7 @@ class SchedulerMachine:
             m.WorkerJoined: self._on_worker_joined,
             m.WorkerLost: self._on_worker_lost,
             m.WorkerRetiring: self._on_worker_retiring,
+            m.WorkerSilent: self._on_worker_silent,
             m.WorkersBroken: self._on_workers_broken,
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: self._on_client_left,
@@ -452,6 +453,28 @@ class SchedulerMachine:
         if worker is not None:
             self._change.retire(worker)
             self._change.refresh(worker)
+
+    def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
+        """A worker that lives cannot answer: it is taken to run what it may run, and the rest goes elsewhere.
+
+        What is said to run can be stopped, by its timeout or by force; nothing can be asked of the worker.
+        """
+        worker = self.state.workers.get(event.worker)
+        if worker is None or worker.stopping:
+            return
+        worker.silent = event.silent
+        if event.silent:
+            running = recovery.suspects(worker, None, unheard=True)
+            begun = [worker.assigned[key] for key in running if not worker.assigned[key].started]
+            self._on_tasks_started(m.TasksStarted(worker.name, [(task.key, task.attempt) for task in begun]), now)
+            for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
+                self._change.ask_back(task, unwanted=task.unwanted)
+                self._change.unassign(task, worker)
+                if task.unwanted:
+                    self._change.abandon(task)
+                else:
+                    self._change.start_waiting(task)
+        self._change.refresh(worker)
 
     def _on_workers_broken(self, event: m.WorkersBroken, now: float) -> None:
         self.state.broken = event.error

@@ -36,7 +36,7 @@ MOST_LOOKED_AT = 8
 
 def has_room(worker: Worker) -> bool:
     """Whether more may be committed to the worker."""
-    if worker.retiring:
+    if worker.retiring or worker.silent:
         return False
     count = len(worker.assigned)
     if worker.alone is not None:
@@ -89,7 +89,7 @@ def fits(worker: Worker, task: Task, demand: Demand) -> bool:
     resources, names, alone = demand
     if alone:
         kept_for = worker.alone
-        if worker.assigned or worker.retiring:
+        if worker.assigned or worker.retiring or worker.silent:
             return False
         if kept_for is not None and not (kept_for.state == QUEUED and kept_for.demand == demand):
             return False
@@ -166,7 +166,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
     if best_s == 0.0:
         return best
     for worker, size in held.items():
-        if worker.retiring or worker.alone is not None:
+        if worker.retiring or worker.silent or worker.alone is not None:
             continue
         if worker.robbed and len(worker.assigned) >= worker.slots:
             continue  # nobody knows when it will have a slot
@@ -202,7 +202,7 @@ def choose_to_empty(demand: Demand, state: State) -> Worker | None:
     resources, names, _ = demand
     best: Worker | None = None
     for worker in state.workers.values():
-        if worker.retiring or worker.alone is not None or (names and worker.name not in names):
+        if worker.retiring or worker.silent or worker.alone is not None or (names and worker.name not in names):
             continue
         if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
             continue

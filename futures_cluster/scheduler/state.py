@@ -280,6 +280,7 @@ class Worker:
         "resources",
         "retiring",
         "robbed",
+        "silent",
         "slots",
         "stopping",
     )
@@ -312,6 +313,7 @@ class Worker:
         self.copying_bytes = 0
         self.alone: Task | None = None  # nothing may run beside it; perhaps still queued
         self.retiring = False
+        self.silent = False  # cannot answer just now, and so gets nothing more
         self.stopping = False  # was told to stop at once; kept for the tasks which it may have started
         self.robbed = False  # gave work to idle workers; gets nothing in advance until it has finished something
         self.last_progress_s = 0.0  # when it last finished something, or got work while it had none

@@ -41,7 +41,8 @@ class Heartbeats:
     silence_s : float
         Seconds without a sign of life after which the other side is given up.
     on_silence : callable
-        Called once.
+        Called while the other side is silent, as often as this one beats. Unless it returns True, nothing more is
+        sent, and it is not called again.
     facts : callable
         What to say besides.
     """
@@ -52,7 +53,7 @@ class Heartbeats:
         name: str,
         connection: Any,
         silence_s: float,
-        on_silence: Callable[[], None],
+        on_silence: Callable[[], bool | None],
         facts: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._loop = loop
@@ -95,8 +96,8 @@ class Heartbeats:
             self._heard_at = min(now, self._heard_at + late_s)  # what has arrived is read before the next beat
         if now - self._heard_at > self._silence_s:
             self._timer = None
-            self._on_silence()
-            return
+            if not self._on_silence():
+                return
         self._connection.send([m.Heartbeat(self._name, {"silence_s": self._silence_s, **self._facts()})])
         self._due_at = now + self._interval_s
         self._timer = self._loop.call_at(self._due_at, self._beat)

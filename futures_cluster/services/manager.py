@@ -198,10 +198,14 @@ class WorkerManager:
         connection.send([security.hello("manager", self._name)])
         connection.start()
         self._heartbeats = Heartbeats(
-            self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None)
+            self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None), self._facts
         )
         self._heartbeats.start()
         await self._taken.wait()
+
+    def _facts(self) -> dict[str, Any]:
+        """What a heartbeat says: a worker that cannot answer is not gone as long as its process runs."""
+        return {"running": [] if self._processes is None else self._processes.running()}
 
     async def _serve(self) -> None:
         """From a connection to its end."""

@@ -212,6 +212,18 @@ class WorkerProcesses:
             if self.wanted:
                 self.add()
 
+    def running(self) -> list[str]:
+        """The incarnations of workers whose processes live and were not stopped by a signal."""
+        import psutil  # only managers ask, and a program's own workers start without it
+
+        found = []
+        stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        for handle in self.handles.values():
+            with contextlib.suppress(psutil.Error):
+                if handle.pid is not None and psutil.Process(handle.pid).status() not in stopped:
+                    found.append(handle.settings.incarnation)
+        return found
+
     # ---------------------------------------------------------------- end
 
     def _hung_up(self, handle: WorkerHandle) -> None:

@@ -22,7 +22,7 @@ from futures_cluster import clocks, numbers
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.explain import explain, silent_worker
 from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services import links
@@ -58,6 +58,7 @@ class _Link:
         self.role = ""
         self.name = ""
         self.heard_at = server.loop.time()
+        self.silent = False  # a worker of which only its manager knows that it lives
         self.facts: dict[str, Any] = {}
         self.manager = ""  # of a worker: who started it
         self.incarnation = ""  # of a worker: tells it from former ones of its name
@@ -84,6 +85,9 @@ class _Link:
             self.refuse(str(error))
             return
         self.heard_at = self.server.loop.time()
+        if self.silent:
+            self.silent = False
+            self.server.service.handle([m.WorkerSilent(self.name, False)])
         if self.heartbeats is not None:
             self.heartbeats.heard()
         others = []
@@ -248,10 +252,29 @@ class SchedulerServer:
             self.service.workers[link.name] = link.send
         log.info("%s joined", link)
 
-    def _silent(self, link: _Link) -> None:
-        link.refuse(f"it said nothing for {self.silence_s:g} s")
-        if link.manager:
-            self._tell_manager(link, m.StopWorker(link.name, True, "it did not answer the scheduler any more"))
+    def _silent(self, link: _Link) -> bool:
+        """A peer has said nothing for too long; whether to go on waiting for it."""
+        if not self._is_known_to_run(link):
+            link.refuse(f"it said nothing for {self.silence_s:g} s")
+            if link.manager:
+                self._tell_manager(link, m.StopWorker(link.name, True, "it did not answer the scheduler any more"))
+            return False
+        if not link.silent:
+            link.silent = True
+            self._tell_peers(link.name)
+            with self.service.lock:
+                text = silent_worker(self.service.machine.state, link.name)
+                self.service.handle_locked([m.WorkerSilent(link.name)])
+            log.warning("%s has said nothing for %g s, though its process runs: %s", link, self.silence_s, text)
+        return True
+
+    def _is_known_to_run(self, link: _Link) -> bool:
+        """Whether a worker's manager, which answers, sees its process run: then it is busy, and not gone."""
+        manager = self._links.get((links.MANAGER, link.manager))
+        if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
+            return False
+        running = manager.facts.get("running")
+        return isinstance(running, (list, tuple)) and link.incarnation in running
 
     def leave(self, link: _Link, error: BaseException | None) -> None:
         """A connection has ended."""

@@ -47,6 +47,10 @@ class Faults:
         Workers that stop for a time, and neither compute nor answer.
     longest_stuck_s : float
         Longest time until they go on.
+    busy_per_s : float
+        Tasks that let no other thread of their worker run for a time: it does not answer, but is known to live.
+    restarts_per_s : float
+        Workers that die and are followed at once by another one of their name.
     silence_s : float
         After so long without a word from the other end, a connection is given up.
     resets_per_s : float
@@ -77,6 +81,8 @@ class Faults:
     longest_partition_s: float = 2.0
     stuck_per_s: float = 0.0
     longest_stuck_s: float = 2.0
+    busy_per_s: float = 0.0
+    restarts_per_s: float = 0.0
     silence_s: float = 0.5
     resets_per_s: float = 0.0
     retirements_per_s: float = 0.0
@@ -95,6 +101,8 @@ PRESETS: dict[str, Faults] = {
     "hosts": Faults(host_losses_per_s=0.3, replace_after_s=1.0),
     "partitions": Faults(partitions_per_s=0.5),
     "stuck": Faults(stuck_per_s=1.0),
+    "busy": Faults(busy_per_s=1.0),
+    "restarts": Faults(restarts_per_s=1.0),
     "slow": Faults(slow=0.1, slowness=5.0),
     "network": Faults(delayed=0.05, failed_fetches=0.02, repeated=0.2),
     "all": Faults(
@@ -102,6 +110,8 @@ PRESETS: dict[str, Faults] = {
         host_losses_per_s=0.1,
         partitions_per_s=0.3,
         stuck_per_s=0.3,
+        busy_per_s=0.3,
+        restarts_per_s=0.3,
         resets_per_s=0.3,
         retirements_per_s=0.3,
         slow=0.1,
@@ -118,6 +128,8 @@ KINDS: dict[str, str] = {
     "host": "host_losses_per_s",
     "partition": "partitions_per_s",
     "stuck": "stuck_per_s",
+    "busy": "busy_per_s",
+    "restart": "restarts_per_s",
     "reset": "resets_per_s",
     "retire": "retirements_per_s",
     "vanish": "vanishing_per_s",
@@ -170,6 +182,10 @@ class Dice:
     def stuck_s(self) -> float:
         """How long a worker hangs."""
         return self._by_kind["stuck"].uniform(0.0, self.faults.longest_stuck_s)
+
+    def busy_s(self) -> float:
+        """How long a task lets no other thread run."""
+        return self._by_kind["busy"].uniform(0.0, self.faults.longest_stuck_s)
 
     def speed(self) -> float:
         """How fast the next worker is; 1 is usual."""

@@ -77,6 +77,10 @@ class Mishaps:
                 self.lose_host(simulation.network.host(dice.choose(kind, workers)))
             elif kind == "stuck":
                 self.hang(dice.choose(kind, workers), dice.stuck_s())
+            elif kind == "busy":
+                self.hold_up(dice.choose(kind, workers), dice.busy_s())
+            elif kind == "restart":
+                self.restart(dice.choose(kind, workers))
             elif kind == "reset":
                 self.reset(dice.choose(kind, workers), dice.resets_unnoticed())
             elif kind == "retire":
@@ -218,6 +222,26 @@ class Mishaps:
             self._simulation.to_machine(m.WorkerLost(name, None, False, "its connection broke", unheard=True))
 
     # ---------------------------------------------------------------- stuck workers
+
+    def hold_up(self, name: str, seconds: float) -> None:
+        """A task lets no other thread of its worker run for a time; its manager knows that the process lives."""
+        simulation = self._simulation
+        worker = simulation.workers[name]
+        if worker.stuck_until_s > simulation.now or not worker.online:
+            return
+        worker.stuck_since_s, worker.stuck_until_s = simulation.now, simulation.now + seconds
+        simulation.at(simulation.now + self._silence_s, self._fall_silent, worker, simulation.now)
+        simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
+
+    def _fall_silent(self, worker: SimulatedWorker, since_s: float) -> None:
+        simulation = self._simulation
+        if worker.alive and worker.online and worker.stuck_until_s > simulation.now and worker.stuck_since_s == since_s:
+            simulation.to_machine(m.WorkerSilent(worker.name))
+            simulation.at(worker.stuck_until_s, self._speak_again, worker)
+
+    def _speak_again(self, worker: SimulatedWorker) -> None:
+        if worker.alive and worker.online and worker.stuck_until_s <= self._simulation.now:
+            self._simulation.to_machine(m.WorkerSilent(worker.name, False))
 
     def hang(self, name: str, seconds: float) -> None:
         """The worker's process stops for a time: it neither computes nor reads nor writes."""

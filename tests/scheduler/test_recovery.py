@@ -170,6 +170,101 @@ def test_a_worker_lends_slots_though_it_is_being_emptied() -> None:
     assert cluster.where() == {"parent": "w1", "child": "w1"}
 
 
+def test_the_pauses_between_attempts_grow() -> None:
+    cluster = Cluster(5)
+    cluster.given(submit("bad"))
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    assert "bad" in cluster.where()  # the first one at once
+    cluster.given(lost(cluster, "bad", executing=["bad"]))
+    assert cluster.states() == {"bad": "waiting"}
+    assert cluster.machine.next_deadline() == cluster.now + reruns.FIRST_PAUSE_S
+    cluster.quiet(m.Tick())  # too early
+    cluster.pause()
+    assert "bad" in cluster.where()
+
+
+def test_a_pause_ends_before_its_time_when_nobody_wants_the_task() -> None:
+    cluster = Cluster(3)
+    cluster.given(submit("bad", ("after", ["bad"])))
+    for _ in range(2):
+        cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(m.CancelTasks("c", ["bad"]))
+    assert not cluster.states() and not cluster.machine.state.resting
+    cluster.given(submit("bad"))
+    assert "bad" in cluster.where()
+    assert cluster.pause() == []
+
+
+def test_inputs_that_are_lost_while_a_task_pauses_are_waited_for_as_well() -> None:
+    cluster = Cluster(4)
+    cluster.given(submit("a"))
+    holder = cluster.where()["a"]
+    cluster.finish("a", payload=None)
+    cluster.given(submit(("bad", ["a"]), options=TaskOptions(workers=tuple({"w1", "w2", "w3"} - {holder}))))
+    for _ in range(2):
+        cluster.given(lost(cluster, "bad", executing=["bad"]))
+    cluster.given(m.WorkerLost(holder, []))
+    assert cluster.states() == {"a": "assigned", "bad": "waiting"}
+    cluster.pause()
+    assert cluster.states() == {"a": "assigned", "bad": "waiting"}
+    cluster.finish("a", payload=None)
+    assert cluster.states()["bad"] == "queued"  # no worker of those that it names is left
+
+
+# ---------------------------------------------------------------- connections that end, workers that are silent
+
+
+def test_a_task_that_closed_the_connection_and_ended_counts() -> None:
+    """It could not say that it had ended, and another one ran when the worker was killed."""
+    cluster = Cluster()
+    cluster.measured(0.001)
+    cluster.given(submit("before", "bad", "runs", "behind"))
+    cluster.given(m.WorkerLost("w1", ["runs"], cause="closed", unheard=True))
+    assert [key for key in cluster.states() if cluster.task(key).losses] == ["before", "bad", "runs"]
+
+
+def test_what_must_not_run_twice_fails_when_it_may_have_begun_unheard() -> None:
+    cluster = Cluster()
+    cluster.measured(0.001)
+    cluster.given(submit("a"))
+    cluster.given(submit("b", options=ONCE))
+    cluster.given(m.WorkerLost("w1", ["a"], cause="closed", unheard=True))
+    assert cluster.states() == {"a": "queued", "b": "failed"}
+
+
+def test_a_silent_worker_keeps_what_it_may_run_and_gets_nothing_more() -> None:
+    cluster = Cluster(1)
+    cluster.measured(0.001)
+    cluster.given(submit("runs", "behind"))
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    commands = cluster.given(m.WorkerSilent("w1"))
+    assert cluster.where() == {"runs": "w1", "behind": "w2"}
+    assert m.ToClient("c", m.TasksRunning(["runs"])) in commands
+    cluster.given(submit(*"abc"))
+    assert set(cluster.where().values()) == {"w1", "w2"} and list(cluster.worker("w1").assigned) == ["runs"]
+    cluster.given(m.WorkerSilent("w1", False))
+    assert not cluster.task("runs").losses
+    assert done(finished("runs")) in cluster.finish("runs")
+    cluster.given(submit("d"))
+    assert cluster.where()["d"] == "w1"
+
+
+def test_what_runs_on_a_silent_worker_can_be_stopped() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a"))
+    cluster.given(m.WorkerSilent("w1"))
+    stop = m.StopWorker("w1", True, "a was cancelled while it ran")
+    assert stop in cluster.given(m.CancelTasks("c", ["a"], force=True))
+
+
+def test_what_was_cancelled_before_its_worker_fell_silent_is_stopped_then() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a"))
+    cluster.given(m.CancelTasks("c", ["a"], force=True))
+    stop = m.StopWorker("w1", True, "a was cancelled while it ran")
+    assert stop in cluster.given(m.WorkerSilent("w1"))
+
+
 # ---------------------------------------------------------------- tasks that must not run twice
 
 

@@ -46,6 +46,8 @@ class ClusterScenario(Scenario):
             stuck_per_s=random.choice([0.0, 5.0, 30.0]),
             longest_stuck_s=random.choice([0.02, 0.3]),
             silence_s=random.choice([0.01, 0.1]),
+            busy_per_s=random.choice([0.0, 5.0]),
+            restarts_per_s=random.choice([0.0, 5.0]),
             resets_per_s=random.choice([0.0, 5.0]),
             retirements_per_s=random.choice([0.0, 3.0]),
             vanishing_per_s=random.choice([0.0, 0.0, 2.0]),

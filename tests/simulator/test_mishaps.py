@@ -167,6 +167,74 @@ def test_a_stuck_holder_holds_nobody_up_for_ever() -> None:
     drained(simulation)
 
 
+# ---------------------------------------------------------------- tasks that let no other thread run
+
+
+def test_a_worker_that_is_known_to_live_keeps_its_task() -> None:
+    """Its task runs once, however long it does not answer; what was behind it runs elsewhere."""
+    simulation = cluster(1, lambda key, execution: Work(20.0 if key == "long" else 0.001))
+    client = simulation.add_client("c", keep=True)
+    client.submit([("first", [])])
+    simulation.run()  # now it is known that they are short, and several are committed at a time
+    client.submit([("long", []), *independent(5)])
+    simulation.at(simulation.now + 0.01, simulation.mishaps.hold_up, "w1", 20.0)
+    simulation.at(simulation.now + 0.1, simulation.add_workers, 1)
+    simulation.run(until_s=2.0)
+    assert set(client.outcomes) == {"first", *(f"k{i}" for i in range(5))}
+    assert "long" in client.running
+    report = simulation.run()
+    assert client.outcomes["long"] == "finished" and report.run_again == 0 and report.messages["WorkerJoined"] == 2
+    drained(simulation)
+
+
+def test_a_task_on_a_worker_that_is_known_to_live_can_be_stopped() -> None:
+    simulation = cluster(2, constant(20.0))
+    client = simulation.add_client("c", keep=True)
+    client.submit(independent(1))
+    simulation.at(0.01, simulation.mishaps.hold_up, "w1", 10.0)
+    simulation.at(1.0, client.cancel, ["k0"], True)
+    report = simulation.run()
+    assert report.messages["StopWorker"] == 1 and list(simulation.workers) == ["w2"]
+    drained(simulation)
+
+
+# ---------------------------------------------------------------- workers that begin anew under their name
+
+
+def parent_and_child(key: str, execution: int) -> Work:
+    return Work(0.01) if "@" in key else Work(0.01, children=("child",))
+
+
+def test_the_tasks_of_a_restarted_worker_make_new_keys() -> None:
+    """A client has a child of the first worker, which was the first that it submitted, when the second begins."""
+    simulation = cluster(2, parent_and_child)
+    client = simulation.add_client("c", keep=True)
+    client.submit([("parent0", [])], TaskOptions(workers=("w1",)))
+    simulation.run(until_s=0.005)
+    (child,) = [key for key in simulation.scheduler.state.tasks if "@" in key]
+    client.adopt(child)
+    simulation.run()
+    simulation.mishaps.restart("w1")
+    client.submit([("parent1", [])], TaskOptions(workers=("w1",)))
+    simulation.run()
+    assert client.outcomes == {"parent0": "finished", child: "finished", "parent1": "finished"}
+    assert child in simulation.scheduler.state.tasks
+    drained(simulation)
+
+
+def test_keys_without_an_incarnation_would_come_again() -> None:
+    simulation = cluster(1, parent_and_child)
+    simulation.next_incarnation = lambda: ""  # type: ignore[method-assign]
+    simulation.mishaps.restart("w1")
+    client = simulation.add_client("c", keep=True)
+    client.submit([("parent0", [])])
+    simulation.run()
+    simulation.mishaps.restart("w1")
+    client.submit([("parent1", [])])
+    with pytest.raises(AssertionError, match="comes again"):
+        simulation.run()
+
+
 # ---------------------------------------------------------------- hosts
 
 
