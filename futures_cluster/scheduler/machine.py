@@ -383,6 +383,7 @@ class SchedulerMachine:
             if task.options is not m.DEFAULT_OPTIONS or worker.alone is not None:
                 self._change.give_back(task, worker)
             if payload is None:
+                task.losses = ()  # it may have to run again, but has not lost this worker
                 task.holders = {worker: None}
                 worker.data[key] = task
                 worker.held_bytes += size_bytes

@@ -107,7 +107,7 @@ class Mishaps:
                 continue
             self._vanished[worker.name] = None
             simulation.remove(worker)
-            if worker.online:
+            if worker.online or worker.unheard:
                 simulation.at(simulation.now + self._silence_s, self._give_up, worker.name)
             simulation.replace(worker)
         simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
@@ -197,12 +197,12 @@ class Mishaps:
         simulation = self._simulation
         worker = simulation.workers[name]
         if worker.online:
-            worker.online = False
+            worker.online, worker.unheard = False, True
             simulation.at(simulation.now + HUNG_UP_S, self._kill_unheard, worker)
 
     def _kill_unheard(self, worker: SimulatedWorker) -> None:
         if worker.alive:
-            self._simulation.crash(worker.name, unheard=True)
+            self._simulation.crash(worker.name)
 
     def restart(self, name: str) -> None:
         """The worker dies, and another one joins at once under its name."""

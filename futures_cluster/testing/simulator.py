@@ -326,8 +326,8 @@ class Simulation:
         worker.online = False
         return worker
 
-    def crash(self, name: str, deliberate: bool = False, known: bool = True, unheard: bool = False) -> None:
-        """A worker dies; ``known``: its parent can tell what it executed. ``unheard``: it has lost its connection."""
+    def crash(self, name: str, deliberate: bool = False, known: bool = True) -> None:
+        """A worker dies; ``known``: its parent can tell what it executed."""
         worker = self.workers.get(name)
         if worker is None:
             return
@@ -336,9 +336,9 @@ class Simulation:
         executing = [key for key, _ in worker.machine.executing] if known else None
         if self.checks is not None and known and not deliberate:
             self.checks.died(worker.machine)
-        if worker.online or unheard:
+        if worker.online or worker.unheard:
             # On the worker's link, because what it said before is heard before.
-            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed", unheard))
+            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed", worker.unheard))
         self.replace(worker)
 
     def replace(self, worker: SimulatedWorker) -> None:

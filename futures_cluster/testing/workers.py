@@ -90,6 +90,7 @@ class SimulatedWorker:
         }
         self.replaced = False
         self.online = True  # as far as it knows, or rather does not know yet
+        self.unheard = False  # a task has closed its connection, and only its parent can tell how it ends
         self.stuck_since_s = self.stuck_until_s = 0.0  # it does nothing at all between these
         self.last_report: m.TasksFinished | None = None
         self.values: dict[Key, int] = {}  # of the results held, where they are checked

@@ -125,19 +125,23 @@ def test_what_a_client_scattered_before_it_left_goes() -> None:
     assert not cluster.states()
 
 
-def test_two_clients_scatter_the_same_key() -> None:
+def test_two_clients_do_not_scatter_under_one_key() -> None:
+    """See also ``test_repeats``."""
     cluster = Cluster(2)
     cluster.given(m.ClientJoined("d"))
     cluster.given(scatter(("x", "w1")))
-    cluster.expect(scatter(("x", "w2"), client="d"), done(finished("x", None, SIZE, ("w1", "a1")), client="d"))
-    cluster.quiet(m.ReleaseKeys("c", ["x"]))
-    cluster.expect(m.ReleaseKeys("d", ["x"]), drop("w1", "x"), drop("w2", "x"))
+    dropped, told = cluster.given(scatter(("x", "w2"), client="d"))
+    assert dropped == drop("w2", "x") and told.message.done[0][2]["kind"] == "DuplicateKey"
+    cluster.quiet(m.ReleaseKeys("d", ["x"]))
+    cluster.expect(m.ReleaseKeys("c", ["x"]), drop("w1", "x"))
 
 
 def test_a_key_that_is_a_task_already_stays_one() -> None:
     cluster = Cluster(1)
+    cluster.given(m.ClientJoined("d"))
     cluster.given(submit("x"))
-    cluster.expect(scatter(("x", "w1")), drop("w1", "x"))
+    dropped, told = cluster.given(scatter(("x", "w1"), client="d"))
+    assert dropped == drop("w1", "x") and told.message.done[0][2]["kind"] == "DuplicateKey"
     assert cluster.states() == {"x": "assigned"}
 
 
@@ -340,6 +344,7 @@ def test_a_worker_that_is_emptied_for_a_suspect_may_be_retired() -> None:
     cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
     cluster.given(submit(*(f"k{i}" for i in range(8))))
     cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
+    cluster.pause()
     (reserved,) = cluster.machine.state.reserved.values()
     cluster.given(m.RetireWorkers([reserved.name]))
     (other,) = cluster.machine.state.reserved.values()

@@ -76,6 +76,18 @@ def test_the_third_death_is_the_last() -> None:
     assert list(cluster.machine.state.workers) == ["w4"]  # and the pool goes on
 
 
+def test_losses_before_a_task_has_finished_do_not_count_when_its_result_is_lost() -> None:
+    cluster = Cluster(4)
+    cluster.given(submit("a"))
+    for _ in range(2):
+        cluster.given(lost(cluster, "a", executing=["a"]))
+    cluster.pause()
+    (holder,) = cluster.where().values()
+    cluster.finish("a", payload=None)
+    cluster.given(m.WorkerLost(holder, []))
+    assert cluster.task("a").losses == () and "a" in cluster.where()
+
+
 def test_after_two_deaths_a_task_runs_alone() -> None:
     cluster = Cluster(3, slots=2)
     cluster.given(submit("bad"))
