@@ -112,9 +112,10 @@ class ChannelClosed(SharedObjectError):
 
 
 class WorkerDied(BrokenProcessPool):
-    """The worker process that ran this task died, as often as is forgiven.
+    """Three worker processes were lost while they ran this task, or one if it was submitted with ``rerun=False``.
 
-    The message says how (exit code or signal) and shows the end of what the worker wrote to stderr.
+    The message says how each ended (exit code or signal, or what happened to its connection) and shows the end of what
+    it wrote to stderr.
     """
 
 

@@ -271,7 +271,8 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         pure : bool
             Equal calls are one task.
         key : str
-            The key of the (one) task submitted through this view.
+            The key of the (one) task submitted through this view. If it belongs to another call, the future gets
+            ``DuplicateKey``.
         resolve : bool
             False: futures in arguments arrive as futures.
 

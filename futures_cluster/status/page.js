@@ -275,7 +275,7 @@ async function showTask() {
   const card = make("div", { class: "card" }, make("div", { class: "head" }, make("h2", {}, "Task ", task.key)), make("ul", { class: "words" }, ...task.explanation.map((line) => make("li", {}, line))), list);
   const cards = [card];
   if (task.known) {
-    facts(list, [["Function", task.function], ["State", task.state], ["Worker", task.worker ? toWorker(task.worker) : ""], ["Since", seconds(task.since_s)], ["Attempt", task.attempt || "none"], ["Priority", task.priority], ["Retries left", task.retries_left], ["Workers that died under it", task.deaths], ["Size of the result", bytes(task.size_bytes)], ["Held by", task.held_by.join(", ")], ["Wanted by", task.wanted_by.join(", ")]]);
+    facts(list, [["Function", task.function], ["State", task.state], ["Worker", task.worker ? toWorker(task.worker) : ""], ["Since", seconds(task.since_s)], ["Attempt", task.attempt || "none"], ["Priority", task.priority], ["Retries left", task.retries_left], ["Workers lost while it ran", task.deaths], ["Size of the result", bytes(task.size_bytes)], ["Held by", task.held_by.join(", ")], ["Wanted by", task.wanted_by.join(", ")]]);
     for (const [title, rows, number] of [["Inputs", task.inputs, task.inputs_number], ["Used by", task.used_by, task.used_by_number]])
       if (rows.length) cards.push(make("div", { class: "card" }, make("h2", {}, `${title}: ${count(number)}`), table([["Task", ""], ["Function", ""], ["State", ""]], rows.map((row) => make("tr", {}, cell(toTask(row.key), "name"), cell(row.function), cell(make("span", { class: "tag" }, row.state)))))));
   }

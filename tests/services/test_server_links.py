@@ -1,0 +1,117 @@
+"""What the scheduler's server makes of workers and their managers, over connections that are only objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from futures_cluster import messages as m
+from futures_cluster.services import security
+from futures_cluster.services.server import SchedulerServer
+from futures_cluster.wire.transports import NO_SECURITY
+
+
+class Peer:
+    """A connection of which the test is the other side."""
+
+    def __init__(self, server: SchedulerServer, role: str, name: str) -> None:
+        self.peer = "here"
+        self.pending_bytes = 0
+        self.sent: list[m.Message] = []
+        self.on_messages: Callable[[list[m.Message]], None]
+        self.on_close: Callable[[BaseException | None], None]
+        server._accept(self)  # type: ignore[arg-type]
+        self.says(security.hello(role, name))
+
+    def start(self) -> None:
+        pass
+
+    def send(self, messages: list[m.Message]) -> None:
+        self.sent += messages
+
+    def close(self) -> None:
+        pass
+
+    def says(self, *messages: m.Message) -> None:
+        self.on_messages(list(messages))
+
+    def stops(self) -> list[m.StopWorker]:
+        return [message for message in self.sent if isinstance(message, m.StopWorker)]
+
+
+def play(script: Callable[[SchedulerServer], None]) -> None:
+    async def run() -> None:
+        async with SchedulerServer(asyncio.get_running_loop(), NO_SECURITY, silence_s=60.0) as server:
+            script(server)
+
+    asyncio.run(run())
+
+
+def worker(server: SchedulerServer, incarnation: str) -> Peer:
+    peer = Peer(server, "worker", "w")
+    peer.says(m.WorkerJoined("w", "tcp://w", manager="m", incarnation=incarnation))
+    return peer
+
+
+def ended(incarnation: str, **news: Any) -> m.WorkerEnded:
+    return m.WorkerEnded("w", [], incarnation=incarnation, **news)
+
+
+def test_the_last_words_of_a_former_worker_are_not_taken_for_its_successors() -> None:
+    def script(server: SchedulerServer) -> None:
+        manager = Peer(server, "manager", "m")
+        first = worker(server, "1")
+        first.on_close(None)
+        worker(server, "2")
+        manager.says(ended("1", cause="killed"))
+        assert not server._last_words and "w" in server.service.machine.state.workers
+        manager.says(ended("2", cause="killed"))
+        assert server._last_words["w"].incarnation == "2"
+
+    play(script)
+
+
+def test_a_manager_is_told_which_worker_to_stop() -> None:
+    def script(server: SchedulerServer) -> None:
+        manager = Peer(server, "manager", "m")
+        first = worker(server, "1")
+        server._stop_worker(m.StopWorker("w", True, "its task was cancelled"))
+        first.on_close(None)
+        assert [(stop.incarnation, stop.deliberate) for stop in manager.stops()] == [("1", True), ("1", False)]
+
+    play(script)
+
+
+@pytest.mark.parametrize(
+    ("running", "is_lost"), [(["1"], False), (["2"], True), ([], True), (None, True), (7, True)]
+)
+def test_a_silent_worker_is_waited_for_as_long_as_its_manager_sees_it_run(running: Any, is_lost: bool) -> None:
+    def script(server: SchedulerServer) -> None:
+        manager = Peer(server, "manager", "m")
+        worker(server, "1")
+        manager.says(m.Heartbeat("m", {} if running is None else {"running": running}))
+        assert server._silent(server._links["worker", "w"]) is not is_lost
+        found = server.service.machine.state.workers
+        assert ("w" in found) is not is_lost
+        assert is_lost or found["w"].silent
+
+    play(script)
+
+
+def test_a_silent_worker_is_lost_when_its_manager_is_silent_too() -> None:
+    def script(server: SchedulerServer) -> None:
+        manager = Peer(server, "manager", "m")
+        silent = worker(server, "1")
+        manager.says(m.Heartbeat("m", {"running": ["1"]}))
+        link = server._links["worker", "w"]
+        assert server._silent(link)
+        silent.says(m.Heartbeat("w"))
+        assert not server.service.machine.state.workers["w"].silent
+        server._links["manager", "m"].heard_at -= 31.0
+        assert not server._silent(link)
+        assert "w" not in server.service.machine.state.workers
+
+    play(script)
