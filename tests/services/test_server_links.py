@@ -85,9 +85,7 @@ def test_a_manager_is_told_which_worker_to_stop() -> None:
     play(script)
 
 
-@pytest.mark.parametrize(
-    ("running", "is_lost"), [(["1"], False), (["2"], True), ([], True), (None, True), (7, True)]
-)
+@pytest.mark.parametrize(("running", "is_lost"), [(["1"], False), (["2"], True), ([], True), (None, True), (7, True)])
 def test_a_silent_worker_is_waited_for_as_long_as_its_manager_sees_it_run(running: Any, is_lost: bool) -> None:
     def script(server: SchedulerServer) -> None:
         manager = Peer(server, "manager", "m")
