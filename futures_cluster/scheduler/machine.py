@@ -435,7 +435,7 @@ class SchedulerMachine:
             if task is None or task.attempt != attempt or task.worker is not worker:
                 continue
             self._change.unassign(task, worker)
-            if task.unwanted:
+            if self._change.is_given_up(task):
                 self._change.abandon(task)
             else:
                 self.state.moved += 1
@@ -471,7 +471,7 @@ class SchedulerMachine:
             for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
                 self._change.ask_back(task, unwanted=task.unwanted)
                 self._change.unassign(task, worker)
-                if task.unwanted:
+                if self._change.is_given_up(task):
                     self._change.abandon(task)
                 else:
                     self._change.start_waiting(task)
@@ -529,7 +529,7 @@ class SchedulerMachine:
             if doubtful and worker.stopping and worker.name in self.state.workers:
                 continue
             self._change.unassign(task, worker)
-            if task.unwanted:
+            if self._change.is_given_up(task):
                 self._change.abandon(task)
                 continue
             is_counted = blame and task.key in executed

@@ -263,7 +263,7 @@ class Transitions:
             task.dependencies = ()
 
     def retry_or_fail(self, task: Task, error: Payload) -> None:
-        if task.unwanted:
+        if self.is_given_up(task):
             self.abandon(task)
         elif task.retries_left > 0:
             task.retries_left -= 1
@@ -377,6 +377,15 @@ class Transitions:
         task.holders = None
         if state.copying or state.lacking:
             self.end_copies(task)
+
+    def is_given_up(self, task: Task) -> bool:
+        """Return whether a task was cancelled while it was assigned, and is still not needed.
+
+        What it was cancelled with may have become needed again, and with it the task.
+        """
+        if task.unwanted and recovery.is_needed(task):
+            task.unwanted = task.stop_when_refused = False
+        return task.unwanted
 
     def abandon(self, task: Task) -> None:
         """An unfinished task that nobody needs now; it is remembered if it had run, and something was made of it."""

@@ -223,6 +223,22 @@ def test_inputs_that_are_lost_while_a_task_pauses_are_waited_for_as_well() -> No
     assert cluster.states()["bad"] == "queued"  # no worker of those that it names is left
 
 
+def test_what_was_cancelled_is_made_again_when_what_needs_it_is_wanted_once_more() -> None:
+    """The cancelled input of the input of a task that still runs, and that another one needs by now."""
+    cluster = Cluster(1)
+    cluster.given(submit("a", ("m", ["a"])))
+    cluster.finish("a", "m", payload=None)
+    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(submit(("b", ["m"]), options=TaskOptions(workers=("w2",))))
+    cluster.given(m.WorkerLost("w1", []))
+    cluster.given(m.WorkerJoined("w3", "a3"))
+    assert cluster.where() == {"b": "w2", "a": "w3"} and cluster.states()["m"] == "waiting"
+    cluster.given(m.CancelTasks("c", ["a"]))
+    cluster.given(submit(("d", ["b"])))
+    cluster.given(m.WorkerLost("w3", []))
+    assert cluster.states() == {"a": "queued", "m": "waiting", "b": "assigned", "d": "waiting"}
+
+
 # ---------------------------------------------------------------- connections that end, workers that are silent
 
 
