@@ -70,6 +70,14 @@ def cancel_what_runs_again() -> None:
     assert cluster.states() == {"a": "queued", "b": "waiting", "c": "waiting", "d": "memory"}
     cluster.given(m.CancelTasks("c", ["c"]))
     assert cluster.states() == {"a": "released", "b": "released", "d": "memory"}
+    cluster = Cluster()
+    cluster.given(submit("a", ("b", ["a"])))
+    cluster.finish("a", "b", payload=None)
+    cluster.given(m.ReleaseKeys("c", ["a"]))
+    cluster.given(submit("a"))
+    cluster.given(m.CancelTasks("c", ["a"]))
+    cluster.given(m.TasksReturned("w1", [("a", 3)]))
+    assert cluster.states() == {"a": "released", "b": "memory"}
     cluster = Cluster(0)
     cluster.given(submit("a"))
     cluster.given(m.WorkersBroken(b"error"))
