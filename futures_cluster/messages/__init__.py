@@ -67,7 +67,6 @@ from futures_cluster.messages.local import (
     ExecuteRuns,
     FetchData,
     PayloadsFreed,
-    Retire,
     RunsEnded,
     RunWaits,
     Tick,
@@ -84,6 +83,7 @@ from futures_cluster.messages.workers import (
     DataAdded,
     DropData,
     ForgetFunctions,
+    Retire,
     ReturnTasks,
     RunTasks,
     SlotsChanged,
@@ -221,4 +221,5 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     WorkerReport,
     LogSettings,
     LogRecords,
+    Retire,
 )

@@ -81,11 +81,6 @@ class RunWaits(Message):
     waits: bool
 
 
-@message
-class Retire(Message):
-    """The worker is to take no more tasks; what it holds it serves on."""
-
-
 @dataclass(slots=True)
 class ExecuteRuns:
     """A worker's command: start these now, each in a slot of its own."""

@@ -43,9 +43,13 @@ class WorkerLost(Message):
 
 @message
 class WorkerRetiring(Message):
-    """A worker takes no more tasks, because it has run its maximum; it still serves the data it holds."""
+    """A worker takes no more tasks, because it has run its maximum; it still serves the data it holds.
+
+    ``hands_over``: what only it holds goes to others, so that it ends soon.
+    """
 
     worker: str
+    hands_over: bool = False
 
 
 @message
@@ -146,6 +150,13 @@ class ForgetFunctions(Message):
     """These functions will be told anew if they come again."""
 
     functions: list[str]
+
+
+@message
+class Retire(Message):
+    """Take no more tasks, so that another worker is started in this one's place; see ``WorkerRetiring``."""
+
+    hands_over: bool = False
 
 
 @message

@@ -451,7 +451,9 @@ class SchedulerMachine:
 
     def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
         worker = self.state.workers.get(event.worker)
-        if worker is not None:
+        if worker is not None and event.hands_over:
+            self._copies.retire(m.RetireWorkers([worker.name]), now)
+        elif worker is not None:
             self._change.retire(worker)
             self._change.refresh(worker)
 

@@ -180,9 +180,9 @@ class WorkerMachine:
 
     def _on_retire(self, event: m.Retire, commands: list[Command]) -> None:
         if not self.retiring:
-            self._retire(commands)
+            self._retire(commands, event.hands_over)
 
-    def _retire(self, commands: list[Command]) -> None:
+    def _retire(self, commands: list[Command], hands_over: bool = False) -> None:
         """No more runs start; those that have not go back."""
         self.retiring = True
         returned = []
@@ -190,7 +190,7 @@ class WorkerMachine:
             if run.state in (READY, FETCHING):
                 self._give_up(run, commands)
                 returned.append((run.key, run.attempt))
-        commands.append(m.WorkerRetiring(self.name))
+        commands.append(m.WorkerRetiring(self.name, hands_over))
         if returned:
             commands.append(m.TasksReturned(self.name, returned))
 

@@ -243,6 +243,17 @@ def test_what_only_it_holds_is_copied_first() -> None:
     assert cluster.states() == {"a": "memory", "b": "memory"}
 
 
+def test_a_worker_may_ask_for_that_itself() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", "b"))
+    cluster.finish("a", "b", payload=None, size_bytes=SIZE)
+    cluster.quiet(m.WorkerRetiring("w2"))  # it ran its maximum of tasks, and serves on what it holds
+    cluster.quiet(m.WorkerRetiring("w1", hands_over=True))
+    cluster.expect(m.WorkerJoined("w3", "a3"), copy("w3", ("a", "w1")))
+    cluster.expect(m.DataAdded("w3", ["a"]), retired("w1"))
+    assert cluster.worker("w2").data.keys() == {"b"}
+
+
 def test_a_result_that_it_makes_yet_is_copied_too() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))

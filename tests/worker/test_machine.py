@@ -110,7 +110,7 @@ def test_after_its_most_runs_a_worker_retires() -> None:
 def test_a_worker_may_be_told_to_retire() -> None:
     desk = Desk()
     desk.given(m.RunTasks([row("a"), row("b")]))
-    desk.expect(m.Retire(), m.WorkerRetiring("w"), m.TasksReturned("w", [("b", 1)]))
+    desk.expect(m.Retire(True), m.WorkerRetiring("w", True), m.TasksReturned("w", [("b", 1)]))
     desk.quiet(m.Retire())
     desk.quiet(ended("a"))
 
