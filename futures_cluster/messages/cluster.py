@@ -42,10 +42,12 @@ class PeersLost(Message):
 
 @message
 class ShareCode(Message):
-    """Where a client's modules are: folders of its ``sys.path``, and files it uploads as (name, content)."""
+    """A client's modules: folders of its ``sys.path``, files that it uploads, and what it has loaded."""
 
-    paths: list[str]
-    files: list[Any] = field(default_factory=list)
+    client: str
+    paths: list[str] = field(default_factory=list)
+    files: list[Any] = field(default_factory=list)  # (name, content)
+    versions: list[Any] = field(default_factory=list)  # (module, file, changed_ns, size, digest)
 
 
 @message

@@ -328,6 +328,17 @@ class Client:
         if not (self.joined and not mailbox.items and self.closed is None and self._transmit_now([message])):
             mailbox.post(message)
 
+    def tell_modules(self) -> None:
+        """Tell workers from now on which versions of the user's modules this process has loaded."""
+        from futures_cluster.services.module_news import ModuleNews  # the clients of tasks tell nothing
+
+        scope = self.codec.scope.name  # by which workers know whose functions they run
+
+        def tell(versions: list[Any]) -> None:
+            self.tell(m.ShareCode(scope, versions=[tuple(version) for version in versions]))
+
+        self._functions.modules = ModuleNews(tell)
+
     def about_to_wait(self) -> None:
         """A thread is about to wait for the scheduler: see that somebody reads what comes."""
         if self.hurry is not None:

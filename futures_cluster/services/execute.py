@@ -37,6 +37,8 @@ class Executions:
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
         self.around_loading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self.check_client: Callable[[], None] = lambda: None  # may raise: its functions cannot run here
+        self.conflicts: dict[str, Any] = {}  # where some client's cannot
         # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
         self._unpickles = codec.tells_functions
         self._payloads: dict[str, Payload] = {}
@@ -71,6 +73,8 @@ class Executions:
         fn, program = self._functions.get(run.function) or self._load(run.function)
         if mains.dispatching:
             mains.enter(program)
+            if self.conflicts:
+                self.check_client()
         if not run.inputs:
             args, kwargs = self.codec.load_call(run.payload, ())
         else:
@@ -89,6 +93,7 @@ class Executions:
         mains.enter(None)
         with self.around_loading():
             function = self.codec.load_function(payload)
+        self.check_client()
         loaded = self._functions[function_id] = function, mains.running()
         self._payloads.pop(function_id, None)
         context.load_adapters()

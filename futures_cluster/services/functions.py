@@ -16,11 +16,14 @@ import hashlib
 import types
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Payload
 from futures_cluster.wire import pickling
 from futures_cluster.wire.main_modules import mains
+
+if TYPE_CHECKING:
+    from futures_cluster.services.module_news import ModuleNews
 
 _MISSING = object()
 
@@ -151,6 +154,7 @@ class FunctionTable:
         self._told: dict[str, None] = {}
         self._alive: dict[str, int] = {}  # functions by value for each id
         self.pickled = 0  # how often a function was pickled, for tests
+        self.modules: ModuleNews | None = None  # of a program that tells workers which modules it has loaded
 
     def look_up(self, fn: Callable[..., Any]) -> tuple[str, str, News | None, bool]:
         """The id of a function.
@@ -185,19 +189,28 @@ class FunctionTable:
                 return found
         name = function_name(fn)
         function_id = f"call {name}{OWNED_BY}{pickling.owner(self._scope)}"
-        news = None if function_id in self._told else (function_id, name, self._dump(call)[0])
+        is_told = function_id in self._told
+        if self.modules is not None and (self.modules.is_behind or not is_told):
+            self.modules.look(fn)
+        news = None if is_told else (function_id, name, self._dump(call)[0])
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
         """The id and the news of a function that pickles by reference, for tasks of this name."""
         function_id = f"{name} by {fn.__name__}{OWNED_BY}{pickling.owner(self._scope)}"
-        return function_id, None if function_id in self._told else (function_id, name, self._dump(fn)[0])
+        if function_id in self._told:
+            return function_id, None
+        if self.modules is not None:
+            self.modules.look(fn)
+        return function_id, (function_id, name, self._dump(fn)[0])
 
     def _look_up_function(self, fn: Callable[..., Any], kind: type) -> tuple[str, str, News | None, bool] | None:
         if kind is types.BuiltinFunctionType and not isinstance(getattr(fn, "__self__", None), types.ModuleType | None):
             return None  # a method of an object
         payload, watched = self._dump(fn)
         self.pickled += 1
+        if self.modules is not None:
+            self.modules.look(fn)
         name = function_name(fn)
         content = payload if watched is not None else pickling.without_head(payload)
         function_id = hashlib.sha1(content, usedforsecurity=False).hexdigest()[:20]

@@ -11,6 +11,7 @@ modules, which finds nothing itself: of the few libraries with adapters it lets 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -22,17 +23,30 @@ DASK_IN_TASKS = {("dask", "config"): "futures_cluster.adapters.steps:become_defa
 
 
 class Watch:
-    """A finder of modules, for ``sys.meta_path``."""
+    """A finder of modules, for ``sys.meta_path``.
+
+    Parameters
+    ----------
+    on_found : callable or None
+        Takes what was found of a module that is about to be imported, and returns what is to be imported.
+    """
+
+    def __init__(self, on_found: Callable[[ModuleSpec], ModuleSpec] | None = None) -> None:
+        self._on_found = on_found
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """What the other finders find, if somebody has an adapter for it; see ``importlib.abc.MetaPathFinder``."""
-        if path is not None or all(name != library for library, _ in context.ADAPTERS):
+        """Return what the other finders find, if it is of use here; see ``importlib.abc.MetaPathFinder``."""
+        has_adapter = path is None and any(name == library for library, _ in context.ADAPTERS)
+        is_import = self._on_found is not None and (target is not None or name not in sys.modules)
+        if not (has_adapter or is_import):
             return None
         for finder in sys.meta_path:
             find: Any = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find and find(name, path, target)
             if spec is not None:
-                if spec.loader is not None:
+                if is_import and self._on_found is not None:
+                    spec = self._on_found(spec)
+                if has_adapter and spec.loader is not None:
                     _adapt_after(spec.loader)
                 return spec
         return None
@@ -49,9 +63,18 @@ def _adapt_after(loader: Any) -> None:
     loader.exec_module = execute_and_adapt
 
 
-def adapt_process(dask_in_tasks: bool = True) -> None:
-    """Adapt the libraries that tasks of this process import; ``dask_in_tasks``: see ``DASK_IN_TASKS``."""
+def adapt_process(dask_in_tasks: bool = True, on_found: Callable[[ModuleSpec], ModuleSpec] | None = None) -> None:
+    """Adapt the libraries that tasks of this process import.
+
+    Parameters
+    ----------
+    dask_in_tasks : bool
+        See ``DASK_IN_TASKS``.
+    on_found : callable or None
+        See ``Watch``.
+    """
     if dask_in_tasks:
         context.ADAPTERS.update(DASK_IN_TASKS)
-    if not any(isinstance(finder, Watch) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Watch())
+    is_watched = any(isinstance(finder, Watch) for finder in sys.meta_path)
+    if on_found is not None or not is_watched:  # a forked copy of another process has that one's
+        sys.meta_path[:] = [Watch(on_found), *(finder for finder in sys.meta_path if not isinstance(finder, Watch))]

@@ -48,7 +48,7 @@ _FROM_WORKERS: dict[type[Message], str] = {
     m.LogRecords: "worker",
 }
 ACCEPTED: dict[str, dict[type[Message], str]] = {
-    CLIENT: {**_FROM_CLIENTS, m.ShareCode: "", m.LogSettings: "client"},
+    CLIENT: {**_FROM_CLIENTS, m.ShareCode: "client", m.LogSettings: "client"},
     WORKER: _FROM_WORKERS,
     MANAGER: {m.WorkerEnded: "", m.RetireWorkers: "", m.Heartbeat: "sender"},
 }

@@ -103,8 +103,10 @@ class LocalCluster:
             scheduler.lock,
             scheduler.could_start,
         )
+        if not self.threads:
+            self.client.tell_modules()
         self._leader: leader.Leader | None = None
-        self._numbers = itertools.count()
+        self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
         self._service: WorkerService | None = None  # the worker of the threads backend
         self._observatory: Observatory | None = None

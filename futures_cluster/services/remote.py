@@ -86,6 +86,7 @@ class RemoteCluster:
             threading.Lock(),
             lambda: client.count_pending() <= 2,
         )
+        client.tell_modules()
         self._client_lock = client.lock
         self.scatterer = Scatterer(client, self._peers, self._loop, self._ask)
         lifetime.opened(self)
@@ -111,7 +112,7 @@ class RemoteCluster:
         connection.send(
             [
                 security.hello("client", self.client.name),
-                m.ShareCode(code.shareable_paths()),
+                m.ShareCode(self.client.name, code.shareable_paths()),
             ]
         )
         if self._forwards_logs:
@@ -206,7 +207,7 @@ class RemoteCluster:
 
     def share_code(self, files: list[tuple[str, bytes]]) -> None:
         """Upload modules to all workers, those that are still to come as well."""
-        self.client.tell_now([m.ShareCode([], list(files))])
+        self.client.tell_now([m.ShareCode(self.client.name, files=list(files))])
 
     # ---------------------------------------------------------------- the end
 

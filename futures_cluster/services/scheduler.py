@@ -24,16 +24,17 @@ from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services import plugins
+from futures_cluster.services.code_relay import CodeRelay
 from futures_cluster.services.log_relay import LogRelay
 from futures_cluster.services.sending import send_apart
 from futures_cluster.wire import serialize
 
 log = logging.getLogger("futures_cluster")
 
-#: What workers and clients log is not the machine's affair.
-_LOGGING = frozenset((m.LogRecords, m.LogSettings))
+#: What workers and clients log, and clients' modules, are not the machine's affair.
+_RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode))
 #: Events that concern the set of workers, and what these say of themselves.
-_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost)) | _LOGGING
+_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost)) | _RELAYED
 
 Receiver = Callable[[list[Message]], None]
 
@@ -72,6 +73,7 @@ class SchedulerService:
         self.workers: dict[str, Receiver] = {}
         self.clients: dict[str, Receiver] = {}
         self.logs = LogRelay(self.machine.state, self.workers, self.clients)
+        self.code = CodeRelay(self.workers)
         self._loop = loop
         self._stop_worker = stop_worker
         self._release = release
@@ -101,18 +103,20 @@ class SchedulerService:
             if kind not in _WATCHED:
                 self._carry_out(machine.handle(message, now))
                 continue
-            if kind in _LOGGING:
-                self._log(message)
+            if kind in _RELAYED:
+                self._relay(message)
                 continue
             if self.observatory is not None:
                 self.observatory.noticed(message)  # first: a worker that is looked at is told so before its tasks
             if type(message) is m.WorkerJoined:
                 self.logs.joined(message.worker)
+                self.code.joined(message.worker)
             self._carry_out(machine.handle(message, now))
             if type(message) is m.WorkerJoined:
                 self._pids[message.pid] = message.worker
             elif type(message) is m.WorkerLost:
                 self.logs.lost(message.worker)
+                self.code.lost(message.worker)
             if self._on_event is not None and kind is not m.WorkerReport:
                 self._on_loop(self._on_event, message)
         deadline = machine.next_deadline()
@@ -120,11 +124,13 @@ class SchedulerService:
             self._timer_at = deadline
             self._on_loop(self._set_timer)
 
-    def _log(self, message: Message) -> None:
+    def _relay(self, message: Message) -> None:
         if type(message) is m.LogRecords:
             self.logs.pass_on(message)
         elif type(message) is m.LogSettings:
             self.logs.want(message)
+        elif type(message) is m.ShareCode:
+            self.code.share(message)
 
     def could_start(self) -> bool:
         """Whether a task that came now would start at once; a guess, asked without the lock."""

@@ -154,12 +154,11 @@ class SchedulerServer:
         self._nameless: dict[_Link, None] = {}
         self._last_words: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
         self._dying: dict[str, tuple[asyncio.TimerHandle, _Link]] = {}  # workers whose connection has ended
-        self._code: dict[str, m.ShareCode] = {}  # by client
+        self._successors: dict[str, list[asyncio.Future[str]]] = {}  # of restarted workers, by manager
         self.handlers: dict[type[Message], Callable[[_Link, Any], bool]] = {
             m.Heartbeat: self._on_heartbeat,
             m.WorkerJoined: self._on_worker_joined,
             m.WorkerEnded: self._on_worker_ended,
-            m.ShareCode: self._on_share_code,
             m.AskScheduler: self._on_ask,
             m.RetireWorkers: self._on_retire_workers,
         }
@@ -247,8 +246,6 @@ class SchedulerServer:
         link.heartbeats = Heartbeats(self.loop, "scheduler", link.connection, patience_s, lambda: self._silent(link))
         link.heartbeats.start()
         if link.role == links.WORKER:
-            for code in self._code.values():
-                link.send([code])
             self.service.workers[link.name] = link.send
         log.info("%s joined", link)
 
@@ -290,10 +287,10 @@ class SchedulerServer:
         log.log(level, "%s left (%s)", link, error or "it closed the connection")
         if link.role == links.CLIENT:
             self.service.clients.pop(link.name, None)
-            self._code.pop(link.name, None)
             self.service.handle([m.ClientLeft(link.name)])
             with self.service.lock:
                 self.service.logs.forget(link.name)
+                self.service.code.forget(link.name)
             left: list[Message] = [m.ClientLeft(link.name)]
             for (role, _), other in self._links.items():
                 if role == links.WORKER:
@@ -413,16 +410,6 @@ class SchedulerServer:
         log.error("no worker can start: %s", error)
 
     # ---------------------------------------------------------------- clients
-
-    def _on_share_code(self, link: _Link, message: m.ShareCode) -> bool:
-        known = self._code.setdefault(link.name, m.ShareCode([], []))
-        known.paths = [*known.paths, *message.paths]
-        names = {name for name, _ in message.files}
-        known.files = [*[row for row in known.files if row[0] not in names], *message.files]
-        for (role, _), worker in self._links.items():
-            if role == links.WORKER:
-                worker.send([message])
-        return False
 
     def _on_ask(self, link: _Link, message: m.AskScheduler) -> bool:
         if message.what == "observe":  # as long as this client is here, or until it says that it looks no more

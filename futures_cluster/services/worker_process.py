@@ -32,18 +32,21 @@ from futures_cluster.errors import AuthenticationError
 from futures_cluster.services import borrowed_tracker, descriptors, forks, imports, lifetime, logs, plugins, security
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
-from futures_cluster.services.code import CodeFolder
+from futures_cluster.services.code import ClientModules
 from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.log_forwarder import LogForwarder
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
+from futures_cluster.services.modules import loaded
 from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.slots import Disconnected
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
 from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.machine import WorkerMachine
+
+log = logging.getLogger("futures_cluster.worker")
 
 EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
 FUTURE_FACTORY = "futures_cluster.future:Future"
@@ -146,7 +149,6 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
         sys.argv[:] = settings.argv
     if settings.recursion_limit is not None:
         sys.setrecursionlimit(settings.recursion_limit)
-    imports.adapt_process()
     if settings.by_reference:
         pickling.settings.by_reference = True
     else:
@@ -171,6 +173,12 @@ def _take_stderr(fd: int) -> None:
         sys.__stderr__ = sys.stderr  # type: ignore[misc]
 
 
+def _running_client() -> str:
+    """Return the client whose function this thread loads or runs; "" if there is only one."""
+    program = mains.running()
+    return "" if program is None else program.token_for("").partition(":")[2]
+
+
 class WorkerProcess:
     """The parts of a worker process and how they hang together."""
 
@@ -188,7 +196,10 @@ class WorkerProcess:
         self._client: Client | None = None
         self._executor: Any = None
         self._lock = threading.Lock()
-        self._code = CodeFolder(settings.folder)
+        self._modules = ClientModules(settings.folder, loaded, _running_client)
+        imports.adapt_process(on_found=self._modules.found)
+        if settings.by_reference:  # multiprocessing has imported modules, or they were there at the fork
+            loaded.look()
         machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
         self._service = WorkerService(
             machine,
@@ -204,6 +215,8 @@ class WorkerProcess:
             log_tail=logs.tail(),
         )
         self._service.store.folder = settings.folder
+        self._service.executions.check_client = self._modules.check
+        self._service.executions.conflicts = self._modules.conflicts
         self._data = DataServer(
             self._loop,
             self._service.answer,
@@ -244,7 +257,7 @@ class WorkerProcess:
             self._lost(error)
         service.close_plugins()
         service.join_plugins()
-        self._code.close()
+        self._modules.close()
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -404,10 +417,11 @@ class WorkerProcess:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
             elif kind is m.ClientLeft:
                 self._service.executions.forget_programs(programs.forget(message.client))  # type: ignore[attr-defined]
+                self._modules.forget(message.client)  # type: ignore[attr-defined]
             elif kind is m.LogSettings:
                 self._forward_logs(message)  # type: ignore[arg-type]
             elif kind is m.ShareCode:
-                self._code.add(message.paths, message.files)  # type: ignore[attr-defined]
+                self._take_modules(message)  # type: ignore[arg-type]
             else:
                 mine.append(message)
         if mine:
@@ -422,6 +436,13 @@ class WorkerProcess:
             os._exit(REFUSED_CODE)
         self._manager.send([self._introduction()])
 
+    def _take_modules(self, message: m.ShareCode) -> None:
+        """Take what a client says of its modules; retire if only a fresh process can load them."""
+        reason = self._modules.take(message)
+        if reason:
+            log.info("a fresh process takes the place of %s: %s", self._settings.name, reason)
+            self._service.receive([m.Retire(hands_over=True)])
+
     def _from_manager(self, messages: list[m.Message]) -> None:
         if any(type(message) is m.StopWorker for message in messages):
             self._service.stop()
@@ -429,6 +450,6 @@ class WorkerProcess:
     def _lost(self, error: BaseException | None) -> None:
         """The scheduler, or who started this process, is gone."""
         if isinstance(error, AuthenticationError):
-            logging.getLogger("futures_cluster.worker").error("the connection to the scheduler ended: %s", error)
-        self._code.close()  # if that was killed, nothing else removes it
+            log.error("the connection to the scheduler ended: %s", error)
+        self._modules.close()  # if that was killed, nothing else removes it
         os._exit(LOST_CODE)

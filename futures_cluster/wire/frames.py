@@ -70,6 +70,7 @@ _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.Data, "found"): 2,
     (m.Data, "errors"): 2,
     (m.ShareCode, "files"): 2,
+    (m.ShareCode, "versions"): 5,
     (m.ScatterData, "rows"): 3,
     (m.CopyData, "rows"): 3,
     (m.PutData, "rows"): 2,
