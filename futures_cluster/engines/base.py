@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import Key, TaskOptions, place_of
 
 
 def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:
@@ -27,7 +27,7 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
                 f"a task asks for {amount:g} of {name!r}, and each worker offers {offered.get(name, 0):g}; "
                 f"make the executor with resources={{{name!r}: ...}}"
             )
-    if options.workers and not set(options.workers) & set(workers):
+    if options.workers and not set(map(place_of, options.workers)) & set(map(place_of, workers)):
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
 
 

@@ -32,6 +32,7 @@ from futures_cluster.messages.basics import (
     Reference,
     TaskOptions,
     field_names,
+    place_of,
 )
 from futures_cluster.messages.clients import (
     AskShared,
@@ -171,6 +172,7 @@ __all__ = [
     "WorkersBroken",
     "WIRE_MESSAGES",
     "field_names",
+    "place_of",
 ]
 
 

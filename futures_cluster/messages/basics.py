@@ -98,6 +98,17 @@ _DEFAULT_WIRE = (0, 0, None, (), (), True)
 SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
+def place_of(worker: str) -> str:
+    """Return the part of a worker's name that it shares with those whose place it takes.
+
+    Examples
+    --------
+    >>> place_of("gpu-1"), place_of("gpu-1~2")
+    ('gpu-1', 'gpu-1')
+    """
+    return worker.partition("~")[0]
+
+
 class Message:
     """Base of everything in the vocabulary; see ``message``."""
 

@@ -69,7 +69,7 @@ class Demands:
         self.queues: dict[Demand, DemandQueue] = {}
         self._sweep_at = MOST_EMPTY
         self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
-        self._named: dict[str, dict[DemandQueue, None]] = {}  # by the name of a worker
+        self._named: dict[str, dict[DemandQueue, None]] = {}  # by the place of a worker
 
     def __len__(self) -> int:
         return sum(len(queue.tasks) for queue in self.queues.values())
@@ -97,7 +97,7 @@ class Demands:
         if names:
             for name in names:
                 self._named.setdefault(name, {})[queue] = None
-            queue.open = dict.fromkeys(workers[name] for name in names if name in workers)
+            queue.open = dict.fromkeys(worker for worker in workers.values() if worker.place in names)
         else:
             self._anywhere[queue] = None
             queue.open = dict.fromkeys(workers.values())
@@ -115,7 +115,7 @@ class Demands:
 
     def offer(self, worker: Worker) -> None:
         """Something became free on the worker."""
-        for queues in (self._anywhere, self._named.get(worker.name, {})):
+        for queues in (self._anywhere, self._named.get(worker.place, {})):
             for queue in queues:
                 queue.open[worker] = None
                 if len(queue.tasks):
@@ -165,7 +165,7 @@ def _possible(queue: DemandQueue, workers: dict[str, Worker]) -> bool:
     """Whether some worker could ever take these tasks."""
     resources, names, _ = queue.demand
     return any(
-        (not names or worker.name in names)
+        (not names or worker.place in names)
         and not worker.retiring
         and all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
         for worker in workers.values()

@@ -144,7 +144,7 @@ def _queued(state: State, task: Task) -> list[str]:
 def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) -> list[str]:
     resources, names, alone = demand
     if names:
-        workers = [worker for worker in workers if worker.name in names]
+        workers = [worker for worker in workers if worker.place in names]
         if not workers:
             known = _names(list(state.workers))
             return [f"it may run only on {_names(list(names))}, and none of these is there (there are {known})"]

@@ -95,7 +95,7 @@ def fits(worker: Worker, task: Task, demand: Demand) -> bool:
             return False
     elif not has_room(worker):
         return False
-    if names and worker.name not in names:
+    if names and worker.place not in names:
         return False
     return all(worker.free_resources.get(name, 0.0) >= amount for name, amount in resources)
 
@@ -202,7 +202,7 @@ def choose_to_empty(demand: Demand, state: State) -> Worker | None:
     resources, names, _ = demand
     best: Worker | None = None
     for worker in state.workers.values():
-        if worker.retiring or worker.silent or worker.alone is not None or (names and worker.name not in names):
+        if worker.retiring or worker.silent or worker.alone is not None or (names and worker.place not in names):
             continue
         if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
             continue

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Literal
 
-from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
 from futures_cluster.scheduler.demands import Demands
 from futures_cluster.scheduler.fairness import UNKNOWN_TURN_S, FairQueue, Lane, Shares
 
@@ -254,7 +254,7 @@ class Task:
         options, alone = self.options, len(self.losses) >= MOST_DEATHS_BESIDE_OTHERS
         if (options is DEFAULT_OPTIONS or not (options.resources or options.workers)) and not alone:
             return None
-        return (options.resources, options.workers, alone)
+        return (options.resources, tuple(map(place_of, options.workers)), alone)
 
 
 class Worker:
@@ -277,6 +277,7 @@ class Worker:
         "only_holder",
         "own_slots",
         "pid",
+        "place",
         "resources",
         "retiring",
         "robbed",
@@ -296,6 +297,7 @@ class Worker:
         pid: int,
     ) -> None:
         self.name = name
+        self.place = place_of(name)
         self.address = address
         self.only_holder = ((name, address),)  # said of what nobody else holds, as is usual
         self.slots = slots  # those included that tasks which wait for others have lent

@@ -272,7 +272,10 @@ class LocalCluster:
     def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         config = self.config
         assert self._folder is not None
-        name = f"worker-{next(self._numbers)}"
+        if former is not None:
+            name = f"{m.place_of(former.name)}~{next(self._extra)}"
+        else:
+            name = f"worker-{next(self._numbers)}"
         forks = isinstance(self.processes.launcher, ForkServer)
         return WorkerSettings(
             name,

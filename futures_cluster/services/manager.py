@@ -236,11 +236,10 @@ class WorkerManager:
         host = "" if scheme == "unix" else offer.listen or own_address(offer.scheduler)
         if former is not None:
             name = former.name
+            if self._processes is not None and name in self._processes.handles:  # it retires
+                name = f"{m.place_of(name)}~{next(self._extra)}"
         else:
-            number = next(self._numbers)
-            name = offer.name if offer.processes == 1 else f"{offer.name}-{number % offer.processes}"
-            if number >= offer.processes:  # beside one that is being emptied
-                name += f"~{next(self._extra)}"
+            name = offer.name if offer.processes == 1 else f"{offer.name}-{next(self._numbers)}"
         return WorkerSettings(
             name,
             f"{scheme}://{host}:0" if host else self._socket(),

@@ -42,7 +42,8 @@ class WorkerProcesses:
     Parameters
     ----------
     make_settings : callable
-        The settings of the next worker; of the worker that it replaces, if it is handed one.
+        ``make_settings(former)``: the settings of the next worker. ``former`` are those of the worker whose place it
+        takes, if there is one; if that has not ended yet, each needs a name of its own.
     on_messages : callable
         ``on_messages(handle)``: what takes the messages that a worker sends over its socket pair.
     on_started : callable
@@ -75,6 +76,7 @@ class WorkerProcesses:
         self._restarts = RestartPolicy()
         self._pause: asyncio.TimerHandle | None = None
         self._all_ended: asyncio.Event | None = None
+        self._starting: dict[str, asyncio.Future[bool]] = {}  # by place: a caller waits for the worker that takes it
         self._stderr = StderrWriter()
         self._tracker: TrackerDoor | None = None  # from the first worker on
 
@@ -193,6 +195,7 @@ class WorkerProcesses:
     def give_up(self, reason: str) -> None:
         """No worker can start, and so none is replaced."""
         self.wanted = False
+        self._nothing_starts()
         self._on_hopeless(reason)
 
     def joined(self, name: str) -> None:
@@ -200,6 +203,7 @@ class WorkerProcesses:
         handle = self.handles.get(name)
         if handle is not None:
             handle.joined = True
+            self._started(m.place_of(name), True)
             self._restarts.succeeded()
             self._stop_pause()
             self._start_missing()
@@ -210,7 +214,27 @@ class WorkerProcesses:
         if handle is not None and not handle.replaced:
             handle.replaced = True
             if self.wanted:
-                self.add()
+                self.add(handle.settings)
+
+    def replace(self, handle: WorkerHandle) -> asyncio.Future[bool]:
+        """Start another worker in the place of one; the future tells whether it became ready."""
+        handle.replaced = True
+        started: asyncio.Future[bool] = self._loop.create_future()
+        if self.wanted:
+            self._starting[m.place_of(handle.name)] = started
+            self.add(handle.settings)
+        else:
+            started.set_result(False)
+        return started
+
+    def _started(self, place: str, is_ready: bool) -> None:
+        started = self._starting.pop(place, None)
+        if started is not None and not started.done():
+            started.set_result(is_ready)
+
+    def _nothing_starts(self) -> None:
+        for place in list(self._starting):
+            self._started(place, False)
 
     def running(self) -> list[str]:
         """The incarnations of workers whose processes live and were not stopped by a signal."""
@@ -273,6 +297,7 @@ class WorkerProcesses:
         """Ask all workers to end, and wait until they have."""
         self.wanted = False
         self._stop_pause()
+        self._nothing_starts()
         self._all_ended = asyncio.Event()
         for handle in list(self.handles.values()):
             self.stop(m.StopWorker(handle.name, reason=reason))

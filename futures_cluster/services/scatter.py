@@ -99,10 +99,11 @@ class Scatterer:
             if self._loop.time() - self._asked_at > FACTS_S:
                 self._facts = await self._ask("workers", None)
                 self._asked_at = self._loop.time()
+            places = list(map(m.place_of, workers))
             names = [
                 name
                 for name, facts in self._facts.items()
-                if not facts["retiring"] and (not workers or name in workers)
+                if not facts["retiring"] and (not places or m.place_of(name) in places)
             ]
             if names:
                 name = names[next(self._turns) % len(names)]
