@@ -59,6 +59,32 @@ class WorkerMethods:
         maximum = numbers.whole("maximum", maximum, minimum, kind="a whole number of at least `minimum`,")
         self._engine.scale(minimum, maximum)
 
+    def restart_workers(self) -> None:
+        """Put a fresh process in the place of each worker, one after another; returns when all have joined.
+
+        Tasks that run end where they are. What a worker holds goes to others before it ends, so no result is lost and
+        no task runs twice. The fresh processes import all modules again. ``worker-0~2`` takes the place of
+        ``worker-0``, and tasks for the one may run on the other. On a cluster these are the workers of all clients. A
+        Dask cluster computes again what its workers held.
+
+        Raises
+        ------
+        NotSupported
+            Where no worker processes can be restarted: threads, ``sync``, Ray, inside of tasks.
+        RuntimeError
+            If a fresh process does not become ready. The other workers go on.
+
+        Examples
+        --------
+        >>> from futures_cluster import Executor
+        >>> with Executor(1) as ex:
+        ...     before = ex.submit(os.getpid).result()
+        ...     ex.restart_workers()
+        ...     ex.submit(os.getpid).result() == before
+        False
+        """
+        self._engine.restart_workers()
+
     def upload(self, path: str | os.PathLike[str]) -> None:
         """Let the workers of a cluster import a module, a package (a folder) or an archive (.zip, .whl).
 

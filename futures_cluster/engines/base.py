@@ -81,6 +81,9 @@ class Engine(Protocol):
     def scale(self, minimum: int, maximum: int) -> None:
         """Have between so many and so many workers, as the work wants."""
 
+    def restart_workers(self) -> None:
+        """Put a fresh process in the place of each worker. Raises NotSupported where there are none to restart."""
+
     def upload(self, path: str) -> None:
         """Let workers import a module, a package or an archive of the caller."""
 

@@ -94,6 +94,10 @@ class ClientEngine:
         """See ``Engine``."""
         raise errors.NotSupported("scale() and adapt() are for the program that made the executor")
 
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("restart_workers() is for the program that made the executor")
+
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("upload() is for the program that made the executor")

@@ -383,6 +383,19 @@ class DaskEngine(ForeignEngine):
             clocks.sleep(LOOK_S)
         return names
 
+    def restart_workers(self) -> None:
+        """See ``Engine``; Dask computes again what the workers held."""
+        self._check_open()
+        workers = self._dask.scheduler_info(n_workers=-1)["workers"]
+        for address, facts in workers.items():
+            if not facts.get("nanny"):
+                raise errors.NotSupported(
+                    f"the worker {address} of a Dask cluster has no nanny that could start it again; start its workers "
+                    "without --no-nanny, or restart them where they were started"
+                )
+        for address in workers:
+            self._dask.restart_workers([address])
+
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         self._check_open()

@@ -127,6 +127,10 @@ class ForeignEngine:
         """See ``Engine``."""
         raise errors.NotSupported(f"the workers of {self.title} are started by whoever runs that cluster")
 
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported(f"the workers of {self.title} are restarted with the means of that cluster")
+
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         raise errors.NotSupported(f"{self.title} has its own way to distribute code")

@@ -221,6 +221,13 @@ class NativeEngine(ClientEngine):
         self._check()
         self.cluster.scale(minimum, maximum)
 
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        if self._config.backend == "threads":
+            raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
+        self._check()
+        self.cluster.restart_workers()
+
     def upload(self, path: str) -> None:
         """See ``Engine``; workers of this machine read the files where they are."""
 

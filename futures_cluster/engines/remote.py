@@ -127,6 +127,11 @@ class RemoteEngine(ClientEngine):
             f"workers of a cluster are started where they run, by: futures-cluster worker {self.cluster.address}"
         )
 
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        self._check()
+        self.cluster.ask("restart_workers", limit_s=None)
+
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         self._check()

@@ -203,6 +203,10 @@ class SyncEngine:
         """See ``Engine``."""
         raise errors.NotSupported("backend='sync' runs everything in the calling thread; use backend='processes'")
 
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("backend='sync' has no workers to restart; use backend='processes'")
+
     def upload(self, path: str) -> None:
         """See ``Engine``; there is nobody to send it to."""
 

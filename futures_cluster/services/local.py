@@ -11,6 +11,7 @@ thread of the caller's process with an asyncio loop.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -324,6 +325,13 @@ class LocalCluster:
             self._thread.call(self.scaling.scale, minimum)
         else:
             self._thread.call(self.scaling.adapt, minimum, maximum)
+
+    def restart_workers(self) -> None:
+        """Put a fresh process in the place of each worker; returns when all are ready. From any thread."""
+        try:
+            asyncio.run_coroutine_threadsafe(self.scaling.restart(), self._loop).result()
+        except concurrent.futures.CancelledError:  # the loop has ended
+            raise RuntimeError("the executor was shut down while its workers were restarted") from None
 
     def explain(self, key: str) -> list[str]:
         """See ``scheduler.explain``; from any thread."""

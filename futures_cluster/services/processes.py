@@ -217,8 +217,7 @@ class WorkerProcesses:
                 self.add(handle.settings)
 
     def replace(self, handle: WorkerHandle) -> asyncio.Future[bool]:
-        """Start another worker in the place of one; the future tells whether it became ready."""
-        handle.replaced = True
+        """Start another worker for the place of one; the future tells whether it became ready."""
         started: asyncio.Future[bool] = self._loop.create_future()
         if self.wanted:
             self._starting[m.place_of(handle.name)] = started

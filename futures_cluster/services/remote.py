@@ -172,22 +172,27 @@ class RemoteCluster:
             self.client.broken = lost
             self.client.close(lost)
 
-    async def _ask(self, what: str, argument: Any) -> Any:
+    async def _ask(self, what: str, argument: Any, limit_s: int | None = ANSWER_S) -> Any:
         number = next(self._numbers)
         waiter = self._questions[number] = self._loop.create_future()
         self._send([m.AskScheduler(number, what, argument)])
         try:
             # One second after the other: a turn that comes late, as this process was busy or stopped, counts as one.
-            for _ in range(ANSWER_S):
+            for _ in range(limit_s) if limit_s is not None else itertools.count():
                 await asyncio.wait((waiter,), timeout=1.0)
                 if waiter.done():
                     return waiter.result()
-            raise TimeoutError(f"the scheduler has not answered the question {what!r} within {ANSWER_S} s")
+            raise TimeoutError(f"the scheduler has not answered the question {what!r} within {limit_s} s")
         finally:
             self._questions.pop(number, None)
 
-    def ask(self, what: str, argument: Any = None) -> Any:
+    def ask(self, what: str, argument: Any = None, limit_s: int | None = ANSWER_S) -> Any:
         """Ask the scheduler about the cluster; blocks. Not on the loop.
+
+        Parameters
+        ----------
+        limit_s : int or None
+            Seconds after which an answer will not come; None for what takes its time.
 
         Raises
         ------
@@ -198,7 +203,7 @@ class RemoteCluster:
             raise copied(self.client.broken)
         if self.closing:
             raise RuntimeError("the executor was shut down")
-        return asyncio.run_coroutine_threadsafe(self._ask(what, argument), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._ask(what, argument, limit_s), self._loop).result()
 
     @property
     def is_on_loop(self) -> bool:

@@ -1,6 +1,7 @@
-"""More and fewer worker processes while a program runs.
+"""More, fewer and fresh worker processes while a program runs.
 
-Covers: starting more, retiring some without losing what they hold, following the work between two bounds.
+Covers: starting more, retiring some without losing what they hold, following the work between two bounds, putting
+fresh processes in the place of all.
 Does not cover: how many the work wants (``scheduler.adapting``), moving data (``scheduler.copies``), processes.
 
 Everything happens on the loop. A worker that is to go takes no more tasks and hands over what only it holds; then the
@@ -63,6 +64,23 @@ class Scaling:
         self._set(max(minimum, min(maximum, self.number)))
         self._timer = self._loop.call_later(INTERVAL_S, self._look)
 
+    async def restart(self) -> None:
+        """Put a fresh process in the place of each worker, one after another.
+
+        Raises
+        ------
+        RuntimeError
+            If a fresh process does not become ready.
+        """
+        for handle in list(self._processes.handles.values()):
+            if handle.replaced or self._processes.handles.get(handle.name) is not handle:
+                continue  # another has taken its place already
+            if not await self._processes.replace(handle):
+                raise RuntimeError(f"no fresh process became ready in the place of {handle.name}")
+            handle.replaced = True
+            self._send_away([handle], "it was restarted")
+        self._set(self.number)  # one that has ended meanwhile was replaced twice
+
     def close(self) -> None:
         """Nothing changes any more."""
         self._stop_timer()
@@ -113,8 +131,13 @@ class Scaling:
         leaving = sorted(staying, key=weight)[:count]
         for handle in leaving:
             handle.replaced = True  # by nobody
+        self._send_away(leaving, "fewer workers are wanted")
+
+    def _send_away(self, leaving: list[Any], reason: str) -> None:
+        workers = self._scheduler.machine.state.workers
+        for handle in leaving:
             if handle.name not in workers:  # it has not joined yet, and has nothing
-                self._processes.stop(m.StopWorker(handle.name, True, "fewer workers are wanted"))
+                self._processes.stop(m.StopWorker(handle.name, True, reason))
         names = [handle.name for handle in leaving if handle.name in workers]
         if names:
             self._scheduler.handle([m.RetireWorkers(names)])

@@ -40,6 +40,8 @@ log = logging.getLogger("futures_cluster.scheduler")
 LAST_WORDS_S = 5.0
 #: Who connects says who he is within this time.
 HELLO_S = 10.0
+#: In the place of a worker that is restarted another one joins within this time.
+SUCCESSOR_S = 60.0
 #: A peer that lets so much pile up does not read any more.
 MOST_PENDING_BYTES = 4 * 2**30
 
@@ -131,6 +133,13 @@ class _Link:
 
     def send(self, messages: list[Message]) -> None:
         self.connection.send(messages)
+
+
+def _answer(request: int, done: asyncio.Future[Any]) -> m.Answer:
+    if done.cancelled():
+        return m.Answer(request, None, "the scheduler ends")
+    error = done.exception()
+    return m.Answer(request, done.result()) if error is None else m.Answer(request, None, str(error) or repr(error))
 
 
 class SchedulerServer:
@@ -317,6 +326,8 @@ class SchedulerServer:
         link.manager, link.address, link.incarnation = message.manager, message.address, message.incarnation
         message.killable = (links.MANAGER, message.manager) in self._links
         link.send([m.Answer(0)])
+        if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:
+            waiting[0].set_result(link.name)
         return True
 
     def _worker_left(self, link: _Link, error: BaseException | None) -> None:
@@ -400,6 +411,30 @@ class SchedulerServer:
         message.workers = [name for name in message.workers if name in mine]
         return bool(message.workers)
 
+    async def _restart_workers(self) -> int:
+        """Have a fresh process started in the place of each worker, one after another; return their number.
+
+        A worker that is told to retire says so to its manager, which starts another, and to the machine.
+        """
+        workers, count = self.service.machine.state.workers, 0
+        for name in list(workers):
+            link = self._links.get((links.WORKER, name))
+            if link is None or name not in workers or workers[name].retiring:
+                continue  # it has gone meanwhile, or another has taken its place already
+            if (links.MANAGER, link.manager) not in self._links:
+                raise RuntimeError(f"the worker {name} has no manager that could start another one in its place")
+            successor: asyncio.Future[str] = self.loop.create_future()
+            self._successors.setdefault(link.manager, []).append(successor)
+            link.send([m.Retire(hands_over=True)])
+            try:
+                await asyncio.wait_for(successor, SUCCESSOR_S)
+            except TimeoutError:
+                raise RuntimeError(f"no worker has joined in the place of {name} within {SUCCESSOR_S:g} s") from None
+            finally:
+                self._successors[link.manager].remove(successor)
+            count += 1
+        return count
+
     def _on_heartbeat(self, link: _Link, message: m.Heartbeat) -> bool:
         link.facts = message.facts
         if link.heartbeats is not None:
@@ -422,6 +457,10 @@ class SchedulerServer:
         if message.what == "observe_now":  # answered when the workers have reported
             answered = asyncio.wrap_future(self.observatory.ask_workers(), loop=self.loop)
             answered.add_done_callback(lambda _: link.send([m.Answer(message.request)]))
+            return False
+        if message.what == "restart_workers":  # answered when that is done
+            restart = self.loop.create_task(self._restart_workers())
+            restart.add_done_callback(lambda done: link.send([_answer(message.request, done)]))
             return False
         question = self.questions.get(message.what)
         if question is None:
