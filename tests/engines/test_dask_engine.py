@@ -142,6 +142,19 @@ def test_persisted_parts_go_with_their_collection(ex: Executor, clusters: Cluste
         wait_until_gone(client, keys)
 
 
+@pytest.mark.slow
+def test_workers_with_a_nanny_are_restarted(clusters: Clusters) -> None:
+    with executor(clusters) as ex:
+        before = {facts["pid"] for facts in ex.workers().values()}
+        held = ex.submit(list, range(100_000))
+        wait([held])
+        ex.restart_workers()
+        assert ex.submit(os.getpid).result(PATIENCE_S) not in before
+        assert held.result(PATIENCE_S)[-1] == 99_999  # computed again
+    with executor(clusters, max_workers=1) as ex, pytest.raises(NotSupported, match="nanny"):
+        ex.restart_workers()
+
+
 def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
     for _ in range(2):
         with executor(clusters) as ex:
