@@ -143,7 +143,7 @@ class Demands:
             older = other.first()
             if older is None:
                 other.overtaken = 0
-            elif (older.level, older.serial) < (task.level, task.serial) and _possible(other, workers):
+            elif (older.level, older.serial) < (task.level, task.serial) and possible(other.demand, workers):
                 return True
         return False
 
@@ -161,9 +161,9 @@ def _compete(one: DemandQueue, other: DemandQueue) -> bool:
     return any(name in names for name, _ in one.demand[0])
 
 
-def _possible(queue: DemandQueue, workers: dict[str, Worker]) -> bool:
-    """Whether some worker could ever take these tasks."""
-    resources, names, _ = queue.demand
+def possible(demand: Demand, workers: dict[str, Worker]) -> bool:
+    """Whether some worker could ever take tasks of this demand."""
+    resources, names, _ = demand
     return any(
         (not names or worker.place in names)
         and not worker.retiring

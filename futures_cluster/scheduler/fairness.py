@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedDict
@@ -268,6 +269,16 @@ class FairQueue:
                     else:
                         number += len(rows) + sum(other.serial < task.serial for other in others)
         return number
+
+    def tasks_of(self, clients: dict[str, None]) -> Iterator[Task]:
+        """The tasks of these clients, in no particular order; void entries as well."""
+        for lanes in self._levels.values():
+            for lane, entries in lanes.lanes.items():
+                if lane.client in clients:
+                    yield from entries.others
+                    yield from entries.consumers
+                    for row in (*entries.others_back, *entries.consumers_back):
+                        yield row[2]
 
     def pop(self) -> Task:
         """Take the first task.

@@ -1,0 +1,138 @@
+"""Queued tasks that no worker can take, and what they lack: for the program that waits for them.
+
+Covers: which tasks of a client cannot run on the workers that are there, those included that its tasks have submitted.
+Does not cover: why one task does not run (``explain``), when a client asks and what it says (``services.waits``).
+
+It only reads. Nothing is noted for each task and no event looks here: a client asks when it has waited for seconds.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.demands import possible
+from futures_cluster.scheduler.fairness import FairQueue
+from futures_cluster.scheduler.state import Demand, State, Worker
+
+#: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.
+MOST_COUNTED = 10_000
+#: Different demands that are reported, and workers that are named.
+MOST_ROWS = 5
+MOST_NAMED = 5
+
+_NOTHING: Demand = ((), (), False)
+
+
+def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
+    """What a client's queued tasks lack, if no worker can take them.
+
+    Parameters
+    ----------
+    state : State
+        Is only read.
+    client : str
+        The program that asks.
+
+    Returns
+    -------
+    list of dict
+        One for each demand: ``count`` of its tasks, ``key`` of one of them, ``resources`` and ``workers`` that they
+        ask for; in words, what they ``want`` and ``why`` no worker takes them. Plain values. Empty when all tasks only
+        wait for their turn.
+    """
+    if not state.queued:
+        return []
+    active = {name: worker for name, worker in state.workers.items() if not worker.retiring}
+    queues = [
+        (queue.demand, queue.tasks)
+        for queue in state.demands.queues.values()
+        if len(queue.tasks) and not possible(queue.demand, active)
+    ]
+    if not active:
+        queues.insert(0, (_NOTHING, state.ready))
+    if not queues:
+        return []
+    clients = _acting_for(state, client)
+    found: dict[Any, dict[str, Any]] = {}
+    left = MOST_COUNTED
+    for demand, tasks in queues:
+        keys, looked_at = _queued_keys(tasks, clients, left)
+        left -= looked_at
+        resources, names, _ = demand
+        row = found.get((resources, names))
+        if row is not None:
+            row["count"] += len(keys)
+        elif keys and len(found) < MOST_ROWS:
+            found[resources, names] = {
+                "count": len(keys),
+                "key": keys[0],
+                "resources": dict(resources),
+                "workers": list(names),
+                "want": _want(demand),
+                "why": _why(state, active, demand),
+            }
+    return list(found.values())
+
+
+def _acting_for(state: State, client: str) -> dict[str, None]:
+    """A client, and the workers that run its tasks: what these submit, they submit in the name of their worker."""
+    clients = {client: None}
+    more = True
+    while more:
+        more = False
+        for worker in state.workers.values():
+            if worker.name not in clients and any(
+                name in clients for task in worker.assigned.values() for name in task.wanted_by
+            ):
+                clients[worker.name] = None
+                more = True
+    return clients
+
+
+def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple[list[str], int]:
+    """Keys of the tasks that are to be run, and how many entries were looked at."""
+    entries = list(islice(tasks.tasks_of(clients), most))
+    keys = {task.key: None for task in entries if task.state == st.QUEUED}  # each once
+    return list(keys), len(entries)
+
+
+def _want(demand: Demand) -> str:
+    resources, names, _ = demand
+    which = "a worker"
+    if names:
+        which = f"the worker {names[0]}" if len(names) == 1 else f"one of the workers {_listed(list(names))}"
+    return which + (f" with {_amounts(dict(resources))}" if resources else "")
+
+
+def _why(state: State, active: dict[str, Worker], demand: Demand) -> str:
+    resources, names, _ = demand
+    if not state.workers:
+        return "there is none" + _last_loss(state)
+    if not active:
+        return f"all {len(state.workers)} workers are about to end"
+    if names and not any(name in active for name in names):
+        return f"the workers are {_listed(list(active))}"
+    able = [worker for name, worker in active.items() if not names or name in names]
+    most = {name: max(worker.resources.get(name, 0.0) for worker in able) for name, _ in resources}
+    if all(most[name] >= amount for name, amount in resources):
+        return "no worker has all of that together"
+    return "the most that a worker has is " + _amounts(most)
+
+
+def _last_loss(state: State) -> str:
+    for _, what, worker, *cause in reversed(state.story):
+        if what == "worker lost":
+            lines = str(cause[0]).splitlines() if cause else []
+            return f" (the last one, {worker}, was lost: {lines[0].rstrip(':')})" if lines else ""
+    return ""
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _amounts(resources: dict[str, float]) -> str:
+    return "{" + ", ".join(f"{name!r}: {amount:g}" for name, amount in resources.items()) + "}"
