@@ -18,8 +18,8 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
@@ -40,6 +40,9 @@ from futures_cluster.services.retrieval import Retrieval
 from futures_cluster.services.sending import send_apart
 from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
+
+if TYPE_CHECKING:
+    from futures_cluster.services.waits import WaitWatch
 
 log = logging.getLogger("futures_cluster")
 
@@ -116,6 +119,7 @@ class Client:
         self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
+        self.waits: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
 
     # ---------------------------------------------------------------- users' threads
 
@@ -420,9 +424,14 @@ class Client:
         return bool(items)
 
     def _transmit_behind_news(self, messages: list[m.Message]) -> None:
-        """Send messages; before them, which levels of logging hold now, if these have changed."""
+        """Send messages; before them, which levels of logging hold now, if these have changed.
+
+        Whatever is waited for goes this way, so the watch of waits begins here.
+        """
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
+        if self.waits is not None and not self.waits.is_armed:
+            self.waits.arm()
         try:
             self._transmit(messages)
         except NotSendable:
@@ -438,6 +447,22 @@ class Client:
             self.deliver([m.SharedReply(message.request, [], payload)])
         else:
             log.error("a message cannot be sent to the scheduler: %s", error)
+
+    def speak_of_waits(
+        self, ask: Callable[[], Awaitable[list[dict[str, Any]]]], advise: Callable[[dict[str, Any]], str]
+    ) -> None:
+        """Say from now on what tasks wait for that no worker can take (``waits``)."""
+        from futures_cluster.services.waits import WaitWatch  # the clients of tasks can do without
+
+        self.waits = WaitWatch(self._loop, self._oldest_wait, ask, advise)
+
+    def _oldest_wait(self) -> Key | None:
+        """The key of the oldest future that is not done, or of a lost result that is to be made again."""
+        while True:
+            try:
+                return next(iter(self._pending), None) or self._retrieval.oldest_wait()
+            except RuntimeError:  # another thread has changed it between the two steps
+                continue
 
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
         """Get workers' log records from now on; the message that asks for them."""
@@ -514,7 +539,7 @@ class Client:
 
     def _report_missing(self, key: Key, worker: str) -> None:
         with self._lock:
-            self._transmit([m.ReportMissing(self.name, [(key, worker)])])
+            self._transmit_behind_news([m.ReportMissing(self.name, [(key, worker)])])
 
     # ---------------------------------------------------------------- the end
 

@@ -30,6 +30,7 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.services import forks, leader, lifetime
 from futures_cluster.services.client import Client
 from futures_cluster.services.folders import make_folder
@@ -106,6 +107,7 @@ class LocalCluster:
         )
         if not self.threads:
             self.client.tell_modules()
+            self.client.speak_of_waits(self._find_unplaceable, self._advise)
         self._leader: leader.Leader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
@@ -337,6 +339,15 @@ class LocalCluster:
         """See ``scheduler.explain``; from any thread."""
         with self.scheduler.lock:
             return explain(self.scheduler.machine.state, key, self._loop.time())
+
+    async def _find_unplaceable(self) -> list[dict[str, Any]]:
+        with self.scheduler.lock:
+            return unplaceable(self.scheduler.machine.state, self.client.name)
+
+    def _advise(self, row: dict[str, Any]) -> str:
+        if row["workers"]:
+            return "A worker that ended is replaced by one of another name; give the tasks up with cancel(force=True)"
+        return "The executor starts worker processes as long as it can; shutdown(cancel_futures=True) gives up"
 
     # ---------------------------------------------------------------- for people
 

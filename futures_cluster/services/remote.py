@@ -26,6 +26,7 @@ from futures_cluster.services.client import Client
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
+from futures_cluster.services.reminders import result_aloud
 from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import pickling, serialize, transports
 from futures_cluster.wire.exception_state import copied
@@ -34,6 +35,22 @@ from futures_cluster.wire.exception_state import copied
 SILENCE_S = 60.0
 #: A question that is not answered within so many seconds will not be.
 ANSWER_S = 30
+
+
+def worker_command(address: str, resources: dict[str, float], workers: list[str]) -> str:
+    """What starts a worker that takes certain tasks.
+
+    Examples
+    --------
+    >>> worker_command("tcp://host:8786", {"GPU": 1.0}, ["w1"])
+    'futures-cluster worker tcp://host:8786 --resources GPU=1 --workers 1 --name w1'
+    """
+    command = f"futures-cluster worker {address}"
+    if resources:
+        command += " --resources " + ",".join(f"{name}={amount:g}" for name, amount in resources.items())
+    if workers:
+        command += f" --workers 1 --name {workers[0]}"
+    return command
 
 
 class RemoteCluster:
@@ -92,7 +109,8 @@ class RemoteCluster:
         lifetime.opened(self)
         self._thread.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+            connected = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
+            result_aloud(connected, self._silent_sentence)
         except BaseException as error:
             self._end_thread()
             if isinstance(error, OSError) and not isinstance(error, errors.HandshakeError):
@@ -119,6 +137,7 @@ class RemoteCluster:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
+        self.client.speak_of_waits(self._find_unplaceable, self._advise)
         self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 
@@ -203,7 +222,21 @@ class RemoteCluster:
             raise copied(self.client.broken)
         if self.closing:
             raise RuntimeError("the executor was shut down")
-        return asyncio.run_coroutine_threadsafe(self._ask(what, argument, limit_s), self._loop).result()
+        answer = asyncio.run_coroutine_threadsafe(self._ask(what, argument, limit_s), self._loop)
+        return answer.result() if limit_s is None else result_aloud(answer, self._silent_sentence)
+
+    def _silent_sentence(self, seconds: float) -> str:
+        return (
+            f"the scheduler at {self.address} has not answered for {seconds:.0f} s; look whether its process runs and "
+            "whether its log says why"
+        )
+
+    async def _find_unplaceable(self) -> list[dict[str, Any]]:
+        return list(await self._ask("unplaceable", self.client.name))
+
+    def _advise(self, row: dict[str, Any]) -> str:
+        command = worker_command(self.address, row["resources"], row["workers"])
+        return f"Start one with: {command}; or give the tasks up with cancel(force=True)"
 
     @property
     def is_on_loop(self) -> bool:

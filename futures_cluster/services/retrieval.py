@@ -83,6 +83,10 @@ class Retrieval:
         if event is not None:
             event.set()
 
+    def oldest_wait(self) -> Key | None:
+        """The key of a lost result that is waited for."""
+        return next(iter(self._changed), None)
+
     def close(self, reason: BaseException) -> None:
         """Nothing can be fetched any more; on the loop's thread."""
         self._closed = reason

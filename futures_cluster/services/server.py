@@ -25,6 +25,7 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain, silent_worker
 from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.services import links
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.observatory import Observatory
@@ -182,6 +183,7 @@ class SchedulerServer:
             "output": lambda argument: self.observatory.output(_line(argument)),
             "observed": lambda argument: self.observatory.everything(_line(argument)),
             "unfinished": lambda argument: unfinished(self.service.machine.state, str(argument)),
+            "unplaceable": lambda argument: unplaceable(self.service.machine.state, str(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 

@@ -1,0 +1,113 @@
+"""A client whose tasks cannot run says so: what they wait for, and what to do.
+
+Covers: noticing that a program waits for tasks that no worker can take, whoever waits for them and however: ``result``,
+``wait``, ``as_completed``, the end of a ``with`` block or of the program. Does not cover: which tasks these are
+(``scheduler.unplaceable``), the times at which a wait speaks (``reminders``).
+
+A timer runs while something is waited for. It looks at the oldest wait only; if that is the same as at the last look,
+nothing may be going on, and the scheduler is asked. What lacks the same thing at two looks in a row is spoken of.
+So submitting and delivering cost nothing here, and while results come in order the scheduler is not asked at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from futures_cluster.services.reminders import FIRST_S, Reminder, log
+
+#: Between two looks.
+LOOK_S = FIRST_S / 2
+
+
+class WaitWatch:
+    """Looks at what a client waits for; on the client's loop but for ``arm``.
+
+    Parameters
+    ----------
+    oldest : callable
+        The key that the client has waited for longest; None when it waits for nothing.
+    ask : callable
+        ``await ask()``: what ``unplaceable`` says of the client's tasks.
+    advise : callable
+        ``advise(row)``: what the user can do about a row of it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        oldest: Callable[[], str | None],
+        ask: Callable[[], Awaitable[list[dict[str, Any]]]],
+        advise: Callable[[dict[str, Any]], str],
+    ) -> None:
+        self.is_armed = False
+        self._loop = loop
+        self._find_oldest = oldest
+        self._ask = ask
+        self._advise = advise
+        self._timer: asyncio.TimerHandle | None = None
+        self._oldest: str | None = None
+        self._looked_at_s = 0.0
+        self._reminders: dict[str, Reminder] = {}  # by what tasks want
+        self._asking: asyncio.Task[None] | None = None
+
+    def arm(self) -> None:
+        """Something may be waited for from now on; from any thread, also under the client's lock."""
+        self.is_armed = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        # The timer, even if the wait is over by now: one task after the other must not wake the loop for each.
+        if self._timer is None:
+            self._oldest, self._looked_at_s = self._find_oldest(), self._loop.time()
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        # First: a thread that submits after the look at what is waited for finds that it has to arm this again.
+        self.is_armed = False
+        self._timer = None
+        former, self._oldest = self._oldest, self._find_oldest()
+        before_s, self._looked_at_s = self._looked_at_s, self._loop.time()
+        if self._oldest != former:
+            self._reminders.clear()
+        elif self._oldest is not None and (self._asking is None or self._asking.done()):
+            self._asking = self._loop.create_task(self._find_out(before_s))
+        if self._oldest is not None:
+            self.is_armed = True
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    async def _find_out(self, before_s: float) -> None:
+        """Ask what is lacking, which may have been lacking since the look before, and say it when it is time."""
+        with contextlib.suppress(Exception):  # the scheduler is gone or busy: the connection sees to that
+            rows = {row["want"]: row for row in await self._ask()}
+            self._reminders = {want: self._reminders.get(want) or Reminder(before_s) for want in rows}
+            now_s = self._loop.time()
+            lines = [
+                self._sentence(rows[want], now_s - reminder.since_s)
+                for want, reminder in self._reminders.items()
+                if reminder.is_due(now_s)
+            ]
+            if lines:
+                _say(lines)
+
+    def _sentence(self, row: dict[str, Any], waited_s: float) -> str:
+        tasks, have = ("task", "has") if row["count"] == 1 else ("tasks", "have")
+        wait = f"{row['count']:,} {tasks} (such as {row['key']}) {have} waited {waited_s:.0f} s for {row['want']}"
+        return f"{wait}; {row['why']}. {self._advise(row)}"
+
+
+def _say(lines: list[str]) -> None:
+    """Log lines on a thread of its own: handlers are users' code, which may block or wait for the executor."""
+
+    def run() -> None:
+        for line in lines:
+            log.warning("%s", line)
+
+    try:
+        threading.Thread(target=run, name="futures_cluster-waits", daemon=True).start()
+    except RuntimeError:  # the interpreter is about to end
+        run()
