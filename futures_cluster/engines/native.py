@@ -13,6 +13,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
@@ -23,6 +24,7 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services import lifetime, template
 from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.reminders import Reminder, speak_if_due
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
@@ -188,13 +190,21 @@ class NativeEngine(ClientEngine):
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""
         self._check()
+        reminder = Reminder(clocks.monotonic())
         while True:
             if self.client.broken is not None:
                 raise copied(self.client.broken)
             joined = [name for name in self.workers() if self.cluster.is_ready(name)]
             if len(joined) >= (1 if self.cluster.threads else self.max_workers):
                 return joined
+            speak_if_due(reminder, partial(self._workers_sentence, len(joined)))
             clocks.sleep(0.002)
+
+    def _workers_sentence(self, ready: int, seconds: float) -> str:
+        return (
+            f"run() has waited {seconds:.0f} s for all worker processes; {ready} of {self.max_workers} are ready. "
+            "An initializer that takes long is one reason, a machine without memory or processors to spare another"
+        )
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``."""

@@ -17,7 +17,8 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services import code, security
 from futures_cluster.services.lifetime import interpreter_exits
-from futures_cluster.services.remote import RemoteCluster
+from futures_cluster.services.reminders import Reminder, speak_if_due
+from futures_cluster.services.remote import RemoteCluster, worker_command
 from futures_cluster.wire import serialize
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.sizeof import sizeof
@@ -105,11 +106,20 @@ class RemoteEngine(ClientEngine):
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
+        reminder = Reminder(clocks.monotonic())
         while True:
             names = [name for name, facts in self.workers().items() if not facts["retiring"]]
             if names:
                 return names
+            speak_if_due(reminder, self._no_workers_sentence)
             clocks.sleep(LOOK_S)
+
+    def _no_workers_sentence(self, seconds: float) -> str:
+        address = self.cluster.address
+        return (
+            f"run() has waited {seconds:.0f} s for a worker; there is none at {address}. Start one with: "
+            f"{worker_command(address, {}, [])}"
+        )
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``; the cluster goes on."""

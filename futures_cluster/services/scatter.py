@@ -19,6 +19,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import DuplicateKey
 from futures_cluster.services.client import Client
 from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.reminders import result_aloud
 from futures_cluster.wire import serialize, shm
 
 #: What was heard of the workers is believed for so long.
@@ -64,7 +65,8 @@ class Scatterer:
         try:
             pickled = serialize.dumps_large(value, self._client.codec.scope)
             placed = self._put(future.key, pickled, serialize.can_change(value), workers, key is not None)
-            worker, size_bytes = asyncio.run_coroutine_threadsafe(placed, self._loop).result()
+            running = asyncio.run_coroutine_threadsafe(placed, self._loop)
+            worker, size_bytes = result_aloud(running, lambda seconds: self._sentence(workers, seconds))
         except Exception as error:
             self._client.give_up(future, error)
             return future
@@ -110,6 +112,13 @@ class Scatterer:
                 return name, self._facts[name]["address"]
             await asyncio.sleep(LOOK_S)
             self._asked_at = float("-inf")
+
+    def _sentence(self, workers: Sequence[str], seconds: float) -> str:
+        names = f", one of {', '.join(workers)}" if workers else ""
+        return (
+            f"scatter() has waited {seconds:.0f} s for a worker that takes the data{names}; the workers are "
+            f"{', '.join(self._facts) or 'none'}. Start one with: futures-cluster worker"
+        )
 
     def close(self) -> None:
         """Give up the shared memory."""
