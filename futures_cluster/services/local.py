@@ -29,7 +29,9 @@ from futures_cluster import clocks, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
+from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.services import forks, leader, lifetime
 from futures_cluster.services.client import Client
@@ -347,7 +349,8 @@ class LocalCluster:
     def _advise(self, row: dict[str, Any]) -> str:
         if row["workers"]:
             return "A worker that ended is replaced by one of another name; give the tasks up with cancel(force=True)"
-        return "The executor starts worker processes as long as it can; shutdown(cancel_futures=True) gives up"
+        starts = "It goes on starting worker processes" if self.processes.wanted else "No more worker processes start"
+        return f"{starts}; shutdown(cancel_futures=True) gives the tasks up"
 
     # ---------------------------------------------------------------- for people
 
@@ -503,12 +506,25 @@ class LocalCluster:
         slots = self.scaling.number * self.config.threads_per_worker
         begun = slots - sum(future.running() for future in pending)
         for future in pending:
-            if future.running():
+            if self._is_unplaceable(future.key):
+                future.cancel(force=True)  # it may have run, on a worker that is gone
+            elif future.running():
                 continue
-            if begun > 0 and future.kept is None:
+            elif begun > 0 and future.kept is None:
                 begun -= 1
             else:
                 future.cancel()
+
+    def _is_unplaceable(self, key: str) -> bool:
+        """Whether a task waits for workers or resources that are not there: the end would wait for it for ever."""
+        with self.scheduler.lock:
+            state = self.scheduler.machine.state
+            task = state.tasks.get(key)
+            if task is None or task.state is not QUEUED:
+                return False
+            if not self.processes.handles and not self.processes.wanted and not self.threads:
+                return True
+            return task.demand is not None and not possible(task.demand, state.workers)
 
     def _kill_workers(self, force: bool) -> None:
         self.processes.kill_all(force, "the executor was told to stop its workers")
