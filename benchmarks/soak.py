@@ -199,6 +199,8 @@ def run(where: str, minutes: float, seed: str, folder: Path) -> bool:
     faults = [fault for process in place.processes if process.samples for fault in process.faults()]
     title = f"soak: {where}, {minutes:g} minutes, seed {seed}"
     sampled = [process for process in place.processes if process.samples]
+    with open(folder / "samples.json", "w") as file:
+        json.dump({process.name: process.samples for process in sampled}, file)
     print(table(title, place, sampled, left, seconds))
     for text in [*tally.failures, *faults]:
         print(f"\n{text}")

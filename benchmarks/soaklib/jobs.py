@@ -15,6 +15,7 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -53,7 +54,11 @@ class Hung(Exception):
 def expect(answer: Any, expected: Any, what: str) -> None:
     """Check an answer."""
     if answer != expected:
-        raise Wrong(f"{what} is {_shortened(answer)}, and must be {_shortened(expected)}")
+        text = f"{what} is {_shortened(answer)}, and must be {_shortened(expected)}"
+        if isinstance(answer, list) and isinstance(expected, list):
+            less, more = Counter(expected) - Counter(answer), Counter(answer) - Counter(expected)
+            text += f"; missing: {_shortened(dict(less))}, too many: {_shortened(dict(more))}"
+        raise Wrong(text)
 
 
 def _shortened(value: Any) -> str:
@@ -328,7 +333,7 @@ def channels(side: Side, rng: random.Random) -> int:
     writers, number = rng.randint(1, 3), rng.randint(1, 30)
     view = ex.with_options(rerun=False)
     putting = [view.submit(put_numbers, channel, 1000 * i, number) for i in range(writers)]
-    found: set[int] = set()
+    found: list[int] = []
     whole = True
     for future in putting:
         try:
@@ -338,13 +343,15 @@ def channels(side: Side, rng: random.Random) -> int:
     channel.close()
     for item in channel:
         try:
-            found.add(get(ex, item) if hasattr(item, "result") else item)
+            found.append(get(ex, item) if hasattr(item, "result") else item)
         except CancelledError:  # of a task whose client was the worker that died
             if whole:
                 raise
-    expected = {1000 * i + j for i in range(writers) for j in range(number)}
-    if (found != expected) if whole else not found <= expected:
-        raise Wrong(f"a channel had {_shortened(sorted(found ^ expected))} too many or too few")
+    expected = sorted(1000 * i + j for i in range(writers) for j in range(number))
+    if whole:
+        expect(sorted(found), expected, "what is in a channel")
+    elif not set(found) <= set(expected):
+        raise Wrong(f"a channel has {_shortened(sorted(set(found) - set(expected)))}, which was not put there")
     return writers * (1 + number // 3)
 
 
