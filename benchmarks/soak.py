@@ -13,7 +13,7 @@ is sampled. At the end everything is closed, and what is left of processes, file
 
 It prints one table, and exits with 1 if an answer was wrong or did not come within two minutes, a job failed for no
 known reason, something is left, or a process grows by more than 0.2 MB for each 100,000 tasks (judged from
-200,000 on). A seed gives the same jobs and mishaps again, though not at the same moments.
+500,000 on). A seed gives the same jobs and mishaps again, though not at the same moments.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from soaklib.growth import Process, Remains, Rest, trim
+from soaklib.growth import EXACT, Process, Remains, Rest, trim
 from soaklib.jobs import HUNG_S, Hung, Side, Wrong, all_jobs, scattered
 from soaklib.places import PLACES, Kinds, Place
 from soaklib.tally import Tally
@@ -231,6 +231,8 @@ def main() -> int:
     if arguments.visit:
         visit(arguments.visit, arguments.seconds, arguments.seed)
         return 0
+    if not EXACT.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **EXACT})
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     good = False
     try:

@@ -352,6 +352,7 @@ def channels(side: Side, rng: random.Random) -> int:
         expect(sorted(found), expected, "what is in a channel")
     elif not set(found) <= set(expected):
         raise Wrong(f"a channel has {_shortened(sorted(set(found) - set(expected)))}, which was not put there")
+    channel.delete()
     return writers * (1 + number // 3)
 
 

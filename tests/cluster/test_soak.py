@@ -28,6 +28,5 @@ def test_a_minute(where: str) -> None:
     soak(where, 1.0)
 
 
-@pytest.mark.parametrize("where", ["local", "tcp"])
-def test_a_moment(where: str) -> None:
-    soak(where, 0.04)
+def test_a_moment() -> None:
+    soak("local", 0.03)
