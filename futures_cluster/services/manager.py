@@ -322,7 +322,10 @@ class WorkerManager:
         self._leaving = True
         processes.wanted = False
         log.info("leaving; what only these workers hold goes to others first")
-        self._connection.send([m.RetireWorkers(list(processes.handles))])
+        joined = [name for name, handle in processes.handles.items() if handle.joined]
+        for name in [name for name in processes.handles if name not in joined]:  # it has nothing yet
+            processes.stop(m.StopWorker(name, True, "its manager leaves"))
+        self._connection.send([m.RetireWorkers(joined)])
         self._loop.call_later(LEAVE_S, self._lost.set)
 
 

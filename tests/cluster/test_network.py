@@ -263,6 +263,20 @@ class TestLoss:
         assert runs(tmp_path, "made") == 1
         assert "leaving" not in ex.workers()
 
+    def test_a_manager_leaves_at_once_while_a_worker_starts(self, cluster: Cluster, tmp_path: Path) -> None:
+        """The scheduler does not know that worker, and would never say that it has handed over what it holds."""
+        (tmp_path / "slow_module.py").write_text("import os\nos.mkfifo('begun')\nopen('never').read()\n")
+        os.mkfifo(tmp_path / "never")
+        code = f"import os; os.chdir({str(tmp_path)!r}); from futures_cluster.cli import main; main()"
+        options = ["worker", cluster.address, "--workers", "1", "--preload", "slow_module"]
+        with subprocess.Popen([sys.executable, "-c", code, *options], env=cluster.environment) as manager:
+            try:
+                wait_for((tmp_path / "begun").exists)
+                manager.send_signal(signal.SIGTERM)
+                assert manager.wait(WAIT_S / 2) == 0
+            finally:
+                manager.kill()
+
     def test_scattered_data_is_lost_with_its_only_worker_but_not_with_one_of_two(self, ex: Executor) -> None:
         array = np.ones(200_000)
         once = ex.with_options(workers="w-0").scatter(array)
