@@ -181,7 +181,7 @@ class FunctionTable:
             by_value = self._by_value.get(id(fn))
             if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
                 return by_value.function_id, by_value.name, None, False
-            known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.dispatching else fn)
+            known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.is_host else fn)
             if known is not None and known[0] in self._told:
                 return known[0], known[1], None, False
             found = self._look_up_function(fn, kind)
@@ -221,7 +221,7 @@ class FunctionTable:
         else:
             owner = pickling.owner(self._scope)
             function_id += f"{OWNED_BY}{owner}"
-            self._by_reference[(fn, owner) if mains.dispatching else fn] = (function_id, name)
+            self._by_reference[(fn, owner) if mains.is_host else fn] = (function_id, name)
         news = None if function_id in self._told else (function_id, name, payload)
         return function_id, name, news, False
 

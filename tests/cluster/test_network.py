@@ -108,6 +108,17 @@ class TestWork:
 
         assert ex.submit(tree, 4).result(WAIT_S) == 16
 
+    def test_tasks_of_one_program_after_the_other_submit_the_same_function(self, cluster: Cluster) -> None:
+        """Its id says whose tasks it runs, and goes with that program."""
+
+        def submit_another(value: int) -> int:
+            return current_executor().submit(abs, value).result()
+
+        cluster.add_worker()
+        for value in range(3):
+            with cluster.executor() as ex:
+                assert ex.submit(submit_another, -value).result(WAIT_S) == value
+
     def test_as_completed_takes_more(self, ex: Executor) -> None:
         done = as_completed([ex.submit(pow, 2, i) for i in range(5)])
         seen = []
