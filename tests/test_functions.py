@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
+from futures_cluster.services.functions import FunctionTable
+from futures_cluster.wire import pickling
+from futures_cluster.wire.serialize import PickleCodec
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +246,18 @@ def test_a_function_is_known_before_any_thread_uses_it() -> None:
             for thread in threads:
                 thread.join()
             assert results == [1] * 4
+
+
+def test_functions_of_a_client_that_is_gone_are_told_anew() -> None:
+    """A worker tells functions for the tasks of several clients."""
+    died: list[str] = []
+    scope = pickling.Scope("client")
+    table = FunctionTable(PickleCodec(None, scope).dump_function, True, died.append, scope)
+    function_id, _, news, _ = table.look_up(operator.neg)
+    assert news is not None
+    table.told(function_id)
+    table.forget("another client")
+    assert table.look_up(operator.neg)[2] is None
+    table.forget("client")
+    assert died == [function_id]
+    assert table.look_up(operator.neg)[2] == news

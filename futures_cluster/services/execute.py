@@ -63,12 +63,6 @@ class Executions:
             self._payloads.pop(function_id, None)
             self._functions.pop(function_id, None)
 
-    def forget_programs(self, gone: list[Any]) -> None:
-        """Let go of the functions of programs that are gone."""
-        for function_id, (_, program) in list(self._functions.items()):
-            if any(program is each for each in gone):
-                self._functions.pop(function_id, None)
-
     def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         fn, program = self._functions.get(run.function) or self._load(run.function)
         if mains.dispatching:

@@ -229,6 +229,16 @@ class FunctionTable:
         """The scheduler has the news of this function before anything that is submitted from now on."""
         self._told[function_id] = None
 
+    def forget(self, scope: str) -> None:
+        """The tasks of a client that is gone submit nothing more: let go of what was told for them."""
+        end = f":{scope}"
+        for key, (function_id, _) in list(self._by_reference.items()):
+            if function_id.endswith(end):
+                self._by_reference.pop(key, None)
+        for function_id in list(self._told):
+            if function_id.endswith(end) and self._told.pop(function_id, self) is None:
+                self._on_dead(function_id)
+
     def _learn_by_value(self, fn: Any, function_id: str, name: str, watched: list[pickling.Watched]) -> None:
         before = self._by_value.get(id(fn))
         self._by_value[id(fn)] = _ByValue(fn, function_id, name, watched)

@@ -416,7 +416,9 @@ class WorkerProcess:
             elif kind is m.PeersLost:
                 self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
             elif kind is m.ClientLeft:
-                self._service.executions.forget_programs(programs.forget(message.client))  # type: ignore[attr-defined]
+                programs.forget(message.client)  # type: ignore[attr-defined]
+                if self._client is not None:
+                    self._client.function_table.forget(message.client)  # type: ignore[attr-defined]
                 self._modules.forget(message.client)  # type: ignore[attr-defined]
             elif kind is m.LogSettings:
                 self._forward_logs(message)  # type: ignore[arg-type]

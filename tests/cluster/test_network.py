@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import operator
 import os
 import secrets
 import signal
@@ -118,6 +119,22 @@ class TestWork:
         for value in range(3):
             with cluster.executor() as ex:
                 assert ex.submit(submit_another, -value).result(WAIT_S) == value
+
+    def test_a_task_that_two_programs_want_outlives_the_first(self, cluster: Cluster, tmp_path: Path) -> None:
+        """It calls the function of a program that is gone, which its worker has known before."""
+        os.mkfifo(tmp_path / "gate")
+        cluster.add_worker()
+        with cluster.executor() as ex, cluster.executor() as gone:
+            assert gone.submit(operator.neg, 1).result(WAIT_S) == -1
+            holding = ex.submit((tmp_path / "gate").read_text)
+            pure = [each.with_options(pure=True).submit(operator.neg, 2) for each in (gone, ex)]
+            assert pure[0].key == pure[1].key
+            gone.shutdown(cancel_futures=True)
+            name = gone._engine.client.name  # type: ignore[attr-defined]
+            wait_for(lambda: any(name in line and " left (" in line for line in cluster.scheduler.log.splitlines()))
+            (tmp_path / "gate").write_text("open")
+            assert holding.result(WAIT_S) == "open"
+            assert pure[1].result(WAIT_S) == -2
 
     def test_as_completed_takes_more(self, ex: Executor) -> None:
         done = as_completed([ex.submit(pow, 2, i) for i in range(5)])
