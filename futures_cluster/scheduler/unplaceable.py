@@ -125,7 +125,7 @@ def _last_loss(state: State) -> str:
     for _, what, worker, *cause in reversed(state.story):
         if what == "worker lost":
             lines = str(cause[0]).splitlines() if cause else []
-            return f" (the last one, {worker}, was lost: {lines[0].rstrip(':')})" if lines else ""
+            return f" (the last one, {worker}: {lines[0].rstrip(':')})" if lines else ""
     return ""
 
 

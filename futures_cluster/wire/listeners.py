@@ -128,7 +128,9 @@ class StreamListener:
                 sock.close()
                 raise
             if not self._closed:
-                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, peer, reason)
+                self._warnings.warning(
+                    f"{source}: {reason}", "refused a connection to %s from %s: %s", self.address, peer, reason
+                )
             sock.close()  # last: whoever sees the end can find the line in the log
             return
         if security.secret is not None:

@@ -398,7 +398,9 @@ class ZmqListener:
         except OSError as error:
             if not self._closed:
                 reason = str(error) or f"it has not passed the handshake within {TIMEOUT_S:g} s"
-                self._warnings.warning(source, "refused a connection to %s from %s: %s", self.address, source, reason)
+                self._warnings.warning(
+                    f"{source}: {reason}", "refused a connection to %s from %s: %s", self.address, source, reason
+                )
             # Closing drops what is unsent, and ZeroMQ does not say when the refusal is: the other side hangs up first.
             connection.on_piece, connection.is_reading = ignore, True
             self._refused[connection] = None

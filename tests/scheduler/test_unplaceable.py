@@ -35,7 +35,7 @@ def test_the_last_worker_was_lost() -> None:
     cluster.given(m.WorkerLost("w1", [], False, "killed by signal 9; the end of its stderr:\nouch"))
     cluster.given(submit("a"))
     ((*_, why),) = lacking(cluster)
-    assert why == "there is none (the last one, w1, was lost: killed by signal 9; the end of its stderr)"
+    assert why == "there is none (the last one, w1: killed by signal 9; the end of its stderr)"
 
 
 def test_all_workers_are_about_to_end() -> None:
