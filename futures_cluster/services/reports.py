@@ -44,6 +44,11 @@ def text(value: Any) -> bool:
     return type(value) is str
 
 
+def texts(value: Any) -> bool:
+    """Accept a list of texts."""
+    return type(value) in (list, tuple) and all(map(text, value))
+
+
 def row(*shapes: Shape) -> Shape:
     """Accept a list with one value of each shape."""
 
@@ -124,6 +129,7 @@ _HEARTBEAT: dict[str, Shape] = {
     "memory_bytes": number,
     "stored": known_number,
     "spilled": known_number,
+    "running": texts,  # incarnations of a manager's workers
 }
 
 

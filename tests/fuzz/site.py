@@ -79,7 +79,7 @@ class Listening:
     scheme = "fuzz"
 
     def __init__(self) -> None:
-        self.address = "fuzz://here"
+        self.address = self.exact_address = "fuzz://here"
         self._accept: Callable[[Any], None] = ignore
 
     async def connect(self, rest: str, loop: Any, security: Any) -> Any:
@@ -122,14 +122,14 @@ class Site:
         self.loop = asyncio.get_running_loop()
         self.complaints = Complaints()
         self.loop.set_exception_handler(lambda loop, what: self.complaints.found.append(str(what)))
-        self.server = SchedulerServer(self.loop, transports.Security(b"a secret of some length, for tests"))
+        self.server = SchedulerServer(self.loop)
         self._number = 0
         self._open: dict[str, None] = {}  # tasks of the honest client that any worker may run
         self._ended: dict[str, tuple[str, Any]] = {}
 
     async def __aenter__(self) -> Site:
         logging.getLogger("futures_cluster").addHandler(self.complaints)
-        await self.server.listen("fuzz://here")
+        await self.server.listen("fuzz://here", transports.Security(b"a secret of some length, for tests"))
         self.worker = self.join("worker", "honest", m.WorkerJoined("honest", "fuzz://honest", 2))
         self.client = self.join("client", "user")
         return self

@@ -11,7 +11,6 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.services import security
 from futures_cluster.services.server import SchedulerServer
-from futures_cluster.wire.transports import NO_SECURITY
 
 
 class Peer:
@@ -19,7 +18,7 @@ class Peer:
 
     def __init__(self, server: SchedulerServer, role: str, name: str) -> None:
         self.peer = "here"
-        self.pending_bytes = 0
+        self.pending_bytes = self.received_bytes = 0
         self.sent: list[m.Message] = []
         self.on_messages: Callable[[list[m.Message]], None]
         self.on_close: Callable[[BaseException | None], None]
@@ -44,7 +43,7 @@ class Peer:
 
 def play(script: Callable[[SchedulerServer], None]) -> None:
     async def run() -> None:
-        async with SchedulerServer(asyncio.get_running_loop(), NO_SECURITY, silence_s=60.0) as server:
+        async with SchedulerServer(asyncio.get_running_loop(), silence_s=60.0) as server:
             script(server)
 
     asyncio.run(run())
