@@ -96,7 +96,9 @@ def _number_of_bytes(text: str) -> int:
 
 def _name(text: str) -> str:
     """A name that the scheduler accepts."""
-    if not 0 < len(text) <= 200 or not text.isprintable():
+    from futures_cluster.services.links import is_line
+
+    if not 0 < len(text) <= 200 or not is_line(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name; use at most 200 characters, all printable")
     return text
 

@@ -9,6 +9,8 @@ client of the same name. Anything else ends the connection: a peer that breaks t
 
 from __future__ import annotations
 
+import re
+
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
@@ -19,6 +21,7 @@ CLIENT, WORKER, MANAGER = "client", "worker", "manager"
 ROLES = (CLIENT, WORKER, MANAGER)
 #: Characters of a name, and of an address.
 MOST_NAME, MOST_ADDRESS = 255, 4096
+_WITHOUT_ENCODING = re.compile("[\ud800-\udfff]")
 
 #: The field that says in whose name a message is sent, which has to be the sender's; "" if there is none.
 _FROM_CLIENTS: dict[type[Message], str] = {
@@ -76,6 +79,14 @@ def check(role: str, name: str, message: Message) -> None:
         message.facts = reports.report(message.facts)
 
 
+def is_line(text: str) -> bool:
+    """Whether a text forges no lines of logs and no texts on terminals.
+
+    What has no encoding (a byte that is not UTF-8) forges nothing: logs and terminals get an escape in its place.
+    """
+    return _WITHOUT_ENCODING.sub("", text).isprintable()
+
+
 def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
     """Refuse a name that could forge lines of logs and texts on terminals.
 
@@ -84,7 +95,7 @@ def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
     ProtocolError
         If it has characters that are not printable, or too many.
     """
-    if len(text) > most or not text.isprintable():
+    if len(text) > most or not is_line(text):
         raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MOST_NAME]!r}")
 
 

@@ -135,6 +135,7 @@ ROWS: dict[type[Message], dict[str, tuple[tuple[int, Check], ...]]] = {
     m.SubmitTasks: {
         "tasks": ((1, _are_texts), (2, _are_payloads), (3, _are_keys)),
         "functions": ((1, _are_texts), (2, _are_payloads)),
+        "calls": ((1, _are_texts),),
     },
     m.ReportMissing: {"missing": ((1, _are_texts),)},
     m.ScatterData: {"rows": ((1, _are_counts), (2, _are_texts))},

@@ -48,7 +48,6 @@ _CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_ME
 _GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
 _OPTIONS_AT = field_names(SubmitTasks).index("options")
 _APART_AT = field_names(SubmitTasks).index("apart")
-_CALLS_AT = field_names(SubmitTasks).index("calls")
 
 
 #: What each row of a batch consists of is said beside the field, in ``messages``; here only how many values.
@@ -260,8 +259,6 @@ def _message(content: Any) -> Message:
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
         values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
-        if not all(type(key) is type(call) is str for key, call in values[_CALLS_AT]):
-            raise ProtocolError("SubmitTasks.calls has other rows than ours, of a key and a digest")
     return cls(*values)
 
 

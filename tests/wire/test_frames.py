@@ -183,7 +183,7 @@ json_like = st.recursive(
 
 @given(st.integers(-2, len(m.WIRE_MESSAGES) + 1), st.lists(json_like, max_size=8))
 def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
-    body = msgpack.packb([[code, *values]])
+    body = msgpack.packb([[code, *values]], unicode_errors="surrogatepass")
     try:
         (message,) = frames.unpack(body)
     except ProtocolError:
@@ -205,36 +205,42 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         (msgpack.packb([[1, 5]]), "ClientJoined.client is of type int"),
         (msgpack.packb([[5, "client", [1]]]), "ReleaseKeys.keys holds"),
         (
-            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True], 0, None, [], []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True], 0, None, [], []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None, [], []]]),
             "does not begin with a key",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, []]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, []]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True], 0, None, []]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, [], []]]), "SubmitTasks.options"),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, float("nan"), [], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, [], []]]),
+            "SubmitTasks.options",
+        ),
+        (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True], 0, None, [], []]]), "SubmitTasks.options"),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, float("nan"), [], [], True], 0, None, [], []]]),
             "timeout must be .* got nan",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, -1, None, [], [], True], 0, None, []]]), "retries must be .* got -1"),
-        (msgpack.packb([[3, "c", [], [], [2**63, 0, None, [], [], True], 0, None, []]]), "priority must be"),
+        (msgpack.packb([[3, "c", [], [], [0, -1, None, [], [], True], 0, None, [], []]]), "retries must be .* got -1"),
+        (msgpack.packb([[3, "c", [], [], [2**63, 0, None, [], [], True], 0, None, [], []]]), "priority must be"),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", float("nan")]], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", float("nan")]], [], True], 0, None, [], []]]),
             r"resources\['g'\] must be .* got nan",
         ),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", 1], ["g", 2]], [], True], 0, None, []]]),
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", 1], ["g", 2]], [], True], 0, None, [], []]]),
             "a resource is named twice",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True], 0, None, []]]), "SubmitTasks.options"),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True], 0, None, [["k", [0]]]]]), "SubmitTasks.options"),
+        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True], 0, None, [], []]]), "SubmitTasks.options"),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True], 0, None, [["k", [0]]], []]]),
+            "SubmitTasks.options",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(body: bytes, text: str) -> None:
