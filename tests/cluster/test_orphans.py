@@ -80,8 +80,12 @@ class Started:
         while not path.exists():
             assert time.monotonic() < end
             time.sleep(0.005)
-        self.fds = [os.pidfd_open(int(pid)) for pid in path.read_text().split()]
-        assert len(self.fds) == 2
+        pids = path.read_text().split()
+        assert len(pids) == 2
+        self.fds = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                self.fds.append(os.pidfd_open(int(pid)))
 
     def have_ended(self, within_s: float) -> bool:
         return all(select.select([fd], [], [], within_s)[0] for fd in self.fds)
