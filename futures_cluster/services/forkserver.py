@@ -24,6 +24,7 @@ import gc
 import os
 import pickle
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -111,7 +112,7 @@ def main(control_fd: int) -> None:
     selector.register(control, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
     gc.freeze()  # what is here now is never looked at again, and so its pages stay shared with the workers
-    children: dict[int, str] = {}
+    children: dict[int, Any] = {}  # workers' settings
     orphans = Orphans()
     inherited = [control, wake_read, wake_write]
     try:
@@ -134,7 +135,7 @@ def main(control_fd: int) -> None:
                 else:
                     if pid == 0:
                         _become_worker(settings, fds, inherited, selector)
-                    children[pid] = settings.name
+                    children[pid] = settings
                     send(control, ("started", settings.name, pid), [])
                 for fd in fds:
                     os.close(fd)
@@ -148,10 +149,13 @@ def main(control_fd: int) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         orphans.end_all(is_forced=bool(children))
+        for settings in children.values():
+            if settings.folder is not None:  # nothing else removes it
+                shutil.rmtree(settings.folder, ignore_errors=True)
         os._exit(0)
 
 
-def _reap(control: socket.socket, children: dict[int, str], orphans: Orphans) -> None:
+def _reap(control: socket.socket, children: dict[int, Any], orphans: Orphans) -> None:
     """Tell which workers have ended, and end what those leave that have not ended in order."""
     present = orphans.present()  # first: there is nothing among these of a worker that is not waited for below
     ended: list[tuple[str, str, int]] = []
@@ -162,7 +166,7 @@ def _reap(control: socket.socket, children: dict[int, str], orphans: Orphans) ->
             was_doomed = orphans.ended(pid)
             present.discard(pid)
             if pid in children:
-                ended.append(("exited", children.pop(pid), os.waitstatus_to_exitcode(status)))
+                ended.append(("exited", children.pop(pid).name, os.waitstatus_to_exitcode(status)))
                 are_left_to_end |= status != 0
             are_left_to_end |= was_doomed
     if are_left_to_end:
