@@ -27,7 +27,6 @@ the frames), and copies what it reads instead of mapping it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import mmap
@@ -196,16 +195,18 @@ class SegmentPool:
     def _take(self, size: int) -> tuple[Segment, bool]:
         """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
         with self._lock:
-            best = None
-            for segment in self._free.copy():
-                fits = segment.size * LEAST_FILL <= size <= segment.size
-                if fits and (best is None or segment.size < best.size) and _take_back(segment):
-                    best = segment
-            if best is not None:
-                with contextlib.suppress(ValueError):  # a finalizer has taken it meanwhile
-                    self._free.remove(best)
+            fitting = [segment for segment in self._free if segment.size * LEAST_FILL <= size <= segment.size]
+            for segment in sorted(fitting, key=lambda segment: segment.size):
+                try:
+                    place = self._free.index(segment)
+                    self._free.remove(segment)
+                except ValueError:
+                    continue  # a finalizer has taken it meanwhile
+                # Nobody else can take it now: what is written into it next would otherwise be wiped out here.
+                if _take_back(segment):
                     self.reused += 1
-                    return best, True
+                    return segment, True
+                self._free.insert(place, segment)
         return Segment(-(-size // _PAGE) * _PAGE), False
 
     def release(self, serial: int) -> None:

@@ -150,7 +150,7 @@ def test_zeromq_is_bound_as_well(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_without_a_secret_nothing_is_bound(loop: asyncio.AbstractEventLoop) -> None:
-    site = Site("tcp://127.0.0.1:0", Security(), loop)
+    site = Site("tcp://127.0.0.1:0", Security(insecure=True), loop)
     try:
         with relaying(site.listener.address) as relay:
             one, two = site.connect(address=f"tcp://127.0.0.1:{relay.port}")

@@ -191,6 +191,27 @@ def test_no_late_reader_gets_in_while_a_segment_is_filled(
     assert refused == [errno.ESTALE]
 
 
+def test_a_finalizer_that_writes_while_a_free_segment_is_looked_for(
+    pool: shm.SegmentPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it writes is not wiped out by the one that looks."""
+    for reference in [pool.write([bytes(4000)]), pool.write([bytes(4000)])]:
+        pool.release(reference[5])
+    take_back = shm._take_back
+    written: list[shm.Reference] = []
+
+    def interrupted(segment: shm.Segment) -> bool:
+        if not written:
+            written.append(None)  # type: ignore[arg-type]  # not again for its own
+            written[0] = pool.write([4000 * b"f"])
+        return take_back(segment)
+
+    monkeypatch.setattr(shm, "_take_back", interrupted)
+    outer = pool.write([4000 * b"c"])
+    found = [bytes(view) for reference in (written[0], outer) for view in shm.open_segment(reference)]
+    assert found == [4000 * b"f", 4000 * b"c"]
+
+
 def test_serial_numbers_do_not_go_on_in_a_forked_copy() -> None:
     last = shm._next_serial()
     read_fd, write_fd = os.pipe()

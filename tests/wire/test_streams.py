@@ -343,7 +343,8 @@ def test_idle_peers_do_not_keep_the_others_out(
         for sock in idle:
             sock.close()
     assert "too many others wait" in refusals.messages[0]
-    assert len(refusals.messages) == 1
+    crowded = [message for message in refusals.messages if "too many others wait" in message]
+    assert len(crowded) == 1  # the others are counted
 
 
 def test_a_burst_of_honest_peers_gets_in(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
