@@ -161,13 +161,14 @@ class Client:
             return self._failed(fn, key, error)
         del args, kwargs
         call = None  # what the key stands for, if others may submit it as well
-        if key is None:
-            if pure:
-                key = call = pure_key(name, function_id, payload, inputs)
-                known = None if key is None else self._known.get(key)
-                if known is not None and not known.cancelled():
-                    self.codec.release(payload)
-                    return known
+        if is_own_key:
+            key = f"{name}-{self.owner}-{next(self._numbers)}"
+        elif key is None:
+            key = call = pure_key(name, function_id, payload, inputs)
+            known = None if key is None else self._known.get(key)
+            if known is not None and not known.cancelled():
+                self.codec.release(payload)
+                return known
             if key is None:
                 key = f"{name}-{self.owner}-{next(self._numbers)}"
         elif key in self._known or key in self._pending:
@@ -176,23 +177,22 @@ class Client:
         elif not scatters:
             call = pure_key(name, function_id, payload, inputs)
         future = self._make_future(key, self)
-        for reference in references:
-            other: Any = reference
-            if other.client is not self:
-                self.codec.release(payload)
-                return self._failed(fn, key, not_sendable(other))
-            if other.local_error is not None:
-                self.codec.release(payload)
-                return self._failed(fn, key, other.copy_error())
-            other.used = True
         if references:
+            for reference in references:
+                other: Any = reference
+                if other.client is not self:
+                    self.codec.release(payload)
+                    return self._failed(fn, key, not_sendable(other))
+                if other.local_error is not None:
+                    self.codec.release(payload)
+                    return self._failed(fn, key, other.copy_error())
+                other.used = True
             future.kept = references  # alive until this one is done
+        depth = 0
         if parent is not None:
             future.parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
-        depth = 0
-        if parent is not None:
             depth = parent.depth + 1
             if parent.priority:
                 options = inherit(options, parent.priority)
