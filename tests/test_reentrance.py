@@ -64,6 +64,10 @@ def test_others_finish_after_a_task_tried_to_wait_for_the_end(make: Callable[[],
 # ---------------------------------------------------------------- a finalizer that uses the executor, at any point
 
 
+#: What traces is held for ever: CPython 3.11 may call a trace function of a thread that has just been given up.
+_tracing: list[Any] = []
+
+
 class AtLine:
     """Calls a function when the package executes its n-th line, as a finalizer would that a collection runs there.
 
@@ -79,12 +83,14 @@ class AtLine:
         self._number = number
         self._function = function
         self._on_main_thread = on_main_thread
+        self._begin, self._on_line = self._trace, self._count
+        _tracing.append((self._begin, self._on_line))
 
     def __enter__(self) -> AtLine:
         self._before = sys.gettrace(), threading.gettrace()
-        threading.settrace(self._trace)
+        threading.settrace(self._begin)
         if self._on_main_thread:
-            sys.settrace(self._trace)
+            sys.settrace(self._begin)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -92,7 +98,7 @@ class AtLine:
         threading.settrace(self._before[1])  # type: ignore[arg-type]
 
     def _trace(self, frame: Any, event: str, argument: Any) -> Any:
-        return self._count if frame.f_code.co_filename.startswith(PACKAGE) else None
+        return self._on_line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
     def _count(self, frame: Any, event: str, argument: Any) -> Any:
         is_main = threading.current_thread() is threading.main_thread()
@@ -104,8 +110,8 @@ class AtLine:
                     self.outcome = self._function()
                 except BaseException as error:
                     self.outcome = error
-                sys.settrace(self._trace)
-        return self._count
+                sys.settrace(self._begin)
+        return self._on_line
 
 
 def use_at_line(number: int, backend: str, use: Callable[[Executor], Any], on_main_thread: bool) -> tuple[int, Any]:
