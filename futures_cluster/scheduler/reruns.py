@@ -6,32 +6,19 @@ must end some day.
 Does not cover: which tasks an end is counted against (``recovery.suspects``), attempts that raised (``transitions``).
 
 The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
-``wake`` -> queued again. After its second loss it runs alone (``State.MOST_DEATHS_BESIDE_OTHERS``), so that the third
-is nobody else's doing.
+``wake`` -> queued again. After its second loss it pauses and runs alone (``state.MOST_DEATHS_BESIDE_OTHERS``), so that
+no other task can be blamed for the third. After the first one it runs again at once.
 """
 
 from __future__ import annotations
 
 from futures_cluster.messages import Payload
 from futures_cluster.scheduler.recovery import MOST_DEATHS
-from futures_cluster.scheduler.state import Task, Worker
+from futures_cluster.scheduler.state import MOST_DEATHS_BESIDE_OTHERS, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
-#: The first attempt after a loss begins at once; the pauses before the others begin with this one and grow.
-FIRST_PAUSE_S = 0.5
-GROWTH = 4.0
-LONGEST_PAUSE_S = 30.0
-
-
-def pause_s(losses: int) -> float:
-    """Return how long a task rests after so many losses.
-
-    Examples
-    --------
-    >>> [pause_s(losses) for losses in (1, 2, 3, 9)]
-    [0.0, 0.5, 2.0, 30.0]
-    """
-    return 0.0 if losses < 2 else min(FIRST_PAUSE_S * GROWTH ** (losses - 2), LONGEST_PAUSE_S)
+#: The pause before a task runs alone: what was wrong with the workers may be over by then.
+PAUSE_S = 0.5
 
 
 def count(task: Task, worker: Worker, cause: str) -> None:
@@ -59,11 +46,10 @@ def error_of_only_run(task: Task, cause: str) -> Payload:
 
 def rest(change: Transitions, task: Task) -> float:
     """Let an unassigned task wait for its inputs, and for the end of its pause; return how long that is."""
-    pause = pause_s(len(task.losses))
-    if pause:
+    if len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS:
         change.state.resting[task] = None
     change.start_waiting(task)
-    return pause if task in change.state.resting else 0.0
+    return PAUSE_S if task in change.state.resting else 0.0
 
 
 def wake(change: Transitions, task: Task) -> None:

@@ -37,7 +37,7 @@ class Cluster:
 
     def pause(self) -> list[Any]:
         """Tasks that rest before they run again have rested."""
-        self.now += reruns.LONGEST_PAUSE_S
+        self.now += reruns.PAUSE_S
         return self.given(m.Tick())
 
     def task(self, key: str) -> Task:

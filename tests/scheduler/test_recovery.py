@@ -182,14 +182,14 @@ def test_a_worker_lends_slots_though_it_is_being_emptied() -> None:
     assert cluster.where() == {"parent": "w1", "child": "w1"}
 
 
-def test_the_pauses_between_attempts_grow() -> None:
+def test_an_attempt_that_is_to_run_alone_begins_after_a_pause() -> None:
     cluster = Cluster(5)
     cluster.given(submit("bad"))
     cluster.given(lost(cluster, "bad", executing=["bad"]))
     assert "bad" in cluster.where()  # the first one at once
     cluster.given(lost(cluster, "bad", executing=["bad"]))
     assert cluster.states() == {"bad": "waiting"}
-    assert cluster.machine.next_deadline() == cluster.now + reruns.FIRST_PAUSE_S
+    assert cluster.machine.next_deadline() == cluster.now + reruns.PAUSE_S
     cluster.quiet(m.Tick())  # too early
     cluster.pause()
     assert "bad" in cluster.where()
