@@ -128,9 +128,7 @@ class WorkerManager:
         self._lost = asyncio.Event()
         self._taken = asyncio.Event()  # the scheduler has answered
         self._leaving = False
-        self._all_gone = asyncio.Event()
         self._hopeless = ""
-        self._error: BaseException | None = None
 
     async def run(self) -> None:
         """Serve until told to leave, or until the scheduler is gone for longer than ``reconnect_s``.
