@@ -110,6 +110,7 @@ def check_worker(message: m.WorkerJoined) -> None:
     check_text("WorkerJoined.address", message.address, MOST_ADDRESS)
     check_text("WorkerJoined.host", message.host)
     check_text("WorkerJoined.manager", message.manager, 2 * MOST_NAME)
+    check_text("WorkerJoined.incarnation", message.incarnation)
     for name in message.resources:
         check_text("WorkerJoined.resources", str(name))
 

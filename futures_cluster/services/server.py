@@ -149,7 +149,7 @@ class SchedulerServer:
     Parameters
     ----------
     silence_s : float
-        Seconds after which a worker that says nothing is lost.
+        Seconds after which a worker that says nothing is lost, unless its manager sees its process run.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float = 60.0) -> None:
@@ -281,8 +281,7 @@ class SchedulerServer:
         manager = self._links.get((links.MANAGER, link.manager))
         if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
             return False
-        running = manager.facts.get("running")
-        return isinstance(running, (list, tuple)) and link.incarnation in running
+        return link.incarnation in manager.facts.get("running", ())
 
     def leave(self, link: _Link, error: BaseException | None) -> None:
         """A connection has ended."""
