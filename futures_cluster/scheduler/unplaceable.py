@@ -112,9 +112,9 @@ def _why(state: State, active: dict[str, Worker], demand: Demand) -> str:
         return "there is none" + _last_loss(state)
     if not active:
         return f"all {len(state.workers)} workers are about to end"
-    if names and not any(name in active for name in names):
+    able = [worker for worker in active.values() if not names or worker.place in names]
+    if not able:
         return f"the workers are {_listed(list(active))}"
-    able = [worker for name, worker in active.items() if not names or name in names]
     most = {name: max(worker.resources.get(name, 0.0) for worker in able) for name, _ in resources}
     if all(most[name] >= amount for name, amount in resources):
         return "no worker has all of that together"

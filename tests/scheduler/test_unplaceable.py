@@ -83,6 +83,13 @@ def test_workers_that_are_not_there() -> None:
     assert lacking(cluster)[1][4] == "the worker z with {'GPU': 0.5}"
 
 
+def test_a_worker_that_took_the_place_of_the_one_that_is_named() -> None:
+    cluster = Cluster(0)
+    cluster.given(m.WorkerJoined("w~2", "a"))
+    cluster.given(submit("a", options=TaskOptions(workers=("w",), resources=(("GPU", 1),))))
+    assert lacking(cluster) == [(1, "a", {"GPU": 1}, ["w"], "the worker w with {'GPU': 1}", NO_GPU)]
+
+
 def test_only_the_tasks_of_the_client_that_asks() -> None:
     cluster = Cluster(0)
     cluster.given(m.ClientJoined("d"))
