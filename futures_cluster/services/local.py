@@ -348,7 +348,10 @@ class LocalCluster:
 
     def _advise(self, row: dict[str, Any]) -> str:
         if row["workers"]:
-            return "A worker that ended is replaced by one of another name; give the tasks up with cancel(force=True)"
+            return (
+                "Another worker takes the place of one that has died, but not of one that scale() has sent away; give "
+                "the tasks up with cancel(force=True)"
+            )
         starts = "It goes on starting worker processes" if self.processes.wanted else "No more worker processes start"
         return f"{starts}; shutdown(cancel_futures=True) gives the tasks up"
 
