@@ -9,9 +9,6 @@ from typing import Any
 
 from futures_cluster import messages as m
 
-_FILE = (str, bytes)
-_VERSION = (str, str, int, int, str)
-
 
 class CodeRelay:
     """What clients have said of their modules; called under the service's lock.
@@ -29,8 +26,6 @@ class CodeRelay:
 
     def share(self, message: m.ShareCode) -> None:
         """Take what a client says, and tell all workers."""
-        message.files = [row for row in message.files if _has_types(row, _FILE)]
-        message.versions = [row for row in message.versions if _has_types(row, _VERSION)]
         known = self._known.setdefault(message.client, m.ShareCode(message.client))
         known.paths = list(dict.fromkeys([*known.paths, *message.paths]))
         known.files = _renewed(known.files, message.files)
@@ -53,10 +48,6 @@ class CodeRelay:
     def forget(self, client: str) -> None:
         """Forget a client that has left."""
         self._known.pop(client, None)
-
-
-def _has_types(row: Any, types: tuple[type, ...]) -> bool:
-    return len(row) == len(types) and all(type(value) is kind for value, kind in zip(row, types, strict=True))
 
 
 def _renewed(rows: list[Any], newer: list[Any]) -> list[Any]:

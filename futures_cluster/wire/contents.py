@@ -110,6 +110,11 @@ def _are_counts(values: Iterable[Any]) -> str:
     return ""
 
 
+def _are_whole(values: Iterable[Any]) -> str:
+    wrong = set(map(type, values)) - {int}
+    return f"holds {wrong.pop().__name__}, where a whole number must be" if wrong else ""
+
+
 def _are_amounts(values: Iterable[Any], most: float = MOST_AMOUNT) -> str:
     for value in values:
         if type(value) not in (float, int) or not 0 <= value <= most:  # NaN neither
@@ -139,7 +144,10 @@ ROWS: dict[type[Message], dict[str, tuple[tuple[int, Check], ...]]] = {
     },
     m.ReportMissing: {"missing": ((1, _are_texts),)},
     m.ScatterData: {"rows": ((1, _are_counts), (2, _are_texts))},
-    m.ShareCode: {"files": ((1, _are_bytes),)},
+    m.ShareCode: {
+        "files": ((1, _are_bytes),),
+        "versions": ((1, _are_texts), (2, _are_whole), (3, _are_counts), (4, _are_texts)),
+    },
     m.LogSettings: {"levels": ((1, _are_counts),)},
     m.LogRecords: {"rows": ((1, _are_bytes),)},
     m.TasksFinished: {

@@ -84,6 +84,24 @@ def test_what_makes_sense_passes(message: m.Message) -> None:
     links.check(links.WORKER, "w", message)
 
 
+VERSION = ("module", "/module.py", -1, 10, "hash")
+
+
+@pytest.mark.parametrize(
+    ("at", "odd", "text"),
+    [
+        (1, 1, r"ShareCode\.versions holds int, where a text must be"),
+        (2, 1.5, r"ShareCode\.versions holds float, where a whole number must be"),
+        (3, -1, r"ShareCode\.versions holds -1, where a whole number from 0"),
+        (4, b"", r"ShareCode\.versions holds bytes, where a text must be"),
+    ],
+)
+def test_versions_of_modules(at: int, odd: Any, text: str) -> None:
+    links.check(links.CLIENT, "c", m.ShareCode("c", [], [], [VERSION]))
+    with pytest.raises(ProtocolError, match=text):
+        links.check(links.CLIENT, "c", m.ShareCode("c", [], [], [VERSION, (*VERSION[:at], odd, *VERSION[at + 1 :])]))
+
+
 def test_facts_that_this_version_does_not_know_are_left_out() -> None:
     beat = m.Heartbeat("w", {"stored": 1, "name": "other", "silence_s": 5.0, "spilled": []})
     links.check(links.WORKER, "w", beat)
