@@ -72,14 +72,16 @@ def from_client(name: str) -> list[Make]:
         ("facts", []),
         ("delete", []),
     ]
-    questions = ("workers", "status", "status_url", "output", "observed", "unfinished", "explain", "observe", "what")
+    questions = ["workers", "status", "status_url", "output", "observed", "unfinished", "unplaceable"]
+    questions += ["explain", "observe", "what"]
 
     def submit(rng: random.Random) -> m.Message:
         rows = [(key, rng.choice(FUNCTIONS), b"args", some(rng, KEYS)) for key in some(rng, KEYS, 6)]
         functions = [(function, "name", b"code") for function in FUNCTIONS]
         wanted = rng.choice((None, None, some(rng, KEYS)))
         apart = [(key, options(rng)) for key in some(rng, KEYS, 3)]
-        return m.SubmitTasks(name, rows, functions, options(rng), rng.randrange(3), wanted, apart)
+        calls = [(key, rng.choice(("one", "other"))) for key in some(rng, KEYS, 3)]
+        return m.SubmitTasks(name, rows, functions, options(rng), rng.randrange(3), wanted, apart, calls)
 
     def share(rng: random.Random) -> m.Message:
         op, args = rng.choice(ops)
@@ -108,7 +110,7 @@ def client(wire: Wire) -> list[Make]:
     """What a client says."""
     return [
         *from_client("liar"),
-        lambda rng: m.ShareCode(["/tmp"], [("module.py", b"x = 1")]),
+        lambda rng: m.ShareCode("liar", ["/tmp"], [("module.py", b"x = 1")], [("a", "/a.py", 1, 5, "hash")]),
         lambda rng: m.LogSettings("liar", [("", 20), ("a", 10)], 0, False, b"filters"),
     ]
 
@@ -148,13 +150,13 @@ def worker(wire: Wire) -> list[Make]:
     return [
         *from_client("liar"),
         *[finished] * 6,
-        lambda rng: m.WorkerJoined("liar", "fuzz://liar", 2, True, {"GPU": 1.0}, "host", 7, ""),
+        lambda rng: m.WorkerJoined("liar", "fuzz://liar", 2, True, {"GPU": 1.0}, "host", 7, "", "1"),
         lambda rng: m.TasksStarted("liar", told(rng)),
         lambda rng: m.TasksStarted("liar", told(rng)),
         lambda rng: m.TasksReturned("liar", told(rng), told(rng)),
         lambda rng: m.DataAdded("liar", some(rng, KEYS), 10**6, 0.1),
         lambda rng: m.SlotsChanged("liar", rng.randrange(4)),
-        lambda rng: m.WorkerRetiring("liar"),
+        lambda rng: m.WorkerRetiring("liar", rng.random() < 0.5),
         lambda rng: m.WorkerReport("liar", FACTS, rng.random() < 0.5),
         lambda rng: m.WorkerReport("liar", FACTS, rng.random() < 0.5),
         lambda rng: m.LogRecords("liar", [(key, b"record") for key in some(rng, KEYS)], 1),
@@ -164,9 +166,9 @@ def worker(wire: Wire) -> list[Make]:
 def manager(wire: Wire) -> list[Make]:
     """What a manager says."""
     return [
-        lambda rng: m.WorkerEnded(rng.choice(WORKERS), [1, 2], rng.random() < 0.5, "it died"),
+        lambda rng: m.WorkerEnded(rng.choice(WORKERS), [1, 2], rng.random() < 0.5, "it died", rng.random() < 0.5, "1"),
         lambda rng: m.RetireWorkers(some(rng, WORKERS)),
-        lambda rng: m.Heartbeat("liar", {"silence_s": 60.0}),
+        lambda rng: m.Heartbeat("liar", {"silence_s": 60.0, "running": ["1"]}),
     ]
 
 
