@@ -333,7 +333,7 @@ def _add_cluster_commands(commands: Any) -> None:
     worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
     worker.add_argument(
         "--wait",
-        type=float,
+        type=_seconds(0),
         default=60.0,
         metavar="SECONDS",
         help="maximum time to wait for a scheduler that is not there yet (default: 60)",

@@ -225,6 +225,7 @@ def test_nothing_of_a_resource_is_no_demand(backend: str) -> None:
         (["scheduler", "--port", "9" * 5000], "--port: must be a whole number (from 0 to 65535), got '999"),
         (["worker", "tcp://h:1", "--reconnect", "-1"], "--reconnect: must be a number from 0 to"),
         (["worker", "tcp://h:1", "--reconnect", "inf"], "--reconnect: must be a number from 0 to"),
+        (["worker", "tcp://h:1", "--wait", "nan"], "--wait: must be a number from 0 to"),
         (["worker", "tcp://h:1", "--workers", "0"], "--workers: must be a whole number from 1 to 2147483647, got 0"),
         (["worker", "tcp://h:1", "--threads", "1.5"], "--threads: must be a whole number (from 1 to 2147483647)"),
         (["worker", "tcp://h:1", "--resources", "GPU=nan"], "--resources: ['GPU'] must be a number from 0 to"),
