@@ -95,11 +95,15 @@ def _number_of_bytes(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    """A name that the scheduler accepts."""
+    """A name that the scheduler accepts, and that is not taken for one of a worker in another's place."""
     from futures_cluster.services.links import is_line
 
     if not 0 < len(text) <= 200 or not is_line(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name; use at most 200 characters, all printable")
+    if "~" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a ~, which stands before the number of a worker that takes another's place; leave it out"
+        )
     return text
 
 

@@ -76,6 +76,13 @@ def test_the_command_does_not_offer_such_names(name: str, capsys: pytest.Capture
     assert "is not a name; use at most 200 characters" in capsys.readouterr().err
 
 
+def test_a_name_that_would_mean_another_worker_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    """``gpu~1`` and ``gpu~2`` would both be taken for ``gpu``."""
+    with pytest.raises(SystemExit):
+        cli.main(["worker", "tcp://127.0.0.1:9", "--name", "gpu~1"])
+    assert "'gpu~1' has a ~" in capsys.readouterr().err
+
+
 def test_a_name_that_is_in_use_is_refused_to_a_second_client(cluster: Cluster) -> None:
     cluster.add_worker("--name", "w")
     with cluster.executor() as ex:
