@@ -39,7 +39,7 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
             payload, inputs, _ = serialize.PickleCodec(None).dump_call(payload.args, payload.kwargs, True)
         except Exception:
             return None
-    parts: list[Any] = [function_id.partition(OWNED_BY)[0].encode()]
+    parts: list[Any] = [function_id.partition(OWNED_BY)[0].encode(errors="surrogatepass")]
     if type(payload) is bytes:
         parts.append(payload)
     else:

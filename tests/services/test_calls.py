@@ -1,9 +1,9 @@
-"""What the tasks of a task inherit from it."""
+"""What the tasks of a task inherit from it, and the keys of pure calls."""
 
 from __future__ import annotations
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.services.calls import MOST_PRIORITY, inherit
+from futures_cluster.services.calls import MOST_PRIORITY, inherit, pure_key
 
 
 def test_priorities_count_from_the_parents() -> None:
@@ -21,3 +21,8 @@ def test_equal_options_stay_the_same_object() -> None:
 def test_a_message_can_take_any_priority() -> None:
     assert inherit(TaskOptions(priority=MOST_PRIORITY), MOST_PRIORITY).priority == MOST_PRIORITY
     assert inherit(TaskOptions(priority=-MOST_PRIORITY), -5).priority == -MOST_PRIORITY
+
+
+def test_names_without_an_encoding_have_keys() -> None:
+    keys = [pure_key("f", f"call {name}@c", b"arguments", [name]) for name in ("f\ud800", "f\udfff")]
+    assert None not in keys and len(set(keys)) == 2
