@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -312,7 +313,8 @@ class WorkerProcesses:
         handle = self.handles[name]
         handle.link.drain()
         handle.stderr.read()
-        handle.cut_off = handle.cut_off or code == LOST_CODE
+        # One that was about to be killed may have ended by itself, and says how.
+        handle.cut_off = code == LOST_CODE or (handle.cut_off and code in (None, -signal.SIGKILL))
         self._end(handle, how or describe_exit(LOST_CODE if handle.cut_off else code))
 
     def _end(self, handle: WorkerHandle, how: str) -> None:

@@ -17,7 +17,7 @@ from futures_cluster.services import descriptors, restarts
 from futures_cluster.services.launch import WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 
@@ -229,6 +229,27 @@ def test_workers_that_end_before_they_are_ready(machine: Machine) -> None:
             machine.processes.process_ended(name, 77)
     assert "exited with code 77" in machine.hopeless[0]
     assert len(machine.launcher.starts) == 2 + (restarts.MOST_FAILURES - 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "is_cut_off"),
+    [
+        (-9, "lost its connection", True),
+        (LOST_CODE, "lost its connection", True),
+        (-11, "was killed by SIGSEGV", False),
+        (3, "exited with code 3", False),
+    ],
+)
+def test_one_that_is_to_be_killed_may_have_ended_by_itself(
+    machine: Machine, code: int, how: str, is_cut_off: bool
+) -> None:
+    """On a busy machine the end of its connection is heard long before its own."""
+    machine.add(1)
+    machine.join()
+    handle = machine.processes.handles["w0"]
+    handle.cut_off = True
+    machine.processes.process_ended("w0", code)
+    assert machine.ended[0][1].startswith(how) and handle.cut_off is is_cut_off
 
 
 def test_one_that_is_stopped_before_it_is_ready_is_no_failure(machine: Machine) -> None:
