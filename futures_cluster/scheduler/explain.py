@@ -60,7 +60,7 @@ def silent_worker(state: State, name: str) -> str:
     worker = state.workers.get(name)
     running = [] if worker is None else [state.tasks[key] for key in suspects(worker, None, unheard=True)]
     if not running:
-        return "it runs no task; look whether it was stopped (SIGSTOP) or waits for a disk"
+        return "it runs no task; look what its process waits for, a disk for instance"
     tasks = _names([f"{task.function.group.name} ({task.key!r})" for task in running])
     return (
         f"it runs {tasks}, which may hold the interpreter's lock (GIL). The scheduler waits for it. To stop a task "
