@@ -109,7 +109,7 @@ class Scatterer:
             ]
             if names:
                 name = names[next(self._turns) % len(names)]
-                return name, self._facts[name]["address"]
+                return name, self._facts[name]["exact_address"]
             await asyncio.sleep(LOOK_S)
             self._asked_at = float("-inf")
 

@@ -483,6 +483,7 @@ class SchedulerServer:
             link = self._links.get((links.WORKER, name))
             facts[name] = {
                 "address": worker.plain_address,
+                "exact_address": worker.address,  # by which others connect
                 "host": worker.host,
                 "pid": worker.pid,
                 "slots": worker.slots,

@@ -10,6 +10,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.services import security
+from futures_cluster.services.scatter import Scatterer
 from futures_cluster.services.server import SchedulerServer
 
 
@@ -69,6 +70,31 @@ def test_the_last_words_of_a_former_worker_are_not_taken_for_its_successors() ->
         assert not server._last_words and "w" in server.service.machine.state.workers
         manager.says(ended("2", cause="killed"))
         assert server._last_words["w"].incarnation == "2"
+
+    play(script)
+
+
+def test_clients_are_told_the_address_by_which_they_connect() -> None:
+    """With the identity of the listener: a plain one leads nowhere through NAT, and to another connection."""
+
+    def script(server: SchedulerServer) -> None:
+        peer = Peer(server, "worker", "w")
+        peer.says(m.WorkerJoined("w", "tcp://10.0.0.1:5#node-1:5"))
+        facts = server.worker_facts()
+        assert (facts["w"]["address"], facts["w"]["exact_address"]) == ("tcp://10.0.0.1:5", "tcp://10.0.0.1:5#node-1:5")
+
+        async def ask(what: str, argument: Any) -> Any:
+            return facts
+
+        loop = asyncio.get_running_loop()
+        scatterer = Scatterer(None, None, loop, ask)  # type: ignore[arg-type]
+        try:
+            choice = scatterer._choose([])
+            with pytest.raises(StopIteration) as chosen:
+                choice.send(None)
+            assert chosen.value.value == ("w", "tcp://10.0.0.1:5#node-1:5")
+        finally:
+            scatterer.close()
 
     play(script)
 
