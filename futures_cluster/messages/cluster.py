@@ -1,8 +1,7 @@
 """What is said in a cluster of machines, besides tasks and data.
 
-Covers: signs of life, how workers ended, users' modules, questions, and what workers say of themselves while somebody
-looks. Does not cover: programs with workers of their own,
-which need none of it.
+Covers: signs of life, how workers ended, users' modules, questions, and what workers say of themselves while a person
+looks. Does not cover: programs with workers of their own, which need none of it but modules and reports.
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ from futures_cluster.messages.basics import Message, message
 
 @message
 class Heartbeat(Message):
-    """The sender is alive; workers add facts about themselves. Sent in both directions, and never answered."""
+    """The sender is alive. Sent in both directions, and never answered.
+
+    Each side says how much silence it bears, workers add facts about themselves, managers which of their workers run.
+    """
 
     sender: str
     facts: dict[str, Any] = field(default_factory=dict)

@@ -43,9 +43,9 @@ class WorkerLost(Message):
 
 @message
 class WorkerRetiring(Message):
-    """A worker takes no more tasks, because it has run its maximum; it still serves the data it holds.
+    """A worker takes no more tasks: it has run its maximum, takes much memory, or has loaded modules that are old now.
 
-    ``hands_over``: what only it holds goes to others, so that it ends soon.
+    It still serves the data it holds. ``hands_over``: what only it holds goes to others, so that it ends soon.
     """
 
     worker: str
