@@ -295,7 +295,7 @@ class Store:
                 key, value = found
             start = clocks.perf_counter()
             try:
-                spilled = value.spilled() if type(value) is Original else _Spilled(value, self.folder)
+                spilled = value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder)
             except Exception:
                 with self._lock:
                     self._pinned.add(key)

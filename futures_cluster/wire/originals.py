@@ -123,15 +123,15 @@ class Original:
             data = bytes(data)
         return serialize.as_private(serialize.pack_large([data, *large], None, codec=codec))
 
-    def spilled(self) -> Original:
-        """The same in a file without a name.
+    def spilled(self, folder: str | None = None) -> Original:
+        """The same in a file without a name, in this folder or in the place for temporary files.
 
         Raises
         ------
         OSError
             When there is no room on the disk.
         """
-        segment = shm.OpenSegment.write_file(self._views())
+        segment = shm.OpenSegment.write_file(self._views(), folder)
         original = Original((None, ("segment", segment), self._mark))
         original.is_on_disk = True
         return original

@@ -338,8 +338,13 @@ class OpenSegment:
         return cls(own, size, layout, serial)
 
     @classmethod
-    def write_file(cls, buffers: Sequence[Any]) -> OpenSegment:
+    def write_file(cls, buffers: Sequence[Any], folder: str | None) -> OpenSegment:
         """Write buffers to a file without a name, of which the system needs no memory.
+
+        Parameters
+        ----------
+        folder : str or None
+            Where the file lies; None for the place for temporary files.
 
         Raises
         ------
@@ -350,7 +355,7 @@ class OpenSegment:
 
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         layout, end = _lay_out(views)
-        with tempfile.TemporaryFile(buffering=0) as file:
+        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
             _fill(file.fileno(), views)
             serial, size = _next_serial(), end + _SERIAL.size
             os.pwrite(file.fileno(), _SERIAL.pack(serial), end)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +119,21 @@ def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> No
         assert original is not None and (serialize.load(sent(original.dump(None))) == number).all()
     store.drop([f"k{number}" for number in range(4)])
     assert store.memory_bytes == store.on_disk_bytes == store.held_segments_bytes() == 0
+
+
+def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
+    spilled = threading.Semaphore(0)
+    store = Store(serialize.load, lambda error: ValueError(error), 100_000, trim=spilled.release)
+    store._resident = lambda: store.memory_bytes
+    store.folder = str(tmp_path)
+    store.put_packed("k", payload_of(np.ones(LENGTH), "network", None))
+    assert spilled.acquire(timeout=30)
+    assert os.listdir(tmp_path) == []
+    original = store.original("k")
+    assert original is not None and original.is_on_disk and (store.get("k") == 1).all()
+    if sys.platform == "linux":
+        assert original._segment is not None
+        assert os.readlink(f"/proc/self/fd/{original._segment.fd}").startswith(f"{tmp_path}/")
 
 
 def test_a_kept_segment_is_never_spilled(pool: shm.SegmentPool | None) -> None:
