@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.errors import ProtocolError
-from futures_cluster.wire import contents, serialize, shm
+from futures_cluster.errors import NotSendable, ProtocolError
+from futures_cluster.wire import contents, exceptions, serialize, shm
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -98,7 +98,11 @@ class DataServer:
                     self._pool.release(segment[1])
                 else:
                     segments.append(segment[1])
-        connection.send([data])
+        try:
+            connection.send([data])
+        except NotSendable as error:  # the asker must not wait for ever
+            payload = exceptions.dump_error(error)
+            connection.send([m.Data(request.request, [], [], [(key, payload) for key in request.keys])])
 
     def _release(self, connection: Any, serials: list[int]) -> None:
         """The asker needs these no longer; only of its own does it say so."""

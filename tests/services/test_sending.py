@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,10 @@ from gate import LIMIT_S
 from futures_cluster import Executor
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
+from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.sending import send_apart
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.wire import frames, serialize
+from futures_cluster.wire import exceptions, frames, serialize
 
 UNPACKABLE = 2**64
 INNOCENT = 20
@@ -52,6 +54,36 @@ def test_a_graph_is_refused_as_a_whole_and_so_is_what_is_no_batch() -> None:
     graph = m.SubmitTasks("c", [("a", "f", b"", []), ("b", "f", UNPACKABLE, ["a"])], wanted=["b"])
     question = m.AskShared("c", 1, "channel", "n", "put", [UNPACKABLE])
     assert sent_apart(graph, question) == ([], [graph, question])
+
+
+def test_an_answer_that_cannot_be_sent_says_so() -> None:
+    """Whoever has asked for a result would otherwise wait for ever."""
+    sent: list[Any] = []
+
+    class Asker:
+        peer, closed, same_host = "here", False, False
+
+        def start(self) -> None: ...
+
+        def send(self, messages: list[m.Message]) -> None:
+            frames.pack(messages)
+            sent.extend(messages)
+
+    async def answer(request: m.GetData, shared: bool) -> m.Data:
+        return m.Data(request.request, [("k", UNPACKABLE)])
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        server = DataServer(loop, answer, lambda put: m.Data(put.request, []), None, lambda keys: None)
+        asker: Any = Asker()
+        server.accept(asker)
+        asker.on_messages([m.GetData(7, ["k"])])
+        await asyncio.gather(*server._tasks)
+
+    asyncio.run(ask())
+    ((request, found, errors),) = [(data.request, data.found, data.errors) for data in sent]
+    assert (request, found) == (7, [])
+    assert isinstance(exceptions.load_error(errors[0][1]), NotSendable)
 
 
 @pytest.fixture(scope="module")
