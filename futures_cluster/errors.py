@@ -69,7 +69,7 @@ class InputChanged(RuntimeError):
 
 
 class NotSendable(ValueError):
-    """A call or a result does not fit into a message: a pickle over 4 GiB, a number over 64 bits, too many buffers."""
+    """A call or a result does not fit into a message: too many buffers, a function over 4 GiB, an int over 64 bits."""
 
 
 class RemoteError(RuntimeError):

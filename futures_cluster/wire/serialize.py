@@ -289,7 +289,9 @@ def pack_large(
         except OSError:
             pass  # no descriptor or no memory for a segment: through the socket then
     if len(large) >= MOST_BUFFERS:
-        raise OverflowError(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
+        from futures_cluster.errors import NotSendable  # here: ``import futures_cluster`` does not need it
+
+        raise NotSendable(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
     in_band = len(data) < OUT_OF_BAND_BYTES
     parts = large if in_band else [memoryview(data), *large]
     if codec is not None:

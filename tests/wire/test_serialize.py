@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.context import TaskContext, local
+from futures_cluster.errors import NotSendable
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
 from futures_cluster.wire import frames, pickling, serialize, shm
@@ -248,7 +249,7 @@ def test_without_memory_for_a_segment_buffers_go_in_the_frame(
 def test_too_many_buffers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serialize, "MOST_BUFFERS", 3)
     serialize.dump([np.arange(10_000.0) for _ in range(2)], None)
-    with pytest.raises(OverflowError, match="3 large buffers cannot travel without shared memory"):
+    with pytest.raises(NotSendable, match="3 large buffers cannot travel without shared memory"):
         serialize.dump([np.arange(10_000.0) for _ in range(3)], None)
 
 
