@@ -77,6 +77,8 @@ def check(role: str, name: str, message: Message) -> None:
         message.facts = reports.heartbeat(message.facts)
     elif isinstance(message, m.WorkerReport):
         message.facts = reports.report(message.facts)
+    elif isinstance(message, m.WorkerJoined):
+        _check_worker(message)
 
 
 def is_line(text: str) -> bool:
@@ -99,7 +101,7 @@ def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
         raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MOST_NAME]!r}")
 
 
-def check_worker(message: m.WorkerJoined) -> None:
+def _check_worker(message: m.WorkerJoined) -> None:
     """Refuse what a worker says of itself if it is no text for a line.
 
     Raises

@@ -65,7 +65,6 @@ class _Link:
         self.facts: dict[str, Any] = {}
         self.manager = ""  # of a worker: who started it
         self.incarnation = ""  # of a worker: tells it from former ones of its name
-        self.address = ""
         self.heartbeats: Heartbeats | None = None
         self.is_refused = False
         self.looks = contextlib.ExitStack()  # of a client that makes a report
@@ -319,12 +318,7 @@ class SchedulerServer:
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, link: _Link, message: m.WorkerJoined) -> bool:
-        try:
-            links.check_worker(message)
-        except ProtocolError as error:
-            link.refuse(str(error))
-            return False
-        link.manager, link.address, link.incarnation = message.manager, message.address, message.incarnation
+        link.manager, link.incarnation = message.manager, message.incarnation
         message.killable = (links.MANAGER, message.manager) in self._links
         link.send([m.Answer(0)])
         if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:

@@ -31,6 +31,9 @@ def nested(depth: int) -> Any:
     [
         (m.SlotsChanged("w", -1), r"SlotsChanged\.slots must be from 0 to \d+, got -1"),
         (m.WorkerJoined("w", "a", 0), r"WorkerJoined\.slots must be from 1 to \d+, got 0"),
+        (m.WorkerJoined("w", "a\nb"), r"WorkerJoined\.address must have at most \d+ characters, all printable"),
+        (m.WorkerJoined("w", "a", 1, True, {"G\r": 1}), r"WorkerJoined\.resources must have at most"),
+        (m.WorkerJoined("w", "a", incarnation="x" * 300), r"WorkerJoined\.incarnation must have at most 255"),
         (m.WorkerJoined("w", "a", 1, True, {"GPU": NAN}), r"WorkerJoined\.resources holds nan"),
         (m.WorkerJoined("w", "a", 1, True, {"GPU": "two"}), r"WorkerJoined\.resources holds 'two'"),
         (m.TasksFinished("w", [("k", 1, b"", -1, 0.1)]), r"TasksFinished\.finished holds -1, where a whole number"),
