@@ -195,8 +195,10 @@ class WorkerManager:
         connection.on_messages, connection.on_close = self._received, self._hung_up
         connection.send([security.hello("manager", self._name)])
         connection.start()
+        silence_s = self._offer.silence_s
+        silent = TimeoutError(f"it has said nothing for {silence_s:g} s")
         self._heartbeats = Heartbeats(
-            self._loop, self._name, connection, self._offer.silence_s, lambda: self._hung_up(None), self._facts
+            self._loop, self._name, connection, silence_s, lambda: self._hung_up(silent), self._facts
         )
         self._heartbeats.start()
         await self._taken.wait()
@@ -305,6 +307,8 @@ class WorkerManager:
                 self._give_up(message.error)  # the scheduler does not take us
 
     def _hung_up(self, error: BaseException | None) -> None:
+        if error is not None:
+            log.warning("the connection to the scheduler at %s ended: %s", self._offer.scheduler, error)
         self._lost.set()
         self._taken.set()
 
