@@ -15,6 +15,8 @@ from itertools import islice
 from math import prod
 from typing import Any
 
+from futures_cluster.numbers import MOST_BYTES
+
 #: Bytes assumed for each Python object in an array or column of objects, as nobody looks at them all.
 OBJECT_BYTES = 100
 #: So many items of a container are looked at, and so many attributes of an object.
@@ -142,19 +144,19 @@ def flat_size(obj: object) -> int | None:
     if estimator is None or _name(cls) not in _FLAT:
         return None
     if estimator is _array:
-        return None if obj.dtype.hasobject else _HEADER + int(obj.nbytes)  # type: ignore[attr-defined]
-    return estimator(obj)
+        return None if obj.dtype.hasobject else min(_HEADER + int(obj.nbytes), MOST_BYTES)  # type: ignore[attr-defined]
+    return min(estimator(obj), MOST_BYTES)
 
 
 def sizeof(obj: object) -> int:
-    """Estimated bytes of any object, in constant time.
+    """Estimated bytes of any object, in constant time; at most as many as a message may name.
 
     Examples
     --------
     >>> 8e6 <= sizeof(list(range(1_000_000))) <= 1e8
     True
     """
-    return _sizeof(obj, 4)
+    return min(_sizeof(obj, 4), MOST_BYTES)
 
 
 def _sizeof(obj: Any, depth: int) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from futures_cluster import messages as m
+from futures_cluster.wire import contents
 from futures_cluster.wire import sizeof as module
 from futures_cluster.wire.sizeof import OBJECT_BYTES, flat_size, sizeof
 
@@ -194,3 +196,16 @@ def test_only_what_is_known_to_pickle_is_flat() -> None:
     for value in (Frame({"a": [1.0]}), [1], {}, object(), np.ma.zeros(3), None):
         assert flat_size(value) is None
     assert sizeof(Frame({"a": np.zeros(1000)})) > 8000
+
+
+def test_no_size_is_larger_than_a_message_may_name() -> None:
+    """A scheduler would give up the worker that says it."""
+
+    class Boastful:
+        def __sizeof__(self) -> int:
+            return 2**62
+
+    row = contents.ROWS[m.TasksFinished]["finished"]
+    check = dict(row)[3]
+    for size in (flat_size(np.broadcast_to(1.0, (10**9, 10**9))), sizeof(Boastful()), sizeof([Boastful()] * 9)):
+        assert check([size]) == ""
