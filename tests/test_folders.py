@@ -13,6 +13,7 @@ import pytest
 from futures_cluster import Executor
 from futures_cluster.errors import InitializerFailed
 from futures_cluster.services import folders
+from futures_cluster.wire import private_files
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def test_modes_do_not_depend_on_the_umask(umask: int, root: Path) -> None:
     before = os.umask(umask)
     try:
         made = [Path(folders.make_folder()), Path(folders.make_folder(str(root / "a" / "b")))]
+        made.append(Path(private_files.make_temporary_folder("worker-", str(made[0]))))
     finally:
         os.umask(before)
     for path in (*made, root / "a", root / "a" / "b"):

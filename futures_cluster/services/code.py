@@ -20,13 +20,13 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.services.modules import LoadedModules, Version, digest_of, version_of
+from futures_cluster.wire.private_files import make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -111,7 +111,7 @@ class ClientModules:
 
     def _write(self, client: _Client, name: str, content: bytes) -> None:
         if client.folder is None:
-            client.folder = tempfile.mkdtemp(prefix="futures_cluster-code-", dir=self._parent)
+            client.folder = make_temporary_folder("futures_cluster-code-", self._parent)
             self._add_first(client, client.folder)
         path = os.path.join(client.folder, name)
         # Not written in place: another thread may be about to import it.

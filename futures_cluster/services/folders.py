@@ -17,7 +17,7 @@ import shutil
 import socket
 import tempfile
 
-from futures_cluster.wire.private_files import give_owner_all, make_private_folder
+from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 
 PREFIX = "futures_cluster-"
 
@@ -35,9 +35,7 @@ def make_folder(parent: str | None = None) -> str:
     else:
         make_private_folder(parent)
     _sweep(parent)
-    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_where()}-", dir=os.path.abspath(parent))
-    give_owner_all(folder)
-    return folder
+    return make_temporary_folder(f"{PREFIX}{os.getpid()}-{_where()}-", os.path.abspath(parent))
 
 
 @functools.cache

@@ -19,7 +19,6 @@ import os
 import pickle
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +33,7 @@ from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.template import import_path
 from futures_cluster.wire import transports
+from futures_cluster.wire.private_files import make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -252,7 +252,7 @@ class WorkerManager:
             debug=config.debugs(),
             manager=self._name,
             silence_s=offer.silence_s,
-            folder=tempfile.mkdtemp(prefix="worker-", dir=self._local),  # removed when it has ended
+            folder=make_temporary_folder("worker-", self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )
 
