@@ -7,9 +7,11 @@ of multiprocessing. Does not cover: programs that a task starts (``cluster.test_
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from gate import LIMIT_S, Gate
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import ForkedExecutor
+from futures_cluster.services import waits
 from futures_cluster.services.plugins import SchedulerPlugin
 from futures_cluster.testing.commands import Cluster
 
@@ -169,6 +172,28 @@ def test_copies_of_callbacks_and_plugins(gate: Gate) -> None:
         gate.open()
         assert future.result(LIMIT_S) == 1
     assert (codes, plugin.codes) == ([1], [0])
+
+
+def test_copies_of_filters_of_what_a_wait_says() -> None:
+    """A handler that forks has a lock, which ``logging`` makes anew in the copy."""
+    parent, codes, ended = os.getpid(), [], threading.Semaphore(0)
+
+    def let_pass(record: logging.LogRecord) -> bool:
+        if os.getpid() != parent:  # the line after the one at which it forks
+            os._exit(99)
+        if pid := os.fork():
+            codes.append(exit_code(pid))
+            ended.release()
+        return False
+
+    logger = logging.getLogger("futures_cluster")
+    logger.addFilter(let_pass)
+    try:
+        waits._say(["one", "two"])
+        assert ended.acquire(timeout=LIMIT_S) and ended.acquire(timeout=LIMIT_S)
+    finally:
+        logger.removeFilter(let_pass)
+    assert codes == [0, 0]
 
 
 def test_a_copy_that_lives_on_ends_quietly(tmp_path: Path) -> None:

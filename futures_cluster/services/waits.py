@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from futures_cluster.services import forks
 from futures_cluster.services.reminders import FIRST_S, Reminder, log
 
 #: Between two looks.
@@ -105,7 +106,8 @@ def _say(lines: list[str]) -> None:
 
     def run() -> None:
         for line in lines:
-            log.warning("%s", line)
+            with forks.Once():
+                log.warning("%s", line)
 
     try:
         threading.Thread(target=run, name="futures_cluster-waits", daemon=True).start()
