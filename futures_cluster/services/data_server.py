@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.errors import NotSendable, ProtocolError
+from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
 from futures_cluster.wire import contents, exceptions, serialize, shm
 
 log = logging.getLogger("futures_cluster.worker")
@@ -78,6 +78,8 @@ class DataServer:
                     self._release(connection, message.segments)
 
         def lost(error: BaseException | None) -> None:
+            if isinstance(error, AuthenticationError):
+                log.warning("the connection of an asker at %s ended: %s", connection.peer, error)
             self._release(connection, list(self._asked.get(connection, ())))
             self._asked.pop(connection, None)
             if keys := self._put.pop(connection, None):

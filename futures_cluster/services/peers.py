@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster import metrics
-from futures_cluster.errors import DuplicateKey
+from futures_cluster.errors import AuthenticationError, DuplicateKey
 from futures_cluster.wire import compress, exceptions, serialize, transports
+
+log = logging.getLogger("futures_cluster.wire")
 
 #: What opening a segment raises when it is gone with its writer.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
@@ -44,6 +47,8 @@ class _Peer:
                     waiter.set_result(message)
 
     def lost(self, error: BaseException | None) -> None:
+        if isinstance(error, AuthenticationError) and self.connection is not None:
+            log.warning("the connection to the worker at %s ended: %s", self.connection.peer, error)
         for waiter in self.requests.values():
             if not waiter.done():
                 waiter.set_exception(PeerLost(f"the peer closed the connection ({error})"))

@@ -520,6 +520,30 @@ class TestThirdParties:
                     ex.submit(abs, -2).result(WAIT_S)
         wait_for(lambda: "wrong authentication tag" in cluster.scheduler.log)
 
+    def test_whoever_fetches_tells_of_frames_that_were_changed(
+        self, cluster: Cluster, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cluster.add_worker()
+        secret = Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode())
+        with cluster.executor() as ex:
+            (facts,) = ex.workers().values()
+        tampering = Tampering(flip_the_last_bit)
+
+        async def fetch(address: str) -> None:
+            peers = Peers(asyncio.get_running_loop(), secret)
+            try:
+                assert (await peers.get_data(address, ["key"])).missing == ["key"]
+                tampering.begin.set()
+                with pytest.raises(ConnectionError, match="wrong authentication tag"):
+                    await peers.get_data(address, ["key"])
+            finally:
+                peers.close()
+
+        with relaying(facts["address"], to_connector=tampering) as relay:
+            identity = facts["exact_address"].partition("#")[2]
+            asyncio.run(fetch(f"tcp://127.0.0.1:{relay.port}#{identity}"))
+        assert "wrong authentication tag" in caplog.text
+
     def test_connections_between_workers_are_bound(self, cluster: Cluster) -> None:
         """A worker's data cannot be fetched by a connection that was made to another address."""
         cluster.add_worker()

@@ -11,7 +11,7 @@ from gate import LIMIT_S
 
 from futures_cluster import Executor
 from futures_cluster import messages as m
-from futures_cluster.errors import NotSendable
+from futures_cluster.errors import AuthenticationError, NotSendable
 from futures_cluster.services.data_server import DataServer
 from futures_cluster.services.sending import send_apart
 from futures_cluster.testing.commands import Cluster
@@ -56,18 +56,26 @@ def test_a_graph_is_refused_as_a_whole_and_so_is_what_is_no_batch() -> None:
     assert sent_apart(graph, question) == ([], [graph, question])
 
 
-def test_an_answer_that_cannot_be_sent_says_so() -> None:
+class Asker:
+    """A connection to a data server."""
+
+    peer, closed, same_host = "here", False, False
+    on_messages: Any
+    on_close: Any
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def start(self) -> None: ...
+
+    def send(self, messages: list[m.Message]) -> None:
+        frames.pack(messages)
+        self.sent.extend(messages)
+
+
+def test_an_answer_that_cannot_be_sent_says_so(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever has asked for a result would otherwise wait for ever."""
-    sent: list[Any] = []
-
-    class Asker:
-        peer, closed, same_host = "here", False, False
-
-        def start(self) -> None: ...
-
-        def send(self, messages: list[m.Message]) -> None:
-            frames.pack(messages)
-            sent.extend(messages)
+    asker = Asker()
 
     async def answer(request: m.GetData, shared: bool) -> m.Data:
         return m.Data(request.request, [("k", UNPACKABLE)])
@@ -75,13 +83,14 @@ def test_an_answer_that_cannot_be_sent_says_so() -> None:
     async def ask() -> None:
         loop = asyncio.get_running_loop()
         server = DataServer(loop, answer, lambda put: m.Data(put.request, []), None, lambda keys: None)
-        asker: Any = Asker()
         server.accept(asker)
         asker.on_messages([m.GetData(7, ["k"])])
         await asyncio.gather(*server._tasks)
+        asker.on_close(AuthenticationError("a third party"))
 
     asyncio.run(ask())
-    ((request, found, errors),) = [(data.request, data.found, data.errors) for data in sent]
+    assert "an asker at here ended: a third party" in caplog.text
+    ((request, found, errors),) = [(data.request, data.found, data.errors) for data in asker.sent]
     assert (request, found) == (7, [])
     assert isinstance(exceptions.load_error(errors[0][1]), NotSendable)
 
