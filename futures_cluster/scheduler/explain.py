@@ -133,12 +133,21 @@ def _queued(state: State, task: Task) -> list[str]:
     demand = task.demand
     if demand is not None:
         return _demanding(state, task, demand, workers)
+    if silent := _silent(state, workers):
+        return silent
     ahead = state.ready.ahead(task)
-    slots = sum(worker.slots for worker in workers)
+    slots = sum(worker.slots for worker in workers if not worker.silent)
     text = f"{ahead} tasks of priority {-task.level[0]} or higher come before it, on {slots} slots"
     if len(state.clients) > 1:
         text += ", besides those of other clients, which have their turns too"
     return [text]
+
+
+def _silent(state: State, workers: list[Worker]) -> list[str]:
+    """Say of workers, if none of them answers, what they run."""
+    if not all(worker.silent for worker in workers):
+        return []
+    return [f"worker {w.name} does not answer: {silent_worker(state, w.name)}" for w in workers[:MOST_NAMED]]
 
 
 def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) -> list[str]:
@@ -160,6 +169,8 @@ def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) 
     if not able:
         asked = " and ".join(f"{amount:g} of {name!r}" for name, amount in resources)
         return [f"no worker has {asked} together"]
+    if silent := _silent(state, able):
+        return silent
     if alone:
         text = f"{len(task.losses)} workers were lost while they ran it, so it has to run alone"
         worker = state.reserved.get(task)

@@ -37,6 +37,21 @@ def test_all_workers_end() -> None:
     assert why(cluster, "k") == ["'k' is queued: all 1 workers are about to end"]
 
 
+def test_all_workers_are_silent() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("busy", "too", "k"))
+    cluster.start("busy", "too")
+    cluster.given(m.WorkerSilent("w1"))
+    assert why(cluster, "k") == ["'k' is queued: 0 tasks of priority 0 or higher come before it, on 1 slots"]
+    cluster.given(m.WorkerSilent("w2"))
+    cluster.given(submit("named", options=TaskOptions(workers=("w2",))))
+    assert [line.partition("; ")[0].partition(", which")[0] for line in why(cluster, "k") + why(cluster, "named")] == [
+        "'k' is queued: worker w1 does not answer: it runs f ('busy')",
+        "'k' is queued: worker w2 does not answer: it runs f ('too')",
+        "'named' is queued: worker w2 does not answer: it runs f ('too')",
+    ]
+
+
 def test_others_come_first() -> None:
     cluster = Cluster(2)
     cluster.given(submit("first"))
