@@ -257,7 +257,8 @@ class SchedulerServer:
         link.heartbeats.start()
         if link.role == links.WORKER:
             self.service.workers[link.name] = link.send
-        log.info("%s joined", link)
+        else:
+            log.info("%s joined", link)
 
     def _silent(self, link: _Link) -> bool:
         """A peer has said nothing for too long; whether to go on waiting for it."""
@@ -321,6 +322,7 @@ class SchedulerServer:
         link.manager, link.incarnation = message.manager, message.incarnation
         message.killable = (links.MANAGER, message.manager) in self._links
         link.send([m.Answer(0)])
+        log.info("%s joined", link)
         if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:
             waiting[0].set_result(link.name)
         return True

@@ -74,6 +74,20 @@ def test_the_last_words_of_a_former_worker_are_not_taken_for_its_successors() ->
     play(script)
 
 
+def test_a_worker_has_joined_when_it_takes_tasks_and_not_before(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    def script(server: SchedulerServer) -> None:
+        peer = Peer(server, "worker", "w")
+        assert "joined" not in caplog.text
+        peer.says(m.WorkerJoined("w", "tcp://w"))
+        assert "worker w at here joined" in caplog.text
+        Peer(server, "client", "c")
+        assert "client c at here joined" in caplog.text
+
+    play(script)
+
+
 def test_clients_are_told_the_address_by_which_they_connect() -> None:
     """With the identity of the listener: a plain one leads nowhere through NAT, and to another connection."""
 
