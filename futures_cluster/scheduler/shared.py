@@ -235,6 +235,8 @@ class SharedObjects:
             state._of_program = state._of_program or program
         request = Request(event.client, event.request, state)
         if event.request:
+            if (event.client, event.request) in self.lent:
+                return  # said twice; the number tells what the client takes, so it stands for one answer
             requests = self._open.setdefault(event.client, {})
             if event.request in requests:
                 return  # said twice

@@ -117,10 +117,11 @@ class _Link:
     def refuse(self, why: str) -> None:
         """End the connection for what the peer did, or did not do."""
         self.is_refused = True
+        told = str(self)  # a record that a log handler keeps must not keep the link
         if self.role:
-            log.warning("gave up %s: %s", self, why)
+            log.warning("gave up %s: %s", told, why)
         else:
-            self.server.warnings.warning("unnamed", "gave up %s: %s", self, why)
+            self.server.warnings.warning("unnamed", "gave up %s: %s", told, why)
         # After what was sent has gone: it may say why.
         self.server.loop.call_later(0.05 if self.connection.pending_bytes else 0, self.connection.close)
         self.lost(ProtocolError(why))
@@ -273,7 +274,7 @@ class SchedulerServer:
             with self.service.lock:
                 text = silent_worker(self.service.machine.state, link.name)
                 self.service.handle_locked([m.WorkerSilent(link.name)])
-            log.warning("%s has said nothing for %g s, though its process runs: %s", link, self.silence_s, text)
+            log.warning("%s has said nothing for %g s, though its process runs: %s", str(link), self.silence_s, text)
         return True
 
     def _is_known_to_run(self, link: _Link) -> bool:
@@ -288,7 +289,7 @@ class SchedulerServer:
         if link in self._nameless:
             del self._nameless[link]
             if isinstance(error, AuthenticationError):
-                self.warnings.warning("unnamed", "gave up %s: %s", link, error)
+                self.warnings.warning("unnamed", "gave up %s: %s", str(link), error)
         if self._links.get((link.role, link.name)) is not link:
             return
         del self._links[link.role, link.name]

@@ -159,3 +159,14 @@ def test_the_shared_objects_are_told_nothing() -> None:
     x.given(m.ReleaseKeys("c", ["l"]))
     x.others += x.cluster.finish("l")
     assert x.others and not any(isinstance(command, m.ToClient) and command.client == SHARED for command in x.others)
+
+
+def test_an_answer_that_was_not_taken_is_lent_once() -> None:
+    """Even if its client, by mistake, gives another request the same number."""
+    x = a_channel()
+    x.given(submit("k"))
+    x.ask("put", [item("k")])
+    number = x.start("next", 0, 0, 100, client="d")
+    x.given(m.AskShared("d", number, "channel", x.name, "next", [0, 0, 100]))
+    x.given(m.SharedTaken("d", number))
+    assert x.cluster.machine.state.held == {"k": 1}  # the channel's own
