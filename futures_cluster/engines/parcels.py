@@ -36,8 +36,9 @@ class Parcel:
         if type(self.payload) is bytes:
             return type(self), (self.payload,)
         data, (_, parts) = self.payload
-        if protocol < 5:  # whoever moves it cannot take buffers beside the pickle
-            return _arrived, (type(self), data, [bytes(part.view) for part in parts])
+        if protocol < 5:  # the engine cannot take buffers beside the pickle, as Dask's scheduler
+            views = [part.view for part in parts]
+            return _arrived, (type(self), data, [bytes(v) if v.readonly else bytearray(v) for v in views])
         return _arrived, (type(self), data, [pickle.PickleBuffer(part.view) for part in parts])
 
     def open(self) -> Any:

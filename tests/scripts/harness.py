@@ -6,7 +6,8 @@ has the line ``CONTEXT = None``, fills in the multiprocessing context. Comments 
 
 ``# contexts:``
     Ways to start the workers: ``default`` (our own start, beside the standard library's fork), ``fork``, ``spawn``,
-    ``forkserver``, and ``tcp`` (our ``Executor`` on a scheduler of its own).
+    ``forkserver``, and ``tcp`` (our ``Executor`` on a scheduler of its own, and on the engines of Dask and Ray, where
+    code travels by value as well).
 ``# modes:``
     Ways to run the script: ``file``, ``-c``, ``stdin``, ``module`` (``python -m package.module``), ``ipython`` (a real
     kernel, see ``cells``), and ``closed-stdin``, ``closed-stdout``, ``closed-stderr``, ``closed-all``.
@@ -17,6 +18,8 @@ has the line ``CONTEXT = None``, fills in the multiprocessing context. Comments 
     The exit code of the standard library's run, if it is not 0.
 ``# slow:``
     Why a script takes so long that it runs with the slow tests only.
+``# without:``
+    Clusters on which it prints something else, as documented: large arrays are read-only on Ray.
 ``# python:``, ``# needs:``
     The least version of Python, and modules without which the script is skipped.
 
@@ -47,6 +50,8 @@ LIMIT_S = 30.0
 STANDARD_IMPORT = re.compile(r"^from concurrent\.futures import (.*PoolExecutor\b.*)$", re.MULTILINE)
 CONTEXT_LINE = "CONTEXT = None\n"
 CONTEXTS = ("default", "fork", "spawn", "forkserver", "tcp")
+#: Where our ``Executor`` runs a script on a cluster, and what is needed to start one.
+CLUSTERS = {"tcp": "futures_cluster", "dask": "distributed", "ray": "ray"}
 STREAMS = {"closed-stdin": "<&-", "closed-stdout": ">&-", "closed-stderr": "2>&-", "closed-all": "<&- >&- 2>&-"}
 MODES = ("file", "-c", "stdin", "module", "ipython", *STREAMS)
 COMPARED = ("stdout", "stderr", "exit", "file")
@@ -75,6 +80,7 @@ class Script:
     path: Path
     text: str
     contexts: tuple[str, ...]
+    without: tuple[str, ...]
     modes: tuple[str, ...]
     compare: tuple[str, ...]
     exit: int
@@ -93,6 +99,9 @@ class Script:
         Where a program cannot be imported again only fork starts processes.
         """
         pairs = [(context, self.modes[0]) for context in self.contexts]
+        if "tcp" in self.contexts:
+            others = set(CLUSTERS) - {"tcp", *self.without}
+            pairs += [(engine, self.modes[0]) for engine in sorted(others)]
         pairs += [(self.contexts[0], mode) for mode in self.modes[1:]]
         if "fork" in self.contexts[1:]:
             pairs += [("fork", mode) for mode in self.modes[1:] if mode in ("-c", "stdin", "ipython")]
@@ -106,7 +115,7 @@ class Script:
         if re.search("^# slow: ", self.text, re.MULTILINE):
             return []
         first, *others = self.variants()
-        cheap = [pair for pair in others if pair[1] != "ipython" and pair[0] not in ("tcp", "forkserver")]
+        cheap = [pair for pair in others if pair[1] != "ipython" and pair[0] not in (*CLUSTERS, "forkserver")]
         chosen, turn = divmod(zlib.crc32(self.name.encode()), 2)
         return [first, cheap[chosen % len(cheap)]] if cheap and turn else [first]
 
@@ -131,6 +140,7 @@ def read_script(path: Path) -> Script:
         path,
         text,
         contexts,
+        _directive(text, "without", tuple(CLUSTERS)),
         _directive(text, "modes", MODES) or ("file",),
         _directive(text, "compare", COMPARED) or ("stdout", "exit"),
         int(*_directive(text, "exit")),
@@ -154,15 +164,15 @@ def all_scripts() -> list[Script]:
 
 def for_standard_library(script: Script, context: str) -> str:
     """The script as it is, with the context whose rules ours must keep."""
-    return script.text.replace(CONTEXT_LINE, _context_line("fork" if context in ("default", "tcp") else context))
+    return script.text.replace(CONTEXT_LINE, _context_line("fork" if context in ("default", *CLUSTERS) else context))
 
 
 def for_ours(script: Script, context: str) -> str:
     """The script on our pool."""
     text = STANDARD_IMPORT.sub(r"from futures_cluster import \1", script.text)
-    if context == "tcp":
+    if context in CLUSTERS:
         text = text.replace("import ProcessPoolExecutor", "import Executor as ProcessPoolExecutor")
-    return text if context in ("default", "tcp") else text.replace(CONTEXT_LINE, _context_line(context))
+    return text if context in ("default", *CLUSTERS) else text.replace(CONTEXT_LINE, _context_line(context))
 
 
 def _context_line(method: str) -> str:

@@ -1,6 +1,7 @@
 """Arrays of numpy: kinds, orders, views, writing into arguments, structured and object arrays, globals."""
 
 # contexts: default fork spawn tcp
+# without: ray
 # modes: file stdin
 # needs: numpy
 

@@ -1,6 +1,7 @@
 """Scattered data is private to each task that writes to it, below and above the size that is sent along."""
 
 # contexts: default tcp
+# without: ray
 # needs: numpy
 
 import numpy as np

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import harness
 import pytest
+from foreign_clusters import Clusters
 from harness import Run, Script
 
 from futures_cluster.testing.commands import Cluster
@@ -24,26 +25,34 @@ def cases() -> list[object]:
         quick = script.quick_variants()
         for pair in script.variants():
             marks = [] if pair in quick else [pytest.mark.slow]
-            made.append(pytest.param(script, *pair, marks=marks, id=f"{script.name}-{pair[0]}-{pair[1]}"))
+            made.append(pytest.param(script, *pair, pair[0], marks=marks, id=f"{script.name}-{pair[0]}-{pair[1]}"))
     return made
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A scheduler with one worker, so that all tasks of a client share one process."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), is_shared=True) as cluster:
-        cluster.add_worker()
-        yield cluster
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a script needs to find a cluster with one worker, so that all tasks of a client share one process."""
+    if request.param not in harness.CLUSTERS:
+        yield {}
+    elif request.param == "tcp":
+        with Cluster(tmp_path_factory.mktemp("cluster"), is_shared=True) as cluster:
+            cluster.add_worker()
+            yield {**cluster.environment, "FUTURES_CLUSTER_BACKEND": cluster.address}
+    else:
+        pytest.importorskip(harness.CLUSTERS[request.param])
+        with contextlib.closing(Clusters(request.param)) as clusters:
+            if request.param == "dask":
+                address = clusters.address(n_workers=1, threads_per_worker=1, processes=True)
+                yield {"FUTURES_CLUSTER_BACKEND": f"dask://{address.partition('://')[2]}"}
+            else:
+                address = clusters.address(num_cpus=1)
+                yield {"FUTURES_CLUSTER_BACKEND": "ray", "RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled"}
 
 
-@pytest.mark.parametrize(("script", "context", "mode"), cases())
-def test_same_output(script: Script, context: str, mode: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("script", "context", "mode", "environment"), cases(), indirect=["environment"])
+def test_same_output(script: Script, context: str, mode: str, environment: dict[str, str], tmp_path: Path) -> None:
     if (reason := script.why_not(mode)) is not None:
         pytest.skip(reason)
-    environment = {}
-    if context == "tcp":
-        cluster = request.getfixturevalue("cluster")
-        environment = {**cluster.environment, "FUTURES_CLUSTER_BACKEND": cluster.address}
     with contextlib.ExitStack() as stack:
         ours = Run(harness.for_ours(script, context), script.name, mode, tmp_path / "ours", environment)
         stack.enter_context(ours)

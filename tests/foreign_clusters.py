@@ -9,6 +9,7 @@ input does.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -47,20 +48,23 @@ class Clusters:
 
 
 def start_dask(shape: dict[str, Any]) -> tuple[Any, str]:
-    """A cluster whose workers are processes if there are two, else threads of this one: that starts faster."""
+    """A cluster whose workers are, unless ``processes`` says it, processes if there are two, else threads of this one.
+
+    These start faster.
+    """
     import dask
     from distributed import LocalCluster
 
     # Otherwise tasks are queued where they cannot overtake those that were handed out before them.
     dask.config.set({"distributed.scheduler.worker-saturation": "inf"})
-    cluster = LocalCluster(
-        protocol="tcp://", dashboard_address=None, processes=shape["n_workers"] > 1 and len(shape) == 2, **shape
-    )
+    shape = {"processes": shape["n_workers"] > 1 and len(shape) == 2, **shape}
+    cluster = LocalCluster(protocol="tcp://", dashboard_address=None, **shape)
     return cluster, cluster.scheduler_address
 
 
 def start_ray(shape: dict[str, Any]) -> tuple[Any, str]:
     """The one Ray of this process."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray that starts in a program keeps its token to itself
     import ray
 
     context = ray.init(include_dashboard=False, configure_logging=False, log_to_driver=False, **shape)
