@@ -31,6 +31,8 @@ from futures_cluster.testing.commands import Cluster, Command
 #: A scheduler gives up a worker that says nothing for so long; some are stopped for longer.
 SILENCE_S = 6.0
 LONG_STOP_S = 9.0
+#: Preloaded by the processes whose memory is sampled.
+TRIMMING = "benchmarks.soaklib.trimming"
 #: A program that comes ends by itself after so long, and with a limit.
 VISIT_S = 3.0
 VISIT_LIMIT_S = 200.0
@@ -201,8 +203,8 @@ class Tcp(Place):
 
     def __init__(self, tally: Tally, folder: Path, mark: dict[str, str]) -> None:
         super().__init__(tally, folder, mark)
-        self._cluster = Cluster(folder, "--silence", f"{SILENCE_S:g}")
-        self._cluster.add_worker("--name", "spared")
+        self._cluster = Cluster(folder, "--silence", f"{SILENCE_S:g}", "--preload", TRIMMING)
+        self._cluster.add_worker("--name", "spared", "--preload", TRIMMING)
         self._starts = 0
         self._managers: dict[str, Command] = {name: self._start(name) for name in self.NAMES}
         self._ex = self._cluster.executor()
