@@ -22,6 +22,7 @@ from dask.local import nested_get
 from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.libraries import adapt_libraries
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
+from futures_cluster.adapters.shuffles import by_tasks, refuse
 from futures_cluster.adapters.submit import submit
 from futures_cluster.future import Future, seen_by_dask
 from futures_cluster.messages import TaskOptions
@@ -82,7 +83,10 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
         future: Future = engine.future_of_key(key) if seen is None else seen
         return future
 
-    plan = Plan(convert_legacy_graph(dict(graph)), wanted, find, apart, engine.slots)
+    nodes, left = by_tasks(convert_legacy_graph(dict(graph)))
+    plan = Plan(nodes, wanted, find, apart, engine.slots)
+    if left:
+        refuse(left, plan.needed())
     return submit(plan, engine, executor._options)
 
 

@@ -17,7 +17,7 @@ them. Nodes that are wanted, or have options of their own, are not packed with o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from dask._task_spec import (
@@ -275,6 +275,10 @@ class Plan:
         if len(builder.steps) > 1:
             builder.find_drops()
         return builder.steps, [key if type(key) is Future else self._nodes[key].group for key in inputs]
+
+    def needed(self) -> Collection[Any]:
+        """Return the keys of the nodes that will run."""
+        return self._nodes.keys()
 
     def stores(self) -> bool:
         """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""

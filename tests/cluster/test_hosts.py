@@ -232,6 +232,36 @@ def test_workers_that_do_not_reach_each_other(cluster: Cluster, network: Network
         assert [future.result(WAIT_S) for future in sums] == [i * 100_000 for i in range(9)]
 
 
+@pytest.fixture
+def separate_files(network: Network, tmp_path: Path) -> Iterator[Cluster]:
+    """A worker on each of two hosts, which have a folder for temporary files of their own."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    mounted = ["env", f"TMPDIR={temporary}", "sh", "-c", 'mount -t tmpfs none "$TMPDIR" && exec "$@"', "sh"]
+    with Cluster(tmp_path, "--host", f"{network.subnet}.1") as cluster:
+        for number in range(2):
+            cluster.add_worker("--name", f"w{number}", prefix=[*network.prefix(number), *mounted])
+        yield cluster
+
+
+def test_shuffles_of_dask_lose_no_rows(separate_files: Cluster) -> None:
+    """Dask chooses files unless it is told of a scheduler before the graph is made."""
+    dask, db, dd, pd = (pytest.importorskip(name) for name in ("dask", "dask.bag", "dask.dataframe", "pandas"))
+    table = pd.DataFrame({"k": range(1000), "v": [i * 7919 % 1000 for i in range(1000)]})
+    df = dd.from_pandas(table, npartitions=10)
+    with separate_files.executor() as ex:
+        wait_for(lambda: len(ex.workers()) == 2)
+        assert sorted(df.shuffle("k").compute(scheduler=ex).k) == list(range(1000))
+        assert sorted(ex.compute(df.shuffle("k")).result(WAIT_S).k) == list(range(1000))
+        assert sorted(ex.persist(df.shuffle("k")).compute(scheduler=ex).k) == list(range(1000))
+        with dask.config.set(scheduler="sync"):  # it finds the divisions
+            assert df.set_index("v").compute(scheduler=ex).index.tolist() == list(range(1000))
+        assert df.k.value_counts(split_out=4).compute(scheduler=ex).sum() == 1000
+        assert len(df.merge(df, on="k").compute(scheduler=ex)) == 1000
+        groups = db.range(1000, npartitions=10).groupby(lambda i: i % 7).map(lambda group: len(group[1]))
+        assert sum(groups.compute(scheduler=ex)) == 1000
+
+
 #: Connects, says so, and reads nothing more.
 DEAF = """
 import asyncio, sys
