@@ -3,8 +3,8 @@
 Covers: what is set while an executor is the default. Does not cover: computing (``dask``), what other libraries have to
 be told (``libraries``). Without Dask only the rest is set.
 
-While an executor is the default, Dask makes graphs that shuffle by tasks, unless its configuration names a method; other
-graphs are changed when they come in (``shuffles``). All is put back at the end.
+While an executor is the default, Dask makes graphs that shuffle by tasks, unless its configuration names a method;
+other graphs are changed when they come in (``shuffles``). All is put back at the end.
 """
 
 from __future__ import annotations

@@ -34,8 +34,11 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
     Raises
     ------
     Exception
-        When a task does not pickle, or would write into a copy of an array.
+        When a task does not pickle, would write into a copy of an array, or asks for what no worker offers.
     """
+    asked = {id(each): each for group in plan.groups for each in [group.options or options.task]}
+    for each in asked.values():
+        engine.check_options(each)
     client: Any = getattr(engine, "client", None)
     scope = client.codec.scope if client is not None and client.codec.tells_functions else None
     names = _Names(plan, graph_suffix(getattr(client, "owner", "graph")))

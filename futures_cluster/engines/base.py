@@ -51,6 +51,9 @@ class Engine(Protocol):
     ) -> Any:
         """Run a call; returns its future. Raises RuntimeError after ``shutdown``."""
 
+    def check_options(self, options: TaskOptions) -> None:
+        """Refuse what no worker will ever offer. Raises ValueError; NotSupported for what the engine cannot do."""
+
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """Hand data to the engine; returns a future of it. It is kept on so many workers, where they could lose it."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import errors
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key
+from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class ClientEngine:
         """See ``Engine``."""
         self._check()
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``Engine``; workers may come that offer more than those that are there."""
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other; the futures of those that are wanted."""

@@ -21,7 +21,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key
+from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services import lifetime, template
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.reminders import Reminder, speak_if_due
@@ -136,9 +136,15 @@ class NativeEngine(ClientEngine):
         if cluster is None or cluster.closing or not self._started or cluster.client.broken or self._forked:
             cluster = self._check()
         if options.task.resources or options.task.workers:
-            known = ["threads"] if cluster.threads else list(cluster.processes.handles)
-            check_demand(options.task, cluster.config.resources, known)
+            self.check_options(options.task)
         return cluster.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``Engine``."""
+        if options.resources or options.workers:
+            cluster = self._check()
+            known = ["threads"] if cluster.threads else list(cluster.processes.handles)
+            check_demand(options, cluster.config.resources, known)
 
     def shared(self) -> Any:
         """See ``Engine``."""

@@ -97,7 +97,7 @@ class SyncEngine:
         self._initialize()
         if self.broken is not None:
             raise copied(self.broken)
-        check_demand(options.task, self._config.resources, ["sync"])
+        self.check_options(options.task)
         call, keys, references = self._client.codec.dump_call(args, kwargs, options.resolve)
         name = function_name(fn)
         if options.pure:
@@ -131,6 +131,10 @@ class SyncEngine:
             return future
         self._run(future, fn, args, kwargs, options.task)
         return future
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``Engine``."""
+        check_demand(options, self._config.resources, ["sync"])
 
     def _run(
         self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions

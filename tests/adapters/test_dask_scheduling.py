@@ -126,6 +126,27 @@ def test_values_that_make_no_sense(ex: Executor) -> None:
         task.compute(scheduler=ex)
 
 
+@pytest.mark.parametrize(
+    ("asks", "text"),
+    [({"resources": {"GPU": 2}}, "asks for 2 of 'GPU'"), ({"resources": {"api": 1}}, "'api'"), ({"workers": "x"}, "x")],
+)
+@pytest.mark.parametrize("backend", ["processes", "threads", "sync"])
+def test_what_no_worker_offers(backend: str, asks: dict[str, Any], text: str) -> None:
+    """The caller is told at once, instead of waiting for ever, also at the end of the executor."""
+    with Executor(1, backend=backend, resources={"GPU": 1}) as ex:
+        with dask.annotate(**asks):
+            task = dask.delayed(abs)(dask.delayed(abs)(-1))
+        with pytest.raises(ValueError, match=text):
+            task.compute(scheduler=ex)
+        with dask.annotate(**asks), pytest.raises(ValueError, match=text):
+            ex.persist(da.ones(4, chunks=2))
+        asking = ex.with_options(**asks)
+        for use in (asking.compute, asking.persist, lambda task: asking.get(dict(task.dask), task.key)):
+            with pytest.raises(ValueError, match=text):
+                use(dask.delayed(abs)(-2))
+        assert dask.delayed(abs)(-3).compute(scheduler=ex) == 3
+
+
 # ---------------------------------------------------------------- errors
 
 
