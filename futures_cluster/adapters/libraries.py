@@ -25,6 +25,8 @@ import dask.base
 from futures_cluster.wire import serialize
 from futures_cluster.wire.private_files import make_private_folder
 
+_ThreadLock = type(threading.Lock())
+
 
 class FileLock:
     """A lock by name for all processes of this user on one machine; it pickles."""
@@ -85,6 +87,7 @@ def adapt_libraries() -> None:
     locks: Any = sys.modules.get("xarray.backends.locks")
     if locks is not None and not hasattr(locks, "_futures_cluster"):
         _adapt_xarray(locks)
+        copyreg.pickle(_ThreadLock, _reduce_thread_lock)
     storage: Any = sys.modules.get("zarr.storage")
     store = getattr(storage, "MemoryStore", None)
     if store is not None and store not in copyreg.dispatch_table:
@@ -98,6 +101,18 @@ def _reduce_memory_store(store: Any) -> Any:
             "store into a folder, or use an Executor with backend='threads'"
         )
     return store.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def _reduce_thread_lock(lock: Any) -> Any:
+    """Say what to do about a lock that xarray has put into a graph; others do not pickle, as ever."""
+    locks: Any = sys.modules.get("xarray.backends.locks")
+    if any(lock is each for each in list(getattr(locks, "_FILE_LOCKS", {}).values())):
+        raise TypeError(
+            "cannot pickle the lock of threads by which xarray guards the file that this graph writes: the executor "
+            "must be the default when to_netcdf is called, and not only when what it returns is computed; call it "
+            "inside of `with ex.as_default():`"
+        )
+    raise TypeError(f"cannot pickle '{_ThreadLock.__module__}.{_ThreadLock.__qualname__}' object")
 
 
 def _adapt_xarray(locks: Any) -> None:
