@@ -5,6 +5,9 @@ be told (``libraries``). Without Dask only the rest is set.
 
 While an executor is the default, Dask makes graphs that shuffle by tasks, unless its configuration names a method;
 other graphs are changed when they come in (``shuffles``). All is put back at the end.
+
+Dask keeps one value of each setting, and each default remembers the one before it. So they are undone in the reverse
+order, whatever the order in which they are closed: one that is closed below others waits for these.
 """
 
 from __future__ import annotations
@@ -47,16 +50,22 @@ class Scheduler:
         return Nested, ()
 
 
+_lock = threading.RLock()  # a finalizer may shut an executor down
+_stack: list[Default] = []  # those whose settings are in force or below others
+
+
 class Default:
     """An executor is the default, from its construction until ``close``."""
 
     def __init__(self, executor: Any) -> None:
-        self._lock = threading.Lock()
+        self._executor = executor
+        self._is_open = True
         self._undo = ExitStack()
-        if find_spec("dask") is not None:
-            self._schedule(executor)
+        with _lock:
+            if find_spec("dask") is not None:
+                self._schedule(executor)
+            _stack.append(self)
         context.defaults.append(executor)
-        self._undo.callback(_forget, executor)
 
     def _schedule(self, executor: Any) -> None:
         """Be Dask's scheduler."""
@@ -75,10 +84,14 @@ class Default:
         adapt_libraries()
 
     def close(self) -> None:
-        """What was the default before is so again."""
-        with self._lock:
-            undo = self._undo.pop_all()
-        undo.close()
+        """Stop being the default; what was it before is so again, unless another one came later."""
+        with _lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            while _stack and not _stack[-1]._is_open:
+                _stack.pop()._undo.close()
+        _forget(self._executor)
 
     def __enter__(self) -> Self:
         return self

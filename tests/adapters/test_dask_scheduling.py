@@ -271,6 +271,23 @@ def test_everything_is_put_back() -> None:
     assert (dict(dask.config.config), dict(dask.base.named_schedulers)) == before
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_defaults_end_in_any_order(order: tuple[int, ...]) -> None:
+    before = dict(dask.config.config), dict(dask.base.named_schedulers)
+    executors = [Executor(backend="sync") for _ in range(3)]
+    defaults = [ex.as_default() for ex in executors]
+    left = [0, 1, 2]
+    for number in order:
+        defaults[number].close()
+        executors[number].shutdown()
+        left.remove(number)
+        if left:
+            assert dask.base.get_scheduler().executor is executors[left[-1]]
+            assert dask.base.named_schedulers["futures_cluster"].executor is executors[left[-1]]
+            assert dask.delayed(abs)(-1).compute() == 1
+    assert (dict(dask.config.config), dict(dask.base.named_schedulers)) == before
+
+
 def test_the_configuration_can_be_copied_and_sent() -> None:
     with Executor(backend="sync", set_as_default=True) as ex:
         assert copy.deepcopy(dask.config.config)["scheduler"].executor is ex
