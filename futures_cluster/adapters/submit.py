@@ -10,6 +10,7 @@ graphs never meet; what graphs have in common are futures.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 from dask._task_spec import TaskRef
@@ -34,8 +35,15 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]
     Raises
     ------
     Exception
-        When a task does not pickle, would write into a copy of an array, or asks for what no worker offers.
+        When a task does not pickle, would write into a copy of an array, or asks for what no worker offers; when the
+        graph needs a future that was cancelled.
     """
+    for future in plan.futures.values():
+        if future.cancelled():
+            raise CancelledError(
+                f"the graph needs {future.key!r}, which was cancelled; persist the collection once more, or submit the "
+                "call again"
+            )
     asked = {id(each): each for group in plan.groups for each in [group.options or options.task]}
     for each in asked.values():
         engine.check_options(each)

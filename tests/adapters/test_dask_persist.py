@@ -7,6 +7,7 @@ Covers: lifetimes, futures in graphs, futures as arguments. Does not cover: the 
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from gate import Gate, wait_until
 
-from futures_cluster import DataLost, Executor
+from futures_cluster import CancelledError, DataLost, Executor
 from futures_cluster.future import Future
 
 dask = pytest.importorskip("dask")
@@ -237,6 +238,25 @@ def test_after_the_end() -> None:
         futures_of(x)[0].result()
     with pytest.raises(RuntimeError, match="after shutdown"):
         x.sum().compute(scheduler=ex)
+
+
+def test_what_is_made_of_a_cancelled_collection(ex: Executor, gate: Gate) -> None:
+    """The caller is told which part there is not, and at once."""
+    kept = ex.persist(da.from_delayed(dask.delayed(gate.hold)(1), (), int))
+    first, *_ = futures_of(kept)
+    assert first.cancel()
+    for use in (ex.compute, ex.persist, lambda lazy: lazy.compute(scheduler=ex)):
+        with pytest.raises(CancelledError, match=re.escape(f"the graph needs {first.key!r}, which was cancelled")):
+            use(kept + 1)
+    gate.open()
+
+
+def test_what_is_made_of_a_failed_collection(ex: Executor) -> None:
+    kept = ex.persist(table().map_partitions(lambda part: part.no_such_attribute, meta=table()._meta))
+    for use in (lambda lazy: ex.compute(lazy).result(), lambda lazy: lazy.compute(scheduler=ex)):
+        with pytest.raises(AttributeError, match="no_such_attribute") as caught:
+            use(kept.a.sum())
+        assert any("in the task" in note for note in caught.value.__notes__)
 
 
 def test_a_lost_worker_is_made_up_for() -> None:
