@@ -52,6 +52,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
     by_reference : bool
         Whether the other process has the script as its own ``__main__``, as those of multiprocessing have: what is
         bound to a name there pickles as the name, and no definition travels.
+    reducers : mapping or None
+        By type: how objects pickle in this one pickle.
 
     Attributes
     ----------
@@ -61,10 +63,15 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         Whether ``pickle.loads`` can read it where the program's modules are in ``sys.modules``.
     """
 
+    dispatch_table: Any  # the class's, or one of its own that ``reducers`` come first in
     passes_handles = True  # what it writes is read once
 
-    def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
+    def __init__(
+        self, file: Any, buffer_callback: Any = None, by_reference: bool = False, reducers: Any = None
+    ) -> None:
         handles.add_reducers(type(self).dispatch_table, self.passes_handles)
+        if reducers is not None:
+            self.dispatch_table = ChainMap(reducers, type(self).dispatch_table)
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self.by_reference = by_reference
         self.needs: dict[Program, dict[Key, None]] = {}

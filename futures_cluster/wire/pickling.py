@@ -14,6 +14,7 @@ has it. Does not cover: where buffers go (``serialize``).
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import struct
@@ -51,6 +52,9 @@ class Scope(NamedTuple):
 
 
 HERE = Scope()
+
+#: By type: what ``copyreg.dispatch_table`` has, for one pickle.
+Reducers = Mapping[type, Callable[[Any], Any]]
 
 
 class _Settings:
@@ -112,8 +116,10 @@ class _Apart:
         return False
 
 
-def dumps_apart(obj: Any, scope: Scope = HERE) -> tuple[bytes, list[memoryview]]:
+def dumps_apart(obj: Any, scope: Scope = HERE, reducers: Reducers | None = None) -> tuple[bytes, list[memoryview]]:
     """Return a pickle, and the buffers that are not in it; see ``dumps``.
+
+    ``reducers``: how objects of these types pickle, at any depth.
 
     Raises
     ------
@@ -123,20 +129,33 @@ def dumps_apart(obj: Any, scope: Scope = HERE) -> tuple[bytes, list[memoryview]]
     by_reference = scope.by_reference or settings.by_reference
     apart = _Apart()
     try:
-        data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
+        if reducers is None:
+            data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
+        else:
+            data = _dumps_with(reducers, obj, apart)
         if (by_reference or _is_importable(data)) and handles.MARK not in data:
             return data, apart.buffers
     except Exception:
         pass
     apart = _Apart()
-    return _dumps_by_value(obj, apart, by_reference, scope), apart.buffers
+    return _dumps_by_value(obj, apart, by_reference, scope, reducers), apart.buffers
 
 
-def _dumps_by_value(obj: Any, buffer_callback: Any, by_reference: bool, scope: Scope) -> bytes:
+def _dumps_with(reducers: Reducers, obj: Any, buffer_callback: Any) -> bytes:
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=buffer_callback)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
+    pickler.dump(obj)
+    return file.getvalue()
+
+
+def _dumps_by_value(
+    obj: Any, buffer_callback: Any, by_reference: bool, scope: Scope, reducers: Reducers | None = None
+) -> bytes:
     from futures_cluster.wire.by_value import ByValuePickler
 
     file = io.BytesIO()
-    pickler = ByValuePickler(file, buffer_callback, by_reference)
+    pickler = ByValuePickler(file, buffer_callback, by_reference, reducers)
     pickler.dump(obj)
     return _with_definitions(file.getvalue(), pickler, scope)[0]
 

@@ -37,6 +37,7 @@ from futures_cluster.wire.pickling import (
     HERE,
     OUT_OF_BAND_BYTES,
     PROTOCOL,
+    Reducers,
     Scope,
     Watched,
     dump_function,
@@ -239,6 +240,7 @@ def dump(
     copy: bool = True,
     codec: str | None = None,
     scope: Scope = HERE,
+    reducers: Reducers | None = None,
 ) -> Payload:
     """A payload of an object; with a pool, large ones go through shared memory.
 
@@ -251,6 +253,8 @@ def dump(
         For a peer on another host: large buffers are compressed by this, where it pays (``compress``).
     scope : Scope
         Of those who load it (``pickling.dumps``).
+    reducers : mapping or None
+        How objects of some types pickle (``pickling.dumps_apart``).
 
     Raises
     ------
@@ -259,7 +263,7 @@ def dump(
     """
     if obj is None:
         return _NONE
-    data, large = dumps_apart(hand_over(obj), scope)
+    data, large = dumps_apart(hand_over(obj), scope, reducers)
     if not large and len(data) < SHARED_BYTES:
         return data
     return pack_large([data, *large], pool, copy, codec)
