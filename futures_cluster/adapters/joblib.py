@@ -19,6 +19,7 @@ imported, and workers do it when a function that they are sent has imported jobl
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
 import contextlib
 import threading
 import traceback
@@ -37,11 +38,20 @@ from joblib.parallel import (
 
 from futures_cluster import context
 from futures_cluster.adapters.dispatcher import Dispatcher
-from futures_cluster.adapters.large import LARGE_BYTES, Large, LargeArguments, engine_client, read_only, shares_memory
+from futures_cluster.adapters.inner_threads import limited_threads
+from futures_cluster.adapters.joblib_options import check_options
+from futures_cluster.adapters.large import (
+    LARGE_BYTES,
+    Large,
+    LargeArguments,
+    engine_client,
+    shares_memory,
+)
 from futures_cluster.config import usable_cores
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
+from futures_cluster.wire.pickling import loads
 
 __all__ = ["FuturesClusterBackend", "close", "register"]
 
@@ -94,36 +104,65 @@ def register() -> None:
 
 
 class Calls:
-    """The calls of a batch. Opaque, so that nobody looks for futures in it: joblib's arguments arrive as they are."""
+    """The calls of a batch. Opaque, so that nobody looks for futures in it: joblib's arguments arrive as they are.
 
-    __slots__ = ("items",)
+    Attributes
+    ----------
+    kept : list
+        What must be there until the calls have been made.
+    """
 
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
+    __slots__ = ("_items", "_large", "_pickled", "futures", "kept")
+
+    def __init__(self, items: list[Any], large: LargeArguments | None = None) -> None:
+        self._items = items
+        self._large = large
+        self._pickled: Any = None
+        self.futures: list[Future] = []
+        self.kept: list[Any] = []
+        if large is not None:
+            self._items, self.futures, self.kept, has_only_plain = large.replace(items)
+            if has_only_plain:
+                self._large = None
 
     def __reduce__(self) -> Any:
-        return Calls, (self.items,)
+        if self._large is None:
+            return Calls, (self._items,)
+        if self._pickled is None:  # once, whichever picklers are tried
+            self._pickled = self._large.pickle(self._items, self.kept)
+        return _load_calls, self._pickled
 
-
-def run_batch(calls: Calls, large: list[Any], nesting_level: int, workers: int) -> list[Any]:
-    """The task: make all calls of a batch; ``Parallel`` in them submits to the executor that runs this task."""
-    values = [read_only(value) for value in large]
-
-    def put(arg: Any) -> Any:
-        return values[arg.index] if type(arg) is Large else arg
-
-    with parallel_config(backend=nested_backend(nesting_level, workers), n_jobs=None):
+    def run(self, large: list[Any]) -> list[Any]:
+        """Make the calls; ``large`` has the values of ``futures``."""
         if not large:
-            return [fn(*args, **kwargs) for fn, args, kwargs in calls.items]
+            return [fn(*args, **kwargs) for fn, args, kwargs in self._items]
+
+        def put(arg: Any) -> Any:
+            return arg.find(large) if type(arg) is Large else arg
+
         return [
             fn(*map(put, args), **{name: put(value) for name, value in kwargs.items()})
-            for fn, args, kwargs in calls.items
+            for fn, args, kwargs in self._items
         ]
 
 
-def nested_backend(nesting_level: int, workers: int) -> FuturesClusterBackend:
+def _load_calls(data: Any, buffers: list[Any]) -> Calls:
+    return Calls(loads(data, buffers))
+
+
+def run_batch(
+    calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None = None
+) -> list[Any]:
+    """The task: make all calls of a batch; ``Parallel`` in them submits to the executor that runs this task."""
+    backend = nested_backend(nesting_level, workers, inner_threads)
+    limit = contextlib.nullcontext() if inner_threads is None else limited_threads(inner_threads)
+    with parallel_config(backend=backend, n_jobs=None), limit:
+        return calls.run(large)
+
+
+def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
     """The backend of ``Parallel`` inside a task; without a number of jobs that one runs its calls itself."""
-    backend = FuturesClusterBackend(nesting_level=nesting_level)
+    backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
     backend.workers = workers
     backend.default_n_jobs = 1
     return backend
@@ -152,6 +191,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     """
 
     supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
     default_n_jobs = -1
     workers: int | None = None  # of the executor that runs the task, which does not know it
 
@@ -164,30 +204,41 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self._executor: Executor | None = None
         self._dispatcher: Dispatcher | None = None
         self._large: LargeArguments | None = None
-        self._large_bytes: float = LARGE_BYTES
+        self._memmapping: tuple[int | None, str | None, str | None] = (LARGE_BYTES, "r", None)
         self._lock = threading.Lock()
         self._most_at_once: int | None = None  # None: the executor's workers are the only limit
         self._waiting: deque[Any] = deque()
         self._pending: dict[int, Any] = {}  # by marker: the future and what it needs; None before it is submitted
 
     def __reduce__(self) -> Any:
-        return nested_backend, (self.nesting_level or 0, self._count_workers(self._find_executor()))
+        workers = self._count_workers(self._find_executor())
+        return nested_backend, (self.nesting_level or 0, workers, self.inner_max_num_threads)
 
     @property
     def supports_sharedmem(self) -> bool:
-        """Whether calls see the caller's own objects: when the executor given, or the default one, has threads."""
-        executor = self._given or context.default_executor()
+        """Whether calls see the caller's own objects: when the executor that runs them has threads."""
+        executor = self._known_executor()
         return executor is not None and shares_memory(executor)
+
+    @property
+    def uses_threads(self) -> bool:
+        """The same; joblib asks when this backend is its default, and ``prefer`` is given."""
+        return self.supports_sharedmem
 
     # ---------------------------------------------------------------- how many
 
-    def _find_executor(self) -> Executor:
+    def _known_executor(self) -> Executor | None:
+        """The executor that runs the calls, unless it is the shared one."""
         if self._given is not None:
             return self._given
         if context.current_task() is not None:
             executor: Executor = context.current_executor()
             return executor
-        return context.default_executor() or _shared.executor()
+        default: Executor | None = context.default_executor()
+        return default
+
+    def _find_executor(self) -> Executor:
+        return self._known_executor() or _shared.executor()
 
     def _count_workers(self, executor: Executor) -> int:
         if self.workers is not None:
@@ -213,7 +264,13 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return n_jobs
 
     def configure(
-        self, n_jobs: int = 1, parallel: Any = None, max_nbytes: int | None = LARGE_BYTES, **ignored: Any
+        self,
+        n_jobs: int = 1,
+        parallel: Any = None,
+        max_nbytes: int | None = LARGE_BYTES,
+        mmap_mode: str | None = "r",
+        temp_folder: str | None = None,
+        **others: Any,
     ) -> int:
         """Get ready for calls; see joblib."""
         n_jobs = self.effective_n_jobs(n_jobs)
@@ -224,11 +281,12 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             raise FallbackToBackend(self._of_its_own(parallel))
         self._executor = self._find_executor()
         self._most_at_once = n_jobs if n_jobs < self._count_workers(self._executor) else None
-        self._large_bytes = float("inf") if max_nbytes is None else max_nbytes
+        self._memmapping = (max_nbytes, mmap_mode, temp_folder)
+        check_options(self._executor, mmap_mode, temp_folder, self.inner_max_num_threads, others)
         return n_jobs
 
     def _of_its_own(self, parallel: Any) -> FuturesClusterBackend:
-        backend = FuturesClusterBackend(self._given, nesting_level=self.nesting_level)
+        backend = FuturesClusterBackend(self._given, self.nesting_level, self.inner_max_num_threads)
         backend.workers, backend.default_n_jobs = self.workers, self.default_n_jobs
         backend.parallel = parallel
         return backend
@@ -257,7 +315,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         executor = self._executor
         assert executor is not None, "configure() comes first"
         self._dispatcher = Dispatcher()
-        self._large = None if shares_memory(executor) else LargeArguments(executor, self._large_bytes)
+        self._large = None if shares_memory(executor) else LargeArguments(executor, *self._memmapping)
 
     def stop_call(self) -> None:
         """``Parallel`` has ended."""
@@ -292,15 +350,21 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         executor, dispatcher, large = self._executor, self._dispatcher, self._large
         if executor is None or dispatcher is None:
             return  # it was aborted meanwhile
-        items, futures, kept = (func.items, [], []) if large is None else large.replace(func.items)
-        workers = self._count_workers(executor)
-        future = executor.submit(run_batch, Calls(items), futures, (self.nesting_level or 0) + 1, workers)
-        with self._lock:
-            self._pending[id(marker)] = (future, kept)
 
-        def done(future: Future) -> None:
+        def done(future: Any) -> None:
             self._finished(marker, callback, future)
 
+        level, threads = (self.nesting_level or 0) + 1, None if large is None else self.inner_max_num_threads
+        try:
+            calls = Calls(func.items, large)
+            future = executor.submit(run_batch, calls, calls.futures, level, self._count_workers(executor), threads)
+        except Exception as error:  # on a thread of ours, where only a future can say so
+            failed: Any = concurrent.futures.Future()
+            failed.set_exception(error)
+            dispatcher.call_back(done, failed)
+            return
+        with self._lock:
+            self._pending[id(marker)] = (future, calls.kept)
         future.add_done_callback(lambda future: dispatcher.call_back(done, future))
 
     def _finished(self, marker: object, callback: Callable[[Future], object], future: Future) -> None:
@@ -314,12 +378,14 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._send(following[0], following[1], place)
         callback(future)
 
-    def retrieve_result_callback(self, future: Future) -> list[Any]:
+    def retrieve_result_callback(self, future: concurrent.futures.Future[Any]) -> list[Any]:
         """The results of a batch."""
         try:
             results: list[Any] = future.result()
             return results
         except Exception as error:
+            if not isinstance(future, Future):
+                raise  # the batch never left
             # joblib drops the traceback, which is the remote one.
             lines = traceback.format_tb(error.__traceback__)
             error.add_note("Traceback on the worker (most recent call last):\n" + "".join(lines).rstrip())
@@ -335,7 +401,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._pending.clear()
         for future, kept in reversed(pending):  # the last first: a worker that is freed gets no other of them
             for sent in kept:
-                sent.is_spoiled = True
+                sent.spoil()
             try:
                 future.cancel(force=True)  # also one that does not seem to run: the news may be under way
             except NotSupported:

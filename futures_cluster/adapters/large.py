@@ -1,24 +1,45 @@
 """Large arguments of joblib's calls, which go to the workers once and not with each batch.
 
 Covers: which arguments these are, what goes in their place, how long they are kept. Does not cover: the backend
-(``joblib``), segments of shared memory (``wire.shm``).
+(``joblib``), segments of shared memory (``wire.shm``), arrays in files (``wire.memmaps``).
+
+What an array goes out as, wherever in the arguments it is:
+
+- it lies in a file: as a reference to the file, if the workers are on this host;
+- it is larger than ``max_nbytes``: once a call, through a segment of shared memory ("r", "c") or a file without a name
+  ("r+", or in a ``temp_folder``), if the workers are on this host; otherwise as scattered data, if it is an argument
+  itself;
+- all else: by its contents.
 """
 
 from __future__ import annotations
 
+import pickle
+import warnings
 import weakref
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from futures_cluster.engines.native import NativeEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
-from futures_cluster.wire import serialize
+from futures_cluster.wire import serialize, shm
+from futures_cluster.wire.pickling import dumps_apart, hand_over, loads
 from futures_cluster.wire.sizeof import sizeof
+
+try:
+    from futures_cluster.wire import memmaps
+except ImportError:  # without numpy there are no arrays
+    memmaps = None  # type: ignore[assignment]
 
 #: Larger arguments go to the workers once; joblib's own default of ``Parallel(max_nbytes=...)``.
 LARGE_BYTES = 1_000_000
 #: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
 _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
+#: Types without anything in them.
+_PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
 def engine_client(executor: Executor) -> Any:
@@ -32,28 +53,35 @@ def shares_memory(executor: Executor) -> bool:
     return client is None or not client.codec.tells_functions
 
 
+def shares_files(executor: Executor) -> bool:
+    """Whether the tasks of an executor run in processes of this host, which find the caller's files."""
+    return shares_memory(executor) or getattr(engine_client(executor).codec, "pool", None) is not None
+
+
 # ---------------------------------------------------------------- on the worker
 
 
 class Large:
     """Stands in the arguments of a call for one that comes as a future's value."""
 
-    __slots__ = ("index",)
+    __slots__ = ("index", "is_writable")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, is_writable: bool) -> None:
         self.index = index
+        self.is_writable = is_writable
 
     def __reduce__(self) -> Any:
-        return Large, (self.index,)
+        return Large, (self.index, self.is_writable)
 
-
-def read_only(value: Any) -> Any:
-    """An array that other calls on this worker get as well; joblib's own backends hand out such arrays read-only."""
-    cls = type(value)
-    if cls.__name__ == "ndarray" and cls.__module__ == "numpy":
-        value = value.view()
-        value.flags.writeable = False
-    return value
+    def find(self, values: list[Any]) -> Any:
+        """Return the argument. An array is read-only, as joblib's own backends hand it out, or the batch's own."""
+        value = values[self.index]
+        if type(value) in _ARRAYS:
+            if self.is_writable:
+                return value if value.flags.writeable else value.copy()
+            value = value.view()
+            value.flags.writeable = False
+        return value
 
 
 # ---------------------------------------------------------------- in the program
@@ -65,66 +93,172 @@ class InMemory:
     Unpickles as the argument. The segment is used again when the argument and all batches that need it are gone.
     """
 
-    __slots__ = ("is_spoiled", "payload", "pool")
+    __slots__ = ("_is_spoiled", "_is_writable", "_payload", "_pool")
 
-    def __init__(self, payload: Any, pool: Any) -> None:
-        self.payload = payload
-        self.pool = pool
-        self.is_spoiled = False  # a batch that was stopped may still come to read it
+    def __init__(self, payload: Any, pool: Any, is_writable: bool) -> None:
+        self._payload = payload
+        self._pool = pool
+        self._is_writable = is_writable
+        self._is_spoiled = False
 
     def __reduce__(self) -> Any:
-        return _read_large, (self.payload,)
+        return _read_large, (self._payload, self._is_writable)
+
+    def spoil(self) -> None:
+        """A batch that was stopped may still come to read it: no other data may be written there."""
+        self._is_spoiled = True
 
     def __del__(self) -> None:
-        segment = serialize.segment_of(self.payload)
+        segment = serialize.segment_of(self._payload)
         if segment is not None:
-            (self.pool.discard if self.is_spoiled else self.pool.release)(segment[1])
+            (self._pool.discard if self._is_spoiled else self._pool.release)(segment[1])
 
 
-def _read_large(payload: Any) -> Any:
-    return read_only(serialize.load(payload))
+def _read_large(payload: Any, is_writable: bool) -> Any:
+    data, *buffers = shm.open_segment(payload[1])
+    return loads(data, buffers if is_writable else [buffer.toreadonly() for buffer in buffers])
 
 
 class LargeArguments:
     """The large arguments of one ``Parallel`` call: each goes out once, and is let go when nobody has it any more.
 
-    To workers of this machine they go through one segment of shared memory, which all of them map. Elsewhere they
-    are scattered, and workers pass them on.
+    Parameters
+    ----------
+    executor : Executor
+        Whose workers are processes.
+    least_bytes : int or None
+        Larger arguments go out once; None: no argument does.
+    mode : str or None
+        joblib's ``mmap_mode``: whether calls may change large arrays, and who sees it.
+    folder : str or None
+        joblib's ``temp_folder``.
     """
 
-    def __init__(self, executor: Executor, least_bytes: float) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        least_bytes: int | None = LARGE_BYTES,
+        mode: str | None = "r",
+        folder: str | None = None,
+    ) -> None:
         self._executor = executor
-        self._least_bytes = least_bytes
-        self._known: dict[int, tuple[Any, Any]] = {}
+        self._least_bytes = float("inf") if least_bytes is None or mode is None else least_bytes
+        self._mode = mode
+        self._folder = folder
+        self._known: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the argument, and what goes out
+        self._files: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the memmap, and its file
+        self._has_warned = False
         codec: Any = engine_client(executor).codec
         self._scope = codec.scope
+        self._shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
 
-    def find(self, arg: Any) -> Any:
-        """What goes in the place of an argument: an ``InMemory``, a Future, or None if it is not large."""
-        me = id(arg)
-        known = self._known.get(me)
+    # ---------------------------------------------------------------- arrays, anywhere in the arguments
+
+    def reducers(self, kept: list[Any] | None) -> dict[type, Callable[[Any], Any]]:
+        """Return how arrays pickle; ``kept`` gets what must be there until the calls have been made.
+
+        With None, large arrays pickle like others: they are part of what goes out once.
+        """
+        return dict.fromkeys(_ARRAYS, lambda array: self._reduce(array, kept))
+
+    def _reduce(self, array: Any, kept: list[Any] | None) -> Any:
+        base = memmaps.backing(array) if array.size else None
+        file = None if base is None else self._file_of(base)
+        if file is not None:
+            return memmaps.reduce_view(array, base, file)
+        mode = self._mode if base is None else self._mode_of_contents(base)
+        if kept is not None and array.nbytes > self._least_bytes and not array.dtype.hasobject:
+            sent = self._once(array, lambda: self._array_here(array, mode))
+            if sent is not None:
+                kept.append(sent)
+                return sent.__reduce__()
+        elif base is None:
+            return array.__reduce_ex__(serialize.PROTOCOL)
+        return memmaps.reduce_contents(array, mode == "c")
+
+    def _file_of(self, base: Any) -> Any:
+        """Return the file that workers map for a memmap; None if they cannot, or if it has other data."""
+        if not self._shares_files:
+            return None
+        known = self._files.get(id(base))
+        if known is None or known[0]() is not base:
+            file = memmaps.MappedFile.of(base)
+            known = self._files[id(base)] = (_weakly(base, self._files), file)
+        return known[1]
+
+    def _mode_of_contents(self, base: Any) -> str:
+        """Return how calls get the contents of a memmap that does not travel as a reference to its file."""
+        if base.mode in memmaps.WRITABLE_MODES and not self._has_warned:
+            why = (
+                "its file was moved, replaced or deleted"
+                if self._shares_files
+                else "the workers may be on hosts that do not have the file"
+            )
+            warnings.warn(
+                f"calls get read-only contents of the numpy.memmap of {base.filename!r} (mode {base.mode!r}), because "
+                f"{why}: what they write would not reach it. Have the calls return what they compute, or open it with "
+                "mode 'r' if they only read",
+                stacklevel=2,
+            )
+            self._has_warned = True  # behind it: a warning that is an error must be one again
+        return "c" if base.mode == "c" else "r"
+
+    def _array_here(self, array: Any, mode: Any) -> Any:
+        """Return what goes out once for a large array; None if its contents go out with each batch."""
+        is_writable = mode != "r"
+        if self._shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
+            return memmaps.ArrayFile(array, mode, self._folder)
+        if self._pool is None or array.nbytes < serialize.SHARED_BYTES:
+            return None
+        if is_writable and not array.flags.writeable:  # what pickles as read-only stays so
+            return memmaps.ArrayFile(array, mode, None)
+        return self._in_memory(memmaps.plain(array), is_writable)
+
+    def _in_memory(self, arg: Any, is_writable: bool) -> InMemory | None:
+        reducers = None if type(arg) in _ARRAYS else self.reducers(None)
+        payload = serialize.dump(arg, self._pool, scope=self._scope, reducers=reducers)
+        if serialize.segment_of(payload) is None:
+            return None  # no memory for a segment, or no descriptor
+        return InMemory(payload, self._pool, is_writable)
+
+    # ---------------------------------------------------------------- arguments themselves
+
+    def _once(self, arg: Any, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` has made for this argument when it was met first."""
+        known = self._known.get(id(arg))
         if known is not None and known[0]() is arg:
             return known[1]
-        if isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
-            return None
-        table = self._known
         try:
-            reference = weakref.ref(arg, lambda dead: _drop(table, me, dead))
+            reference = _weakly(arg, self._known)
         except TypeError:  # nobody would tell when it is gone, and ids are used again
             return None
-        sent: Any = None
-        if self._pool is not None:
-            payload = serialize.dump(arg, self._pool, scope=self._scope)
-            if serialize.segment_of(payload) is None:
-                return None  # no memory for a segment, or no descriptor
-            sent = InMemory(payload, self._pool)
-        else:
-            sent = self._executor._scatter(arg, 1)
-        table[me] = (reference, sent)
+        sent = make()
+        if sent is not None:
+            self._known[id(arg)] = (reference, sent)
         return sent
 
-    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
+    def _replacement(self, arg: Any) -> tuple[Any, bool]:
+        """Return what goes out for an argument unless it is left to ``reducers``, and whether calls may change it."""
+        mode = self._mode
+        if type(arg) in _ARRAYS:
+            if self._pool is not None or arg.nbytes <= self._least_bytes or arg.dtype.hasobject:
+                return None, False
+            base = memmaps.backing(arg)
+            if base is not None:
+                if self._file_of(base) is not None:
+                    return None, False
+                mode = self._mode_of_contents(base)
+            elif self._shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
+                return None, False
+        elif isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
+            return None, False
+        if self._pool is not None:
+            return self._once(arg, lambda: self._in_memory(arg, mode == "c")), False
+        plain = memmaps.plain(arg) if type(arg) in _ARRAYS else arg
+        return self._once(arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
+
+    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any], bool]:
         """Take the large arguments out of some calls.
 
         Returns
@@ -133,8 +267,10 @@ class LargeArguments:
             The calls, with something in the place of large arguments.
         futures : list of Future
             For ``Large``, in this order.
-        sent : list
-            What has to be kept until the calls have been made.
+        kept : list
+            What has to be there until the calls have been made.
+        is_plain : bool
+            Whether there is nothing that ``pickle`` would do better than any other pickler.
         """
         types: set[type] = set()
         for _, args, kwargs in items:
@@ -142,13 +278,20 @@ class LargeArguments:
             if kwargs:
                 types.update(map(type, kwargs.values()))
         if types <= _NEVER_LARGE:
-            return items, [], []
+            return (
+                items,
+                [],
+                [],
+                types <= _PLAIN and all(map(_holds_nothing, {id(fn): fn for fn, _, _ in items}.values())),
+            )
         found: dict[int, int] = {}
         futures: list[Future] = []
         kept: list[Any] = []
 
         def put(arg: Any) -> Any:
-            sent = None if type(arg) in _NEVER_LARGE else self.find(arg)
+            if type(arg) in _NEVER_LARGE:
+                return arg
+            sent, is_writable = self._replacement(arg)
             if sent is None:
                 return arg
             index = found.setdefault(id(sent), len(futures))
@@ -157,20 +300,39 @@ class LargeArguments:
                 return sent
             if index == len(futures):
                 futures.append(sent)
-            return Large(index)
+            return Large(index, is_writable)
 
         items = [
             (fn, tuple([put(arg) for arg in args]), {name: put(value) for name, value in kwargs.items()})
             for fn, args, kwargs in items
         ]
-        return items, futures, kept
+        return items, futures, kept, False
+
+    def pickle(self, items: list[Any], kept: list[Any]) -> tuple[Any, list[pickle.PickleBuffer]]:
+        """Return calls as their pickle and its large buffers; ``kept`` gets what must be there until they were made."""
+        data, buffers = dumps_apart(items, self._scope, self.reducers(kept))
+        return hand_over(data), [pickle.PickleBuffer(buffer) for buffer in buffers]
 
     def clear(self) -> None:
-        """The end; the callbacks of the references refer to the table, which would keep it until a collection."""
+        """The end; the callbacks of the references refer to the tables, which would keep them until a collection."""
         self._known.clear()
+        self._files.clear()
 
 
-def _drop(futures: dict[int, tuple[Any, Future]], key: int, dead: Any) -> None:
-    known = futures.get(key)
-    if known is not None and known[0] is dead:
-        del futures[key]
+def _holds_nothing(fn: Any) -> bool:
+    """Whether no array can be in a function."""
+    if type(fn) is FunctionType:
+        return not (fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__ or fn.__dict__)
+    return type(fn) is BuiltinFunctionType and (fn.__self__ is None or isinstance(fn.__self__, ModuleType))
+
+
+def _weakly(arg: Any, table: dict[int, Any]) -> Any:
+    """Return a weak reference to what has an entry in a table, which goes with it."""
+    me = id(arg)
+
+    def drop(dead: Any) -> None:
+        known = table.get(me)
+        if known is not None and known[0] is dead:
+            del table[me]
+
+    return weakref.ref(arg, drop)

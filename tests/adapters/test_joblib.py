@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,24 @@ def test_abort_frees_the_workers(processes: Executor) -> None:
         assert len(set(Parallel(n_jobs=2, batch_size=1)(delayed(arrive)(folder, 2) for _ in range(2)))) == 2
 
 
+class DoesNotPickle:
+    def __init__(self, size: int) -> None:
+        self.data = bytes(size)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("this does not pickle")
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_an_argument_that_does_not_pickle(ex: Executor, size: int) -> None:
+    """Also when it is large, and met by the thread that calls back."""
+    if ex._engine.client.codec.tells_functions:  # type: ignore[attr-defined]
+        with parallel_config(backend=BACKEND, executor=ex), pytest.raises(TypeError, match="does not pickle"):
+            Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(
+                delayed(same)(i if i < 5 else DoesNotPickle(size)) for i in range(6)
+            )
+
+
 def test_timeout(processes: Executor) -> None:
     with Folder() as folder, parallel_config(backend=BACKEND, executor=processes):
         with pytest.raises(joblib.parallel.TimeoutError):
@@ -270,6 +289,37 @@ def test_threads_get_the_caller_s_own_array() -> None:
         got = Parallel(n_jobs=2)(delayed(same)(array) for _ in range(3))
         assert all(each is array for each in got)
         assert Parallel(n_jobs=2, require="sharedmem")(delayed(same)(i) for i in range(3)) == [0, 1, 2]
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_what_cannot_be_honoured_warns(ex: Executor) -> None:
+    is_threads = not ex._engine.client.codec.tells_functions  # type: ignore[attr-defined]
+    calls = [delayed(same)(i) for i in range(3)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with parallel_config(backend=BACKEND, executor=ex, n_jobs=2, inner_max_num_threads=1):
+            assert Parallel()(calls) == [0, 1, 2]
+        with parallel_config(backend=BACKEND, executor=ex, n_jobs=2):
+            for options in ({"prefer": "threads", "mmap_mode": "c", "max_nbytes": "1K"}, {"idle_worker_timeout": 3}):
+                assert Parallel(**options)(calls) == [0, 1, 2]
+    expected = ["inner_max_num_threads=1"] * is_threads + ["idle_worker_timeout"]
+    assert [name in str(one.message) for one, name in zip(caught, expected, strict=True)] == [True] * len(expected)
+    assert {one.filename for one in caught} == {__file__}
+
+
+def shared_memory_inside() -> tuple[bool, str]:
+    here = threading.get_ident()
+    inner = Parallel(n_jobs=2, require="sharedmem")
+    return inner(delayed(threading.get_ident)() for _ in range(1)) != [here], type(inner._backend).__name__
+
+
+def test_shared_memory_inside_of_calls(ex: Executor) -> None:
+    """Where the calls are in threads, those that they make are, too; elsewhere joblib has a backend for it."""
+    name = "FuturesClusterBackend" if ex._engine.client.codec.tells_functions is False else "ThreadingBackend"  # type: ignore[attr-defined]
+    with parallel_config(backend=BACKEND, executor=ex, n_jobs=2):
+        assert Parallel()(delayed(shared_memory_inside)() for _ in range(2)) == [(True, name)] * 2
 
 
 # ---------------------------------------------------------------- nesting

@@ -1,0 +1,68 @@
+"""Options of joblib's ``Parallel`` and ``parallel_config`` that an executor cannot honour.
+
+Covers: checking them and warning. Does not cover: what the others do (``large``, ``inner_threads``).
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+from futures_cluster.adapters.inner_threads import can_limit
+from futures_cluster.adapters.large import shares_files, shares_memory
+from futures_cluster.executor import Executor
+
+#: What joblib takes for ``mmap_mode``.
+MODES = (None, "r", "r+", "w+", "c")
+#: joblib passes these to every backend, and sees to them itself.
+_OF_JOBLIB = frozenset({"prefer", "require", "verbose", "context"})
+
+
+def check_options(
+    executor: Executor,
+    mmap_mode: str | None,
+    temp_folder: str | None,
+    inner_threads: int | None,
+    others: dict[str, Any],
+) -> None:
+    """Warn of each option that makes no difference here although it would with joblib's own processes.
+
+    Raises
+    ------
+    ValueError
+        If ``mmap_mode`` is none of joblib's.
+    """
+    if mmap_mode not in MODES:
+        raise ValueError(f"mmap_mode must be one of {MODES}, not {mmap_mode!r}")
+    if unknown := sorted(others.keys() - _OF_JOBLIB):
+        _warn(f"{', '.join(unknown)}: only joblib's own backends have such options; give them to the Executor instead")
+    if shares_memory(executor):
+        if inner_threads is not None:
+            _warn(
+                f"inner_max_num_threads={inner_threads}: the calls run in threads of this process, which share its "
+                "libraries; use worker processes, or threadpoolctl around the whole"
+            )
+        return
+    if inner_threads is not None and not can_limit():
+        _warn(
+            f"inner_max_num_threads={inner_threads} reaches only the libraries that a call loads itself; "
+            "install threadpoolctl to reach those that are loaded already"
+        )
+    if shares_files(executor):
+        return
+    if mmap_mode in ("r+", "w+"):
+        _warn(
+            f"mmap_mode={mmap_mode!r}: the workers may be on hosts that share no memory, so large arrays arrive "
+            "read-only; use 'c' for calls that change a copy of their own, and return what they compute"
+        )
+    if temp_folder is not None:
+        _warn(f"temp_folder={temp_folder!r}: large arrays go to the workers over the network, not through files")
+
+
+def _warn(text: str) -> None:
+    """Warn on behalf of the code that has called joblib."""
+    frame, depth = sys._getframe(1), 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("joblib", "futures_cluster"):
+        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+    warnings.warn(f"joblib's backend 'futures_cluster' cannot honour {text}", stacklevel=depth)
