@@ -21,6 +21,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import queue
 import threading
 import traceback
 from collections import deque
@@ -314,6 +315,10 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         """``Parallel`` begins."""
         executor = self._executor
         assert executor is not None, "configure() comes first"
+        # joblib 1.6 (also 1.4 and 1.5) keeps the batches that it has not sent when a call fails; the next call of the
+        # same ``Parallel`` sends them, and returns their results as its own. Upstream should clear them where it
+        # resets its counters (``_reset_run_tracking``).
+        self.parallel._ready_batches = queue.Queue()
         self._dispatcher = Dispatcher()
         self._large = None if shares_memory(executor) else LargeArguments(executor, *self._memmapping)
 

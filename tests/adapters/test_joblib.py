@@ -216,6 +216,24 @@ def test_abort_frees_the_workers(processes: Executor) -> None:
         assert len(set(Parallel(n_jobs=2, batch_size=1)(delayed(arrive)(folder, 2) for _ in range(2)))) == 2
 
 
+def test_what_a_failed_call_has_not_sent_is_not_sent_by_the_next_one(processes: Executor) -> None:
+    with Folder() as folder:
+
+        def step(what: Any) -> Any:
+            if what == "fail":
+                folder.wait("begun")
+                raise KeyError(what)
+            if what == "begin":  # of the two calls that were taken when the first one was done, the other waits
+                folder.set("begun")
+                folder.wait("never")
+            return what
+
+        parallel = Parallel(n_jobs=2, batch_size=1, pre_dispatch=2, backend=adapter.FuturesClusterBackend(processes))
+        with pytest.raises(KeyError):
+            parallel(delayed(step)(what) for what in ("first", "fail", "begin", "left over"))
+        assert parallel(delayed(step)(i) for i in range(3)) == [0, 1, 2]
+
+
 class DoesNotPickle:
     def __init__(self, size: int) -> None:
         self.data = bytes(size)
