@@ -270,8 +270,10 @@ class FunctionPickler(ByValuePickler):
 
     passes_handles = False
 
-    def __init__(self, file: Any, buffer_callback: Any = None, by_reference: bool = False) -> None:
-        super().__init__(file, buffer_callback, by_reference)
+    def __init__(
+        self, file: Any, buffer_callback: Any = None, by_reference: bool = False, reducers: Any = None
+    ) -> None:
+        super().__init__(file, buffer_callback, by_reference, reducers)
         # By identity, and held: an object that another thread drops meanwhile must not leave its identity to a new one.
         self._values: dict[int, tuple[Program, Key, Any]] = {}
         if not by_reference:

@@ -25,8 +25,10 @@ from futures_cluster.wire.names import names_in
 from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
 
 
-def ensure(program: Program, keys: Collection[Key]) -> dict[Key, Record | None]:
+def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, Record | None]:
     """Return the records of names and of all that they refer to, captured anew where the client has changed them.
+
+    ``reducers``: by type, how objects pickle in what is captured now.
 
     Raises
     ------
@@ -37,7 +39,7 @@ def ensure(program: Program, keys: Collection[Key]) -> dict[Key, Record | None]:
         records = program.closure(keys)
         changed = [key for key in records if _is_news(program, key)]
         if changed:
-            _capture(program, changed)
+            _capture(program, changed, reducers)
             records = program.closure(keys)
         return records
 
@@ -52,9 +54,9 @@ def _is_news(program: Program, key: Key) -> bool:
     return not record.holds(value)
 
 
-def _capture(program: Program, keys: list[Key]) -> None:
+def _capture(program: Program, keys: list[Key], reducers: Any) -> None:
     stream = io.BytesIO()
-    pickler = DefinitionPickler(stream, program, keys)
+    pickler = DefinitionPickler(stream, program, keys, reducers)
     rows: list[tuple[Key, int, Any]] = []
     while pickler.queue:
         key = pickler.queue.popleft()
@@ -120,8 +122,8 @@ class DefinitionPickler(FunctionPickler):
         The function that was the first to use a name.
     """
 
-    def __init__(self, file: Any, program: Program, keys: Iterable[Key]) -> None:
-        super().__init__(file)
+    def __init__(self, file: Any, program: Program, keys: Iterable[Key], reducers: Any = None) -> None:
+        super().__init__(file, reducers=reducers)
         self.program = program
         self.needs[program] = {}
         self.queue: deque[Key] = deque()

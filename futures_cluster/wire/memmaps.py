@@ -13,16 +13,21 @@ All views in a batch share one mapping of their file, so views that overlap do s
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import pickle
+import platform
 import tempfile
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 #: What joblib and ``numpy.memmap`` call the ways of mapping a file.
 WRITABLE_MODES = ("r+", "w+")
+#: The contents of smaller arrays of a program travel along with the reference to their file.
+SMALL_BYTES = 1_000_000
 #: The types whose instances may lie in a file.
 ARRAYS: tuple[type, ...] = (np.ndarray, np.memmap)
 
@@ -103,7 +108,7 @@ class MappedFile:
     def __init__(self, path: str, mode: str, offset: int, nbytes: int) -> None:
         found = os.stat(path)
         self._path = path
-        self._identity = (found.st_dev, found.st_ino)
+        self._identity = (_host(), found.st_dev, found.st_ino)
         self._mode = "r+" if mode == "w+" else mode  # the file is there: it must not be emptied
         self._offset = offset
         self._nbytes = nbytes
@@ -134,7 +139,17 @@ class MappedFile:
         return map_file, (self._path, self._identity, self._mode, self._offset, self._nbytes)
 
 
-def map_file(path: str, identity: tuple[int, int], mode: str, offset: int, nbytes: int) -> Any:
+@functools.cache
+def _host() -> str:
+    """What tells this host from others: disks that were copied have the same files under the same numbers."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return platform.node()
+
+
+def map_file(path: str, identity: tuple[str, int, int], mode: str, offset: int, nbytes: int) -> Any:
     """Return the part of a file as an array of bytes; called by the unpickler.
 
     Raises
@@ -144,14 +159,14 @@ def map_file(path: str, identity: tuple[int, int], mode: str, offset: int, nbyte
     ValueError
         When the file is shorter than it was.
     """
-    what = f"an array of the arguments lies in the file {path!r}"
+    what = f"this array lies in the file {path!r}"
     try:
         file = open(path, "r+b" if mode == "r+" else "rb")  # noqa: SIM115
     except OSError as error:
         raise OSError(error.errno, f"{what}, which this worker cannot open: {error.strerror}") from None
     with file:
         found = os.fstat(file.fileno())
-        if (found.st_dev, found.st_ino) != identity:
+        if (_host(), found.st_dev, found.st_ino) != identity:
             raise FileNotFoundError(f"{what}; this worker finds another file of that name. Keep it until the calls end")
         if found.st_size < offset + nbytes:
             raise ValueError(
@@ -203,6 +218,50 @@ def make_contents(make: Any, arguments: Any, is_writable: bool) -> Any:
         return array.copy()  # the pickle has the contents of one that was read-only
     array.flags.writeable = is_writable
     return array
+
+
+# ---------------------------------------------------------------- arrays of a program
+
+
+def _reduce_of_program(array: Any, has_contents: bool) -> Any:
+    """Return how an array pickles that is a global of the program, or a part of its functions.
+
+    A task that writes to it writes to the file, as in a process that has the program's memory. On other hosts it finds
+    the contents, read-only; small ones travel in any case.
+    """
+    base = backing(array) if array.size else None
+    file = None if base is None else MappedFile.of(base)
+    if base is None or file is None:
+        return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    contents = None
+    if has_contents or array.nbytes <= SMALL_BYTES:
+        contents = reduce_contents(array, base.mode == "c")[1]
+    return make_view_or_contents, (file.__reduce__()[1], reduce_view(array, base, file)[1][1:], contents)
+
+
+def make_view_or_contents(file: Any, view: Any, contents: Any) -> Any:
+    """Return the array of a program, from its file or from its contents; called by the unpickler.
+
+    Raises
+    ------
+    OSError
+        When this host does not have the file, and the contents did not travel.
+    """
+    try:
+        flat = map_file(*file)
+    except OSError:
+        if contents is None:
+            raise
+        return make_contents(*contents)
+    return make_view(flat, *view)
+
+
+def _reducers(has_contents: bool) -> dict[type, Callable[[Any], Any]]:
+    return dict.fromkeys(ARRAYS, functools.partial(_reduce_of_program, has_contents=has_contents))
+
+
+#: How arrays pickle that are a part of a program, for workers of this host and for those that may be elsewhere.
+REDUCERS, REDUCERS_WITH_CONTENTS = _reducers(False), _reducers(True)
 
 
 # ---------------------------------------------------------------- files of our own

@@ -172,13 +172,22 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
     watched: list[Watched] = []
     heads = []
     for program, keys in pickler.needs.items():
-        records = capture.ensure(program, keys)
+        records = capture.ensure(program, keys, _file_reducers(scope))
         bound = [key for key in keys if root is not None and program.value(key) is root]
         record = records[bound[0]] if bound else None
         binding = None if record is None else (bound[0], record.batch)
         heads.append((program.token_for(scope.name), pickler.is_plain, binding, program.batches_of(records.values())))
         watched.extend(_watch(program, records, root))
     return _behind_head(data, heads), watched
+
+
+def _file_reducers(scope: Scope) -> Reducers | None:
+    """How arrays in files pickle that are a part of the program, as its globals are; None where there are no arrays."""
+    if "numpy" not in sys.modules:
+        return None
+    from futures_cluster.wire import memmaps
+
+    return memmaps.REDUCERS_WITH_CONTENTS if scope.name else memmaps.REDUCERS
 
 
 def _behind_head(data: bytes, heads: list[Any]) -> bytes:
@@ -251,7 +260,7 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
     is_bare = type(function) is FunctionType and not (
         function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__
     )
-    pickler = (ByValuePickler if is_bare else FunctionPickler)(file, None, by_reference)
+    pickler = (ByValuePickler if is_bare else FunctionPickler)(file, None, by_reference, _file_reducers(scope))
     pickler.dump(function)
     if not pickler.needs and not by_reference:
         return _of_client(file.getvalue(), scope), []
