@@ -121,10 +121,8 @@ class Calls:
         self._pickled: Any = None
         self.futures: list[Future] = []
         self.kept: list[Any] = []
-        if large is not None:
-            self._items, self.futures, self.kept, has_only_plain = large.replace(items)
-            if has_only_plain:
-                self._large = None
+        if large is not None and large.looks_first:
+            self._items, self.futures, self.kept = large.replace(items)
 
     def __reduce__(self) -> Any:
         if self._large is None:

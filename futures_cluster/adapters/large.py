@@ -18,14 +18,13 @@ import pickle
 import warnings
 import weakref
 from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from futures_cluster.engines.native import NativeEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
 from futures_cluster.wire import serialize, shm
-from futures_cluster.wire.pickling import dumps_apart, hand_over, loads
+from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, dumps_apart, loads
 from futures_cluster.wire.sizeof import sizeof
 
 try:
@@ -37,8 +36,6 @@ except ImportError:  # without numpy there are no arrays
 LARGE_BYTES = 1_000_000
 #: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
 _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
-#: Types without anything in them.
-_PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
@@ -132,6 +129,12 @@ class LargeArguments:
         joblib's ``mmap_mode``: whether calls may change large arrays, and who sees it.
     folder : str or None
         joblib's ``temp_folder``.
+
+    Attributes
+    ----------
+    looks_first : bool
+        Whether ``replace`` must be called before a batch is submitted: for futures, and once there were large arguments
+        that are not arrays.
     """
 
     def __init__(
@@ -152,6 +155,8 @@ class LargeArguments:
         self._scope = codec.scope
         self._shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
+        # Looking at the arguments of many small calls takes three times as long as pickling them.
+        self.looks_first = self._pool is None
 
     # ---------------------------------------------------------------- arrays, anywhere in the arguments
 
@@ -258,7 +263,7 @@ class LargeArguments:
         plain = memmaps.plain(arg) if type(arg) in _ARRAYS else arg
         return self._once(arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
 
-    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any], bool]:
+    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
         """Take the large arguments out of some calls.
 
         Returns
@@ -269,8 +274,6 @@ class LargeArguments:
             For ``Large``, in this order.
         kept : list
             What has to be there until the calls have been made.
-        is_plain : bool
-            Whether there is nothing that ``pickle`` would do better than any other pickler.
         """
         types: set[type] = set()
         for _, args, kwargs in items:
@@ -278,12 +281,7 @@ class LargeArguments:
             if kwargs:
                 types.update(map(type, kwargs.values()))
         if types <= _NEVER_LARGE:
-            return (
-                items,
-                [],
-                [],
-                types <= _PLAIN and all(map(_holds_nothing, {id(fn): fn for fn, _, _ in items}.values())),
-            )
+            return items, [], []
         found: dict[int, int] = {}
         futures: list[Future] = []
         kept: list[Any] = []
@@ -306,24 +304,24 @@ class LargeArguments:
             (fn, tuple([put(arg) for arg in args]), {name: put(value) for name, value in kwargs.items()})
             for fn, args, kwargs in items
         ]
-        return items, futures, kept, False
+        return items, futures, kept
 
     def pickle(self, items: list[Any], kept: list[Any]) -> tuple[Any, list[pickle.PickleBuffer]]:
         """Return calls as their pickle and its large buffers; ``kept`` gets what must be there until they were made."""
-        data, buffers = dumps_apart(items, self._scope, self.reducers(kept))
-        return hand_over(data), [pickle.PickleBuffer(buffer) for buffer in buffers]
+        reducers = self.reducers(kept)
+        data, buffers = dumps_apart(items, self._scope, reducers)
+        if not self.looks_first and len(data) + sum([buffer.nbytes for buffer in buffers]) > self._least_bytes:
+            items, _, kept[:] = self.replace(items)
+            if kept:
+                self.looks_first = True
+                data, buffers = dumps_apart(items, self._scope, reducers)
+        head: Any = data if len(data) < OUT_OF_BAND_BYTES else pickle.PickleBuffer(data)
+        return head, [pickle.PickleBuffer(buffer) for buffer in buffers]
 
     def clear(self) -> None:
         """The end; the callbacks of the references refer to the tables, which would keep them until a collection."""
         self._known.clear()
         self._files.clear()
-
-
-def _holds_nothing(fn: Any) -> bool:
-    """Whether no array can be in a function."""
-    if type(fn) is FunctionType:
-        return not (fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__ or fn.__dict__)
-    return type(fn) is BuiltinFunctionType and (fn.__self__ is None or isinstance(fn.__self__, ModuleType))
 
 
 def _weakly(arg: Any, table: dict[int, Any]) -> Any:
