@@ -5,6 +5,7 @@ Covers: calling back, one at a time, until the call has ended. Does not cover: w
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -13,8 +14,26 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster.future import Future
 
+#: Between two looks whether a call is over; whoever ends it says so at once.
+LOOK_S = 0.1
 #: So long the end of a call waits for a callback that is under way.
 STOP_S = 1.0
+
+
+class _Waiter:
+    """Is told when a future is done, at once: in the standard library's way, as ``wait`` is."""
+
+    __slots__ = ("_callback", "_done")
+
+    def __init__(self, done: queue.SimpleQueue[Any], callback: Callable[[Any], object]) -> None:
+        self._done = done
+        self._callback = callback
+
+    def add_result(self, future: Future) -> None:
+        """The future is done."""
+        self._done.put((self._callback, future))
+
+    add_exception = add_cancelled = add_result
 
 
 class Dispatcher(threading.Thread):
@@ -22,19 +41,43 @@ class Dispatcher(threading.Thread):
 
     After that call nobody is called back: joblib would count a call that was given up, as one of its results was an
     error, for the next call of the same ``Parallel``, while that one begins.
+
+    Parameters
+    ----------
+    is_over : callable
+        Whether nothing is left to be called back for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(name="futures_cluster-joblib", daemon=True)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls_back = threading.Lock()
         self._stopped = False
+        self._is_over = is_over
+        self._over = threading.Event()
         self._task = context.current_task()
         self.start()
 
     def call_back(self, callback: Callable[[Future], object], future: Future) -> None:
         """Have ``callback(future)`` called, soon."""
         self._done.put((callback, future))
+
+    def watch(self, future: Future, callback: Callable[[Future], object]) -> None:
+        """Have ``callback(future)`` called once it is done and its result is here.
+
+        The executor's thread for callbacks has no part in it unless a large result has to be brought here.
+        """
+        with future._condition:
+            if not future.done():
+                future._waiters.append(_Waiter(self._done, callback))
+                return
+        self.call_back(callback, future)
+
+    def wait(self) -> None:
+        """Wait until the call is over: joblib itself would look every 10 ms."""
+        while not self._is_over():
+            self._over.wait(LOOK_S)
+            self._over.clear()
 
     def stop(self) -> None:
         """End; wait for what is being called, but not for ever: it may take calls from the user's iterator."""
@@ -48,7 +91,12 @@ class Dispatcher(threading.Thread):
         context.local.task = self._task  # what is submitted here are children of the task that called ``Parallel``
         while (item := self._done.get()) is not None:
             callback, future = item
-            with self._calls_back:
-                if not self._stopped:
-                    callback(future)
+            if isinstance(future, Future) and future.done() and not future._callbacks_are_due():
+                future.add_done_callback(functools.partial(self.call_back, callback))
+            else:
+                with self._calls_back:
+                    if not self._stopped:
+                        callback(future)
+            if self._is_over():
+                self._over.set()
             del item, callback, future

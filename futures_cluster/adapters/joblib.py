@@ -317,7 +317,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         # same ``Parallel`` sends them, and returns their results as its own. Upstream should clear them where it
         # resets its counters (``_reset_run_tracking``).
         self.parallel._ready_batches = queue.Queue()
-        self._dispatcher = Dispatcher()
+        self._dispatcher = Dispatcher(self._is_over)
         self._large = None if shares_memory(executor) else LargeArguments(executor, *self._memmapping)
 
     def stop_call(self) -> None:
@@ -368,7 +368,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             return
         with self._lock:
             self._pending[id(marker)] = (future, calls.kept)
-        future.add_done_callback(lambda future: dispatcher.call_back(done, future))
+        dispatcher.watch(future, done)
 
     def _finished(self, marker: object, callback: Callable[[Future], object], future: Future) -> None:
         with self._lock:
@@ -420,7 +420,14 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             yield
         else:
             with context.waiting():
+                if self._dispatcher is not None and self.parallel.timeout is None:
+                    self._dispatcher.wait()
                 yield
+
+    def _is_over(self) -> bool:
+        """Whether ``Parallel`` need not wait any more: all calls have been made, or one has failed."""
+        waits = getattr(self.parallel, "_wait_retrieval", None)  # not a public method
+        return waits is None or self.parallel._aborting or not waits()
 
 
 register()

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from joblib import Parallel, delayed, parallel_config
 
 import futures_cluster.adapters.joblib as adapter
 from futures_cluster import Executor, Future, context, current_executor
+from futures_cluster.adapters import large
 from futures_cluster.testing.engine_checks.harness import Folder
 
 BACKEND = "futures_cluster"
@@ -283,6 +285,33 @@ def test_a_large_argument_goes_out_once(processes: Executor) -> None:
         assert pool.reused == 1
         Parallel(n_jobs=2, max_nbytes=None, batch_size=10)(delayed(pid_of)(array) for _ in range(20))
         assert pool.written > 4  # as an argument like others: one a batch
+
+
+class Table:
+    """A large object that is no array, and pickles as one piece."""
+
+    def __init__(self) -> None:
+        self.data = bytes(2_000_000)
+
+    def size(self) -> int:
+        return len(self.data)
+
+
+def test_a_large_object_goes_out_once(processes: Executor) -> None:
+    pool = processes._engine.client.codec.pool  # type: ignore[attr-defined]
+    with parallel_config(backend=BACKEND, executor=processes):
+        got = Parallel(n_jobs=2, batch_size=1)(delayed(Table.size)(table) for table in [Table()] * 20)
+    assert got == [2_000_000] * 20
+    assert pool.written == 1 and pool.used_bytes == 0
+
+
+def test_small_calls_cost_no_more_than_their_pickle(ex: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at their arguments one by one, and nobody looks every 10 ms whether they are done."""
+    monkeypatch.setattr(large.LargeArguments, "replace", None)
+    monkeypatch.setattr(joblib.parallel, "time", SimpleNamespace(time=time.time))  # no sleep
+    with parallel_config(backend=BACKEND, executor=ex, n_jobs=2):
+        assert Parallel()(delayed(pow)(i, 2) for i in range(1000)) == [i**2 for i in range(1000)]
+        assert Parallel(pre_dispatch="all")(delayed(same)([i]) for i in range(100)) == [[i] for i in range(100)]
 
 
 def test_large_arguments_of_an_iterator_do_not_pile_up(processes: Executor) -> None:
