@@ -21,6 +21,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import os
 import queue
 import threading
 import traceback
@@ -280,7 +281,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             raise FallbackToBackend(self._of_its_own(parallel))
         self._executor = self._find_executor()
         self._most_at_once = n_jobs if n_jobs < self._count_workers(self._executor) else None
-        self._memmapping = (max_nbytes, mmap_mode, temp_folder)
+        self._memmapping = (max_nbytes, mmap_mode, temp_folder or os.environ.get("JOBLIB_TEMP_FOLDER") or None)
         check_options(self._executor, mmap_mode, temp_folder, self.inner_max_num_threads, others)
         return n_jobs
 

@@ -141,6 +141,12 @@ def test_a_folder_for_large_arrays(ex: Executor, tmp_path: Path) -> None:
         assert path.startswith(str(folder)) and not list(folder.iterdir())  # it has no name that could be left behind
 
 
+def test_the_folder_of_the_environment(ex: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
+    array = np.zeros(200_000)
+    assert all(path.startswith(str(tmp_path)) for path in Parallel()(delayed(path_of)(array) for _ in range(2)))
+
+
 def test_views_of_one_file_share_their_mapping(ex: Executor, tmp_path: Path) -> None:
     array = np.memmap(tmp_path / "a", mode="w+", dtype="f8", shape=100)
     views = [(array[:50], array[40:]), (array, np.asarray(array)[::-1]), (array[:50], array[50:])]
