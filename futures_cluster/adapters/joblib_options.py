@@ -5,12 +5,10 @@ Covers: checking them and warning. Does not cover: what the others do (``large``
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any
 
 from futures_cluster.adapters.inner_threads import can_limit
-from futures_cluster.adapters.large import shares_files, shares_memory
+from futures_cluster.adapters.large import shares_files, shares_memory, warn
 from futures_cluster.executor import Executor
 
 #: What joblib takes for ``mmap_mode``.
@@ -61,8 +59,4 @@ def check_options(
 
 
 def _warn(text: str) -> None:
-    """Warn on behalf of the code that has called joblib."""
-    frame, depth = sys._getframe(1), 2
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("joblib", "futures_cluster"):
-        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
-    warnings.warn(f"joblib's backend 'futures_cluster' cannot honour {text}", stacklevel=depth)
+    warn(f"joblib's backend 'futures_cluster' cannot honour {text}")

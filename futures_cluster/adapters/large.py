@@ -15,6 +15,7 @@ What an array goes out as, wherever in the arguments it is:
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -53,6 +54,14 @@ def shares_memory(executor: Executor) -> bool:
 def shares_files(executor: Executor) -> bool:
     """Whether the tasks of an executor run in processes of this host, which find the caller's files."""
     return shares_memory(executor) or getattr(engine_client(executor).codec, "pool", None) is not None
+
+
+def warn(text: str) -> None:
+    """Warn on behalf of the code that has called joblib."""
+    frame, depth = sys._getframe(1), 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("joblib", "futures_cluster"):
+        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+    warnings.warn(text, stacklevel=depth)
 
 
 # ---------------------------------------------------------------- on the worker
@@ -196,15 +205,14 @@ class LargeArguments:
         """Return how calls get the contents of a memmap that does not travel as a reference to its file."""
         if base.mode in memmaps.WRITABLE_MODES and not self._has_warned:
             why = (
-                "its file was moved, replaced or deleted"
+                "its file has no name, or was moved, replaced or deleted"
                 if self._shares_files
                 else "the workers may be on hosts that do not have the file"
             )
-            warnings.warn(
+            warn(
                 f"calls get read-only contents of the numpy.memmap of {base.filename!r} (mode {base.mode!r}), because "
                 f"{why}: what they write would not reach it. Have the calls return what they compute, or open it with "
-                "mode 'r' if they only read",
-                stacklevel=2,
+                "mode 'r' if they only read"
             )
             self._has_warned = True  # behind it: a warning that is an error must be one again
         return "c" if base.mode == "c" else "r"
