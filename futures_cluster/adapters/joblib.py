@@ -39,12 +39,12 @@ from joblib.parallel import (
 )
 
 from futures_cluster import context
+from futures_cluster.adapters.calls import Calls, own_results, with_files
 from futures_cluster.adapters.dispatcher import Dispatcher
 from futures_cluster.adapters.inner_threads import limited_threads
 from futures_cluster.adapters.joblib_options import check_options
 from futures_cluster.adapters.large import (
     LARGE_BYTES,
-    Large,
     LargeArguments,
     engine_client,
     shares_memory,
@@ -53,7 +53,6 @@ from futures_cluster.config import usable_cores
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
-from futures_cluster.wire.pickling import loads
 
 __all__ = ["FuturesClusterBackend", "close", "register"]
 
@@ -105,59 +104,15 @@ def register() -> None:
 # ---------------------------------------------------------------- on the worker
 
 
-class Calls:
-    """The calls of a batch. Opaque, so that nobody looks for futures in it: joblib's arguments arrive as they are.
-
-    Attributes
-    ----------
-    kept : list
-        What must be there until the calls have been made.
-    """
-
-    __slots__ = ("_items", "_large", "_pickled", "futures", "kept")
-
-    def __init__(self, items: list[Any], large: LargeArguments | None = None) -> None:
-        self._items = items
-        self._large = large
-        self._pickled: Any = None
-        self.futures: list[Future] = []
-        self.kept: list[Any] = []
-        if large is not None and large.looks_first:
-            self._items, self.futures, self.kept = large.replace(items)
-
-    def __reduce__(self) -> Any:
-        if self._large is None:
-            return Calls, (self._items,)
-        if self._pickled is None:  # once, whichever picklers are tried
-            self._pickled = self._large.pickle(self._items, self.kept)
-        return _load_calls, self._pickled
-
-    def run(self, large: list[Any]) -> list[Any]:
-        """Make the calls; ``large`` has the values of ``futures``."""
-        if not large:
-            return [fn(*args, **kwargs) for fn, args, kwargs in self._items]
-
-        def put(arg: Any) -> Any:
-            return arg.find(large) if type(arg) is Large else arg
-
-        return [
-            fn(*map(put, args), **{name: put(value) for name, value in kwargs.items()})
-            for fn, args, kwargs in self._items
-        ]
-
-
-def _load_calls(data: Any, buffers: list[Any]) -> Calls:
-    return Calls(loads(data, buffers))
-
-
 def run_batch(
-    calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None = None
-) -> list[Any]:
+    calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None, on_one_host: bool
+) -> Any:
     """The task: make all calls of a batch; ``Parallel`` in them submits to the executor that runs this task."""
     backend = nested_backend(nesting_level, workers, inner_threads)
     limit = contextlib.nullcontext() if inner_threads is None else limited_threads(inner_threads)
     with parallel_config(backend=backend, n_jobs=None), limit:
-        return calls.run(large)
+        results = calls.run(large)
+    return with_files(results) if on_one_host else results
 
 
 def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
@@ -361,7 +316,8 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         level, threads = (self.nesting_level or 0) + 1, None if large is None else self.inner_max_num_threads
         try:
             calls = Calls(func.items, large)
-            future = executor.submit(run_batch, calls, calls.futures, level, self._count_workers(executor), threads)
+            workers, on_one_host = self._count_workers(executor), large is not None and large.shares_files
+            future = executor.submit(run_batch, calls, calls.futures, level, workers, threads, on_one_host)
         except Exception as error:  # on a thread of ours, where only a future can say so
             failed: Any = concurrent.futures.Future()
             failed.set_exception(error)
@@ -385,8 +341,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     def retrieve_result_callback(self, future: concurrent.futures.Future[Any]) -> list[Any]:
         """The results of a batch."""
         try:
-            results: list[Any] = future.result()
-            return results
+            return own_results(future.result())
         except Exception as error:
             if not isinstance(future, Future):
                 raise  # the batch never left

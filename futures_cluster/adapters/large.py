@@ -14,7 +14,6 @@ What an array goes out as, wherever in the arguments it is:
 
 from __future__ import annotations
 
-import pickle
 import sys
 import warnings
 import weakref
@@ -25,7 +24,7 @@ from futures_cluster.engines.native import NativeEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
 from futures_cluster.wire import serialize, shm
-from futures_cluster.wire.pickling import OUT_OF_BAND_BYTES, dumps_apart, loads
+from futures_cluster.wire.pickling import dumps_apart, loads
 from futures_cluster.wire.sizeof import sizeof
 
 try:
@@ -37,7 +36,7 @@ except ImportError:  # without numpy there are no arrays
 LARGE_BYTES = 1_000_000
 #: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
 _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
-_ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
+ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
 def engine_client(executor: Executor) -> Any:
@@ -82,7 +81,7 @@ class Large:
     def find(self, values: list[Any]) -> Any:
         """Return the argument. An array is read-only, as joblib's own backends hand it out, or the batch's own."""
         value = values[self.index]
-        if type(value) in _ARRAYS:
+        if type(value) in ARRAYS:
             if self.is_writable:
                 return value if value.flags.writeable else value.copy()
             value = value.view()
@@ -141,6 +140,8 @@ class LargeArguments:
 
     Attributes
     ----------
+    shares_files : bool
+        Whether the workers find the caller's files.
     looks_first : bool
         Whether ``replace`` must be called before a batch is submitted: for futures, and once there were large arguments
         that are not arrays.
@@ -162,7 +163,7 @@ class LargeArguments:
         self._has_warned = False
         codec: Any = engine_client(executor).codec
         self._scope = codec.scope
-        self._shares_files = shares_files(executor)
+        self.shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
         self.looks_first = self._pool is None
@@ -174,7 +175,7 @@ class LargeArguments:
 
         With None, large arrays pickle like others: they are part of what goes out once.
         """
-        return dict.fromkeys(_ARRAYS, lambda array: self._reduce(array, kept))
+        return dict.fromkeys(ARRAYS, lambda array: self._reduce(array, kept))
 
     def _reduce(self, array: Any, kept: list[Any] | None) -> Any:
         base = memmaps.backing(array) if array.size else None
@@ -193,7 +194,7 @@ class LargeArguments:
 
     def _file_of(self, base: Any) -> Any:
         """Return the file that workers map for a memmap; None if they cannot, or if it has other data."""
-        if not self._shares_files:
+        if not self.shares_files:
             return None
         known = self._files.get(id(base))
         if known is None or known[0]() is not base:
@@ -206,7 +207,7 @@ class LargeArguments:
         if base.mode in memmaps.WRITABLE_MODES and not self._has_warned:
             why = (
                 "its file has no name, or was moved, replaced or deleted"
-                if self._shares_files
+                if self.shares_files
                 else "the workers may be on hosts that do not have the file"
             )
             warn(
@@ -220,7 +221,7 @@ class LargeArguments:
     def _array_here(self, array: Any, mode: Any) -> Any:
         """Return what goes out once for a large array; None if its contents go out with each batch."""
         is_writable = mode != "r"
-        if self._shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
+        if self.shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
             return memmaps.ArrayFile(array, mode, self._folder)
         if self._pool is None or array.nbytes < serialize.SHARED_BYTES:
             return None
@@ -229,7 +230,7 @@ class LargeArguments:
         return self._in_memory(memmaps.plain(array), is_writable)
 
     def _in_memory(self, arg: Any, is_writable: bool) -> InMemory | None:
-        reducers = None if type(arg) in _ARRAYS else self.reducers(None)
+        reducers = None if type(arg) in ARRAYS else self.reducers(None)
         payload = serialize.dump(arg, self._pool, scope=self._scope, reducers=reducers)
         if serialize.segment_of(payload) is None:
             return None  # no memory for a segment, or no descriptor
@@ -254,7 +255,7 @@ class LargeArguments:
     def _replacement(self, arg: Any) -> tuple[Any, bool]:
         """Return what goes out for an argument unless it is left to ``reducers``, and whether calls may change it."""
         mode = self._mode
-        if type(arg) in _ARRAYS:
+        if type(arg) in ARRAYS:
             if self._pool is not None or arg.nbytes <= self._least_bytes or arg.dtype.hasobject:
                 return None, False
             base = memmaps.backing(arg)
@@ -262,13 +263,13 @@ class LargeArguments:
                 if self._file_of(base) is not None:
                     return None, False
                 mode = self._mode_of_contents(base)
-            elif self._shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
+            elif self.shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
                 return None, False
         elif isinstance(arg, Future) or sizeof(arg) < self._least_bytes:
             return None, False
         if self._pool is not None:
             return self._once(arg, lambda: self._in_memory(arg, mode == "c")), False
-        plain = memmaps.plain(arg) if type(arg) in _ARRAYS else arg
+        plain = memmaps.plain(arg) if type(arg) in ARRAYS else arg
         return self._once(arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
 
     def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
@@ -314,7 +315,7 @@ class LargeArguments:
         ]
         return items, futures, kept
 
-    def pickle(self, items: list[Any], kept: list[Any]) -> tuple[Any, list[pickle.PickleBuffer]]:
+    def pickle(self, items: list[Any], kept: list[Any]) -> tuple[bytes, list[memoryview]]:
         """Return calls as their pickle and its large buffers; ``kept`` gets what must be there until they were made."""
         reducers = self.reducers(kept)
         data, buffers = dumps_apart(items, self._scope, reducers)
@@ -323,8 +324,7 @@ class LargeArguments:
             if kept:
                 self.looks_first = True
                 data, buffers = dumps_apart(items, self._scope, reducers)
-        head: Any = data if len(data) < OUT_OF_BAND_BYTES else pickle.PickleBuffer(data)
-        return head, [pickle.PickleBuffer(buffer) for buffer in buffers]
+        return data, buffers
 
     def clear(self) -> None:
         """The end; the callbacks of the references refer to the tables, which would keep them until a collection."""

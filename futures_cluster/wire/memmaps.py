@@ -26,6 +26,8 @@ import numpy as np
 
 #: What joblib and ``numpy.memmap`` call the ways of mapping a file.
 WRITABLE_MODES = ("r+", "w+")
+#: Files without a name, of a process that keeps them open.
+_OF_PROCESSES = "/proc/"
 #: The contents of smaller arrays of a program travel along with the reference to their file.
 SMALL_BYTES = 1_000_000
 #: The types whose instances may lie in a file.
@@ -124,7 +126,7 @@ class MappedFile:
             return None
         path = os.fspath(base.filename)
         try:
-            if not path.startswith("/proc/"):  # files without a name, of a process that keeps them
+            if not path.startswith(_OF_PROCESSES):
                 mapped = mapping_of(base, base.mode == "c")
                 if mapped is not None:
                     is_gone = mapped.path.endswith(" (deleted)")
@@ -262,6 +264,16 @@ def _reducers(has_contents: bool) -> dict[type, Callable[[Any], Any]]:
 
 #: How arrays pickle that are a part of a program, for workers of this host and for those that may be elsewhere.
 REDUCERS, REDUCERS_WITH_CONTENTS = _reducers(False), _reducers(True)
+
+
+def reduce_result(array: Any) -> Any:
+    """Return how an array pickles that goes back to a caller on this host: by its file, if that is the user's."""
+    base = backing(array) if array.size else None
+    if base is not None and base.filename is not None and not os.fspath(base.filename).startswith(_OF_PROCESSES):
+        file = MappedFile.of(base)
+        if file is not None:
+            return reduce_view(array, base, file)
+    return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
 
 
 # ---------------------------------------------------------------- files of our own

@@ -208,6 +208,33 @@ def read_only_and_private_memmaps(folder: Path) -> Any:
     return [*seen, np.fromfile(folder / "a")[0]]
 
 
+def look_into(path: str, mode: str) -> Any:
+    array = np.memmap(path, mode=mode, dtype="f8", shape=(30, 10))
+    return array, {"rows": [array[2:5]], "plain": np.asarray(array)[1], "sum": float(array.sum())}
+
+
+@case
+def memmaps_as_results(folder: Path) -> Any:
+    np.arange(300.0).tofile(folder / "a")
+    seen = []
+    for mode in ("r", "r+"):
+        for array, others in Parallel()(delayed(look_into)(str(folder / "a"), mode) for _ in range(2)):
+            rows = others["rows"][0]
+            seen += [
+                array.mode,
+                Path(array.filename).name,
+                rows.mode,
+                facts(array),
+                facts(rows),
+                facts(others["plain"]),
+            ]
+            if mode == "r+":
+                rows[0, 0] += 1000
+    for array in Parallel()(delayed(np.asarray)(np.memmap(folder / "a", mode="r", dtype="f8")) for _ in range(2)):
+        seen.append(facts(array))
+    return [*seen, np.fromfile(folder / "a").sum()]
+
+
 # ---------------------------------------------------------------- arrays in memory
 
 
