@@ -1,0 +1,110 @@
+"""What a family is, and the normal one.
+
+Covers: the methods that all families have.
+
+The way of data: ``passes`` calls ``derivatives(y, eta, order)`` for a few thousand rows at a time; ``estimators`` call
+``mean(eta)`` for predictions and ``deviance`` for scores.
+
+Conventions: ``eta`` is the linear predictor, float64, of shape ``(rows,)``, for the multinomial family ``(rows,
+classes)``. Losses leave out what does not depend on ``eta``. The curvature is the second derivative of the loss where
+that is never negative for valid targets, otherwise its expectation (Fisher scoring); so Gram matrices are never
+indefinite. Nothing here warns: what overflows becomes infinite, and the solvers shorten their step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # of numpy, which mypy does not see here
+
+#: Of a mean that is a probability or a rate, to stay where logarithms are finite.
+TINY = float(np.finfo(np.float64).tiny)
+
+
+class Family:
+    """What a family offers; ``y`` and ``eta`` are float64 arrays of equal length.
+
+    Attributes
+    ----------
+    name : str
+    outputs : int
+        Linear predictors an observation has: classes for the multinomial family, else 1.
+    is_quadratic : bool
+        Whether the loss is quadratic in ``eta``, so that one step of Newton's method ends at the optimum.
+    has_dispersion : bool
+        Whether the variance has a scale that is estimated (normal, gamma, tweedie).
+    """
+
+    name = ""
+    outputs = 1
+    is_quadratic = False
+    has_dispersion = False
+
+    def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
+        """Loss of each observation, and with ``order`` 1 its gradient, with 2 also its curvature."""
+        raise NotImplementedError
+
+    def mean(self, eta: Array) -> Array:
+        """The expected target."""
+        raise NotImplementedError
+
+    def link(self, mean: Array) -> Array:
+        """The inverse of ``mean``."""
+        raise NotImplementedError
+
+    def deviance(self, y: Array, mean: Array) -> Array:
+        """Twice the loss of each observation above that of a perfect prediction."""
+        raise NotImplementedError
+
+    def saturated(self, y: Array) -> Array | float:
+        """The least loss of each observation, that of a perfect prediction."""
+        return 0.0
+
+    def variance(self, mean: Array) -> Array:
+        """The variance of an observation with this mean, up to the dispersion."""
+        raise NotImplementedError
+
+    def check(self, y: Array) -> str | None:
+        """What is wrong with these targets, or None."""
+        return None
+
+    def start(self, mean: float) -> float:
+        """The intercept from which solvers start: that of the best model without columns."""
+        return float(self.link(np.float64(mean)))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} family>"
+
+
+class Normal(Family):
+    """Squared error with the identity link: ``loss = (eta - y)**2 / 2``, ``gradient = eta - y``, ``curvature = 1``.
+
+    Examples
+    --------
+    >>> loss, gradient, curvature = Normal().derivatives(np.array([1.0]), np.array([3.0]), 2)
+    >>> float(loss[0]), float(gradient[0]), float(curvature[0])
+    (2.0, 2.0, 1.0)
+    """
+
+    name = "normal"
+    is_quadratic = True
+    has_dispersion = True
+
+    def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
+        residual = eta - y
+        loss = 0.5 * residual * residual
+        return loss, residual if order else None, np.ones_like(eta) if order > 1 else None
+
+    def mean(self, eta: Array) -> Array:
+        return eta
+
+    def link(self, mean: Array) -> Array:
+        return mean
+
+    def deviance(self, y: Array, mean: Array) -> Array:
+        return (y - mean) ** 2
+
+    def variance(self, mean: Array) -> Array:
+        return np.ones_like(mean)
