@@ -21,7 +21,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from futures_cluster.glm.families import Family, Tweedie
+from futures_cluster.glm.families import Family
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_saturated
@@ -299,7 +299,7 @@ def _check_weights(weights: Any, n_rows: int) -> Array | None:
 
 def _base(sums: Sums, family: Family, weight: float) -> float:
     """The mean loss of perfect predictions."""
-    if not isinstance(family, Tweedie):
+    if not family.has_saturated_loss:
         return 0.0
     futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
     return float(sum(future.result() for future in futures) / weight)

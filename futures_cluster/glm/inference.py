@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.special
 
-from futures_cluster.glm.families import Bernoulli, Family, Normal, Tweedie
+from futures_cluster.glm.families import Bernoulli, Family
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers.linear import Factor
@@ -59,10 +58,8 @@ class Expected(Family):
         self.outputs = family.outputs
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
-        loss, gradient, curvature = self.family.derivatives(y, eta, order)
-        if order == 2 and isinstance(self.family, Tweedie) and self.family.link_name == "log":
-            curvature = np.exp((2.0 - self.family.power) * eta)
-        return loss, gradient, curvature
+        loss, gradient, _ = self.family.derivatives(y, eta, min(order, 1))
+        return loss, gradient, self.family.expected_curvature(y, eta) if order == 2 else None
 
 
 def statistics_of(objective: Objective, theta: Array) -> Statistics:
@@ -77,7 +74,7 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
     df = weight - len(theta)
     dispersion = pearson / df if family.has_dispersion and df > 0 else 1.0
     inverse = np.column_stack([factor.solve(column) for column in np.eye(len(theta))])
-    likelihood = _log_likelihood(family, weight, deviance, dispersion, terms)
+    likelihood = family.log_likelihood(float(weight), float(deviance), float(dispersion), np.array(terms))
     return Statistics(
         float(weight), float(df), dispersion * inverse, dispersion, deviance, pearson, likelihood, factor.is_definite
     )
@@ -86,8 +83,6 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
 def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:
     """The task: ``[weight, deviance, Pearson's chi square, terms of the likelihood]`` of a block."""
     q = block.n_features
-    if block.n_rows == 0:
-        return np.zeros(6)
     x = block.x if block.is_sparse or block.x.dtype == np.float64 else block.x.astype(np.float64)
     eta = x @ theta[:q] + (theta[q] if intercept else 0.0)
     y = block.y
@@ -97,28 +92,8 @@ def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Ar
     target = 0.5 * (y + 1.0) if isinstance(family, Bernoulli) else y
     with np.errstate(all="ignore"):
         pearson = (target - mean) ** 2 / family.variance(mean)
-    terms = np.zeros((3, len(y)))
-    if isinstance(family, Tweedie) and family.power == 1:
-        terms[0] = scipy.special.xlogy(y, mean) - mean - scipy.special.gammaln(y + 1.0)
-    elif isinstance(family, Tweedie) and family.power == 2:
-        terms[0] = np.log(y / mean)
-        terms[1] = y / mean
-        terms[2] = np.log(y)
-    return np.concatenate([[weights.sum(), weights @ deviance, weights @ pearson], terms @ weights])
-
-
-def _log_likelihood(family: Family, weight: float, deviance: float, dispersion: float, terms: list[float]) -> float:
-    if isinstance(family, Normal) or (isinstance(family, Tweedie) and family.power == 0):
-        return -0.5 * weight * float(np.log(2 * np.pi * deviance / weight) + 1.0) if deviance > 0 else np.inf
-    if isinstance(family, Bernoulli):
-        return -0.5 * deviance
-    if isinstance(family, Tweedie) and family.power == 1:
-        return float(terms[0])
-    if isinstance(family, Tweedie) and family.power == 2:
-        shape = 1.0 / dispersion
-        constant = shape * np.log(shape) - scipy.special.gammaln(shape)
-        return float(shape * (terms[0] - terms[1]) - terms[2] + weight * constant)
-    return float("nan")
+    terms = [weights @ term for term in family.likelihood_terms(y, mean)]
+    return np.array([weights.sum(), weights @ deviance, weights @ pearson, *terms])
 
 
 class Summary:

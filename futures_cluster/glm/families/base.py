@@ -35,12 +35,17 @@ class Family:
         Whether the loss is quadratic in ``eta``, so that one step of Newton's method ends at the optimum.
     has_dispersion : bool
         Whether the variance has a scale that is estimated (normal, gamma, tweedie).
+    has_saturated_loss : bool
+        Whether perfect predictions have a loss other than 0.
+    link_name : str
     """
 
     name = ""
     outputs = 1
     is_quadratic = False
     has_dispersion = False
+    has_saturated_loss = False
+    link_name = ""
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         """Loss of each observation, and with ``order`` 1 its gradient, with 2 also its curvature."""
@@ -61,6 +66,20 @@ class Family:
     def saturated(self, y: Array) -> Array | float:
         """The least loss of each observation, that of a perfect prediction."""
         return 0.0
+
+    def expected_curvature(self, y: Array, eta: Array) -> Array:
+        """The expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+        curvature = self.derivatives(y, eta, 2)[2]
+        assert curvature is not None
+        return curvature
+
+    def likelihood_terms(self, y: Array, mean: Array) -> list[Array]:
+        """What ``log_likelihood`` needs of each observation, beside the deviance."""
+        return []
+
+    def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
+        """The log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
+        return float("nan")
 
     def variance(self, mean: Array) -> Array:
         """The variance of an observation with this mean, up to the dispersion."""
@@ -91,6 +110,7 @@ class Normal(Family):
     name = "normal"
     is_quadratic = True
     has_dispersion = True
+    link_name = "identity"
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         residual = eta - y
@@ -108,3 +128,11 @@ class Normal(Family):
 
     def variance(self, mean: Array) -> Array:
         return np.ones_like(mean)
+
+    def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
+        return normal_log_likelihood(weight, deviance)
+
+
+def normal_log_likelihood(weight: float, deviance: float) -> float:
+    """The log-likelihood of normal errors, at the variance that makes it largest."""
+    return -0.5 * weight * float(np.log(2 * np.pi * deviance / weight) + 1.0) if deviance > 0 else float("inf")

@@ -29,6 +29,7 @@ class Bernoulli(Family):
     """
 
     name = "bernoulli"
+    link_name = "logit"
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         z = y * eta
@@ -64,6 +65,9 @@ class Bernoulli(Family):
 
     def variance(self, mean: Array) -> Array:
         return mean * (1.0 - mean)
+
+    def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
+        return -0.5 * deviance
 
     def check(self, y: Array) -> str | None:
         return None if np.all(np.abs(y) == 1.0) else "classes must be coded as -1 and 1"

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.special
 
-from futures_cluster.glm.families.base import TINY, Family
+from futures_cluster.glm.families.base import TINY, Family, normal_log_likelihood
 
 Array = Any
 
@@ -38,6 +39,8 @@ class Tweedie(Family):
     >>> float(loss[0]), float(gradient[0]), float(curvature[0])
     (1.0, -1.0, 1.0)
     """
+
+    has_saturated_loss = True
 
     def __init__(self, power: float, link: str = "log") -> None:
         if 0 < power < 1:
@@ -128,6 +131,29 @@ class Tweedie(Family):
 
     def variance(self, mean: Array) -> Array:
         return mean**self.power
+
+    def expected_curvature(self, y: Array, eta: Array) -> Array:
+        if self.link_name == "log":
+            return np.exp((2.0 - self.power) * eta)
+        return super().expected_curvature(y, eta)
+
+    def likelihood_terms(self, y: Array, mean: Array) -> list[Array]:
+        if self.power == 1:
+            return [scipy.special.xlogy(y, mean) - mean - scipy.special.gammaln(y + 1.0)]
+        if self.power == 2:
+            return [np.log(y / mean) - y / mean, np.log(y)]
+        return []
+
+    def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
+        if self.power == 0:
+            return normal_log_likelihood(weight, deviance)
+        if self.power == 1:
+            return float(terms[0])
+        if self.power == 2:
+            shape = 1.0 / dispersion
+            constant = shape * np.log(shape) - scipy.special.gammaln(shape)
+            return float(shape * terms[0] - terms[1] + weight * constant)
+        return float("nan")
 
     def check(self, y: Array) -> str | None:
         if self.power >= 2:
