@@ -5,6 +5,7 @@ Covers: the public names, each loaded when it is first used. Does not cover: any
 Each module knows only those before it::
 
     families, penalties     one observation; the coefficients
+    centering               what is subtracted from columns
     rowblocks, trees        some rows; the order of additions
     passes                  one pass over some rows
     sums, objective         all rows, wherever they are; what is minimized

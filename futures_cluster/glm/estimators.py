@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from futures_cluster.glm.centering import column_center, with_center, without_center
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
@@ -141,7 +143,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
         facts = facts_of(block, self._wants_classes, check_rows=False)
         check_facts([facts])
-        coding = self._coding([facts], lambda classes, counted: counted(block, classes))
+        coding = self._centered(self._coding([facts], lambda classes, counted: counted(block, classes)), [facts])
         try:
             return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
         except StartNotFinite:
@@ -153,7 +155,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _fit_blocks(self, blocks: list[Any], facts: list[Facts]) -> Self:
         executor = self.executor
         check_facts(facts)
-        coding = self._coding(facts, _Counter(executor, blocks))
+        coding = self._centered(self._coding(facts, _Counter(executor, blocks)), facts)
         if executor is None:
             coded: list[Any] = [code_block(block, coding) for block in blocks]
         else:
@@ -171,20 +173,29 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             del self.feature_names_in_
         return self._fit_coded(coded, coding, facts, is_local=False)
 
+    def _centered(self, coding: Coding, facts: list[Facts]) -> Coding:
+        """The coding with the centre of the columns, which the intercept makes up for."""
+        if not self.fit_intercept:
+            return coding
+        known = [each for each in facts if each.rows]
+        center = column_center([each.moments for each in known], sum(each.weight for each in known))
+        return replace(coding, center=center)
+
     @contextlib.contextmanager
     def _placed(self, blocks: list[Any], facts: list[Facts], solver: str, is_local: bool) -> Iterator[Sums]:
         """The blocks where passes over them run."""
         if self.executor is None:
             if is_local and "admm" in solver:
                 block = blocks[0]
-                blocks = split_rows(block.x, block.y, block.weights, min(LOCAL_BLOCKS, block.n_rows))
+                number = min(LOCAL_BLOCKS, block.n_rows)
+                blocks = split_rows(block.x, block.y, block.weights, number, block.center)
             with LocalSums(blocks) as local:
                 yield local
             return
         if is_local:
             block = blocks[0]
             number = min(block.n_rows, max(1, self.executor._max_workers) * BLOCKS_A_WORKER)
-            blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number))
+            blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number, block.center))
         sparse = any(each.is_sparse for each in facts)
         n_rows = sum(each.rows for each in facts)
         nbytes = sum(each.nbytes for each in facts)
@@ -192,7 +203,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
         solver = ALIASES.get(self.solver, self.solver)
-        family = coding.family
+        family, center = coding.family, coding.center
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
             penalty = self._penalty(weight)
@@ -204,17 +215,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                     f"solver={solver!r} needs a smooth penalty; with l1 take one of {', '.join(NON_SMOOTH)}"
                 )
             mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
-            options = Options(self.tol, int(self.max_iter), self.callback, bool(self.verbose))
-            result = SOLVERS[solver](objective, self._start(objective, self._mean_target(mean)), options)
+            options = Options(self.tol, int(self.max_iter), self._callback(center, family), bool(self.verbose))
+            start = self._start(objective, self._mean_target(mean), center)
+            result = SOLVERS[solver](objective, start, options)
+            theta = without_center(result.theta, center, family.outputs)
             self.solver_ = solver
             self.objective_ = result.objective
             self.history_ = result.history
             self.n_iter_: Any = result.n_iter
             self._family_ = family
-            self._set_coefficients(result.theta.reshape(objective.rows, objective.outputs))
+            self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
             self._statistics_ = None
             if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
-                self._statistics_ = statistics_of(objective, result.theta)
+                self._statistics_ = statistics_of(objective, result.theta, center)
         return self
 
     def _total_weight(self, facts: list[Facts]) -> float:
@@ -223,14 +236,22 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _mean_target(self, mean: float) -> float:
         return mean
 
-    def _start(self, objective: Objective, mean: float) -> Array:
+    def _callback(self, center: Array | None, family: Family) -> Any:
+        """The caller's callback, which gets parameters for the columns as they are."""
+        callback = self.callback
+        if callback is None or center is None:
+            return callback
+        return lambda each: callback(replace(each, theta=without_center(each.theta, center, family.outputs)))
+
+    def _start(self, objective: Objective, mean: float, center: Array | None) -> Array:
         coef = getattr(self, "coef_", None)
         if self.warm_start and coef is not None:
             theta = np.atleast_2d(coef).T
             if self.fit_intercept:
                 theta = np.vstack([theta, np.atleast_1d(self.intercept_)])
             if theta.shape == (objective.rows, objective.outputs):
-                return np.ascontiguousarray(theta, dtype=np.float64).ravel()
+                theta = np.ascontiguousarray(theta, dtype=np.float64).ravel()
+                return with_center(theta, center, objective.outputs)
         return objective.start(mean)
 
     def _set_coefficients(self, theta: Array) -> None:

@@ -23,6 +23,9 @@ from futures_cluster.glm.solvers.linear import Factor
 
 Array = Any
 
+#: Rows whose linear predictors are computed at a time.
+STATISTICS_ROWS = 8192
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -62,8 +65,14 @@ class Expected(Family):
         return loss, gradient, self.family.expected_curvature(y, eta) if order == 2 else None
 
 
-def statistics_of(objective: Objective, theta: Array) -> Statistics:
-    """The statistics at the optimum."""
+def statistics_of(objective: Objective, theta: Array, center: Array | None = None) -> Statistics:
+    """The statistics at the optimum.
+
+    Parameters
+    ----------
+    theta : array
+        For centred columns, if there is a ``center``; the covariance is that for the columns as they are.
+    """
     family = objective.family
     rows = objective.all_rows
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept)
@@ -74,6 +83,10 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
     df = weight - len(theta)
     dispersion = pearson / df if family.has_dispersion and df > 0 else 1.0
     inverse = np.column_stack([factor.solve(column) for column in np.eye(len(theta))])
+    if center is not None:
+        # The intercept of the columns as they are is that of the centred ones less center @ b.
+        inverse[-1] -= center @ inverse[:-1]
+        inverse[:, -1] -= inverse[:, :-1] @ center
     likelihood = family.log_likelihood(float(weight), float(deviance), float(dispersion), np.array(terms))
     return Statistics(
         float(weight), float(df), dispersion * inverse, dispersion, deviance, pearson, likelihood, factor.is_definite
@@ -83,8 +96,11 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
 def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:
     """The task: ``[weight, deviance, Pearson's chi square, terms of the likelihood]`` of a block."""
     q = block.n_features
-    x = block.x if block.is_sparse or block.x.dtype == np.float64 else block.x.astype(np.float64)
-    eta = x @ theta[:q] + (theta[q] if intercept else 0.0)
+    eta = np.empty(block.n_rows)
+    start = 0
+    for x, y, _ in block.pieces((0, block.n_rows), STATISTICS_ROWS, 1, sparse_as_dense=False):
+        eta[start : start + len(y)] = x @ theta[:q] + (theta[q] if intercept else 0.0)
+        start += len(y)
     y = block.y
     weights = np.ones(len(y)) if block.weights is None else block.weights
     mean = family.mean(eta)

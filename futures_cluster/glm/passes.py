@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.centering import CenteredRows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.trees import tree_sum
@@ -155,7 +156,7 @@ def _segment_sums(
         if weights is not None:
             slope *= weights if outputs == 1 else weights[:, None]
         if order == 1:
-            gradient[:q] += (x.T @ slope).reshape(q, outputs)
+            gradient[:q] += _transposed_product(x, slope).reshape(q, outputs)
             if intercept:
                 gradient[q] += slope.sum(axis=0)
             continue
@@ -227,12 +228,23 @@ def block_product(
                     slope = curvature * (change - (curvature * change).sum(axis=1, keepdims=True))
                 if weights is not None:
                     slope *= weights[:, None]
-                result[:q] += x.T @ slope
+                result[:q] += _transposed_product(x, slope)
                 if intercept:
                     result[q] += slope.sum(axis=0)
         return result.ravel()
 
     return tree_sum(list(run(one, segments_of(block, p * outputs))))
+
+
+def _transposed_product(x: Any, right: Array) -> Array:
+    return x.transposed_product(right) if isinstance(x, CenteredRows) else x.T @ right
+
+
+def _transposed_square_product(x: Any, right: Array) -> Array:
+    if isinstance(x, CenteredRows):
+        return x.transposed_square_product(right)
+    squares = x.multiply(x).tocsr() if scipy.sparse.issparse(x) else x * x
+    return squares.T @ right
 
 
 def block_saturated(block: RowBlock, family: Family) -> float:
@@ -264,8 +276,7 @@ def block_diagonal(block: RowBlock, family: Family, intercept: bool, theta: Arra
                 curvature = curvature[:, None] if outputs == 1 else curvature * (1.0 - curvature)
                 if weights is not None:
                     curvature = curvature * weights[:, None]
-                squares = x.multiply(x).tocsr() if scipy.sparse.issparse(x) else x * x
-                result[:q] += squares.T @ curvature
+                result[:q] += _transposed_square_product(x, curvature)
                 if intercept:
                     result[q] += curvature.sum(axis=0)
         return result.ravel()

@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.centering import CenteredRows, moments_of
+
 Array = Any
 
 
@@ -39,12 +41,15 @@ class RowBlock:
         Sample weights; None means that all are 1.
     columns : list of str or None
         Names, where the data had some.
+    center : array of shape (features,) or None
+        Subtracted from the rows of each piece (``centering``).
     """
 
     x: Any
     y: Array
     weights: Array | None = None
     columns: list[str] | None = None
+    center: Array | None = None
     _cut: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     _unchanged_by_tasks: ClassVar[bool] = True  # passes only read: the tasks of a worker share a scattered block
 
@@ -73,14 +78,14 @@ class RowBlock:
     def pieces(
         self, segment: tuple[int, int], rows: int, stride: int, *, sparse_as_dense: bool
     ) -> Iterator[tuple[Any, Array, Array | None]]:
-        """The rows of a segment as ``(x, y, weights)``, float64, so many at a time.
+        """The rows of a segment as ``(x, y, weights)``, float64 and centred, so many at a time.
 
         Parameters
         ----------
         stride : int
             Only every so many-th piece.
         sparse_as_dense : bool
-            CSR rows come as dense ones; otherwise a segment of them is one piece.
+            CSR rows come as dense ones; otherwise a segment of them is one piece, as ``CenteredRows`` if centred.
         """
         start, stop = segment
         if stride > 1:
@@ -89,9 +94,9 @@ class RowBlock:
             if stride > 1:
                 for first in range(start, stop, rows * stride):
                     last = min(first + rows, stop)
-                    yield self._sparse_piece(first, last), self.y[first:last], _cut(self.weights, first, last)
+                    yield self._centered_piece(first, last), self.y[first:last], _cut(self.weights, first, last)
                 return
-            yield self._sparse_piece(start, stop), self.y[start:stop], _cut(self.weights, start, stop)
+            yield self._centered_piece(start, stop), self.y[start:stop], _cut(self.weights, start, stop)
             return
         for first in range(start, stop, rows * stride):
             last = min(first + rows, stop)
@@ -101,7 +106,13 @@ class RowBlock:
                 x = self.x[first:last]
             if x.dtype != np.float64:
                 x = x.astype(np.float64)
+            if self.center is not None:
+                x = x - self.center
             yield x, self.y[first:last], _cut(self.weights, first, last)
+
+    def _centered_piece(self, start: int, stop: int) -> Any:
+        piece = self._sparse_piece(start, stop)
+        return piece if self.center is None else CenteredRows(piece, self.center)
 
     def _sparse_piece(self, start: int, stop: int, keep: bool = True) -> Any:
         """Rows of a CSR matrix over its own numbers; slicing would copy them, each time."""
@@ -171,12 +182,12 @@ def _frame_to_numpy(frame: Any) -> Array:
     return frame.to_numpy()
 
 
-def split_rows(x: Any, y: Array, weights: Array | None, n_blocks: int) -> list[RowBlock]:
+def split_rows(x: Any, y: Array, weights: Array | None, n_blocks: int, center: Array | None = None) -> list[RowBlock]:
     """Cut arrays into blocks of nearly equal length, views where possible."""
     n_rows = x.shape[0]
     bounds = [n_rows * i // n_blocks for i in range(n_blocks + 1)]
     return [
-        RowBlock(x[start:stop], y[start:stop], _cut(weights, start, stop))
+        RowBlock(x[start:stop], y[start:stop], _cut(weights, start, stop), center=center)
         for start, stop in itertools.pairwise(bounds)
         if stop > start or n_rows == 0
     ]
@@ -201,6 +212,8 @@ class Facts:
         Weighted sum of the target, if it is numeric.
     is_sparse : bool
     nbytes : int
+    moments : array or sparse matrix of shape (2, features)
+        Of the columns (``centering.moments_of``).
     """
 
     rows: int
@@ -213,6 +226,7 @@ class Facts:
     target: float
     is_sparse: bool = False
     nbytes: int = 0
+    moments: Any = None
 
 
 def problem_of_rows(x: Any) -> str | None:
@@ -257,6 +271,7 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         target,
         block.is_sparse,
         block.nbytes,
+        moments_of(block),
     )
 
 

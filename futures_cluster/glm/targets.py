@@ -32,11 +32,14 @@ class Coding:
         Sorted; None for a regression.
     class_weights : array or None
         One for each class.
+    center : array or None
+        What passes subtract from the columns.
     """
 
     family: Family
     classes: Array | None = None
     class_weights: Array | None = None
+    center: Array | None = None
 
 
 def code_block(block: RowBlock, coding: Coding) -> RowBlock:
@@ -59,7 +62,7 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
         problem = coding.family.check(numbers)
         if problem is not None:
             raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
-        return replace(block, y=numbers, _cut={})
+        return replace(block, y=numbers, center=coding.center, _cut={})
     if len(coding.classes) == 2:
         codes: Array = (block.y == coding.classes[1]).astype(np.intp)
     else:
@@ -69,7 +72,7 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
         own = coding.class_weights[codes]
         weights = own if weights is None else weights * own
     y: Array = codes.astype(np.float64) if coding.family.outputs > 1 else 2.0 * codes - 1.0
-    return replace(block, y=y, weights=weights, _cut={})
+    return replace(block, y=y, weights=weights, center=coding.center, _cut={})
 
 
 def all_classes(facts: Sequence[Facts]) -> Array:
