@@ -10,6 +10,8 @@ Each module knows only those before it::
     passes                  one pass over some rows
     sums, objective         all rows, wherever they are; what is minimized
     solvers                 how
+    identification          what the data determine
+    inference               how well they do
     sources, targets        what users have, as row blocks
     estimators              scikit-learn's names
 """

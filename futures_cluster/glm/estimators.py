@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from futures_cluster.glm.centering import column_center, with_center, without_center
 from futures_cluster.glm.families import Family
+from futures_cluster.glm.identification import shortest_by_products, warn_of_dropped
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_saturated
@@ -207,7 +208,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
             penalty = self._penalty(weight)
-            objective = Objective(sums, family, penalty, self.fit_intercept, base=_base(sums, family, weight))
+            base = _base(sums, family, weight)
+            objective = Objective(sums, family, penalty, self.fit_intercept, base=base, column_center=center)
             if solver == "auto":
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
             if not penalty.is_smooth and solver not in NON_SMOOTH:
@@ -218,16 +220,22 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             options = Options(self.tol, int(self.max_iter), self._callback(center, family), bool(self.verbose))
             start = self._start(objective, self._mean_target(mean), center)
             result = SOLVERS[solver](objective, start, options)
-            theta = without_center(result.theta, center, family.outputs)
             self.solver_ = solver
             self.objective_ = result.objective
             self.history_ = result.history
             self.n_iter_: Any = result.n_iter
             self._family_ = family
-            self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
+            theta = result.theta
             self._statistics_ = None
             if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
-                self._statistics_ = statistics_of(objective, result.theta, center)
+                self._statistics_ = statistics_of(objective, theta)
+                identification = self._statistics_.identification
+                theta = identification.shortest(theta)
+                warn_of_dropped(identification, self._columns())
+            elif penalty.is_smooth and penalty.l2 == 0:
+                theta = shortest_by_products(objective, theta)
+            theta = without_center(theta, center, family.outputs)
+            self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
         return self
 
     def _total_weight(self, facts: list[Facts]) -> float:
@@ -272,6 +280,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_is_fitted(self)
         return predict_collection(self, X, method, self.executor)
 
+    def _columns(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{i + 1}" for i in range(self.n_features_in_)] if names is None else [str(name) for name in names]
+
     def summary(self) -> Summary:
         """Coefficients with standard errors, tests and intervals, deviance and AIC.
 
@@ -286,8 +298,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             raise ValueError(
                 "summary() needs a fit without penalty (C=np.inf, alpha=0), of one output, with few enough columns"
             )
-        names = getattr(self, "feature_names_in_", None)
-        columns = [f"x{i + 1}" for i in range(self.n_features_in_)] if names is None else [str(name) for name in names]
+        columns = self._columns()
         coef = np.ravel(self.coef_)
         if self.fit_intercept:
             columns = ["const", *columns]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.glm.families import Bernoulli, Family
+from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers.linear import Factor
@@ -37,10 +38,10 @@ class Statistics:
         Sum of the weights.
     df_residual : float
     covariance : array
-        Of the parameters, the intercept last, already times the dispersion.
+        Of the parameters, the intercept last, already times the dispersion; NaN for parameters that the data do not
+        determine, and for all if there are no residual degrees of freedom.
     dispersion, deviance, pearson, log_likelihood : float
-    is_identified : bool
-        False when columns are collinear; then standard errors mean nothing.
+    identification : Identification
     """
 
     rows: float
@@ -50,7 +51,7 @@ class Statistics:
     deviance: float
     pearson: float
     log_likelihood: float
-    is_identified: bool
+    identification: Identification
 
 
 class Expected(Family):
@@ -65,31 +66,34 @@ class Expected(Family):
         return loss, gradient, self.family.expected_curvature(y, eta) if order == 2 else None
 
 
-def statistics_of(objective: Objective, theta: Array, center: Array | None = None) -> Statistics:
-    """The statistics at the optimum.
-
-    Parameters
-    ----------
-    theta : array
-        For centred columns, if there is a ``center``; the covariance is that for the columns as they are.
-    """
-    family = objective.family
+def statistics_of(objective: Objective, theta: Array) -> Statistics:
+    """The statistics at the optimum."""
+    family, center = objective.family, objective.column_center
     rows = objective.all_rows
-    expected = Objective(rows, Expected(family), objective.penalty, objective.intercept)
+    expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
     information = expected.at(theta, 2).hessian * expected.weight
     futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
     weight, deviance, pearson, *terms = sum(future.result() for future in futures)
-    factor = Factor(information)
-    df = weight - len(theta)
-    dispersion = pearson / df if family.has_dispersion and df > 0 else 1.0
-    inverse = np.column_stack([factor.solve(column) for column in np.eye(len(theta))])
+    factor = Factor(information, objective.n_free, objective.noise(information))
+    identification = identify(expected, theta, information, factor)
+    df = float(weight) - identification.rank
+    dispersion = (pearson / df if df > 0 else np.nan) if family.has_dispersion else 1.0
+    covariance = factor.solve(np.eye(len(theta)))
     if center is not None:
         # The intercept of the columns as they are is that of the centred ones less center @ b.
-        inverse[-1] -= center @ inverse[:-1]
-        inverse[:, -1] -= inverse[:, :-1] @ center
-    likelihood = family.log_likelihood(float(weight), float(deviance), float(dispersion), np.array(terms))
+        covariance[-1] -= center @ covariance[:-1]
+        covariance[:, -1] -= covariance[:, :-1] @ center
+    covariance *= dispersion if df > 0 else np.nan
+    covariance[identification.undetermined] = covariance[:, identification.undetermined] = np.nan
     return Statistics(
-        float(weight), float(df), dispersion * inverse, dispersion, deviance, pearson, likelihood, factor.is_definite
+        rows=float(weight),
+        df_residual=df,
+        covariance=covariance,
+        dispersion=float(dispersion),
+        deviance=deviance,
+        pearson=pearson,
+        log_likelihood=family.log_likelihood(float(weight), float(deviance), float(dispersion), np.array(terms)),
+        identification=identification,
     )
 
 
@@ -144,7 +148,8 @@ class Summary:
         self.model, self.solver, self.n_iter, self.family = model, solver, n_iter, family
         self.names, self.coef = names, coef
         self.rows, self.df_residual = statistics.rows, statistics.df_residual
-        self.is_identified = statistics.is_identified
+        self.rank = statistics.identification.rank
+        self.undetermined = statistics.identification.undetermined[order]
         with np.errstate(all="ignore"):
             self.std_err = np.sqrt(np.diagonal(statistics.covariance))[order]
             self.statistic = coef / self.std_err
@@ -155,7 +160,7 @@ class Summary:
         self.intervals = np.column_stack([coef - reach, coef + reach])
         self.deviance, self.pearson = statistics.deviance, statistics.pearson
         self.log_likelihood = statistics.log_likelihood
-        self.aic = 2.0 * len(coef) - 2.0 * statistics.log_likelihood
+        self.aic = 2.0 * self.rank - 2.0 * statistics.log_likelihood
         self.dispersion = statistics.dispersion
 
     def to_frame(self) -> Any:
@@ -181,7 +186,7 @@ class Summary:
         facts = [
             ("Model:", self.model, "No. Observations:", f"{self.rows:g}"),
             ("Family:", self.family.name, "Df Residuals:", f"{self.df_residual:g}"),
-            ("Solver:", self.solver, "Df Model:", f"{len(self.coef) - (self.names[0] == 'const')}"),
+            ("Solver:", self.solver, "Df Model:", f"{self.rank - (self.names[0] == 'const')}"),
             ("No. Iterations:", str(self.n_iter), "Scale:", f"{self.dispersion:.5g}"),
             ("Log-Likelihood:", f"{self.log_likelihood:.6g}", "Deviance:", f"{self.deviance:.6g}"),
             ("AIC:", f"{self.aic:.6g}", "Pearson chi2:", f"{self.pearson:.6g}"),
@@ -201,8 +206,11 @@ class Summary:
                 f"{self.p_values[i]:>11.3f}{low:>11.3f}{high:>11.3f}"
             )
         lines.append("=" * line)
-        if not self.is_identified:
-            lines.append("Columns are collinear: single coefficients and their standard errors mean nothing.")
+        if self.df_residual <= 0:
+            lines.append("There are no residual degrees of freedom, so there are no standard errors.")
+        if np.any(self.undetermined):
+            names = name_some(self.names, self.undetermined)
+            lines.append(f"Columns are collinear, so these coefficients have no standard errors: {names}")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -28,6 +28,8 @@ Array = Any
 #: Largest number of parameters for which a Hessian is formed; of sparse rows, which are made dense for it, fewer.
 DENSE_HESSIAN = 2000
 SPARSE_HESSIAN = 600
+#: Numbers of a column that are equal but for rounding differ by such a part, when they come of some operations.
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
 
 @dataclass
@@ -71,6 +73,8 @@ class Objective:
         Only every so many-th piece of the rows.
     base : float
         The mean loss of perfect predictions. It is subtracted, so that "relative to the objective" means what it says.
+    column_center : array of shape (features,), optional
+        What the blocks subtract from their columns; it says how large rounding errors of a column are.
 
     Attributes
     ----------
@@ -78,10 +82,19 @@ class Objective:
         Parameters.
     passes : int
         Passes over all rows so far.
+    n_free : int
+        Number of intercepts, which are not penalized.
     """
 
     def __init__(
-        self, sums: Sums, family: Family, penalty: Penalty, intercept: bool, stride: int = 1, base: float = 0.0
+        self,
+        sums: Sums,
+        family: Family,
+        penalty: Penalty,
+        intercept: bool,
+        stride: int = 1,
+        base: float = 0.0,
+        column_center: Array | None = None,
     ) -> None:
         self.all_rows = sums
         self.family = family
@@ -89,10 +102,12 @@ class Objective:
         self.intercept = intercept
         self.stride = stride
         self.base = base
+        self.column_center = column_center
         self.rows = sums.n_features + intercept
         self.outputs = family.outputs
         self.size = self.rows * self.outputs
         self.n_coefs = sums.n_features * self.outputs  # they come first in theta
+        self.n_free = self.size - self.n_coefs
         self.weight = float("nan")  # known after the first pass
         self.passes = 0
 
@@ -133,6 +148,13 @@ class Objective:
             hessian[:, other, :, k] = block
         return hessian.reshape(self.size, self.size)
 
+    def noise(self, hessian: Array) -> Array | None:
+        """What rounding errors of centred columns add to the diagonal of a Hessian."""
+        if self.column_center is None:
+            return None
+        weight = np.max(np.diagonal(hessian)[self.n_coefs :])
+        return weight * np.repeat((ROUNDING * self.column_center) ** 2, self.outputs)
+
     def product(self, theta: Array, vector: Array) -> Array:
         """The Hessian at ``theta`` times a vector, without the matrix."""
         self.passes += 1
@@ -150,7 +172,9 @@ class Objective:
 
     def sampled(self, stride: int) -> Objective:
         """The same over every ``stride``-th piece of the rows; its minimum is a good start."""
-        return Objective(self.all_rows, self.family, self.penalty, self.intercept, stride, self.base)
+        return Objective(
+            self.all_rows, self.family, self.penalty, self.intercept, stride, self.base, self.column_center
+        )
 
     def start(self, mean_target: float = 0.0) -> Array:
         """No coefficients, and the intercept of the model without columns."""

@@ -247,6 +247,30 @@ def _transposed_square_product(x: Any, right: Array) -> Array:
     return squares.T @ right
 
 
+def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array, vectors: Array) -> Array:
+    """The Hessian of the summed loss times several vectors, then each vector's own square in it; for one output.
+
+    The square of a vector along which the rows hardly vary is exact here, and drowns in the Hessian.
+    """
+    q = block.n_features
+    images = np.zeros(vectors.shape)
+    own = np.zeros(vectors.shape[1])
+    for x, y, weights in block.pieces((0, block.n_rows), piece_rows(q), 1, sparse_as_dense=False):
+        eta, change = x @ theta[:q], x @ vectors[:q]
+        if intercept:
+            eta += theta[q]
+            change += vectors[q]
+        with np.errstate(all="ignore"):
+            curvature = family.derivatives(y, eta, 2)[2]
+        assert curvature is not None
+        slope = change * (curvature if weights is None else curvature * weights)[:, None]
+        images[:q] += _transposed_product(x, slope)
+        if intercept:
+            images[q] += slope.sum(axis=0)
+        own += np.einsum("ij,ij->j", change, slope)
+    return np.concatenate([images.ravel(), own])
+
+
 def block_saturated(block: RowBlock, family: Family) -> float:
     """The summed loss of perfect predictions."""
     least = family.saturated(block.y)

@@ -150,7 +150,9 @@ def test_without_an_intercept_columns_stay_as_they_are() -> None:
 def test_only_columns_far_from_zero_are_centred() -> None:
     rng = np.random.default_rng(1)
     x = np.column_stack([rng.standard_normal(1000) + mean for mean in (0.0, FAR / 2, 2 * FAR)])
-    center = column_center([moments_of(RowBlock(x[:300], x[:300, 0])), moments_of(RowBlock(x[300:], x[300:, 0]))], 1000.0)
+    center = column_center(
+        [moments_of(RowBlock(x[:300], x[:300, 0])), moments_of(RowBlock(x[300:], x[300:, 0]))], 1000.0
+    )
     assert center is not None
     np.testing.assert_allclose(center, [0.0, 0.0, x[:, 2].mean()])
     assert column_center([moments_of(RowBlock(x[:, :2], x[:, 0]))], 1000.0) is None

@@ -166,7 +166,8 @@ class _Consensus:
         if rho not in self._factors:
             weights = rho * self.curvature
             dense = weights.ndim == 2
-            self._factors[rho] = Factor(weights + np.diag(self.l2)) if dense else Diagonal(weights + self.l2)
+            n_free = self.objective.n_free
+            self._factors[rho] = Factor(weights + np.diag(self.l2), n_free) if dense else Diagonal(weights + self.l2)
         return self._factors[rho]
 
     def gap(self, z: Array, gradient: Array) -> float:

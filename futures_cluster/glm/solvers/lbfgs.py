@@ -77,12 +77,13 @@ def first_guess(objective: Objective, theta: Array, most: int) -> Factor | Diago
     if objective.size <= most and objective.has_hessian:
         hessian = objective.at(theta, 2).hessian
         assert hessian is not None
-        factor = Factor(hessian)
+        factor = Factor(hessian, objective.n_free)
         if factor.is_definite:
             return factor
         # A little of the diagonal on top: directions without curvature here may have some elsewhere.
         diagonal = np.diagonal(hessian)
-        return Factor(hessian + np.diag(1e-8 * np.where(diagonal > 0, diagonal, max(float(diagonal.max()), 1.0))))
+        ridge = 1e-8 * np.where(diagonal > 0, diagonal, max(float(diagonal.max()), 1.0))
+        return Factor(hessian + np.diag(ridge), objective.n_free)
     return Diagonal(objective.diagonal(theta))
 
 

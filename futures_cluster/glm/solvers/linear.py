@@ -1,10 +1,11 @@
 """Solving with a Hessian: symmetric, nonnegative, possibly badly scaled or singular.
 
-Covers: Cholesky after scaling, the fallback to eigenvalues, conjugate gradients without the matrix. Does not cover: how
-steps are used.
+Covers: elimination of intercepts, Cholesky after scaling, the fallback to eigenvalues, conjugate gradients without the
+matrix. Does not cover: how steps are used.
 
-Why scaled: columns in other units change a Hessian's diagonal by orders of magnitude; with a diagonal of ones what
-remains is only their correlation. Why the intercept comes first: eliminating it is centering the columns.
+Why the intercepts are eliminated first: what remains is the Hessian of centred columns, and the shortest step is that
+of the coefficients alone, as least squares has it. Why scaled: columns in other units change a Hessian's diagonal by
+orders of magnitude; with a diagonal of ones what remains is only their correlation.
 """
 
 from __future__ import annotations
@@ -17,17 +18,34 @@ import scipy.linalg
 
 Array = Any
 
+EPS = float(np.finfo(np.float64).eps)
 #: Pivots below this mean that a column is a combination of others, as far as doubles can tell.
 PIVOT = 1e-13
+#: A column of which elimination of the intercept leaves a smaller part is constant.
+CONSTANT = 1e-12
+#: Smaller entries of a null direction, in the metric of the scaled columns, are rounding errors.
+NO_PART = 1e-12
+#: Units of columns that differ by more must not mix in null directions.
+MIXED_UNITS = 1e3
 
 
 class Factor:
     """A factorized Hessian; ``solve`` gives the step, the shortest one where it is not unique.
 
+    Parameters
+    ----------
+    hessian : array of shape (parameters, parameters)
+    n_free : int
+        Number of intercepts, which come last and do not count in the length of a step.
+    noise : array of shape (parameters - n_free,), optional
+        Columns are constant if their diagonal, without the intercepts, is not larger.
+
     Attributes
     ----------
     is_definite : bool
         False: some combination of columns says nothing about the target, and eigenvalues had to help.
+    null : array of shape (parameters, directions)
+        Such combinations, with intercepts so that nothing changes.
 
     Examples
     --------
@@ -35,13 +53,24 @@ class Factor:
     [1.0, 1.0]
     """
 
-    def __init__(self, hessian: Array) -> None:
-        diagonal = np.diagonal(hessian)
-        self.scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-        # The reversed order has the intercept first.
-        scaled = (hessian * self.scale[:, None] * self.scale)[::-1, ::-1]
-        self.is_definite = bool(np.all(diagonal > 0))
+    def __init__(self, hessian: Array, n_free: int = 0, noise: Array | None = None) -> None:
+        n = self.n_coefs = len(hessian) - n_free
+        inner = hessian
+        self.free, self.means = np.zeros((0, 0)), np.zeros((n, 0))
+        if n_free:
+            cross = hessian[:n, n:]
+            self.free = _pseudo_inverse(hessian[n:, n:])
+            self.means = cross @ self.free
+            inner = hessian[:n, :n] - self.means @ cross.T
+        diagonal = np.diagonal(inner)
+        varies = diagonal > (0.0 if noise is None else noise)
+        if n_free:
+            varies &= diagonal > CONSTANT * np.diagonal(hessian)[:n]
+        self.scale = 1.0 / np.sqrt(np.where(varies, diagonal, 1.0))
+        scaled = inner * self.scale[:, None] * self.scale
         self.factor: Any = None
+        self.null = np.zeros((len(hessian), 0))
+        self.is_definite = bool(np.all(varies))
         if self.is_definite:
             try:
                 self.factor = scipy.linalg.cho_factor(scaled, lower=True, check_finite=False)
@@ -50,24 +79,53 @@ class Factor:
             else:
                 self.is_definite = float(np.min(np.diagonal(self.factor[0]), initial=1.0)) ** 2 > PIVOT
         if not self.is_definite:
-            # In the columns' own units, so that the step is the shortest in the coefficients, as least squares has it;
-            # unless their sizes differ so much that small ones would drown.
-            spread = float(np.max(self.scale) / np.min(self.scale)) if len(self.scale) else 1.0
-            if spread > 1e3:
-                self.values, self.vectors = np.linalg.eigh(scaled[::-1, ::-1])
-            else:
-                self.scale = np.ones_like(self.scale)
-                self.values, self.vectors = np.linalg.eigh(hessian)
-            cut = len(self.values) * float(np.finfo(np.float64).eps) * max(float(self.values[-1]), 0.0) * 8
-            self.kept = self.values > cut
+            self._decompose(scaled, varies)
+
+    def _decompose(self, scaled: Array, varies: Array) -> None:
+        n, columns = self.n_coefs, np.flatnonzero(varies)
+        values, vectors = np.linalg.eigh(scaled[np.ix_(columns, columns)])
+        kept = values > len(values) * EPS * 8 * max(float(np.max(values, initial=0.0)), 0.0)
+        self.values = values[kept]
+        self.vectors = np.zeros((n, len(self.values)))
+        self.vectors[columns] = vectors[:, kept]
+        unseen = np.zeros((n, n - len(self.values)))
+        unseen[columns, : len(columns) - len(self.values)] = _separated(vectors[:, ~kept], self.scale[columns])
+        unseen[~varies, len(columns) - len(self.values) :] = np.eye(n - len(columns))
+        coefs = unseen * self.scale[:, None]
+        self.null = np.concatenate([coefs, -self.means.T @ coefs])
+        self.basis = np.linalg.qr(coefs)[0]
 
     def solve(self, gradient: Array) -> Array:
-        """The step ``x`` with ``hessian @ x = gradient``."""
+        """The step ``x`` with ``hessian @ x = gradient``; for a matrix, one of each column."""
+        n = self.n_coefs
+        right = ((gradient[:n] - self.means @ gradient[n:]).T * self.scale).T
         if self.is_definite:
-            reverse = scipy.linalg.cho_solve(self.factor, (gradient * self.scale)[::-1], check_finite=False)
-            return reverse[::-1] * self.scale
-        vectors = self.vectors[:, self.kept]
-        return (vectors @ ((vectors.T @ (gradient * self.scale)) / self.values[self.kept])) * self.scale
+            scaled = scipy.linalg.cho_solve(self.factor, right, check_finite=False)
+        else:
+            scaled = self.vectors @ ((self.vectors.T @ right).T / self.values).T
+        coefs = (scaled.T * self.scale).T
+        if self.null.shape[1]:
+            coefs = coefs - self.basis @ (self.basis.T @ coefs)
+        return np.concatenate([coefs, self.free @ gradient[n:] - self.means.T @ coefs])
+
+
+def _separated(unseen: Array, scale: Array) -> Array:
+    """A basis of null directions without rounding errors.
+
+    Where units differ much, those of one direction are larger than the entries of another, so the directions must not
+    be mixed: each gets one column of its own, which the other columns make up.
+    """
+    if unseen.shape[1] and np.max(scale) > MIXED_UNITS * np.min(scale):
+        own = scipy.linalg.qr(unseen.T, mode="r", pivoting=True)[1][: unseen.shape[1]]
+        unseen = np.linalg.solve(unseen[own].T, unseen.T).T
+    return np.where(np.abs(unseen) > NO_PART, unseen, 0.0)
+
+
+def _pseudo_inverse(matrix: Array) -> Array:
+    """The inverse of a small symmetric matrix, of the directions that have one."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > len(values) * EPS * 8 * max(float(values[-1]), 0.0)
+    return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
 
 
 class Diagonal:

@@ -86,7 +86,7 @@ def _polish(hessian: Array, slope: Array, x: Array, strength: Array, wants: Arra
     if len(active) == 0:
         return None
     signs = np.sign(x[active]) * strength[active]
-    factor = Factor(hessian[np.ix_(active, active)])
+    factor = Factor(hessian[np.ix_(active, active)], int(np.sum(strength[active] == 0)))
     if not factor.is_definite:
         return None
     new = x.copy()
