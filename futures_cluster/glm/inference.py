@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from futures_cluster.glm.families import Bernoulli, Family
+from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.rowblocks import RowBlock
@@ -108,10 +108,8 @@ def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Ar
     y = block.y
     weights = np.ones(len(y)) if block.weights is None else block.weights
     mean = family.mean(eta)
-    deviance = family.deviance(y, mean)
-    target = 0.5 * (y + 1.0) if isinstance(family, Bernoulli) else y
     with np.errstate(all="ignore"):
-        pearson = (target - mean) ** 2 / family.variance(mean)
+        deviance, pearson = family.fit_of(y, eta)
     terms = [weights @ term for term in family.likelihood_terms(y, mean)]
     return np.array([weights.sum(), weights @ deviance, weights @ pearson, *terms])
 
@@ -180,9 +178,16 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        width = max(12, *(len(name) for name in self.names))
-        line = width + 66
         letter = "t" if self.is_t else "z"
+        rows = [["", "coef", "std err", letter, f"P>|{letter}|", "[0.025", "0.975]"]]
+        for i, name in enumerate(self.names):
+            numbers = [self.std_err[i], self.statistic[i]]
+            ends = [_number(each, 3) for each in self.intervals[i]]
+            p_value = f"{self.p_values[i]:.3f}"
+            rows.append([name, _number(self.coef[i], 4), *[_number(each, 3) for each in numbers], p_value, *ends])
+        widths = [max(12, *(len(row[0]) for row in rows))]
+        widths += [max(11, *(len(row[k]) + 2 for row in rows)) for k in range(1, len(rows[0]))]
+        line = sum(widths)
         facts = [
             ("Model:", self.model, "No. Observations:", f"{self.rows:g}"),
             ("Family:", self.family.name, "Df Residuals:", f"{self.df_residual:g}"),
@@ -196,15 +201,10 @@ class Summary:
         for left, value, right, other in facts:
             lines.append(f"{left:<17}{value:>{half - 17}}  {right:<19}{other:>{line - half - 21}}")
         lines.append("=" * line)
-        head = ("coef", "std err", letter, f"P>|{letter}|", "[0.025", "0.975]")
-        lines.append(" " * width + "".join(f"{each:>11}" for each in head))
-        lines.append("-" * line)
-        for i, name in enumerate(self.names):
-            low, high = self.intervals[i]
-            lines.append(
-                f"{name:<{width}}{self.coef[i]:>11.4f}{self.std_err[i]:>11.3f}{self.statistic[i]:>11.3f}"
-                f"{self.p_values[i]:>11.3f}{low:>11.3f}{high:>11.3f}"
-            )
+        for row in rows:
+            cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:])]
+            lines.append(f"{row[0]:<{widths[0]}}" + "".join(cells))
+        lines.insert(-len(self.names), "-" * line)
         lines.append("=" * line)
         if self.df_residual <= 0:
             lines.append("There are no residual degrees of freedom, so there are no standard errors.")
@@ -214,3 +214,15 @@ class Summary:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _number(value: float, digits: int) -> str:
+    """A number with so many decimals, or with an exponent where these would be too many or all zero.
+
+    Examples
+    --------
+    >>> _number(-0.25, 4), _number(2.5e-7, 4), _number(3e15, 3)
+    ('-0.2500', '2.5000e-07', '3.000e+15')
+    """
+    is_plain = value == 0 or 10.0**-digits <= abs(value) < 1e6 or not np.isfinite(value)
+    return f"{value:.{digits}f}" if is_plain else f"{value:.{digits}e}"

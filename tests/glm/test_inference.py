@@ -11,6 +11,7 @@ pytest.importorskip("sklearn")
 import pandas
 
 from futures_cluster import Executor, glm
+from futures_cluster.glm.families import Bernoulli, Family, Normal, Tweedie
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((200, 3))
@@ -79,6 +80,49 @@ def test_the_table() -> None:
     assert [line.split()[0] for line in lines[-5:-1]] == ["const", "age", "a", "c"]
     assert max(map(len, lines)) <= 100
     assert list(summary.to_frame().index) == ["const", *frame.columns]
+
+
+def test_wide_and_small_numbers_stay_apart() -> None:
+    units = np.array([1e-15, 1e9, 1.0])
+    summary = glm.LinearRegression().fit(X * units, TARGETS["LinearRegression"] * 1e12 + 3e15).summary()
+    lines = str(summary).splitlines()
+    assert len({len(line) for line in lines if set(line) in ({"="}, {"-"})}) == 1
+    rows = [line.split() for line in lines[-5:-1]]
+    assert [row[0] for row in rows] == ["const", "x1", "x2", "x3"]
+    for i, row in enumerate(rows):
+        shown = [float(cell) for cell in row[1:]]
+        exact = [summary.coef[i], summary.std_err[i], summary.statistic[i], summary.p_values[i], *summary.intervals[i]]
+        np.testing.assert_allclose(shown, exact, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "y", "eta", "deviance", "pearson"),
+    [
+        (Bernoulli(), 1.0, 50.0, 2 * np.exp(-50.0), np.exp(-50.0)),
+        (Bernoulli(), -1.0, 50.0, 100.0, np.exp(50.0)),
+        (Bernoulli(), 1.0, 800.0, 0.0, 0.0),
+        (Tweedie(1), 0.0, -800.0, 0.0, 0.0),
+        (Tweedie(1.5), 0.0, -600.0, 8 * np.exp(-300.0), np.exp(-300.0)),
+        (Tweedie(2), 3.0, np.log(3.0), 0.0, 0.0),
+        (Normal(), 3.0, 1.0, 4.0, 4.0),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Family) else None,
+)
+def test_what_far_predictions_cost(family: Family, y: float, eta: float, deviance: float, pearson: float) -> None:
+    with np.errstate(all="ignore"):  # as in passes
+        found = family.fit_of(np.array([y]), np.array([eta]))
+    np.testing.assert_allclose(np.ravel(found), [deviance, pearson], rtol=1e-9, atol=1e-15)
+
+
+def test_sure_predictions_have_a_chi_square() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((500, 1)) * 100
+    y = x[:, 0] + rng.logistic(size=500) * 3 > 0
+    summary = glm.LogisticRegression(C=np.inf).fit(x, y).summary()
+    z = np.where(y, 1.0, -1.0) * (x[:, 0] * summary.coef[1] + summary.coef[0])
+    assert z.max() > 40  # where a probability of one in doubles would give 0 / 0
+    assert summary.pearson == pytest.approx(np.exp(-z).sum())
+    assert summary.deviance == pytest.approx(2 * np.logaddexp(0, -z).sum())
 
 
 def test_collinear_columns_are_pointed_out() -> None:

@@ -81,6 +81,13 @@ class Family:
         """The log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
         return float("nan")
 
+    def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
+        """Deviance and Pearson's chi square of each observation."""
+        mean = self.mean(eta)
+        residual = y - mean
+        pearson = np.where(residual == 0, 0.0, residual / np.sqrt(self.variance(mean))) ** 2
+        return self.deviance(y, mean), pearson
+
     def variance(self, mean: Array) -> Array:
         """The variance of an observation with this mean, up to the dispersion."""
         raise NotImplementedError

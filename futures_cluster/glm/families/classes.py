@@ -63,6 +63,11 @@ class Bernoulli(Family):
         right = np.where(y > 0, mean, 1.0 - mean)
         return -2.0 * np.log(np.maximum(right, TINY))
 
+    def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
+        # A mean that is 1 in doubles says nothing of what is missing; y * eta does.
+        z = y * eta
+        return 2.0 * np.logaddexp(0.0, -z), np.exp(-z)
+
     def variance(self, mean: Array) -> Array:
         return mean * (1.0 - mean)
 

@@ -129,6 +129,13 @@ class Tweedie(Family):
             return 1.0 + np.log(positive)
         return np.maximum(y, 0.0) ** (2.0 - power) / ((2.0 - power) * (power - 1.0))
 
+    def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
+        mean = self.mean(eta)
+        residual = y - mean
+        # The variance of a small mean would underflow before the product does.
+        pearson = np.where(residual == 0, 0.0, residual * mean ** (-0.5 * self.power)) ** 2
+        return self.deviance(y, mean), pearson
+
     def variance(self, mean: Array) -> Array:
         return mean**self.power
 
