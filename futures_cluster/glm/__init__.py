@@ -11,7 +11,8 @@ Each module knows only those before it::
     sums, objective         all rows, wherever they are; what is minimized
     solvers                 how
     identification          what the data determine
-    inference               how well they do
+    separation              what they determine too well
+    inference               standard errors, tests, the summary
     sources, targets        what users have, as row blocks
     estimators              scikit-learn's names
 """

@@ -31,6 +31,7 @@ from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
 from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
+from futures_cluster.glm.separation import separation_of_classes
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
 from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.sources import kind_of, loads_of, place
@@ -226,14 +227,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self.n_iter_: Any = result.n_iter
             self._family_ = family
             theta = result.theta
-            self._statistics_ = None
+            self._statistics_ = separation = None
             if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
                 self._statistics_ = statistics_of(objective, theta)
                 identification = self._statistics_.identification
                 theta = identification.shortest(theta)
-                warn_of_dropped(identification, self._columns())
+                separation = self._statistics_.separation
+                if separation is None:
+                    warn_of_dropped(identification, self._columns())
             elif penalty.is_smooth and penalty.l2 == 0:
                 theta = shortest_by_products(objective, theta)
+                separation = separation_of_classes(objective, theta)
+            if separation is not None:
+                separation.warn(self._columns())
             theta = without_center(theta, center, family.outputs)
             self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
         return self

@@ -26,6 +26,8 @@ Array = Any
 
 #: Rounding errors of a combination of columns that is zero, relative to the columns.
 EXACT = 1e-13
+#: The same when rounding errors of the null direction itself come on top.
+NEARLY = 1e-8
 #: The least part of a direction that counts, relative to the largest.
 PART = 1e-6
 #: How exactly coefficients are shortened without a Hessian, and how exactly predictions must stay what they are.
@@ -44,6 +46,8 @@ class Identification:
         Which parameters are not, of the columns as they are, the intercept last.
     dropped : array of bool
         Which of these are part of a combination that doubles cannot resolve, though the data say something about it.
+    hidden : array of shape (parameters, combinations)
+        These combinations.
     basis : array of shape (coefficients, directions)
         Orthonormal changes of the coefficients that change no prediction.
     means : array of shape (coefficients, intercepts)
@@ -53,6 +57,7 @@ class Identification:
     rank: int
     undetermined: Array
     dropped: Array
+    hidden: Array
     basis: Array
     means: Array
 
@@ -77,6 +82,7 @@ def identify(objective: Objective, theta: Array, information: Array, factor: Fac
         rank=len(theta) - null.shape[1],
         undetermined=_parts_of(null, factor.scale, factor.means, center),
         dropped=_parts_of(null[:, is_dropped], factor.scale, factor.means, center),
+        hidden=null[:, is_dropped],
         basis=np.linalg.qr(null[:n, ~is_dropped])[0],
         means=factor.means,
     )
@@ -91,13 +97,14 @@ def _say_something(objective: Objective, theta: Array, information: Array, facto
     family, intercept = objective.family, objective.intercept
     futures = [rows.submit(i, block_images, family, intercept, theta, shared) for i in range(rows.n_blocks)]
     sums = sum(future.result() for future in futures)
-    images, own = sums[: null.size].reshape(null.shape), sums[null.size :]
+    images, (own, plain) = sums[: null.size].reshape(null.shape), sums[null.size : -n].reshape(2, -1)
     # Less what the other columns explain.
     explained = np.einsum("ij,ij->j", images, factor.solve(images))
-    noise = EXACT**2 * np.diagonal(information)[:n]
-    if (of_columns := objective.noise(information)) is not None:
-        noise = noise + of_columns
-    return own - explained > noise @ (null[:n] ** 2)
+    parts = null[:n] ** 2
+    noise = EXACT**2 * np.diagonal(information)[:n] + objective.noise_of(information)
+    plain_noise = NEARLY**2 * sums[-n:] + objective.noise(objective.weight)
+    # Curvature vanishes where classes are separated; what moves such rows is no null direction.
+    return (own - explained > noise @ parts) | (plain > plain_noise @ parts)
 
 
 def shortest_by_products(objective: Objective, theta: Array) -> Array:

@@ -20,6 +20,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.rowblocks import RowBlock
+from futures_cluster.glm.separation import Separation, separation_of
 from futures_cluster.glm.solvers.linear import Factor
 
 Array = Any
@@ -42,6 +43,7 @@ class Statistics:
         determine, and for all if there are no residual degrees of freedom.
     dispersion, deviance, pearson, log_likelihood : float
     identification : Identification
+    separation : Separation or None
     """
 
     rows: float
@@ -52,6 +54,7 @@ class Statistics:
     pearson: float
     log_likelihood: float
     identification: Identification
+    separation: Separation | None
 
 
 class Expected(Family):
@@ -71,11 +74,20 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
     family, center = objective.family, objective.column_center
     rows = objective.all_rows
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
-    information = expected.at(theta, 2).hessian * expected.weight
+    point = expected.at(theta, 2)
+    information = point.hessian * expected.weight
     futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
     weight, deviance, pearson, *terms = sum(future.result() for future in futures)
-    factor = Factor(information, objective.n_free, objective.noise(information))
+    factor = Factor(information, objective.n_free, objective.noise_of(information))
     identification = identify(expected, theta, information, factor)
+    step = -factor.solve(point.gradient * expected.weight)
+    separation = separation_of(objective, theta, step, identification.hidden)
+    undetermined = identification.undetermined
+    if separation is not None:
+        ends = separation.columns | separation.is_complete
+        if objective.intercept:
+            ends = np.append(ends, separation.intercept or separation.is_complete)
+        undetermined = undetermined | ends
     df = float(weight) - identification.rank
     dispersion = (pearson / df if df > 0 else np.nan) if family.has_dispersion else 1.0
     covariance = factor.solve(np.eye(len(theta)))
@@ -84,7 +96,7 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
         covariance[-1] -= center @ covariance[:-1]
         covariance[:, -1] -= covariance[:, :-1] @ center
     covariance *= dispersion if df > 0 else np.nan
-    covariance[identification.undetermined] = covariance[:, identification.undetermined] = np.nan
+    covariance[undetermined] = covariance[:, undetermined] = np.nan
     return Statistics(
         rows=float(weight),
         df_residual=df,
@@ -94,6 +106,7 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
         pearson=pearson,
         log_likelihood=family.log_likelihood(float(weight), float(deviance), float(dispersion), np.array(terms)),
         identification=identification,
+        separation=separation,
     )
 
 
@@ -107,11 +120,10 @@ def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Ar
         start += len(y)
     y = block.y
     weights = np.ones(len(y)) if block.weights is None else block.weights
-    mean = family.mean(eta)
     with np.errstate(all="ignore"):
-        deviance, pearson = family.fit_of(y, eta)
-    terms = [weights @ term for term in family.likelihood_terms(y, mean)]
-    return np.array([weights.sum(), weights @ deviance, weights @ pearson, *terms])
+        each = [*family.fit_of(y, eta), *family.likelihood_terms(y, family.mean(eta))]
+    # Rows without weight may be infinitely far away.
+    return np.array([weights.sum(), *[weights @ np.where(weights > 0, values, 0.0) for values in each]])
 
 
 class Summary:
@@ -146,6 +158,7 @@ class Summary:
         self.model, self.solver, self.n_iter, self.family = model, solver, n_iter, family
         self.names, self.coef = names, coef
         self.rows, self.df_residual = statistics.rows, statistics.df_residual
+        self.separation = statistics.separation
         self.rank = statistics.identification.rank
         self.undetermined = statistics.identification.undetermined[order]
         with np.errstate(all="ignore"):
@@ -208,6 +221,9 @@ class Summary:
         lines.append("=" * line)
         if self.df_residual <= 0:
             lines.append("There are no residual degrees of freedom, so there are no standard errors.")
+        if self.separation is not None:
+            kind = "completely" if self.separation.is_complete else "for some rows"
+            lines.append(f"Columns separate the targets {kind}: coefficients without standard errors have no optimum.")
         if np.any(self.undetermined):
             names = name_some(self.names, self.undetermined)
             lines.append(f"Columns are collinear, so these coefficients have no standard errors: {names}")

@@ -148,12 +148,21 @@ class Objective:
             hessian[:, other, :, k] = block
         return hessian.reshape(self.size, self.size)
 
-    def noise(self, hessian: Array) -> Array | None:
-        """What rounding errors of centred columns add to the diagonal of a Hessian."""
+    def noise(self, weight: float) -> Any:
+        """What rounding errors of centred columns add to the diagonal of a Hessian, of each coefficient.
+
+        Parameters
+        ----------
+        weight : float
+            Sum of the weights times the curvatures.
+        """
         if self.column_center is None:
-            return None
-        weight = np.max(np.diagonal(hessian)[self.n_coefs :])
+            return 0.0
         return weight * np.repeat((ROUNDING * self.column_center) ** 2, self.outputs)
+
+    def noise_of(self, hessian: Array) -> Any:
+        """The ``noise`` of a Hessian, whose intercepts know the weight."""
+        return 0.0 if self.column_center is None else self.noise(np.max(np.diagonal(hessian)[self.n_coefs :]))
 
     def product(self, theta: Array, vector: Array) -> Array:
         """The Hessian at ``theta`` times a vector, without the matrix."""

@@ -43,6 +43,8 @@ PIECE_ROWS = 512
 SEGMENT_PIECES = 24
 #: The partial sums of all segments of a block take at most so many numbers.
 SUMS_NUMBERS = 8 * 1024 * 1024
+#: Linear predictors so far on a side have no loss left, and say nothing about a step.
+FAR_BEYOND = 100.0
 #: Rows of a segment of a CSR matrix, which is one piece.
 SPARSE_ROWS = 16 * 1024
 
@@ -191,7 +193,8 @@ def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tup
         result = np.empty((len(curvature), len(pairs)))
         for index, (k, other) in enumerate(pairs):
             if k == other:
-                result[:, index] = curvature[:, k] * (1.0 - curvature[:, k])
+                # As the sum of the others, so that all classes together have no curvature, whatever rounding does.
+                result[:, index] = curvature[:, k] * (curvature[:, :k].sum(axis=1) + curvature[:, k + 1 :].sum(axis=1))
             else:
                 result[:, index] = -curvature[:, k] * curvature[:, other]
     return result if weights is None else result * weights[:, None]
@@ -248,13 +251,15 @@ def _transposed_square_product(x: Any, right: Array) -> Array:
 
 
 def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array, vectors: Array) -> Array:
-    """The Hessian of the summed loss times several vectors, then each vector's own square in it; for one output.
+    """The Hessian of the summed loss times several vectors, then their own squares in it; for one output.
 
-    The square of a vector along which the rows hardly vary is exact here, and drowns in the Hessian.
+    The square of a vector along which the rows hardly vary is exact here, and drowns in the Hessian. After it come the
+    vectors' squares without curvature, ``sum(w * (x v)**2)``, and those of the columns.
     """
     q = block.n_features
     images = np.zeros(vectors.shape)
-    own = np.zeros(vectors.shape[1])
+    own = np.zeros((2, vectors.shape[1]))
+    columns = np.zeros((q, 1))
     for x, y, weights in block.pieces((0, block.n_rows), piece_rows(q), 1, sparse_as_dense=False):
         eta, change = x @ theta[:q], x @ vectors[:q]
         if intercept:
@@ -267,8 +272,33 @@ def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array,
         images[:q] += _transposed_product(x, slope)
         if intercept:
             images[q] += slope.sum(axis=0)
-        own += np.einsum("ij,ij->j", change, slope)
-    return np.concatenate([images.ravel(), own])
+        weighted = change if weights is None else change * weights[:, None]
+        own += [np.einsum("ij,ij->j", change, slope), np.einsum("ij,ij->j", change, weighted)]
+        columns += _transposed_square_product(x, np.ones((len(y), 1)) if weights is None else weights[:, None])
+    return np.concatenate([images.ravel(), own.ravel(), columns.ravel()])
+
+
+def block_recession(block: RowBlock, family: Family, intercept: bool, theta: Array, direction: Array) -> Array:
+    """How the loss goes on from ``theta`` in a direction: its least and its largest ``Family.recession``.
+
+    The largest is that of rows that are not yet far beyond where the loss ends. Then come the least recession of
+    ``theta`` itself as a direction, and the sums of squares of the columns. Rows without weight do not count.
+    """
+    q, outputs = block.n_features, family.outputs
+    both = np.concatenate([theta.reshape(-1, outputs), direction.reshape(-1, outputs)], axis=1)
+    least, most, least_so_far, squares = np.inf, -np.inf, np.inf, np.zeros((q, 1))
+    for x, y, weights in block.pieces((0, block.n_rows), piece_rows(q), 1, sparse_as_dense=False):
+        eta = x @ both[:q]
+        if intercept:
+            eta += both[q]
+        eta, change = (eta[:, 0], eta[:, 1]) if outputs == 1 else (eta[:, :outputs], eta[:, outputs:])
+        counts = np.ones(len(y), dtype=bool) if weights is None else weights > 0
+        goes, went = family.recession(y, change)[counts], family.recession(y, eta)[counts]
+        least = min(least, float(np.min(goes, initial=np.inf)))
+        least_so_far = min(least_so_far, float(np.min(went, initial=np.inf)))
+        most = max(most, float(np.max(goes, where=np.abs(went) <= FAR_BEYOND, initial=-np.inf)))
+        squares += _transposed_square_product(x, counts[:, None].astype(np.float64))
+    return np.concatenate([[least, most, least_so_far], squares.ravel()])
 
 
 def block_saturated(block: RowBlock, family: Family) -> float:

@@ -81,6 +81,14 @@ class Family:
         """The log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
         return float("nan")
 
+    def recession(self, y: Array, change: Array) -> Array:
+        """Whether the loss keeps falling as ``eta`` moves on and on by ``change``.
+
+        Shape ``(rows,)`` or ``(rows, outputs)``: positive where it falls for ever, zero where it stays, negative where
+        it rises sooner or later. A direction that is negative for no row has no optimum.
+        """
+        return -np.abs(change)
+
     def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
         """Deviance and Pearson's chi square of each observation."""
         mean = self.mean(eta)

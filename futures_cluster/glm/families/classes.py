@@ -63,6 +63,9 @@ class Bernoulli(Family):
         right = np.where(y > 0, mean, 1.0 - mean)
         return -2.0 * np.log(np.maximum(right, TINY))
 
+    def recession(self, y: Array, change: Array) -> Array:
+        return y * change
+
     def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
         # A mean that is 1 in doubles says nothing of what is missing; y * eta does.
         z = y * eta
@@ -103,14 +106,22 @@ class Multinomial(Family):
         shifted = eta - eta.max(axis=1, keepdims=True)
         own = shifted[rows, codes]
         exps = np.exp(shifted)
-        total = exps.sum(axis=1)
-        loss = np.log(total) - own
+        likelihood = exps[rows, codes]
+        # The other classes by themselves: a likelihood near 1 does not say how near.
+        exps[rows, codes] = 0.0
+        others = exps.sum(axis=1)
+        loss = np.log1p(others + np.expm1(own))
+        loss -= own
         if order == 0:
             return loss, None, None
+        total = others + likelihood
         exps /= total[:, None]
         gradient = exps.copy() if order > 1 else exps
-        gradient[rows, codes] -= 1.0
-        return loss, gradient, exps if order > 1 else None
+        gradient[rows, codes] = -others / total
+        if order == 1:
+            return loss, gradient, None
+        exps[rows, codes] = likelihood / total
+        return loss, gradient, exps
 
     def mean(self, eta: Array) -> Array:
         exps = np.exp(eta - eta.max(axis=1, keepdims=True))
@@ -121,6 +132,10 @@ class Multinomial(Family):
 
     def start(self, mean: float) -> float:
         return 0.0
+
+    def recession(self, y: Array, change: Array) -> Array:
+        own = np.arange(self.outputs) == y[:, None]
+        return change[own][:, None] - change[~own].reshape(len(y), -1)
 
     def deviance(self, y: Array, mean: Array) -> Array:
         right = mean[np.arange(len(mean)), y.astype(np.intp)]

@@ -129,6 +129,11 @@ class Tweedie(Family):
             return 1.0 + np.log(positive)
         return np.maximum(y, 0.0) ** (2.0 - power) / ((2.0 - power) * (power - 1.0))
 
+    def recession(self, y: Array, change: Array) -> Array:
+        if self.link_name == "log" and self.power < 2:
+            return np.where(y <= 0, -change, -np.abs(change))  # the mean may go to zero
+        return super().recession(y, change)
+
     def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
         mean = self.mean(eta)
         residual = y - mean

@@ -37,7 +37,7 @@ class Factor:
     hessian : array of shape (parameters, parameters)
     n_free : int
         Number of intercepts, which come last and do not count in the length of a step.
-    noise : array of shape (parameters - n_free,), optional
+    noise : float or array of shape (parameters - n_free,)
         Columns are constant if their diagonal, without the intercepts, is not larger.
 
     Attributes
@@ -53,7 +53,7 @@ class Factor:
     [1.0, 1.0]
     """
 
-    def __init__(self, hessian: Array, n_free: int = 0, noise: Array | None = None) -> None:
+    def __init__(self, hessian: Array, n_free: int = 0, noise: Any = 0.0) -> None:
         n = self.n_coefs = len(hessian) - n_free
         inner = hessian
         self.free, self.means = np.zeros((0, 0)), np.zeros((n, 0))
@@ -63,7 +63,7 @@ class Factor:
             self.means = cross @ self.free
             inner = hessian[:n, :n] - self.means @ cross.T
         diagonal = np.diagonal(inner)
-        varies = diagonal > (0.0 if noise is None else noise)
+        varies = diagonal > noise
         if n_free:
             varies &= diagonal > CONSTANT * np.diagonal(hessian)[:n]
         self.scale = 1.0 / np.sqrt(np.where(varies, diagonal, 1.0))

@@ -110,7 +110,7 @@ class _Model:
             )
             return direction, promise
         if self.factor is None:
-            self.factor = Factor(self.hessian, objective.n_free, objective.noise(self.hessian))
+            self.factor = Factor(self.hessian, objective.n_free, objective.noise_of(self.hessian))
         direction = -self.factor.solve(point.gradient)
         return direction, float(point.gradient @ direction)
 
