@@ -96,6 +96,16 @@ def test_too_many_columns_for_a_hessian() -> None:
     np.testing.assert_allclose(glm.LinearRegression().fit(x, y).coef_, shortest(x, y), atol=1e-8)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_rounding_errors_of_means_are_no_information(seed: int) -> None:
+    # Means below those that are centred make products a hundred times as large as what varies.
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((3000, 4)) + rng.uniform(5.0, 10.0, 4)
+    x = np.column_stack([x, x[:, 0], x.sum(axis=1)])
+    y = x[:, 5] + rng.standard_normal(3000)
+    np.testing.assert_allclose(glm.LinearRegression().fit(x, y).coef_, shortest(x, y), atol=1e-6)
+
+
 @pytest.mark.parametrize("units", [1.0, 1e8, 1e-8])
 def test_units_do_not_mix(units: float) -> None:
     scale = np.array([units, 1 / units, 1.0, 1.0])

@@ -67,6 +67,8 @@ class Factor:
         if n_free:
             varies &= diagonal > CONSTANT * np.diagonal(hessian)[:n]
         self.scale = 1.0 / np.sqrt(np.where(varies, diagonal, 1.0))
+        # How many times larger the products were than what elimination left of them, and so their rounding errors.
+        magnified = np.where(varies, np.diagonal(hessian)[:n] * self.scale**2, 1.0)
         scaled = inner * self.scale[:, None] * self.scale
         self.factor: Any = None
         self.null = np.zeros((len(hessian), 0))
@@ -77,14 +79,15 @@ class Factor:
             except np.linalg.LinAlgError:
                 self.is_definite = False
             else:
-                self.is_definite = float(np.min(np.diagonal(self.factor[0]), initial=1.0)) ** 2 > PIVOT
+                least = float(np.min(np.diagonal(self.factor[0]), initial=1.0)) ** 2
+                self.is_definite = least > max(PIVOT, 32 * EPS * float(np.max(magnified, initial=1.0)))
         if not self.is_definite:
-            self._decompose(scaled, varies)
+            self._decompose(scaled, varies, 8 * EPS * float(magnified.sum()))
 
-    def _decompose(self, scaled: Array, varies: Array) -> None:
+    def _decompose(self, scaled: Array, varies: Array, noise: float) -> None:
         n, columns = self.n_coefs, np.flatnonzero(varies)
         values, vectors = np.linalg.eigh(scaled[np.ix_(columns, columns)])
-        kept = values > len(values) * EPS * 8 * max(float(np.max(values, initial=0.0)), 0.0)
+        kept = values > max(noise, len(values) * EPS * 8 * float(np.max(values, initial=0.0)))
         self.values = values[kept]
         self.vectors = np.zeros((n, len(self.values)))
         self.vectors[columns] = vectors[:, kept]
