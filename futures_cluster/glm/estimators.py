@@ -229,12 +229,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             theta = result.theta
             self._statistics_ = separation = None
             if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
-                self._statistics_ = statistics_of(objective, theta)
-                identification = self._statistics_.identification
-                theta = identification.shortest(theta)
+                self._statistics_, theta = statistics_of(objective, theta)
                 separation = self._statistics_.separation
                 if separation is None:
-                    warn_of_dropped(identification, self._columns())
+                    warn_of_dropped(self._statistics_.identification, self._columns())
             elif penalty.is_smooth and penalty.l2 == 0:
                 theta = shortest_by_products(objective, theta)
                 separation = separation_of_classes(objective, theta)

@@ -46,46 +46,31 @@ class Identification:
         Which parameters are not, of the columns as they are, the intercept last.
     dropped : array of bool
         Which of these are part of a combination that doubles cannot resolve, though the data say something about it.
-    hidden : array of shape (parameters, combinations)
-        These combinations.
-    basis : array of shape (coefficients, directions)
-        Orthonormal changes of the coefficients that change no prediction.
-    means : array of shape (coefficients, intercepts)
-        What the intercepts must make up for when coefficients change.
     """
 
     rank: int
     undetermined: Array
     dropped: Array
-    hidden: Array
-    basis: Array
-    means: Array
-
-    def shortest(self, theta: Array) -> Array:
-        """The parameters with the shortest coefficients among those with the same predictions."""
-        n = len(self.basis)
-        less = self.basis @ (self.basis.T @ theta[:n])
-        return np.concatenate([theta[:n] - less, theta[n:] + self.means.T @ less])
 
 
-def identify(objective: Objective, theta: Array, information: Array, factor: Factor) -> Identification:
-    """What the data determine, by the information at ``theta`` and its factor; for families of one output.
+def identify(objective: Objective, theta: Array, information: Array, factor: Factor) -> tuple[Identification, Array]:
+    """What the data determine; and which null directions of the factor are none. For families of one output.
 
     Parameters
     ----------
     information : array
-        The Hessian of the summed loss of the ``objective``.
+        The Hessian of the summed loss of the ``objective`` at ``theta``.
+    factor : Factor
+        Of the information.
     """
-    null, n, center = factor.null, objective.n_coefs, objective.column_center
+    null, center = factor.null, objective.column_center
     is_dropped = _say_something(objective, theta, information, factor)
-    return Identification(
+    found = Identification(
         rank=len(theta) - null.shape[1],
         undetermined=_parts_of(null, factor.scale, factor.means, center),
         dropped=_parts_of(null[:, is_dropped], factor.scale, factor.means, center),
-        hidden=null[:, is_dropped],
-        basis=np.linalg.qr(null[:n, ~is_dropped])[0],
-        means=factor.means,
     )
+    return found, is_dropped
 
 
 def _say_something(objective: Objective, theta: Array, information: Array, factor: Factor) -> Array:

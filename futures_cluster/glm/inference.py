@@ -69,8 +69,8 @@ class Expected(Family):
         return loss, gradient, self.family.expected_curvature(y, eta) if order == 2 else None
 
 
-def statistics_of(objective: Objective, theta: Array) -> Statistics:
-    """The statistics at the optimum."""
+def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array]:
+    """The statistics at the optimum, and the shortest coefficients with the same predictions."""
     family, center = objective.family, objective.column_center
     rows = objective.all_rows
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
@@ -79,9 +79,9 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
     futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
     weight, deviance, pearson, *terms = sum(future.result() for future in futures)
     factor = Factor(information, objective.n_free, objective.noise_of(information))
-    identification = identify(expected, theta, information, factor)
+    identification, is_dropped = identify(expected, theta, information, factor)
     step = -factor.solve(point.gradient * expected.weight)
-    separation = separation_of(objective, theta, step, identification.hidden)
+    separation = separation_of(objective, theta, step, factor.null[:, is_dropped])
     undetermined = identification.undetermined
     if separation is not None:
         ends = separation.columns | separation.is_complete
@@ -97,7 +97,7 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
         covariance[:, -1] -= covariance[:, :-1] @ center
     covariance *= dispersion if df > 0 else np.nan
     covariance[undetermined] = covariance[:, undetermined] = np.nan
-    return Statistics(
+    statistics = Statistics(
         rows=float(weight),
         df_residual=df,
         covariance=covariance,
@@ -108,6 +108,7 @@ def statistics_of(objective: Objective, theta: Array) -> Statistics:
         identification=identification,
         separation=separation,
     )
+    return statistics, factor.shortest(theta, is_dropped)
 
 
 def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:

@@ -96,7 +96,9 @@ class Factor:
         unseen[~varies, len(columns) - len(self.values) :] = np.eye(n - len(columns))
         coefs = unseen * self.scale[:, None]
         self.null = np.concatenate([coefs, -self.means.T @ coefs])
-        self.basis = np.linalg.qr(coefs)[0]
+        # The same projection by the smaller of two bases: of what is not seen, or of what is.
+        self.is_null_basis = coefs.shape[1] <= len(self.values)
+        self.basis = np.linalg.qr(coefs if self.is_null_basis else self.vectors / self.scale[:, None])[0]
 
     def solve(self, gradient: Array) -> Array:
         """The step ``x`` with ``hessian @ x = gradient``; for a matrix, one of each column."""
@@ -108,8 +110,28 @@ class Factor:
             scaled = self.vectors @ ((self.vectors.T @ right).T / self.values).T
         coefs = (scaled.T * self.scale).T
         if self.null.shape[1]:
-            coefs = coefs - self.basis @ (self.basis.T @ coefs)
+            coefs = self._shorten(coefs)
         return np.concatenate([coefs, self.free @ gradient[n:] - self.means.T @ coefs])
+
+    def _shorten(self, coefs: Array) -> Array:
+        part = self.basis @ (self.basis.T @ coefs)
+        return coefs - part if self.is_null_basis else part
+
+    def shortest(self, theta: Array, but: Array) -> Array:
+        """The parameters with the shortest coefficients that differ in null directions only.
+
+        Parameters
+        ----------
+        but : array of bool
+            Null directions to leave alone.
+        """
+        n = self.n_coefs
+        if np.any(but):
+            basis = np.linalg.qr(self.null[:n, ~but])[0]
+            coefs = theta[:n] - basis @ (basis.T @ theta[:n])
+        else:
+            coefs = self._shorten(theta[:n]) if self.null.shape[1] else theta[:n]
+        return np.concatenate([coefs, theta[n:] + self.means.T @ (theta[:n] - coefs)])
 
 
 def _separated(unseen: Array, scale: Array) -> Array:
