@@ -5,6 +5,7 @@ Covers: the public names, each loaded when it is first used. Does not cover: any
 Each module knows only those before it::
 
     families, penalties     one observation; the coefficients
+    offsets                 a known part of the linear predictor
     centering               what is subtracted from columns
     rowblocks, trees        some rows; the order of additions
     passes                  one pass over some rows

@@ -27,6 +27,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import shortest_by_products, warn_of_dropped
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.offsets import Offset, WithOffset, block_center, center_of
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
@@ -111,13 +112,27 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         -------
         self
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None = None) -> Self:
         self._check_parameters()
         if kind_of(X) == "array":
-            return self._fit_arrays(X, y, sample_weight)
-        loads = loads_of(X, y, sample_weight, self.executor)
+            return self._fit_arrays(X, y, sample_weight, offset)
+        loads = loads_of(X, y, sample_weight, self.executor, None if offset is None else offset.values)
         blocks, found = place(loads, self.executor, facts_of, self._wants_classes)
         facts = found if self.executor is None else [each.result() for each in found]
-        return self._fit_blocks(blocks, facts)
+        return self._fit_blocks(blocks, facts, offset)
+
+    def _coding_with(self, offset: Offset | None, facts: list[Facts], counts: Any) -> Coding:
+        coding = self._centered(self._coding(facts, counts), facts)
+        if offset is None:
+            return coding
+        if coding.family.outputs > 1:
+            raise ValueError(
+                f"offset needs two classes, and y has {coding.family.outputs}: a number that is added for all classes "
+                "changes no probability"
+            )
+        return replace(coding, offset=offset.name)
 
     def _check_parameters(self) -> None:
         if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0):
@@ -132,7 +147,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 "standard library do not resolve"
             )
 
-    def _fit_arrays(self, X: Any, y: Any, sample_weight: Any) -> Self:
+    def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None) -> Self:
         X, y = validate_data(
             self,
             X,
@@ -143,9 +158,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
         )
         block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
+        if offset is not None:
+            block.offset = offset.numbers(block.n_rows)
+            offset = Offset("offset", block.offset)
         facts = facts_of(block, self._wants_classes, check_rows=False)
         check_facts([facts])
-        coding = self._centered(self._coding([facts], lambda classes, counted: counted(block, classes)), [facts])
+        coding = self._coding_with(offset, [facts], lambda classes, counted: counted(block, classes))
         try:
             return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
         except StartNotFinite:
@@ -154,10 +172,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 raise ValueError(problem) from None
             raise
 
-    def _fit_blocks(self, blocks: list[Any], facts: list[Facts]) -> Self:
+    def _fit_blocks(self, blocks: list[Any], facts: list[Facts], offset: Offset | None) -> Self:
         executor = self.executor
         check_facts(facts)
-        coding = self._centered(self._coding(facts, _Counter(executor, blocks)), facts)
+        coding = self._coding_with(offset, facts, _Counter(executor, blocks))
         if executor is None:
             coded: list[Any] = [code_block(block, coding) for block in blocks]
         else:
@@ -208,6 +226,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         family, center = coding.family, coding.center
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
+            if coding.offset is not None:
+                family = _with_offset(sums, family)
             penalty = self._penalty(weight)
             base = _base(sums, family, weight)
             objective = Objective(sums, family, penalty, self.fit_intercept, base=base, column_center=center)
@@ -225,7 +245,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self.objective_ = result.objective
             self.history_ = result.history
             self.n_iter_: Any = result.n_iter
-            self._family_ = family
+            self._family_ = coding.family
             theta = result.theta
             self._statistics_ = separation = None
             if penalty.is_smooth and penalty.l2 == 0 and family.outputs == 1 and objective.has_hessian:
@@ -273,16 +293,20 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     # ---------------------------------------------------------------- using the fit
 
-    def _linear(self, X: Any) -> Array:
+    def _linear(self, X: Any, offset: Offset | None = None) -> Array:
         """The linear predictor of rows in this process."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return linear_predictor(X, self.coef_, self.intercept_)
+        eta = linear_predictor(X, self.coef_, self.intercept_)
+        if offset is None:
+            return eta
+        numbers = offset.numbers(len(eta))
+        return eta + (numbers if eta.ndim == 1 else numbers[:, None])
 
-    def _predict(self, X: Any, method: str) -> Any:
+    def _predict(self, X: Any, method: str, offset: Offset | None = None) -> Any:
         """Call a method for each block of a collection, where it is."""
         check_is_fitted(self)
-        return predict_collection(self, X, method, self.executor)
+        return predict_collection(self, X, method, self.executor, offset)
 
     def _columns(self) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
@@ -339,6 +363,16 @@ def _base(sums: Sums, family: Family, weight: float) -> float:
         return 0.0
     futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
     return float(sum(future.result() for future in futures) / weight)
+
+
+def _with_offset(sums: Sums, family: Family) -> WithOffset:
+    """The family for targets that carry offsets."""
+    futures = [sums.submit(number, _block_center, family.link_name) for number in range(sums.n_blocks)]
+    return WithOffset(family, center_of([future.result() for future in futures], family.link_name))
+
+
+def _block_center(block: RowBlock, link_name: str) -> tuple[float, float]:
+    return block_center(block.y, block.weights, link_name)
 
 
 class _Counter:

@@ -19,6 +19,7 @@ import numpy as np
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.separation import Separation, separation_of
 from futures_cluster.glm.solvers.linear import Factor
@@ -119,7 +120,7 @@ def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Ar
     for x, y, _ in block.pieces((0, block.n_rows), STATISTICS_ROWS, 1, sparse_as_dense=False):
         eta[start : start + len(y)] = x @ theta[:q] + (theta[q] if intercept else 0.0)
         start += len(y)
-    y = block.y
+    family, y, eta = without_offset(family, block.y, eta)
     weights = np.ones(len(y)) if block.weights is None else block.weights
     with np.errstate(all="ignore"):
         each = [*family.fit_of(y, eta), *family.likelihood_terms(y, family.mean(eta))]

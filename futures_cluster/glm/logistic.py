@@ -5,15 +5,17 @@ Covers: the estimator. Does not cover: the losses (``families``), the coding of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Bernoulli, Multinomial
+from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -145,34 +147,58 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
             self.intercept_ -= self.intercept_.mean()
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
 
-    def decision_function(self, X: Any) -> Any:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> Self:
+        """Fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See ``LinearRegression.fit``.
+        offset : array, collection or name of a column, optional
+            A known part of the log odds of each row, with the coefficient 1; only for two classes.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, _given(offset))
+
+    def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """The linear predictor: shape ``(rows,)`` for two classes, else ``(rows, classes)``."""
         if kind_of(X) != "array":
-            return self._predict(X, "decision_function")
-        scores = self._linear(X)
+            return self._predict(X, "decision_function", _given(offset))
+        scores = self._linear(X, _given(offset))
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, *, offset: Any = None) -> Any:
         """The probability of each class, shape ``(rows, classes)``."""
         if kind_of(X) != "array":
-            return self._predict(X, "predict_proba")
-        scores = self._linear(X)
+            return self._predict(X, "predict_proba", _given(offset))
+        scores = self._linear(X, _given(offset))
         if scores.shape[1] > 1:
             return Multinomial(scores.shape[1]).mean(scores)
         family = Bernoulli()
         return np.column_stack([family.mean(-scores[:, 0]), family.mean(scores[:, 0])])
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
         """The logarithm of ``predict_proba``."""
         if kind_of(X) != "array":
-            return self._predict(X, "predict_log_proba")
+            return self._predict(X, "predict_log_proba", _given(offset))
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return np.log(self.predict_proba(X, offset=offset))
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, *, offset: Any = None) -> Any:
         """The likeliest class of each row; for a collection the same kind of collection."""
         check_is_fitted(self)
         if kind_of(X) != "array":
-            return self._predict(X, "predict")
-        scores = self.decision_function(X)
+            return self._predict(X, "predict", _given(offset))
+        scores = self.decision_function(X, offset=offset)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
+        """The part of the rows, by weight, whose class is predicted."""
+        return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))
+
+
+def _given(offset: Any) -> Offset | None:
+    return None if offset is None else Offset("offset", offset)

@@ -12,7 +12,7 @@ What they minimize, with ``W`` the sum of the weights:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.estimators import LinearModel, _check_weights
 from futures_cluster.glm.families import Family, Normal, Tweedie, gamma, poisson
+from futures_cluster.glm.offsets import Offset, offset_of
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -207,14 +208,49 @@ class ElasticNet(_Alpha):
 
 
 class _Deviance(_Alpha):
-    """Those that are scored by their deviance."""
+    """Those that are scored by their deviance, and take offsets."""
 
     def _penalty(self, weight: float) -> Penalty:
         return l2(self._strength())
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def _offset(self, offset: Any, exposure: Any) -> Offset | None:
+        return offset_of(offset, exposure, self._family(), type(self).__name__)
+
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None
+    ) -> Self:
+        """Fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See ``LinearRegression.fit``.
+        offset : array, collection or name of a column, optional
+            A known part of the linear predictor of each row, with the coefficient 1.
+        exposure : array, collection or name of a column, optional
+            What the mean of each row is proportional to: times, areas, numbers of persons. The same as ``offset`` with
+            its logarithm; only with the log link.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, self._offset(offset, exposure))
+
+    def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:
+        """The expected target of each row; for a collection the same kind of collection.
+
+        Without an offset that is 0, and the exposure 1: rates for counts that were fitted with their exposure.
+        """
+        check_is_fitted(self)
+        given = self._offset(offset, exposure)
+        if kind_of(X) != "array":
+            return self._predict(X, "predict", given)
+        return self._family().mean(self._linear(X, given))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None) -> float:
         """The part of the deviance that is explained, D squared: 1 is perfect, 0 is what the mean explains."""
-        prediction = np.asarray(self.predict(X))
+        prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
         y = np.asarray(y, dtype=np.float64)
         family = self._family()
         if (problem := family.check(y)) is not None:

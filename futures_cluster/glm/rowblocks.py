@@ -43,6 +43,8 @@ class RowBlock:
         Names, where the data had some.
     center : array of shape (features,) or None
         Subtracted from the rows of each piece (``centering``).
+    offset : array or None
+        Offsets or exposures, raw as the user gave them. ``code_block`` puts them into the target.
     """
 
     x: Any
@@ -50,6 +52,7 @@ class RowBlock:
     weights: Array | None = None
     columns: list[str] | None = None
     center: Array | None = None
+    offset: Array | None = None
     _cut: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     _unchanged_by_tasks: ClassVar[bool] = True  # passes only read: the tasks of a worker share a scattered block
 
@@ -134,7 +137,7 @@ def _cut(weights: Array | None, start: int, stop: int) -> Array | None:
     return None if weights is None else weights[start:stop]
 
 
-def make_block(x: Any, y: Any, weights: Any = None) -> RowBlock:
+def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
     """A block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
 
     Raises
@@ -170,7 +173,7 @@ def make_block(x: Any, y: Any, weights: Any = None) -> RowBlock:
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != (x.shape[0],):
             raise ValueError(f"a block has {x.shape[0]} rows, and sample weights of shape {weights.shape}")
-    return RowBlock(x, y, weights, columns)
+    return RowBlock(x, y, weights, columns, offset=None if offset is None else np.asarray(offset))
 
 
 def _frame_to_numpy(frame: Any) -> Array:

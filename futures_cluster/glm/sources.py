@@ -60,20 +60,20 @@ def _is_dask(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(x, "__dask_graph__")
 
 
-def loads_of(x: Any, y: Any, weights: Any, executor: Any) -> list[Load]:
-    """The loads of a collection.
+def loads_of(x: Any, y: Any, weights: Any, executor: Any, offset: Any = None) -> list[Load]:
+    """The loads of a collection; ``offset`` has the values of an offset or an exposure.
 
     Raises
     ------
     ValueError, TypeError
-        When rows, target and weights do not go together.
+        When rows, target, weights and offset do not go together.
     """
     kind = kind_of(x)
     if kind == "files":
-        return _file_loads(x, y, weights)
+        return _file_loads(x, y, weights, offset)
     if kind == "dask":
-        return _dask_loads(x, y, weights, executor)
-    return _future_loads(list(x), y, weights)
+        return _dask_loads(x, y, weights, executor, offset)
+    return _future_loads(list(x), y, weights, offset)
 
 
 def place(loads: Iterable[Load], executor: Any, look: Callable[..., Any], *args: Any) -> tuple[list[Any], list[Any]]:
@@ -100,12 +100,12 @@ def _values(args: tuple[Any, ...]) -> list[Any]:
 # ---------------------------------------------------------------- one block; these run on workers
 
 
-def from_parts(x: Any, y: Any, weights: Any = None) -> RowBlock:
-    """A block of rows, target and weights."""
-    return make_block(x, y, weights)
+def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
+    """A block of rows, target, weights and offset."""
+    return make_block(x, y, weights, offset)
 
 
-def from_table(table: Any, target: str, weight: str | None = None) -> RowBlock:
+def from_table(table: Any, target: str, weight: str | None = None, offset: str | None = None) -> RowBlock:
     """A block of a data frame that has the target as a column.
 
     Raises
@@ -113,15 +113,16 @@ def from_table(table: Any, target: str, weight: str | None = None) -> RowBlock:
     ValueError
         When there is no such column.
     """
-    names = [target] if weight is None else [target, weight]
+    names = [name for name in (target, weight, offset) if name is not None]
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise ValueError(f"there is no column {missing[0]!r}; there are {', '.join(map(str, table.columns[:20]))}")
     rows = table.drop(columns=names)
-    return make_block(rows, table[target].to_numpy(), None if weight is None else table[weight].to_numpy())
+    beside = [None if name is None else table[name].to_numpy() for name in (target, weight, offset)]
+    return make_block(rows, *beside)
 
 
-def from_pair(pair: Any) -> RowBlock:
+def from_pair(pair: Any, offset: Any = None) -> RowBlock:
     """A block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
 
     Raises
@@ -135,17 +136,26 @@ def from_pair(pair: Any) -> RowBlock:
         raise TypeError(
             f"without y each future must give (X, y) or (X, y, sample_weight), and one gave {type(pair).__name__}"
         )
-    return make_block(*pair)
+    x, y = pair[:2]
+    return make_block(x, y, pair[2] if len(pair) == 3 else None, offset)
 
 
-def read_file(path: str, target: str, weight: str | None = None, row_groups: list[int] | None = None) -> RowBlock:
+def read_file(
+    path: str,
+    target: str,
+    weight: str | None = None,
+    row_groups: list[int] | None = None,
+    offset: str | None = None,
+) -> RowBlock:
     """A block of a file, or of some row groups of a Parquet file."""
     if is_parquet(path):
-        return _read_parquet(path, target, weight, row_groups)
-    return from_table(read_table(path, row_groups), target, weight)
+        return _read_parquet(path, target, weight, row_groups, offset)
+    return from_table(read_table(path, row_groups), target, weight, offset)
 
 
-def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[int] | None) -> RowBlock:
+def _read_parquet(
+    path: str, target: str, weight: str | None, row_groups: list[int] | None, offset: str | None
+) -> RowBlock:
     """Some columns at a time into the array that the block keeps.
 
     A data frame between would need three times the memory, and the whole row group at once as an Arrow table and its
@@ -158,7 +168,7 @@ def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[i
     with pyarrow.parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         names = [name for name in schema.names if not name.startswith("__index_level_")]
-        own = [target] if weight is None else [target, weight]
+        own = [name for name in (target, weight, offset) if name is not None]
         for name in own:
             if name not in names:
                 raise ValueError(f"there is no column {name!r} in {path}; there are {', '.join(names[:20])}")
@@ -197,7 +207,8 @@ def _read_parquet(path: str, target: str, weight: str | None, row_groups: list[i
             start = stop
         table = column = None
     pyarrow.default_memory_pool().release_unused()
-    block = make_block(x, *[np.concatenate(parts) if parts else np.empty(0) for parts in own_parts])
+    values = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in zip(own, own_parts)}
+    block = make_block(x, *[None if name is None else values[name] for name in (target, weight, offset)])
     block.columns = columns
     return block
 
@@ -215,12 +226,12 @@ def read_table(path: str, row_groups: list[int] | None = None) -> Any:
     return pandas.read_csv(path)
 
 
-def from_delayed(part: Any, y: Any, weights: Any = None, weight: str | None = None) -> RowBlock:
-    """A block of Dask's delayed values, computed where this runs."""
-    part, y, weights = _dask_compute()(part, y, weights, scheduler="synchronous")
+def from_delayed(part: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
+    """A block of Dask's delayed values, or of one and names of its columns, computed where this runs."""
+    part, y, weights, offset = _dask_compute()(part, y, weights, offset, scheduler="synchronous")
     if isinstance(y, str):
-        return from_table(part, y, weight)
-    return make_block(part, y, weights)
+        return from_table(part, y, weights, offset)
+    return make_block(part, y, weights, offset)
 
 
 def _dask_compute() -> Any:
@@ -276,32 +287,43 @@ def row_groups_of(path: str) -> list[list[int]]:
     return blocks
 
 
-def _file_loads(x: Any, target: Any, weight: Any) -> list[Load]:
+def _file_loads(x: Any, target: Any, weight: Any, offset: Any) -> list[Load]:
     if not isinstance(target, str):
         raise TypeError(f"for files y is the name of the target's column, not {type(target).__name__}")
     if weight is not None and not isinstance(weight, str):
         raise TypeError(f"for files sample_weight is the name of a column, not {type(weight).__name__}")
+    if offset is not None and not isinstance(offset, str):
+        raise TypeError(f"for files offset and exposure are names of columns, not {type(offset).__name__}")
     loads = []
     for path in map(os.path.abspath, files_of(x)):
         for groups in row_groups_of(path) if is_parquet(path) else [None]:
-            loads.append(Load(read_file, (path, target, weight, groups)))
+            loads.append(Load(read_file, (path, target, weight, groups, offset)))
     return loads
 
 
-def _future_loads(x: list[Any], y: Any, weights: Any) -> list[Load]:
+def _future_loads(x: list[Any], y: Any, weights: Any, offset: Any) -> list[Load]:
+    if isinstance(y, str):
+        _must_be_name(weights, "sample_weight")
+        _must_be_name(offset, "offset or exposure")
+        return [Load(from_table, (each, y, weights, offset)) for each in x]
+    offsets = of_same_length("offset or exposure", offset, len(x))
     if y is None:
         if weights is not None:
             raise TypeError("without y each future gives its weights itself: (X, y, sample_weight)")
-        return [Load(from_pair, (each,)) for each in x]
-    if isinstance(y, str):
-        return [Load(from_table, (each, y, weights)) for each in x]
-    y = _of_same_length("y", y, len(x))
-    if weights is None:
-        return [Load(from_parts, pair) for pair in zip(x, y)]
-    return [Load(from_parts, each) for each in zip(x, y, _of_same_length("sample_weight", weights, len(x)))]
+        return [Load(from_pair, pair) for pair in zip(x, offsets)]
+    beside = [of_same_length("y", y, len(x)), of_same_length("sample_weight", weights, len(x)), offsets]
+    return [Load(from_parts, each) for each in zip(x, *beside)]
 
 
-def _of_same_length(name: str, parts: Any, number: int) -> list[Any]:
+def _must_be_name(value: Any, name: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"when y is the name of a column, {name} must be one too, not {type(value).__name__}")
+
+
+def of_same_length(name: str, parts: Any, number: int) -> list[Any]:
+    """One entry for each block; of None, None for each."""
+    if parts is None:
+        return [None] * number
     if not isinstance(parts, list | tuple):
         raise TypeError(f"{name} must be a list like X, one entry for each block, not {type(parts).__name__}")
     if len(parts) != number:
@@ -309,36 +331,39 @@ def _of_same_length(name: str, parts: Any, number: int) -> list[Any]:
     return list(parts)
 
 
-def _dask_loads(x: Any, y: Any, weights: Any, executor: Any) -> list[Load]:
+def _dask_loads(x: Any, y: Any, weights: Any, executor: Any, offset: Any) -> list[Load]:
     x_parts = _delayed_parts(x)
-    fn: Callable[..., RowBlock] = from_delayed
-    columns = [x_parts]
-    weight = None
+    beside = {"y": y, "sample_weight": weights, "offset or exposure": offset}
     if isinstance(y, str):
-        if weights is not None and not isinstance(weights, str):
-            raise TypeError("when y is the name of a column, sample_weight must be one too")
-        weight = weights
+        for name, value in beside.items():
+            _must_be_name(value, name)
+        names = [y, weights, offset]
+        columns = [x_parts]
     else:
-        columns.append(_delayed_parts(_chunked_like(x, y, "y"), len(x_parts), "y"))
-        if weights is not None:
-            columns.append(_delayed_parts(_chunked_like(x, weights, "sample_weight"), len(x_parts), "sample_weight"))
-    if executor is None:
-        columns = [list(each) for each in _dask_compute()(*columns)]
-        fn = from_table if isinstance(y, str) else from_parts
-    elif hasattr(executor, "compute"):
-        # One graph for all: what blocks have in common is computed once.
-        futures = executor.compute([part for column in columns for part in column])
-        columns = [futures[i * len(x_parts) : (i + 1) * len(x_parts)] for i in range(len(columns))]
-        fn = from_table if isinstance(y, str) else from_parts
-    if isinstance(y, str):
-        if fn is from_delayed:
-            return [Load(fn, (part, y, None, weight)) for part in columns[0]]
-        return [Load(fn, (part, y, weight)) for part in columns[0]]
-    return [Load(fn, parts) for parts in zip(*columns)]
+        names = []
+        given = {name: value for name, value in beside.items() if value is not None or name == "y"}
+        columns = [
+            x_parts,
+            *(_delayed_parts(chunked_like(x, value, name), len(x_parts), name) for name, value in given.items()),
+        ]
+    fn: Callable[..., RowBlock] = from_delayed
+    if executor is None or hasattr(executor, "compute"):
+        fn = from_table if names else from_parts
+        if executor is None:
+            columns = [list(each) for each in _dask_compute()(*columns)]
+        else:
+            # One graph for all: what blocks have in common is computed once.
+            futures = executor.compute([part for column in columns for part in column])
+            columns = [futures[i * len(x_parts) : (i + 1) * len(x_parts)] for i in range(len(columns))]
+    if names:
+        return [Load(fn, (part, *names)) for part in columns[0]]
+    computed = dict(zip(given, columns[1:]))
+    nothing = [None] * len(x_parts)
+    return [Load(fn, parts) for parts in zip(columns[0], *(computed.get(name, nothing) for name in beside))]
 
 
-def _chunked_like(x: Any, other: Any, name: str) -> Any:
-    """The target cut where the rows are, if that is known."""
+def chunked_like(x: Any, other: Any, name: str) -> Any:
+    """A target, weights or an offset cut where the rows are, if that is known."""
     if not _is_dask(other):
         raise TypeError(f"with rows from Dask {name} must be a Dask collection or the name of a column")
     if not (hasattr(x, "chunks") and hasattr(other, "chunks")):

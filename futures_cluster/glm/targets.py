@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.glm.families import Family
+from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import Facts, RowBlock
 
 Array = Any
@@ -34,12 +35,15 @@ class Coding:
         One for each class.
     center : array or None
         What passes subtract from the columns.
+    offset : {"offset", "exposure"} or None
+        What the offsets of the blocks are.
     """
 
     family: Family
     classes: Array | None = None
     class_weights: Array | None = None
     center: Array | None = None
+    offset: str | None = None
 
 
 def code_block(block: RowBlock, coding: Coding) -> RowBlock:
@@ -62,7 +66,7 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
         problem = coding.family.check(numbers)
         if problem is not None:
             raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
-        return replace(block, y=numbers, center=coding.center, _cut={})
+        return _coded(block, coding, numbers, block.weights)
     if len(coding.classes) == 2:
         codes: Array = (block.y == coding.classes[1]).astype(np.intp)
     else:
@@ -72,7 +76,13 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
         own = coding.class_weights[codes]
         weights = own if weights is None else weights * own
     y: Array = codes.astype(np.float64) if coding.family.outputs > 1 else 2.0 * codes - 1.0
-    return replace(block, y=y, weights=weights, center=coding.center, _cut={})
+    return _coded(block, coding, y, weights)
+
+
+def _coded(block: RowBlock, coding: Coding, y: Array, weights: Array | None) -> RowBlock:
+    if coding.offset is not None:
+        y = beside(y, checked_offset(block.offset, coding.offset, block.n_rows))
+    return replace(block, y=y, weights=weights, center=coding.center, offset=None, _cut={})
 
 
 def all_classes(facts: Sequence[Facts]) -> Array:
