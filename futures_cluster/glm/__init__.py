@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "ElasticNet",
     "GammaRegressor",
+    "InverseGaussianRegressor",
     "Lasso",
     "LinearRegression",
     "LogisticRegression",
+    "NegativeBinomialRegressor",
     "PoissonRegressor",
     "Ridge",
     "TweedieRegressor",
@@ -36,8 +38,10 @@ __all__ = [
 
 _MODULES = dict.fromkeys(__all__, "futures_cluster.glm.regressors")
 _MODULES["LogisticRegression"] = "futures_cluster.glm.logistic"
+_MODULES |= dict.fromkeys(["InverseGaussianRegressor", "NegativeBinomialRegressor"], "futures_cluster.glm.dispersed")
 
 if TYPE_CHECKING:
+    from futures_cluster.glm.dispersed import InverseGaussianRegressor, NegativeBinomialRegressor
     from futures_cluster.glm.logistic import LogisticRegression
     from futures_cluster.glm.regressors import (
         ElasticNet,

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn")
 
-from futures_cluster.glm.families import Bernoulli, Family, Multinomial, Normal, Tweedie, gamma, poisson
+from futures_cluster.glm.families import (
+    Bernoulli,
+    Family,
+    Multinomial,
+    NegativeBinomial,
+    Normal,
+    Tweedie,
+    gamma,
+    poisson,
+)
 from futures_cluster.glm.penalties import Penalty, elastic_net
 
 ETA = np.linspace(-3.0, 3.0, 25)
@@ -24,6 +33,8 @@ SINGLE: list[tuple[Family, Any]] = [
     (Tweedie(3.0), np.linspace(0.1, 4, 25)),
     (Tweedie(0.0, "log"), np.linspace(-1, 2, 25)),
     (Tweedie(-1.0, "log"), np.linspace(0.1, 4, 25)),
+    (NegativeBinomial(0.7), np.arange(25.0) % 5),
+    (NegativeBinomial(1e-9), np.arange(25.0) % 5),
 ]
 
 
@@ -110,7 +121,7 @@ def test_the_bernoulli_loss_keeps_its_accuracy_in_both_tails(eta: float, y: floa
         assert loss[0] == pytest.approx(np.exp(-z), rel=1e-12, abs=0)
 
 
-@pytest.mark.parametrize("family", [poisson(), gamma(), Tweedie(1.5), Multinomial(2)])
+@pytest.mark.parametrize("family", [poisson(), gamma(), Tweedie(1.5), Multinomial(2), NegativeBinomial(2.0)])
 def test_what_overflows_is_infinite_and_nothing_else(family: Family) -> None:
     eta = np.array([800.0, -800.0]) if family.outputs == 1 else np.array([[800.0, -800.0], [-800.0, 800.0]])
     with np.errstate(all="ignore"):
@@ -122,6 +133,26 @@ def test_what_overflows_is_infinite_and_nothing_else(family: Family) -> None:
 def test_powers_without_a_distribution(power: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Tweedie(power)
+
+
+@given(st.floats(-700, 700), st.floats(0, 1e6), st.floats(1e-9, 1e9))
+def test_the_negative_binomial_loss_overflows_nowhere(eta: float, y: float, theta: float) -> None:
+    family = NegativeBinomial(theta)
+    loss, gradient, curvature = family.derivatives(np.array([y]), np.array([eta]), 2)
+    assert gradient is not None and curvature is not None
+    expected = (y + 1 / theta) * np.logaddexp(0.0, eta + np.log(theta)) - y * eta
+    assert loss[0] == pytest.approx(expected, rel=1e-9, abs=1e-9 * (1 + y) * (1 + abs(eta)))
+    assert np.isfinite(gradient[0]) and 0 <= curvature[0] < np.inf
+    assert 0 <= family.expected_curvature(np.array([y]), np.array([eta]))[0] < np.inf
+
+
+def test_a_negative_binomial_without_dispersion_is_a_poisson() -> None:
+    y, mean = np.arange(25.0) % 5, np.exp(ETA)
+    near, limit = NegativeBinomial(1e-9), poisson()
+    np.testing.assert_allclose(near.derivatives(y, ETA, 1)[1], limit.derivatives(y, ETA, 1)[1], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(near.likelihood_terms(y, mean)[0], limit.likelihood_terms(y, mean)[0], rtol=1e-6)
+    with pytest.raises(ValueError, match="theta must be a positive number, got 0"):
+        NegativeBinomial(0)
 
 
 @settings(max_examples=60)

@@ -154,6 +154,8 @@ class Tweedie(Family):
             return [scipy.special.xlogy(y, mean) - mean - scipy.special.gammaln(y + 1.0)]
         if self.power == 2:
             return [np.log(y / mean) - y / mean, np.log(y)]
+        if self.power == 3:
+            return [np.log(y)]
         return []
 
     def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
@@ -165,6 +167,8 @@ class Tweedie(Family):
             shape = 1.0 / dispersion
             constant = shape * np.log(shape) - scipy.special.gammaln(shape)
             return float(shape * terms[0] - terms[1] + weight * constant)
+        if self.power == 3:
+            return float(-0.5 * (deviance / dispersion + weight * np.log(2 * np.pi * dispersion) + 3.0 * terms[0]))
         return float("nan")
 
     def check(self, y: Array) -> str | None:

@@ -1,4 +1,4 @@
-"""Offsets: coefficients, standard errors and likelihoods of statsmodels; penalized fits of glum."""
+"""Offsets and families: coefficients, standard errors and likelihoods of statsmodels; penalized fits of glum."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ FAMILIES: dict[str, tuple[Any, Any, Any]] = {
         sm.families.Tweedie(sm.families.links.Log(), var_power=1.5),
         RNG.gamma(2.0, MEAN / 2) * (RNG.random(300) < 0.7),
     ),
+    "negative binomial": (
+        glm.NegativeBinomialRegressor(theta=0.4, alpha=0),
+        sm.families.NegativeBinomial(alpha=0.4),
+        RNG.poisson(MEAN * RNG.gamma(2.5, 1 / 2.5, 300)).astype(float),
+    ),
+    "inverse gaussian": (
+        glm.InverseGaussianRegressor(alpha=0),
+        sm.families.InverseGaussian(sm.families.links.Log()),
+        RNG.wald(MEAN, 2.0),
+    ),
     "logistic": (
         glm.LogisticRegression(C=np.inf),
         sm.families.Binomial(),
@@ -39,11 +49,12 @@ FAMILIES: dict[str, tuple[Any, Any, Any]] = {
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize("offset", [None, OFFSET], ids=["", "offset"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_inference_of_statsmodels(name: str, weights: Any) -> None:
+def test_the_inference_of_statsmodels(name: str, weights: Any, offset: Any) -> None:
     model, family, y = FAMILIES[name]
-    summary = model.fit(X, y, weights, offset=OFFSET).summary()
-    theirs = sm.GLM(y, sm.add_constant(X), family=family, offset=OFFSET, freq_weights=weights).fit(tol=1e-12)
+    summary = model.fit(X, y, weights, offset=offset).summary()
+    theirs = sm.GLM(y, sm.add_constant(X), family=family, offset=offset, freq_weights=weights).fit(tol=1e-12)
     np.testing.assert_allclose(summary.coef, theirs.params, atol=1e-5)
     np.testing.assert_allclose(summary.std_err, theirs.bse, rtol=1e-4)
     np.testing.assert_allclose(summary.p_values, theirs.pvalues, rtol=1e-2, atol=1e-8)
@@ -54,8 +65,8 @@ def test_the_inference_of_statsmodels(name: str, weights: Any) -> None:
     if name != "tweedie":  # no closed form
         assert summary.log_likelihood == pytest.approx(theirs.llf, rel=1e-5)
         assert summary.aic == pytest.approx(theirs.aic, rel=1e-5)
-    new = model.predict_proba(X, offset=OFFSET)[:, 1] if name == "logistic" else model.predict(X, offset=OFFSET)
-    np.testing.assert_allclose(new, theirs.predict(sm.add_constant(X), offset=OFFSET), rtol=1e-4)
+    new = model.predict_proba(X, offset=offset)[:, 1] if name == "logistic" else model.predict(X, offset=offset)
+    np.testing.assert_allclose(new, theirs.predict(sm.add_constant(X), offset=offset), rtol=1e-4)
 
 
 def test_the_exposure_of_statsmodels() -> None:
@@ -67,11 +78,15 @@ def test_the_exposure_of_statsmodels() -> None:
     np.testing.assert_allclose(model.predict(X, exposure=np.exp(OFFSET)), mean, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "family"), [("poisson", "poisson"), ("gamma", "gamma"), ("tweedie", 1.5)])
-def test_penalized_fits_of_glum(name: str, family: Any) -> None:
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"logistic"}))
+def test_penalized_fits_of_glum(name: str) -> None:
     glum = pytest.importorskip("glum")
     model, _, y = FAMILIES[name]
-    family = glum.TweedieDistribution(family) if isinstance(family, float) else family
+    family = {
+        "tweedie": glum.TweedieDistribution(1.5),
+        "negative binomial": glum.NegativeBinomialDistribution(0.4),
+        "inverse gaussian": "inverse.gaussian",
+    }.get(name, name)
     theirs = glum.GeneralizedLinearRegressor(
         family=family, link="log", alpha=0.3, gradient_tol=1e-10, scale_predictors=False
     ).fit(X, y, sample_weight=WEIGHTS, offset=OFFSET)
