@@ -25,24 +25,32 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "ElasticNet",
+    "ElasticNetCV",
     "GammaRegressor",
     "InverseGaussianRegressor",
     "Lasso",
+    "LassoCV",
     "LinearRegression",
     "LogisticRegression",
+    "LogisticRegressionCV",
     "NegativeBinomialRegressor",
     "PoissonRegressor",
     "Ridge",
+    "RidgeCV",
     "TweedieRegressor",
 ]
 
 _MODULES = dict.fromkeys(__all__, "futures_cluster.glm.regressors")
 _MODULES["LogisticRegression"] = "futures_cluster.glm.logistic"
+_MODULES["LogisticRegressionCV"] = "futures_cluster.glm.logistic_cv"
+_MODULES |= dict.fromkeys(["ElasticNetCV", "LassoCV", "RidgeCV"], "futures_cluster.glm.cross_validation")
 _MODULES |= dict.fromkeys(["InverseGaussianRegressor", "NegativeBinomialRegressor"], "futures_cluster.glm.dispersed")
 
 if TYPE_CHECKING:
+    from futures_cluster.glm.cross_validation import ElasticNetCV, LassoCV, RidgeCV
     from futures_cluster.glm.dispersed import InverseGaussianRegressor, NegativeBinomialRegressor
     from futures_cluster.glm.logistic import LogisticRegression
+    from futures_cluster.glm.logistic_cv import LogisticRegressionCV
     from futures_cluster.glm.regressors import (
         ElasticNet,
         GammaRegressor,

@@ -223,11 +223,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
         solver = ALIASES.get(self.solver, self.solver)
-        family, center = coding.family, coding.center
+        center = coding.center
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
-            if coding.offset is not None:
-                family = _with_offset(sums, family)
+            family = self._family_of(sums, coding)
             penalty = self._penalty(weight)
             base = _base(sums, family, weight)
             objective = Objective(sums, family, penalty, self.fit_intercept, base=base, column_center=center)
@@ -261,6 +260,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             theta = without_center(theta, center, family.outputs)
             self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
         return self
+
+    def _family_of(self, sums: Sums, coding: Coding) -> Family:
+        """The family of passes."""
+        return coding.family if coding.offset is None else _with_offset(sums, coding.family)
 
     def _total_weight(self, facts: list[Facts]) -> float:
         return sum(each.weight for each in facts)

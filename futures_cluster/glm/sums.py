@@ -94,7 +94,7 @@ class LocalSums(Sums):
     def __enter__(self) -> LocalSums:
         if self.threads > 1:
             self._pool = concurrent.futures.ThreadPoolExecutor(self.threads)
-            self._limits.enter_context(_single_threaded_blas())
+            self._limits.enter_context(single_threaded_blas())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -183,12 +183,16 @@ class ExecutorSums(Sums):
         cut = [[numbers[i : i + most] for i in range(0, len(numbers), most)] for numbers in held.values()]
         return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
 
+    def _argument(self, number: int) -> Any:
+        """What a task gets for a block."""
+        return self.blocks[number]
+
     def _sum(self, size: int, fn: Callable[..., Array], *args: Any) -> Array:
         """The sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""
         n = self.n_blocks
 
         def start(numbers: list[int]) -> Any:
-            return self.executor.submit(sum_of_group, n, numbers, fn, args, *[self.blocks[i] for i in numbers])
+            return self.executor.submit(sum_of_group, n, numbers, fn, args, *[self._argument(i) for i in numbers])
 
         if 8 * size <= SMALL_BYTES:
             futures = [start(numbers) for numbers in self._groups()]
@@ -229,7 +233,7 @@ class ExecutorSums(Sums):
         return self._sum(theta.size, block_diagonal, family, intercept, self._share(theta))
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
-        future: concurrent.futures.Future[Any] = self.executor.submit(fn, self.blocks[number], *args)
+        future: concurrent.futures.Future[Any] = self.executor.submit(fn, self._argument(number), *args)
         return future
 
 
@@ -246,7 +250,7 @@ def add_nodes(n_blocks: int, *parts: dict[Node, Array]) -> dict[Node, Array]:
 
 
 @contextlib.contextmanager
-def _single_threaded_blas() -> Iterator[None]:
+def single_threaded_blas() -> Iterator[None]:
     """BLAS must not start threads of its own under each of ours."""
     try:
         from threadpoolctl import threadpool_limits

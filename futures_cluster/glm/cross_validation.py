@@ -1,0 +1,407 @@
+"""Least squares with the strength chosen by cross-validation: ``RidgeCV``, ``LassoCV``, ``ElasticNetCV``.
+
+Covers: the estimators, with scikit-learn's names, grids and choices; what all cross-validated estimators share. Does
+not cover: following a path (``paths``), folds (``folds``), ``LogisticRegressionCV`` (``logistic_cv``).
+
+The way of data::
+
+    fit --as every estimator--> coded blocks --placed once--> Folds --a thread a fold--> paths, scores --> the best
+                                       |                                                                     |
+                                       +------------------------- one more fit on all rows <-----------------+
+"""
+
+from __future__ import annotations
+
+import contextlib
+import numbers
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from futures_cluster.glm.estimators import ALIASES
+from futures_cluster.glm.families import Family, Normal
+from futures_cluster.glm.folds import Folds, block_target
+from futures_cluster.glm.gram import QuadraticSums
+from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
+from futures_cluster.glm.penalties import Penalty, elastic_net, l2
+from futures_cluster.glm.regressors import _Regressor
+from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.solvers import Options
+from futures_cluster.glm.sums import Sums
+from futures_cluster.glm.targets import Coding
+
+Array = Any
+
+#: Solvers that cut the rows into problems of their own, which a fold would cut again.
+CONSENSUS = ("admm", "async_admm")
+
+
+class CrossValidated:
+    """What cross-validated estimators add to their base, which comes after this one among the base classes.
+
+    ``_choose`` gets the placed blocks and sets what ``_penalty`` needs; then the base fits all rows as ever.
+    """
+
+    warm_start = False
+    callback = None
+    cv: Any
+    solver: str
+    tol: float
+    max_iter: int
+    fit_intercept: bool
+    _sums: Sums | None = None
+    _first: Array | None = None
+    _wants_classes: bool
+
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+        raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()  # type: ignore[misc]  # of the base
+        if self.solver in CONSENSUS:
+            raise ValueError(
+                f"{type(self).__name__} has no solver={self.solver!r}: each fold is fitted as a whole; take 'auto', or "
+                "fit the estimator without CV"
+            )
+
+    @contextlib.contextmanager
+    def _placed(self, *args: Any) -> Iterator[Sums]:
+        if self._sums is not None:
+            yield self._sums
+            return
+        with super()._placed(*args) as sums:  # type: ignore[misc]  # of the base
+            yield sums
+
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
+        solver = ALIASES.get(self.solver, self.solver)
+        with self._placed(blocks, facts, solver, is_local) as sums:
+            self._sums = sums
+            try:
+                self._choose(sums, coding, self._family_of(sums, coding), facts)  # type: ignore[attr-defined]
+                super()._fit_coded(blocks, coding, facts, is_local=is_local)  # type: ignore[misc]
+            finally:
+                self._sums = self._first = None
+        return self
+
+    def _start(self, objective: Objective, *args: Any) -> Array:
+        """The final fit begins near its end."""
+        if self._first is not None:
+            return self._first
+        return super()._start(objective, *args)  # type: ignore[misc]  # of the base
+
+    def _folds(self, sums: Sums) -> Folds:
+        """The blocks, cut as ``cv`` says."""
+        wanted = self._wants_classes or not (self.cv is None or isinstance(self.cv, numbers.Integral))
+        found = [sums.submit(number, block_target, wanted) for number in range(sums.n_blocks)]
+        targets = [future.result() for future in found]
+        y = np.concatenate(targets)
+        cv = check_cv(self.cv, y if self._wants_classes else None, classifier=self._wants_classes)
+        return Folds(sums, cv.split(np.zeros((len(y), 1)), y), [len(each) for each in targets])
+
+    def _path_options(self) -> Options:
+        max_iter = 1000 if self.max_iter is None else int(self.max_iter)
+        return Options(self.tol, max_iter, sample=False)
+
+    def _strengths(self, values: Any, name: str, *, zero: bool) -> Array:
+        """A grid that the user gave."""
+        try:
+            found = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        except (TypeError, ValueError):
+            found = np.array([np.nan])
+        if found.ndim != 1 or len(found) == 0 or not np.all(found >= 0) or (not zero and not np.all(found > 0)):
+            kind = "numbers >= 0" if zero else "positive numbers"
+            raise ValueError(f"{name} of {type(self).__name__} must be {kind}, got {values!r}")
+        return found
+
+
+class _SquaresCV(CrossValidated, _Regressor):
+    """What those of least squares share."""
+
+    alpha_: float
+
+    def _family(self) -> Family:
+        return Normal()
+
+    def _training(self, folds: Folds, fold: int, start: Array) -> tuple[Sums, float]:
+        """Sums over the training rows, which are passed over once if there are not too many columns; their weight."""
+        sums = folds.train(fold)
+        family = Normal()
+        if Objective(sums, family, Penalty(), self.fit_intercept).has_hessian:
+            sums = QuadraticSums(sums, family, self.fit_intercept, start)
+            return sums, sums.weight
+        return sums, float(sums.sums(family, self.fit_intercept, start, 0)[0])
+
+
+def _mean_of(facts: list[Facts]) -> float:
+    return sum(each.target for each in facts) / sum(each.weight for each in facts)
+
+
+_COMMON = """
+    Parameters
+    ----------
+    {own}fit_intercept : bool
+    cv : int, splitter, iterable or None
+        As scikit-learn has it{none}.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``.
+    tol : float
+        Stop when an objective is as near to its minimum, relative to itself.
+    max_iter : int
+        For each fit of a path.
+    executor : futures_cluster.Executor or None
+        Where the rows are; None: in this process, with a thread for each core.
+    verbose : bool
+        Show the progress of the last fit on stderr.
+
+    Attributes
+    ----------
+    alpha_ : float
+    {attributes}coef_ : array of shape (features,)
+    intercept_ : float
+    n_iter_ : int
+        Of the last fit.
+    """
+
+_GRID = (
+    "eps : float\n        ``alpha_min / alpha_max`` of a grid that is found.\n    "
+    "alphas : int or array\n        Number of strengths of a grid that is found, or the strengths.\n    "
+)
+_PATH = (
+    "alphas_ : array of shape (alphas,), or (l1_ratios, alphas)\n    "
+    "mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)\n    "
+)
+
+
+class RidgeCV(_SquaresCV):
+    __doc__ = (
+        "Least squares with an l2 penalty, whose strength is chosen by cross-validation."
+        + "\n"
+        + _COMMON.format(
+            own="alphas : array\n    ",
+            none="; None: each row alone, by leverages, in one pass",
+            attributes="best_score_ : float\n        Mean R squared of the folds; without ``cv`` minus the mean of "
+            "squared errors.\n    ",
+        )
+    )
+
+    def __init__(
+        self,
+        alphas: Any = (0.1, 1.0, 10.0),
+        *,
+        fit_intercept: bool = True,
+        cv: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        executor: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.alphas = alphas
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.executor = executor
+        self.verbose = verbose
+
+    def _penalty(self, weight: float) -> Penalty:
+        return l2(self.alpha_ / weight)
+
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+        alphas = self._strengths(self.alphas, "alphas", zero=self.cv is not None)
+        if self.cv is None:
+            scores = self._left_out(sums, alphas, facts)
+        else:
+            folds = self._folds(sums)
+            scores = np.mean(
+                each_fold(lambda fold: self._score(folds, fold, alphas, facts), folds.number, sums), axis=0
+            )
+        best = int(np.argmax(scores))
+        self.alpha_ = float(alphas[best])
+        self.best_score_ = float(scores[best])
+
+    def _score(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts]) -> Array:
+        """R squared of a fold's fits."""
+        mean = _mean_of(facts)
+        start = _start_of(folds.sums, self.fit_intercept, mean)
+        sums, weight = self._training(folds, fold, start)
+        order = np.argsort(-alphas, kind="stable")
+        penalties = [l2(alphas[i] / weight) for i in order]
+        solver = ALIASES.get(self.solver, self.solver)
+        thetas = np.empty((len(alphas), len(start)))
+        thetas[order], _ = solve_path(
+            sums, Normal(), self.fit_intercept, penalties, solver, self._path_options(), start
+        )
+        found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
+        return 1.0 - found[3:] / (found[2] - found[1] ** 2 / found[0])
+
+    def _left_out(self, sums: Sums, alphas: Array, facts: list[Facts]) -> Array:
+        """Minus the mean squared error of each row, predicted by the fit without it."""
+        level = _mean_of(facts) if self.fit_intercept else 0.0
+        start = _start_of(sums, self.fit_intercept, level)
+        objective = Objective(sums, Normal(), Penalty(), self.fit_intercept)
+        if not objective.has_hessian:
+            raise ValueError(
+                f"RidgeCV without cv needs the Gram matrix of {sums.n_features} columns, which is too large: give cv=5"
+            )
+        whole = QuadraticSums(sums, Normal(), self.fit_intercept, start)
+        q = sums.n_features
+        gram, slope, mean = whole.hessian[:q, :q], whole.gradient[:q], np.zeros(q)
+        if self.fit_intercept:
+            mean = whole.hessian[:q, q] / whole.weight
+            gram = gram - whole.weight * np.outer(mean, mean)
+            slope = slope - mean * whole.gradient[q]
+        values, vectors = np.linalg.eigh(gram)
+        shrink = 1.0 / (np.maximum(values, 0.0)[:, None] + alphas)
+        coefs = -(vectors.T @ slope)[:, None] * shrink
+        base = 1.0 / whole.weight if self.fit_intercept else 0.0
+        args = [sums.share(each) for each in (mean, vectors, shrink, coefs)]
+        futures = [sums.submit(i, block_left_out, *args, level, base) for i in range(sums.n_blocks)]
+        return -sum(future.result() for future in futures) / sum(each.rows for each in facts)
+
+
+def _start_of(sums: Sums, intercept: bool, mean: float) -> Array:
+    return Objective(sums, Normal(), Penalty(), intercept).start(mean)
+
+
+class _GridCV(_SquaresCV):
+    """What those with an l1 penalty share: grids, and the least mean squared error."""
+
+    eps: float
+    alphas: Any
+
+    def _ratios(self) -> Array:
+        """The part of l1 in each penalty that is tried."""
+        raise NotImplementedError
+
+    def _penalty(self, weight: float) -> Penalty:
+        return elastic_net(self.alpha_, self.l1_ratio_)
+
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+        ratios = self._ratios()
+        mean = _mean_of(facts)
+        start = _start_of(sums, self.fit_intercept, mean)
+        alphas = self._grids(sums, ratios, start)
+        folds = self._folds(sums)
+        solver = ALIASES.get(self.solver, self.solver)
+
+        def errors(fold: int) -> Array:
+            training, _ = self._training(folds, fold, start)
+            thetas = []
+            for ratio, own in zip(ratios, alphas):
+                penalties = [elastic_net(alpha, ratio) for alpha in own]
+                options = self._path_options()
+                thetas.append(solve_path(training, family, self.fit_intercept, penalties, solver, options, start)[0])
+            found = folds.test(fold, block_errors, np.concatenate(thetas), self.fit_intercept, mean)
+            return (found[3:] / found[0]).reshape(alphas.shape)
+
+        paths = np.array(each_fold(errors, folds.number, sums))  # folds, ratios, alphas
+        self.mse_path_ = np.squeeze(np.moveaxis(paths, 0, 2))
+        best = np.unravel_index(np.argmin(paths.mean(axis=0)), alphas.shape)
+        self.alpha_ = float(alphas[best])
+        self.l1_ratio_ = float(ratios[best[0]])
+        self.alphas_ = alphas if self._finds_grid() and len(ratios) > 1 else alphas[0]
+
+    def _finds_grid(self) -> bool:
+        return self.alphas is None or isinstance(self.alphas, numbers.Integral)
+
+    def _grids(self, sums: Sums, ratios: Array, start: Array) -> Array:
+        """Strengths for each ratio, the largest first; the largest that is found makes all coefficients zero."""
+        name = type(self).__name__
+        if not self._finds_grid():
+            return np.tile(np.sort(self._strengths(self.alphas, "alphas", zero=True))[::-1], (len(ratios), 1))
+        number = 100 if self.alphas is None else int(self.alphas)
+        if number < 1 or not self.eps > 0:
+            raise ValueError(f"{name} needs alphas >= 1 and eps > 0, got alphas={self.alphas!r} and eps={self.eps!r}")
+        if np.any(ratios == 0):
+            raise ValueError(
+                f"{name} finds no grid for l1_ratio=0, where no strength makes all coefficients 0: give alphas"
+            )
+        point = Objective(sums, Normal(), Penalty(), self.fit_intercept).at(start, 1)
+        steepest = float(np.max(np.abs(point.gradient[: sums.n_features])))
+        least = float(np.finfo(np.float64).resolution)
+        if steepest <= least:
+            return np.full((len(ratios), number), least)
+        return np.array([np.geomspace(steepest / ratio, steepest / ratio * self.eps, number) for ratio in ratios])
+
+
+class ElasticNetCV(_GridCV):
+    __doc__ = (
+        "Least squares with both penalties, whose strength and ratio are chosen by cross-validation."
+        + "\n"
+        + _COMMON.format(
+            own="l1_ratio : float or array\n        From above 0 to 1 (l1); of several, the best is chosen.\n    "
+            + _GRID,
+            none="; None: five folds",
+            attributes="l1_ratio_ : float\n    " + _PATH,
+        )
+    )
+
+    def __init__(
+        self,
+        *,
+        l1_ratio: Any = 0.5,
+        eps: float = 1e-3,
+        alphas: Any = 100,
+        fit_intercept: bool = True,
+        cv: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        executor: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.l1_ratio = l1_ratio
+        self.eps = eps
+        self.alphas = alphas
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.executor = executor
+        self.verbose = verbose
+
+    def _ratios(self) -> Array:
+        ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
+        if ratios.ndim != 1 or len(ratios) == 0 or not np.all((ratios >= 0) & (ratios <= 1)):
+            raise ValueError(f"l1_ratio of ElasticNetCV must be numbers from 0 to 1, got {self.l1_ratio!r}")
+        return ratios
+
+
+class LassoCV(_GridCV):
+    __doc__ = (
+        "Least squares with an l1 penalty, whose strength is chosen by cross-validation."
+        + "\n"
+        + _COMMON.format(own=_GRID, none="; None: five folds", attributes=_PATH)
+    )
+
+    def __init__(
+        self,
+        *,
+        eps: float = 1e-3,
+        alphas: Any = 100,
+        fit_intercept: bool = True,
+        cv: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        executor: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.eps = eps
+        self.alphas = alphas
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.executor = executor
+        self.verbose = verbose
+
+    def _ratios(self) -> Array:
+        return np.ones(1)

@@ -1,0 +1,223 @@
+"""``LogisticRegressionCV``: the strength and the ratio of the penalty chosen by cross-validation.
+
+Covers: the estimator, with scikit-learn's grid, choice and attributes. Does not cover: what cross-validated estimators
+share (``cross_validation``), scorers other than accuracy and log loss.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import log_loss
+
+from futures_cluster.glm.centering import without_center
+from futures_cluster.glm.cross_validation import CrossValidated
+from futures_cluster.glm.estimators import ALIASES
+from futures_cluster.glm.families import Family
+from futures_cluster.glm.folds import Folds
+from futures_cluster.glm.logistic import LogisticRegression
+from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.paths import block_hits, each_fold, solve_path
+from futures_cluster.glm.penalties import Penalty, elastic_net
+from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.sums import Sums
+from futures_cluster.glm.targets import Coding
+
+Array = Any
+
+SCORINGS = (None, "accuracy", "neg_log_loss")
+
+
+class LogisticRegressionCV(CrossValidated, LogisticRegression):
+    """Logistic regression, binary or multinomial, with its penalty chosen by cross-validation.
+
+    Parameters
+    ----------
+    Cs : int or array
+        Number of inverse strengths from 1e-4 to 1e4, or the inverse strengths.
+    l1_ratios : array or None
+        From 0 (l2) to 1 (l1); None: l2.
+    fit_intercept : bool
+    cv : int, splitter, iterable or None
+        As scikit-learn has it; None: five folds, stratified by class.
+    scoring : {None, "accuracy", "neg_log_loss"}
+        None: accuracy.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``.
+    tol : float
+        Stop when an objective is as near to its minimum, relative to itself.
+    max_iter : int
+        For each fit of a path.
+    class_weight : dict, "balanced" or None
+    refit : bool
+        False: the mean of the coefficients that are the best of each fold.
+    executor : futures_cluster.Executor or None
+        Where the rows are; None: in this process, with a thread for each core.
+    verbose : bool
+        Show the progress of the last fit on stderr.
+    use_legacy_attributes : bool
+        False: shapes of attributes as scikit-learn 1.10 will have them.
+
+    Attributes
+    ----------
+    classes_ : array of shape (classes,)
+    coef_ : array of shape (1, features), or (classes, features) for more than two classes
+    intercept_ : array of shape (1,) or (classes,)
+    Cs_ : array of shape (Cs,)
+    l1_ratios_ : array
+    C_, l1_ratio_ : array of shape (1,) or (classes,)
+        Without legacy attributes a number.
+    scores_ : dict of arrays of shape (folds, Cs) or (folds, Cs, l1_ratios)
+        Each class has the same. Without legacy attributes one array of shape (folds, l1_ratios, Cs).
+    coefs_paths_ : dict of arrays of shape (folds, Cs, features + 1) or (folds, Cs, l1_ratios, features + 1)
+        The intercept is last. Without legacy attributes one array of shape (folds, l1_ratios, Cs, classes, features +
+        1), with one class for two.
+    n_iter_ : array of shape (1, folds, Cs) or (1, folds, Cs, l1_ratios)
+        Without legacy attributes of shape (folds, l1_ratios, Cs).
+    """
+
+    def __init__(
+        self,
+        *,
+        Cs: Any = 10,
+        l1_ratios: Any = None,
+        fit_intercept: bool = True,
+        cv: Any = None,
+        scoring: str | None = None,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int = 1000,
+        class_weight: Any = None,
+        refit: bool = True,
+        executor: Any = None,
+        verbose: Any = False,
+        use_legacy_attributes: bool = True,
+    ) -> None:
+        self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.scoring = scoring
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.refit = refit
+        self.executor = executor
+        self.verbose = verbose
+        self.use_legacy_attributes = use_legacy_attributes
+
+    # Parameters of the base, which are chosen here.
+    penalty = "auto"
+    C = 1.0
+    l1_ratio = 0.0
+
+    coefs_paths_: Any
+    scores_: Any
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.scoring not in SCORINGS:
+            raise ValueError(
+                f"LogisticRegressionCV has no scoring={self.scoring!r}: take None, 'accuracy' or 'neg_log_loss', or "
+                "GridSearchCV with LogisticRegression"
+            )
+
+    def _penalty(self, weight: float) -> Penalty:
+        return _penalty_of(self._chosen[0], self._chosen[1], weight)
+
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+        if isinstance(self.Cs, numbers.Integral):
+            cs = np.logspace(-4, 4, max(0, int(self.Cs)))
+        else:
+            cs = self._strengths(self.Cs, "Cs", zero=False)
+        ratios = np.array([0.0]) if self.l1_ratios is None else np.asarray(self.l1_ratios, dtype=np.float64)
+        for name, given in (("Cs", cs), ("l1_ratios", ratios)):
+            if given.ndim != 1 or len(given) == 0:
+                raise ValueError(f"{name} of LogisticRegressionCV must not be empty, got {getattr(self, name)!r}")
+        start = Objective(sums, family, Penalty(), self.fit_intercept).start(0.0)
+        folds = self._folds(sums)
+        found = each_fold(lambda fold: self._path(folds, fold, family, coding, cs, ratios, start), folds.number, sums)
+        # Shapes (folds, ratios, Cs, ...).
+        thetas, scores, n_iter = (np.array(each) for each in zip(*found))
+        mean = scores.mean(axis=0)
+        # The first of the best is that of the least C, as scikit-learn has it.
+        c, ratio = np.unravel_index(np.argmax(mean.T), mean.T.shape)
+        self._chosen: tuple[float, float] = (float(cs[c]), float(ratios[ratio]))
+        self._first = thetas[:, ratio, c].mean(axis=0)
+        self._found = (cs, ratios, thetas, scores, n_iter)
+
+    def _path(
+        self, folds: Folds, fold: int, family: Family, coding: Coding, cs: Array, ratios: Array, start: Array
+    ) -> tuple[Array, Array, Array]:
+        """Parameters, scores and iterations of a fold's fits, for each ratio and C."""
+        training = folds.train(fold)
+        weight = float(training.sums(family, self.fit_intercept, start, 0)[0])
+        order = np.argsort(cs, kind="stable")
+        thetas = np.empty((len(ratios), len(cs), len(start)))
+        n_iter = np.empty((len(ratios), len(cs)), dtype=np.int32)
+        solver = ALIASES.get(self.solver, self.solver)
+        for number, ratio in enumerate(ratios):
+            penalties = [_penalty_of(cs[i], ratio, weight) for i in order]
+            thetas[number, order], n_iter[number, order] = solve_path(
+                training, family, self.fit_intercept, penalties, solver, self._path_options(), start
+            )
+        flat = thetas.reshape(-1, len(start))
+        found = folds.test(fold, block_hits, flat, self.fit_intercept, family, coding.class_weights)
+        hits, losses = np.split(found[1:] / found[0], 2)
+        scores = -losses if self.scoring == "neg_log_loss" else hits
+        return thetas, scores.reshape(n_iter.shape), n_iter
+
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Any:
+        try:
+            super()._fit_coded(blocks, coding, facts, is_local=is_local)
+            self._publish(coding, *self._found)
+        finally:
+            for name in ("_found", "_chosen"):
+                self.__dict__.pop(name, None)
+        return self
+
+    def _publish(self, coding: Coding, cs: Array, ratios: Array, thetas: Array, scores: Array, n_iter: Array) -> None:
+        """Set the attributes that scikit-learn has."""
+        outputs = coding.family.outputs
+        plain = np.array(
+            [without_center(theta, coding.center, outputs) for theta in thetas.reshape(-1, thetas.shape[3])]
+        )
+        paths = plain.reshape(*scores.shape, -1, outputs).swapaxes(3, 4)  # folds, ratios, Cs, classes, parameters
+        if outputs > 1 and self.fit_intercept:
+            paths[..., -1] -= paths[..., -1].mean(axis=-1, keepdims=True)
+        chosen = np.array([self._chosen])
+        if not self.refit:
+            best = [np.unravel_index(np.argmax(each.T), each.T.shape) for each in scores]
+            chosen = np.array([[cs[c], ratios[ratio]] for c, ratio in best]).mean(axis=0, keepdims=True)
+            mean = np.mean([paths[fold, ratio, c] for fold, (c, ratio) in enumerate(best)], axis=0)
+            self.coef_ = mean[:, : self.n_features_in_]
+            self.intercept_ = mean[:, -1] if self.fit_intercept else np.zeros(outputs)
+            self._statistics_ = None
+        self.Cs_ = cs
+        self.l1_ratios_ = ratios
+        if not self.use_legacy_attributes:
+            self.C_, self.l1_ratio_ = map(float, chosen[0])
+            self.coefs_paths_, self.scores_, self.n_iter_ = paths, scores, n_iter
+            return
+        self.C_, self.l1_ratio_ = np.repeat(chosen.T, outputs, axis=1)
+        names = self.classes_ if outputs > 1 else self.classes_[1:]
+        paths, scores, n_iter = (np.swapaxes(each, 1, 2) for each in (paths, scores, n_iter))
+        if self.l1_ratios is None:
+            paths, scores, n_iter = paths[:, :, 0], scores[:, :, 0], n_iter[:, :, 0]
+        self.coefs_paths_ = {name: paths[..., number, :] for number, name in enumerate(names)}
+        self.scores_ = {name: scores.copy() for name in names}
+        self.n_iter_ = n_iter[None]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
+        """The score that ``scoring`` names: accuracy, or minus the log loss."""
+        if self.scoring != "neg_log_loss":
+            return super().score(X, y, sample_weight, offset=offset)
+        probabilities = self.predict_proba(X, offset=offset)
+        return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))
+
+
+def _penalty_of(c: float, ratio: float, weight: float) -> Penalty:
+    return Penalty() if np.isinf(c) else elastic_net(1.0 / (c * weight), ratio)
