@@ -16,6 +16,8 @@ Each module knows only those before it::
     inference               standard errors, tests, the summary
     sources, targets        what users have, as row blocks
     estimators              scikit-learn's names
+    folds, gram, paths      many fits on blocks that are placed once
+    cross_validation        the penalty chosen by these
 """
 
 from __future__ import annotations
