@@ -149,6 +149,9 @@ class WithOffset(Family):
     def expected_curvature(self, y: Array, eta: Array) -> Array:
         return self.family.expected_curvature(y[:, 0], eta + y[:, 1])
 
+    def recession(self, y: Array, change: Array) -> Array:
+        return self.family.recession(y[:, 0], change)
+
     def saturated(self, y: Array) -> Array | float:
         return self.family.saturated(y[:, 0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ pytest.importorskip("sklearn")
 import pandas
 import scipy.sparse
 from sklearn import linear_model
+from sklearn.exceptions import ConvergenceWarning
 
 from futures_cluster import Executor, glm
 
@@ -230,3 +232,20 @@ def test_collections_with_parts_that_do_not_fit(ex: Executor, tmp_path: Path) ->
         model.fit(ex.scatter([(X, COUNTS)]), exposure=ex.scatter([EXPOSURE, EXPOSURE]))
     with pytest.raises(TypeError, match="names of columns"):
         model.fit(tmp_path, "y", exposure=EXPOSURE)
+
+
+@pytest.mark.parametrize("model", [glm.PoissonRegressor(alpha=0), glm.NegativeBinomialRegressor(alpha=0, theta=0.5)])
+def test_groups_without_counts_are_named_whatever_the_exposure(model: Any) -> None:
+    """A column of a group without any event has no optimum."""
+    group = np.arange(300) % 3 == 0
+    rows = np.column_stack([X[:, 0], group])
+    with pytest.warns(ConvergenceWarning, match="the column x2 separates some targets"):
+        model.fit(rows, np.where(group, 0.0, COUNTS), exposure=EXPOSURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(rows, COUNTS, exposure=EXPOSURE)
+
+
+def test_classes_that_an_offset_does_not_mix_are_separated() -> None:
+    with pytest.warns(ConvergenceWarning, match="the column x1 separates the targets completely"):
+        glm.LogisticRegression(C=np.inf).fit(X[:, :1], X[:, 0] > 0, offset=np.log(EXPOSURE))

@@ -63,6 +63,9 @@ class NegativeBinomial(Family):
     def expected_curvature(self, y: Array, eta: Array) -> Array:
         return scipy.special.expit(eta + np.log(self.theta)) / self.theta
 
+    def recession(self, y: Array, change: Array) -> Array:
+        return np.where(y <= 0, -change, -np.abs(change))  # the mean may go to zero
+
     def mean(self, eta: Array) -> Array:
         return np.exp(eta)
 
