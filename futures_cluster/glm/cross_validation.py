@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -101,9 +101,14 @@ class CrossValidated:
         cv = check_cv(self.cv, y if self._wants_classes else None, classifier=self._wants_classes)
         return Folds(sums, cv.split(np.zeros((len(y), 1)), y), [len(each) for each in targets])
 
-    def _path_options(self) -> Options:
+    def _follow(
+        self, sums: Sums, family: Family, penalties: Sequence[Penalty], start: Array, coding: Coding
+    ) -> tuple[Array, Array]:
+        """Parameters and iterations of the fits of a path."""
         max_iter = 1000 if self.max_iter is None else int(self.max_iter)
-        return Options(self.tol, max_iter, sample=False)
+        options = Options(self.tol, max_iter, sample=False)
+        solver = ALIASES.get(self.solver, self.solver)
+        return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
 
     def _strengths(self, values: Any, name: str, *, zero: bool) -> Array:
         """A grid that the user gave."""
@@ -218,24 +223,22 @@ class RidgeCV(_SquaresCV):
         else:
             folds = self._folds(sums)
             scores = np.mean(
-                each_fold(lambda fold: self._score(folds, fold, alphas, facts), folds.number, sums), axis=0
+                each_fold(lambda fold: self._fold_scores(folds, fold, alphas, facts, coding), folds.number, sums),
+                axis=0,
             )
         best = int(np.argmax(scores))
         self.alpha_ = float(alphas[best])
         self.best_score_ = float(scores[best])
 
-    def _score(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts]) -> Array:
+    def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts], coding: Coding) -> Array:
         """R squared of a fold's fits."""
         mean = _mean_of(facts)
         start = _start_of(folds.sums, self.fit_intercept, mean)
         sums, weight = self._training(folds, fold, start)
         order = np.argsort(-alphas, kind="stable")
         penalties = [l2(alphas[i] / weight) for i in order]
-        solver = ALIASES.get(self.solver, self.solver)
         thetas = np.empty((len(alphas), len(start)))
-        thetas[order], _ = solve_path(
-            sums, Normal(), self.fit_intercept, penalties, solver, self._path_options(), start
-        )
+        thetas[order], _ = self._follow(sums, Normal(), penalties, start, coding)
         found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
         return 1.0 - found[3:] / (found[2] - found[1] ** 2 / found[0])
 
@@ -287,15 +290,13 @@ class _GridCV(_SquaresCV):
         start = _start_of(sums, self.fit_intercept, mean)
         alphas = self._grids(sums, ratios, start)
         folds = self._folds(sums)
-        solver = ALIASES.get(self.solver, self.solver)
 
         def errors(fold: int) -> Array:
             training, _ = self._training(folds, fold, start)
             thetas = []
             for ratio, own in zip(ratios, alphas):
                 penalties = [elastic_net(alpha, ratio) for alpha in own]
-                options = self._path_options()
-                thetas.append(solve_path(training, family, self.fit_intercept, penalties, solver, options, start)[0])
+                thetas.append(self._follow(training, family, penalties, start, coding)[0])
             found = folds.test(fold, block_errors, np.concatenate(thetas), self.fit_intercept, mean)
             return (found[3:] / found[0]).reshape(alphas.shape)
 

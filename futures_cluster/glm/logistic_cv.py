@@ -14,12 +14,11 @@ from sklearn.metrics import log_loss
 
 from futures_cluster.glm.centering import without_center
 from futures_cluster.glm.cross_validation import CrossValidated
-from futures_cluster.glm.estimators import ALIASES
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.folds import Folds
 from futures_cluster.glm.logistic import LogisticRegression
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.paths import block_hits, each_fold, solve_path
+from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sums import Sums
@@ -158,12 +157,9 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         order = np.argsort(cs, kind="stable")
         thetas = np.empty((len(ratios), len(cs), len(start)))
         n_iter = np.empty((len(ratios), len(cs)), dtype=np.int32)
-        solver = ALIASES.get(self.solver, self.solver)
         for number, ratio in enumerate(ratios):
             penalties = [_penalty_of(cs[i], ratio, weight) for i in order]
-            thetas[number, order], n_iter[number, order] = solve_path(
-                training, family, self.fit_intercept, penalties, solver, self._path_options(), start
-            )
+            thetas[number, order], n_iter[number, order] = self._follow(training, family, penalties, start, coding)
         flat = thetas.reshape(-1, len(start))
         found = folds.test(fold, block_hits, flat, self.fit_intercept, family, coding.class_weights)
         hits, losses = np.split(found[1:] / found[0], 2)

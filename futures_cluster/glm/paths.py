@@ -37,6 +37,7 @@ def solve_path(
     solver: str,
     options: Options,
     start: Array,
+    column_center: Array | None = None,
 ) -> tuple[Array, Array]:
     """Fit for each penalty, from the fit for the one before.
 
@@ -48,7 +49,7 @@ def solve_path(
     thetas, iterations = [], []
     theta = start
     for penalty in penalties:
-        objective = Objective(sums, family, penalty, intercept)
+        objective = Objective(sums, family, penalty, intercept, column_center=column_center)
         result = SOLVERS[solver_for(solver, objective)](objective, theta, options)
         theta = result.theta
         thetas.append(theta)
