@@ -50,7 +50,7 @@ class CrossValidated:
     cv: Any
     solver: str
     tol: float
-    max_iter: int
+    max_iter: Any
     fit_intercept: bool
     _sums: Sums | None = None
     _first: Array | None = None
@@ -110,6 +110,15 @@ class CrossValidated:
         solver = ALIASES.get(self.solver, self.solver)
         return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
 
+    def _check_weight(self, weight: float, fold: int, rows: str) -> float:
+        """The weight of some rows of a fold, which must have some."""
+        if not weight > 0:
+            raise ValueError(
+                f"the {rows} rows of fold {fold} have no weight in {type(self).__name__}: mix the rows by "
+                "cv=KFold(shuffle=True), or leave out rows of the weight 0"
+            )
+        return weight
+
     def _strengths(self, values: Any, name: str, *, zero: bool) -> Array:
         """A grid that the user gave."""
         try:
@@ -136,8 +145,14 @@ class _SquaresCV(CrossValidated, _Regressor):
         family = Normal()
         if Objective(sums, family, Penalty(), self.fit_intercept).has_hessian:
             sums = QuadraticSums(sums, family, self.fit_intercept, start)
-            return sums, sums.weight
-        return sums, float(sums.sums(family, self.fit_intercept, start, 0)[0])
+        weight = float(sums.sums(family, self.fit_intercept, start, 0)[0])
+        return sums, self._check_weight(weight, fold, "training")
+
+    def _errors(self, folds: Folds, fold: int, thetas: Array, mean: float) -> Array:
+        """What ``block_errors`` sums over the test rows."""
+        found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
+        self._check_weight(float(found[0]), fold, "test")
+        return found
 
 
 def _mean_of(facts: list[Facts]) -> float:
@@ -239,8 +254,14 @@ class RidgeCV(_SquaresCV):
         penalties = [l2(alphas[i] / weight) for i in order]
         thetas = np.empty((len(alphas), len(start)))
         thetas[order], _ = self._follow(sums, Normal(), penalties, start, coding)
-        found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
-        return 1.0 - found[3:] / (found[2] - found[1] ** 2 / found[0])
+        found = self._errors(folds, fold, thetas, mean)
+        squares = found[2] - found[1] ** 2 / found[0]
+        if not squares > 1e-13 * found[2]:
+            raise ValueError(
+                f"the test rows of fold {fold} have all the same target in RidgeCV, so R squared does not tell fits "
+                "apart: mix the rows by cv=KFold(shuffle=True), or leave out cv"
+            )
+        return 1.0 - found[3:] / squares
 
     def _left_out(self, sums: Sums, alphas: Array, facts: list[Facts]) -> Array:
         """Minus the mean squared error of each row, predicted by the fit without it."""
@@ -297,7 +318,7 @@ class _GridCV(_SquaresCV):
             for ratio, own in zip(ratios, alphas):
                 penalties = [elastic_net(alpha, ratio) for alpha in own]
                 thetas.append(self._follow(training, family, penalties, start, coding)[0])
-            found = folds.test(fold, block_errors, np.concatenate(thetas), self.fit_intercept, mean)
+            found = self._errors(folds, fold, np.concatenate(thetas), mean)
             return (found[3:] / found[0]).reshape(alphas.shape)
 
         paths = np.array(each_fold(errors, folds.number, sums))  # folds, ratios, alphas

@@ -154,6 +154,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         """Parameters, scores and iterations of a fold's fits, for each ratio and C."""
         training = folds.train(fold)
         weight = float(training.sums(family, self.fit_intercept, start, 0)[0])
+        self._check_weight(weight, fold, "training")
         order = np.argsort(cs, kind="stable")
         thetas = np.empty((len(ratios), len(cs), len(start)))
         n_iter = np.empty((len(ratios), len(cs)), dtype=np.int32)
@@ -162,6 +163,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
             thetas[number, order], n_iter[number, order] = self._follow(training, family, penalties, start, coding)
         flat = thetas.reshape(-1, len(start))
         found = folds.test(fold, block_hits, flat, self.fit_intercept, family, coding.class_weights)
+        self._check_weight(float(found[0]), fold, "test")
         hits, losses = np.split(found[1:] / found[0], 2)
         scores = -losses if self.scoring == "neg_log_loss" else hits
         return thetas, scores.reshape(n_iter.shape), n_iter

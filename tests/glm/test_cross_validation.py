@@ -261,6 +261,27 @@ def test_what_makes_no_sense(model: Any, y: Any, message: str) -> None:
         model.fit(X, y)
 
 
+@pytest.mark.parametrize("rows", ["training", "test"])
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (glm.RidgeCV(cv=KFold(2)), Y),
+        (glm.LassoCV(alphas=2, cv=KFold(2)), Y),
+        (glm.LogisticRegressionCV(cv=KFold(2)), TWO),
+    ],
+    ids=["ridge", "lasso", "logistic"],
+)
+def test_folds_without_weight(model: Any, y: Any, rows: str) -> None:
+    first = np.arange(200) < 100
+    with pytest.raises(ValueError, match=f"the {rows} rows of fold 0 have no weight in {type(model).__name__}"):
+        model.fit(X, y, np.where(first if rows == "training" else ~first, 1.0, 0.0))
+
+
+def test_folds_without_an_r_squared() -> None:
+    with pytest.raises(ValueError, match="the test rows of fold 0 have all the same target in RidgeCV"):
+        glm.RidgeCV(cv=2).fit(X, np.where(np.arange(200) < 100, 1.1, Y))
+
+
 @pytest.mark.parametrize(
     ("name", "parameter"),
     [
