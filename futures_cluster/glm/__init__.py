@@ -7,6 +7,7 @@ Each module knows only those before it::
     families, penalties     one observation; the coefficients
     offsets                 a known part of the linear predictor
     centering               what is subtracted from columns
+    columns, categories     columns of tables as numbers
     rowblocks, trees        some rows; the order of additions
     passes                  one pass over some rows
     sums, objective         all rows, wherever they are; what is minimized
@@ -14,7 +15,9 @@ Each module knows only those before it::
     identification          what the data determine
     separation              what they determine too well
     inference               standard errors, tests, the summary
+    parquet, files          rows of files
     sources, targets        what users have, as row blocks
+    predictions             a fit and the rows of a collection
     estimators              scikit-learn's names
     folds, gram, paths      many fits on blocks that are placed once
     cross_validation        the penalty chosen by these

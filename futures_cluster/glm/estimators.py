@@ -20,9 +20,11 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from futures_cluster.glm.categories import Encoding, encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
+from futures_cluster.glm.columns import Features, features_of
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import shortest_by_products, warn_of_dropped
 from futures_cluster.glm.inference import Summary, statistics_of
@@ -37,7 +39,7 @@ from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
 from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.sources import kind_of, loads_of, place
 from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
-from futures_cluster.glm.targets import Coding, code_block
+from futures_cluster.glm.targets import Coding, code_block, encoded_facts
 
 Array = Any
 
@@ -71,6 +73,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     callback: Any
     verbose: Any
 
+    feature_names_in_: Array
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -93,10 +97,35 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         raise NotImplementedError
 
     _wants_classes = False
+    _encoding_: Encoding | None = None  # of the last fit; None for rows without names of columns
+
+    @property
+    def columns_(self) -> list[str]:
+        """The columns of tables that the fit read."""
+        return self._table_encoding("columns_").columns
+
+    @property
+    def categories_(self) -> dict[str, Array]:
+        """The levels of each category."""
+        return dict(self._table_encoding("categories_").levels)
+
+    def _table_encoding(self, name: str) -> Encoding:
+        if self._encoding_ is None:
+            raise AttributeError(f"{name} is there after a fit of a table with names of columns")
+        return self._encoding_
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        columns: Any = None,
+        categories: Any = None,
+        drop_first: bool = False,
+    ) -> Self:
         """Fit.
 
         Parameters
@@ -107,21 +136,32 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             Of tables (files, data frames of Dask or futures) the name of a column. A list of futures that give pairs
             ``(X, y)`` needs none.
         sample_weight : array, collection or name of a column, optional
+        columns : list of str, optional
+            The columns of tables that are features; by default all but the target and the weights, and but those that
+            pandas or Dask made of an index in Parquet files.
+        categories : list of str or dict, optional
+            Those of them that are categories: each becomes a column of zeros and ones for each of its levels. A dict
+            says which levels there are, ``{"size": ["S", "M", "L"]}``; otherwise all in the data are found, and sorted.
+        drop_first : bool
+            The first level of each category gets no column. Without a penalty this makes coefficients and their
+            standard errors meaningful: they compare a level with the first.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first))
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None = None) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, features: Features, offset: Offset | None = None) -> Self:
         self._check_parameters()
         if kind_of(X) == "array":
-            return self._fit_arrays(X, y, sample_weight, offset)
-        loads = loads_of(X, y, sample_weight, self.executor, None if offset is None else offset.values)
+            return self._fit_arrays(X, y, sample_weight, offset, features)
+        values = None if offset is None else offset.values
+        loads = loads_of(X, y, sample_weight, self.executor, values, features)
         blocks, found = place(loads, self.executor, facts_of, self._wants_classes)
         facts = found if self.executor is None else [each.result() for each in found]
-        return self._fit_blocks(blocks, facts, offset)
+        check_facts(facts, [each.name for each in loads])
+        return self._fit_blocks(blocks, facts, offset, features)
 
     def _coding_with(self, offset: Offset | None, facts: list[Facts], counts: Any) -> Coding:
         coding = self._centered(self._coding(facts, counts), facts)
@@ -147,7 +187,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 "standard library do not resolve"
             )
 
-    def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None) -> Self:
+    def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None, features: Features) -> Self:
+        self._encoding_ = None
+        if features.are_chosen:
+            X, self._encoding_ = encoded_table(X, features)
         X, y = validate_data(
             self,
             X,
@@ -157,6 +200,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             y_numeric=not self._wants_classes,
             ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
         )
+        if self._encoding_ is not None:
+            self.feature_names_in_ = np.array(self._encoding_.names, dtype=object)
         block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
         if offset is not None:
             block.offset = offset.numbers(block.n_rows)
@@ -172,10 +217,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 raise ValueError(problem) from None
             raise
 
-    def _fit_blocks(self, blocks: list[Any], facts: list[Facts], offset: Offset | None) -> Self:
+    def _fit_blocks(self, blocks: list[Any], facts: list[Facts], offset: Offset | None, features: Features) -> Self:
         executor = self.executor
-        check_facts(facts)
-        coding = self._coding_with(offset, facts, _Counter(executor, blocks))
+        first = next(each for each in facts if each.rows)
+        self._encoding_ = None
+        if first.columns is not None:
+            self._encoding_ = encoding_of(first.columns, [each.levels for each in facts], features)
+            facts = encoded_facts(facts, self._encoding_)
+        coding = replace(self._coding_with(offset, facts, _Counter(executor, blocks)), encoding=self._encoding_)
         if executor is None:
             coded: list[Any] = [code_block(block, coding) for block in blocks]
         else:
@@ -299,7 +348,16 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _linear(self, X: Any, offset: Offset | None = None) -> Array:
         """The linear predictor of rows in this process."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        names = None
+        if self._encoding_ is not None:
+            X, names = self._encoding_.encode_frame(X)
+        if names is not None:
+            import pandas
+
+            validate_data(self, pandas.DataFrame(columns=names), reset=False, skip_check_array=True)  # the names alone
+            X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        else:
+            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         eta = linear_predictor(X, self.coef_, self.intercept_)
         if offset is None:
             return eta

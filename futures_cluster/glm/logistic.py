@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
@@ -147,7 +148,17 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
             self.intercept_ -= self.intercept_.mean()
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        columns: Any = None,
+        categories: Any = None,
+        drop_first: bool = False,
+    ) -> Self:
         """Fit.
 
         Parameters
@@ -156,12 +167,14 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
             See ``LinearRegression.fit``.
         offset : array, collection or name of a column, optional
             A known part of the log odds of each row, with the coefficient 1; only for two classes.
+        columns, categories, drop_first
+            See ``LinearRegression.fit``.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, sample_weight, _given(offset))
+        return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first), _given(offset))
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """The linear predictor: shape ``(rows,)`` for two classes, else ``(rows, classes)``."""

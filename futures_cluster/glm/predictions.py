@@ -11,29 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.columns import Features, target_of
+from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.offsets import Offset
-from futures_cluster.glm.sources import (
-    chunked_like,
-    files_of,
-    is_parquet,
-    kind_of,
-    of_same_length,
-    read_table,
-    row_groups_of,
-)
+from futures_cluster.glm.sources import chunked_like, kind_of, of_same_length
 
 
 def predict_collection(model: Any, x: Any, method: str, executor: Any, offset: Offset | None = None) -> Any:
-    """Call ``model.method`` for each block of ``x``, with its part of the offset.
-
-    Raises
-    ------
-    TypeError
-        For a list of futures without an executor.
-    """
+    """Call ``model.method`` for each block of ``x``, with its part of the offset."""
     kind = kind_of(x)
-    model = copy.copy(model)
-    model.executor = model.callback = None  # belong to this process
+    features = features_of_model(model)
+    model = without_process(model)
     if kind == "dask":
         return _predict_dask(model, x, method, offset)
     if kind == "futures":
@@ -45,14 +33,11 @@ def predict_collection(model: Any, x: Any, method: str, executor: Any, offset: O
     if offset is not None and not isinstance(offset.values, str):
         raise TypeError(f"for files {offset.name} is the name of a column, not {type(offset.values).__name__}")
     keywords: dict[str, Any] = {} if offset is None else {offset.name: offset.values}
-    parts = []
-    for path in files_of(x):
-        for groups in row_groups_of(path) if is_parquet(path) else [None]:
-            parts.append((path, groups))
+    blocks = [block for file in files_of(x) for block in blocks_of(file, features)]
     if executor is None:
-        return np.concatenate([predict_file(model, method, *part, **keywords) for part in parts])
+        return np.concatenate([predict_file(model, method, block, features, **keywords) for block in blocks])
     shared = executor.scatter(model)
-    futures = [executor.submit(predict_file, shared, method, *part, **keywords) for part in parts]
+    futures = [executor.submit(predict_file, shared, method, block, features, **keywords) for block in blocks]
     return np.concatenate([future.result() for future in futures])
 
 
@@ -69,16 +54,55 @@ def _result(keywords: dict[str, Any]) -> dict[str, Any]:
     return {name: value.result() if hasattr(value, "result") else value for name, value in keywords.items()}
 
 
+def without_process(model: Any) -> Any:
+    """The model without what belongs to this process."""
+    model = copy.copy(model)
+    model.executor = model.callback = None
+    return model
+
+
+def features_of_model(model: Any) -> Features:
+    """The columns of tables that the model was fitted on; tables have the target and other columns, too."""
+    if model._encoding_ is not None:
+        features: Features = model._encoding_.features
+        return features
+    names = getattr(model, "feature_names_in_", None)
+    return Features(None if names is None else tuple(names))
+
+
 def predict_block(model: Any, method: str, x: Any, **offset: Any) -> Any:
     """The task: predictions for one block; of a pair ``(X, y)`` for its rows."""
     if isinstance(x, tuple):
         x = x[0]
-    return getattr(model, method)(_own_columns(model, x), **_offset_in(x, offset))
+    return predict_rows(model, method, _own_columns(model, x), **_offset_in(x, offset))
 
 
-def predict_file(model: Any, method: str, path: str, row_groups: list[int] | None, **offset: Any) -> Any:
+def predict_file(model: Any, method: str, file: DataFile, features: Features, **offset: str) -> Any:
     """The task for a file, or some of its row groups."""
-    return predict_block(model, method, read_table(path, row_groups), **offset)
+    rows, values = read_rows(file, features, list(offset.values()))
+    beside = dict(zip(offset, values))
+    encoding = model._encoding_
+    if encoding is None:
+        return predict_rows(model, method, rows.x, rows.columns, **beside)
+    return predict_rows(model, method, encoding.encode(rows), encoding.names, **beside)
+
+
+def predict_rows(model: Any, method: str, x: Any, columns: list[str] | None = None, **offset: Any) -> Any:
+    """Predictions for rows of one block, also if there are none, which scikit-learn refuses.
+
+    Parameters
+    ----------
+    columns : list of str, optional
+        Names of the columns of an array or a CSR matrix: those of the fit.
+    """
+    n_rows = x.shape[0] if hasattr(x, "shape") else len(x)
+    if n_rows == 0:
+        return getattr(model, method)(_one_row(model))[:0]
+    if columns is not None and _has_names(model):
+        assert columns == list(model.feature_names_in_)
+        model = copy.copy(model)
+        del model.feature_names_in_  # scikit-learn would warn that the array has none
+    return getattr(model, method)(x, **offset)
 
 
 def _offset_in(table: Any, offset: dict[str, Any]) -> dict[str, Any]:
@@ -93,25 +117,20 @@ def _offset_in(table: Any, offset: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             if value not in getattr(table, "columns", ()):
                 raise ValueError(f"there is no column {value!r}, which {name} names")
-            return {name: table[value].to_numpy()}
+            return {name: target_of(table[value])}
     return offset
 
 
 def _own_columns(model: Any, x: Any) -> Any:
-    """Only what the model was fitted on: tables have the target and other columns too."""
-    names = getattr(model, "feature_names_in_", None)
+    """Only what the model was fitted on."""
+    names = features_of_model(model).names
     if names is None or not hasattr(x, "columns"):
         return x
     return x[list(names)] if set(names) <= set(x.columns) else x
 
 
 def _predict_dask(model: Any, x: Any, method: str, offset: Offset | None) -> Any:
-    sample = getattr(model, method)(np.zeros((1, model.n_features_in_)), **{}) if not _has_names(model) else None
-    if sample is None:
-        import pandas
-
-        frame = pandas.DataFrame(np.zeros((1, model.n_features_in_)), columns=list(model.feature_names_in_))
-        sample = getattr(model, method)(frame)
+    sample = getattr(model, method)(_one_row(model))
     if hasattr(x, "map_partitions"):  # a dataframe
         import pandas
 
@@ -141,15 +160,9 @@ class _ArrayPredictor:
         self.offset = offset
 
     def __call__(self, block: Any, column: Any = None) -> Any:
-        if hasattr(self.model, "feature_names_in_"):
-            import pandas
-
-            block = pandas.DataFrame(block, columns=list(self.model.feature_names_in_))
-        if len(block) == 0:
-            # scikit-learn refuses no rows; Dask may have such blocks.
-            return getattr(self.model, self.method)(_one_row(self.model))[:0]
-        keywords = {} if self.offset is None else {self.offset: column[:, 0]}
-        return getattr(self.model, self.method)(block, **keywords)
+        columns = list(self.model.feature_names_in_) if _has_names(self.model) else None
+        beside = {} if self.offset is None else {self.offset: column[:, 0]}
+        return predict_rows(self.model, self.method, block, columns, **beside)
 
 
 def _one_row(model: Any) -> Any:
@@ -164,11 +177,8 @@ def _one_row(model: Any) -> Any:
 def _predict_frame(frame: Any, model: Any, method: str, name: str | None = None, offset: Any = None) -> Any:
     import pandas
 
-    rows = _own_columns(model, frame)
-    if len(rows):
-        values = getattr(model, method)(rows, **({} if name is None else _offset_in(frame, {name: offset})))
-    else:
-        values = getattr(model, method)(_one_row(model))[:0]
+    beside = {} if name is None else _offset_in(frame, {name: offset})
+    values = predict_rows(model, method, _own_columns(model, frame), **beside)
     if values.ndim == 1:
         return pandas.Series(values, index=frame.index)
     return pandas.DataFrame(values, index=frame.index)

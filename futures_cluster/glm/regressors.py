@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, _check_weights
 from futures_cluster.glm.families import Family, Normal, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
@@ -217,7 +218,16 @@ class _Deviance(_Alpha):
         return offset_of(offset, exposure, self._family(), type(self).__name__)
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        columns: Any = None,
+        categories: Any = None,
+        drop_first: bool = False,
     ) -> Self:
         """Fit.
 
@@ -230,12 +240,15 @@ class _Deviance(_Alpha):
         exposure : array, collection or name of a column, optional
             What the mean of each row is proportional to: times, areas, numbers of persons. The same as ``offset`` with
             its logarithm; only with the log link.
+        columns, categories, drop_first
+            See ``LinearRegression.fit``.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, sample_weight, self._offset(offset, exposure))
+        features = features_of(columns, categories, drop_first)
+        return self._fit(X, y, sample_weight, features, self._offset(offset, exposure))
 
     def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:
         """The expected target of each row; for a collection the same kind of collection.

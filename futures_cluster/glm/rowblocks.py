@@ -12,7 +12,7 @@ The way of data::
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse
 
 from futures_cluster.glm.centering import CenteredRows, moments_of
+from futures_cluster.glm.columns import Features, Rows, rows_of_frame, target_of
 
 Array = Any
 
@@ -45,12 +46,15 @@ class RowBlock:
         Subtracted from the rows of each piece (``centering``).
     offset : array or None
         Offsets or exposures, raw as the user gave them. ``code_block`` puts them into the target.
+    levels : dict
+        The levels of categories, until they are encoded: each is a column of codes in ``x`` (see ``columns.Rows``).
     """
 
     x: Any
     y: Array
     weights: Array | None = None
     columns: list[str] | None = None
+    levels: Mapping[str, Array] = field(default_factory=dict)
     center: Array | None = None
     offset: Array | None = None
     _cut: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -137,18 +141,26 @@ def _cut(weights: Array | None, start: int, stop: int) -> Array | None:
     return None if weights is None else weights[start:stop]
 
 
-def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
+def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
     """A block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
 
     Raises
     ------
     ValueError
         For lengths that do not fit, and for what is not numeric.
+    TypeError
+        If columns were chosen of something else than a table.
     """
     columns = None
+    levels: Mapping[str, Array] = {}
     if hasattr(x, "columns") and hasattr(x, "to_numpy"):
-        columns = [str(name) for name in x.columns]
-        x = _frame_to_numpy(x)
+        x = rows_of_frame(x, features or Features())
+    elif features is not None and features.are_chosen and not isinstance(x, Rows):
+        raise TypeError(
+            f"columns= and categories= need tables with names of columns, and a block is {type(x).__name__}"
+        )
+    if isinstance(x, Rows):
+        columns, levels, x = x.columns, x.levels, x.x
     if scipy.sparse.issparse(x):
         x = x.tocsr()
     else:
@@ -162,7 +174,7 @@ def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBl
                 raise ValueError(f"columns must be numbers: {error}; encode texts and categories first") from error
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float64)
-    y = np.asarray(y)
+    y = target_of(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -170,19 +182,10 @@ def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBl
     if len(y) != x.shape[0]:
         raise ValueError(f"a block has {x.shape[0]} rows and {len(y)} targets")
     if weights is not None:
-        weights = np.asarray(weights, dtype=np.float64)
+        weights = np.asarray(target_of(weights), dtype=np.float64)
         if weights.shape != (x.shape[0],):
             raise ValueError(f"a block has {x.shape[0]} rows, and sample weights of shape {weights.shape}")
-    return RowBlock(x, y, weights, columns, offset=None if offset is None else np.asarray(offset))
-
-
-def _frame_to_numpy(frame: Any) -> Array:
-    bad = [str(name) for name, kind in zip(frame.columns, frame.dtypes) if getattr(kind, "kind", "O") not in "fiub"]
-    if bad:
-        raise ValueError(
-            f"columns must be numbers, and {', '.join(bad[:5])} are not: encode texts and categories first"
-        )
-    return frame.to_numpy()
+    return RowBlock(x, y, weights, columns, levels, offset=None if offset is None else np.asarray(target_of(offset)))
 
 
 def split_rows(x: Any, y: Array, weights: Array | None, n_blocks: int, center: Array | None = None) -> list[RowBlock]:
@@ -217,6 +220,8 @@ class Facts:
     nbytes : int
     moments : array or sparse matrix of shape (2, features)
         Of the columns (``centering.moments_of``).
+    levels : dict
+        Those of the block's categories.
     """
 
     rows: int
@@ -230,6 +235,7 @@ class Facts:
     is_sparse: bool = False
     nbytes: int = 0
     moments: Any = None
+    levels: Mapping[str, Array] = field(default_factory=dict)
 
 
 def problem_of_rows(x: Any) -> str | None:
@@ -244,6 +250,9 @@ def problem_of_rows(x: Any) -> str | None:
 def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Facts:
     """Look through a block once."""
     problem = problem_of_rows(block.x) if check_rows else None
+    if problem is not None and block.columns is not None and not block.is_sparse:
+        bad = [name for name, column in zip(block.columns, block.x.T) if not np.all(np.isfinite(column))]
+        problem += f" Look at the columns {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}."
     classes = None
     numeric = block.y.dtype.kind in "fiub"
     if block.y.dtype.kind == "f" and not np.all(np.isfinite(block.y)):
@@ -275,6 +284,7 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         block.is_sparse,
         block.nbytes,
         moments_of(block),
+        block.levels,
     )
 
 
@@ -293,23 +303,36 @@ def distinct(y: Array) -> Array:
     return np.unique(y)
 
 
-def check_facts(facts: Sequence[Facts]) -> None:
-    """Whether blocks go together.
+def check_facts(facts: Sequence[Facts], names: Sequence[str] = ()) -> None:
+    """Whether blocks go together. Columns with names may come in any order.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the blocks are called in errors, if not by their number, from 0.
 
     Raises
     ------
     ValueError
-        With the number of the block that does not fit; blocks are counted from 0.
+        With the block that does not fit.
     """
     if not facts or sum(each.rows for each in facts) == 0:
         raise ValueError("Found array with 0 sample(s): there are no rows to fit")
     reference = next(each for each in facts if each.rows)
     for number, each in enumerate(facts):
+        block = names[number] if names else f"block {number}"
         if each.problem is not None:
-            raise ValueError(f"{each.problem} (block {number})")
+            raise ValueError(f"{each.problem} ({block})")
+        if each.columns is not None and reference.columns is not None:
+            lacking = [name for name in reference.columns if name not in each.columns]
+            more = [name for name in each.columns if name not in reference.columns]
+            if lacking:
+                raise ValueError(f"{block} has no column {lacking[0]!r}, and others have: it has {each.columns[:20]}")
+            if more:
+                raise ValueError(
+                    f"{block} has a column {more[0]!r}, and others have not: choose columns by fit(..., columns=[...])"
+                )
         if each.features != reference.features:
-            raise ValueError(f"block {number} has {each.features} columns, and others have {reference.features}")
-        if each.columns != reference.columns and each.columns is not None and reference.columns is not None:
-            raise ValueError(f"block {number} has the columns {each.columns}, and others have {reference.columns}")
+            raise ValueError(f"{block} has {each.features} columns, and others have {reference.features}")
     if sum(each.weight for each in facts) <= 0:
         raise ValueError("sample_weight is zero for all rows: at least one weight must be positive")

@@ -1,7 +1,7 @@
 """Sources: from what users have to row blocks.
 
-Covers: lists of futures, Dask arrays and dataframes, CSV and Parquet files or globs; the target and the weights
-beside the rows, or as columns of the same table. Does not cover: arrays in this process (``estimators`` checks these
+Covers: lists of futures, Dask arrays and dataframes, files; the target and the weights beside the rows, or as columns
+of the same table. Does not cover: how files are read (``files``), arrays in this process (``estimators`` checks these
 as scikit-learn does).
 
 The way of data: each kind becomes a list of *loads*, calls that give one ``RowBlock`` with the target as the user has
@@ -12,28 +12,24 @@ here.
 from __future__ import annotations
 
 import concurrent.futures
-import glob
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from futures_cluster.glm.columns import Features, choose, rows_of_frame
+from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.rowblocks import RowBlock, make_block
-
-#: Row groups of a Parquet file are joined to blocks of at most so many bytes, as doubles: enough to be worth a task,
-#: few enough that a worker with little memory holds several. (A row group that is larger is a block.)
-BLOCK_BYTES = 24 * 1024 * 1024
-#: Columns of a row group that are read at once take about so many bytes as doubles: decoding takes three times that.
-COLUMNS_BYTES = 4 * 1024 * 1024
 
 
 @dataclass
 class Load:
-    """A call that gives a block."""
+    """A call that gives a block, and what errors call the block."""
 
     fn: Callable[..., RowBlock]
     args: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
 def kind_of(x: Any) -> str:
@@ -60,20 +56,35 @@ def _is_dask(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(x, "__dask_graph__")
 
 
-def loads_of(x: Any, y: Any, weights: Any, executor: Any, offset: Any = None) -> list[Load]:
-    """The loads of a collection; ``offset`` has the values of an offset or an exposure.
+def loads_of(
+    x: Any, y: Any, weights: Any, executor: Any, offset: Any = None, features: Features | None = None
+) -> list[Load]:
+    """The loads of a collection.
+
+    Parameters
+    ----------
+    offset : optional
+        The values of an offset or an exposure.
+    features : Features, optional
+        Which columns of tables, and which of these are categories.
 
     Raises
     ------
     ValueError, TypeError
         When rows, target, weights and offset do not go together.
     """
+    features = features or Features()
     kind = kind_of(x)
     if kind == "files":
-        return _file_loads(x, y, weights, offset)
+        return _file_loads(x, y, weights, offset, features)
     if kind == "dask":
-        return _dask_loads(x, y, weights, executor, offset)
-    return _future_loads(list(x), y, weights, offset)
+        loads = _dask_loads(x, y, weights, executor, offset, features)
+    else:
+        loads = _future_loads(list(x), y, weights, offset)
+    for number, load in enumerate(loads):
+        load.options["features"] = features
+        load.name = f"block {number}"
+    return loads
 
 
 def place(loads: Iterable[Load], executor: Any, look: Callable[..., Any], *args: Any) -> tuple[list[Any], list[Any]]:
@@ -100,29 +111,31 @@ def _values(args: tuple[Any, ...]) -> list[Any]:
 # ---------------------------------------------------------------- one block; these run on workers
 
 
-def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
+def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
     """A block of rows, target, weights and offset."""
-    return make_block(x, y, weights, offset)
+    return make_block(x, y, weights, offset, features)
 
 
-def from_table(table: Any, target: str, weight: str | None = None, offset: str | None = None) -> RowBlock:
+def from_table(
+    table: Any, target: str, weight: str | None = None, offset: str | None = None, features: Features | None = None
+) -> RowBlock:
     """A block of a data frame that has the target as a column.
 
     Raises
     ------
+    TypeError
+        When it is no data frame.
     ValueError
         When there is no such column.
     """
-    names = [name for name in (target, weight, offset) if name is not None]
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        raise ValueError(f"there is no column {missing[0]!r}; there are {', '.join(map(str, table.columns[:20]))}")
-    rows = table.drop(columns=names)
-    beside = [None if name is None else table[name].to_numpy() for name in (target, weight, offset)]
-    return make_block(rows, *beside)
+    if not hasattr(table, "columns"):
+        raise TypeError(f"y={target!r} names a column, but a block is no table: {type(table).__name__}")
+    names = (target, weight, offset)
+    rows = rows_of_frame(table, features or Features(), [name for name in names if name is not None])
+    return make_block(rows, *(None if name is None else table[name] for name in names))
 
 
-def from_pair(pair: Any, offset: Any = None) -> RowBlock:
+def from_pair(pair: Any, offset: Any = None, features: Features | None = None) -> RowBlock:
     """A block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
 
     Raises
@@ -136,102 +149,33 @@ def from_pair(pair: Any, offset: Any = None) -> RowBlock:
         raise TypeError(
             f"without y each future must give (X, y) or (X, y, sample_weight), and one gave {type(pair).__name__}"
         )
-    x, y = pair[:2]
-    return make_block(x, y, pair[2] if len(pair) == 3 else None, offset)
+    x, y, weights = pair if len(pair) == 3 else (*pair, None)
+    return make_block(x, y, weights, offset, features)
 
 
-def read_file(
-    path: str,
+def from_file(
+    file: DataFile,
     target: str,
     weight: str | None = None,
-    row_groups: list[int] | None = None,
     offset: str | None = None,
+    features: Features | None = None,
 ) -> RowBlock:
     """A block of a file, or of some row groups of a Parquet file."""
-    if is_parquet(path):
-        return _read_parquet(path, target, weight, row_groups, offset)
-    return from_table(read_table(path, row_groups), target, weight, offset)
+    names = (target, weight, offset)
+    own = [name for name in names if name is not None]
+    rows, values = read_rows(file, features or Features(), own)
+    found = dict(zip(own, values))
+    return make_block(rows, *(None if name is None else found[name] for name in names))
 
 
-def _read_parquet(
-    path: str, target: str, weight: str | None, row_groups: list[int] | None, offset: str | None
+def from_delayed(
+    part: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None
 ) -> RowBlock:
-    """Some columns at a time into the array that the block keeps.
-
-    A data frame between would need three times the memory, and the whole row group at once as an Arrow table and its
-    pages three times as well.
-    """
-    import numpy as np
-    import pyarrow
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        names = [name for name in schema.names if not name.startswith("__index_level_")]
-        own = [name for name in (target, weight, offset) if name is not None]
-        for name in own:
-            if name not in names:
-                raise ValueError(f"there is no column {name!r} in {path}; there are {', '.join(names[:20])}")
-        columns = [name for name in names if name not in own]
-        kinds = [schema.field(name).type for name in columns]
-        types = pyarrow.types
-        bad = [
-            name
-            for name, kind in zip(columns, kinds)
-            if not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind))
-        ]
-        if bad:
-            raise ValueError(
-                f"columns must be numbers, and {', '.join(bad[:5])} are not: encode texts and categories first"
-            )
-        groups = list(range(file.num_row_groups)) if row_groups is None else row_groups
-        rows = sum(file.metadata.row_group(group).num_rows for group in groups)
-        narrow = all(types.is_float32(kind) for kind in kinds)
-        x = np.empty((rows, len(columns)), dtype=np.float32 if narrow else np.float64)
-        own_parts: list[list[Any]] = [[] for _ in own]
-        start = 0
-        for group in groups:
-            stop = start + file.metadata.row_group(group).num_rows
-            at_once = max(1, COLUMNS_BYTES // (8 * max(1, stop - start)))
-            for first in range(0, len(columns), at_once):
-                some = columns[first : first + at_once]
-                table = file.read_row_group(group, columns=some, use_threads=False)
-                for number, name in enumerate(some, first):
-                    x[start:stop, number] = table.column(name).to_numpy()
-            table = file.read_row_group(group, columns=own, use_threads=False)
-            for parts, name in zip(own_parts, own):
-                column = table.column(name)
-                if types.is_dictionary(column.type):
-                    column = column.cast(column.type.value_type)
-                parts.append(column.to_numpy())
-            start = stop
-        table = column = None
-    pyarrow.default_memory_pool().release_unused()
-    values = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in zip(own, own_parts)}
-    block = make_block(x, *[None if name is None else values[name] for name in (target, weight, offset)])
-    block.columns = columns
-    return block
-
-
-def read_table(path: str, row_groups: list[int] | None = None) -> Any:
-    """A data frame of a CSV or Parquet file."""
-    if is_parquet(path):
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(path) as file:
-            groups = list(range(file.num_row_groups)) if row_groups is None else row_groups
-            return file.read_row_groups(groups, use_threads=False).to_pandas(use_threads=False)
-    import pandas
-
-    return pandas.read_csv(path)
-
-
-def from_delayed(part: Any, y: Any, weights: Any = None, offset: Any = None) -> RowBlock:
     """A block of Dask's delayed values, or of one and names of its columns, computed where this runs."""
     part, y, weights, offset = _dask_compute()(part, y, weights, offset, scheduler="synchronous")
     if isinstance(y, str):
-        return from_table(part, y, weights, offset)
-    return make_block(part, y, weights, offset)
+        return from_table(part, y, weights, offset, features)
+    return make_block(part, y, weights, offset, features)
 
 
 def _dask_compute() -> Any:
@@ -243,62 +187,18 @@ def _dask_compute() -> Any:
 # ---------------------------------------------------------------- lists of blocks
 
 
-def is_parquet(path: str) -> bool:
-    """By the end of its name."""
-    return path.lower().endswith((".parquet", ".pq", ".parq"))
-
-
-def files_of(x: Any) -> list[str]:
-    """The files of a path, a glob, a folder, or a list of these, sorted within each.
-
-    Raises
-    ------
-    FileNotFoundError
-        When nothing is there.
-    """
-    patterns: list[Any] = [x] if isinstance(x, str | os.PathLike) else list(x)
-    found: list[str] = []
-    for pattern in [str(os.fspath(each)) for each in patterns]:
-        if os.path.isdir(pattern):
-            names = sorted(os.path.join(pattern, name) for name in os.listdir(pattern))
-            here = [name for name in names if is_parquet(name) or name.lower().endswith((".csv", ".csv.gz"))]
-        else:
-            here = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
-        if not here:
-            raise FileNotFoundError(f"there is no file {pattern}")
-        found += here
-    return found
-
-
-def row_groups_of(path: str) -> list[list[int]]:
-    """Row groups of a Parquet file, joined to blocks of a useful size."""
-    import pyarrow.parquet
-
-    blocks: list[list[int]] = [[]]
-    size = 0
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            group_size = 8 * file.metadata.row_group(number).num_rows * file.metadata.num_columns
-            if blocks[-1] and size + group_size > BLOCK_BYTES:
-                blocks.append([])
-                size = 0
-            blocks[-1].append(number)
-            size += group_size
-    return blocks
-
-
-def _file_loads(x: Any, target: Any, weight: Any, offset: Any) -> list[Load]:
+def _file_loads(x: Any, target: Any, weight: Any, offset: Any, features: Features) -> list[Load]:
     if not isinstance(target, str):
         raise TypeError(f"for files y is the name of the target's column, not {type(target).__name__}")
     if weight is not None and not isinstance(weight, str):
         raise TypeError(f"for files sample_weight is the name of a column, not {type(weight).__name__}")
     if offset is not None and not isinstance(offset, str):
         raise TypeError(f"for files offset and exposure are names of columns, not {type(offset).__name__}")
-    loads = []
-    for path in map(os.path.abspath, files_of(x)):
-        for groups in row_groups_of(path) if is_parquet(path) else [None]:
-            loads.append(Load(read_file, (path, target, weight, groups, offset)))
-    return loads
+    return [
+        Load(from_file, (block, target, weight, offset, features), name=block.path)
+        for file in files_of(x)
+        for block in blocks_of(file, features)
+    ]
 
 
 def _future_loads(x: list[Any], y: Any, weights: Any, offset: Any) -> list[Load]:
@@ -331,9 +231,13 @@ def of_same_length(name: str, parts: Any, number: int) -> list[Any]:
     return list(parts)
 
 
-def _dask_loads(x: Any, y: Any, weights: Any, executor: Any, offset: Any) -> list[Load]:
-    x_parts = _delayed_parts(x)
+def _dask_loads(x: Any, y: Any, weights: Any, executor: Any, offset: Any, features: Features) -> list[Load]:
     beside = {"y": y, "sample_weight": weights, "offset or exposure": offset}
+    if features.names is not None and hasattr(x, "columns"):
+        own = [value for value in beside.values() if isinstance(value, str)]
+        there = list(x.columns)
+        x = x[[*choose(there, there, features, own), *own]]  # Dask reads no others
+    x_parts = _delayed_parts(x)
     if isinstance(y, str):
         for name, value in beside.items():
             _must_be_name(value, name)

@@ -1,10 +1,11 @@
-"""Targets: from what users have in ``y`` to the numbers that families read, and the weights of classes.
+"""Coding: what must be known of all blocks to make the numbers of one that families read.
 
-Covers: the coding of classes, found over all blocks together; ``class_weight``; checks that need the family. Does not
-cover: reading blocks (``sources``), fitting.
+Covers: the coding of classes, found over all blocks together; ``class_weight``; checks that need the family; levels of
+categories, and the order of columns. Does not cover: reading blocks (``sources``), how a category is encoded
+(``categories``), fitting.
 
-The way of data: the ``Facts`` of all blocks give the classes; ``code_block`` is the task that makes a block with a
-coded target and the same rows, which are not copied.
+The way of data: the ``Facts`` of all blocks give classes and levels; ``code_block`` is the task that makes a block with
+a coded target. Its rows are the same, not copied, unless there are categories or another order of columns.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.categories import Encoding
+from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import Facts, RowBlock
@@ -37,6 +40,8 @@ class Coding:
         What passes subtract from the columns.
     offset : {"offset", "exposure"} or None
         What the offsets of the blocks are.
+    encoding : Encoding or None
+        How the columns become those of the model; None if they have no names.
     """
 
     family: Family
@@ -44,6 +49,7 @@ class Coding:
     class_weights: Array | None = None
     center: Array | None = None
     offset: str | None = None
+    encoding: Encoding | None = None
 
 
 def code_block(block: RowBlock, coding: Coding) -> RowBlock:
@@ -61,6 +67,7 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
     >>> code_block(block, Coding(Bernoulli(), np.array(["no", "yes"]))).y.tolist()
     [-1.0, 1.0, -1.0]
     """
+    block = encode_rows(block, coding.encoding)
     if coding.classes is None:
         numbers = np.ascontiguousarray(block.y, dtype=np.float64)
         problem = coding.family.check(numbers)
@@ -83,6 +90,48 @@ def _coded(block: RowBlock, coding: Coding, y: Array, weights: Array | None) -> 
     if coding.offset is not None:
         y = beside(y, checked_offset(block.offset, coding.offset, block.n_rows))
     return replace(block, y=y, weights=weights, center=coding.center, offset=None, _cut={})
+
+
+def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
+    """The block with its columns in this order, and its categories encoded."""
+    if encoding is None or block.columns is None or (block.columns == encoding.columns and not encoding.levels):
+        return block
+    x = encoding.encode(Rows(block.x, block.columns, dict(block.levels)))
+    return replace(block, x=x, columns=encoding.names, levels={}, _cut={})
+
+
+def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Facts]:
+    """Facts of the same blocks after encoding."""
+    if encoding is None:
+        return list(facts)
+    names = encoding.names
+    # A number of a CSR row takes half as much again, with its position.
+    row_bytes = 8 + (12 * len(encoding.columns) if encoding.is_sparse else 8 * len(names))
+    found = []
+    for each in facts:
+        if each.columns is not None and (encoding.levels or each.columns != encoding.columns):
+            each = replace(
+                each,
+                features=len(names),
+                columns=names,
+                is_sparse=encoding.is_sparse,
+                nbytes=row_bytes * each.rows,
+                moments=_encoded_moments(each, names),
+                levels={},
+            )
+        found.append(each)
+    return found
+
+
+def _encoded_moments(facts: Facts, names: list[str]) -> Array:
+    """The moments of the columns that encoding leaves as they are; zeros and ones need no centre."""
+    columns = facts.columns or []
+    there = {name: number for number, name in enumerate(columns) if name not in facts.levels}
+    moments = np.zeros((2, len(names)))
+    for number, name in enumerate(names):
+        if name in there:
+            moments[:, number] = facts.moments[:, there[name]]
+    return moments
 
 
 def all_classes(facts: Sequence[Facts]) -> Array:

@@ -12,7 +12,9 @@ pytest.importorskip("sklearn")
 pandas = pytest.importorskip("pandas")
 parquet = pytest.importorskip("pyarrow.parquet")
 
+from futures_cluster.glm import parquet as parquet_files
 from futures_cluster.glm import sources
+from futures_cluster.glm.files import DataFile
 
 ROWS = 100
 COLUMNS = ["a", "b", "c", "d", "e"]
@@ -40,8 +42,8 @@ def test_some_columns_are_read_at_a_time(
         return plain(file, group, columns=columns, **options)
 
     monkeypatch.setattr(parquet.ParquetFile, "read_row_group", read_row_group)
-    monkeypatch.setattr(sources, "COLUMNS_BYTES", columns_at_once * 8 * 40)
-    block = sources.read_file(path, "y", "w", [0, 1])
+    monkeypatch.setattr(parquet_files, "COLUMNS_BYTES", columns_at_once * 8 * 40)
+    block = sources.from_file(DataFile(path, row_groups=[0, 1]), "y", "w")
     assert max(read) == most and sum(read) == 2 * len(COLUMNS)
     expected = pandas.read_parquet(path).iloc[:80]
     np.testing.assert_array_equal(block.x, expected[COLUMNS])
@@ -56,5 +58,5 @@ def test_some_columns_are_read_at_a_time(
 def test_row_groups_are_joined_up_to_a_size(
     path: str, rows: int, blocks: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "BLOCK_BYTES", rows * 8 * 7)
-    assert sources.row_groups_of(path) == blocks
+    monkeypatch.setattr(parquet_files, "BLOCK_BYTES", rows * 8 * 7)
+    assert parquet_files.row_groups_of(path) == blocks
