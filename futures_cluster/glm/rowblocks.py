@@ -12,6 +12,7 @@ The way of data::
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -257,6 +258,8 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
     numeric = block.y.dtype.kind in "fiub"
     if block.y.dtype.kind == "f" and not np.all(np.isfinite(block.y)):
         problem = "Input y contains NaN." if np.any(np.isnan(block.y)) else "Input y contains infinity."
+    elif block.y.dtype == object and _is_missing(block.y).any():
+        problem = "Input y contains None or NaN: leave out rows without a target."
     elif want_classes:
         classes = distinct(block.y)
     elif not numeric:
@@ -286,6 +289,14 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         moments_of(block),
         block.levels,
     )
+
+
+def _is_missing(y: Array) -> Array:
+    """Which objects are None, NaN or pandas' NA."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None:
+        return np.asarray(pandas.isna(y))
+    return np.array([each is None or each != each for each in y], dtype=bool)
 
 
 def distinct(y: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from futures_cluster.glm.categories import Encoding
+from futures_cluster.glm.categories import Encoding, is_mixed
 from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
@@ -140,9 +140,12 @@ def all_classes(facts: Sequence[Facts]) -> Array:
     Raises
     ------
     ValueError
-        When there is only one.
+        When there is only one, or some are texts and others not.
     """
     found = [each.classes for each in facts if each.classes is not None and len(each.classes)]
+    if is_mixed(each[0] for each in found):
+        # numpy would make texts of the numbers, which then are no class of their block.
+        raise ValueError("the target has texts in some blocks and other values in others: make all of them texts")
     classes = np.unique(np.concatenate(found))
     if len(classes) < 2:
         raise ValueError(
@@ -164,7 +167,7 @@ def weights_of_classes(class_weight: Any, classes: Array, counts: Array | None) 
     Raises
     ------
     ValueError
-        For anything but None, ``"balanced"`` or a dict.
+        For anything but None, ``"balanced"`` or a dict; if a class has no weight to balance.
     """
     if class_weight is None:
         return None
@@ -172,6 +175,12 @@ def weights_of_classes(class_weight: Any, classes: Array, counts: Array | None) 
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")
         assert counts is not None
+        if np.any(counts == 0):
+            empty = classes[counts == 0][0]
+            raise ValueError(
+                f"class_weight='balanced' needs samples of each class, and the sample_weight of all samples of class "
+                f"{empty.item() if hasattr(empty, 'item') else empty!r} is zero: leave them out"
+            )
         return counts.sum() / (len(classes) * counts)
     if not hasattr(class_weight, "get"):
         raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")

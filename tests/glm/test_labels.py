@@ -1,0 +1,58 @@
+"""Labels: those that are missing, of different kinds in different blocks, or without weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+import pandas
+
+from futures_cluster import Executor, glm
+
+
+@pytest.fixture(scope="module")
+def ex() -> Iterator[Executor]:
+    with Executor(2) as executor:
+        executor.run(int)
+        yield executor
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "futures"])
+@pytest.mark.parametrize("values", [["a", None, "b", "a"], [True, None, False, True], [1, None, 0, 1]])
+def test_a_label_that_is_missing(ex: Executor, tmp_path: Path, kind: str, values: list[Any]) -> None:
+    frame = pandas.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "y": values})
+    x: Any = tmp_path / f"0.{kind}"
+    if kind == "futures":
+        x = ex.scatter([frame])
+    elif kind == "csv":
+        frame.to_csv(x, index=False)
+    else:
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(x)
+    with pytest.raises(ValueError, match=r"Input y contains (None or )?NaN.*\(.*0"):
+        glm.LogisticRegression(executor=ex).fit(x, "y")
+    with pytest.raises(ValueError, match="Input y contains None or NaN"):
+        glm.LogisticRegression().fit(frame[["a"]], np.array(values, dtype=object))
+
+
+def test_labels_that_are_texts_in_some_blocks_only(ex: Executor) -> None:
+    x = np.arange(4.0)[:, None]
+    pairs = [ex.submit(tuple, (x, y)) for y in (np.array([0, 1, 0, 1]), np.array(["0", "1", "0", "1"]))]
+    with pytest.raises(ValueError, match="texts in some blocks"):
+        glm.LogisticRegression(executor=ex).fit(pairs)
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_a_class_without_weight_cannot_be_balanced(ex: Executor, in_blocks: bool) -> None:
+    x, y = np.arange(6.0)[:, None], np.array(["a", "b"] * 3)
+    model = glm.LogisticRegression(class_weight="balanced", executor=ex)
+    with pytest.raises(ValueError, match=r"'balanced'.*class 'b' is zero"):
+        if in_blocks:
+            model.fit([ex.submit(tuple, (x, y, (y == "a").astype(float)))])
+        else:
+            model.fit(x, y, y == "a")
