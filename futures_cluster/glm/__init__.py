@@ -17,7 +17,7 @@ Each module knows only those before it::
     inference               standard errors, tests, the summary
     parquet, files          rows of files
     sources, targets        what users have, as row blocks
-    predictions             a fit and the rows of a collection
+    predictions, scores     a fit and the rows of a collection
     estimators              scikit-learn's names
     folds, gram, paths      many fits on blocks that are placed once
     cross_validation        the penalty chosen by these

@@ -34,6 +34,7 @@ from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
 from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
+from futures_cluster.glm.scores import score_collection
 from futures_cluster.glm.separation import separation_of_classes
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
 from futures_cluster.glm.solvers.base import StartNotFinite
@@ -368,6 +369,15 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Call a method for each block of a collection, where it is."""
         check_is_fitted(self)
         return predict_collection(self, X, method, self.executor, offset)
+
+    def _score_collection(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None = None) -> float:
+        """The score of a collection."""
+        check_is_fitted(self)
+        return score_collection(self, X, y, sample_weight, self.executor, offset)
+
+    def _losses(self, y: Array, prediction: Array) -> Array:
+        """What ``score`` sums: of each row the loss of its prediction."""
+        raise NotImplementedError
 
     def _columns(self) -> list[str]:
         names = getattr(self, "feature_names_in_", None)

@@ -208,9 +208,14 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         scores = self.decision_function(X, offset=offset)
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
-        """The part of the rows, by weight, whose class is predicted."""
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> float:
+        """The part of the rows, by weight, whose class is predicted; for collections as ``fit`` takes them, too."""
+        if kind_of(X) != "array":
+            return self._score_collection(X, y, sample_weight, _given(offset))
         return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))
+
+    def _losses(self, y: Array, prediction: Array) -> Array:
+        return np.asarray(y != prediction, dtype=np.float64)
 
 
 def _given(offset: Any) -> Offset | None:

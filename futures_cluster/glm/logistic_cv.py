@@ -21,6 +21,7 @@ from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
 
@@ -209,10 +210,15 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         self.scores_ = {name: scores.copy() for name in names}
         self.n_iter_ = n_iter[None]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> float:
         """The score that ``scoring`` names: accuracy, or minus the log loss."""
         if self.scoring != "neg_log_loss":
             return super().score(X, y, sample_weight, offset=offset)
+        if kind_of(X) != "array":
+            raise ValueError(
+                "LogisticRegressionCV(scoring='neg_log_loss') scores arrays in this process only: collect what "
+                "predict_proba gives, or take scoring='accuracy'"
+            )
         probabilities = self.predict_proba(X, offset=offset)
         return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))
 

@@ -80,6 +80,15 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
             return self._predict(X, "predict")
         return self._family().mean(self._linear(X))
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The part of the variance that is explained, R squared; for collections as ``fit`` takes them, too."""
+        if kind_of(X) != "array":
+            return self._score_collection(X, y, sample_weight)
+        return float(super().score(X, y, sample_weight))
+
+    def _losses(self, y: Array, prediction: Array) -> Array:
+        return np.square(y - prediction)
+
 
 class LinearRegression(_Regressor):
     __doc__ = """Least squares. Where columns are collinear, the coefficients with the smallest norm.
@@ -261,8 +270,19 @@ class _Deviance(_Alpha):
             return self._predict(X, "predict", given)
         return self._family().mean(self._linear(X, given))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None) -> float:
+    def _losses(self, y: Array, prediction: Array) -> Array:
+        y = np.asarray(y, dtype=np.float64)
+        family = self._family()
+        if (problem := family.check(y)) is not None:
+            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        return family.deviance(y, prediction)
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None
+    ) -> float:
         """The part of the deviance that is explained, D squared: 1 is perfect, 0 is what the mean explains."""
+        if kind_of(X) != "array":
+            return self._score_collection(X, y, sample_weight, self._offset(offset, exposure))
         prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
         y = np.asarray(y, dtype=np.float64)
         family = self._family()
