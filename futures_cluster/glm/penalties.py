@@ -1,13 +1,14 @@
 """Penalties: what coefficients cost, whatever the data.
 
-Covers: none, l1, l2 and elastic net: value, gradient and curvature of the smooth part, the proximal operator of the
-other part. Does not cover: intercepts, which are never penalized: callers hand over the coefficients only; nor the
-meaning of ``C`` and ``alpha`` (``estimators``).
+Covers: none, l1, l2 and elastic net, each also for coefficients that must not be negative: value, gradient and
+curvature of the smooth part, the proximal operator of the other part. Does not cover: intercepts, which are never
+penalized: callers hand over the coefficients only; nor the meaning of ``C`` and ``alpha`` (``estimators``).
 
 The way of data: ``objective`` adds value and gradient to the sum over the rows; ``proximal_grad``, ``admm`` and the
 inner problem of ``newton`` use ``prox``.
 
 Conventions: the penalty of coefficients ``b`` is ``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)``, beside a *mean* loss.
+With ``positive`` it is infinite where a coefficient is negative; solvers keep to the others by ``prox``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class Penalty:
-    """``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)``.
+    """``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)``, with ``positive`` of coefficients ``b >= 0`` only.
 
     Raises
     ------
@@ -37,10 +38,13 @@ class Penalty:
     (14.0, [6.0, -2.0])
     >>> penalty.prox(b, 0.5).tolist()  # of the l1 part only
     [2.5, -0.5]
+    >>> Penalty(l1=1.0, positive=True).prox(b, 0.5).tolist()
+    [2.5, 0.0]
     """
 
     l1: float = 0.0
     l2: float = 0.0
+    positive: bool = False
 
     def __post_init__(self) -> None:
         for name, strength in (("l1", self.l1), ("l2", self.l2)):
@@ -50,7 +54,7 @@ class Penalty:
     @property
     def is_smooth(self) -> bool:
         """Whether the gradient is the whole story."""
-        return self.l1 == 0
+        return self.l1 == 0 and not self.positive
 
     def value(self, b: Array) -> float:
         """Both parts."""
@@ -70,7 +74,16 @@ class Penalty:
 
     def prox(self, b: Array, step: Array | float) -> Array:
         """The point ``x`` where ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))`` is least; a step each, or one."""
+        if self.positive:
+            return np.maximum(b - self.l1 * step, 0.0)
         return np.sign(b) * np.maximum(np.abs(b) - self.l1 * step, 0.0)
+
+    def least_subgradient(self, b: Array, gradient: Array) -> Array:
+        """Return the subgradient of least norm; ``gradient`` is that of everything smooth."""
+        if self.positive:
+            return np.where(b > 0, gradient + self.l1, np.minimum(gradient + self.l1, 0.0))
+        at_zero = np.maximum(np.abs(gradient) - self.l1, 0.0)
+        return np.where(b != 0, gradient + self.l1 * np.sign(b), at_zero)
 
 
 def none() -> Penalty:

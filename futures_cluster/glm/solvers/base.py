@@ -181,14 +181,11 @@ def warn_of_convergence(text: str) -> None:
 
 
 def gradient_norm(objective: Objective, point: Point) -> float:
-    """The largest entry of the gradient; with an l1 penalty, of the least subgradient."""
+    """The largest entry of the gradient; where the penalty is not smooth, of the least subgradient."""
     gradient = point.gradient
-    strength = objective.penalty.l1
-    if strength:
+    if not objective.penalty.is_smooth:
         n = objective.n_coefs
-        b, slope = point.theta[:n], gradient[:n]
-        least = np.where(b != 0, slope + strength * np.sign(b), np.maximum(np.abs(slope) - strength, 0.0))
-        gradient = np.concatenate([least, gradient[n:]])
+        gradient = np.concatenate([objective.penalty.least_subgradient(point.theta[:n], gradient[:n]), gradient[n:]])
     return float(np.max(np.abs(gradient), initial=0.0))
 
 

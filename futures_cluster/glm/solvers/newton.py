@@ -117,7 +117,7 @@ class _Model:
     def _by_products(self, point: Point) -> Array:
         objective = self.objective
         if not self.is_smooth:
-            raise ValueError("too many columns for newton with an l1 penalty: take solver='proximal_grad'")
+            raise ValueError("too many columns for newton with l1 or positive=True: take solver='proximal_grad'")
         if self.preconditioner is None:
             self.preconditioner = Diagonal(objective.diagonal(point.theta))
         norm = float(np.sqrt(point.gradient @ self.preconditioner.solve(point.gradient)))

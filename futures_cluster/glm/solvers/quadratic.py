@@ -1,10 +1,11 @@
-"""The inner problem of proximal Newton: a quadratic model plus an l1 penalty.
+"""The inner problem of proximal Newton: a quadratic model plus an l1 penalty, or coefficients that stay positive.
 
 Covers: cyclic coordinate descent over the coefficients that may move, finished by one exact solution for those that are
 not zero. Does not cover: forming the model, and what happens to the step (``newton``).
 
 The problem: ``d`` that minimizes ``g' d + d' H d / 2 + l1 * |b + d|_1`` over all parameters, the penalty on
-coefficients only. Everything is small here (a Hessian is at hand), so no rows are touched.
+coefficients only, with ``penalty.positive`` under ``b + d >= 0``. Everything is small here (a Hessian is at hand), so
+no rows are touched.
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ def minimize_model(
     >>> step, promise = minimize_model(np.eye(2), np.array([-3.0, -0.5]), np.zeros(2), Penalty(l1=1.0), 2)
     >>> step.tolist(), promise
     ([2.0, 0.0], -4.0)
+    >>> minimize_model(np.eye(2), np.array([-3.0, 2.0]), np.zeros(2), Penalty(positive=True), 2)[0].tolist()
+    [3.0, 0.0]
     """
     size = len(theta)
     strength = np.zeros(size)
     strength[:n_coefs] = penalty.l1
+    low = np.full(size, -np.inf)
+    if penalty.positive:
+        low[:n_coefs] = 0.0
     diagonal = np.diagonal(hessian).copy()
     movable = diagonal > 1e-14 * max(float(np.max(diagonal, initial=0.0)), 1e-300)
     x = theta.copy()
@@ -44,7 +50,7 @@ def minimize_model(
     moving = np.flatnonzero(movable)
     total = 0.0
     for _ in range(MAX_SWEEPS):
-        gained = _sweep(hessian, diagonal, slope, x, strength, moving)
+        gained = _sweep(hessian, diagonal, slope, x, strength, low, moving)
         total += gained
         if gained <= SWEEP_TOL * total:
             if len(moving) == int(movable.sum()):
@@ -52,12 +58,12 @@ def minimize_model(
             moving = np.flatnonzero(movable)
             continue
         # Until these are settled, only those that are not zero, or want to leave it.
-        wants = movable & ((x != 0) | (np.abs(slope) > strength))
-        polished = _polish(hessian, slope, x, strength, wants)
+        wants = movable & ((x != 0) | (_pull(slope, low) > strength))
+        polished = _polish(hessian, slope, x, strength, low, wants)
         if polished is not None:
             slope += hessian @ (polished - x)
             x = polished
-            if _is_optimal(slope, x, strength, movable, diagonal):
+            if _is_optimal(slope, x, strength, low, movable, diagonal):
                 break
         moving = np.flatnonzero(wants)
     step = x - theta
@@ -65,13 +71,21 @@ def minimize_model(
     return step, min(promise, 0.0)
 
 
-def _sweep(hessian: Array, diagonal: Array, slope: Array, x: Array, strength: Array, moving: Array) -> float:
+def _pull(slope: Array, low: Array) -> Array:
+    """How strongly each parameter wants to leave zero: at a bound in one direction only."""
+    return np.where(low == 0, -slope, np.abs(slope))
+
+
+def _sweep(
+    hessian: Array, diagonal: Array, slope: Array, x: Array, strength: Array, low: Array, moving: Array
+) -> float:
     """One round of exact minimization by single coordinates, in place; what it gained."""
     gained = 0.0
     for j in moving:
         old, curvature, most = x[j], diagonal[j], strength[j]
         target = curvature * old - slope[j]
         new = (abs(target) - most) * (1.0 if target > 0 else -1.0) / curvature if abs(target) > most else 0.0
+        new = max(new, low[j])
         change = new - old
         if change != 0.0:
             slope += change * hessian[:, j]
@@ -80,9 +94,10 @@ def _sweep(hessian: Array, diagonal: Array, slope: Array, x: Array, strength: Ar
     return gained
 
 
-def _polish(hessian: Array, slope: Array, x: Array, strength: Array, wants: Array) -> Array | None:
+def _polish(hessian: Array, slope: Array, x: Array, strength: Array, low: Array, wants: Array) -> Array | None:
     """The exact solution if signs stay as they are; None if they do not."""
-    active = np.flatnonzero(wants & ((x != 0) | (strength == 0)))
+    free = (strength == 0) & (low != 0)
+    active = np.flatnonzero(wants & ((x != 0) | free))
     if len(active) == 0:
         return None
     signs = np.sign(x[active]) * strength[active]
@@ -91,12 +106,12 @@ def _polish(hessian: Array, slope: Array, x: Array, strength: Array, wants: Arra
         return None
     new = x.copy()
     new[active] -= factor.solve(slope[active] + signs)
-    kept = (strength[active] == 0) | (np.sign(new[active]) == np.sign(x[active]))
+    kept = free[active] | (np.sign(new[active]) == np.sign(x[active]))
     return new if np.all(kept) else None
 
 
-def _is_optimal(slope: Array, x: Array, strength: Array, movable: Array, diagonal: Array) -> bool:
+def _is_optimal(slope: Array, x: Array, strength: Array, low: Array, movable: Array, diagonal: Array) -> bool:
     """Whether no zero wants to leave."""
     slack = 1e-10 * np.sqrt(diagonal) * max(float(np.max(strength, initial=0.0)), 1e-300)
-    zero = movable & (x == 0) & (strength > 0)
-    return bool(np.all(np.abs(slope[zero]) <= strength[zero] + slack[zero]))
+    zero = movable & (x == 0) & ((strength > 0) | (low == 0))
+    return bool(np.all(_pull(slope, low)[zero] <= strength[zero] + slack[zero]))
