@@ -18,7 +18,7 @@ Each module knows only those before it::
     parquet, files          rows of files
     sources, targets        what users have, as row blocks
     predictions, scores     a fit and the rows of a collection
-    estimators              scikit-learn's names
+    parameters, estimators  scikit-learn's names
     folds, gram, paths      many fits on blocks that are placed once
     cross_validation        the penalty chosen by these
 """
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _MODULES = dict.fromkeys(__all__, "futures_cluster.glm.regressors")
+_MODULES |= dict.fromkeys(["ElasticNet", "Lasso", "LinearRegression", "Ridge"], "futures_cluster.glm.least_squares")
 _MODULES["LogisticRegression"] = "futures_cluster.glm.logistic"
 _MODULES["LogisticRegressionCV"] = "futures_cluster.glm.logistic_cv"
 _MODULES |= dict.fromkeys(["ElasticNetCV", "LassoCV", "RidgeCV"], "futures_cluster.glm.cross_validation")
@@ -54,17 +55,10 @@ _MODULES |= dict.fromkeys(["InverseGaussianRegressor", "NegativeBinomialRegresso
 if TYPE_CHECKING:
     from futures_cluster.glm.cross_validation import ElasticNetCV, LassoCV, RidgeCV
     from futures_cluster.glm.dispersed import InverseGaussianRegressor, NegativeBinomialRegressor
+    from futures_cluster.glm.least_squares import ElasticNet, Lasso, LinearRegression, Ridge
     from futures_cluster.glm.logistic import LogisticRegression
     from futures_cluster.glm.logistic_cv import LogisticRegressionCV
-    from futures_cluster.glm.regressors import (
-        ElasticNet,
-        GammaRegressor,
-        Lasso,
-        LinearRegression,
-        PoissonRegressor,
-        Ridge,
-        TweedieRegressor,
-    )
+    from futures_cluster.glm.regressors import GammaRegressor, PoissonRegressor, TweedieRegressor
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -30,6 +31,7 @@ from futures_cluster.glm.identification import shortest_by_products, warn_of_dro
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import Offset, WithOffset, block_center, center_of
+from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_choice, refuse
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
@@ -49,10 +51,15 @@ ALIASES = {
     "newton-cholesky": "newton",
     "newton-cg": "newton",
     "cholesky": "newton",
+    "svd": "newton",
+    "lsqr": "newton",
+    "sparse_cg": "newton",
     "liblinear": "newton",
     "sag": "gradient_descent",
     "saga": "proximal_grad",
 }
+#: ``max_iter=None``, as scikit-learn's Ridge has it.
+MAX_ITER = 1000
 #: From so many numbers on, NaN and infinity are looked for only when the objective is not finite.
 CHECK_LATER = 1_000_000
 #: Blocks a worker, when local arrays go to an executor: a few, so that one that is slow does not hold the others long.
@@ -68,11 +75,22 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     fit_intercept: bool
     solver: str
     tol: float
-    max_iter: int
+    max_iter: int | None
     warm_start: bool
     executor: Any
     callback: Any
     verbose: Any
+    n_jobs: Any = None  # of some only, as in scikit-learn
+
+    def __new__(cls, *args: Any, **parameters: Any) -> Self:
+        refuse(cls, parameters)
+        instance: Self = super().__new__(cls)
+        return instance
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ABSENT:
+            raise absent(self, name)
+        return object.__getattribute__(self, name)  # raises Python's own error, or again that of a property
 
     feature_names_in_: Array
 
@@ -177,11 +195,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _check_parameters(self) -> None:
         if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0):
-            raise ValueError(f"tol must be a number >= 0, not {self.tol!r}")
-        if not (isinstance(self.max_iter, int | np.integer) and self.max_iter >= 1):
-            raise ValueError(f"max_iter must be a whole number from 1 on, not {self.max_iter!r}")
-        if self.solver != "auto" and ALIASES.get(self.solver, self.solver) not in SOLVERS:
-            raise ValueError(f"solver must be 'auto' or one of {', '.join(SOLVERS)}; not {self.solver!r}")
+            raise bad_value(self, "tol", "a number >= 0")
+        if self.max_iter is not None and not (isinstance(self.max_iter, int | np.integer) and self.max_iter >= 1):
+            raise bad_value(self, "max_iter", f"a whole number from 1 on, or None for {MAX_ITER}")
+        if not (self.n_jobs is None or (isinstance(self.n_jobs, int | np.integer) and self.n_jobs != 0)):
+            raise bad_value(self, "n_jobs", "a number of threads, -1 for one for each core, or None")
+        check_choice(self, "solver", "auto", *SOLVERS, *ALIASES)
         if self.executor is not None and not hasattr(self.executor, "scatter"):
             raise TypeError(
                 "executor must be a futures_cluster.Executor: tasks get futures of blocks, which executors of the "
@@ -259,7 +278,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 block = blocks[0]
                 number = min(LOCAL_BLOCKS, block.n_rows)
                 blocks = split_rows(block.x, block.y, block.weights, number, block.center)
-            with LocalSums(blocks) as local:
+            local = LocalSums(blocks)
+            if self.n_jobs is not None:
+                local.threads = min(local.threads, effective_n_jobs(self.n_jobs))
+            with local:
                 yield local
             return
         if is_local:
@@ -272,7 +294,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse, nbytes=nbytes)
 
     def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
-        solver = ALIASES.get(self.solver, self.solver)
+        solver = self._solver_name()
+        solver = ALIASES.get(solver, solver)
         center = coding.center
         weight = self._total_weight(facts)
         with self._placed(blocks, facts, solver, is_local) as sums:
@@ -284,10 +307,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
             if not penalty.is_smooth and solver not in NON_SMOOTH:
                 raise ValueError(
-                    f"solver={solver!r} needs a smooth penalty; with l1 take one of {', '.join(NON_SMOOTH)}"
+                    f"solver={solver!r} needs a smooth penalty; with l1 or positive=True take one of "
+                    f"{', '.join(NON_SMOOTH)}"
                 )
             mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
-            options = Options(self.tol, int(self.max_iter), self._callback(center, family), bool(self.verbose))
+            max_iter = MAX_ITER if self.max_iter is None else int(self.max_iter)
+            options = Options(self.tol, max_iter, self._callback(center, family), bool(self.verbose))
             start = self._start(objective, self._mean_target(mean), center)
             result = SOLVERS[solver](objective, start, options)
             self.solver_ = solver
@@ -315,6 +340,9 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """The family of passes."""
         return coding.family if coding.offset is None else _with_offset(sums, coding.family)
 
+    def _solver_name(self) -> str:
+        return self.solver
+
     def _total_weight(self, facts: list[Facts]) -> float:
         return sum(each.weight for each in facts)
 
@@ -331,11 +359,13 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _start(self, objective: Objective, mean: float, center: Array | None) -> Array:
         coef = getattr(self, "coef_", None)
         if self.warm_start and coef is not None:
-            theta = np.atleast_2d(coef).T
+            theta = np.atleast_2d(dense(coef)).T
             if self.fit_intercept:
                 theta = np.vstack([theta, np.atleast_1d(self.intercept_)])
             if theta.shape == (objective.rows, objective.outputs):
                 theta = np.ascontiguousarray(theta, dtype=np.float64).ravel()
+                if objective.penalty.positive:
+                    theta[: objective.n_coefs] = np.maximum(theta[: objective.n_coefs], 0.0)
                 return with_center(theta, center, objective.outputs)
         return objective.start(mean)
 
@@ -395,10 +425,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         statistics = getattr(self, "_statistics_", None)
         if statistics is None:
             raise ValueError(
-                "summary() needs a fit without penalty (C=np.inf, alpha=0), of one output, with few enough columns"
+                "summary() needs a fit without penalty (C=np.inf, alpha=0, positive=False), of one output, with few "
+                "enough columns"
             )
         columns = self._columns()
-        coef = np.ravel(self.coef_)
+        coef = np.ravel(dense(self.coef_))
         if self.fit_intercept:
             columns = ["const", *columns]
             coef = np.concatenate([np.ravel(self.intercept_), coef])
@@ -411,7 +442,12 @@ def linear_predictor(X: Any, coef: Array, intercept: Any) -> Array:
     """``X @ coef + intercept`` in float64."""
     if not scipy.sparse.issparse(X) and X.dtype != np.float64:
         X = X.astype(np.float64)
-    return X @ coef.T + intercept
+    return dense(X @ coef.T) + intercept
+
+
+def dense(matrix: Any) -> Array:
+    """The matrix as an array, if it is sparse."""
+    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
 
 
 def _check_weights(weights: Any, n_rows: int) -> Array | None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.columns import features_of
-from futures_cluster.glm.estimators import LinearModel
+from futures_cluster.glm.estimators import LinearModel, dense
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
+from futures_cluster.glm.parameters import bad_value, check_choice
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -37,8 +39,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         Inverse of the strength of the penalty; ``np.inf`` means none.
     l1_ratio : float
         From 0 (l2) to 1 (l1).
-    penalty : {"auto", "l2", "l1", "elasticnet", None}
-        As older versions of scikit-learn have it; ``"auto"``: what ``C`` and ``l1_ratio`` say.
+    penalty : {"auto", "deprecated", "l2", "l1", "elasticnet", None}
+        As older versions of scikit-learn have it; ``"auto"`` and ``"deprecated"``: what ``C`` and ``l1_ratio`` say.
     fit_intercept : bool
     class_weight : dict, "balanced" or None
     solver : str
@@ -46,7 +48,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         ``"async_admm"``; scikit-learn's names stand for the most similar of these.
     tol : float
         Stop when the objective is as near to its minimum, relative to itself.
-    max_iter : int
+    max_iter : int or None
+        None: 1000.
     warm_start : bool
         Start from the coefficients of the last fit.
     executor : futures_cluster.Executor or None
@@ -56,6 +59,11 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         stops.
     verbose : bool
         Show the progress on stderr.
+    n_jobs : int or None
+        Maximum number of threads for rows in this process; -1 and None: one for each core.
+    dual, intercept_scaling, random_state
+        Accepted without effect: the minimum does not depend on them. (No solver penalizes the intercept, as
+        scikit-learn's ``"liblinear"`` does.)
 
     Attributes
     ----------
@@ -93,6 +101,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         executor: Any = None,
         callback: Any = None,
         verbose: Any = False,
+        n_jobs: int | None = None,
+        dual: bool = False,
+        intercept_scaling: float = 1.0,
+        random_state: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -106,13 +118,21 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         self.executor = executor
         self.callback = callback
         self.verbose = verbose
+        self.n_jobs = n_jobs
+        self.dual = dual
+        self.intercept_scaling = intercept_scaling
+        self.random_state = random_state
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not (isinstance(self.C, int | float | np.number) and self.C > 0):
-            raise ValueError(f"C must be a positive number, not {self.C!r}")
-        if self.penalty not in ("auto", "l2", "l1", "elasticnet", None):
-            raise ValueError(f"penalty must be 'auto', 'l2', 'l1', 'elasticnet' or None, not {self.penalty!r}")
+            raise bad_value(self, "C", "a positive number; np.inf is no penalty")
+        check_choice(self, "penalty", "auto", "deprecated", "l2", "l1", "elasticnet", None)
+        ratio = self.l1_ratio
+        if ratio is not None and not (isinstance(ratio, int | float | np.number) and 0 <= ratio <= 1):
+            raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1)")
+        if ratio is None and self.penalty == "elasticnet":
+            raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1) with penalty='elasticnet'")
 
     def _coding(self, facts: list[Facts], counts: Any) -> Coding:
         for each in facts:
@@ -175,6 +195,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         self
         """
         return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first), _given(offset))
+
+    def sparsify(self) -> Self:
+        """Make ``coef_`` a sparse matrix, which is smaller if most coefficients are zero, as with an l1 penalty."""
+        check_is_fitted(self)
+        self.coef_ = scipy.sparse.csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Make ``coef_`` an array again."""
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        return self
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """The linear predictor: shape ``(rows,)`` for two classes, else ``(rows, classes)``."""

@@ -1,13 +1,9 @@
-"""The regressors: linear, ridge, lasso, elastic net, poisson, gamma, tweedie.
+"""The regressors by deviance: poisson, gamma, tweedie; and what all regressors share.
 
-Covers: the estimators, with scikit-learn's names and its meaning of ``alpha``. Does not cover: how they are fitted.
+Covers: the estimators, with scikit-learn's names and its meaning of ``alpha``. Does not cover: how they are fitted, and
+those of least squares (``least_squares``).
 
-What they minimize, with ``W`` the sum of the weights:
-
-- ``LinearRegression``: ``sum(w * (y - x b)^2)``; ``Ridge``: that ``+ alpha * |b|^2``
-- ``Lasso``, ``ElasticNet``: ``sum(w * (y - x b)^2) / (2 W) + alpha * l1_ratio * |b|_1 + alpha * (1 - l1_ratio) / 2 *
-  |b|^2``
-- the others: ``sum(w * deviance) / (2 W) + alpha / 2 * |b|^2``
+They minimize ``sum(w * deviance) / (2 W) + alpha / 2 * |b|^2``, with ``W`` the sum of the weights.
 """
 
 from __future__ import annotations
@@ -20,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, _check_weights
-from futures_cluster.glm.families import Family, Normal, Tweedie, gamma, poisson
+from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
-from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
+from futures_cluster.glm.parameters import bad_value
+from futures_cluster.glm.penalties import Penalty, l2
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import Coding
@@ -35,10 +32,11 @@ _COMMON = """
     {own}fit_intercept : bool
     solver : str
         ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"``,
-        ``"async_admm"``.
+        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
     tol : float
         Stop when the objective is as near to its minimum, relative to itself.
-    max_iter : int
+    max_iter : int or None
+        None: 1000.
     warm_start : bool
         Start from the coefficients of the last fit.
     executor : futures_cluster.Executor or None
@@ -70,7 +68,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
     def _strength(self) -> float:
         alpha: Any = self.alpha
         if not (isinstance(alpha, int | float | np.number) and np.isfinite(alpha) and alpha >= 0):
-            raise ValueError(f"alpha must be a number >= 0, not {alpha!r}")
+            raise bad_value(self, "alpha", "a number >= 0")
         return float(alpha)
 
     def predict(self, X: Any) -> Any:
@@ -90,44 +88,6 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         return np.square(y - prediction)
 
 
-class LinearRegression(_Regressor):
-    __doc__ = """Least squares. Where columns are collinear, the coefficients with the smallest norm.
-
-    Examples
-    --------
-    >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
-    >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
-    (2.0, 1.0)
-""" + _COMMON.format(own="")
-
-    def __init__(
-        self,
-        *,
-        fit_intercept: bool = True,
-        solver: str = "auto",
-        tol: float = 1e-11,
-        max_iter: int = 1000,
-        warm_start: bool = False,
-        executor: Any = None,
-        callback: Any = None,
-        verbose: Any = False,
-    ) -> None:
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
-
-    def _family(self) -> Family:
-        return Normal()
-
-    def _penalty(self, weight: float) -> Penalty:
-        return Penalty()
-
-
 class _Alpha(_Regressor):
     """Those with a strength."""
 
@@ -138,7 +98,7 @@ class _Alpha(_Regressor):
         fit_intercept: bool = True,
         solver: str = "auto",
         tol: float = 1e-11,
-        max_iter: int = 1000,
+        max_iter: int | None = 1000,
         warm_start: bool = False,
         executor: Any = None,
         callback: Any = None,
@@ -154,67 +114,12 @@ class _Alpha(_Regressor):
         self.callback = callback
         self.verbose = verbose
 
-    def _family(self) -> Family:
-        return Normal()
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         self._strength()
 
 
 _ALPHA = "alpha : float\n        The strength of the penalty.\n    "
-
-
-class Ridge(_Alpha):
-    __doc__ = "Least squares with an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
-
-    def _penalty(self, weight: float) -> Penalty:
-        return l2(self._strength() / weight)
-
-
-class Lasso(_Alpha):
-    __doc__ = "Least squares with an l1 penalty." + "\n" + _COMMON.format(own=_ALPHA)
-
-    def _penalty(self, weight: float) -> Penalty:
-        return l1(self._strength())
-
-
-class ElasticNet(_Alpha):
-    __doc__ = (
-        "Least squares with both penalties."
-        + "\n"
-        + _COMMON.format(own=_ALPHA + "l1_ratio : float\n        The part of it that is l1.\n    ")
-    )
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        l1_ratio: float = 0.5,
-        fit_intercept: bool = True,
-        solver: str = "auto",
-        tol: float = 1e-11,
-        max_iter: int = 1000,
-        warm_start: bool = False,
-        executor: Any = None,
-        callback: Any = None,
-        verbose: Any = False,
-    ) -> None:
-        super().__init__(
-            alpha,
-            fit_intercept=fit_intercept,
-            solver=solver,
-            tol=tol,
-            max_iter=max_iter,
-            warm_start=warm_start,
-            executor=executor,
-            callback=callback,
-            verbose=verbose,
-        )
-        self.l1_ratio = l1_ratio
-
-    def _penalty(self, weight: float) -> Penalty:
-        return elastic_net(self._strength(), self.l1_ratio)
 
 
 class _Deviance(_Alpha):
@@ -338,7 +243,7 @@ class TweedieRegressor(_Deviance):
         fit_intercept: bool = True,
         solver: str = "auto",
         tol: float = 1e-11,
-        max_iter: int = 1000,
+        max_iter: int | None = 1000,
         warm_start: bool = False,
         executor: Any = None,
         callback: Any = None,

@@ -1,0 +1,272 @@
+"""Least squares: linear regression, ridge, lasso, elastic net.
+
+Covers: the estimators, with scikit-learn's names, parameters and meaning of ``alpha``; coefficients that must
+not be negative. Does not cover: other families (``regressors``), how all are fitted (``estimators``).
+
+What they minimize, with ``W`` the sum of the weights:
+
+- ``LinearRegression``: ``sum(w * (y - x b)^2)``; ``Ridge``: that ``+ alpha * |b|^2``
+- ``Lasso``, ``ElasticNet``: ``sum(w * (y - x b)^2) / (2 W) + alpha * l1_ratio * |b|_1 + alpha * (1 - l1_ratio) / 2 *
+  |b|^2``
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import check_is_fitted
+
+from futures_cluster.glm.families import Family, Normal
+from futures_cluster.glm.parameters import bad_value, check_choice
+from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
+from futures_cluster.glm.regressors import _COMMON, _Regressor
+
+Array = Any
+
+_POSITIVE = """positive : bool
+        Whether coefficients must not be negative; the intercept may.
+    """
+_IGNORED = "{names}\n        Accepted without effect: the minimum does not depend on them.\n    "
+
+
+class _LeastSquares(_Regressor):
+    """What the estimators of least squares share."""
+
+    positive: bool
+
+    def _family(self) -> Family:
+        return Normal()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not isinstance(self.positive, bool | np.bool_):
+            raise bad_value(self, "positive", "True or False")
+        if not isinstance(self, LinearRegression):
+            self._strength()
+
+    def _own_penalty(self, weight: float) -> Penalty:
+        raise NotImplementedError
+
+    def _penalty(self, weight: float) -> Penalty:
+        return dataclasses.replace(self._own_penalty(weight), positive=bool(self.positive))
+
+
+class LinearRegression(_LeastSquares):
+    __doc__ = (
+        """Least squares. Where columns are collinear, the coefficients with the smallest norm.
+"""
+        + """
+    Examples
+    --------
+    >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
+    (2.0, 1.0)
+"""
+        + _COMMON.format(
+            own=_POSITIVE
+            + "n_jobs : int or None\n        Maximum number of threads for rows in this process; -1 and None: one for "
+            "each core.\n    " + _IGNORED.format(names="copy_X")
+        )
+    )
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int | None = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+        positive: bool = False,
+        n_jobs: int | None = None,
+        copy_X: bool = True,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+        self.positive = positive
+        self.n_jobs = n_jobs
+        self.copy_X = copy_X
+
+    def _own_penalty(self, weight: float) -> Penalty:
+        return Penalty()
+
+
+class Ridge(_LeastSquares):
+    __doc__ = "Least squares with an l2 penalty.\n" + _COMMON.format(
+        own="alpha : float\n        The strength of the penalty.\n    "
+        + _POSITIVE
+        + _IGNORED.format(names="copy_X, random_state")
+    )
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int | None = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+        positive: bool = False,
+        copy_X: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+        self.positive = positive
+        self.copy_X = copy_X
+        self.random_state = random_state
+
+    def _solver_name(self) -> str:
+        # scikit-learn has a method of that name, with bounds, for positive=True, and no other.
+        return "auto" if self.positive and self.solver == "lbfgs" else self.solver
+
+    def _own_penalty(self, weight: float) -> Penalty:
+        return l2(self._strength() / weight)
+
+
+class _Sparse(_LeastSquares):
+    """What those with an l1 penalty share."""
+
+    selection: str
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_choice(self, "selection", "cyclic", "random")
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+        """Fit; see ``LinearRegression.fit``. ``check_input=False`` is without effect: rows are always checked."""
+        return super().fit(X, y, sample_weight)
+
+    @property
+    def sparse_coef_(self) -> Any:
+        """``coef_`` as a sparse matrix."""
+        check_is_fitted(self)
+        return scipy.sparse.csr_matrix(self.coef_)
+
+    @staticmethod
+    def path(X: Any, y: Any, **options: Any) -> Any:
+        """Compute coefficients for many strengths: scikit-learn's ``enet_path``, for arrays in this process."""
+        from sklearn.linear_model import enet_path
+
+        return enet_path(X, y, **options)
+
+
+class Lasso(_Sparse):
+    __doc__ = "Least squares with an l1 penalty.\n" + _COMMON.format(
+        own="alpha : float\n        The strength of the penalty.\n    "
+        + _POSITIVE
+        + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+    )
+
+    l1_ratio = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int | None = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+        positive: bool = False,
+        precompute: Any = False,
+        copy_X: bool = True,
+        random_state: Any = None,
+        selection: str = "cyclic",
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+        self.positive = positive
+        self.precompute = precompute
+        self.copy_X = copy_X
+        self.random_state = random_state
+        self.selection = selection
+
+    def _own_penalty(self, weight: float) -> Penalty:
+        return l1(self._strength())
+
+
+class ElasticNet(_Sparse):
+    __doc__ = "Least squares with both penalties.\n" + _COMMON.format(
+        own="alpha : float\n        The strength of the penalty.\n    "
+        "l1_ratio : float\n        The part of it that is l1, from 0 to 1.\n    "
+        + _POSITIVE
+        + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+    )
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        l1_ratio: float = 0.5,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int | None = 1000,
+        warm_start: bool = False,
+        executor: Any = None,
+        callback: Any = None,
+        verbose: Any = False,
+        positive: bool = False,
+        precompute: Any = False,
+        copy_X: bool = True,
+        random_state: Any = None,
+        selection: str = "cyclic",
+    ) -> None:
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
+        self.positive = positive
+        self.precompute = precompute
+        self.copy_X = copy_X
+        self.random_state = random_state
+        self.selection = selection
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not (isinstance(self.l1_ratio, int | float | np.number) and 0 <= self.l1_ratio <= 1):
+            raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1)")
+
+    def _own_penalty(self, weight: float) -> Penalty:
+        return elastic_net(self._strength(), self.l1_ratio)

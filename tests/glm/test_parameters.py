@@ -1,0 +1,244 @@
+"""scikit-learn's parameters, methods and attributes: each works here, or is refused by name.
+
+Covers: constructors, ``fit``, public methods and fitted attributes of the installed scikit-learn against ours; the
+table in ``docs/glm.md``; what the parameters do. Does not cover: dask-glm's (``tests/interop``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn")
+import scipy.sparse
+from sklearn import linear_model
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.fixes import parse_version
+
+from futures_cluster import glm
+from futures_cluster.glm import estimators, sums
+from futures_cluster.glm.parameters import ABSENT, UNKNOWN
+
+DOCS = Path(__file__).parents[2] / "docs/glm.md"
+LEAST_SQUARES = ["LinearRegression", "Ridge", "Lasso", "ElasticNet"]
+NAMES = [*LEAST_SQUARES, "LogisticRegression", "PoissonRegressor", "GammaRegressor", "TweedieRegressor"]
+#: Older versions of scikit-learn have other parameters.
+IS_NEW = parse_version(sklearn.__version__) >= parse_version("1.8")
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((120, 5)) + RNG.standard_normal((120, 1))
+COEFS = np.array([[1.0, -0.7, 0.5, 0.0, 0.8], [-0.4, 0.9, 0.0, 0.3, -1.2], [0.0, 0.6, 0.2, -0.9, 0.5]])
+Y = X @ COEFS.T + RNG.standard_normal((120, 3)) + 2.0
+COUNTS = RNG.poisson(2.0, size=120) + 1.0
+TWO = Y[:, 0] > 2.0
+WEIGHTS = RNG.random(120)
+
+
+def parameters_of(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters) - {"self"}
+
+
+def theirs(name: str, **parameters: Any) -> Any:
+    """scikit-learn's estimator, as exact as it can be."""
+    kind = getattr(linear_model, name)
+    exact = {"tol": 1e-12, "max_iter": 100_000} if name in ("Lasso", "ElasticNet", "Ridge") else {}
+    return kind(**exact, **parameters)
+
+
+def target_of(name: str) -> Any:
+    return TWO if name == "LogisticRegression" else COUNTS
+
+
+# ---------------------------------------------------------------- nothing is missing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_accepted_or_refused_with_advice(name: str) -> None:
+    ours = getattr(glm, name)
+    for parameter, each in inspect.signature(getattr(linear_model, name)).parameters.items():
+        if parameter in parameters_of(ours):
+            model = ours(**{parameter: each.default}).fit(X, target_of(name))  # also with scikit-learn's default
+            assert clone(model).get_params()[parameter] is each.default
+        else:
+            assert parameter in UNKNOWN, f"{name} knows nothing of {parameter}"
+    assert parameters_of(getattr(linear_model, name).fit) <= parameters_of(ours.fit)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_and_fitted_attribute_is_there_or_refused_with_advice(name: str) -> None:
+    reference = getattr(linear_model, name)().fit(X, target_of(name))
+    model = getattr(glm, name)().fit(X, target_of(name))
+    for attribute in dir(reference):
+        if attribute.startswith("_") or attribute in reference.get_params() or hasattr(model, attribute):
+            continue
+        assert attribute in ABSENT, f"{name} knows nothing of {attribute}"
+        with pytest.raises(AttributeError, match=rf"{name}.*{attribute}.*: {re.escape(ABSENT[attribute][:20])}"):
+            getattr(model, attribute)
+
+
+def test_the_table_in_the_documentation_is_complete() -> None:
+    text = DOCS.read_text().partition("### Parameters of scikit-learn")[2].partition("\n##")[0]
+    listed = set()
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            parameters, kinds, what = line.strip("| ").split(" | ", 2)
+            assert what
+            for kind in NAMES if kinds == "all" else re.findall(r"`(\w+)`", kinds):
+                pairs = {(kind, each) for each in re.findall(r"`(\w+)`", parameters)}
+                assert not pairs & listed, f"{pairs & listed} are listed twice"
+                listed |= pairs
+    installed = {(name, each) for name in NAMES for each in parameters_of(getattr(linear_model, name))}
+    assert {pair for pair in installed - listed if pair[1] not in UNKNOWN} == set()
+    if IS_NEW:
+        assert listed - installed == set()
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("name", glm.__all__)
+def test_a_parameter_that_no_estimator_has_is_refused_with_the_name_of_the_class(name: str) -> None:
+    kind = getattr(glm, name)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) .* 'normalize': scale the columns"):
+        kind(normalize=True)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) .* 'colour': the parameters are .*fit_intercept"):
+        kind(colour="red")
+
+
+def test_subclasses_may_have_parameters_of_their_own() -> None:
+    class Other(glm.Ridge):
+        def __init__(self, **parameters: Any) -> None:
+            super().__init__(parameters.pop("strength"), **parameters)
+
+    assert Other(strength=2.0, tol=0.1).alpha == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("LogisticRegression", {"penalty": "none"}),
+        ("LogisticRegression", {"l1_ratio": -0.5}),
+        ("LogisticRegression", {"penalty": "elasticnet", "l1_ratio": None}),
+        ("LogisticRegression", {"n_jobs": 0}),
+        ("LinearRegression", {"positive": "yes"}),
+        ("LinearRegression", {"n_jobs": 1.5}),
+        ("Ridge", {"alpha": [1.0, -2.0]}),
+        ("Ridge", {"solver": "qr"}),
+        ("Ridge", {"max_iter": 1.5}),
+        ("Lasso", {"selection": "all"}),
+        ("ElasticNet", {"l1_ratio": 1.5}),
+        ("PoissonRegressor", {"alpha": "1"}),
+    ],
+)
+def test_fit_refuses_values_with_the_names_of_class_and_parameter(name: str, parameters: dict[str, Any]) -> None:
+    model = getattr(glm, name)(**parameters)
+    parameter, value = list(parameters.items())[-1]
+    with pytest.raises(ValueError, match=re.escape(f"{name}({parameter}={value!r}): {parameter} must be")):
+        model.fit(X, target_of(name))
+
+
+@pytest.mark.parametrize("solver", ["gradient_descent", "lbfgs", "sag"])
+def test_positive_needs_a_solver_that_can_do_it(solver: str) -> None:
+    with pytest.raises(ValueError, match=r"positive=True take one of newton, proximal_grad"):
+        glm.LinearRegression(positive=True, solver=solver).fit(X, COUNTS)
+
+
+# ---------------------------------------------------------------- what parameters do
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("solver", ["auto", "proximal_grad", "admm"])
+@pytest.mark.parametrize("name", LEAST_SQUARES)
+def test_positive_is_the_optimum_of_scikit_learn(name: str, solver: str, fit_intercept: bool) -> None:
+    options: dict[str, Any] = {"positive": True, "fit_intercept": fit_intercept}
+    if name != "LinearRegression":
+        options["alpha"] = 0.01
+    model = getattr(glm, name)(solver=solver, **options).fit(X, Y[:, 0], WEIGHTS)
+    expected = theirs(name, **options).fit(X, Y[:, 0], WEIGHTS)
+    assert np.any(expected.coef_ == 0)
+    assert np.any(expected.coef_ > 0)
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=2e-5)
+    np.testing.assert_allclose(model.intercept_, expected.intercept_, atol=2e-5)
+    assert np.all(model.coef_ >= 0)
+
+
+def test_a_warm_start_from_negative_coefficients_gives_positive_ones() -> None:
+    model = glm.LinearRegression(warm_start=True).fit(X, Y[:, 0])
+    assert np.any(model.coef_ < 0)
+    model.set_params(positive=True, solver="proximal_grad").fit(X, Y[:, 0])
+    np.testing.assert_allclose(model.coef_, theirs("LinearRegression", positive=True).fit(X, Y[:, 0]).coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("solver", ["auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"])
+def test_ridge_takes_scikit_learns_solvers(solver: str, positive: bool) -> None:
+    if positive and solver == "sag":
+        pytest.skip("a gradient method needs a smooth penalty")
+    model = glm.Ridge(2.0, solver=solver, positive=positive, max_iter=None, random_state=0).fit(X, Y[:, 0])
+    np.testing.assert_allclose(
+        model.coef_, theirs("Ridge", alpha=2.0, positive=positive).fit(X, Y[:, 0]).coef_, atol=2e-5
+    )
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 4), (1, 1), (2, 2), (-1, 4)])
+def test_n_jobs_is_the_most_threads(given: int | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Seen(sums.LocalSums):
+        def __enter__(self) -> sums.LocalSums:
+            seen.append(self.threads)
+            return super().__enter__()
+
+    monkeypatch.setattr(sums, "usable_cores", lambda: 4)
+    monkeypatch.setattr(estimators, "LocalSums", Seen)
+    monkeypatch.setattr(estimators, "effective_n_jobs", lambda n_jobs: 4 if n_jobs < 0 else n_jobs)
+    many = np.arange(500_000.0).reshape(-1, 2) % 7
+    glm.LinearRegression(n_jobs=given).fit(many, many.sum(axis=1))
+    assert seen == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("LinearRegression", {"copy_X": False}),
+        ("Ridge", {"copy_X": False, "random_state": 3}),
+        ("Lasso", {"precompute": True, "copy_X": False, "random_state": 3, "selection": "random"}),
+        ("ElasticNet", {"precompute": X.T @ X, "copy_X": False, "random_state": 3, "selection": "random"}),
+        ("LogisticRegression", {"dual": True, "intercept_scaling": 9.0, "random_state": 3, "penalty": "deprecated"}),
+    ],
+)
+def test_parameters_without_effect(name: str, parameters: dict[str, Any]) -> None:
+    before = X.copy()
+    model = getattr(glm, name)(**parameters).fit(X, target_of(name))
+    np.testing.assert_array_equal(model.coef_, getattr(glm, name)().fit(X, target_of(name)).coef_)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_sparse_coefficients() -> None:
+    lasso = glm.Lasso(0.5).fit(X, COUNTS)
+    np.testing.assert_array_equal(lasso.sparse_coef_.toarray().ravel(), lasso.coef_)
+    with pytest.raises(NotFittedError):
+        glm.Lasso().sparse_coef_  # noqa: B018
+    alphas, coefs, _ = glm.Lasso.path(X, COUNTS, alphas=[0.5])
+    assert list(alphas) == [0.5]
+    assert coefs.shape == (5, 1)
+    assert glm.Lasso(0.5).fit(X, COUNTS, check_input=False).coef_.tolist() == lasso.coef_.tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sparsify_and_densify(classes: int) -> None:
+    y = np.digitize(Y[:, 0], [1.0, 3.0][: classes - 1])
+    model = glm.LogisticRegression(C=0.05, l1_ratio=1.0, warm_start=True).fit(X, y)
+    coef, probabilities = model.coef_, model.predict_proba(X)
+    assert model.sparsify() is model
+    assert scipy.sparse.issparse(model.coef_)
+    np.testing.assert_allclose(model.predict_proba(X), probabilities)
+    np.testing.assert_allclose(model.predict_proba(scipy.sparse.csr_matrix(X)), probabilities)
+    np.testing.assert_array_equal(model.densify().coef_, coef)
+    assert model.sparsify().fit(X, y).n_iter_ == [1]
