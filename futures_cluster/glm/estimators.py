@@ -116,6 +116,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         raise NotImplementedError
 
     _wants_classes = False
+    _takes_several_targets = False
     _encoding_: Encoding | None = None  # of the last fit; None for rows without names of columns
 
     @property
@@ -132,6 +133,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self._encoding_ is None:
             raise AttributeError(f"{name} is there after a fit of a table with names of columns")
         return self._encoding_
+
+    def _fit_targets(self, X: Array, y: Array, weights: Array | None) -> Self:
+        """Fit a ``y`` with two dimensions, of arrays in this process."""
+        raise NotImplementedError
 
     # ---------------------------------------------------------------- fitting
 
@@ -218,14 +223,21 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             y_numeric=not self._wants_classes,
+            multi_output=self._takes_several_targets,
             ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
         )
         if self._encoding_ is not None:
             self.feature_names_in_ = np.array(self._encoding_.names, dtype=object)
-        block = RowBlock(X, np.asarray(y), _check_weights(sample_weight, X.shape[0]))
+        weights = _check_weights(sample_weight, X.shape[0])
+        if y.ndim == 2:
+            return self._fit_targets(X, y, weights)
+        block = RowBlock(X, np.asarray(y), weights)
         if offset is not None:
             block.offset = offset.numbers(block.n_rows)
             offset = Offset("offset", block.offset)
+        return self._fit_block(block, offset)
+
+    def _fit_block(self, block: RowBlock, offset: Offset | None = None) -> Self:
         facts = facts_of(block, self._wants_classes, check_rows=False)
         check_facts([facts])
         coding = self._coding_with(offset, [facts], lambda classes, counted: counted(block, classes))
@@ -361,7 +373,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if self.warm_start and coef is not None:
             theta = np.atleast_2d(dense(coef)).T
             if self.fit_intercept:
-                theta = np.vstack([theta, np.atleast_1d(self.intercept_)])
+                theta = np.vstack([theta, np.broadcast_to(self.intercept_, theta.shape[1])])
             if theta.shape == (objective.rows, objective.outputs):
                 theta = np.ascontiguousarray(theta, dtype=np.float64).ravel()
                 if objective.penalty.positive:

@@ -1,7 +1,7 @@
 """Least squares: linear regression, ridge, lasso, elastic net.
 
-Covers: the estimators, with scikit-learn's names, parameters and meaning of ``alpha``; coefficients that must
-not be negative. Does not cover: other families (``regressors``), how all are fitted (``estimators``).
+Covers: the estimators, with scikit-learn's names, parameters and meaning of ``alpha``; several targets; coefficients
+that must not be negative. Does not cover: other families (``regressors``), how all are fitted (``estimators``).
 
 What they minimize, with ``W`` the sum of the weights:
 
@@ -12,6 +12,7 @@ What they minimize, with ``W`` the sum of the weights:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any, Self
 
@@ -19,10 +20,13 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.estimators import BLOCKS_A_WORKER
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.parameters import bad_value, check_choice
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.regressors import _COMMON, _Regressor
+from futures_cluster.glm.rowblocks import RowBlock, check_facts, facts_of, split_rows
+from futures_cluster.glm.targets import of_target
 
 Array = Any
 
@@ -30,22 +34,78 @@ _POSITIVE = """positive : bool
         Whether coefficients must not be negative; the intercept may.
     """
 _IGNORED = "{names}\n        Accepted without effect: the minimum does not depend on them.\n    "
+_TARGETS = """
+    Several targets, a ``y`` with two dimensions, are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number, and ``history_`` is a list.
+"""
 
 
 class _LeastSquares(_Regressor):
     """What the estimators of least squares share."""
 
     positive: bool
+    _takes_several_targets = True
+    # What a y of shape (rows, 1) is: scikit-learn's LinearRegression takes it for one of several targets.
+    _takes_column_as_vector = True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _family(self) -> Family:
         return Normal()
+
+    def _fit_targets(self, X: Array, y: Array, weights: Array | None) -> Self:
+        """One fit for each column of ``y``, over rows that are placed once."""
+        if scipy.sparse.issparse(y):
+            raise TypeError(f"{type(self).__name__}: y must be a dense array, got a sparse one: use y.toarray()")
+        if y.shape[1] == 1 and self._takes_column_as_vector:
+            self._fit_block(RowBlock(X, y[:, 0], weights))
+            self.intercept_ = np.array([self.intercept_]) if self.fit_intercept else 0.0
+            return self
+        executor, targets = self.executor, y.shape[1]
+        placed: Any = None
+        if executor is not None:
+            number = min(len(y), max(1, executor._max_workers) * BLOCKS_A_WORKER)
+            placed = executor.scatter(split_rows(X, y, weights, number))
+        models = []
+        for number in range(targets):
+            one = self._of_target(number, targets)
+            block = RowBlock(X, y[:, number], weights)
+            if placed is None:
+                one._fit_block(block)
+            else:
+                facts = [facts_of(block, False, check_rows=number == 0)]
+                check_facts(facts)
+                one._fit_blocks([executor.submit(of_target, each, number) for each in placed], facts)
+            models.append(one)
+        self.coef_: Array = np.array([one.coef_ for one in models])
+        self.intercept_: Any = np.array([one.intercept_ for one in models]) if self.fit_intercept else 0.0
+        self.n_iter_ = np.array([one.n_iter_ for one in models])
+        self.objective_: Any = np.array([one.objective_ for one in models])
+        self.history_: Any = [one.history_ for one in models]
+        self.solver_ = models[0].solver_
+        self._family_ = self._family()
+        self._statistics_ = None
+        return self
+
+    def _of_target(self, number: int, targets: int) -> Self:
+        """The estimator for one of the targets."""
+        one = copy.copy(self)
+        one.executor = self.executor  # copies do not get it
+        coef: Any = getattr(self, "coef_", None)
+        if coef is not None:
+            if np.ndim(coef) == 2 and len(coef) == targets:
+                one.coef_, one.intercept_ = coef[number], np.broadcast_to(self.intercept_, targets)[number]
+            else:
+                del one.coef_
+        return one
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not isinstance(self.positive, bool | np.bool_):
             raise bad_value(self, "positive", "True or False")
-        if not isinstance(self, LinearRegression):
-            self._strength()
 
     def _own_penalty(self, weight: float) -> Penalty:
         raise NotImplementedError
@@ -58,6 +118,7 @@ class LinearRegression(_LeastSquares):
     __doc__ = (
         """Least squares. Where columns are collinear, the coefficients with the smallest norm.
 """
+        + _TARGETS
         + """
     Examples
     --------
@@ -71,6 +132,8 @@ class LinearRegression(_LeastSquares):
             "each core.\n    " + _IGNORED.format(names="copy_X")
         )
     )
+
+    _takes_column_as_vector = False
 
     def __init__(
         self,
@@ -104,15 +167,19 @@ class LinearRegression(_LeastSquares):
 
 
 class Ridge(_LeastSquares):
-    __doc__ = "Least squares with an l2 penalty.\n" + _COMMON.format(
-        own="alpha : float\n        The strength of the penalty.\n    "
-        + _POSITIVE
-        + _IGNORED.format(names="copy_X, random_state")
+    __doc__ = (
+        "Least squares with an l2 penalty.\n"
+        + _TARGETS
+        + _COMMON.format(
+            own="alpha : float or array of shape (targets,)\n        The strength of the penalty.\n    "
+            + _POSITIVE
+            + _IGNORED.format(names="copy_X, random_state")
+        )
     )
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: Any = 1.0,
         *,
         fit_intercept: bool = True,
         solver: str = "auto",
@@ -139,21 +206,41 @@ class Ridge(_LeastSquares):
         self.copy_X = copy_X
         self.random_state = random_state
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._alphas(np.size(self.alpha))
+
+    def _alphas(self, targets: int) -> list[float]:
+        """The strength for each target."""
+        alphas = np.ravel(self.alpha)
+        if alphas.dtype.kind not in "fiu" or not np.all(np.isfinite(alphas) & (alphas >= 0)):
+            raise bad_value(self, "alpha", "a number >= 0, or one for each target")
+        if len(alphas) not in (1, targets):
+            raise bad_value(self, "alpha", f"one number, or one for each of the {targets} target(s)")
+        return [float(each) for each in np.broadcast_to(alphas, targets)]
+
+    def _of_target(self, number: int, targets: int) -> Self:
+        one = super()._of_target(number, targets)
+        one.alpha = self._alphas(targets)[number]
+        return one
+
     def _solver_name(self) -> str:
         # scikit-learn has a method of that name, with bounds, for positive=True, and no other.
         return "auto" if self.positive and self.solver == "lbfgs" else self.solver
 
     def _own_penalty(self, weight: float) -> Penalty:
-        return l2(self._strength() / weight)
+        return l2(self._alphas(1)[0] / weight)
 
 
 class _Sparse(_LeastSquares):
     """What those with an l1 penalty share."""
 
+    alpha: float
     selection: str
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        self._strength()
         check_choice(self, "selection", "cyclic", "random")
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
@@ -175,10 +262,14 @@ class _Sparse(_LeastSquares):
 
 
 class Lasso(_Sparse):
-    __doc__ = "Least squares with an l1 penalty.\n" + _COMMON.format(
-        own="alpha : float\n        The strength of the penalty.\n    "
-        + _POSITIVE
-        + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+    __doc__ = (
+        "Least squares with an l1 penalty.\n"
+        + _TARGETS
+        + _COMMON.format(
+            own="alpha : float\n        The strength of the penalty.\n    "
+            + _POSITIVE
+            + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+        )
     )
 
     l1_ratio = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
@@ -221,11 +312,15 @@ class Lasso(_Sparse):
 
 
 class ElasticNet(_Sparse):
-    __doc__ = "Least squares with both penalties.\n" + _COMMON.format(
-        own="alpha : float\n        The strength of the penalty.\n    "
-        "l1_ratio : float\n        The part of it that is l1, from 0 to 1.\n    "
-        + _POSITIVE
-        + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+    __doc__ = (
+        "Least squares with both penalties.\n"
+        + _TARGETS
+        + _COMMON.format(
+            own="alpha : float\n        The strength of the penalty.\n    "
+            "l1_ratio : float\n        The part of it that is l1, from 0 to 1.\n    "
+            + _POSITIVE
+            + _IGNORED.format(names="precompute, copy_X, random_state, selection")
+        )
     )
 
     def __init__(

@@ -179,7 +179,9 @@ def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None, features
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise ValueError(f"the target must have one dimension, not the shape {y.shape}")
+        raise ValueError(
+            f"the target of a block must have one dimension, not the shape {y.shape}: fit one column at a time"
+        )
     if len(y) != x.shape[0]:
         raise ValueError(f"a block has {x.shape[0]} rows and {len(y)} targets")
     if weights is not None:

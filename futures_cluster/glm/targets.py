@@ -134,6 +134,11 @@ def _encoded_moments(facts: Facts, names: list[str]) -> Array:
     return moments
 
 
+def of_target(block: RowBlock, number: int) -> RowBlock:
+    """The same rows with one of several targets; a task."""
+    return replace(block, y=block.y[:, number], _cut={})
+
+
 def all_classes(facts: Sequence[Facts]) -> Array:
     """The classes of all blocks, sorted; each block may have seen but some.
 

@@ -63,6 +63,19 @@ def test_every_solver_on_workers(ex: Executor, solver: str) -> None:
         assert first.history_["objective"] == second.history_["objective"]
 
 
+@pytest.mark.parametrize("model", [glm.Ridge([0.1, 10.0]), glm.LinearRegression(positive=True)])
+def test_several_targets_on_workers(ex: Executor, model: Any) -> None:
+    targets = np.column_stack([ETA, ETA**2])
+    close(clone(model).set_params(executor=ex).fit(X, targets, WEIGHTS), model.fit(X, targets, WEIGHTS))
+    bad = X.copy()
+    bad[7, 1] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        clone(model).set_params(executor=ex).fit(bad, targets)
+    pairs = [ex.submit(tuple, pair) for pair in parts(X, targets)]
+    with pytest.raises(ValueError, match="fit one column at a time"):
+        clone(model).set_params(executor=ex).fit(pairs)
+
+
 def test_the_same_bits_whoever_is_first() -> None:
     """Threads end in any order, ``sync`` in one: the sums are the same."""
     fits = []

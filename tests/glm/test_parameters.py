@@ -128,6 +128,7 @@ def test_subclasses_may_have_parameters_of_their_own() -> None:
         ("LogisticRegression", {"n_jobs": 0}),
         ("LinearRegression", {"positive": "yes"}),
         ("LinearRegression", {"n_jobs": 1.5}),
+        ("Ridge", {"alpha": [1.0, 2.0]}),
         ("Ridge", {"alpha": [1.0, -2.0]}),
         ("Ridge", {"solver": "qr"}),
         ("Ridge", {"max_iter": 1.5}),
@@ -242,3 +243,44 @@ def test_sparsify_and_densify(classes: int) -> None:
     np.testing.assert_allclose(model.predict_proba(scipy.sparse.csr_matrix(X)), probabilities)
     np.testing.assert_array_equal(model.densify().coef_, coef)
     assert model.sparsify().fit(X, y).n_iter_ == [1]
+
+
+# ---------------------------------------------------------------- several targets
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("name", LEAST_SQUARES)
+def test_several_targets_are_those_of_scikit_learn(name: str, targets: int, fit_intercept: bool) -> None:
+    options: dict[str, Any] = {"fit_intercept": fit_intercept}
+    if name != "LinearRegression":
+        options["alpha"] = 0.1
+    model = getattr(glm, name)(**options).fit(X, Y[:, :targets], WEIGHTS)
+    expected = theirs(name, **options).fit(X, Y[:, :targets], WEIGHTS)
+    for attribute in ("coef_", "intercept_"):
+        mine, other = getattr(model, attribute), getattr(expected, attribute)
+        if IS_NEW:
+            assert np.shape(mine) == np.shape(other)
+        np.testing.assert_allclose(np.ravel(mine), np.ravel(other), atol=1e-8)
+    assert model.score(X, Y[:, :targets]) == pytest.approx(expected.score(X, Y[:, :targets]))
+    if targets == 3:
+        assert model.predict(X).shape == (120, 3)
+        assert len(model.history_) == len(model.objective_) == len(model.n_iter_) == 3
+
+
+def test_ridge_takes_a_strength_for_each_target() -> None:
+    strengths = np.array([0.1, 10.0, 1000.0])
+    model = glm.Ridge(strengths, warm_start=True).fit(X, Y)
+    np.testing.assert_allclose(model.coef_, linear_model.Ridge(strengths).fit(X, Y).coef_, atol=1e-8)
+    again = model.fit(X, Y)
+    assert [len(history["objective"]) for history in again.history_] == [1, 1, 1]  # started where it had ended
+    with pytest.raises(ValueError, match=r"Ridge\(alpha=.*one for each of the 2 target"):
+        model.fit(X, Y[:, :2])
+
+
+def test_several_targets_are_refused_where_scikit_learn_refuses_them() -> None:
+    for name in set(NAMES) - set(LEAST_SQUARES):
+        with pytest.raises(ValueError, match="1d array"):
+            getattr(glm, name)().fit(X, Y)
+    with pytest.raises(TypeError, match=r"Ridge: y must be a dense array.*toarray"):
+        glm.Ridge().fit(X, scipy.sparse.csr_matrix(Y))
