@@ -18,7 +18,7 @@ from futures_cluster.glm.families import Bernoulli, Family, Multinomial, Normal,
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
-from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options, Result
+from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options, Result, quadratic
 from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
 from futures_cluster.glm.solvers.quadratic import minimize_model
@@ -265,3 +265,24 @@ def test_the_inner_problem_satisfies_its_conditions(seed: int, strength: float) 
     np.testing.assert_allclose(slope[x != 0], -strength * np.sign(x[x != 0]), atol=1e-6)
     assert np.all(np.abs(slope[x == 0]) <= strength + 1e-6)
     assert promise <= 0
+
+
+@pytest.mark.parametrize("penalty", [Penalty(positive=True), Penalty(l1=0.01, positive=True), l1(0.001)], ids=str)
+@pytest.mark.parametrize("repeated", [False, True])
+def test_correlated_columns_need_few_sweeps(penalty: Penalty, repeated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact solution ends at the first sign that changes and goes on from there, instead of being thrown away."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 60)) + 3.0 * rng.standard_normal((400, 1))
+    if repeated:
+        x[:, 30:] = x[:, :30]  # the Hessian is singular
+    y = x @ rng.standard_normal(60) + rng.standard_normal(400)
+    hessian, gradient = x.T @ x / 400, -x.T @ y / 400
+    sweeps = []
+    sweep = quadratic._sweep
+    monkeypatch.setattr(quadratic, "_sweep", lambda *args: sweeps.append(1) or sweep(*args))
+    b, _ = minimize_model(hessian, gradient, np.zeros(60), penalty, 60)
+    least = penalty.least_subgradient(b, gradient + hessian @ b)
+    np.testing.assert_allclose(least, 0.0, atol=1e-9)
+    assert np.any(b == 0) or not penalty.positive
+    assert np.all(b >= 0) or not penalty.positive
+    assert len(sweeps) < 40

@@ -95,19 +95,38 @@ def _sweep(
 
 
 def _polish(hessian: Array, slope: Array, x: Array, strength: Array, low: Array, wants: Array) -> Array | None:
-    """The exact solution if signs stay as they are; None if they do not."""
+    """The exact solution for those that are not zero; None if nothing moves.
+
+    Where a sign would change, the step ends at zero, and the next one goes on without that parameter.
+    """
     free = (strength == 0) & (low != 0)
     active = np.flatnonzero(wants & ((x != 0) | free))
-    if len(active) == 0:
-        return None
-    signs = np.sign(x[active]) * strength[active]
-    factor = Factor(hessian[np.ix_(active, active)], int(np.sum(strength[active] == 0)))
-    if not factor.is_definite:
-        return None
-    new = x.copy()
-    new[active] -= factor.solve(slope[active] + signs)
-    kept = free[active] | (np.sign(new[active]) == np.sign(x[active]))
-    return new if np.all(kept) else None
+    x, slope = x.copy(), slope + np.sign(x) * strength
+    moved = False
+    while len(active):
+        part = hessian[np.ix_(active, active)]
+        factor = Factor(part, int(np.sum(free[active])))
+        step, most = -factor.solve(slope[active]), 1.0
+        if not factor.is_definite:
+            rest = slope[active] + part @ step
+            if np.max(np.abs(rest)) > 1e-8 * np.max(strength):
+                # The model is flat in this direction and the penalty falls, up to the first that becomes zero.
+                step, most = -rest, np.inf
+        old = x[active]
+        towards = ~free[active] & (old * step < 0)
+        reach = np.where(towards, np.abs(old) / np.where(towards, np.abs(step), 1.0), np.inf)
+        length = min(float(np.min(reach)), most)
+        if not np.isfinite(length):
+            break
+        x[active] = old + length * step
+        slope = slope + length * (hessian[:, active] @ step)
+        moved = True
+        ends = reach <= length
+        if not np.any(ends):
+            break
+        x[active[ends]] = 0.0
+        active = active[~ends]
+    return x if moved else None
 
 
 def _is_optimal(slope: Array, x: Array, strength: Array, low: Array, movable: Array, diagonal: Array) -> bool:
