@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import BLOCKS_A_WORKER
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.parameters import bad_value, check_choice
@@ -78,7 +79,8 @@ class _LeastSquares(_Regressor):
             else:
                 facts = [facts_of(block, False, check_rows=number == 0)]
                 check_facts(facts)
-                one._fit_blocks([executor.submit(of_target, each, number) for each in placed], facts)
+                blocks = [executor.submit(of_target, each, number) for each in placed]
+                one._fit_blocks(blocks, facts, None, Features())
             models.append(one)
         self.coef_: Array = np.array([one.coef_ for one in models])
         self.intercept_: Any = np.array([one.intercept_ for one in models]) if self.fit_intercept else 0.0
@@ -243,9 +245,19 @@ class _Sparse(_LeastSquares):
         self._strength()
         check_choice(self, "selection", "cyclic", "random")
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        check_input: bool = True,
+        *,
+        columns: Any = None,
+        categories: Any = None,
+        drop_first: bool = False,
+    ) -> Self:
         """Fit; see ``LinearRegression.fit``. ``check_input=False`` is without effect: rows are always checked."""
-        return super().fit(X, y, sample_weight)
+        return super().fit(X, y, sample_weight, columns=columns, categories=categories, drop_first=drop_first)
 
     @property
     def sparse_coef_(self) -> Any:

@@ -304,3 +304,11 @@ def test_columns_far_from_zero_beside_categories(ex: Executor) -> None:
     model = glm.LinearRegression(executor=ex).fit(tables, "y", categories=["city"], drop_first=True)
     assert list(model.feature_names_in_) == ["seconds", "city_Oslo", "city_Rome", "age"]
     np.testing.assert_allclose(model.coef_, [0.01, 0, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("Model", [glm.Lasso, glm.ElasticNet])
+def test_models_with_an_l1_penalty_choose_columns_too(Model: Any, tmp_path: Path) -> None:
+    table = pandas.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "kind": ["x", "y", "x", "y"], "y": [1.0, 2.0, 3.0, 4.0]})
+    table.to_csv(path := tmp_path / "t.csv", index=False)
+    model = Model(alpha=0.01).fit(str(path), "y", columns=["a", "kind"], categories=["kind"])
+    assert list(model.columns_) == ["a", "kind"] and model.coef_.shape == (3,)
