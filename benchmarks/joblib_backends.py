@@ -73,8 +73,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    rounds, megabytes = (3, 50) if quick else (9, 200)
+    parser.add_argument("--rounds", type=int, help="how often each measure is taken (default: 9, or 3 with --quick)")
+    arguments = parser.parse_args()
+    rounds, megabytes = (3, 50) if arguments.quick else (9, 200)
+    rounds = arguments.rounds or rounds
     array = np.ones(megabytes * 125_000)
     measures: dict[str, tuple[Any, ...]] = {
         "10,000 tiny calls": (tiny, 10_000),
