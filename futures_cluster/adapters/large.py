@@ -162,7 +162,7 @@ class LargeArguments:
         self._files: dict[int, tuple[Any, Any]] = {}  # by id: a weak reference to the memmap, and its file
         self._has_warned = False
         codec: Any = engine_client(executor).codec
-        self._scope = codec.scope
+        self._codec = codec  # its scope is known once workers start
         self.shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
@@ -231,7 +231,7 @@ class LargeArguments:
 
     def _in_memory(self, arg: Any, is_writable: bool) -> InMemory | None:
         reducers = None if type(arg) in ARRAYS else self.reducers(None)
-        payload = serialize.dump(arg, self._pool, scope=self._scope, reducers=reducers)
+        payload = serialize.dump(arg, self._pool, scope=self._codec.scope, reducers=reducers)
         if serialize.segment_of(payload) is None:
             return None  # no memory for a segment, or no descriptor
         return InMemory(payload, self._pool, is_writable)
@@ -318,12 +318,12 @@ class LargeArguments:
     def pickle(self, items: list[Any], kept: list[Any]) -> tuple[bytes, list[memoryview]]:
         """Return calls as their pickle and its large buffers; ``kept`` gets what must be there until they were made."""
         reducers = self.reducers(kept)
-        data, buffers = dumps_apart(items, self._scope, reducers)
+        data, buffers = dumps_apart(items, self._codec.scope, reducers)
         if not self.looks_first and len(data) + sum([buffer.nbytes for buffer in buffers]) > self._least_bytes:
             items, _, kept[:] = self.replace(items)
             if kept:
                 self.looks_first = True
-                data, buffers = dumps_apart(items, self._scope, reducers)
+                data, buffers = dumps_apart(items, self._codec.scope, reducers)
         return data, buffers
 
     def clear(self) -> None:
