@@ -11,13 +11,15 @@ each costs as much as a hundred small additions. So nodes whose result only one 
 one's task, as long as there are still ``LEAST_GROUPS`` tasks for each slot. Small graphs are packed only where nothing
 could run at the same time anyway: a block that is made of one other block, which nobody else needs, is made in the same
 task. Blocks have tuples as keys; calls of ``delayed`` do not, and in small graphs are tasks of their own, as users see
-them. Nodes that are wanted, or have options of their own, are not packed with others.
+them. Nodes that are wanted, or have options of their own, are not packed with others. Nor are those which take one of
+many items out of their input, as shuffles do, packed with what needs the item: the whole input would move.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from operator import getitem
 from typing import Any
 
 from dask._task_spec import (
@@ -52,6 +54,8 @@ _CONTAINERS: dict[type, Callable[..., Any]] = {
     Set: st.make_set,
     Dict: st.make_dict,
 }
+#: Functions that take an item.
+_PICKS = (getitem, dict.get)
 _SMALL = frozenset((int, float, bool, str, bytes, type(None), slice))
 
 
@@ -232,6 +236,8 @@ class Plan:
             for key in node.inputs:
                 if type(key) is Future or nodes[key].users != 1 or key in ends:
                     continue
+                if self._picks(nodes[key]):
+                    continue
                 other = nodes[key].group
                 more = inputs_of[id(other)] - 1
                 most = MOST_PACKED if in_chain and type(key) is tuple else size
@@ -245,15 +251,33 @@ class Plan:
                     member.group = group
             inputs_of[id(group)] = inputs
 
+    def _picks(self, node: Node) -> bool:
+        """Whether a node takes one of many items out of its input, as shuffles do.
+
+        It runs where this is, and soon: only the item moves then, and the whole need not be kept.
+        """
+        task = node.node
+        if type(task) is not Task or not any(task.func is function for function in _PICKS):
+            return False
+        if len(node.inputs) != 1 or len(task.args) < 2 or type(task.args[1]) is not int:
+            return False
+        (key,) = node.inputs
+        return type(key) is not Future and self._nodes[key].users > 1
+
     def _order(self, groups: list[Group]) -> list[Group]:
-        """As ``dask.order`` has it."""
+        """As ``dask.order`` has it, but items are taken out of what is split when that is there."""
         if len(groups) < 3:
             return sorted(groups, key=lambda group: group.last.number)
         for group in groups:
             group.link()
         by_key = {group.last.key: group for group in groups}
         places = order(by_key)
-        return sorted(groups, key=lambda group: places[group.last.key])
+        keys: dict[Any, tuple[int, ...]] = {key: (place,) for key, place in places.items()}
+        for group in groups:
+            if self._picks(group.last):
+                (source,) = group.last.inputs
+                keys[group.last.key] = (places[self._nodes[source].group.last.key], places[group.last.key])
+        return sorted(groups, key=lambda group: keys[group.last.key])
 
     # ---------------------------------------------------------------- steps
 

@@ -10,12 +10,13 @@ asks which scheduler will run the graph. An executor's workers may be on several
 write into the store and those that read from it become tasks that split, pick and join; which partition a row belongs
 to stays as it was.
 
-Between more than ``BRANCH`` partitions on both sides rows move in stages, as otherwise the number of tasks would grow
-with the square of theirs.
+Between more than ``BRANCH`` partitions on both sides rows move in stages: first between groups and blocks of them,
+whose numbers are the square roots. Otherwise the number of tasks would grow with the square of theirs.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph, convert_legacy_graph
 
-#: Pieces that a value is split into, and that are joined, in one stage.
+#: Partitions up to which rows move in one stage, with a piece for each pair of partitions. A stage more moves all rows
+#: once more; but each piece costs a task, and often a file when memory is short: milliseconds. As many as Dask has.
 BRANCH = 32
 
 _EXPRESSIONS = "dask.dataframe.dask_expr"
@@ -288,8 +290,8 @@ def _exchange(
 ) -> dict[int, Any]:
     """Add the tasks by which each partition gets its pieces of all values; returns the key of each partition."""
     is_last = len(parts) <= BRANCH or len(values) <= BRANCH
-    blocks = [[part] for part in parts] if is_last else _runs(parts, -(-len(parts) // BRANCH))
-    groups = [values] if is_last else _runs(values, BRANCH)
+    blocks = [[part] for part in parts] if is_last else _runs(parts, math.ceil(len(parts) ** 0.5))
+    groups = [values] if is_last else _runs(values, math.ceil(len(values) ** 0.5))
     starts = [block[0] for block in blocks]
     joined: list[list[Any]] = [[] for _ in blocks]
     for number, group in enumerate(groups):

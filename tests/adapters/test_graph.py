@@ -5,6 +5,7 @@ Covers: packing, aliases, fused graphs, containers, keywords, order, what is let
 
 from __future__ import annotations
 
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -48,6 +49,10 @@ def run(plan: Plan) -> dict[Any, Any]:
 
 def joined(*args: Any, **kwargs: Any) -> Any:
     return ("joined", args, tuple(sorted(kwargs.items())))
+
+
+def split_into(first: int, pieces: int) -> dict[int, int]:
+    return {j: first + j for j in range(pieces)}
 
 
 @st.composite
@@ -173,6 +178,25 @@ def test_a_task_has_few_inputs_unless_one_node_needs_them() -> None:
     for group in plan.groups:
         inputs = len(plan.steps(group)[1])
         assert inputs <= graphs.MOST_INPUTS or len(group.nodes) == 1 or group.last.key[0] == "sum"
+
+
+@pytest.mark.parametrize("pick", [(getitem,), (dict.get,)])
+def test_pieces_of_a_shuffle_are_tasks_of_their_own(pick: tuple[Any, ...]) -> None:
+    """They run where the whole is, and soon after it, so that it neither moves nor is kept."""
+    size = 12
+    graph: dict[Any, Any] = {("made", i): (abs, i) for i in range(size)}
+    graph |= {("split", i): (split_into, ("made", i), size) for i in range(size)}
+    graph |= {("pick", i, j): (*pick, ("split", i), j) for i in range(size) for j in range(size)}
+    graph |= {("join", j): (list, [("pick", i, j) for i in range(size)]) for j in range(size)}
+    graph["all"] = (list, [("join", j) for j in range(size)])
+    plan = Plan(convert_legacy_graph(graph), ["all"], no_future, slots=1)
+    assert run(plan) == {"all": [[i + j for i in range(size)] for j in range(size)]}
+    names = [group.last.key[0] for group in plan.groups]
+    assert names.count("pick") == size * size
+    assert names[: size + 1] == ["split"] + ["pick"] * size  # a chain of blocks makes and splits
+    for group in plan.groups:
+        inputs = [each.last.key[0] for each in plan.steps(group)[1]]
+        assert "split" not in inputs or group.last.key[0] == "pick"
 
 
 def test_wanted_nodes_and_options_of_their_own_are_kept_apart() -> None:
