@@ -221,6 +221,24 @@ def test_large_graphs_are_packed(ex: Executor) -> None:
     assert LEAST_GROUPS * 2 <= submitted < 512  # of 1,023
 
 
+def test_shuffles_beside_a_client_of_dask(clusters: Clusters) -> None:
+    """Dask chooses p2p, because there is a client; the executor's graphs are not run by that client's scheduler."""
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame({"k": range(100), "v": [i * 37 % 100 for i in range(100)]})
+    df = dd.from_pandas(table, npartitions=4)
+    address = clusters.address(n_workers=2, threads_per_worker=1)
+    with (
+        distributed.Client(address) as client,
+        Executor(backend=client) as theirs,
+        Executor(2, backend="threads") as ours,
+    ):
+        assert dask.utils.get_default_shuffle_method() == "p2p"
+        for ex in (theirs, ours):
+            assert sorted(df.shuffle("k").compute(scheduler=ex).k) == list(range(100))
+            assert sorted(ex.persist(df.merge(df, on="k")).compute(scheduler=ex).k) == list(range(100))
+            assert ex.compute(df.set_index("v")).result().index.tolist() == list(range(100))
+
+
 def test_large_functions_of_a_graph_travel_once(ex: Executor) -> None:
     table = list(range(20_000))
     look_up = dask.delayed(lambda i: table[i])
