@@ -17,6 +17,7 @@ whose numbers are the square roots. Otherwise the number of tasks would grow wit
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str
     left : dict
         From keys of tasks that still use such a store to how they use it.
     """
+    if "partd" not in sys.modules and f"{_P2P}._core" not in sys.modules:
+        return graph, {}  # Dask loads them when it makes such a graph
     known: dict[int, str] = {}
     found = [key for key, node in graph.items() if _use(node, known)]
     if not found:
