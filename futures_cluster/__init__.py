@@ -21,6 +21,7 @@ __all__ = [
     "DataLost",
     "Executor",
     "Future",
+    "InvalidStateError",
     "NotSupported",
     "ProcessPoolExecutor",
     "TaskLogFilter",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         FIRST_EXCEPTION,
         BrokenExecutor,
         CancelledError,
+        InvalidStateError,
         TimeoutError,
         wait,
     )

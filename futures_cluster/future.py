@@ -526,8 +526,10 @@ class Future(_StdlibFuture[Any], Reference):
                 return as_input
         return _adopt, (self.key,)
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         client = self.client
+        if is_finalizing():  # the globals of modules are gone, perhaps those of this one
+            return
         if client is None or self._state != FINISHED or self.local_error is not None:
             if self.of_graph and self._state in (PENDING, RUNNING):
                 client.abandon(self)

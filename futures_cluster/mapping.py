@@ -9,6 +9,7 @@ All is submitted when the iterator is made, or with a buffer so many tasks; then
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -120,6 +121,7 @@ class MapIterator(Iterator[Any]):
         for future in tasks:
             future.cancel()
 
-    def __del__(self) -> None:
-        if self._begun and self._tasks:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Not when the globals of modules are gone, perhaps those of this one.
+        if not is_finalizing() and self._begun and self._tasks:
             self.close()

@@ -113,7 +113,9 @@ class InMemory:
         """A batch that was stopped may still come to read it: no other data may be written there."""
         self._is_spoiled = True
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_finalizing():  # the globals of modules are gone, perhaps those of this one
+            return
         segment = serialize.segment_of(self._payload)
         if segment is not None:
             (self._pool.discard if self._is_spoiled else self._pool.release)(segment[1])

@@ -34,7 +34,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 try:
@@ -394,8 +394,9 @@ class OpenSegment:
         if fd >= 0:
             os.close(fd)
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # else the globals of modules are gone, perhaps those of this one
+            self.close()
 
 
 def open_segment(reference: Sequence[Any]) -> list[memoryview]:

@@ -1,8 +1,9 @@
 """Runs the scripts of this folder as users run theirs, on the standard library's pool and on ours.
 
-A script is a program with ``from concurrent.futures import ProcessPoolExecutor`` and everything else in ``__main__``.
-To run it on our pool the harness changes that one line in a copy, as README tells users to do, and, where the script
-has the line ``CONTEXT = None``, fills in the multiprocessing context. Comments in a script say how it is run:
+A script is a program with ``from concurrent.futures import ProcessPoolExecutor`` (or ``import concurrent.futures``) and
+everything else in ``__main__``. To run it on our pool the harness changes the import in a copy, as README tells users
+to do, and, where the script has the line ``CONTEXT = None``, fills in the multiprocessing context. Comments in a script
+say how it is run:
 
 ``# contexts:``
     Ways to start the workers: ``default`` (our own start, beside the standard library's fork), ``fork``, ``spawn``,
@@ -131,7 +132,8 @@ class Script:
 def read_script(path: Path) -> Script:
     """Read a script and its directives."""
     text = path.read_text()
-    assert STANDARD_IMPORT.search(text) or "import futures_cluster" in text or "from futures_cluster" in text, path
+    imports = ("import concurrent.futures\n", "import futures_cluster", "from futures_cluster")
+    assert STANDARD_IMPORT.search(text) or any(line in text for line in imports), path
     contexts = _directive(text, "contexts", CONTEXTS) or ("default",)
     assert contexts == ("default",) or CONTEXT_LINE in text, f"{path} has no place for a context"
     _, marked, block = text.partition("\n# expected:\n")
@@ -170,6 +172,8 @@ def for_standard_library(script: Script, context: str) -> str:
 def for_ours(script: Script, context: str) -> str:
     """The script on our pool."""
     text = STANDARD_IMPORT.sub(r"from futures_cluster import \1", script.text)
+    text = text.replace("import concurrent.futures\n", "import futures_cluster\n")
+    text = text.replace("concurrent.futures.", "futures_cluster.")
     if context in CLUSTERS:
         text = text.replace("import ProcessPoolExecutor", "import Executor as ProcessPoolExecutor")
     return text if context in ("default", *CLUSTERS) else text.replace(CONTEXT_LINE, _context_line(context))
