@@ -7,8 +7,9 @@ The way of a copy: something changes who holds a result -> ``State.recheck`` -> 
 ``State.lacking`` -> ``_ask`` chooses a worker -> ``CopyData`` -> ``DataAdded`` -> ``State.recheck`` -> nothing is
 lacking any more: the client is told, or the retired worker ends.
 
-Scattered data is a task that has run and cannot run again. Its loss is told to whoever needs it, so it is given up with
-more care than a result: when somebody could not fetch it from a worker which still is there, that worker is asked.
+Scattered data is a task that has run and cannot run again: when a worker could not fetch it from one which still is
+there, that one is asked. Other results are made again, some times. What stays out of reach for one worker is there for
+all others: a third worker copies it, and at last only the tasks fail that need it where it cannot be had.
 
 No more than some bytes are asked of a worker at a time. The rest waits until it has answered, so that messages stay
 small and nobody's memory is overrun; ``State.copies_ripe`` says that it is worth while to look again.
@@ -30,11 +31,14 @@ MOST_BYTES = 64_000_000
 MOST_KEYS = 1000
 #: Holders that the maker of a copy is told.
 MOST_ADDRESSES = 4
-#: So often a worker may say that it has what others could not get from it.
+#: So often a worker may say that it has what others could not get from it, before these do without.
 MOST_DOUBTS = 20
 
-#: So often a result is made again because others cannot get it from a worker that lives.
+#: So often a result may not be had from a worker that lives, before those that need it do without.
 MOST_UNREACHED = 4
+
+#: After so many of these a third worker copies it, which may reach both.
+RELAYED_AFTER = 2
 
 #: So often a worker is asked for a copy that it cannot get.
 MOST_TRIES = 5
@@ -138,32 +142,76 @@ class Copies:
                     scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
             worker = state.workers.get(name)
             if worker is not None and task.holders and worker in task.holders:
-                if scattered is not None and worker is not reporter and not makes_copy:
-                    scattered.doubts += 1
-                if scattered is not None and worker is not reporter and scattered.doubts <= MOST_DOUBTS:
+                if worker is reporter:
+                    self._give_up(task, worker)
+                elif scattered is not None:
+                    scattered.doubts += not makes_copy and task not in state.copying
                     self._outbox.copies.setdefault(worker, []).append((key, task.size_bytes, ()))
-                else:
-                    self._change.unhold(task, worker)
-                    self._outbox.drops.setdefault(worker, []).append(key)
-                    if not task.holders:
-                        self._change.lost_results([task])
-                        if worker is not reporter:
-                            self._not_reached(task, worker, event.reporter)
+                    if scattered.doubts == RELAYED_AFTER:
+                        self._relay(task, event.reporter)
+                    if scattered.doubts > MOST_DOUBTS and self._cannot_get(task, worker, event.reporter):
+                        continue
+                elif self._not_reached(task, worker, event.reporter):
+                    continue
             if task.state is MEMORY or task.state is st.FAILED:
                 self._change.tell_done(task, tuple(client for client in task.wanted_by if client == event.reporter))
 
-    def _not_reached(self, task: Task, worker: Worker, reporter: str) -> None:
-        """A worker that lives could not be asked: the result is made again, where it is needed if possible."""
+    def _give_up(self, task: Task, worker: Worker) -> None:
+        """The worker has it no more, or nobody can get it there."""
+        self._change.unhold(task, worker)
+        self._outbox.drops.setdefault(worker, []).append(task.key)
+        if not task.holders:
+            self._change.lost_results([task])
+
+    def _not_reached(self, task: Task, worker: Worker, reporter: str) -> bool:
+        """A worker that lives could not be asked: have it elsewhere, or make it again where it is needed if possible.
+
+        Returns whether the reporter was told that it cannot have it.
+        """
         state = self._state
+        if len(task.holders or ()) > 1:
+            self._give_up(task, worker)
+            return False
+        if task in state.copying:  # soon it is elsewhere
+            return False
         count = state.unreached[task] = state.unreached.get(task, 0) + 1
         if count > MOST_UNREACHED:
-            text = (
-                f"the result of {task.key!r} was made {count} times, and {reporter} could not get it from "
-                f"{worker.name} at {worker.address}: can these machines connect to each other?"
-            )
-            self._change.fail(task, scheduler_error("DataLost", text))
-        elif reporter in state.workers:
+            return self._cannot_get(task, worker, reporter)
+        if count == RELAYED_AFTER and self._relay(task, reporter):
+            return False
+        self._give_up(task, worker)
+        if reporter in state.workers:
             state.preferred[task] = reporter
+        return False
+
+    def _relay(self, task: Task, reporter: str) -> bool:
+        """Have a third worker copy it, from which the reporter may get it; returns whether there is any."""
+        others = [
+            worker
+            for worker in self._state.workers.values()
+            if worker.name != reporter and worker not in (task.holders or ()) and not worker.retiring
+        ]
+        if not others or task in self._state.copying:
+            return False
+        self._state.copying[task] = {}
+        self._copy(task, min(others, key=lambda worker: worker.held_bytes + worker.copying_bytes))
+        return True
+
+    def _cannot_get(self, task: Task, worker: Worker, reporter: str) -> bool:
+        """What needs it there fails; it stays, for all that can get it. Returns whether the reporter is a program."""
+        text = (
+            f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
+            "machines connect to each other?"
+        )
+        error = scheduler_error("DataLost", text)
+        here = self._state.workers.get(reporter)
+        if here is None:
+            self._outbox.done.setdefault(reporter, []).append((task.key, m.FAILED, error, 0, ()))
+            return True
+        for dependent in list(task.dependents or ()):
+            if dependent.worker is here:
+                self._change.fail(dependent, error)
+        return False
 
     def retire(self, event: m.RetireWorkers, now: float) -> None:
         """Workers are to end."""

@@ -17,15 +17,18 @@ from futures_cluster import messages as m
 from futures_cluster import metrics
 from futures_cluster.errors import AuthenticationError, DuplicateKey
 from futures_cluster.wire import compress, exceptions, serialize, transports
+from futures_cluster.wire.repeated import RepeatedWarnings
 
 log = logging.getLogger("futures_cluster.wire")
 
 #: What opening a segment raises when it is gone with its writer.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
 
-
 #: A peer that does not answer for so long cannot be reached.
 CONNECT_S = 10.0
+
+#: Errors of connecting that a worker leaves behind which has ended: the scheduler says so, too.
+_GONE_ALREADY = frozenset((errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT))
 
 
 class PeerLost(ConnectionError):
@@ -64,6 +67,7 @@ class Peers:
         self._peers: dict[str, _Peer] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._numbers = itertools.count()
+        self._warnings = RepeatedWarnings(log)
 
     async def get_data(self, address: str, keys: list[m.Key]) -> m.Data:
         """Ask the worker at ``address`` for results. Large ones come attached: mapped, and free for their writer.
@@ -150,6 +154,10 @@ class Peers:
                     needed = security.at(address, self._security)
                     connection = await transports.connect(address, self._loop, needed, CONNECT_S)
             except OSError as error:
+                if error.errno not in _GONE_ALREADY:
+                    self._warnings.warning(
+                        address, "cannot connect to the worker at %s, to get data that it has: %s", address, error
+                    )
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
             peer = _Peer(connection)
             connection.on_messages, connection.on_close = peer.received, peer.lost

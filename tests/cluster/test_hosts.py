@@ -230,6 +230,21 @@ def test_workers_that_do_not_reach_each_other(cluster: Cluster, network: Network
             away.submit(np.sum, first).result(WAIT_S)
         sums = [away.submit(np.sum, block) for block in blocks]
         assert [future.result(WAIT_S) for future in sums] == [i * 100_000 for i in range(9)]
+        # What others could not get is there for those that can.
+        assert ex.with_options(workers="w0").submit(np.sum, first).result(WAIT_S) == first.result(WAIT_S).sum()
+        assert "cannot connect to the worker at" in "".join(command.log for command in cluster.commands)
+
+
+def test_a_third_worker_reaches_both(cluster: Cluster, network: Network) -> None:
+    with cluster.executor() as ex:
+        there = ex.with_options(workers="w0")
+        made, scattered = there.submit(np.ones, 200_000), there.scatter(np.ones(200_000))
+        concurrent.futures.wait([made])
+        host = ex.workers()["w0"]["address"].removeprefix("tcp://").rpartition(":")[0]
+        ip("netns", "exec", network.host(1), "ip", "route", "add", "prohibit", f"{host}/32")
+        away = ex.with_options(workers="w1")
+        assert away.submit(np.sum, made).result(WAIT_S) == 200_000
+        assert away.submit(np.sum, scattered).result(WAIT_S) == 200_000
 
 
 @pytest.fixture

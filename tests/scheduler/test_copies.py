@@ -186,14 +186,52 @@ def test_a_holder_is_asked_before_its_copy_is_given_up() -> None:
     cluster.expect(m.ReportMissing("w1", [("x", "w1")]), recomputing("x"), drop("w1", "x"), done(gone("x")))
 
 
-def test_what_nobody_can_get_is_given_up_some_day() -> None:
-    cluster = Cluster(2)
+def test_what_a_program_cannot_get_stays_for_others() -> None:
+    cluster = Cluster(1)
     cluster.given(scatter(("x", "w1")))
     for _ in range(copies.MOST_DOUBTS):
-        cluster.given(m.ReportMissing("c", [("x", "w1")]))
-        assert cluster.states() == {"x": "memory"}
-    cluster.given(m.ReportMissing("c", [("x", "w1")]))
-    assert cluster.states() == {"x": "failed"}
+        assert cluster.given(m.ReportMissing("c", [("x", "w1")]))[-1] == there("x", "w1")
+    (*_, told) = cluster.given(m.ReportMissing("c", [("x", "w1")]))
+    ((key, outcome, error, *_),) = told.message.done
+    assert (key, outcome, error["kind"]) == ("x", m.FAILED, "DataLost") and "c could not get 'x' from w1" in error[
+        "text"
+    ]
+    assert cluster.states() == {"x": "memory"}
+
+
+def test_what_a_worker_cannot_get_stays_for_others() -> None:
+    cluster = Cluster(2)
+    cluster.given(scatter(("x", "w1")))
+    cluster.given(submit(("a", ["x"]), options=m.TaskOptions(workers=("w2",))))
+    cluster.given(submit(("b", ["x"]), options=m.TaskOptions(workers=("w1",))))
+    for _ in range(copies.MOST_DOUBTS):
+        assert cluster.where()["a"] == "w2"
+        cluster.given(m.ReportMissing("w2", [("x", "w1")]))
+        cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
+    cluster.given(m.ReportMissing("w2", [("x", "w1")]))
+    assert cluster.states() == {"x": "memory", "a": "failed", "b": "assigned"}
+    assert "w2 could not get 'x' from w1" in cluster.task("a").result["text"]
+
+
+@pytest.mark.parametrize("is_scattered", [True, False])
+def test_a_third_worker_copies_what_another_cannot_get(is_scattered: bool) -> None:
+    cluster = Cluster(3)
+    if is_scattered:
+        cluster.given(scatter(("x", "w1")))
+    else:
+        cluster.given(submit("x", options=m.TaskOptions(workers=("w1",))))
+        cluster.finish("x", payload=None)
+    cluster.given(submit(("a", ["x"]), options=m.TaskOptions(workers=("w2",))))
+    for _ in range(copies.RELAYED_AFTER):
+        cluster.given(m.ReportMissing("w2", [("x", "w1")]))
+        cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
+        if cluster.states()["x"] == "assigned":
+            cluster.finish("x", payload=None)
+    assert [worker.name for worker in cluster.machine.state.copying[cluster.task("x")]] == ["w3"]
+    cluster.given(m.DataAdded("w3", ["x"]))
+    cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
+    assert {worker.name for worker in cluster.task("x").holders} == {"w1", "w3"}
+    assert cluster.states() == {"x": "memory", "a": "assigned"}
 
 
 def test_who_cannot_make_a_copy_is_not_asked_again() -> None:

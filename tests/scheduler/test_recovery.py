@@ -485,13 +485,17 @@ class TestUnreachable:
         machine.handle(m.ReleaseKeys("c", ["k"]), 3.0)
         assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
 
-    def test_in_the_end_it_fails_with_the_names_of_both(self) -> None:
+    def test_in_the_end_what_needs_it_there_fails_with_the_names_of_both(self) -> None:
         machine = self.machine(("w1",))  # it may be made nowhere else
-        for _ in range(copies.MOST_UNREACHED):
+        there = m.TaskOptions(workers=("w2",))
+        machine.handle(m.SubmitTasks("c", [("d", "f", b"", ["k"])], [], there), 2.0)
+        while machine.state.unreached.get(machine.state.tasks["k"], 0) < copies.MOST_UNREACHED:
             machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
-            assert self.finish(machine) == "w1"
+            if machine.state.tasks["k"].state == "assigned":
+                assert self.finish(machine) == "w1"
         machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
-        error = machine.state.tasks["k"].result
-        assert error["kind"] == "DataLost" and "w2 could not get it from w1 at address of w1" in error["text"]
-        machine.handle(m.ReleaseKeys("c", ["k"]), 3.0)
+        error = machine.state.tasks["d"].result
+        assert error["kind"] == "DataLost" and "w2 could not get 'k' from w1 at address of w1" in error["text"]
+        assert machine.state.tasks["k"].state == "memory"  # for all others
+        machine.handle(m.ReleaseKeys("c", ["k", "d"]), 3.0)
         assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
