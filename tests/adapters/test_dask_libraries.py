@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.adapters.libraries import FileLock, adapt_libraries
 
 dask = pytest.importorskip("dask")
 np = pytest.importorskip("numpy")
 da = pytest.importorskip("dask.array")
+
+from futures_cluster.adapters.libraries import FileLock, adapt_libraries
 
 
 def dataset(xr: Any) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.adapters import shuffles
 
 dask = pytest.importorskip("dask")
 np = pytest.importorskip("numpy")
@@ -21,6 +20,8 @@ pytest.importorskip("pyarrow")
 da = pytest.importorskip("dask.array")
 db = pytest.importorskip("dask.bag")
 dd = pytest.importorskip("dask.dataframe")
+
+from futures_cluster.adapters import shuffles
 
 TABLE = pd.DataFrame(
     {"k": range(600), "v": [i * 7919 % 600 for i in range(600)], "g": [f"g{i % 17}" for i in range(600)]}
