@@ -33,7 +33,7 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import forks, leader, lifetime
+from futures_cluster.services import forks, leader, lifetime, process_identity
 from futures_cluster.services.client import Client
 from futures_cluster.services.folders import make_folder
 from futures_cluster.services.interrupts import HeldBack
@@ -294,6 +294,7 @@ class LocalCluster:
             argv=[str(each) for each in getattr(sys, "argv", ())] if forks else None,
             recursion_limit=sys.getrecursionlimit() if forks else None,
             by_reference=not forks,
+            **(process_identity.new() if forks else {}),
             authkey=bytes(multiprocessing.process.current_process().authkey),
             environment=None if forks else config.worker_environment,
             initializer=self._initializer,

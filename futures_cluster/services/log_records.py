@@ -16,6 +16,8 @@ import warnings
 from types import FrameType
 from typing import Any
 
+from futures_cluster.services.settings import PROCESS_NAME
+
 #: Characters of a message, a traceback or a stack.
 MOST_TEXT = 2**16
 #: Bytes of one value given as ``extra``, pickled; values of one record.
@@ -130,7 +132,7 @@ def _make_record(fields: dict[str, Any], extras: dict[str, Any], worker: str, ke
     record.relativeCreated = since_ms
     if not (name := logging.getLevelName(record.levelno)).startswith("Level "):
         record.levelname = name
-    if record.processName == "MainProcess":
+    if (record.processName or "").startswith(PROCESS_NAME):  # which more than one program of a cluster may have
         record.processName = worker
     for name, value in extras.items():
         if type(value) is bytes:

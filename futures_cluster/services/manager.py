@@ -25,7 +25,7 @@ from typing import Any
 
 from futures_cluster import config, errors
 from futures_cluster import messages as m
-from futures_cluster.services import security
+from futures_cluster.services import process_identity, security
 from futures_cluster.services.folders import make_folder
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
@@ -252,6 +252,7 @@ class WorkerManager:
             debug=config.debugs(),
             manager=self._name,
             silence_s=offer.silence_s,
+            **process_identity.new(),
             folder=make_temporary_folder("worker-", self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
         )

@@ -14,6 +14,8 @@ from futures_cluster.wire import transports
 
 #: How a worker ends that has lost its connection.
 LOST_CODE = 76
+#: What the names of worker processes begin with, as multiprocessing tells them to tasks.
+PROCESS_NAME = "FuturesClusterProcess"
 
 
 @dataclass
@@ -30,6 +32,8 @@ class WorkerSettings:
     argv: list[str] | None = None  # of the program
     recursion_limit: int | None = None
     environment: dict[str, str] | None = None
+    identity: tuple[int, ...] = ()  # among the children of ``parent``, as multiprocessing counts; () if it does so
+    parent: tuple[int, str] | None = None  # the process that starts the worker: pid, and name in multiprocessing
     authkey: bytes | None = None  # of multiprocessing, so that its managers' proxies work in tasks
     debug: bool = False
     initializer: bytes | None = None  # a pickle of (initializer, initargs)

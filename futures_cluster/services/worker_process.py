@@ -29,7 +29,17 @@ from futures_cluster import context
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.services import borrowed_tracker, descriptors, forks, imports, lifetime, logs, plugins, security
+from futures_cluster.services import (
+    borrowed_tracker,
+    descriptors,
+    forks,
+    imports,
+    lifetime,
+    logs,
+    plugins,
+    process_identity,
+    security,
+)
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import ClientModules
@@ -139,10 +149,7 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
     if settings.environment:
         for name, value in settings.environment.items():
             os.environ.setdefault(name, value)
-    if settings.authkey is not None:
-        import multiprocessing.process
-
-        multiprocessing.process.current_process().authkey = settings.authkey
+    process_identity.take(settings)
     if settings.sys_path is not None:
         sys.path[:] = settings.sys_path
     if settings.argv is not None:
