@@ -243,10 +243,13 @@ class WorkerProcess:
         plugins.local.add = service.watch
         if self._settings.logging is not None:
             self._forward_logs(self._settings.logging)
-        if not self._initialize(initializer, initargs):
-            return
-        self._thread.start()
         try:
+            # First, because an initializer may give up what this needs: the root of the file system, the user. The
+            # loop's thread starts after the initializer, as some system calls ask for a process of one thread.
+            self._loop.run_until_complete(self._listen())
+            if not self._initialize(initializer, initargs):
+                return
+            self._thread.start()
             asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
         except OSError as error:
             raise StartFailed(str(error)) from error
@@ -266,11 +269,14 @@ class WorkerProcess:
         service.join_plugins()
         self._modules.close()
 
+    async def _listen(self) -> None:
+        settings = self._settings
+        self._listener = await transports.listen(settings.listen, self._loop, settings.security, self._data.accept)
+
     async def _set_up(self) -> None:
         settings = self._settings
         if self._service.monitor is not None:
             self._service.monitor.start()
-        self._listener = await transports.listen(settings.listen, self._loop, settings.security, self._data.accept)
         if not settings.scheduler:
             return
         self._manager.start()
