@@ -13,6 +13,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from futures_cluster.services import descriptors
+from futures_cluster.wire.local_sockets import Socket
 
 #: The loop that answers is never busy for so long. Without an answer the worker starts a tracker of its own.
 ANSWER_S = 10.0
@@ -52,7 +53,7 @@ def _ask(door: socket.socket) -> int | None:
 
 def borrow(door_fd: int) -> None:
     """Use the tracker of the process behind the door from now on, unless this process has one."""
-    door = socket.socket(fileno=door_fd)
+    door = Socket(fileno=door_fd)
     tracker: Any = resource_tracker._resource_tracker
     if tracker._fd is not None:
         door.close()

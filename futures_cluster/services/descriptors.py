@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from futures_cluster.wire import local_sockets
+
 
 def is_standard(fd: int) -> bool:
     """Whether a descriptor from 0 to 2 is a standard stream, and not some file that got the number of a closed one.
@@ -76,12 +78,12 @@ def above_standard(fd: int) -> int:
 
 def socketpair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
     """A pair of unix sockets, whose numbers are above 2."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    ours, theirs = local_sockets.socketpair(kind)
     return _above(ours), _above(theirs)
 
 
 def _above(sock: socket.socket) -> socket.socket:
-    return sock if sock.fileno() > 2 else socket.socket(fileno=above_standard(sock.detach()))
+    return sock if sock.fileno() > 2 else local_sockets.Socket(fileno=above_standard(sock.detach()))
 
 
 def pipe() -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,22 @@ from typing import Any
 
 from futures_cluster import clocks
 from futures_cluster.services import descriptors
+from futures_cluster.wire import local_sockets
+
+
+class SelectorLoop(asyncio.SelectorEventLoop):
+    """A loop that tests which forbid connections leave alone: asyncio's own is woken by a pair of ``socket.socket``."""
+
+    _ssock: socket.socket
+    _csock: socket.socket
+    _internal_fds: int
+
+    def _make_self_pipe(self) -> None:
+        self._ssock, self._csock = local_sockets.socketpair()
+        self._ssock.setblocking(False)
+        self._csock.setblocking(False)
+        self._internal_fds += 1
+        self._add_reader(self._ssock.fileno(), self._read_from_self)  # type: ignore[attr-defined]
 
 
 class LoopThread:
@@ -22,7 +39,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         with descriptors.none_standard():
-            self.loop = asyncio.SelectorEventLoop()  # whatever kind the program has chosen for its own loops
+            self.loop = SelectorLoop()  # whatever kind the program has chosen for its own loops
         self.loop.time = clocks.monotonic  # type: ignore[method-assign]  # asyncio's own stands still in frozen time
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 

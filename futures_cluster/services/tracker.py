@@ -17,6 +17,7 @@ import contextlib
 import socket
 
 from futures_cluster.services import descriptors
+from futures_cluster.wire.local_sockets import Socket
 
 
 class TrackerDoor:
@@ -38,7 +39,7 @@ class TrackerDoor:
         with contextlib.suppress(BlockingIOError):
             _, fds, _, _ = socket.recv_fds(self._ours, 1, 1)
             for fd in fds:
-                with socket.socket(fileno=fd) as reply, contextlib.suppress(OSError):
+                with Socket(fileno=fd) as reply, contextlib.suppress(OSError):
                     from multiprocessing import resource_tracker
 
                     tracker_fd = resource_tracker._resource_tracker.getfd()

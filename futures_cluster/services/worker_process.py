@@ -53,6 +53,7 @@ from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.slots import Disconnected
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
+from futures_cluster.wire.local_sockets import Socket
 from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.machine import WorkerMachine
 
@@ -88,7 +89,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
         _tidy_process(settings, stderr_fd)
         borrowed_tracker.borrow(tracker_fd)
         blackbox = BlackBox(*blackbox_fd) if blackbox_fd else None
-        process = WorkerProcess(settings, socket.socket(fileno=connection_fd), blackbox)
+        process = WorkerProcess(settings, Socket(fileno=connection_fd), blackbox)
         process.run(initializer, initargs)
         code = 0
     except StartFailed as error:

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster.wire import admission
+from futures_cluster.wire import admission, local_sockets
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import TIMEOUT_S, OnConnection, Security
 
@@ -64,7 +64,7 @@ class StreamListener:
 
     def _accept(self) -> None:
         try:
-            sock, address = self._sock.accept()
+            sock, address = local_sockets.accept(self._sock)
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:

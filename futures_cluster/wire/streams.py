@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import admission, audience, handshake, transports
+from futures_cluster.wire import admission, audience, handshake, local_sockets, transports
 from futures_cluster.wire.authenticator import Session
 from futures_cluster.wire.listeners import StreamListener
 from futures_cluster.wire.liveness import TcpConnection
@@ -272,7 +272,7 @@ class UnixTransport(StreamTransport):
         check_user(sock)
 
     async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = local_sockets.Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
             while True:
@@ -299,7 +299,7 @@ class UnixTransport(StreamTransport):
             raise PermissionError(
                 f"{folder} belongs to user {status.st_uid}; a socket is only opened in our own folder"
             )
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = local_sockets.Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _short(rest) as short:
                 sock.bind(short)
