@@ -227,7 +227,8 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
         assert observatory._loop_timer is None and observatory._watched == {}
 
 
-def test_without_viewers_workers_say_nothing() -> None:
+def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("futures_cluster.services.observatory.ANSWER_S", PATIENCE_S)
     with Executor(1) as ex:
         engine: Any = ex._engine
         with Events(ex.status_url) as events:
