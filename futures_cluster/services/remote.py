@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster import errors
@@ -37,7 +37,7 @@ SILENCE_S = 60.0
 ANSWER_S = 30
 
 
-def worker_command(address: str, resources: dict[str, float], workers: list[str]) -> str:
+def worker_command(address: str, resources: dict[str, float], workers: Sequence[str]) -> str:
     """What starts a worker that takes certain tasks.
 
     Examples
@@ -105,7 +105,9 @@ class RemoteCluster:
         )
         client.tell_modules()
         self._client_lock = client.lock
-        self.scatterer = Scatterer(client, self._peers, self._loop, self._ask)
+        self.scatterer = Scatterer(
+            client, self._peers, self._loop, self._ask, lambda workers: worker_command(address, {}, workers)
+        )
         lifetime.opened(self)
         self._thread.start()
         try:

@@ -35,6 +35,8 @@ class Scatterer:
     ----------
     ask : callable
         ``await ask("workers", None)``: facts about the workers, by name.
+    command : callable
+        ``command(workers)``: what starts a worker that takes the data.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Scatterer:
         peers: Peers,
         loop: asyncio.AbstractEventLoop,
         ask: Callable[[str, Any], Awaitable[dict[str, Any]]],
+        command: Callable[[Sequence[str]], str],
     ) -> None:
         self._client = client
         self._peers = peers
         self._loop = loop
         self._ask = ask
+        self._command = command
         self._pool = shm.SegmentPool() if shm.available else None
         self._turns = itertools.count()
         self._facts: dict[str, Any] = {}
@@ -117,7 +121,7 @@ class Scatterer:
         names = f", one of {', '.join(workers)}" if workers else ""
         return (
             f"scatter() has waited {seconds:.0f} s for a worker that takes the data{names}; the workers are "
-            f"{', '.join(self._facts) or 'none'}. Start one with: futures-cluster worker"
+            f"{', '.join(self._facts) or 'none'}. Start one with: {self._command(workers)}"
         )
 
     def close(self) -> None:

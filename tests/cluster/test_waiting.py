@@ -156,6 +156,7 @@ def test_run_and_scatter_wait_for_a_worker(cluster: Cluster, said: Said) -> None
         block = threads.submit(ex.scatter, bytes(1_000_000))
         while "scatter() has waited" not in (line := said.next()):
             assert line.startswith("run() has waited")
+        assert line.endswith(f"Start one with: futures-cluster worker {cluster.address}")
         cluster.add_worker("--name", "w")
         assert running.result(WAIT_S) == {"w": 1}
         assert len(block.result(WAIT_S).result(WAIT_S)) == 1_000_000

@@ -101,7 +101,7 @@ def test_clients_are_told_the_address_by_which_they_connect() -> None:
             return facts
 
         loop = asyncio.get_running_loop()
-        scatterer = Scatterer(None, None, loop, ask)  # type: ignore[arg-type]
+        scatterer = Scatterer(None, None, loop, ask, str)  # type: ignore[arg-type]
         try:
             choice = scatterer._choose([])
             with pytest.raises(StopIteration) as chosen:
