@@ -148,6 +148,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
     scheme = "tls" if arguments.tls else "tcp"
     host = f"[{arguments.host}]" if ":" in arguments.host and not arguments.host.startswith("[") else arguments.host
     addresses = arguments.listen or [f"{scheme}://{host}:{arguments.port}"]
+    _check_tls(arguments.tls, addresses)
     listeners = [
         (address, security.find(address, arguments.tls, is_scheduler=True, insecure=arguments.insecure))
         for address in addresses
@@ -183,6 +184,8 @@ def _worker(arguments: argparse.Namespace) -> int:
     from futures_cluster.services import manager, programs
 
     programs.set_up_logs(arguments.log_level)
+    for module in arguments.preload:
+        programs.check_is_there(module)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
     offer = manager.Offer(
@@ -215,7 +218,19 @@ def _find_security(arguments: argparse.Namespace) -> Any:
     """What is needed to connect to the scheduler."""
     from futures_cluster.services import security
 
+    _check_tls(arguments.tls, [arguments.address])
     return security.find(arguments.address, arguments.tls, insecure=arguments.insecure)
+
+
+def _check_tls(folder: str | None, addresses: Sequence[str]) -> None:
+    """Refuse certificates that no address uses: the connection would not be encrypted."""
+    from futures_cluster.wire import transports
+
+    if folder is not None and all(transports.guard(address) != transports.CERTIFICATES for address in addresses):
+        raise ValueError(
+            f"--tls {folder} has no effect on {' '.join(addresses)}: only tls:// uses certificates. Write tls:// "
+            f"instead, or leave --tls out"
+        )
 
 
 def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,36 @@ def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[
         cli.main(argv)
     assert left.value.code == 2
     assert "usage: futures-cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["scheduler", "--tls", "f", "--listen", "tcp://127.0.0.1:0"], "--tls f has no effect on tcp://127.0.0.1:0"),
+        (["worker", "tcp://127.0.0.1:1", "--tls", "f"], "--tls f has no effect on tcp://127.0.0.1:1"),
+        (["status", "tcp://127.0.0.1:1", "--tls", "f"], "--tls f has no effect"),
+        (["explain", "unix:///s", "k", "--tls", "f"], "--tls f has no effect"),
+        (["scheduler", "--port", "0", "--preload", "no_such"], "--preload no_such: there is no module 'no_such'"),
+        (["scheduler", "--port", "0", "--preload", "json:No"], "--preload json:No: the module 'json' has no 'No'"),
+        (["scheduler", "--port", "0", "--preload", "json:dumps"], "--preload json:dumps: json:dumps is no subclass"),
+        (["worker", "tcp://127.0.0.1:1", "--preload", "no_such.part"], "there is no module 'no_such.part'"),
+        (["worker", "tcp://127.0.0.1:1", "--local-directory", __file__], f"--local-directory {__file__} (it is not a"),
+        (["worker", "tcp://127.0.0.1:1", "--local-directory", "/proc/no/such"], "--local-directory /proc/no/such (No"),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_one_line_and_1(
+    argv: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # a scheduler makes its secret there
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr("futures_cluster.services.programs.set_up_logs", lambda level: None)
+    assert cli.main(argv) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"futures-cluster {argv[0]}: ") and said in line
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

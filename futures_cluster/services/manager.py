@@ -104,6 +104,17 @@ def import_all(*modules: str) -> None:
         importlib.import_module(module)
 
 
+def _make_local(folder: str) -> str:
+    try:
+        return make_folder(folder)
+    except OSError as error:
+        why = "it is not a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+        raise OSError(
+            f"cannot use --local-directory {folder} ({why or error}); name a folder that this user can "
+            f"write to, or can make"
+        ) from error
+
+
 class Hopeless(RuntimeError):
     """No worker can start here."""
 
@@ -141,10 +152,12 @@ class WorkerManager:
             If no worker gets ready, or the scheduler refuses them.
         """
         self._folder = make_folder()
-        self._local = make_folder(self._offer.folder) if self._offer.folder else self._folder
+        self._local = self._folder
         offer = self._offer
         wait_s = max(offer.wait_s, offer.reconnect_s)
         try:
+            if offer.folder:
+                self._local = _make_local(offer.folder)
             while not self._leaving:
                 connection = await self._connect(wait_s)
                 if connection is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import itertools
 import logging
 import os
@@ -101,11 +102,53 @@ def run_scheduler(
     asyncio.run(_scheduler(listeners, silence_s, started))
 
 
-def preload(path: str) -> None:
-    """Import what a command was told to, from the folder where it was started too; see ``shared.load_extension``."""
+def check_is_there(module: str) -> None:
+    """Refuse a module for ``--preload`` that workers will not find, before they start.
+
+    Raises
+    ------
+    ValueError
+        When there is no such module.
+    """
+    _search_here()
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise _no_module(module, module)
+
+
+def _search_here() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    load_extension(path)
+
+
+def _no_module(path: str, module: str) -> ValueError:
+    return ValueError(
+        f"--preload {path}: there is no module {module!r} in {os.getcwd()} or on the path of this Python; "
+        f"correct the name, or add the folder of the module to PYTHONPATH"
+    )
+
+
+def preload(path: str) -> None:
+    """Import what a command was told to, from the folder where it was started too; see ``shared.load_extension``.
+
+    Raises
+    ------
+    ValueError
+        When there is no such module or class.
+    """
+    _search_here()
+    module, _, name = path.partition(":")
+    try:
+        load_extension(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another: its traceback says where
+        raise _no_module(path, error.name) from None
+    except AttributeError as error:
+        if not name or error.obj is not sys.modules.get(module):
+            raise
+        raise ValueError(f"--preload {path}: the module {module!r} has no {name!r}; correct the name") from None
+    except TypeError as error:
+        raise ValueError(f"--preload {path}: {error}") from None
 
 
 def run_worker(offer: manager.Offer) -> None:
