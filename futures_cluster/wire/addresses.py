@@ -31,6 +31,11 @@ _LISTENING = {
 }
 
 
+def limit_in_words(error: OSError) -> str:
+    """Why a process that listens cannot have another connection now."""
+    return _BOTH.get(error.errno or 0) or str(error)
+
+
 def in_words(error: OSError, address: str, listens: bool = False) -> OSError:
     """Return an error of the same kind that says in a sentence why connecting to an address (or listening) failed.
 

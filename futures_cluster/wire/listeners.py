@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster.wire import admission, local_sockets
+from futures_cluster.wire import addresses, admission, local_sockets
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import TIMEOUT_S, OnConnection, Security
 
@@ -68,7 +68,8 @@ class StreamListener:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
-            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, error)
+            why = addresses.limit_in_words(error)
+            self._warnings.warning("accept", "%s cannot accept a connection now: %s", self.address, why)
             self._make_room(is_urgent=error.errno in _NO_ROOM)
             self._pause(RETRY_S)
             return

@@ -417,6 +417,7 @@ def test_a_listener_that_cannot_accept_tries_again(
     assert tried == [number] * 3
     (line,) = refusals.messages
     assert "cannot accept a connection now" in line
+    assert ("ulimit -n" in line) == (number == errno.EMFILE)
 
 
 def test_closing_a_listener_while_peers_shake_hands(runner: Runner) -> None:
