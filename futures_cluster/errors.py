@@ -96,7 +96,7 @@ class SecretMissing(AuthenticationError):
 
 
 class InvalidSecret(AuthenticationError, ValueError):
-    """The secret that this process finds cannot be used: it is too short, or not a text."""
+    """The secret that this process finds cannot be used: it is unreadable, too short, or not a text."""
 
 
 class VersionMismatch(HandshakeError):

@@ -20,7 +20,7 @@ import string
 
 from futures_cluster import config
 from futures_cluster.errors import InvalidSecret
-from futures_cluster.wire.private_files import check_is_private, make_private_folder
+from futures_cluster.wire.private_files import check_is_file, check_is_private, make_private_folder
 
 _NAME = "secret"
 _RANDOM_BYTES = 32
@@ -37,6 +37,8 @@ _ALPHABETS = (
 )
 _MAKE_ONE = "make it by: openssl rand -hex 32"
 _INSTEAD = f"set {config.SECRET_VARIABLE} instead, and {_MAKE_ONE}"
+_THE_SCHEDULERS = f"let this user read it, or set {config.SECRET_VARIABLE} to the text of the scheduler's secret"
+_MOVE = "Move it elsewhere and restart the scheduler, which makes a file with a new secret there"
 _REMOVE = "Remove the file and restart the scheduler, which makes a new one"
 
 
@@ -53,13 +55,18 @@ def find_secret() -> bytes | None:
     PermissionError
         When it is not a file, or others than this user can read or change it.
     InvalidSecret
-        When it is no text, or too short to be safe.
+        When this user cannot read it, or it is no text, or too short to be safe.
     """
+    return _find(_THE_SCHEDULERS)
+
+
+def _find(remedy: str) -> bytes | None:
+    """The secret, or None; ``remedy`` says what to do about a file that cannot be read."""
     told = config.secret_of_environment()
     if told is not None:
         return _check(told.encode("utf-8", "surrogateescape"), config.SECRET_VARIABLE, f"Set another: {_MAKE_ONE}")
     try:
-        return _read(secret_path())
+        return _read(secret_path(), remedy)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -74,7 +81,7 @@ def find_or_make_secret() -> bytes:
     OSError
         When the file cannot be written.
     """
-    found = find_secret()
+    found = _find(_INSTEAD)
     if found is not None:
         return found
     path = secret_path()
@@ -82,7 +89,7 @@ def find_or_make_secret() -> bytes:
         _make(path)
     except OSError as error:
         raise OSError(f"cannot put a new secret into {path} ({error}); {_INSTEAD}") from error
-    return _read(path)
+    return _read(path, _INSTEAD)
 
 
 def _make(path: str) -> None:
@@ -99,15 +106,17 @@ def _make(path: str) -> None:
         os.unlink(draft)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, remedy: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not keep us
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise OSError(f"cannot read the secret in {path} ({error.strerror}); {_INSTEAD}") from error
+        raise InvalidSecret(f"cannot read the secret in {path} ({error.strerror}); {remedy}") from error
     try:
-        check_is_private(path, os.fstat(fd), _REMOVE)
+        status = os.fstat(fd)
+        check_is_file(path, status, _MOVE)
+        check_is_private(path, status, _REMOVE)
         content = os.read(fd, _MOST_BYTES + 1)
     finally:
         os.close(fd)

@@ -67,6 +67,9 @@ _HOW_TO_AGREE = (
     "scheduler's secret to this user"
 )
 
+_GOES_WITHOUT = (
+    "this process was told to use none: drop --insecure, insecure=True or FUTURES_CLUSTER_INSECURE, whichever is given"
+)
 
 _HOW_TO_FORWARD = (
     "the connection arrived at another address than the one it was made to: a port forward (ssh -L, a container's "
@@ -225,6 +228,8 @@ class Connector(Handshake):
     ----------
     audience : bytes
         The listener that is meant; see ``audience``.
+    insecure : bool
+        Whether the user said to go without a secret.
 
     Examples
     --------
@@ -237,9 +242,17 @@ class Connector(Handshake):
 
     _sides = (b"connector", b"acceptor")
 
-    def __init__(self, secret: bytes | None, nonce: bytes, host: bytes = NO_HOST, audience: bytes = UNBOUND) -> None:
+    def __init__(
+        self,
+        secret: bytes | None,
+        nonce: bytes,
+        host: bytes = NO_HOST,
+        audience: bytes = UNBOUND,
+        insecure: bool = False,
+    ) -> None:
         super().__init__(secret, nonce, host)
         self._audience = audience
+        self._lack = f"and {_GOES_WITHOUT}" if insecure else f"and there is none here; {_HOW_TO_AGREE}"
 
     def start(self) -> bytes:
         """The opening."""
@@ -267,7 +280,7 @@ class Connector(Handshake):
 
     def _refused(self, reason: int, message: bytes) -> bytes:
         errors: dict[int, HandshakeError] = {
-            SECRET_NEEDED: AuthenticationError(f"the listener wants a secret, and there is none here; {_HOW_TO_AGREE}"),
+            SECRET_NEEDED: AuthenticationError(f"the listener wants a secret, {self._lack}"),
             SECRET_UNKNOWN: AuthenticationError(f"the listener has no secret, and there is one here; {_HOW_TO_AGREE}"),
             WRONG_SECRET: AuthenticationError(f"the listener has another secret; {_HOW_TO_AGREE}"),
             OTHER_AUDIENCE: AuthenticationError(f"the listener is not the one that was meant: {_HOW_TO_FORWARD}"),

@@ -181,7 +181,9 @@ class StreamTransport:
         try:
             self.prepare_socket(sock)
             meant = self.audience(sock, identity)
-            machine = handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant)
+            machine = handshake.Connector(
+                security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
+            )
             return await self.shake_hands_on(sock, machine, loop, security, f"{self.scheme}://{rest}")
         except BaseException:
             sock.close()

@@ -454,7 +454,9 @@ class ZmqTransport:
         try:
             connection.sock.connect(f"tcp://{door.rpartition(':')[0]}:{port}")
             await connection.shake_hands(
-                handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant)
+                handshake.Connector(
+                    security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), meant, security.insecure
+                )
             )
             return connection
         except BaseException:

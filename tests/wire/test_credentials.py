@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -110,6 +111,20 @@ def test_a_file_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.Mo
         find_secret()
 
 
+def test_a_file_that_this_user_cannot_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_or_make_secret()
+
+    def refuse(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(credentials.os, "open", refuse)
+    # A new secret would be another than the scheduler's.
+    with pytest.raises(InvalidSecret, match=r"Permission denied.*FUTURES_CLUSTER_SECRET to the text of the scheduler"):
+        find_secret()
+    with pytest.raises(InvalidSecret, match=r"Permission denied.*openssl"):
+        find_or_make_secret()
+
+
 @pytest.mark.parametrize("content", [b"", b" \n\t\n"])
 def test_an_empty_file_is_refused(content: bytes, folder: Path) -> None:
     find_or_make_secret()
@@ -136,7 +151,7 @@ def _make_device(path: str) -> None:
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
-        (os.mkdir, "a directory"),
+        (os.mkdir, "a directory and not a file. Move it"),
         (_make_fifo, "a FIFO"),
         (_make_device, "a device"),
         # The system itself does not open a socket.

@@ -92,6 +92,13 @@ def test_two_that_do_not(ours: bytes | None, theirs: bytes | None, told: str, lo
     assert type(two.error) is AuthenticationError and logged in str(two.error)
 
 
+def test_a_connector_that_was_told_to_use_no_secret_is_told_so() -> None:
+    _, two = pair(b"secret", b"secret")
+    one = handshake.Connector(None, bytes(32), insecure=True)
+    talk(one, two)
+    assert "told to use none: drop --insecure" in str(one.error) and "there is none here" not in str(one.error)
+
+
 def test_what_follows_is_left_over() -> None:
     one, two = pair()
     welcome = two.receive(one.receive(two.receive(one.start())))
