@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -46,6 +47,64 @@ def test_what_is_removed(root: Path) -> None:
     assert other != mine
     assert not left.exists()
     assert mine.exists() and all(path.exists() for path in stay)
+    for path in (mine, other):
+        folders.remove_folder(str(path))
+        assert not path.exists()
+
+
+OWNER = """
+import os, sys
+from futures_cluster.services import folders
+print(folders.make_folder(sys.argv[1]), flush=True)
+forked = os.fork() if len(sys.argv) > 2 else 1
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("forks", [False, True])
+def test_the_lock_tells_whether_the_owner_lives(root: Path, forks: bool) -> None:
+    """Also if its number is that of a process that lives, as in containers, or the owner has left a forked copy."""
+    arguments = [sys.executable, "-c", OWNER, str(root), *(["forks"] if forks else [])]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdin is not None and owner.stdout is not None
+        made = Path(owner.stdout.readline().strip())
+        # As if it belonged to a former process with the number of this one.
+        renamed = made.rename(root / f"futures_cluster-{os.getpid()}-{folders._where()}-abc")
+        folders._sweep(str(root))
+        assert renamed.exists()
+        owner.kill()
+        os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)
+        folders._sweep(str(root))
+        assert not renamed.exists()
+
+
+def test_the_lock_means_nothing_on_another_machine(root: Path) -> None:
+    there = root / f"futures_cluster-{dead_pid()}-{folders._where()}-abc"
+    there.mkdir()
+    (there / folders.LOCK).write_text("another start of another machine")
+    folders._sweep(str(root))
+    assert there.exists()
+
+
+def test_sweeping_keeps_the_locks_of_this_process(root: Path) -> None:
+    mine = folders.make_folder()
+    folders._sweep(str(root))
+    tried = (
+        f"import fcntl; fcntl.lockf(open({os.path.join(mine, folders.LOCK)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    )
+    assert b"BlockingIOError" in subprocess.run([sys.executable, "-c", tried], capture_output=True).stderr
+    folders.remove_folder(mine)
+    assert not folders._held
+
+
+def test_a_file_system_without_locks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folders.fcntl, "lockf", refuse)
+    mine = folders.make_folder()
+    assert os.path.isdir(mine) and not folders._held
+    folders.remove_folder(mine)
 
 
 @pytest.mark.parametrize("umask", [0, 0o277])
@@ -58,6 +117,8 @@ def test_modes_do_not_depend_on_the_umask(umask: int, root: Path) -> None:
         os.umask(before)
     for path in (*made, root / "a", root / "a" / "b"):
         assert path.stat().st_mode & 0o777 == 0o700
+    for path in made[:2]:
+        folders.remove_folder(str(path))
 
 
 def test_a_worker_that_cannot_begin_says_why(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

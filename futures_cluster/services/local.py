@@ -18,7 +18,6 @@ import itertools
 import logging
 import multiprocessing
 import multiprocessing.process
-import shutil
 import sys
 import threading
 from collections import deque
@@ -35,7 +34,7 @@ from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.services import forks, leader, lifetime, process_identity
 from futures_cluster.services.client import Client
-from futures_cluster.services.folders import make_folder
+from futures_cluster.services.folders import make_folder, remove_folder
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.loops import LoopThread, Mailbox
@@ -191,7 +190,7 @@ class LocalCluster:
             self._drop_template()
             if reader is not None:
                 reader.free()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(self._folder)
             raise
         self.scheduler.clients["main"] = self.client.deliver
         if reader is not None:
@@ -570,7 +569,7 @@ class LocalCluster:
             if self.client.logs is not None:
                 self.client.logs.close()
             if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                remove_folder(self._folder)
             # What the user gave the workers is not kept until the collector of cycles comes by.
             self.config = dataclasses.replace(self.config, initializer=None, initargs=())
             self.processes.launcher = self._initializer = None

@@ -26,7 +26,7 @@ from typing import Any
 from futures_cluster import config, errors
 from futures_cluster import messages as m
 from futures_cluster.services import process_identity, security
-from futures_cluster.services.folders import make_folder
+from futures_cluster.services.folders import make_folder, remove_folder
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
@@ -172,7 +172,7 @@ class WorkerManager:
                 wait_s = offer.reconnect_s
         finally:
             for folder in (self._folder, self._local):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
 
     async def _connect(self, wait_s: float) -> Any:
         """Connect to the scheduler, and wait for it if need be; None when told to leave."""
