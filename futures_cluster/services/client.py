@@ -449,18 +449,21 @@ class Client:
             log.error("a message cannot be sent to the scheduler: %s", error)
 
     def speak_of_waits(
-        self, ask: Callable[[], Awaitable[list[dict[str, Any]]]], advise: Callable[[dict[str, Any]], str]
+        self,
+        ask: Callable[[], Awaitable[list[dict[str, Any]]]],
+        advise: Callable[[dict[str, Any]], str],
+        describe_silence: Callable[[float], str] | None = None,
     ) -> None:
         """Say from now on what tasks wait for that no worker can take (``waits``)."""
         from futures_cluster.services.waits import WaitWatch  # the clients of tasks can do without
 
-        self.waits = WaitWatch(self._loop, self._oldest_wait, ask, advise)
+        self.waits = WaitWatch(self._loop, self._oldest_wait, ask, advise, describe_silence)
 
-    def _oldest_wait(self) -> Key | None:
-        """The key of the oldest future that is not done, or of a lost result that is to be made again."""
+    def _oldest_wait(self) -> str | None:
+        """What is waited for longest: a future that is not done, a lost result, the answer of a shared object."""
         while True:
             try:
-                return next(iter(self._pending), None) or self._retrieval.oldest_wait()
+                return next(iter(self._pending), None) or self._retrieval.oldest_wait() or self.shared.oldest_wait()
             except RuntimeError:  # another thread has changed it between the two steps
                 continue
 

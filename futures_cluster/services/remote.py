@@ -139,7 +139,7 @@ class RemoteCluster:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.speak_of_waits(self._find_unplaceable, self._advise)
+        self.client.speak_of_waits(self._find_unplaceable, self._advise, self._silent_sentence)
         self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 

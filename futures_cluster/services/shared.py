@@ -137,6 +137,11 @@ class SharedPort:
         """How many questions are not answered yet."""
         return len(self._questions)
 
+    def oldest_wait(self) -> str | None:
+        """The question that was asked first of those without an answer."""
+        number = next(iter(self._questions), None)
+        return None if number is None else f"request {number}"
+
     # ---------------------------------------------------------------- users' threads
 
     def tell(self, kind: str, name: str, op: str, args: tuple[Any, ...]) -> None:

@@ -1,12 +1,13 @@
 """A client whose tasks cannot run says so: what they wait for, and what to do.
 
 Covers: noticing that a program waits for tasks that no worker can take, whoever waits for them and however: ``result``,
-``wait``, ``as_completed``, the end of a ``with`` block or of the program. Does not cover: which tasks these are
-(``scheduler.unplaceable``), the times at which a wait speaks (``reminders``).
+``wait``, ``as_completed``, a channel, the end of a ``with`` block or of the program. Does not cover: which tasks these
+are (``scheduler.unplaceable``), the times at which a wait speaks (``reminders``).
 
 A timer runs while something is waited for. It looks at the oldest wait only; if that is the same as at the last look,
 nothing may be going on, and the scheduler is asked. What lacks the same thing at two looks in a row is spoken of.
 So submitting and delivering cost nothing here, and while results come in order the scheduler is not asked at all.
+A question that has no answer at the next look is a lack of its own: the scheduler is silent.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from futures_cluster.services.reminders import FIRST_S, Reminder, log
 
 #: Between two looks.
 LOOK_S = FIRST_S / 2
+#: What is waited for when the scheduler does not answer.
+_ANSWER = "an answer"
 
 
 class WaitWatch:
@@ -35,6 +38,8 @@ class WaitWatch:
         ``await ask()``: what ``unplaceable`` says of the client's tasks.
     advise : callable
         ``advise(row)``: what the user can do about a row of it.
+    describe_silence : callable or None
+        ``describe_silence(seconds)``: a sentence about a scheduler that does not answer; None if it cannot be silent.
     """
 
     def __init__(
@@ -43,17 +48,20 @@ class WaitWatch:
         oldest: Callable[[], str | None],
         ask: Callable[[], Awaitable[list[dict[str, Any]]]],
         advise: Callable[[dict[str, Any]], str],
+        describe_silence: Callable[[float], str] | None = None,
     ) -> None:
         self.is_armed = False
         self._loop = loop
         self._find_oldest = oldest
         self._ask = ask
         self._advise = advise
+        self._describe_silence = describe_silence
         self._timer: asyncio.TimerHandle | None = None
         self._oldest: str | None = None
         self._looked_at_s = 0.0
         self._reminders: dict[str, Reminder] = {}  # by what tasks want
         self._asking: asyncio.Task[None] | None = None
+        self._asked_at_s = 0.0
 
     def arm(self) -> None:
         """Something may be waited for from now on; from any thread, also under the client's lock."""
@@ -75,8 +83,12 @@ class WaitWatch:
         before_s, self._looked_at_s = self._looked_at_s, self._loop.time()
         if self._oldest != former:
             self._reminders.clear()
-        elif self._oldest is not None and (self._asking is None or self._asking.done()):
-            self._asking = self._loop.create_task(self._find_out(before_s))
+        elif self._oldest is not None:
+            if self._asking is None or self._asking.done():
+                self._asked_at_s = self._looked_at_s
+                self._asking = self._loop.create_task(self._find_out(before_s))
+            elif self._looked_at_s - before_s < 2 * LOOK_S:  # else this process was stopped, and the answer may be here
+                self._speak_of_silence()
         if self._oldest is not None:
             self.is_armed = True
             self._timer = self._loop.call_later(LOOK_S, self._look)
@@ -94,6 +106,14 @@ class WaitWatch:
             ]
             if lines:
                 _say(lines)
+
+    def _speak_of_silence(self) -> None:
+        """The scheduler has not answered since the look before, at least."""
+        if self._describe_silence is None:
+            return
+        reminder = self._reminders.setdefault(_ANSWER, Reminder(self._asked_at_s))
+        if reminder.is_due(self._looked_at_s):
+            _say([self._describe_silence(self._looked_at_s - reminder.since_s)])
 
     def _sentence(self, row: dict[str, Any], waited_s: float) -> str:
         tasks, have = ("task", "has") if row["count"] == 1 else ("tasks", "have")

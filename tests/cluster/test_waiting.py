@@ -269,3 +269,18 @@ def test_a_program_that_ends_with_tasks_that_cannot_run(cluster: Cluster, tmp_pa
             assert all(other.startswith("1 task (such as print-") for other in rest.splitlines())
         finally:
             program.kill()
+
+
+@pytest.mark.parametrize("wait", ["result", "channel"])
+def test_a_scheduler_that_is_stopped(cluster: Cluster, said: Said, wait: str) -> None:
+    cluster.add_worker()
+    with cluster.executor() as ex, concurrent.futures.ThreadPoolExecutor() as threads:
+        channel = ex.channel("numbers")
+        channel.put(0)
+        os.kill(cluster.scheduler.process.pid, signal.SIGSTOP)
+        try:
+            waiting = threads.submit(channel.put, 1) if wait == "channel" else threads.submit(ex.submit(abs, -1).result)
+            assert said.next().startswith(f"the scheduler at {cluster.address} has not answered for 0 s; look whether")
+        finally:
+            os.kill(cluster.scheduler.process.pid, signal.SIGCONT)
+        assert waiting.result(WAIT_S) == (None if wait == "channel" else 1)

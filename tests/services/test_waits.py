@@ -6,7 +6,7 @@ import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -36,23 +36,41 @@ class Loop:
         self._timers.insert(0, (self.now, -1, function))
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> Any:
-        with pytest.raises(StopIteration):
-            coroutine.send(None)
-        return Done()
+        task = Asking(coroutine)
+        task.go_on()
+        return task
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end = self.now + seconds
         while self._timers and self._timers[0][0] <= end:
-            self.now, _, function = heapq.heappop(self._timers)
+            due_s, _, function = heapq.heappop(self._timers)
+            self.now = max(self.now, due_s)
             self.wakeups += 1
             function()
         self.now = end
 
 
-class Done:
+class Asking:
+    """A task on the loop."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+        self._is_done = False
+
     def done(self) -> bool:
-        return True
+        return self._is_done
+
+    def go_on(self) -> None:
+        try:
+            self._coroutine.send(None)
+        except StopIteration:
+            self._is_done = True
+
+
+class Unanswered:
+    def __await__(self) -> Iterator[None]:
+        yield
 
 
 class World:
@@ -65,11 +83,20 @@ class World:
         self.asked = 0
         self.said: list[tuple[float, str]] = []
         loop: Any = self.loop
-        self.watch = WaitWatch(loop, lambda: next(iter(self.pending), None), self._ask, lambda row: "Do something")
+        self.silent = False
+        self.watch = WaitWatch(
+            loop,
+            lambda: next(iter(self.pending), None),
+            self._ask,
+            lambda row: "Do something",
+            lambda seconds: f"silent for {seconds:.0f} s",
+        )
         monkeypatch.setattr(waits, "_say", lambda lines: self.said.extend((self.loop.now - 100, x) for x in lines))
 
     async def _ask(self) -> list[dict[str, Any]]:
         self.asked += 1
+        if self.silent:
+            await Unanswered()
         return self.rows
 
     def submit(self, *keys: str) -> None:
@@ -182,6 +209,33 @@ def test_a_scheduler_that_does_not_answer(world: World, monkeypatch: pytest.Monk
     monkeypatch.setattr(world.watch, "_ask", ask)
     world.submit("a")
     world.loop.run(100)
+    assert world.said == []
+
+
+def test_a_scheduler_that_is_silent(world: World) -> None:
+    world.silent = True
+    world.submit("a")
+    world.loop.run(60)
+    assert world.said == [(7.5, "silent for 5 s"), (17.5, "silent for 15 s"), (47.5, "silent for 45 s")]
+    assert world.asked == 1
+    world.silent = False
+    asking: Any = world.watch._asking
+    asking.go_on()  # its answer
+    world.loop.run(100)
+    assert len(world.said) == 3 and world.asked > 10
+
+
+def test_a_client_that_was_stopped_itself(world: World) -> None:
+    """The answer is there, and was not read yet."""
+    world.silent = True
+    world.submit("a")
+    world.loop.run(3)
+    world.loop.now += 60
+    world.loop.run(1)
+    asking: Any = world.watch._asking
+    asking.go_on()
+    world.silent = False
+    world.loop.run(60)
     assert world.said == []
 
 
