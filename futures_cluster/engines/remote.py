@@ -140,7 +140,8 @@ class RemoteEngine(ClientEngine):
     def restart_workers(self) -> None:
         """See ``Engine``."""
         self._check()
-        self.cluster.ask("restart_workers", limit_s=None)
+        with self.client.waiting_for_workers("restart_workers()"):
+            self.cluster.ask("restart_workers", limit_s=None)
 
     def upload(self, path: str) -> None:
         """See ``Engine``."""

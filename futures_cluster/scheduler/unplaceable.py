@@ -1,6 +1,7 @@
 """Queued tasks that no worker can take, and what they lack: for the program that waits for them.
 
-Covers: which tasks of a client cannot run on the workers that are there, those included that its tasks have submitted.
+Covers: which tasks of a client cannot run on the workers that are there, those included that its tasks have submitted;
+which of its tasks are on workers that say nothing.
 Does not cover: why one task does not run (``explain``), when a client asks and what it says (``services.waits``).
 
 It only reads. Nothing is noted for each task and no event looks here: a client asks when it has waited for seconds.
@@ -74,6 +75,45 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
                 "why": _why(state, active, demand),
             }
     return list(found.values())
+
+
+def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[dict[str, Any]]:
+    """What a client's tasks wait for on workers that say nothing.
+
+    Parameters
+    ----------
+    silent_s : dict of str to float
+        The workers that have said nothing, and for how many seconds.
+
+    Returns
+    -------
+    list of dict
+        As ``unplaceable``, one row for each of these workers, with its name as ``silent``. The client may wait for a
+        worker that has none of its tasks, so ``count`` may be 0.
+    """
+    workers = {name: state.workers[name] for name in islice(silent_s, MOST_ROWS) if name in state.workers}
+    if not workers:
+        return []
+    clients = _acting_for(state, client)
+    queued: list[str] = []  # which a worker that answers would take
+    if all(name in silent_s for name in state.workers):
+        queued, _ = _queued_keys(state.ready, clients, MOST_COUNTED)
+    rows = []
+    for name, worker in workers.items():
+        keys = [task.key for task in worker.assigned.values() if any(other in clients for other in task.wanted_by)]
+        keys += queued
+        rows.append(
+            {
+                "count": len(keys),
+                "key": keys[0] if keys else "",
+                "resources": {},
+                "workers": [name],
+                "want": f"the worker {name}",
+                "why": f"it has said nothing for {silent_s[name]:.0f} s",
+                "silent": name,
+            }
+        )
+    return rows
 
 
 def _acting_for(state: State, client: str) -> dict[str, None]:

@@ -18,7 +18,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
@@ -119,6 +119,7 @@ class Client:
         self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
+        self._wait_for_workers: str | None = None
         self.waits: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
 
     # ---------------------------------------------------------------- users' threads
@@ -372,6 +373,7 @@ class Client:
 
     def fetch(self, future: Any, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Retrieval.fetch``."""
+        self._watch_waits()
         return self._retrieval.fetch(future, timeout)
 
     def bring_home(self, future: Any) -> None:
@@ -430,8 +432,7 @@ class Client:
         """
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
-        if self.waits is not None and not self.waits.is_armed:
-            self.waits.arm()
+        self._watch_waits()
         try:
             self._transmit(messages)
         except NotSendable:
@@ -459,11 +460,35 @@ class Client:
 
         self.waits = WaitWatch(self._loop, self._oldest_wait, ask, advise, describe_silence)
 
+    def _watch_waits(self) -> None:
+        if self.waits is not None and not self.waits.is_armed:
+            self.waits.arm()
+
+    @contextlib.contextmanager
+    def waiting_for_workers(self, what: str) -> Iterator[None]:
+        """Say meanwhile which workers are silent, in the name of what waits for all of them."""
+        self._wait_for_workers = what
+        self._watch_waits()
+        try:
+            yield
+        finally:
+            self._wait_for_workers = None
+
+    def who_waits(self, row: dict[str, Any]) -> str | None:
+        """What waits for a silent worker, if no task of this client is there; None if nothing does."""
+        key = self._retrieval.asked_of(row["silent"])
+        return f"the result of {key}" if key is not None else self._wait_for_workers
+
     def _oldest_wait(self) -> str | None:
         """What is waited for longest: a future that is not done, a lost result, the answer of a shared object."""
         while True:
             try:
-                return next(iter(self._pending), None) or self._retrieval.oldest_wait() or self.shared.oldest_wait()
+                return (
+                    next(iter(self._pending), None)
+                    or self._retrieval.oldest_wait()
+                    or self.shared.oldest_wait()
+                    or self._wait_for_workers
+                )
             except RuntimeError:  # another thread has changed it between the two steps
                 continue
 

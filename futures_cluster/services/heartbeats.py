@@ -73,6 +73,12 @@ class Heartbeats:
         self._heard_at = self._due_at = self._loop.time()
         self._beat()
 
+    @property
+    def silent_s(self) -> float:
+        """For how long the other side has said nothing; 0 if its next word is not overdue."""
+        silent_s = self._loop.time() - self._heard_at
+        return silent_s if silent_s > 2 * self._interval_s else 0.0
+
     def heard(self) -> None:
         """The other side lives."""
         self._heard_at = self._loop.time()

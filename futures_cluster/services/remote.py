@@ -139,7 +139,7 @@ class RemoteCluster:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.speak_of_waits(self._find_unplaceable, self._advise, self._silent_sentence)
+        self.client.speak_of_waits(self._find_lacks, self._advise, self._silent_sentence)
         self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 
@@ -233,10 +233,16 @@ class RemoteCluster:
             "whether its log says why"
         )
 
-    async def _find_unplaceable(self) -> list[dict[str, Any]]:
-        return list(await self._ask("unplaceable", self.client.name))
+    async def _find_lacks(self) -> list[dict[str, Any]]:
+        rows = list(await self._ask("lacks", self.client.name))
+        for row in rows:
+            if not row["count"]:
+                row["who"] = self.client.who_waits(row)
+        return [row for row in rows if row["count"] or row["who"]]
 
     def _advise(self, row: dict[str, Any]) -> str:
+        if "silent" in row:
+            return "Look whether its process is stopped, and whether its machine runs and has a network"
         command = worker_command(self.address, row["resources"], row["workers"])
         return f"Start one with: {command}; or give the tasks up with cancel(force=True)"
 

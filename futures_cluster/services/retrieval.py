@@ -45,6 +45,7 @@ class Retrieval:
         self._peers = peers
         self._report = report
         self._load_error = load_error
+        self._asked: dict[Key, str] = {}  # fetches under way: the workers that were asked last
         self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
         self._closed: BaseException | None = None
 
@@ -84,8 +85,12 @@ class Retrieval:
             event.set()
 
     def oldest_wait(self) -> Key | None:
-        """The key of a lost result that is waited for."""
-        return next(iter(self._changed), None)
+        """The key of a lost result that is waited for, or of one that a worker was asked for."""
+        return next(iter(self._changed), None) or next(iter(self._asked), None)
+
+    def asked_of(self, worker: str) -> Key | None:
+        """The key of a result that a worker was asked for last, and that is not here."""
+        return next((key for key, name in list(self._asked.items()) if name == worker), None)
 
     def close(self, reason: BaseException) -> None:
         """Nothing can be fetched any more; on the loop's thread."""
@@ -95,12 +100,19 @@ class Retrieval:
         self._changed = {}
 
     async def _fetch(self, future: Any) -> Payload:
+        try:
+            return await self._ask_holders(future)
+        finally:
+            self._asked.pop(future.key, None)
+
+    async def _ask_holders(self, future: Any) -> Payload:
         """Ask the holders one after the other; when none has it, wait until it has been computed again."""
         while True:
             holders = future.holders
             if holders is None:  # by now it is here, or has failed
                 return future.take_unread()
             for worker, address in holders:
+                self._asked[future.key] = worker
                 try:
                     data = await self._peers.get_data(address, [future.key])
                 except PeerLost:

@@ -25,7 +25,7 @@ from futures_cluster.messages import Message
 from futures_cluster.scheduler.explain import explain, silent_worker
 from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
-from futures_cluster.scheduler.unplaceable import unplaceable
+from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
 from futures_cluster.services import links
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.observatory import Observatory
@@ -183,7 +183,7 @@ class SchedulerServer:
             "output": lambda argument: self.observatory.output(_line(argument)),
             "observed": lambda argument: self.observatory.everything(_line(argument)),
             "unfinished": lambda argument: unfinished(self.service.machine.state, str(argument)),
-            "unplaceable": lambda argument: unplaceable(self.service.machine.state, str(argument)),
+            "lacks": lambda argument: self._lacks(str(argument)),
             "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
         }
 
@@ -491,6 +491,16 @@ class SchedulerServer:
                 **(link.facts if link is not None else {}),
             }
         return facts
+
+    def _lacks(self, client: str) -> list[dict[str, Any]]:
+        """What a client's tasks wait for that is not there, or does not answer."""
+        state = self.service.machine.state
+        silent_s = {
+            name: silent_s
+            for (role, name), link in self._links.items()
+            if role == links.WORKER and link.heartbeats is not None and (silent_s := link.heartbeats.silent_s)
+        }
+        return unplaceable(state, client) + unanswered(state, client, silent_s)
 
     def _facts_of(self, name: str) -> dict[str, Any]:
         """What heartbeats say of a worker."""

@@ -116,8 +116,9 @@ class WaitWatch:
             _say([self._describe_silence(self._looked_at_s - reminder.since_s)])
 
     def _sentence(self, row: dict[str, Any], waited_s: float) -> str:
-        tasks, have = ("task", "has") if row["count"] == 1 else ("tasks", "have")
-        wait = f"{row['count']:,} {tasks} (such as {row['key']}) {have} waited {waited_s:.0f} s for {row['want']}"
+        tasks, have = ("task", "has") if row["count"] <= 1 else ("tasks", "have")
+        who = row.get("who") or f"{row['count']:,} {tasks} (such as {row['key']})"
+        wait = f"{who} {have} waited {waited_s:.0f} s for {row['want']}"
         return f"{wait}; {row['why']}. {self._advise(row)}"
 
 

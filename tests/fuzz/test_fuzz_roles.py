@@ -72,7 +72,7 @@ def from_client(name: str) -> list[Make]:
         ("facts", []),
         ("delete", []),
     ]
-    questions = ["workers", "status", "status_url", "output", "observed", "unfinished", "unplaceable"]
+    questions = ["workers", "status", "status_url", "output", "observed", "unfinished", "lacks"]
     questions += ["explain", "observe", "what"]
 
     def submit(rng: random.Random) -> m.Message:

@@ -7,7 +7,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler import unplaceable as module
-from futures_cluster.scheduler.unplaceable import unplaceable
+from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
 
 from .builders import Cluster, submit
 
@@ -44,6 +44,24 @@ def test_all_workers_are_about_to_end() -> None:
     cluster.given(m.RetireWorkers(["w1"]))
     cluster.given(submit("a"))
     assert lacking(cluster) == [(1, "a", {}, [], "a worker", "all 1 workers are about to end")]
+
+
+def silent(cluster: Cluster, client: str = "c", **silent_s: float) -> list[tuple[str, int, str, str]]:
+    rows = unanswered(cluster.machine.state, client, silent_s)
+    return [(row["silent"], row["count"], row["key"], row["why"]) for row in rows]
+
+
+def test_workers_that_say_nothing() -> None:
+    cluster = Cluster(2)
+    cluster.given(submit("a", options=TaskOptions(workers=("w1",))))
+    cluster.given(submit("b", options=TaskOptions(workers=("w2",))))
+    assert silent(cluster) == silent(cluster, gone=9.0) == []
+    assert silent(cluster, w1=7.4) == [("w1", 1, "a", "it has said nothing for 7 s")]
+    assert silent(cluster, "other", w1=7.4) == [("w1", 0, "", "it has said nothing for 7 s")]
+    cluster.given(submit(*"cdefgh"))
+    queued = cluster.machine.state.queued
+    assert queued
+    assert sum(count for _, count, _, _ in silent(cluster, w1=7.0, w2=8.0)) == 8 - queued + 2 * queued
 
 
 def test_what_waits_for_its_turn_is_not_reported() -> None:
