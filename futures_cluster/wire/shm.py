@@ -23,6 +23,10 @@ number, finds another serial number and no data.
 Segments in use and mappings cost a descriptor each, and descriptors belong to the program that we are a part of. So a
 process that has used up some of those it may open writes no further segments (``write`` raises, and buffers travel in
 the frames), and copies what it reads instead of mapping it.
+
+Others cannot open the descriptors of every process: not those of one that has changed its user (the system marks it as
+not dumpable), and none by the ``/proc`` of another namespace of pids. A process looks for that whenever it writes,
+because a program may change its user at any time, and then writes no segment either.
 """
 
 from __future__ import annotations
@@ -71,6 +75,21 @@ def _is_over(limit: float, fd: int) -> bool:
     """Whether a process whose newest descriptor is ``fd`` has opened more than this part of what it may."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most != resource.RLIM_INFINITY and fd >= most * limit
+
+
+def _check_openable() -> None:
+    """Refuse to write where no other process could open our descriptors: two calls of the system, a microsecond each.
+
+    Raises
+    ------
+    OSError
+        With the reason.
+    """
+    if os.readlink("/proc/self") != str(os.getpid()):
+        raise OSError(errno.ENOTSUP, "/proc belongs to another namespace of processes")
+    # The files of a process that is not dumpable belong to root. Root itself may open them in spite of that, mostly.
+    if os.stat("/proc/self/fd").st_uid != os.geteuid():
+        raise OSError(errno.ENOTSUP, "this process is not dumpable, so no other one of its user may open its files")
 
 
 def _next_serial() -> int:
@@ -149,8 +168,9 @@ class SegmentPool:
         Raises
         ------
         OSError
-            When there is no descriptor or no memory left.
+            When there is no descriptor or no memory left, or others could not open the segment.
         """
+        _check_openable()
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         layout, end = _lay_out(views)
         segment, is_warm = self._take(end + _SERIAL.size)
@@ -182,8 +202,9 @@ class SegmentPool:
         Raises
         ------
         OSError
-            When there is no descriptor left.
+            When there is no descriptor left, or others could not open it.
         """
+        _check_openable()
         fd = os.dup(segment.fd)
         lent = OpenSegment(fd, segment.size, segment.layout, segment.serial)
         with self._lock:

@@ -32,18 +32,26 @@ BACKLOG = 1024
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
 
 
-@cache
 def host_identity() -> bytes:
     """The same for processes that may open each other's ``/proc/PID/fd``; ``NO_HOST`` where there is no such thing.
 
-    That takes the same running kernel, the same namespace of pids (and of users), and the same user and group.
+    That takes the same running kernel, the same namespace of pids (and of users), and the same user and group, which
+    a program may change.
     """
+    try:
+        return _host_identity(os.getresuid(), os.getresgid())
+    except AttributeError:
+        return handshake.NO_HOST
+
+
+@cache
+def _host_identity(users: tuple[int, ...], groups: tuple[int, ...]) -> bytes:
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb") as file:
             boot = file.read().strip()
         spaces = [os.readlink(f"/proc/self/ns/{name}") for name in ("pid", "user")]
-        text = repr((boot, spaces, os.getresuid(), os.getresgid()))
-    except (OSError, AttributeError):
+        text = repr((boot, spaces, users, groups))
+    except OSError:
         return handshake.NO_HOST
     return hashlib.sha256(text.encode()).digest()
 

@@ -1,0 +1,90 @@
+"""Programs whose processes may not open each other's files: they get large arguments and results all the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl and /proc")
+
+BEGIN = """
+    import ctypes, multiprocessing, os
+    import futures_cluster
+
+    RUNS = "{folder}"
+    LARGE = 2**20
+
+    def drop():
+        # Another user than root; the system marks the process as not dumpable.
+        if os.getuid() == 0:
+            os.setgroups([]), os.setgid(65534), os.setuid(65534)
+        ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE
+
+    def make(number):
+        with open(os.path.join(RUNS, "runs"), "a") as file:
+            file.write(str(number))
+        return bytes(LARGE)
+
+    def total(*parts):
+        return sum(map(len, parts))
+
+    def use(ex):
+        assert ex.submit(len, bytes(LARGE)).result(30) == LARGE
+        made = [ex.submit(make, number) for number in range(4)]
+        assert ex.submit(total, *made).result(30) == 4 * LARGE
+        assert total(*[each.result(30) for each in made]) == 4 * LARGE
+        with open(os.path.join(RUNS, "runs")) as file:
+            assert sorted(file.read()) == list("0123")
+
+    def executor(method=None):
+        context = multiprocessing.get_context(method) if method else None
+        return futures_cluster.ProcessPoolExecutor(2, mp_context=context)
+
+    def load_modules():
+        # What another user may not read has to be imported before.
+        with executor("fork") as ex:
+            ex.submit(len, bytes(LARGE)).result(30)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """Where tasks of any user may write."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield name
+
+
+def run(folder: str, program: str, *command: str) -> None:
+    """Run a program that uses an executor."""
+    text = textwrap.dedent(BEGIN).replace("{folder}", folder) + textwrap.dedent(program)
+    done = subprocess.run([*command, sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "futures_cluster" not in done.stderr  # no warning either
+
+
+def test_a_program_drops_its_privileges_before_the_pool(folder: str) -> None:
+    run(
+        folder,
+        """
+        load_modules()
+        drop()
+        with executor("fork") as ex:  # the workers are not dumpable either
+            use(ex)
+        """,
+    )
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can unshare namespaces")
+def test_proc_belongs_to_another_namespace_of_processes(folder: str) -> None:
+    probe = subprocess.run(["unshare", "-p", "-f", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("this container does not allow namespaces")
+    run(folder, "with executor() as ex:\n    use(ex)\n", "unshare", "-p", "-f")
