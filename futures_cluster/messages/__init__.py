@@ -76,7 +76,7 @@ from futures_cluster.messages.local import (
     WorkerSilent,
 )
 from futures_cluster.messages.logs import LogRecords, LogSettings
-from futures_cluster.messages.peers import Data, GetData, Hello, PutData, SegmentsMapped
+from futures_cluster.messages.peers import Data, GetData, Hello, PutData, RelayData, SegmentsMapped
 from futures_cluster.messages.workers import (
     KEEP,
     REPORT_START,
@@ -134,6 +134,7 @@ __all__ = [
     "PutData",
     "REPORT_START",
     "Reference",
+    "RelayData",
     "ReleaseFunctions",
     "ReleaseKeys",
     "ReportMissing",
@@ -224,4 +225,5 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     LogSettings,
     LogRecords,
     Retire,
+    RelayData,
 )

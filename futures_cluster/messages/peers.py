@@ -27,12 +27,27 @@ class Hello(Message):
 class GetData(Message):
     """Ask a worker for results it holds. ``request`` comes back with the answer.
 
-    ``codecs``: what the asker can decompress, if it wants that (see ``wire.compress``).
+    ``codecs``: what the asker can decompress, if it wants that (see ``wire.compress``). ``beside``: the asker cannot
+    open the worker's shared segments, so the data has to travel beside the message.
     """
 
     request: int
     keys: list[Key]
     codecs: list[str] = field(default_factory=list)
+    beside: bool = False
+
+
+@message
+class RelayData(Message):
+    """A worker asks the program that started it for what it cannot get itself; answered by ``Data``.
+
+    ``address``: of the worker that holds these results; without one, ``keys`` are tasks whose arguments it cannot open.
+    """
+
+    worker: str
+    request: int
+    keys: list[Key]
+    address: str = ""
 
 
 @message

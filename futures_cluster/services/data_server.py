@@ -90,7 +90,7 @@ class DataServer:
         connection.start()
 
     async def _serve(self, connection: Any, request: m.GetData) -> None:
-        data = await self._answer(request, connection.same_host)
+        data = await self._answer(request, connection.same_host and not request.beside)
         segments = self._asked.get(connection)
         for _, payload in data.found:
             segment = serialize.segment_of(payload)

@@ -38,6 +38,7 @@ class Executions:
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
         self.around_loading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self.check_client: Callable[[], None] = lambda: None  # may raise: its functions cannot run here
+        self.ask_arguments: Callable[[str], Payload | None] = lambda key: None
         self.conflicts: dict[str, Any] = {}  # where some client's cannot
         # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
         self._unpickles = codec.tells_functions
@@ -69,16 +70,28 @@ class Executions:
             mains.enter(program)
             if self.conflicts:
                 self.check_client()
+        payload = run.payload if type(run.payload) is not tuple else self._arguments(run)
         if not run.inputs:
-            args, kwargs = self.codec.load_call(run.payload, ())
+            args, kwargs = self.codec.load_call(payload, ())
         else:
             codec, store = self.codec, self.store
-            values = [store.get(key) if payload is None else codec.load(payload) for key, _, payload, _ in run.inputs]
-            args, kwargs = codec.load_call(run.payload, values)
+            values = [store.get(key) if small is None else codec.load(small) for key, _, small, _ in run.inputs]
+            args, kwargs = codec.load_call(payload, values)
             fn = self._guard(run, fn, values)
         if program is not None and mains.dispatching:
             mains.enter(program)  # an argument may be another program's
         return fn, args, kwargs
+
+    def _arguments(self, run: Run) -> Payload:
+        """The arguments, mapped if they are in shared memory; if they cannot be, they are asked for."""
+        try:
+            return serialize.attach(run.payload)
+        except OSError:
+            payload = self.ask_arguments(run.key)
+            if payload is None:
+                raise
+            run.payload = payload
+            return payload
 
     def _load(self, function_id: str) -> Loaded:
         payload = self._payloads.get(function_id)

@@ -34,6 +34,7 @@ from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.services import forks, leader, lifetime, process_identity
 from futures_cluster.services.client import Client
+from futures_cluster.services.data_relay import DataRelay
 from futures_cluster.services.folders import make_folder, remove_folder
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
@@ -109,6 +110,7 @@ class LocalCluster:
         if not self.threads:
             self.client.tell_modules()
             self.client.speak_of_waits(self._find_unplaceable, self._advise)
+        self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
         self._leader: leader.Leader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
@@ -303,6 +305,10 @@ class LocalCluster:
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[Message]], None]:
         return self.scheduler.handle
 
+    def _read_soon(self) -> None:
+        if self._leader is not None:
+            self._leader.hand_back()
+
     def _worker_starts(self, handle: WorkerHandle) -> None:
         self.scheduler.workers[handle.name] = handle.link.send
         if self._leader is not None:
@@ -314,6 +320,8 @@ class LocalCluster:
             self.processes.joined(event.worker)
         elif type(event) is m.WorkerRetiring:
             self.processes.retires(event.worker)
+        elif isinstance(event, m.RelayData | m.Data):
+            self._relay.received(event)
 
     def _on_broken(self, error: Any) -> None:
         if self.client.broken is None:
@@ -439,6 +447,7 @@ class LocalCluster:
         """A worker process is gone; what it said last was taken. Tell the scheduler."""
         name = handle.name
         self.scheduler.workers.pop(name, None)
+        self._relay.worker_ended(name)
         if self._leader is not None:
             self._leader.remove(handle.link)
         worker = self.scheduler.machine.state.workers.get(name)

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from futures_cluster import messages as m
@@ -21,8 +21,11 @@ from futures_cluster.wire.repeated import RepeatedWarnings
 
 log = logging.getLogger("futures_cluster.wire")
 
-#: What opening a segment raises when it is gone with its writer.
+#: What opening a segment raises when it is gone with its writer, or when only its writer may open it.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ESTALE)
+_REFUSED = (errno.EACCES, errno.EPERM)
+#: What connecting raises when the peer's socket is not to be reached, whether or not the peer lives.
+_NO_WAY = (errno.ENOENT, *_REFUSED)
 
 #: A peer that does not answer for so long cannot be reached.
 CONNECT_S = 10.0
@@ -35,11 +38,31 @@ class PeerLost(ConnectionError):
     """The peer cannot be reached, or went away before it answered."""
 
 
+class _OtherWay:
+    """In the place of a connection to a worker: its questions go by ``Peers.other_way``."""
+
+    same_host = False
+
+    def __init__(self, address: str, ask: Callable[[str, m.GetData], bool]) -> None:
+        self.peer = address
+        self.closed = False
+        self._ask = ask
+
+    def send(self, messages: list[m.Message]) -> None:
+        for message in messages:
+            if isinstance(message, m.GetData) and not self._ask(self.peer, message):
+                self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class _Peer:
     """A connection to one worker and the requests that are under way on it."""
 
     def __init__(self, connection: Any = None) -> None:
         self.connection = connection
+        self.is_refused = False  # it is another user's now, or not dumpable: its segments cannot be opened
         self.requests: dict[int, asyncio.Future[m.Data]] = {}
 
     def received(self, messages: list[m.Message]) -> None:
@@ -68,9 +91,14 @@ class Peers:
         self._connecting: dict[str, asyncio.Lock] = {}
         self._numbers = itertools.count()
         self._warnings = RepeatedWarnings(log)
+        #: ``other_way(address, question)`` asks a worker to whose socket no way leads; False if it cannot.
+        self.other_way: Callable[[str, m.GetData], bool] | None = None
 
     async def get_data(self, address: str, keys: list[m.Key]) -> m.Data:
         """Ask the worker at ``address`` for results. Large ones come attached: mapped, and free for their writer.
+
+        What lies in segments that cannot be opened is asked for again, and comes beside the message. Without an address
+        the other way is asked.
 
         Raises
         ------
@@ -78,12 +106,12 @@ class Peers:
             When there is no answer.
         """
         peer = await self._connect(address)
-        shares = peer.connection is not None and peer.connection.same_host
-        data = await self._ask(peer, m.GetData(next(self._numbers), keys, [] if shares else compress.available()))
+        data = await self._ask_for(peer, keys)
         found: list[Any] = []
         segments = []
         missing = list(data.missing)
         failed = list(data.errors)
+        again = []
         for key, payload in data.found:
             segment = serialize.segment_of(payload)
             if segment is not None:
@@ -91,13 +119,33 @@ class Peers:
             try:
                 found.append((key, serialize.attach(payload)))
             except OSError as error:
-                if error.errno in _GONE:
-                    missing.append(key)
+                if error.errno in _REFUSED or error.errno in _GONE:
+                    peer.is_refused = peer.is_refused or error.errno in _REFUSED
+                    again.append(key)
                 else:  # it is there, and cannot be read: computing it again would not help
                     failed.append((key, exceptions.dump_error(error)))
         if segments and peer.connection is not None:
             peer.connection.send([m.SegmentsMapped(segments)])
+        if again:
+            try:
+                rest = await self._ask_for(peer, again, beside=True)
+            except PeerLost:
+                missing += again
+            else:
+                found += rest.found
+                missing += rest.missing
+                failed += rest.errors
         return m.Data(data.request, found, missing, failed)
+
+    async def _ask_for(self, peer: _Peer, keys: list[m.Key], beside: bool = False) -> m.Data:
+        is_near = peer.connection.same_host or type(peer.connection) is _OtherWay
+        codecs = [] if is_near else compress.available()
+        return await self._ask(peer, m.GetData(next(self._numbers), keys, codecs, beside or peer.is_refused))
+
+    def received(self, answer: m.Data) -> None:
+        """The answer to a question that went the other way."""
+        for peer in self._peers.values():
+            peer.received([answer])
 
     async def put_data(self, address: str, rows: list[Any]) -> list[m.Key]:
         """Have the worker at ``address`` keep these ``(key, payload)``; returns the keys that it refused.
@@ -147,6 +195,9 @@ class Peers:
             peer = self._peers.get(address)
             if peer is not None and peer.connection is not None and not peer.connection.closed:
                 return peer
+            if not address and self.other_way is not None:
+                peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
+                return peer
             from futures_cluster.services import security  # here: many programs never connect to a peer
 
             try:
@@ -154,6 +205,9 @@ class Peers:
                     needed = security.at(address, self._security)
                     connection = await transports.connect(address, self._loop, needed, CONNECT_S)
             except OSError as error:
+                if self.other_way is not None and error.errno in _NO_WAY:
+                    peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
+                    return peer
                 if error.errno not in _GONE_ALREADY:
                     self._warnings.warning(
                         address, "cannot connect to the worker at %s, to get data that it has: %s", address, error

@@ -31,8 +31,8 @@ from futures_cluster.wire import serialize
 
 log = logging.getLogger("futures_cluster")
 
-#: What workers and clients log, and clients' modules, are not the machine's affair.
-_RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode))
+#: What workers and clients log, clients' modules, and data on its way are not the machine's affair.
+_RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode, m.RelayData, m.Data))
 #: Events that concern the set of workers, and what these say of themselves.
 _WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost)) | _RELAYED
 
@@ -57,7 +57,7 @@ class SchedulerService:
     on_broken : callable
         Called with the error when no worker can start any more.
     on_event : callable or None
-        Called on the loop when workers have joined, retire or are lost.
+        Called on the loop when workers have joined, retire or are lost, and with data on its way.
     """
 
     def __init__(
@@ -131,6 +131,8 @@ class SchedulerService:
             self.logs.want(message)
         elif type(message) is m.ShareCode:
             self.code.share(message)
+        elif self._on_event is not None:
+            self._on_loop(self._on_event, message)
 
     def could_start(self) -> bool:
         """Whether a task that came now would start at once; a guess, asked without the lock."""

@@ -222,6 +222,9 @@ class WorkerProcess:
             debug=settings.debug,
             log_tail=logs.tail(),
         )
+        if not remote:
+            self._service.peers.other_way = self._relay_data
+            self._service.executions.ask_arguments = self._ask_arguments
         self._service.store.folder = settings.folder
         self._service.executions.check_client = self._modules.check
         self._service.executions.conflicts = self._modules.conflicts
@@ -425,6 +428,10 @@ class WorkerProcess:
                 if self._heartbeats is not None:
                     self._heartbeats.heard()
                     self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
+            elif kind is m.Data:
+                self._loop.call_soon_threadsafe(self._service.peers.received, message)  # type: ignore[arg-type]
+            elif kind is m.GetData:
+                asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop)  # type: ignore[arg-type]
             elif kind is m.Answer:
                 self._answered(message)  # type: ignore[arg-type]
             elif kind is m.PeersLost:
@@ -444,6 +451,21 @@ class WorkerProcess:
             self._service.receive(mine)
         if clients and self._client is not None:
             self._client.deliver(clients)
+
+    async def _serve_program(self, request: m.GetData) -> None:
+        """The program asks for results on this way when it cannot reach the listener."""
+        self._send([await self._service.answer(request, shared=False)])
+
+    def _ask_arguments(self, key: m.Key) -> Any:
+        """The arguments of a task that this process cannot open; blocks, on a thread that executes."""
+        data = asyncio.run_coroutine_threadsafe(self._service.peers.get_data("", [key]), self._loop).result()
+        return dict(data.found).get(key)
+
+    def _relay_data(self, address: str, question: m.GetData) -> bool:
+        """Have the program fetch what this process cannot get."""
+        self._send([m.RelayData(self._settings.name, question.request, question.keys, address)])
+        self._read_on_loop()
+        return True
 
     def _answered(self, answer: m.Answer) -> None:
         """The scheduler says whether it takes this worker, and only now the worker counts as ready."""

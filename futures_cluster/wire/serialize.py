@@ -378,6 +378,21 @@ def attach(payload: Payload) -> Payload:
     return (payload[0], ("views", shm.open_segment(payload[1])))
 
 
+def beside(payload: Payload) -> Payload:
+    """The same payload without shared memory: what lies there travels beside the message.
+
+    Raises
+    ------
+    OSError
+        When the writer is gone, or its segment cannot be opened.
+    """
+    payload = attach(payload)
+    if type(payload) is bytes or payload[1][0] not in ("views", "segment"):
+        return payload
+    views = payload[1][1] if payload[1][0] == "views" else payload[1][1].map()
+    return (payload[0], ("raw", [Buffer(view) for view in views]), *payload[2:])
+
+
 def payload_size(payload: Payload) -> int:
     """Bytes of a payload, whatever carries them."""
     if type(payload) is bytes:

@@ -82,6 +82,40 @@ def test_a_program_drops_its_privileges_before_the_pool(folder: str) -> None:
     )
 
 
+@pytest.mark.parametrize("has_fetched", [False, True])
+def test_a_program_drops_its_privileges_after_the_pool_has_started(folder: str, has_fetched: bool) -> None:
+    """It can connect to no worker any more; or it is connected already, and can open none of their segments."""
+    run(
+        folder,
+        f"""
+        with executor("fork") as ex:
+            assert ex.submit(total, bytes(LARGE)).result(30) == LARGE
+            if {has_fetched}:
+                assert [len(ex.submit(bytes, LARGE).result(30)) for _ in range(4)] == 4 * [LARGE]
+            drop()
+            use(ex)
+        """,
+    )
+
+
+@pytest.mark.parametrize("has_fetched", [False, True])
+def test_a_task_drops_the_privileges_of_its_worker(folder: str, has_fetched: bool) -> None:
+    """It can open neither what the program writes nor what the other worker does."""
+    run(
+        folder,
+        f"""
+        with executor() as ex:
+            made = [ex.submit(bytes, LARGE) for _ in range(4)]
+            if {has_fetched}:
+                assert ex.submit(total, *made).result(30) == 4 * LARGE
+                assert [len(each.result(30)) for each in made] == 4 * [LARGE]
+            ex.submit(drop).result(30)
+            use(ex)
+            assert ex.submit(total, *made).result(30) == 4 * LARGE
+        """,
+    )
+
+
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can unshare namespaces")
 def test_proc_belongs_to_another_namespace_of_processes(folder: str) -> None:
     probe = subprocess.run(["unshare", "-p", "-f", "true"], capture_output=True)
