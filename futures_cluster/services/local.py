@@ -47,6 +47,7 @@ from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
+from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from futures_cluster.services.observatory import Observatory
@@ -278,6 +279,7 @@ class LocalCluster:
     def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         config = self.config
         assert self._folder is not None
+        make_private_folder(self._folder)  # again, if a cleaner of temporary files has removed it
         if former is not None:
             name = f"{m.place_of(former.name)}~{next(self._extra)}"
         else:

@@ -33,7 +33,7 @@ from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings
 from futures_cluster.services.template import import_path
 from futures_cluster.wire import transports
-from futures_cluster.wire.private_files import make_temporary_folder
+from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -245,6 +245,8 @@ class WorkerManager:
 
     def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         offer = self._offer
+        for folder in (self._folder, self._local):
+            make_private_folder(folder)  # again, if a cleaner of temporary files has removed it
         scheme = offer.scheduler.partition("://")[0]
         host = "" if scheme == "unix" else offer.listen or own_address(offer.scheduler)
         if former is not None:
