@@ -16,6 +16,7 @@ from collections.abc import Callable
 from futures_cluster import messages as m
 from futures_cluster.services.peers import PeerLost, Peers
 from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.sending import failed
 from futures_cluster.wire import serialize
 
 
@@ -72,6 +73,15 @@ class DataRelay:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, request: m.RelayData) -> None:
+        send = self._scheduler.workers.get(request.worker)
+        if send is None:
+            return
+        try:
+            send([await self._answer(request)])
+        except Exception as error:  # the worker must not wait for ever
+            send([failed(request, error)])
+
+    async def _answer(self, request: m.RelayData) -> m.Data:
         if request.address:
             try:
                 data = await self._peers.get_data(request.address, request.keys)
@@ -85,9 +95,7 @@ class DataRelay:
                 found.append((key, serialize.beside(payload)))
             except OSError:
                 missing.append(key)
-        send = self._scheduler.workers.get(request.worker)
-        if send is not None:
-            send([m.Data(request.request, found, missing, data.errors)])
+        return m.Data(request.request, found, missing, data.errors)
 
     def _arguments(self, keys: list[m.Key]) -> m.Data:
         with self._scheduler.lock:

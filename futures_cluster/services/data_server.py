@@ -18,7 +18,8 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
-from futures_cluster.wire import contents, exceptions, serialize, shm
+from futures_cluster.services.sending import failed
+from futures_cluster.wire import contents, serialize, shm
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -103,8 +104,7 @@ class DataServer:
         try:
             connection.send([data])
         except NotSendable as error:  # the asker must not wait for ever
-            payload = exceptions.dump_error(error)
-            connection.send([m.Data(request.request, [], [], [(key, payload) for key in request.keys])])
+            connection.send([failed(request, error)])
 
     def _release(self, connection: Any, serials: list[int]) -> None:
         """The asker needs these no longer; only of its own does it say so."""

@@ -1,7 +1,7 @@
 """Sending a batch of which a part cannot be packed: the rest goes out all the same.
 
-Covers: finding that part. Does not cover: what becomes of it; ``client``, ``scheduler`` and ``worker`` know whose task
-it belongs to, and let that task fail.
+Covers: finding that part, and the answer to a question for data that takes the place of one. Does not cover: what
+becomes of that part; ``client``, ``scheduler`` and ``worker`` know whose task it belongs to, and let that task fail.
 
 A connection packs all messages of one call into one frame. All text can be packed, but no number over 64 bits, no
 pickle over 4 GiB, and no more buffers than a frame may have.
@@ -16,6 +16,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
+from futures_cluster.wire import exceptions
 
 #: The rows of each message that is a batch, in the order in which a receiver needs them.
 _ROWS: dict[type[Message], tuple[str, ...]] = {
@@ -56,3 +57,9 @@ def _split(message: Any) -> list[Message]:
     return [
         dataclasses.replace(message, **{**nothing, name: [row]}) for name in names for row in getattr(message, name)
     ] or [message]
+
+
+def failed(request: m.GetData | m.RelayData, error: BaseException) -> m.Data:
+    """The answer when there cannot be another one: each of the results has this error."""
+    payload = exceptions.dump_error(error)
+    return m.Data(request.request, [], [], [(key, payload) for key in request.keys])

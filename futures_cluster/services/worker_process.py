@@ -49,6 +49,7 @@ from futures_cluster.services.log_forwarder import LogForwarder
 from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
 from futures_cluster.services.modules import loaded
+from futures_cluster.services.sending import failed
 from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.slots import Disconnected
 from futures_cluster.services.worker import WorkerService
@@ -454,7 +455,10 @@ class WorkerProcess:
 
     async def _serve_program(self, request: m.GetData) -> None:
         """The program asks for results on this way when it cannot reach the listener."""
-        self._send([await self._service.answer(request, shared=False)])
+        try:
+            self._send([await self._service.answer(request, shared=False)])
+        except Exception as error:  # the program must not wait for ever
+            self._send([failed(request, error)])
 
     def _ask_arguments(self, key: m.Key) -> Any:
         """The arguments of a task that this process cannot open; blocks, on a thread that executes."""

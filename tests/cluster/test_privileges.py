@@ -56,9 +56,11 @@ BEGIN = """
 
 @pytest.fixture
 def folder() -> Iterator[str]:
-    """Where tasks of any user may write."""
+    """With a file to which tasks of any user may write."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o777)
+        with open(os.path.join(name, "runs"), "w") as file:
+            os.fchmod(file.fileno(), 0o666)
         yield name
 
 
