@@ -140,7 +140,7 @@ class RemoteEngine(ClientEngine):
     def restart_workers(self) -> None:
         """See ``Engine``."""
         self._check()
-        with self.client.waiting_for_workers("restart_workers()"):
+        with self.client.waits.for_workers("restart_workers()"):
             self.cluster.ask("restart_workers", limit_s=None)
 
     def upload(self, path: str) -> None:

@@ -18,8 +18,8 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
@@ -28,6 +28,7 @@ from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOption
 from futures_cluster.services.batches import pack
 from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import inherit, key_owner, not_sendable, pure_key
+from futures_cluster.services.client_waits import ClientWaits
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
 from futures_cluster.services.interrupts import HeldBack
@@ -40,9 +41,6 @@ from futures_cluster.services.retrieval import Retrieval
 from futures_cluster.services.sending import send_apart
 from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
-
-if TYPE_CHECKING:
-    from futures_cluster.services.waits import WaitWatch
 
 log = logging.getLogger("futures_cluster")
 
@@ -119,8 +117,7 @@ class Client:
         self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
-        self._wait_for_workers: str | None = None
-        self.waits: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
+        self.waits = ClientWaits(loop, self._pending, self._retrieval, self.shared)
 
     # ---------------------------------------------------------------- users' threads
 
@@ -373,7 +370,7 @@ class Client:
 
     def fetch(self, future: Any, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Retrieval.fetch``."""
-        self._watch_waits()
+        self.waits.begin()
         return self._retrieval.fetch(future, timeout)
 
     def bring_home(self, future: Any) -> None:
@@ -432,7 +429,7 @@ class Client:
         """
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
-        self._watch_waits()
+        self.waits.begin()
         try:
             self._transmit(messages)
         except NotSendable:
@@ -448,49 +445,6 @@ class Client:
             self.deliver([m.SharedReply(message.request, [], payload)])
         else:
             log.error("a message cannot be sent to the scheduler: %s", error)
-
-    def speak_of_waits(
-        self,
-        ask: Callable[[], Awaitable[list[dict[str, Any]]]],
-        advise: Callable[[dict[str, Any]], str],
-        describe_silence: Callable[[float], str] | None = None,
-    ) -> None:
-        """Say from now on what tasks wait for that no worker can take (``waits``)."""
-        from futures_cluster.services.waits import WaitWatch  # the clients of tasks can do without
-
-        self.waits = WaitWatch(self._loop, self._oldest_wait, ask, advise, describe_silence)
-
-    def _watch_waits(self) -> None:
-        if self.waits is not None and not self.waits.is_armed:
-            self.waits.arm()
-
-    @contextlib.contextmanager
-    def waiting_for_workers(self, what: str) -> Iterator[None]:
-        """Say meanwhile which workers are silent, in the name of what waits for all of them."""
-        self._wait_for_workers = what
-        self._watch_waits()
-        try:
-            yield
-        finally:
-            self._wait_for_workers = None
-
-    def who_waits(self, row: dict[str, Any]) -> str | None:
-        """What waits for a silent worker, if no task of this client is there; None if nothing does."""
-        key = self._retrieval.asked_of(row["silent"])
-        return f"the result of {key}" if key is not None else self._wait_for_workers
-
-    def _oldest_wait(self) -> str | None:
-        """What is waited for longest: a future that is not done, a lost result, the answer of a shared object."""
-        while True:
-            try:
-                return (
-                    next(iter(self._pending), None)
-                    or self._retrieval.oldest_wait()
-                    or self.shared.oldest_wait()
-                    or self._wait_for_workers
-                )
-            except RuntimeError:  # another thread has changed it between the two steps
-                continue
 
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
         """Get workers' log records from now on; the message that asks for them."""

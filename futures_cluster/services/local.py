@@ -110,7 +110,7 @@ class LocalCluster:
         )
         if not self.threads:
             self.client.tell_modules()
-            self.client.speak_of_waits(self._find_unplaceable, self._advise)
+            self.client.waits.speak(self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
         self._leader: leader.Leader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)

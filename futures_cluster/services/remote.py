@@ -139,7 +139,7 @@ class RemoteCluster:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.speak_of_waits(self._find_lacks, self._advise, self._silent_sentence)
+        self.client.waits.speak(self._find_lacks, self._advise, self._silent_sentence)
         self._heartbeats.start()
         await self._ask("workers", None)  # so that whoever is refused hears it now
 
@@ -237,7 +237,7 @@ class RemoteCluster:
         rows = list(await self._ask("lacks", self.client.name))
         for row in rows:
             if not row["count"]:
-                row["who"] = self.client.who_waits(row)
+                row["who"] = self.client.waits.what_waits(row)
         return [row for row in rows if row["count"] or row["who"]]
 
     def _advise(self, row: dict[str, Any]) -> str:

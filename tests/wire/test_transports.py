@@ -282,10 +282,16 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
     assert one.connection.peer and two.connection.peer
 
 
-@pytest.mark.parametrize("theirs", [Security(b"another"), Security(insecure=True)])
-def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "text"),
+    [
+        (Security(b"another"), "both sides need the same secret"),
+        (Security(insecure=True), "this process was told to use none: drop --insecure"),
+    ],
+)
+def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security, text: str) -> None:
     security = replace(theirs, tls=site.security.tls)
-    with pytest.raises(AuthenticationError, match="both sides need the same secret"):
+    with pytest.raises(AuthenticationError, match=text):
         site.run(transports.connect(site.listener.address, site.loop, security))
     one, two = site.connect()  # and the others still do
     one.connection.send([data("k")])
