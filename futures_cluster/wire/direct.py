@@ -175,7 +175,9 @@ class DirectTransport:
             listener = _listeners.get(rest)
         if listener is None:
             raise ConnectionRefusedError(f"nobody in this process listens at inproc://{rest}")
-        return listener.admit(handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES)), loop)
+        return listener.admit(
+            handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), insecure=security.insecure), loop
+        )
 
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection

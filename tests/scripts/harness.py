@@ -172,8 +172,8 @@ def for_standard_library(script: Script, context: str) -> str:
 def for_ours(script: Script, context: str) -> str:
     """The script on our pool."""
     text = STANDARD_IMPORT.sub(r"from futures_cluster import \1", script.text)
-    text = text.replace("import concurrent.futures\n", "import futures_cluster\n")
-    text = text.replace("concurrent.futures.", "futures_cluster.")
+    if "\nimport concurrent.futures\n" in text:
+        text = text.replace("concurrent.futures", "futures_cluster")
     if context in CLUSTERS:
         text = text.replace("import ProcessPoolExecutor", "import Executor as ProcessPoolExecutor")
     return text if context in ("default", *CLUSTERS) else text.replace(CONTEXT_LINE, _context_line(context))
