@@ -192,6 +192,11 @@ def _find(address: str) -> tuple[Transport, str]:
         try:
             register(getattr(importlib.import_module(f"{_HERE}.{module}"), name))
         except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == _HERE.partition(".")[0]:
+                raise OSError(
+                    f"{scheme}:// needs {error.name}, which this process cannot read: has it changed its user or its "
+                    "root folder? Connect before it does, or install futures_cluster where it may read it"
+                ) from None
             raise OSError(f"{scheme}:// needs {error.name}: pip install 'futures-cluster[{scheme}]'") from None
     return _transports[scheme], rest
 

@@ -15,8 +15,8 @@ import pytest
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl and /proc")
 
 BEGIN = """
-    import ctypes, multiprocessing, os
-    import futures_cluster
+    import contextlib, ctypes, importlib, multiprocessing, os, pkgutil
+    import futures_cluster.services, futures_cluster.wire
 
     RUNS = "{folder}"
     LARGE = 2**20
@@ -47,10 +47,13 @@ BEGIN = """
         context = multiprocessing.get_context(method) if method else None
         return futures_cluster.ProcessPoolExecutor(2, mp_context=context)
 
-    def load_modules():
-        # What another user may not read has to be imported before.
-        with executor("fork") as ex:
-            ex.submit(len, bytes(LARGE)).result(30)
+    # What another user may not read has to be imported before.
+    for package in (futures_cluster.services, futures_cluster.wire):
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            with contextlib.suppress(ImportError):  # of a package that is not installed
+                importlib.import_module(module.name)
+    with executor("fork") as ex:
+        ex.submit(len, bytes(LARGE)).result(30)
 """
 
 
@@ -76,7 +79,6 @@ def test_a_program_drops_its_privileges_before_the_pool(folder: str) -> None:
     run(
         folder,
         """
-        load_modules()
         drop()
         with executor("fork") as ex:  # the workers are not dumpable either
             use(ex)

@@ -134,6 +134,12 @@ import os, threading
 from futures_cluster.services import stderr
 stderr.MOST_WAITING_BYTES = 200_000
 read_fd, write_fd = os.pipe()
+os.set_blocking(write_fd, False)
+try:
+    while True:
+        os.write(write_fd, b"y" * 4096)
+except BlockingIOError:  # it takes nothing
+    os.set_blocking(write_fd, True)
 os.dup2(write_fd, 2)
 writer = stderr.StderrWriter()
 for _ in range(5):
@@ -147,7 +153,7 @@ os.close(write_fd)
 os.close(2)
 reader.join()
 text = b"".join(got)
-print(text.count(b"x"), text.lstrip(b"x").decode().strip())
+print(text.count(b"x"), text.lstrip(b"xy").decode().strip())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout == (
