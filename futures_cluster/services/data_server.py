@@ -64,7 +64,7 @@ class DataServer:
                 try:
                     contents.check(message)
                 except ProtocolError as error:
-                    log.warning("gave up an asker at %s: %s", connection.peer, error)
+                    log.warning("gave up an asker at %s: %s", connection.peer, str(error))
                     connection.close()
                     lost(error)
                     return
@@ -80,7 +80,7 @@ class DataServer:
 
         def lost(error: BaseException | None) -> None:
             if isinstance(error, AuthenticationError):
-                log.warning("the connection of an asker at %s ended: %s", connection.peer, error)
+                log.warning("the connection of an asker at %s ended: %s", connection.peer, str(error))
             self._release(connection, list(self._asked.get(connection, ())))
             self._asked.pop(connection, None)
             if keys := self._put.pop(connection, None):

@@ -324,7 +324,7 @@ class WorkerManager:
 
     def _hung_up(self, error: BaseException | None) -> None:
         if error is not None:
-            log.warning("the connection to the scheduler at %s ended: %s", self._offer.scheduler, error)
+            log.warning("the connection to the scheduler at %s ended: %s", self._offer.scheduler, str(error))
         self._lost.set()
         self._taken.set()
 

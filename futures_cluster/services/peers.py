@@ -74,7 +74,7 @@ class _Peer:
 
     def lost(self, error: BaseException | None) -> None:
         if isinstance(error, AuthenticationError) and self.connection is not None:
-            log.warning("the connection to the worker at %s ended: %s", self.connection.peer, error)
+            log.warning("the connection to the worker at %s ended: %s", self.connection.peer, str(error))
         for waiter in self.requests.values():
             if not waiter.done():
                 waiter.set_exception(PeerLost(f"the peer closed the connection ({error})"))
@@ -208,10 +208,10 @@ class Peers:
                 if self.other_way is not None and error.errno in _NO_WAY:
                     peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
                     return peer
-                if error.errno not in _GONE_ALREADY:
-                    self._warnings.warning(
-                        address, "cannot connect to the worker at %s, to get data that it has: %s", address, error
-                    )
+                if error.errno not in _GONE_ALREADY and not address.startswith("unix://"):
+                    text = "cannot connect to the worker at %s, to get data that it has: %s"
+                    # As text: a log handler that keeps the record must not keep the error's frames.
+                    self._warnings.warning(address, text, address, str(error))
                 raise PeerLost(f"cannot connect to {address}: {error}") from None
             peer = _Peer(connection)
             connection.on_messages, connection.on_close = peer.received, peer.lost

@@ -289,7 +289,7 @@ class SchedulerServer:
         if link in self._nameless:
             del self._nameless[link]
             if isinstance(error, AuthenticationError):
-                self.warnings.warning("unnamed", "gave up %s: %s", str(link), error)
+                self.warnings.warning("unnamed", "gave up %s: %s", str(link), str(error))
         if self._links.get((link.role, link.name)) is not link:
             return
         del self._links[link.role, link.name]

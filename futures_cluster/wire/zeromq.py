@@ -339,7 +339,7 @@ class ZmqListener:
                 if asked.bytes == _OPEN:
                     answer = self._open(admission.source_of(_peer_of(asked)))
             except (OSError, zmq.ZMQError) as error:  # no descriptor is left, for example
-                self._warnings.warning("open", "%s cannot open a connection now: %s", self.address, error)
+                self._warnings.warning("open", "%s cannot open a connection now: %s", self.address, str(error))
                 self._end_one(is_urgent=True)
             self._door.send(answer, zmq.NOBLOCK)
 
