@@ -527,17 +527,19 @@ class Future(_StdlibFuture[Any], Reference):
         return _adopt, (self.key,)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        client = self.client
-        if is_finalizing():  # the globals of modules are gone, perhaps those of this one
-            return
-        if client is None or self._state != FINISHED or self.local_error is not None:
-            if self.of_graph and self._state in (PENDING, RUNNING):
-                client.abandon(self)
-            return
-        payload = self._payload
-        if type(payload) is Cell:
-            client.codec.forget_result(payload, self.used)
-        client.release(self.key, self.was_remote)  # at once if a worker holds something
+        try:
+            client = self.client
+            if client is None or self._state != FINISHED or self.local_error is not None:
+                if self.of_graph and self._state in (PENDING, RUNNING):
+                    client.abandon(self)
+                return
+            payload = self._payload
+            if type(payload) is Cell:
+                client.codec.forget_result(payload, self.used)
+            client.release(self.key, self.was_remote)  # at once if a worker holds something
+        except Exception:
+            if not is_finalizing():  # else the globals of modules are gone, perhaps those of this one
+                raise
 
 
 @functools.cache
