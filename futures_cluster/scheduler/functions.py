@@ -42,16 +42,18 @@ class Functions:
         """The client will not use the function again without telling it anew."""
         if client in function.held_by:
             del function.held_by[client]
-            if not function.held_by and not function.tasks:
-                self._forget(function)
+            self.forget_unused(function)
 
     def leave(self, function: Function) -> None:
         """A task that calls it is gone."""
         function.tasks -= 1
-        if not function.tasks and not function.held_by:
-            self._forget(function)
+        if not function.tasks:
+            self.forget_unused(function)
 
-    def _forget(self, function: Function) -> None:
+    def forget_unused(self, function: Function) -> None:
+        """Forget the function, unless a task calls it or a client may use it again."""
+        if function.tasks or function.held_by:
+            return
         del self._state.functions[function.id]
         for name in function.known_by:
             if name in self._state.workers:

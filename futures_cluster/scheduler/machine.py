@@ -235,19 +235,23 @@ class SchedulerMachine:
         client = event.client
         if self.state.refused:
             self._repeats.released(client, event.keys)
+        alone = (client,)
         for key in event.keys:
             task = tasks.get(key)
             if task is None:
                 continue
             # Usually: one client, a small result, nothing made of it.
-            if task.state is MEMORY and task.has_result and not task.dependents and task.wanted_by == (client,):
+            if task.state is MEMORY and task.has_result and not task.dependents and task.wanted_by == alone:
                 del tasks[key]
                 if calls:
                     calls.pop(key, None)
                 task.state = FORGOTTEN
                 task.wanted_by = ()
-                self._change.functions.leave(task.function)
-            elif task.wanted_by == (client,):
+                function = task.function
+                function.tasks -= 1
+                if not function.tasks:
+                    self._change.functions.forget_unused(function)
+            elif task.wanted_by == alone:
                 task.wanted_by = ()
                 self._change.loose.append(task)
             else:
@@ -394,7 +398,9 @@ class SchedulerMachine:
             else:
                 task.result = payload
                 task.has_result = True
-                self._change.free_payload(task)  # never needed again
+                if type(task.payload) is tuple:
+                    self._outbox.freed.append(task.payload)
+                task.payload = None  # never needed again
                 holders = ()
                 dependencies = task.dependencies
             if dependencies:

@@ -44,7 +44,8 @@ def has_room(worker: Worker) -> bool:
         return count < worker.slots and worker.slots > worker.own_slots
     if count < worker.slots:
         return True
-    return not worker.robbed and may_have_more(worker, count, worker.occupancy_s)
+    # What ``may_have_more`` says, without a call for each task.
+    return not worker.robbed and worker.occupancy_s < HORIZON_S * worker.own_slots and count < MOST_AHEAD
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:

@@ -79,12 +79,13 @@ class Mailbox:
     which holds the lock may call it instead of waking the loop.
     """
 
-    __slots__ = ("_handler", "_loop", "_lock", "awake", "items")
+    __slots__ = ("_handler", "_loop", "_lock", "awake", "items", "post_quietly")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, handler: Callable[[deque[Any]], bool], lock: threading.Lock
     ) -> None:
         self.items: deque[Any] = deque()
+        self.post_quietly = self.items.append  # hand over with whatever comes next
         self.awake = False  # the loop is to be woken, or works
         self._loop = loop
         self._handler = handler
@@ -102,10 +103,6 @@ class Mailbox:
             except BaseException:  # Ctrl-C: perhaps nobody was woken, so the next one has to
                 self.awake = False
                 raise
-
-    def post_quietly(self, item: Any) -> None:
-        """Hand over with whatever comes next."""
-        self.items.append(item)
 
     def _run(self) -> None:
         with self._lock:

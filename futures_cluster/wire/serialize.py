@@ -35,6 +35,7 @@ from futures_cluster.wire import arguments, buffers, compress, exceptions, shm
 from futures_cluster.wire.buffers import Buffer, copy_of
 from futures_cluster.wire.pickling import (
     HERE,
+    MARK,
     OUT_OF_BAND_BYTES,
     PROTOCOL,
     Reducers,
@@ -320,7 +321,7 @@ def load(payload: Payload) -> Any:
         Whatever unpickling raises; ``OSError`` when a shared segment is gone with its writer.
     """
     if type(payload) is bytes:
-        return loads(payload)
+        return pickle.loads(payload) if payload[:4] != MARK else loads(payload)
     data, (kind, *_) = payload[0], payload[1]
     if kind == "shm":
         views: list[Any] = list(shm.open_segment(payload[1]))
@@ -511,9 +512,7 @@ class PickleCodec:
     def errors_told(self, payloads: list[Payload]) -> None:
         """Nothing to let go."""
 
-    def load(self, payload: Payload) -> Any:
-        """See ``load``."""
-        return load(payload)
+    load = staticmethod(load)
 
     def load_error(self, payload: Payload) -> BaseException:
         """See ``exceptions.load_error``."""
