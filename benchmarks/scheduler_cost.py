@@ -1,7 +1,7 @@
 """The scheduler machine's own cost a task, from submit to release; its answers come from simulated workers.
 
-Covers: independent tasks of no work, and a binary tree whose results stay on the workers. Does not cover: the wire, the
-workers and the client (``bench_throughput``), how good the decisions are (``tests/simulator``).
+Covers: independent tasks of no work in batches and one by one, and a binary tree whose results stay on the workers.
+Does not cover: the wire, the workers and the client (``bench_throughput``), how good the decisions are (``tests/simulator``).
 
 Only the time inside ``SchedulerMachine.handle`` counts. The garbage collector is on, as in production.
 
@@ -36,6 +36,17 @@ def cost_per_task(workers: int, tasks: int, tree: bool = False) -> float:
     spent_s = _drive(machine, events, None if tree else b"result")
     assert not machine.state.tasks, "all were to be released"
     return spent_s / len(rows)
+
+
+def cost_one_by_one(workers: int, tasks: int) -> float:
+    """Seconds a task, when each is submitted after the one before has ended and its future is gone."""
+    machine = SchedulerMachine()
+    machine.handle(m.ClientJoined("c"), 0.0)
+    for i in range(workers):
+        machine.handle(m.WorkerJoined(f"w{i}", "address"), 0.0)
+    machine.handle(m.SubmitTasks("c", [], [("f", "f", b"code")]), 0.0)
+    events = [m.SubmitTasks("c", [(f"f-{i}", "f", b"", [])]) for i in range(tasks)]
+    return sum(_drive(machine, [event], b"result") for event in events) / tasks
 
 
 def _drive(machine: SchedulerMachine, events: list[m.Message], payload: bytes | None) -> float:
@@ -73,10 +84,11 @@ def main() -> None:
     """Print a table."""
     tasks = 50_000
     print(f"microseconds a task, {tasks} tasks, best of 3")
-    print(f"{'workers':>10} {'independent':>12} {'binary tree':>12}")
+    print(f"{'workers':>10} {'independent':>12} {'binary tree':>12} {'one by one':>12}")
     for workers in (10, 1_000, 10_000):
         best = [min(cost_per_task(workers, tasks, tree) for _ in range(3)) for tree in (False, True)]
-        print(f"{workers:>10} {1e6 * best[0]:>12.2f} {1e6 * best[1]:>12.2f}")
+        best.append(min(cost_one_by_one(workers, tasks) for _ in range(3)))
+        print(f"{workers:>10} " + " ".join(f"{1e6 * each:>12.2f}" for each in best))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Dispatch:
                 self._place_all(now)
             elif state.idle:
                 self._place(now, None)
-        if not state.queued:
+        if not state.queued and (state.near or state.begin):
             state.near.clear()
             state.begin.clear()
         if not (state.free and state.crowded):
@@ -130,6 +130,17 @@ class Dispatch:
                     break
             refresh(worker, rotate=True)
         return not idle
+
+    def place_lone(self, task: Task, now: float) -> None:
+        """Commit a plain task without inputs to a free slot, while nothing is queued: it need not be queued itself."""
+        state = self._state
+        lane = task.lane
+        if lane.spent_s < lane.share.reached_s:  # as if it came to an empty queue
+            lane.spent_s = lane.share.reached_s
+        worker = next(iter(state.free))
+        state.queued += 1
+        self._commit(task, worker, self._message(worker, now), now)
+        self._change.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:
         """Say which worker is to begin with which of a graph's tasks without inputs: neighbours go together.

@@ -154,15 +154,15 @@ class SchedulerMachine:
         for function_id, name, payload in event.functions:
             self._change.functions.learn(function_id, name, payload, client)
         options = event.options
-        if options == m.DEFAULT_OPTIONS:
+        if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
         lane = state.shares.lane(client, (-options.priority, -event.depth))
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
         plain = not (options.resources or options.workers)
-        apart: dict[Key, m.TaskOptions] = dict(event.apart)
-        calls: dict[Key, str] = dict(event.calls)
+        apart: dict[Key, m.TaskOptions] = dict(event.apart) if event.apart else {}
+        calls: dict[Key, str] = dict(event.calls) if event.calls else {}
         fresh: list[Task] = []  # could run at once, anywhere
         choosy: list[Task] = []  # could run at once, on some workers
         added: list[tuple[Task, list[Key]]] = []
@@ -211,8 +211,11 @@ class SchedulerMachine:
                 choosy.append(task)
         state.counts[WAITING] += len(added)
         state.serial = serial
-        state.queued += len(fresh)
-        state.ready.extend(fresh)
+        if len(fresh) == 1 and not state.queued and state.free and fresh[0].wanted_by:
+            self._dispatch.place_lone(fresh[0], now)
+        elif fresh:
+            state.queued += len(fresh)
+            state.ready.extend(fresh)
         forward = False
         for task, dependencies in added:
             forward = self._change.link(task, dependencies) or forward

@@ -10,7 +10,7 @@ and None or a shared empty value where most tasks have nothing.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, Literal
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
@@ -351,8 +351,9 @@ class State:
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
         self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void
-        self.idle: dict[Worker, None] = {}  # workers with room
-        self.free: dict[Worker, None] = {}  # workers with a free slot
+        # Ordered dicts give their first in constant time, also after thousands went from their front.
+        self.idle: OrderedDict[Worker, None] = OrderedDict()  # workers with room
+        self.free: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
         self.crowded: dict[Worker, None] = {}  # workers with more committed than slots
         self.bandwidth = Bandwidth()
         self.scattered: dict[Task, Scattered] = {}

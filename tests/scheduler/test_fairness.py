@@ -214,3 +214,17 @@ def test_a_result_is_used_up_before_the_next_one_is_made() -> None:
         order += cluster.where()
         cluster.finish(*cluster.where(), payload=None)
     assert order == ["load0", "use0", "load1", "use1", "load2", "use2"]
+
+
+def test_a_lone_task_counts_from_where_the_other_clients_are() -> None:
+    cluster = Cluster(workers=1)
+    cluster.given(m.ClientJoined("d"))
+    shares = cluster.machine.state.shares
+    for number in range(5):  # each finds a free slot, and is never queued
+        client = "c" if number else "d"
+        cluster.given(submit(f"{client}{number}", client=client))
+        cluster.finish(f"{client}{number}")
+    reached_s = shares.lane("c", (0, 0)).share.reached_s
+    assert reached_s >= 2 > shares.lane("d", (0, 0)).spent_s
+    cluster.given(submit("d1", client="d"))
+    assert shares.lane("d", (0, 0)).spent_s > reached_s
