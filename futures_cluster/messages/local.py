@@ -70,6 +70,7 @@ class RunsEnded(Message):
 
     finished: list[Any]  # as in TasksFinished
     failed: list[Any] = field(default_factory=list)
+    reports: bool = False  # tell the scheduler at once, unless another run begins
 
 
 @message

@@ -42,6 +42,11 @@ class _Level(Generic[T]):
 class ReadyQueue(Generic[T]):
     """A queue of ready tasks or runs.
 
+    Attributes
+    ----------
+    count : int
+        Its length; an attribute, because it is asked for with each event.
+
     Examples
     --------
     >>> from types import SimpleNamespace as Entry
@@ -52,17 +57,17 @@ class ReadyQueue(Generic[T]):
     [3, 0, 1, 2]
     """
 
-    __slots__ = ("_count", "_levels", "_pushes", "_single")
+    __slots__ = ("_levels", "_pushes", "_single", "count")
 
     def __init__(self) -> None:
         self._levels: SortedDict = SortedDict()
         # The only level, as is usual. It stays when it is empty: the next entry most often belongs to it.
         self._single: tuple[tuple[int, ...], _Level[T]] | None = None
-        self._count = 0
+        self.count = 0
         self._pushes = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def push(self, entry: T) -> None:
         """Add an entry; an entry may be in the queue more than once."""
@@ -70,7 +75,7 @@ class ReadyQueue(Generic[T]):
         if single is not None and single[0] == entry.level:
             level = single[1]
         else:
-            if not self._count:
+            if not self.count:
                 self._levels.clear()
             level = self._levels.get(entry.level)
             if level is None:
@@ -82,7 +87,7 @@ class ReadyQueue(Generic[T]):
         else:
             self._pushes += 1
             heapq.heappush(level.heap, (entry.serial, self._pushes, entry))
-        self._count += 1
+        self.count += 1
 
     def extend(self, entries: list[T]) -> None:
         """Add entries of one level, in the order of their serial numbers."""
@@ -91,7 +96,7 @@ class ReadyQueue(Generic[T]):
             level = self._levels[entries[0].level]
             if level.fifo and level.fifo[-1] is entries[0]:
                 level.fifo.extend(entries[1:])
-                self._count += len(entries) - 1
+                self.count += len(entries) - 1
             else:
                 for entry in entries[1:]:
                     self.push(entry)
@@ -104,7 +109,7 @@ class ReadyQueue(Generic[T]):
         IndexError
             When the queue is empty.
         """
-        if not self._count:
+        if not self.count:
             raise IndexError("first of an empty ReadyQueue")
         level = self._single[1] if self._single is not None else self._levels.peekitem(0)[1]
         if level.heap and (not level.fifo or level.heap[0][0] < level.fifo[0].serial):
@@ -120,7 +125,7 @@ class ReadyQueue(Generic[T]):
         IndexError
             When the queue is empty.
         """
-        if not self._count:
+        if not self.count:
             raise IndexError("pop from an empty ReadyQueue")
         single = self._single
         key, level = single if single is not None else self._levels.peekitem(0)
@@ -129,7 +134,7 @@ class ReadyQueue(Generic[T]):
             entry: T = heapq.heappop(heap)[2]
         else:
             entry = fifo.popleft()
-        self._count -= 1
+        self.count -= 1
         if single is None and not fifo and not heap:
             del self._levels[key]
         return entry

@@ -472,7 +472,7 @@ class Client:
                 self.logs.deliver(message)  # type: ignore[arg-type]
         if failed:  # with one error all those that waited for a result, and their rows come together
             self.codec.errors_told(failed)
-        if not self._pending:
+        if self._quiet:
             self._look_quiet()
 
     def _tasks_done(self, rows: list[Any], failed: list[Payload]) -> None:

@@ -13,8 +13,10 @@ Why not one handler for good: asyncio and others look whether Python's own is th
 from __future__ import annotations
 
 import operator
+import os
 import signal
 import threading
+from threading import get_ident
 from typing import Any
 
 try:  # the functions under those of ``signal``, which make enums of all they see and take ten times as long
@@ -26,6 +28,19 @@ except ImportError:
 SIGNALS = tuple(
     int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM") if getattr(signal, name, None) is not None
 )
+
+
+# The thread in which Python runs handlers. Looked up once: for each task that would be two calls more.
+_main = threading.main_thread().ident
+
+
+def _find_main() -> None:
+    global _main
+    _main = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_find_main)  # whichever thread has forked is the main one now
 
 
 class Condition(threading.Condition):
@@ -47,6 +62,8 @@ class HeldBack:
     is_open : bool
         Whether handlers may run, and raise, for the time being. An attribute, because Python runs handlers at calls:
         nothing comes between the end of a call that waits and ``is_open = False``.
+    due : list
+        Signals that have come, whose handlers have not run.
 
     Examples
     --------
@@ -60,13 +77,13 @@ class HeldBack:
     until here
     """
 
-    __slots__ = ("_due", "_handlers", "is_open")
+    __slots__ = ("_handlers", "due", "is_open")
 
     def __enter__(self) -> HeldBack:
         self._handlers: dict[int, Any] = {}
-        self._due: list[tuple[int, Any]] = []
+        self.due: list[tuple[int, Any]] = []
         self.is_open = False
-        if threading.get_ident() == threading.main_thread().ident:
+        if get_ident() == _main:
             try:
                 for number in SIGNALS:
                     handler = getsignal(number)
@@ -85,12 +102,12 @@ class HeldBack:
         if self.is_open:
             self._handlers[number](number, frame)
         else:
-            self._due.append((number, frame))
+            self.due.append((number, frame))
 
     def call_due(self) -> None:
         """Run the handlers that are due."""
-        if self._due:
-            number, frame = self._due.pop(0)
+        if self.due:
+            number, frame = self.due.pop(0)
             try:
                 self._handlers[number](number, frame)
             finally:
@@ -108,4 +125,5 @@ class HeldBack:
         self.is_open = False
         if self._handlers:
             self._put_back()
-            self.call_due()
+            if self.due:
+                self.call_due()

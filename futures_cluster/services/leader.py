@@ -147,14 +147,16 @@ class Leader:
         self._since = clocks.monotonic()
         self._ident = threading.get_ident()
         future.awaited_by = self  # from now on whoever ends it wakes this thread
-        self._start_ticking()
+        if not self._ticking:
+            self._start_ticking()
         end = None if timeout is None else self._since + timeout
         while not future.done():
             if self._closed:
                 return False
             left = LOOK_S if end is None else min(LOOK_S, max(0.0, end - clocks.monotonic()))
             held.is_open = True
-            held.call_due()
+            if held.due:
+                held.call_due()
             events = self._epoll.poll(left)
             held.is_open = False
             if not events and end is not None and clocks.monotonic() >= end:

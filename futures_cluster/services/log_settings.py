@@ -51,7 +51,9 @@ class LogSettingsWatch:
 
         Each logger caches which levels are enabled, and logging empties all these caches when any level changes.
         """
-        if self._mark in self._cache() and (not self._has_filters or warnings.filters == self._filters):
+        if self._mark in getattr(logging.root, "_cache", ()) and (
+            not self._has_filters or warnings.filters == self._filters
+        ):
             return None
         before, self.current = self.current, self._collect()
         return self.current if self.current != before else None

@@ -338,8 +338,10 @@ class WorkerService:
                     forks.leave()
                 run = self._ended(slot, run, finished, failed)
                 del finished, failed, task
-            with contextlib.suppress(Exception):  # a task may have put anything there
+            try:
                 sys.stdout.flush()
+            except Exception:  # a task may have put anything there
+                pass
 
     def _ended(self, slot: Slot, run: Run, finished: Any, failed: Any) -> Run | None:
         """Report the end of a run; the next one for this thread."""
@@ -350,16 +352,17 @@ class WorkerService:
         if (recorder := self.recorder) is not None:
             size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
             recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, finished is None)
-        event = m.RunsEnded([finished] if finished is not None else [], [failed] if failed is not None else [])
+        rows = [finished] if finished is not None else [], [failed] if failed is not None else []
         with self._lock:
-            following = self._carry_out(self.machine.handle(event, now), slot)
+            following = self._carry_out(self.machine.handle(m.RunsEnded(*rows, True), now), slot)
             if following is None:
+                self._last_flush = now
                 slot.task = None
                 self._idle.append(slot)
-            if following is None or now - self._last_flush > FLUSH_S:
+                if self._record is not None:  # once its end was told
+                    self._record(slot.index, 0)
+            elif now - self._last_flush > FLUSH_S:
                 self._flush(now)
-            if following is None and self._record is not None:  # once its end was told
-                self._record(slot.index, 0)
         return following
 
     def _note_end(self, run: Run, finished: Any, failed: Any) -> None:

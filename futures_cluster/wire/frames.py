@@ -248,10 +248,10 @@ def _message(content: Any) -> Message:
             raise ProtocolError(f"{cls.__name__}.{name} is of type {type(value).__name__}")
         batch: Any = value
         if items is not None:
-            if batch and not set(map(type, batch)) <= items:
+            if batch and not items.issuperset(map(type, batch)):
                 raise ProtocolError(f"{cls.__name__}.{name} holds something else than it should")
         elif row_length and batch:
-            if set(map(type, batch)) != _TUPLES or set(map(len, batch)) != {row_length}:
+            if not _TUPLES.issuperset(map(type, batch)) or set(map(len, batch)) != {row_length}:
                 raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of {row_length} values")
             for row in batch:
                 if type(row[0]) is not str:
@@ -328,6 +328,11 @@ class FrameParser:
         buffer = self._buffer
         self.received_bytes += len(data)
         if self._body is None:
+            if not buffer and self._opener is None and len(data) >= HEAD.size:
+                length, count = HEAD.unpack_from(data)
+                if not count and HEAD.size + length == len(data) and length <= self.most_body_bytes:
+                    yield unpack(data[HEAD.size :])  # one whole frame, as is usual for a lone task
+                    return
             buffer += data
         else:
             view = memoryview(data)

@@ -488,11 +488,11 @@ class PickleCodec:
         """
         if keep:
             return None, sizeof(value)
+        if value is None:
+            return _NONE, 1
         size = flat_size(value)
         if size is not None and size > INLINE_BYTES:
             return None, size
-        if value is None:
-            return _NONE, 1
         if type(value) in _PLAIN_TYPES:
             data = pickle.dumps(value, PROTOCOL)
             size = len(data)

@@ -6,8 +6,8 @@ Does not cover: executing, holding values, talking (``services.worker``).
 The commands it returns are messages for the scheduler, and three of its own: ``ExecuteRuns``, ``FetchData`` and
 ``DropData`` (forget these values).
 
-What ended is not reported at once: it is collected until ``Tick``, so that thousands of short runs make one
-message. The service sends a ``Tick`` as soon as nothing is left to start, and every few milliseconds before.
+What ended is not reported at once, so that thousands of short runs make one message: it is collected until ``Tick``,
+which the service sends every few milliseconds, or until a run ends that ``reports`` and none follows it.
 """
 
 from __future__ import annotations
@@ -79,8 +79,11 @@ class WorkerMachine:
     def handle(self, event: Message, now: float) -> list[Command]:
         """Take one event; return what has to be done."""
         commands: list[Command] = []
-        self._handlers[type(event)](event, commands)
-        self._start_runs(commands)
+        kind = type(event)
+        self._handlers[kind](event, commands)
+        started = self.ready.count > 0 and self._start_runs(commands)
+        if not started and kind is m.RunsEnded and event.reports:  # type: ignore[attr-defined]
+            self._report(commands)
         return commands
 
     @property
@@ -109,7 +112,8 @@ class WorkerMachine:
                 run.state = FETCHING
             else:
                 self.ready.push(run)
-        self._add_fetches(fetches, commands)
+        if fetches:
+            self._add_fetches(fetches, commands)
         if returned:
             commands.append(m.TasksReturned(self.name, returned))
 
@@ -141,16 +145,15 @@ class WorkerMachine:
     def _add_fetches(fetches: dict[tuple[str, str], list[Key]], commands: list[Command]) -> None:
         commands.extend(m.FetchData(name, address, keys) for (name, address), keys in fetches.items())
 
-    def _start_runs(self, commands: list[Command]) -> None:
+    def _start_runs(self, commands: list[Command]) -> bool:
+        """Start what may start; whether anything does."""
         ready = self.ready
-        if not len(ready):
-            return
         executing = self.executing
         started: list[Run] = []
         reported: list[Any] = []
         free = self.slots + self.lent_slots - len(executing)
         deepest = self._deepest_waiting() if self.lent_slots > MOST_LENT_SLOTS else None
-        while free > 0 and len(ready) and not self.retiring:
+        while free > 0 and ready.count and not self.retiring:
             if deepest is not None and ready.first().state is READY and ready.first().level[1] >= deepest:
                 break
             run = ready.pop()
@@ -173,6 +176,7 @@ class WorkerMachine:
             commands.append(m.TasksStarted(self.name, reported))
         if started:
             commands.append(m.ExecuteRuns(started))
+        return bool(started)
 
     def _deepest_waiting(self) -> int:
         """The level of nesting of the deepest run that waits (smaller is deeper)."""
@@ -278,6 +282,10 @@ class WorkerMachine:
         commands.append(m.SlotsChanged(self.name, self.slots + self.lent_slots))
 
     def _on_tick(self, event: m.Tick, commands: list[Command]) -> None:
+        self._report(commands)
+
+    def _report(self, commands: list[Command]) -> None:
+        """Tell the scheduler what has ended, and what runs on."""
         if self.unreported:
             runs = [(run.key, run.attempt) for run in self.unreported.values()]
             for run in self.unreported.values():

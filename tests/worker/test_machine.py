@@ -43,6 +43,17 @@ def test_the_order_is_by_level_and_serial() -> None:
     assert order == ["first", "a", "b", "c", "d"]
 
 
+def test_the_last_run_that_ends_reports_for_all() -> None:
+    desk = Desk()
+    desk.given(m.RunTasks([row("a"), row("b")]))
+    desk.expect(m.RunsEnded([("a", 1, b"result", 6, 0.1)], [], reports=True), execute(("b", 1)))
+    desk.expect(
+        m.RunsEnded([], [("b", 1, b"error", 0.2)], reports=True),
+        m.TasksFinished("w", [("a", 1, b"result", 6, 0.1)], [("b", 1, b"error", 0.2)]),
+    )
+    desk.quiet(m.Tick())
+
+
 def test_failures_are_reported() -> None:
     desk = Desk()
     desk.given(m.RunTasks([row("a")]))
