@@ -1,7 +1,8 @@
 """The scheduler machine's own cost a task, from submit to release; its answers come from simulated workers.
 
 Covers: independent tasks of no work in batches and one by one, and a binary tree whose results stay on the workers.
-Does not cover: the wire, the workers and the client (``bench_throughput``), how good the decisions are (``tests/simulator``).
+Does not cover: the wire, the workers and the client (``bench_throughput``), how good the decisions are
+(``tests/simulator``).
 
 Only the time inside ``SchedulerMachine.handle`` counts. The garbage collector is on, as in production.
 
