@@ -220,7 +220,8 @@ def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = 
 
     else:
         left, take = _NOTHING, _no_marks
-    weight.check(body)
+    if len(body) > weight.HARMLESS_BYTES:
+        weight.check(body)
     try:
         rows = msgpack.unpackb(
             body, use_list=False, strict_map_key=False, raw=False, unicode_errors=_TEXT_ERRORS, ext_hook=take

@@ -27,7 +27,7 @@ _OTHERS = bytes(set(range(256)) - set(_CONTAINERS))
 _LIST_16, _LIST_32 = b"\xdc", b"\xdd"
 _CHUNK_BYTES = 2**20
 #: No body up to this length can claim more than is free: it is full of lists that claim as many items as it has bytes.
-_HARMLESS_BYTES = 4096
+HARMLESS_BYTES = 4096
 
 #: The lengths of values with a fixed one, by their heads; 0 for all others.
 _STEPS = [1] * 0x80 + [0] * 0x20 + [1 + length for length in range(32)] + [1] * 4 + [0] * 6
@@ -54,7 +54,7 @@ def check(body: bytes | bytearray | memoryview) -> None:
     futures_cluster.errors.ProtocolError: a body of 1000100 bytes has containers of 86 MB or more, over its limit of ...
     """
     size = len(body)
-    if size <= _HARMLESS_BYTES:
+    if size <= HARMLESS_BYTES:
         return
     places = containers = 0
     for start in range(0, size, _CHUNK_BYTES):  # no copy of a large body
