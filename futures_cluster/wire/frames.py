@@ -107,6 +107,26 @@ def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type
 
 
 _FIELDS = [_fields_of(cls) for cls in WIRE_MESSAGES]
+#: Of these the lists that are looked into: the field's place, its name, the types of items, the length of rows.
+_BATCHES = [
+    [(at, name, items, rows) for at, (name, _, items, rows) in enumerate(fields) if items is not None or rows]
+    for fields in _FIELDS
+]
+#: Types of all fields that were found right before: (code, types). There are few, as values come from msgpack.
+_ACCEPTED: set[tuple[int, tuple[type, ...]]] = set()
+
+
+def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
+    """Check a message's code, the number of its fields and their types; remember that they are right."""
+    if not 0 <= code < len(WIRE_MESSAGES):
+        raise ProtocolError(f"no message has the code {code}")
+    cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
+    if len(kinds) != len(fields):
+        raise ProtocolError(f"{cls.__name__} has {len(kinds)} fields instead of {len(fields)}")
+    for kind, (name, accepted, _, _) in zip(kinds, fields):  # of the same length
+        if accepted is not None and kind not in accepted:
+            raise ProtocolError(f"{cls.__name__}.{name} is of type {kind.__name__}")
+    _ACCEPTED.add((code, kinds))
 
 
 #: Stands in a body for the next of the buffers behind it.
@@ -239,19 +259,18 @@ def _message(content: Any) -> Message:
     if type(content) is not tuple or not content or type(content[0]) is not int:
         raise ProtocolError("a message has no code")
     code, *values = content
-    if not 0 <= code < len(WIRE_MESSAGES):
-        raise ProtocolError(f"no message has the code {code}")
-    cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
-    if len(values) != len(fields):
-        raise ProtocolError(f"{cls.__name__} has {len(values)} fields instead of {len(fields)}")
-    for value, (name, accepted, items, row_length) in zip(values, fields):  # of the same length
-        if accepted is not None and type(value) not in accepted:
-            raise ProtocolError(f"{cls.__name__}.{name} is of type {type(value).__name__}")
-        batch: Any = value
+    kinds = tuple(map(type, values))
+    if (code, kinds) not in _ACCEPTED:
+        _check_kinds(code, kinds)
+    cls = WIRE_MESSAGES[code]
+    for at, name, items, row_length in _BATCHES[code]:
+        batch: Any = values[at]
+        if not batch:
+            continue
         if items is not None:
-            if batch and not items.issuperset(map(type, batch)):
+            if not items.issuperset(map(type, batch)):
                 raise ProtocolError(f"{cls.__name__}.{name} holds something else than it should")
-        elif row_length and batch:
+        else:
             if not _TUPLES.issuperset(map(type, batch)) or set(map(len, batch)) != {row_length}:
                 raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of {row_length} values")
             for row in batch:
