@@ -32,13 +32,10 @@ class Dispatch:
     ----------
     steal_at : float or None
         When to look again whether idle workers should take something over.
-    begun : int
-        The attempt at a lone task of which the worker was told before its event is handled.
     """
 
     def __init__(self, change: Transitions) -> None:
         self.steal_at: float | None = None
-        self.begun = 0
         self._change = change
         self._state = change.state
         self._outbox = change.outbox
@@ -121,12 +118,12 @@ class Dispatch:
                 if nearer is None and (task.dependencies or (state.preferred and task in state.preferred)):
                     chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
-                        self._commit(task, chosen, self._message(chosen), now)
+                        self._commit(task, chosen, self._message(chosen, now), now)
                         refresh(chosen)
                         continue
                 if message is None:
                     share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
-                    message = self._message(worker)
+                    message = self._message(worker, now)
                 self._commit(task, worker, message, now)
                 share -= 1
                 if not placement.has_room(worker):
@@ -142,9 +139,7 @@ class Dispatch:
             lane.spent_s = lane.share.reached_s
         worker = next(iter(state.free))
         state.queued += 1
-        is_begun = self.begun == state.attempts + 1  # then the worker has this message already
-        message = m.RunTasks([]) if is_begun else self._message(worker)
-        self._commit(task, worker, message, now)
+        self._commit(task, worker, self._message(worker, now), now)
         self._change.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:
@@ -236,7 +231,7 @@ class Dispatch:
             demands.count_overtaking(queue)
             if state.reserved:
                 self._change.end_reservation(task)
-            self._commit(task, worker, self._message(worker), now)
+            self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             if queue.demand[2]:
@@ -267,8 +262,11 @@ class Dispatch:
                 count -= 1
                 occupancy_s -= task.expected_s
 
-    def _message(self, worker: Worker) -> m.RunTasks:
+    def _message(self, worker: Worker, now: float) -> m.RunTasks:
         """The message that takes commitments to the worker after this event."""
+        if not worker.assigned:
+            worker.occupancy_s = 0.0  # no rounding error stays for long
+            worker.last_progress_s = now
         message = self._outbox.runs.get(worker)
         if message is None:
             message = self._outbox.runs[worker] = m.RunTasks([])
@@ -285,9 +283,6 @@ class Dispatch:
         task.since_s = now
         task.started = task.returning = False
         group = function.group
-        if not worker.assigned:
-            worker.occupancy_s = 0.0  # no rounding error stays for long
-            worker.last_progress_s = now
         task.expected_s = expected_s = group.expected_s
         worker.occupancy_s += expected_s
         worker.assigned[task.key] = task

@@ -122,34 +122,6 @@ class SchedulerMachine:
             self._holds.drop_news()
         return self._outbox.collect()
 
-    def begin_lone(self, event: Message) -> m.ToWorker | None:
-        """The command for a lone task, before the event is handled; None for all others.
-
-        ``handle``, which must be called with the same event next, does not give this command again. So the worker can
-        begin while the scheduler keeps its books, which is a fifth of a round trip. ``take_back_lone`` undoes it.
-        """
-        if type(event) is not m.SubmitTasks or len(event.tasks) != 1:
-            return None
-        state = self.state
-        if state.queued or not state.free or state.broken is not None or event.client not in state.clients:
-            return None
-        if event.functions or event.wanted is not None or event.calls or event.apart:
-            return None
-        if event.options is not m.DEFAULT_OPTIONS and event.options != m.DEFAULT_OPTIONS:
-            return None
-        key, function_id, payload, dependencies = event.tasks[0]
-        function = state.functions.get(function_id)
-        worker = next(iter(state.free))
-        if function is None or dependencies or key in state.tasks or worker.name not in function.known_by:
-            return None
-        attempt = self._dispatch.begun = state.attempts + 1
-        row = (key, attempt, function_id, payload, (0, -event.depth, attempt), (), 0)
-        return m.ToWorker(worker.name, m.RunTasks([row]))
-
-    def take_back_lone(self) -> None:
-        """The command of ``begin_lone`` was not carried out: ``handle`` gives it again."""
-        self._dispatch.begun = 0
-
     def next_deadline(self) -> float | None:
         """When a ``Tick`` is due; None if nothing waits for time to pass."""
         deadline = self.state.deadlines[0][0] if self.state.deadlines else None

@@ -101,8 +101,6 @@ class SchedulerService:
             if self._plugins is not None and (events := plugins.look(message, machine.state)):
                 self._plugins.post(events)
             if kind not in _WATCHED:
-                if kind is m.SubmitTasks:
-                    self._begin_lone(message)
                 self._carry_out(machine.handle(message, now))
                 continue
             if kind in _RELAYED:
@@ -125,16 +123,6 @@ class SchedulerService:
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
             self._on_loop(self._set_timer)
-
-    def _begin_lone(self, message: Message) -> None:
-        """Send a lone task to its worker, which begins while the machine does the rest."""
-        command = self.machine.begin_lone(message)
-        if command is None:
-            return
-        try:
-            self.workers[command.worker]([command.message])
-        except (KeyError, NotSendable):
-            self.machine.take_back_lone()
 
     def _relay(self, message: Message) -> None:
         if type(message) is m.LogRecords:

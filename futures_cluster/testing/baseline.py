@@ -74,9 +74,6 @@ class RandomScheduler:
             m.WorkerJoined: self._on_worker_joined,
         }
 
-    def begin_lone(self, event: Message) -> None:
-        """No task begins before its event is handled."""
-
     def handle(self, event: Message, now: float) -> list[Any]:
         """Take an event, return commands. What it does not know it takes no notice of."""
         handler = self._handlers.get(type(event))

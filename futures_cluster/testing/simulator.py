@@ -285,14 +285,13 @@ class Simulation:
             worker = self.workers.get(event.worker)
             if worker is not None and worker.incarnation == event.incarnation:
                 worker.introduced = True
-        begin = clocks.perf_counter()
-        begun = machine.begin_lone(event)
-        commands = machine.handle(event, self.now)
         if self._measure:
             kind = type(event).__name__
+            begin = clocks.perf_counter()
+            commands = machine.handle(event, self.now)
             report.scheduler_s[kind] = report.scheduler_s.get(kind, 0.0) + clocks.perf_counter() - begin
-        if begun is not None:
-            commands.insert(0, begun)
+        else:
+            commands = machine.handle(event, self.now)
         if self.checks is not None:
             if report.events % self.check == 0:
                 scheduler_invariants.check(machine.state)

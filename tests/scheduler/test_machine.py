@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from futures_cluster import messages as m
@@ -668,58 +666,3 @@ def test_old_news_of_workers_that_are_gone_is_dropped() -> None:
         m.Tick(),
     ):
         cluster.quiet(event)
-
-
-def lone_history(begins_early: bool) -> tuple[list[Any], dict[str, Any]]:
-    """Commands and books of a machine that gets lone tasks, among others, from several clients."""
-    cluster = Cluster(workers=2)
-    machine, said = cluster.machine, []
-
-    def handle(event: m.Message) -> None:
-        begun = machine.begin_lone(event) if begins_early else None
-        commands = cluster.given(event)
-        said.append(sorted(map(repr, commands if begun is None else [begun, *commands])))
-
-    handle(m.ClientJoined("d"))
-    handle(submit("first"))  # tells the function
-    for number in range(6):
-        client = "cd"[number % 2]
-        handle(m.SubmitTasks(client, [(f"k{number}", "f", b"", [])], depth=number % 3))
-        if number % 2:
-            for key in list(cluster.where()):
-                said.append(sorted(map(repr, cluster.finish(key))))
-    handle(m.SubmitTasks("c", [("more1", "f", b"", []), ("more2", "f", b"", [])]))
-    handle(m.SubmitTasks("c", [("queued", "f", b"", [])]))
-    handle(m.SubmitTasks("stranger", [("x", "f", b"", [])]))
-    handle(m.SubmitTasks("c", [("k0", "f", b"", [])]))
-    handle(m.SubmitTasks("c", [("lost", "unknown", b"", [])]))
-    return said, {"states": cluster.states(), "where": cluster.where(), "workers": str(machine.state.workers)}
-
-
-def test_a_lone_task_begins_before_its_event_is_handled_and_nothing_else_changes() -> None:
-    assert lone_history(begins_early=True) == lone_history(begins_early=False)
-
-
-def test_only_a_lone_task_whose_function_the_worker_knows_begins_early() -> None:
-    cluster = Cluster(workers=2)
-    lone = m.SubmitTasks("c", [("a", "f", b"", [])])
-    assert cluster.machine.begin_lone(lone) is None  # nobody knows the function
-    for number in range(2):
-        cluster.given(submit(f"known{number}"))
-    for number in range(2):
-        cluster.finish(f"known{number}")
-    assert cluster.machine.begin_lone(m.Tick()) is None
-    command = cluster.machine.begin_lone(lone)
-    assert command is not None
-    cluster.machine.take_back_lone()
-    cluster.expect(lone, command)  # as it was not carried out
-    lone = m.SubmitTasks("c", [("b", "f", b"", [])])
-    assert cluster.machine.begin_lone(lone) is not None
-    cluster.quiet(lone)
-    for others in (
-        m.SubmitTasks("c", [("c", "f", b"", ["a"])]),
-        m.SubmitTasks("c", [("c", "f", b"", [])], options=TaskOptions(retries=1)),
-        m.SubmitTasks("c", [("c", "f", b"", [])], wanted=["c"]),
-        m.SubmitTasks("c", [("c", "f", b"", [])]),  # no slot is free
-    ):
-        assert cluster.machine.begin_lone(others) is None
