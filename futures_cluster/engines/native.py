@@ -178,7 +178,7 @@ class NativeEngine(ClientEngine):
         """See ``Engine``."""
         self._check()
         facts = {}
-        for name, worker in list(self.cluster.scheduler.machine.state.workers.items()):
+        for name, worker in list(self.cluster.scheduler.settled().workers.items()):
             facts[name] = {
                 "pid": worker.pid,
                 "slots": worker.slots,
@@ -190,7 +190,7 @@ class NativeEngine(ClientEngine):
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
-        left = self.cluster.scheduler.machine.state.unfinished
+        left = self.cluster.scheduler.settled().unfinished
         return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:

@@ -131,15 +131,16 @@ class Dispatch:
             refresh(worker, rotate=True)
         return not idle
 
-    def place_lone(self, task: Task, now: float) -> None:
-        """Commit a plain task without inputs to a free slot, while nothing is queued: it need not be queued itself."""
-        state = self._state
+    def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
+        """Note that a worker has a task which was sent there without a record; see ``lone``."""
         lane = task.lane
-        if lane.spent_s < lane.share.reached_s:  # as if it came to an empty queue
+        if lane.spent_s < lane.share.reached_s:
             lane.spent_s = lane.share.reached_s
-        worker = next(iter(state.free))
-        state.queued += 1
-        self._commit(task, worker, self._message(worker, now), now)
+        self._state.queued += 1
+        if not worker.assigned:
+            worker.occupancy_s = 0.0
+            worker.last_progress_s = since_s
+        self._commit(task, worker, m.RunTasks([]), since_s)
         self._change.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:

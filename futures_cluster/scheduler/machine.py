@@ -27,6 +27,7 @@ from futures_cluster.scheduler import recovery, reruns
 from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.holds import Holds
+from futures_cluster.scheduler.lone import LoneTasks
 from futures_cluster.scheduler.outbox import Command, Outbox
 from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.shared import SharedObjects
@@ -67,6 +68,7 @@ class SchedulerMachine:
         self._copies = Copies(self._change, self._repeats)
         self._holds = Holds(self._change)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
+        self.lone = LoneTasks(self.state, self._dispatch)
         self._deadlines_limit = 1000
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
@@ -107,6 +109,9 @@ class SchedulerMachine:
         now : float
             Seconds on a monotonic clock.
         """
+        lone = self.lone
+        if lone.ended or lone.running is not None:
+            lone.settle()
         self._handlers[type(event)](event, now)
         if self._change.loose:
             self._change.release_loose()
@@ -211,9 +216,7 @@ class SchedulerMachine:
                 choosy.append(task)
         state.counts[WAITING] += len(added)
         state.serial = serial
-        if len(fresh) == 1 and not state.queued and state.free and fresh[0].wanted_by:
-            self._dispatch.place_lone(fresh[0], now)
-        elif fresh:
+        if fresh:
             state.queued += len(fresh)
             state.ready.extend(fresh)
         forward = False

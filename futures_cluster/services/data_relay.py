@@ -98,7 +98,7 @@ class DataRelay:
         return m.Data(request.request, found, missing, data.errors)
 
     def _arguments(self, keys: list[m.Key]) -> m.Data:
-        with self._scheduler.lock:
-            tasks = self._scheduler.machine.state.tasks
+        with self._scheduler.reading() as state:
+            tasks = state.tasks
             found = [(key, tasks[key].payload) for key in keys if key in tasks]
         return m.Data(0, found, [key for key in keys if key not in tasks])

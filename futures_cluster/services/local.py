@@ -349,12 +349,12 @@ class LocalCluster:
 
     def explain(self, key: str) -> list[str]:
         """See ``scheduler.explain``; from any thread."""
-        with self.scheduler.lock:
-            return explain(self.scheduler.machine.state, key, self._loop.time())
+        with self.scheduler.reading() as state:
+            return explain(state, key, self._loop.time())
 
     async def _find_unplaceable(self) -> list[dict[str, Any]]:
-        with self.scheduler.lock:
-            return unplaceable(self.scheduler.machine.state, self.client.name)
+        with self.scheduler.reading() as state:
+            return unplaceable(state, self.client.name)
 
     def _advise(self, row: dict[str, Any]) -> str:
         if row["workers"]:
@@ -452,7 +452,7 @@ class LocalCluster:
         self._relay.worker_ended(name)
         if self._leader is not None:
             self._leader.remove(handle.link)
-        worker = self.scheduler.machine.state.workers.get(name)
+        worker = self.scheduler.settled().workers.get(name)
         executing: list[str] | None = None
         if worker is not None and handle.blackbox is not None:
             attempts = handle.blackbox.executing()
@@ -531,8 +531,7 @@ class LocalCluster:
 
     def _is_unplaceable(self, key: str) -> bool:
         """Whether a task waits for workers or resources that are not there: the end would wait for it for ever."""
-        with self.scheduler.lock:
-            state = self.scheduler.machine.state
+        with self.scheduler.reading() as state:
             task = state.tasks.get(key)
             if task is None or task.state is not QUEUED:
                 return False

@@ -267,8 +267,7 @@ class Observatory:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything at a glance; see docs/status.md."""
-        with self._service.lock:
-            state = self._service.machine.state
+        with self._service.reading() as state:
             found = snapshot(state)
             found["functions"] = overview.progress(state)
             failed = overview.failures(state)
@@ -370,8 +369,8 @@ class Observatory:
 
     def worker(self, name: str) -> dict[str, Any]:
         """One worker in detail."""
-        with self._service.lock:
-            state, now = self._service.machine.state, self._loop.time()
+        with self._service.reading() as state:
+            now = self._loop.time()
             known = name in state.workers
             report = self._reports.get(name, {})
             tasks = overview.running_on(state, name, now)
@@ -381,8 +380,8 @@ class Observatory:
 
     def task(self, key: str) -> dict[str, Any]:
         """The story of one task."""
-        with self._service.lock:
-            found = overview.story(self._service.machine.state, key, self._loop.time())
+        with self._service.reading() as state:
+            found = overview.story(state, key, self._loop.time())
             chunks = list(self._stream)
             texts = [row for row in self._failures.values() if row[2] == key]
         found["runs"] = [
@@ -396,13 +395,13 @@ class Observatory:
 
     def function(self, name: str) -> dict[str, Any]:
         """Tasks of one function."""
-        with self._service.lock:
-            return overview.tasks_of(self._service.machine.state, name)
+        with self._service.reading() as state:
+            return overview.tasks_of(state, name)
 
     def graph(self) -> dict[str, Any]:
         """What is in flight."""
-        with self._service.lock:
-            return overview.graph(self._service.machine.state)
+        with self._service.reading() as state:
+            return overview.graph(state)
 
     def profile(self, worker: str = "") -> profiles.Tree:
         """Where tasks spent their time, on all workers or on one."""

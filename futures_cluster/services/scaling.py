@@ -94,8 +94,8 @@ class Scaling:
     def _look(self) -> None:
         if self._bounds is None:
             return
-        with self._scheduler.lock:
-            wanted = desired_workers(self._scheduler.machine.state, self._slots, *self._bounds)
+        with self._scheduler.reading() as state:
+            wanted = desired_workers(state, self._slots, *self._bounds)
         if wanted > self.number:
             self._fewer = 0
             self._set(wanted)

@@ -16,13 +16,14 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
+from futures_cluster.scheduler.state import State
 from futures_cluster.services import plugins
 from futures_cluster.services.code_relay import CodeRelay
 from futures_cluster.services.log_relay import LogRelay
@@ -98,10 +99,13 @@ class SchedulerService:
             kind = type(message)
             if kind is m.WorkersBroken:  # first: whoever sees a future fail finds the executor broken
                 self._on_broken(message.error)  # type: ignore[attr-defined]
-            if self._plugins is not None and (events := plugins.look(message, machine.state)):
-                self._plugins.post(events)
+            if self._plugins is not None:
+                machine.lone.settle()
+                if events := plugins.look(message, machine.state):
+                    self._plugins.post(events)
             if kind not in _WATCHED:
-                self._carry_out(machine.handle(message, now))
+                commands = machine.lone.handle(message, now) if self._plugins is None else None
+                self._carry_out(machine.handle(message, now) if commands is None else commands)
                 continue
             if kind in _RELAYED:
                 self._relay(message)
@@ -124,8 +128,22 @@ class SchedulerService:
             self._timer_at = deadline
             self._on_loop(self._set_timer)
 
+    def settled(self) -> State:
+        """The machine's state with complete books, to be read on the loop's thread."""
+        with self.lock:
+            self.machine.lone.settle()
+        return self.machine.state
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[State]:
+        """The same for any thread, under the lock."""
+        with self.lock:
+            self.machine.lone.settle()
+            yield self.machine.state
+
     def _relay(self, message: Message) -> None:
         if type(message) is m.LogRecords:
+            self.machine.lone.settle()  # records go to the client of their task
             self.logs.pass_on(message)
         elif type(message) is m.LogSettings:
             self.logs.want(message)
@@ -137,7 +155,7 @@ class SchedulerService:
     def could_start(self) -> bool:
         """Whether a task that came now would start at once; a guess, asked without the lock."""
         state = self.machine.state
-        return bool(state.free) and not state.queued
+        return bool(state.free) and not state.queued and self.machine.lone.running is None
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

@@ -182,9 +182,9 @@ class SchedulerServer:
             "status_url": lambda argument: self._status_url(),
             "output": lambda argument: self.observatory.output(_line(argument)),
             "observed": lambda argument: self.observatory.everything(_line(argument)),
-            "unfinished": lambda argument: unfinished(self.service.machine.state, str(argument)),
+            "unfinished": lambda argument: unfinished(self.service.settled(), str(argument)),
             "lacks": lambda argument: self._lacks(str(argument)),
-            "explain": lambda argument: explain(self.service.machine.state, str(argument), loop.time()),
+            "explain": lambda argument: explain(self.service.settled(), str(argument), loop.time()),
         }
 
     # ---------------------------------------------------------------- connections
@@ -271,8 +271,8 @@ class SchedulerServer:
         if not link.silent:
             link.silent = True
             self._tell_peers(link.name)
-            with self.service.lock:
-                text = silent_worker(self.service.machine.state, link.name)
+            with self.service.reading() as state:
+                text = silent_worker(state, link.name)
                 self.service.handle_locked([m.WorkerSilent(link.name)])
             log.warning("%s has said nothing for %g s, though its process runs: %s", str(link), self.silence_s, text)
         return True
@@ -378,7 +378,7 @@ class SchedulerServer:
         return worker.manager == manager.name and worker.incarnation == ended.incarnation
 
     def _bury(self, words: m.WorkerEnded) -> None:
-        worker = self.service.machine.state.workers.get(words.worker)
+        worker = self.service.settled().workers.get(words.worker)
         attempts = set(words.attempts)
         executing = [key for key, task in worker.assigned.items() if task.attempt in attempts] if worker else []
         self._tell_peers(words.worker)
@@ -476,7 +476,7 @@ class SchedulerServer:
     def worker_facts(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""
         facts = {}
-        for name, worker in self.service.machine.state.workers.items():
+        for name, worker in self.service.settled().workers.items():
             link = self._links.get((links.WORKER, name))
             facts[name] = {
                 "address": worker.plain_address,
@@ -494,7 +494,7 @@ class SchedulerServer:
 
     def _lacks(self, client: str) -> list[dict[str, Any]]:
         """What a client's tasks wait for that is not there, or does not answer."""
-        state = self.service.machine.state
+        state = self.service.settled()
         silent_s = {
             name: silent_s
             for (role, name), link in self._links.items()
@@ -530,7 +530,7 @@ class SchedulerServer:
 
     def status(self) -> dict[str, Any]:
         """All at a glance; see ``scheduler.snapshot``."""
-        found = snapshot(self.service.machine.state)
+        found = snapshot(self.service.settled())
         for row in found["workers"]:
             row.update(self._facts_of(row["name"]))
         found["scheduler"] = {**self._about(), "pid": os.getpid()}
