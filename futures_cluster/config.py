@@ -1,4 +1,4 @@
-"""Settings: one frozen dataclass; environment and arguments are read here and nowhere else.
+"""Settings: one named tuple; environment and arguments are read here and nowhere else.
 
 Covers: the arguments of ``Executor``, their checks and defaults, and what the machine offers (cores, quotas).
 Does not cover: options of single tasks (``messages.TaskOptions``).
@@ -10,8 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from futures_cluster import numbers
 
@@ -142,25 +141,24 @@ def user_folder() -> str:
     return os.path.join(base, "futures_cluster")
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """The settings of one executor."""
 
-    backend: Any = "processes"
-    max_workers: int = 1
-    mp_context: Any = None
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
-    max_tasks_per_child: int | None = None
-    memory_limit: int | None = None  # bytes, per worker
-    threads_per_worker: int = 1
-    thread_name_prefix: str = ""
-    resources: dict[str, float] = field(default_factory=dict)
-    resolve: bool = True  # whether futures in arguments are replaced by their values
-    worker_environment: dict[str, str] = field(default_factory=dict)
-    debug: bool = False  # whether tasks that change their inputs fail
-    forward_logs: bool | None = None  # whether workers' log records come here; None: from processes of this machine
-    insecure: bool = False  # whether the network address of a cluster is used without a secret
+    backend: Any
+    max_workers: int
+    mp_context: Any
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    max_tasks_per_child: int | None
+    memory_limit: int | None  # bytes, per worker
+    threads_per_worker: int
+    thread_name_prefix: str
+    resources: dict[str, float]
+    resolve: bool  # whether futures in arguments are replaced by their values
+    worker_environment: dict[str, str]
+    debug: bool  # whether tasks that change their inputs fail
+    forward_logs: bool | None  # whether workers' log records come here; None: from processes of this machine
+    insecure: bool  # whether the network address of a cluster is used without a secret
 
 
 def make_config(

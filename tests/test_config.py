@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import io
 import multiprocessing
 import os
@@ -172,7 +171,7 @@ def test_workers_see_these_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_config_does_not_change() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         make_config().max_workers = 5  # type: ignore[misc]
 
 

@@ -9,7 +9,6 @@ first, and the modules of the cluster are imported while it imports its own: a t
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +87,7 @@ class NativeEngine(ClientEngine):
             raise
         cluster.client.can_stop_tasks = config.backend != "threads"
         # What the user gives the workers is the cluster's now, which lets go of it at its end.
-        self._config = dataclasses.replace(config, initializer=None, initargs=())
+        self._config = config._replace(initializer=None, initargs=())
         if self._closed:  # by a finalizer, meanwhile
             cluster.shutdown(wait=False)
         return cluster

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import itertools
 import logging
 import multiprocessing
@@ -581,7 +580,7 @@ class LocalCluster:
             if self._folder is not None:
                 remove_folder(self._folder)
             # What the user gave the workers is not kept until the collector of cycles comes by.
-            self.config = dataclasses.replace(self.config, initializer=None, initargs=())
+            self.config = self.config._replace(initializer=None, initargs=())
             self.processes.launcher = self._initializer = None
             self._loop.stop()
 
