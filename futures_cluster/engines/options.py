@@ -6,8 +6,7 @@ Covers: the options, checking and changing them. Does not cover: what engines ma
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from futures_cluster import numbers
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -16,8 +15,7 @@ from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 NOT_GIVEN: Any = object()
 
 
-@dataclass(frozen=True)
-class SubmitOptions:
+class SubmitOptions(NamedTuple):
     """All that ``with_options`` can say.
 
     Attributes
@@ -75,17 +73,17 @@ def changed(
     if rerun is not NOT_GIVEN:
         changes["rerun"] = bool(rerun)
     if changes:
-        options = replace(options, task=_interned(replace(options.task, **changes)))
+        options = options._replace(task=_interned(options.task._replace(**changes)))
     if pure is not NOT_GIVEN:
-        options = replace(options, pure=bool(pure))
+        options = options._replace(pure=bool(pure))
     if key is not NOT_GIVEN:
         if key is not None and not isinstance(key, str):
             raise TypeError(f"a key is a str, not {type(key).__name__}")
         if key is not None:
             key = str.__str__(key)  # of a subclass, such as numpy's, the text
-        options = replace(options, key=key)
+        options = options._replace(key=key)
     if resolve is not NOT_GIVEN:
-        options = replace(options, resolve=bool(resolve))
+        options = options._replace(resolve=bool(resolve))
     return options
 
 

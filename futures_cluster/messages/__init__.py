@@ -32,6 +32,7 @@ from futures_cluster.messages.basics import (
     Reference,
     TaskOptions,
     field_names,
+    field_types,
     place_of,
 )
 from futures_cluster.messages.clients import (
@@ -173,6 +174,7 @@ __all__ = [
     "WorkersBroken",
     "WIRE_MESSAGES",
     "field_names",
+    "field_types",
     "place_of",
 ]
 

@@ -5,27 +5,29 @@ Covers: both directions. Does not cover: questions about the cluster (``cluster`
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import DEFAULT_OPTIONS, Key, Message, Payload, PlainValue, TaskOptions, message
+from futures_cluster.messages.basics import DEFAULT_OPTIONS, FRESH, Key, Message, Payload, PlainValue, TaskOptions
 
 
-@message
 class ClientJoined(Message):
     """A client asks to be served."""
 
-    client: str
+    __slots__ = ("client",)
+
+    def __init__(self, client: str) -> None:
+        self.client = client
 
 
-@message
 class ClientLeft(Message):
     """A client is gone; what only it wanted is dropped."""
 
-    client: str
+    __slots__ = ("client",)
+
+    def __init__(self, client: str) -> None:
+        self.client = client
 
 
-@message
 class SubmitTasks(Message):
     """New tasks that share their options.
 
@@ -36,125 +38,184 @@ class SubmitTasks(Message):
     again only if both calls are the same, and every other repetition is an error (``DuplicateKey``).
     """
 
-    client: str
-    tasks: list[Any]  # (key, function, payload, dependencies: list of keys)
-    functions: list[Any] = field(default_factory=list)  # (function, name, payload); those not told before
-    options: TaskOptions = DEFAULT_OPTIONS
-    depth: int = 0  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
-    wanted: list[Key] | None = None
-    apart: list[Any] = field(default_factory=list)  # (key, TaskOptions)
-    calls: list[Any] = field(default_factory=list)  # (key, digest of function, arguments and inputs)
+    __slots__ = ("client", "tasks", "functions", "options", "depth", "wanted", "apart", "calls")
+
+    def __init__(
+        self,
+        client: str,
+        tasks: list[Any],  # (key, function, payload, dependencies: list of keys)
+        functions: list[Any] = FRESH,  # (function, name, payload); those not told before
+        options: TaskOptions = DEFAULT_OPTIONS,
+        depth: int = 0,  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
+        wanted: list[Key] | None = None,
+        apart: list[Any] = FRESH,  # (key, TaskOptions)
+        calls: list[Any] = FRESH,  # (key, digest of function, arguments and inputs)
+    ) -> None:
+        self.client = client
+        self.tasks = tasks
+        self.functions = [] if functions is FRESH else functions
+        self.options = options
+        self.depth = depth
+        self.wanted = wanted
+        self.apart = [] if apart is FRESH else apart
+        self.calls = [] if calls is FRESH else calls
 
 
-@message
 class CancelTasks(Message):
     """The client wants no result of these; ``force`` stops them even when they are running."""
 
-    client: str
-    keys: list[Key]
-    force: bool = False
+    __slots__ = ("client", "keys", "force")
+
+    def __init__(self, client: str, keys: list[Key], force: bool = False) -> None:
+        self.client = client
+        self.keys = keys
+        self.force = force
 
 
-@message
 class ReleaseKeys(Message):
     """The client's last futures of these keys are gone."""
 
-    client: str
-    keys: list[Key]
+    __slots__ = ("client", "keys")
+
+    def __init__(self, client: str, keys: list[Key]) -> None:
+        self.client = client
+        self.keys = keys
 
 
-@message
 class ReleaseFunctions(Message):
     """The client will not use these functions again without telling them anew."""
 
-    client: str
-    functions: list[str]
+    __slots__ = ("client", "functions")
+
+    def __init__(self, client: str, functions: list[str]) -> None:
+        self.client = client
+        self.functions = functions
 
 
-@message
 class ReportMissing(Message):
     """Somebody could not fetch ``key`` from ``worker``, which was said to hold it."""
 
-    reporter: str
-    missing: list[Any]  # (key, worker)
+    __slots__ = ("reporter", "missing")
+
+    def __init__(
+        self,
+        reporter: str,
+        missing: list[Any],  # (key, worker)
+    ) -> None:
+        self.reporter = reporter
+        self.missing = missing
 
 
-@message
 class ScatterData(Message):
     """The client has put these onto workers by itself (``PutData``); nothing can make them again.
 
     ``TasksDone`` follows once each is on ``replicas`` workers, or on all there are.
     """
 
-    client: str
-    rows: list[Any]  # (key, size_bytes, worker)
-    replicas: int = 1
+    __slots__ = ("client", "rows", "replicas")
+
+    def __init__(
+        self,
+        client: str,
+        rows: list[Any],  # (key, size_bytes, worker)
+        replicas: int = 1,
+    ) -> None:
+        self.client = client
+        self.rows = rows
+        self.replicas = replicas
 
 
-@message
 class RetireWorkers(Message):
     """These workers are to end: they get nothing more, and what only they hold goes to others before."""
 
-    workers: list[str]
+    __slots__ = ("workers",)
+
+    def __init__(self, workers: list[str]) -> None:
+        self.workers = workers
 
 
-@message
 class AskShared(Message):
     """Something asked of a shared object (``scheduler.shared``); the answer has the same ``request``, 0: no answer."""
 
-    client: str
-    request: int
-    kind: str
-    name: str
-    op: str
-    args: list[PlainValue] = field(default_factory=list)
+    __slots__ = ("client", "request", "kind", "name", "op", "args")
+
+    def __init__(
+        self,
+        client: str,
+        request: int,
+        kind: str,
+        name: str,
+        op: str,
+        args: list[PlainValue] = FRESH,
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.kind = kind
+        self.name = name
+        self.op = op
+        self.args = [] if args is FRESH else args
 
 
-@message
 class WithdrawShared(Message):
     """Nobody waits for this answer any more; it comes all the same, if only to say that it was withdrawn."""
 
-    client: str
-    request: int
+    __slots__ = ("client", "request")
+
+    def __init__(self, client: str, request: int) -> None:
+        self.client = client
+        self.request = request
 
 
-@message
 class SharedTaken(Message):
     """The client has futures of its own now of the keys that came with this answer."""
 
-    client: str
-    request: int
+    __slots__ = ("client", "request")
+
+    def __init__(self, client: str, request: int) -> None:
+        self.client = client
+        self.request = request
 
 
-@message
 class TasksRunning(Message):
     """These are being executed."""
 
-    keys: list[Key]
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
 
 
-@message
 class TasksDone(Message):
     """How tasks ended, or that what was held is to be had again."""
 
-    done: list[Any]  # (key, FINISHED | FAILED | CANCELLED, payload or None, size_bytes, [(worker, address)...])
+    __slots__ = ("done",)
+
+    def __init__(
+        self,
+        done: list[Any],  # (key, FINISHED | FAILED | CANCELLED, payload or None, size_bytes, [(worker, address)...])
+    ) -> None:
+        self.done = done
 
 
-@message
 class TasksRecomputing(Message):
     """The results of these finished tasks were lost with their worker; ``TasksDone`` will come again."""
 
-    keys: list[Key]
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
 
 
-@message
 class SharedReply(Message):
     """The answer to ``AskShared``.
 
     ``keys`` are of the tasks in its items: they are kept for the client until it says ``SharedTaken``.
     """
 
-    request: int
-    values: list[PlainValue]
-    error: Payload = None
-    keys: list[Key] = field(default_factory=list)
+    __slots__ = ("request", "values", "error", "keys")
+
+    def __init__(self, request: int, values: list[PlainValue], error: Payload = None, keys: list[Key] = FRESH) -> None:
+        self.request = request
+        self.values = values
+        self.error = error
+        self.keys = [] if keys is FRESH else keys

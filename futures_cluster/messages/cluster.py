@@ -6,74 +6,98 @@ looks. Does not cover: programs with workers of their own, which need none of it
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Message, message
+from futures_cluster.messages.basics import FRESH, Message
 
 
-@message
 class Heartbeat(Message):
     """The sender is alive. Sent in both directions, and never answered.
 
     Each side says how much silence it bears, workers add facts about themselves, managers which of their workers run.
     """
 
-    sender: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("sender", "facts")
+
+    def __init__(self, sender: str, facts: dict[str, Any] = FRESH) -> None:
+        self.sender = sender
+        self.facts = {} if facts is FRESH else facts
 
 
-@message
 class WorkerEnded(Message):
     """The process that started a worker says how it ended; the fields are those of ``WorkerLost``."""
 
-    worker: str
-    attempts: list[int]
-    deliberate: bool = False
-    cause: str = ""
-    unheard: bool = False
-    incarnation: str = ""
+    __slots__ = ("worker", "attempts", "deliberate", "cause", "unheard", "incarnation")
+
+    def __init__(
+        self,
+        worker: str,
+        attempts: list[int],
+        deliberate: bool = False,
+        cause: str = "",
+        unheard: bool = False,
+        incarnation: str = "",
+    ) -> None:
+        self.worker = worker
+        self.attempts = attempts
+        self.deliberate = deliberate
+        self.cause = cause
+        self.unheard = unheard
+        self.incarnation = incarnation
 
 
-@message
 class PeersLost(Message):
     """The scheduler has given up the workers at these addresses; nobody need wait for their answers."""
 
-    addresses: list[str]
+    __slots__ = ("addresses",)
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
 
 
-@message
 class ShareCode(Message):
     """A client's modules: folders of its ``sys.path``, files that it uploads, and what it has loaded."""
 
-    client: str
-    paths: list[str] = field(default_factory=list)
-    files: list[Any] = field(default_factory=list)  # (name, content)
-    versions: list[Any] = field(default_factory=list)  # (module, file, changed_ns, size, digest)
+    __slots__ = ("client", "paths", "files", "versions")
+
+    def __init__(
+        self,
+        client: str,
+        paths: list[str] = FRESH,
+        files: list[Any] = FRESH,  # (name, content)
+        versions: list[Any] = FRESH,  # (module, file, changed_ns, size, digest)
+    ) -> None:
+        self.client = client
+        self.paths = [] if paths is FRESH else paths
+        self.files = [] if files is FRESH else files
+        self.versions = [] if versions is FRESH else versions
 
 
-@message
 class AskScheduler(Message):
     """A question about the cluster; ``request`` comes back with the answer."""
 
-    request: int
-    what: str
-    argument: Any = None
+    __slots__ = ("request", "what", "argument")
+
+    def __init__(self, request: int, what: str, argument: Any = None) -> None:
+        self.request = request
+        self.what = what
+        self.argument = argument
 
 
-@message
 class Answer(Message):
     """The answer to ``AskScheduler``, of plain values; or why there is none.
 
     ``request`` 0: the scheduler takes the peer that has joined, or refuses it for the reason in ``error``.
     """
 
-    request: int
-    value: Any = None
-    error: str = ""
+    __slots__ = ("request", "value", "error")
+
+    def __init__(self, request: int, value: Any = None, error: str = "") -> None:
+        self.request = request
+        self.value = value
+        self.error = error
 
 
-@message
 class Observe(Message):
     """Somebody looks, or looks no more: a worker says what it does, at once and then after each interval.
 
@@ -81,19 +105,24 @@ class Observe(Message):
     tasks spend their time. ``output``: what they print.
     """
 
-    interval_s: float
-    detail: bool = False
-    profile: bool = False
-    output: bool = False
+    __slots__ = ("interval_s", "detail", "profile", "output")
+
+    def __init__(self, interval_s: float, detail: bool = False, profile: bool = False, output: bool = False) -> None:
+        self.interval_s = interval_s
+        self.detail = detail
+        self.profile = profile
+        self.output = output
 
 
-@message
 class WorkerReport(Message):
     """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it.
 
     ``asked``: it answers an ``Observe`` that wanted one report.
     """
 
-    worker: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    asked: bool = False
+    __slots__ = ("worker", "facts", "asked")
+
+    def __init__(self, worker: str, facts: dict[str, Any] = FRESH, asked: bool = False) -> None:
+        self.worker = worker
+        self.facts = {} if facts is FRESH else facts
+        self.asked = asked

@@ -5,94 +5,128 @@ Covers: what a machine and its service say to each other. Does not cover: anythi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message, Payload, message
+from futures_cluster.messages.basics import FRESH, Key, Message, Payload, Record
 
 
-@message
 class Tick(Message):
     """Time has passed: deadlines are looked at."""
 
+    __slots__ = ()
 
-@message
+
 class WorkerSilent(Message):
     """A worker says nothing though its process lives, or (``silent`` is False) has spoken again."""
 
-    worker: str
-    silent: bool = True
+    __slots__ = ("worker", "silent")
+
+    def __init__(self, worker: str, silent: bool = True) -> None:
+        self.worker = worker
+        self.silent = silent
 
 
-@dataclass(slots=True)
-class ToWorker:
+class ToWorker(Record):
     """A command: send this message to that worker."""
 
-    worker: str
-    message: Message
+    __slots__ = ("worker", "message")
+
+    def __init__(self, worker: str, message: Message) -> None:
+        self.worker = worker
+        self.message = message
 
 
-@dataclass(slots=True)
-class ToClient:
+class ToClient(Record):
     """A command: send this message to that client."""
 
-    client: str
-    message: Message
+    __slots__ = ("client", "message")
+
+    def __init__(self, client: str, message: Message) -> None:
+        self.client = client
+        self.message = message
 
 
-@dataclass(slots=True)
-class PayloadsFreed:
+class PayloadsFreed(Record):
     """A command: no task needs these payloads any more; their writers may use the memory again."""
 
-    payloads: list[Payload]
+    __slots__ = ("payloads",)
+
+    def __init__(self, payloads: list[Payload]) -> None:
+        self.payloads = payloads
 
 
-@message
 class DataFetched(Message):
     """A worker's own fetch ended: what arrived, and what did not."""
 
-    holder: str
-    arrived: list[Any]  # (key, size_bytes)
-    missing: list[Key] = field(default_factory=list)
-    duration_s: float = 0.0  # from asking to having them all; 0 if nobody looked at the clock
+    __slots__ = ("holder", "arrived", "missing", "duration_s")
+
+    def __init__(
+        self,
+        holder: str,
+        arrived: list[Any],  # (key, size_bytes)
+        missing: list[Key] = FRESH,
+        duration_s: float = 0.0,  # from asking to having them all; 0 if nobody looked at the clock
+    ) -> None:
+        self.holder = holder
+        self.arrived = arrived
+        self.missing = [] if missing is FRESH else missing
+        self.duration_s = duration_s
 
 
-@message
 class DataPut(Message):
     """A client has put these into the worker's store."""
 
-    rows: list[Any]  # (key, size_bytes)
+    __slots__ = ("rows",)
+
+    def __init__(
+        self,
+        rows: list[Any],  # (key, size_bytes)
+    ) -> None:
+        self.rows = rows
 
 
-@message
 class RunsEnded(Message):
     """Executions of this worker ended, in its own threads."""
 
-    finished: list[Any]  # as in TasksFinished
-    failed: list[Any] = field(default_factory=list)
-    reports: bool = False  # tell the scheduler at once, unless another run begins
+    __slots__ = ("finished", "failed", "reports")
+
+    def __init__(
+        self,
+        finished: list[Any],  # as in TasksFinished
+        failed: list[Any] = FRESH,
+        reports: bool = False,  # tell the scheduler at once, unless another run begins
+    ) -> None:
+        self.finished = finished
+        self.failed = [] if failed is FRESH else failed
+        self.reports = reports
 
 
-@message
 class RunWaits(Message):
     """A task gives its slot back while it waits (``waits``), or wants to go on."""
 
-    key: Key
-    attempt: int
-    waits: bool
+    __slots__ = ("key", "attempt", "waits")
+
+    def __init__(self, key: Key, attempt: int, waits: bool) -> None:
+        self.key = key
+        self.attempt = attempt
+        self.waits = waits
 
 
-@dataclass(slots=True)
-class ExecuteRuns:
+class ExecuteRuns(Record):
     """A worker's command: start these now, each in a slot of its own."""
 
-    runs: list[Any]
+    __slots__ = ("runs",)
+
+    def __init__(self, runs: list[Any]) -> None:
+        self.runs = runs
 
 
-@dataclass(slots=True)
-class FetchData:
+class FetchData(Record):
     """A worker's command: get these from that peer."""
 
-    holder: str
-    address: str
-    keys: list[Key]
+    __slots__ = ("holder", "address", "keys")
+
+    def __init__(self, holder: str, address: str, keys: list[Key]) -> None:
+        self.holder = holder
+        self.address = address
+        self.keys = keys

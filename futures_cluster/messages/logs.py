@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from futures_cluster.messages.basics import Message, Payload, message
+from futures_cluster.messages.basics import Message, Payload
 
 
-@message
 class LogSettings(Message):
     """Which log records are to be forwarded: from a client to the scheduler, and from there to the workers.
 
@@ -18,17 +17,34 @@ class LogSettings(Message):
     are those of ``warnings``, opaque to the scheduler; None leaves the worker's own.
     """
 
-    client: str
-    levels: list[Any]  # (name of a logger, level); "" is the root, and is always there
-    disabled: int = 0  # as logging.disable() has it
-    everything: bool = False
-    filters: Payload = None
+    __slots__ = ("client", "levels", "disabled", "everything", "filters")
+
+    def __init__(
+        self,
+        client: str,
+        levels: list[Any],  # (name of a logger, level); "" is the root, and is always there
+        disabled: int = 0,  # as logging.disable() has it
+        everything: bool = False,
+        filters: Payload = None,
+    ) -> None:
+        self.client = client
+        self.levels = levels
+        self.disabled = disabled
+        self.everything = everything
+        self.filters = filters
 
 
-@message
 class LogRecords(Message):
     """Log records and warnings, from a worker to the scheduler, and from there to the clients that want them."""
 
-    worker: str
-    rows: list[Any]  # (key of the task or "", opaque bytes: see services.log_records)
-    dropped: int = 0  # records that were not sent, since the last message
+    __slots__ = ("worker", "rows", "dropped")
+
+    def __init__(
+        self,
+        worker: str,
+        rows: list[Any],  # (key of the task or "", opaque bytes: see services.log_records)
+        dropped: int = 0,  # records that were not sent, since the last message
+    ) -> None:
+        self.worker = worker
+        self.rows = rows
+        self.dropped = dropped

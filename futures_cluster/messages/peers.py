@@ -5,25 +5,33 @@ Covers: introductions, asking for data and putting it. Does not cover: which dat
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message, message
+from futures_cluster.messages.basics import FRESH, Key, Message
 
 
-@message
 class Hello(Message):
     """The first message of a worker or a client on a new connection, and of the scheduler as an answer."""
 
-    role: str
-    name: str
-    address: str = ""
-    pid: int = 0
-    versions: dict[str, str] = field(default_factory=dict)  # see wire.versions
-    codecs: list[str] = field(default_factory=list)  # what it can decompress; see wire.compress
+    __slots__ = ("role", "name", "address", "pid", "versions", "codecs")
+
+    def __init__(
+        self,
+        role: str,
+        name: str,
+        address: str = "",
+        pid: int = 0,
+        versions: dict[str, str] = FRESH,  # see wire.versions
+        codecs: list[str] = FRESH,  # what it can decompress; see wire.compress
+    ) -> None:
+        self.role = role
+        self.name = name
+        self.address = address
+        self.pid = pid
+        self.versions = {} if versions is FRESH else versions
+        self.codecs = [] if codecs is FRESH else codecs
 
 
-@message
 class GetData(Message):
     """Ask a worker for results it holds. ``request`` comes back with the answer.
 
@@ -31,48 +39,72 @@ class GetData(Message):
     open the worker's shared segments, so the data has to travel beside the message.
     """
 
-    request: int
-    keys: list[Key]
-    codecs: list[str] = field(default_factory=list)
-    beside: bool = False
+    __slots__ = ("request", "keys", "codecs", "beside")
+
+    def __init__(self, request: int, keys: list[Key], codecs: list[str] = FRESH, beside: bool = False) -> None:
+        self.request = request
+        self.keys = keys
+        self.codecs = [] if codecs is FRESH else codecs
+        self.beside = beside
 
 
-@message
 class RelayData(Message):
     """A worker asks the program that started it for what it cannot get itself; answered by ``Data``.
 
     ``address``: of the worker that holds these results; without one, ``keys`` are tasks whose arguments it cannot open.
     """
 
-    worker: str
-    request: int
-    keys: list[Key]
-    address: str = ""
+    __slots__ = ("worker", "request", "keys", "address")
+
+    def __init__(self, worker: str, request: int, keys: list[Key], address: str = "") -> None:
+        self.worker = worker
+        self.request = request
+        self.keys = keys
+        self.address = address
 
 
-@message
 class Data(Message):
     """The answer to ``GetData``: what is there, and why the rest is not."""
 
-    request: int
-    found: list[Any]  # (key, payload)
-    missing: list[Key] = field(default_factory=list)
-    errors: list[Any] = field(default_factory=list)  # (key, error payload): results that do not pickle
+    __slots__ = ("request", "found", "missing", "errors")
+
+    def __init__(
+        self,
+        request: int,
+        found: list[Any],  # (key, payload)
+        missing: list[Key] = FRESH,
+        errors: list[Any] = FRESH,  # (key, error payload): results that do not pickle
+    ) -> None:
+        self.request = request
+        self.found = found
+        self.missing = [] if missing is FRESH else missing
+        self.errors = [] if errors is FRESH else errors
 
 
-@message
 class PutData(Message):
     """Keep these, which a client scatters.
 
     The answer is ``Data`` without anything found; ``missing`` were refused, and the keys among ``errors`` are taken.
     """
 
-    request: int
-    rows: list[Any]  # (key, payload)
+    __slots__ = ("request", "rows")
+
+    def __init__(
+        self,
+        request: int,
+        rows: list[Any],  # (key, payload)
+    ) -> None:
+        self.request = request
+        self.rows = rows
 
 
-@message
 class SegmentsMapped(Message):
     """The asker has opened (or will not open) these shared segments of the answer, so they may be reused."""
 
-    segments: list[int]  # serial numbers
+    __slots__ = ("segments",)
+
+    def __init__(
+        self,
+        segments: list[int],  # serial numbers
+    ) -> None:
+        self.segments = segments

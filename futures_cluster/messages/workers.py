@@ -5,28 +5,39 @@ Covers: both directions. Does not cover: data between workers (``peers``), heart
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
-from futures_cluster.messages.basics import Key, Message, Payload, message
+from futures_cluster.messages.basics import FRESH, Key, Message, Payload
 
 
-@message
 class WorkerJoined(Message):
     """A worker offers ``slots`` executions at a time. ``killable``: it can be stopped while it runs a task."""
 
-    worker: str
-    address: str
-    slots: int = 1
-    killable: bool = True
-    resources: dict[str, float] = field(default_factory=dict)
-    host: str = ""
-    pid: int = 0
-    manager: str = ""  # the process that started it, and is told to stop it
-    incarnation: str = ""  # tells it from former workers of its name
+    __slots__ = ("worker", "address", "slots", "killable", "resources", "host", "pid", "manager", "incarnation")
+
+    def __init__(
+        self,
+        worker: str,
+        address: str,
+        slots: int = 1,
+        killable: bool = True,
+        resources: dict[str, float] = FRESH,
+        host: str = "",
+        pid: int = 0,
+        manager: str = "",  # the process that started it, and is told to stop it
+        incarnation: str = "",  # tells it from former workers of its name
+    ) -> None:
+        self.worker = worker
+        self.address = address
+        self.slots = slots
+        self.killable = killable
+        self.resources = {} if resources is FRESH else resources
+        self.host = host
+        self.pid = pid
+        self.manager = manager
+        self.incarnation = incarnation
 
 
-@message
 class WorkerLost(Message):
     """A worker is gone. ``executing`` are the keys it ran at that moment, None if they are not known.
 
@@ -34,86 +45,130 @@ class WorkerLost(Message):
     ``unheard``: its connection ended before it did, so it may have begun or ended more than it could say.
     """
 
-    worker: str
-    executing: list[Key] | None = None
-    deliberate: bool = False
-    cause: str = ""
-    unheard: bool = False
+    __slots__ = ("worker", "executing", "deliberate", "cause", "unheard")
+
+    def __init__(
+        self,
+        worker: str,
+        executing: list[Key] | None = None,
+        deliberate: bool = False,
+        cause: str = "",
+        unheard: bool = False,
+    ) -> None:
+        self.worker = worker
+        self.executing = executing
+        self.deliberate = deliberate
+        self.cause = cause
+        self.unheard = unheard
 
 
-@message
 class WorkerRetiring(Message):
     """A worker takes no more tasks: it has run its maximum, takes much memory, or has loaded modules that are old now.
 
     It still serves the data it holds. ``hands_over``: what only it holds goes to others, so that it ends soon.
     """
 
-    worker: str
-    hands_over: bool = False
+    __slots__ = ("worker", "hands_over")
+
+    def __init__(self, worker: str, hands_over: bool = False) -> None:
+        self.worker = worker
+        self.hands_over = hands_over
 
 
-@message
 class WorkersBroken(Message):
     """No worker can start (a failing initializer): every task fails with this error, an opaque payload."""
 
-    error: Payload
+    __slots__ = ("error",)
+
+    def __init__(self, error: Payload) -> None:
+        self.error = error
 
 
-@message
 class SlotsChanged(Message):
     """The worker has this many slots now: a task that waits for another has given its slot back."""
 
-    worker: str
-    slots: int
+    __slots__ = ("worker", "slots")
+
+    def __init__(self, worker: str, slots: int) -> None:
+        self.worker = worker
+        self.slots = slots
 
 
-@message
 class TasksStarted(Message):
     """These began to run; sent only for those that do not end at once."""
 
-    worker: str
-    runs: list[Any]  # (key, attempt)
+    __slots__ = ("worker", "runs")
+
+    def __init__(
+        self,
+        worker: str,
+        runs: list[Any],  # (key, attempt)
+    ) -> None:
+        self.worker = worker
+        self.runs = runs
 
 
-@message
 class TasksFinished(Message):
     """Runs that ended."""
 
-    worker: str
-    finished: list[Any]  # (key, attempt, payload or None if the result stays there, size_bytes, duration_s)
-    failed: list[Any] = field(default_factory=list)  # (key, attempt, error payload, duration_s)
+    __slots__ = ("worker", "finished", "failed")
+
+    def __init__(
+        self,
+        worker: str,
+        finished: list[Any],  # (key, attempt, payload or None if the result stays there, size_bytes, duration_s)
+        failed: list[Any] = FRESH,  # (key, attempt, error payload, duration_s)
+    ) -> None:
+        self.worker = worker
+        self.finished = finished
+        self.failed = [] if failed is FRESH else failed
 
 
-@message
 class TasksReturned(Message):
     """Runs given back without having started, asked for by ``ReturnTasks`` or for missing inputs.
 
     ``refused`` were asked for but had started or ended.
     """
 
-    worker: str
-    returned: list[Any]  # (key, attempt)
-    refused: list[Any] = field(default_factory=list)  # (key, attempt)
+    __slots__ = ("worker", "returned", "refused")
+
+    def __init__(
+        self,
+        worker: str,
+        returned: list[Any],  # (key, attempt)
+        refused: list[Any] = FRESH,  # (key, attempt)
+    ) -> None:
+        self.worker = worker
+        self.returned = returned
+        self.refused = [] if refused is FRESH else refused
 
 
-@message
 class DataAdded(Message):
     """The worker holds copies of these now. What they took on their way, if that was measured, tells the bandwidth."""
 
-    worker: str
-    keys: list[Key]
-    size_bytes: int = 0
-    duration_s: float = 0.0
+    __slots__ = ("worker", "keys", "size_bytes", "duration_s")
+
+    def __init__(self, worker: str, keys: list[Key], size_bytes: int = 0, duration_s: float = 0.0) -> None:
+        self.worker = worker
+        self.keys = keys
+        self.size_bytes = size_bytes
+        self.duration_s = duration_s
 
 
-@message
 class RunTasks(Message):
     """Executions committed to a worker."""
 
-    runs: list[Any]  # (key, attempt, function, payload, priority, inputs, flags)
-    functions: list[Any] = field(default_factory=list)  # (function, name, payload)
-    # priority: (level..., attempt), so that a worker keeps the order of commitment
-    # inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    __slots__ = ("runs", "functions")
+
+    def __init__(
+        self,
+        runs: list[Any],  # (key, attempt, function, payload, priority, inputs, flags)
+        functions: list[Any] = FRESH,  # (function, name, payload)
+        # priority: (level..., attempt), so that a worker keeps the order of commitment
+        # inputs: (key, size_bytes, payload or None, [(worker, address)...])
+    ) -> None:
+        self.runs = runs
+        self.functions = [] if functions is FRESH else functions
 
 
 #: ``flags`` of a run: the result stays on the worker however small; the start is reported before the run.
@@ -121,45 +176,60 @@ KEEP = 1
 REPORT_START = 2
 
 
-@message
 class ReturnTasks(Message):
     """Give these runs back if they have not started (answered by ``TasksReturned``)."""
 
-    runs: list[Any]  # (key, attempt)
+    __slots__ = ("runs",)
+
+    def __init__(
+        self,
+        runs: list[Any],  # (key, attempt)
+    ) -> None:
+        self.runs = runs
 
 
-@message
 class DropData(Message):
     """Nobody needs these results any more."""
 
-    keys: list[Key]
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
 
 
-@message
 class CopyData(Message):
     """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
 
     Without holders it asks whether the worker has them itself.
     """
 
-    rows: list[Any]  # (key, size_bytes, [(worker, address)...])
+    __slots__ = ("rows",)
+
+    def __init__(
+        self,
+        rows: list[Any],  # (key, size_bytes, [(worker, address)...])
+    ) -> None:
+        self.rows = rows
 
 
-@message
 class ForgetFunctions(Message):
     """These functions will be told anew if they come again."""
 
-    functions: list[str]
+    __slots__ = ("functions",)
+
+    def __init__(self, functions: list[str]) -> None:
+        self.functions = functions
 
 
-@message
 class Retire(Message):
     """Take no more tasks, so that another worker is started in this one's place; see ``WorkerRetiring``."""
 
-    hands_over: bool = False
+    __slots__ = ("hands_over",)
+
+    def __init__(self, hands_over: bool = False) -> None:
+        self.hands_over = hands_over
 
 
-@message
 class StopWorker(Message):
     """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed.
 
@@ -167,8 +237,18 @@ class StopWorker(Message):
     for that worker alone, and not for a successor of the same name.
     """
 
-    worker: str
-    force: bool = False
-    reason: str = ""
-    deliberate: bool = True
-    incarnation: str = ""
+    __slots__ = ("worker", "force", "reason", "deliberate", "incarnation")
+
+    def __init__(
+        self,
+        worker: str,
+        force: bool = False,
+        reason: str = "",
+        deliberate: bool = True,
+        incarnation: str = "",
+    ) -> None:
+        self.worker = worker
+        self.force = force
+        self.reason = reason
+        self.deliberate = deliberate
+        self.incarnation = incarnation

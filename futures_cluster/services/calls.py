@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
@@ -23,7 +22,7 @@ def inherit(options: TaskOptions, priority: int) -> TaskOptions:
     Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
     """
     total = max(-MOST_PRIORITY, min(MOST_PRIORITY, options.priority + priority))
-    return replace(options, priority=total)
+    return options._replace(priority=total)
 
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key | None:

@@ -9,7 +9,6 @@ pickle over 4 GiB, and no more buffers than a frame may have.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -54,9 +53,8 @@ def _split(message: Any) -> list[Message]:
     if getattr(message, "wanted", None) is not None:
         return [message]
     nothing: dict[str, list[Any]] = {name: [] for name in names}
-    return [
-        dataclasses.replace(message, **{**nothing, name: [row]}) for name in names for row in getattr(message, name)
-    ] or [message]
+    parts = [message.replace(**{**nothing, name: [row]}) for name in names for row in getattr(message, name)]
+    return parts or [message]
 
 
 def failed(request: m.GetData | m.RelayData, error: BaseException) -> m.Data:

@@ -16,7 +16,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.messages import Message, field_names
+from futures_cluster.messages import Message, field_types
 from futures_cluster.numbers import MOST_AMOUNT, MOST_BYTES, MOST_COUNT, shown
 from futures_cluster.wire.buffers import Buffer
 
@@ -185,7 +185,7 @@ def _scalars_of(cls: type[Message]) -> tuple[tuple[str, float, float], ...]:
     """The fields of a kind of message that are one number each: name, least, most."""
     found = _scalars.get(cls)
     if found is None:
-        names = [name for name in field_names(cls) if cls.__annotations__[name] in ("int", "float")]
+        names = [name for name, kind in field_types(cls).items() if kind in ("int", "float")]
         found = _scalars[cls] = tuple((name, *RANGES.get((cls, name), (0, _MOST))) for name in names)
     return found
 

@@ -31,7 +31,7 @@ import msgpack
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
-from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names
+from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
 from futures_cluster.wire import weight
 from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
 
@@ -94,10 +94,10 @@ _TUPLES = {tuple}
 def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
     """For each field: its name, its types and those of its items (None: any), the length of its rows (0: no rows)."""
     fields = []
-    for name in field_names(cls):
+    for name, kind in field_types(cls).items():
         accepted: set[type] = set()
         items: set[type] | None = None
-        for part in cls.__annotations__[name].split(" | "):
+        for part in kind.split(" | "):
             outer, _, inner = part.partition("[")
             accepted.update(_KINDS.get(outer, (object,)))
             if outer == "list" and inner not in ("Any]", "PlainValue]"):
@@ -150,8 +150,6 @@ class _Packer:
         self.pack = msgpack.Packer(default=self._default, use_bin_type=True, unicode_errors=text_errors).pack
 
     def _default(self, obj: Any) -> Any:
-        if type(obj) is TaskOptions:
-            return obj.to_wire()
         if type(obj) is Buffer:
             self.buffers.append(obj)
             return _MARK

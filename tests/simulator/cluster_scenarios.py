@@ -115,7 +115,7 @@ class ClusterScenario(Scenario):
             self.careful = self.random.random() < 0.2
         rerun = self.random.random() < 0.3 if self.careful else options.rerun or self.random.random() < 0.7
         timeout_s = options.timeout_s if self.random.random() < 0.3 else None
-        return replace(options, rerun=rerun, timeout_s=timeout_s)
+        return options._replace(rerun=rerun, timeout_s=timeout_s)
 
     def draw_work(self, options: TaskOptions) -> list[Work]:
         """More large results than elsewhere: what is small lies with the scheduler, and nobody has to fetch it."""

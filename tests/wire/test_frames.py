@@ -64,7 +64,7 @@ def field_values(cls: type[m.Message], name: str) -> st.SearchStrategy[Any]:
             rest = [options]
         return st.lists(st.tuples(names, *rest), max_size=3).map(tuple)
     strategies = []
-    for part in cls.__annotations__[name].split(" | "):
+    for part in m.field_types(cls)[name].split(" | "):
         if part.startswith("list["):
             strategies.append(st.lists(SCALARS[part[5:-1]], max_size=3).map(tuple))
         else:
@@ -107,7 +107,7 @@ def test_every_batch_of_rows_has_a_length() -> None:
     """A new message with rows must say how long they are, or they are not checked."""
     for cls in m.WIRE_MESSAGES:
         for name in m.field_names(cls):
-            is_rows = "list[Any]" in cls.__annotations__[name]
+            is_rows = "list[Any]" in m.field_types(cls)[name]
             assert is_rows == ((cls, name) in frames._ROW_LENGTHS), (cls, name)
 
 
