@@ -1,17 +1,20 @@
 """Every exception that users can meet.
 
-Covers: the classes and what each means. Does not cover: where they are raised.
+Covers: the classes and what each means. Does not cover: where they are raised; those that derive from errors of the
+standard library's pools are in ``pool_errors``, which loads multiprocessing, and is loaded when one of them is used.
 Classes derive from the standard library's where existing ``except`` clauses should go on working:
 ``WorkerDied`` is a ``BrokenProcessPool``, a task that ran out of time is a ``TimeoutError``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, InvalidStateError
-from concurrent.futures.process import BrokenProcessPool
-from concurrent.futures.thread import BrokenThreadPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from futures_cluster.pool_errors import DeserializationError, InitializerFailed, ThreadInitializerFailed, WorkerDied
 
 __all__ = [
     "AuthenticationError",
@@ -111,29 +114,20 @@ class ChannelClosed(SharedObjectError):
     """Something was put into a channel that is closed."""
 
 
-class WorkerDied(BrokenProcessPool):
-    """Three worker processes were lost while they ran this task, or one if it was submitted with ``rerun=False``.
+if not TYPE_CHECKING:
 
-    The message says how each ended (exit code or signal, or what happened to its connection) and shows the end of what
-    it wrote to stderr.
-    """
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from futures_cluster import pool_errors
 
-
-class DeserializationError(BrokenProcessPool):
-    """Arguments or a result did not unpickle on the other side; ``__cause__`` is the original error."""
-
-
-class InitializerFailed(BrokenProcessPool):
-    """The initializer raised, or no worker could be started; the executor is broken."""
-
-
-class ThreadInitializerFailed(BrokenThreadPool):
-    """The initializer raised in a thread; the executor is broken."""
+        value = globals()[name] = getattr(pool_errors, name)
+        return value
 
 
 def make_error(payload: Any, load_error: Callable[[Any], BaseException]) -> BaseException:
     """The exception of an error payload: one of ours that the scheduler named, or one that a task raised."""
     if type(payload) is dict:
-        error: BaseException = globals()[payload["kind"]](payload["text"])
+        error: BaseException = getattr(sys.modules[__name__], payload["kind"])(payload["text"])
         return error
     return load_error(payload)

@@ -23,6 +23,7 @@ SOURCE = ROOT / PACKAGE
 # Each room may import itself and the rooms before it.
 ROOMS = [
     "clocks",
+    "pool_errors",
     "errors",
     "numbers",
     "config",

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, errors
+from futures_cluster import clocks, errors, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
@@ -267,7 +267,7 @@ class LocalCluster:
                 self.config.initializer(*self.config.initargs)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
+            broken = pool_errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
             broken.__cause__ = error
             self._thread.call(self.scheduler.handle, [m.WorkersBroken(Cell(broken))])
             return False
@@ -540,7 +540,7 @@ class LocalCluster:
 
     def _kill_workers(self, force: bool) -> None:
         self.processes.kill_all(force, "the executor was told to stop its workers")
-        error = errors.WorkerDied("the executor was told to stop its workers before this task had finished")
+        error = pool_errors.WorkerDied("the executor was told to stop its workers before this task had finished")
         self.client.broken = error
         payload = self.codec.dump_error(error)
         self.scheduler.handle([m.WorkersBroken(payload)])

@@ -25,7 +25,7 @@ import threading
 import traceback
 from typing import Any
 
-from futures_cluster import context
+from futures_cluster import context, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
@@ -335,11 +335,9 @@ class WorkerProcess:
         return True
 
     def _report_broken(self, error: BaseException) -> None:
-        from futures_cluster import errors
-
         logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=error)
         _flush_queues()  # with the record just logged, if that goes into one
-        failed = errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
+        failed = pool_errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
         failed.__cause__ = error
         self._manager.send([m.WorkersBroken(self._codec.dump_error(failed))])
 
