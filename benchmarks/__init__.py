@@ -4,9 +4,9 @@ asv finds this package by an import hook of its own, which worker processes do n
 ``sys.path``, so the checkout goes to its end (an installed futures_cluster still comes first).
 """
 
+import os
 import sys
-from pathlib import Path
 
-_ROOT = str(Path(__file__).resolve().parent.parent)
+_ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # without pathlib, which workers need not import
 if _ROOT not in sys.path:
     sys.path.append(_ROOT)
