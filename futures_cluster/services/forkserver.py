@@ -97,9 +97,12 @@ def main(control_fd: int) -> None:
     os.environ.pop(config.TEMPLATE_VARIABLE, None)
     send(control, ("template", "", os.getpid()), [])
 
+    collects = gc.isenabled()
+    gc.disable()  # all that is imported stays, so that looking for garbage only takes time
     import ctypes  # noqa: F401  # before the first fork, so that workers need not
 
-    import futures_cluster.services.worker_process  # noqa: F401
+    import futures_cluster.services.worker_process
+    import futures_cluster.wire.streams  # noqa: F401  # at whose addresses they listen
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wake_read, wake_write = socket.socketpair()
@@ -112,6 +115,8 @@ def main(control_fd: int) -> None:
     selector.register(control, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
     gc.freeze()  # what is here now is never looked at again, and so its pages stay shared with the workers
+    if collects:
+        gc.enable()
     children: dict[int, Any] = {}  # workers' settings
     orphans = Orphans()
     inherited = [control, wake_read, wake_write]
