@@ -11,12 +11,12 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Reference, TaskOptions
+from futures_cluster.messages.basics import FRESH, Record
 from futures_cluster.services.calls import inherit
 from futures_cluster.wire.serialize import InputCollector
 
@@ -26,19 +26,27 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-@dataclass(slots=True)
-class GraphTask:
+class GraphTask(Record):
     """One task of a graph: ``function(*args, *values of the inputs)``."""
 
-    key: Key
-    name: str  # for statistics
-    args: tuple[Any, ...]
-    inputs: list[Key]
-    options: TaskOptions | None = None  # if they are not those of the graph
+    __slots__ = ("key", "name", "args", "inputs", "options")
+
+    def __init__(
+        self,
+        key: Key,
+        name: str,  # for statistics
+        args: tuple[Any, ...],
+        inputs: list[Key],
+        options: TaskOptions | None = None,  # if they are not those of the graph
+    ) -> None:
+        self.key = key
+        self.name = name
+        self.args = args
+        self.inputs = inputs
+        self.options = options
 
 
-@dataclass
-class Graph:
+class Graph(Record):
     """Tasks that are submitted together.
 
     Attributes
@@ -57,13 +65,25 @@ class Graph:
         Tasks write into objects among their arguments; these may refuse to be pickled, as a copy would be useless.
     """
 
-    function: Callable[..., Any]
-    tasks: Iterable[GraphTask]
-    wanted: list[Key]
-    options: TaskOptions = m.DEFAULT_OPTIONS
-    references: list[Any] = field(default_factory=list)
-    reduce: Callable[[Any], Any] = lambda reference: None
-    stores: bool = False
+    __slots__ = ("function", "tasks", "wanted", "options", "references", "reduce", "stores")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        tasks: Iterable[GraphTask],
+        wanted: list[Key],
+        options: TaskOptions = m.DEFAULT_OPTIONS,
+        references: list[Any] = FRESH,
+        reduce: Callable[[Any], Any] = lambda reference: None,
+        stores: bool = False,
+    ) -> None:
+        self.function = function
+        self.tasks = tasks
+        self.wanted = wanted
+        self.options = options
+        self.references = [] if references is FRESH else references
+        self.reduce = reduce
+        self.stores = stores
 
 
 def graph_suffix(owner: str) -> str:

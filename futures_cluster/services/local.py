@@ -42,7 +42,7 @@ from futures_cluster.services.peers import Peers
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings, new_incarnation
 from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.inproc import Cell, ObjectCodec
@@ -301,6 +301,7 @@ class LocalCluster:
             environment=None if forks else config.worker_environment,
             initializer=self._initializer,
             logging=self.scheduler.logs.settings_for(name),
+            incarnation=new_incarnation(),
         )
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[Message]], None]:

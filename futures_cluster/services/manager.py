@@ -30,7 +30,7 @@ from futures_cluster.services.folders import make_folder, remove_folder
 from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
-from futures_cluster.services.settings import WorkerSettings
+from futures_cluster.services.settings import WorkerSettings, new_incarnation
 from futures_cluster.services.template import import_path
 from futures_cluster.wire import transports
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
@@ -270,6 +270,7 @@ class WorkerManager:
             **process_identity.new(),
             folder=make_temporary_folder("worker-", self._local),  # removed when it has ended
             initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
+            incarnation=new_incarnation(),
         )
 
     def _socket(self) -> str:

@@ -4,10 +4,10 @@ Covers: the settings, which whoever starts a worker makes. Does not cover: what 
 (``worker_process``, which the client need not import), and what users configure (``futures_cluster.config``).
 """
 
-from __future__ import annotations
+# Annotations are not postponed here; see ``futures_cluster.config``.
 
 import os
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from futures_cluster import messages as m
 from futures_cluster.wire import transports
@@ -18,8 +18,12 @@ LOST_CODE = 76
 PROCESS_NAME = "FuturesClusterProcess"
 
 
-@dataclass
-class WorkerSettings:
+def new_incarnation() -> str:
+    """What tells a process from others that had its name before it: see ``services.client`` and ``services.server``."""
+    return os.urandom(4).hex()
+
+
+class WorkerSettings(NamedTuple):
     """What a worker process is told at its start; plain values that pickle."""
 
     name: str
@@ -39,10 +43,9 @@ class WorkerSettings:
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
     by_reference: bool = False  # the process has the program's ``__main__``, as multiprocessing has started it
     scheduler: str = ""  # its address, if that is not who starts the worker
-    security: transports.Security = field(default_factory=transports.Security)
+    security: transports.Security = transports.NO_SECURITY
     manager: str = ""  # the name of who starts the worker, as the scheduler knows it
     silence_s: float = 60.0
     folder: str | None = None  # for spilled results and code
     logging: m.LogSettings | None = None  # what the client wants of log records
-    # Tells this process from others that had its name before it: see ``services.client`` and ``services.server``.
-    incarnation: str = field(default_factory=lambda: os.urandom(4).hex())
+    incarnation: str = ""  # see ``new_incarnation``

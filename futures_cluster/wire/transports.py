@@ -15,11 +15,11 @@ import asyncio
 import importlib
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
+from futures_cluster.messages.basics import Record
 from futures_cluster.wire.addresses import in_words
 from futures_cluster.wire.handshake import ListenerBusy
 
@@ -33,8 +33,7 @@ TIMEOUT_S = 10.0
 HOST, CERTIFICATES, SECRET = "host", "certificates", "secret"
 
 
-@dataclass(frozen=True)
-class TlsFiles:
+class TlsFiles(NamedTuple):
     """Paths of what one side of ``tls://`` needs.
 
     Attributes
@@ -50,8 +49,7 @@ class TlsFiles:
     key: str
 
 
-@dataclass(frozen=True)
-class Security:
+class Security(Record):
     """What both sides of a connection must have.
 
     Attributes
@@ -64,9 +62,15 @@ class Security:
         Whether a network address may be used without a secret, which lets in any process that can reach it.
     """
 
-    secret: bytes | None = field(default=None, repr=False)  # must not get into any log
-    tls: TlsFiles | None = None
-    insecure: bool = False
+    __slots__ = ("secret", "tls", "insecure")
+
+    def __init__(self, secret: bytes | None = None, tls: TlsFiles | None = None, insecure: bool = False) -> None:
+        self.secret = secret
+        self.tls = tls
+        self.insecure = insecure
+
+    def __repr__(self) -> str:
+        return f"Security(tls={self.tls!r}, insecure={self.insecure})"  # no secret must get into any log
 
 
 NO_SECURITY = Security()

@@ -13,7 +13,6 @@ import shutil
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +124,9 @@ def test_files_that_are_no_certificates(runner: Runner, ours: TlsFiles, tmp_path
     empty = tmp_path / "empty"
     empty.touch()
     with pytest.raises(AuthenticationError, match="cannot use the certificates"):
-        runner.listen(Security(tls=replace(ours, authority=str(empty))))
+        runner.listen(Security(tls=ours._replace(authority=str(empty))))
     with pytest.raises(FileNotFoundError):
-        runner.listen(Security(tls=replace(ours, key=str(tmp_path / "nowhere"))))
+        runner.listen(Security(tls=ours._replace(key=str(tmp_path / "nowhere"))))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_a_fifo_in_the_place_of_a_file_is_refused_at_once(
 ) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(AuthenticationError, match="fifo is a FIFO and not a file"):
-        runner.listen(Security(tls=replace(ours, **{name: str(tmp_path / "fifo")})))
+        runner.listen(Security(tls=ours._replace(**{name: str(tmp_path / "fifo")})))
 
 
 def test_a_listener_of_another_authority(

@@ -7,7 +7,6 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +289,7 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
     ],
 )
 def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security, text: str) -> None:
-    security = replace(theirs, tls=site.security.tls)
+    security = theirs.replace(tls=site.security.tls)
     with pytest.raises(AuthenticationError, match=text):
         site.run(transports.connect(site.listener.address, site.loop, security))
     one, two = site.connect()  # and the others still do
