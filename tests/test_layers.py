@@ -76,7 +76,14 @@ CLOCKS |= {f"{name}_ns" for name in CLOCKS} | {"clock_gettime", "thread_time"}
 
 MAX_LINES = 600
 
-HEAVY = ("asyncio", "dask", "hashlib", "multiprocessing", "numpy", "pandas", "socket")
+# What neither an import of the package nor a new executor loads. Each takes milliseconds, some of them for what they
+# import themselves (``dataclasses`` imports ``inspect`` and ``ast``).
+HEAVY = (
+    *("ast", "asyncio", "concurrent.futures.process", "dask", "dataclasses", "hashlib", "inspect", "multiprocessing"),
+    *("numpy", "pandas", "ssl"),
+)
+# What starts the process that workers are forked from: a new executor has it, because its first task will need it.
+STARTERS = ("socket", "subprocess")
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -234,8 +241,8 @@ def test_modules_have_a_docstring(path: Path) -> None:
     assert ast.get_docstring(parse(path))
 
 
-@pytest.mark.parametrize("statement", [f"import {PACKAGE}", f"from {PACKAGE} import Executor"])
-def test_import_loads_nothing_heavy(statement: str) -> None:
+def modules_after(statement: str) -> list[str]:
+    """The modules that a fresh interpreter has after a statement."""
     code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
     # -I: neither PYTHON* variables nor the user's site-packages may add modules.
     done = subprocess.run(
@@ -245,7 +252,30 @@ def test_import_loads_nothing_heavy(statement: str) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert [name for name in HEAVY if name in json.loads(done.stdout)] == []
+    modules: list[str] = json.loads(done.stdout)
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        (f"import {PACKAGE}", (*HEAVY, *STARTERS)),
+        (f"from {PACKAGE} import Executor", (*HEAVY, *STARTERS)),
+        (f"from {PACKAGE} import Executor; Executor(2)", HEAVY),
+    ],
+)
+def test_import_loads_nothing_heavy(statement: str, heavy: tuple[str, ...]) -> None:
+    assert sorted(set(heavy).intersection(modules_after(statement))) == []
+
+
+def test_no_dataclass_is_made_when_workers_start() -> None:
+    """All workers wait for what their template imports, and a dataclass compiles its methods each time."""
+    loaded = modules_after(f"from {PACKAGE}.services import forkserver; forkserver.import_for_workers()")
+    names = {module_name(path): path for path in MODULES if f"{PACKAGE}.{module_name(path)}" in loaded}
+    assert "services.worker_process" in names
+    for name, path in names.items():
+        imported = [each for _, each in imports(parse(path), name=name, is_package=path.name == "__init__.py")]
+        assert not any(each.startswith("dataclasses") for each in imported), name
 
 
 # The checks themselves, on small examples: a wall that cannot fail is no wall.

@@ -90,6 +90,14 @@ class FrozenTemplate:
         main(self._control_fd)
 
 
+def import_for_workers() -> None:
+    """Import all that workers need until their first task, before the first fork, so that they share it."""
+    import ctypes  # noqa: F401
+
+    import futures_cluster.services.worker_process
+    import futures_cluster.wire.streams  # noqa: F401  # at whose addresses they listen
+
+
 def main(control_fd: int) -> None:
     """Serve until the client is gone."""
     os.set_inheritable(control_fd, False)
@@ -99,11 +107,7 @@ def main(control_fd: int) -> None:
 
     collects = gc.isenabled()
     gc.disable()  # all that is imported stays, so that looking for garbage only takes time
-    import ctypes  # noqa: F401  # before the first fork, so that workers need not
-
-    import futures_cluster.services.worker_process
-    import futures_cluster.wire.streams  # noqa: F401  # at whose addresses they listen
-
+    import_for_workers()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)

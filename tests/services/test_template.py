@@ -71,7 +71,8 @@ import futures_cluster
 ex = futures_cluster.Executor(max_workers=1)
 popen = subprocess.Popen
 def noted(*args, **kwargs):
-    print(sorted({"asyncio", "futures_cluster.services.local"} & set(sys.modules)))
+    late = {"asyncio", "concurrent.futures.process", "futures_cluster.services.local", "multiprocessing"}
+    print(sorted(late & set(sys.modules)))
     return popen(*args, **kwargs)
 subprocess.Popen = noted
 print(ex.submit(abs, -2).result())
@@ -79,6 +80,25 @@ ex.shutdown()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n2\n", "")
+
+
+def test_workers_share_what_they_import_until_their_first_task() -> None:
+    """And what is imported then is imported without a look for garbage, which workers have again."""
+    program = """
+import futures_cluster
+with futures_cluster.Executor(max_workers=1) as ex:
+    print(*ex.submit(eval, "[*__import__('sys').modules]").result())
+    print(ex.submit(__import__("gc").isenabled).result())
+"""
+    template_only = "import sys; from futures_cluster.services import forkserver as f; f.import_for_workers()"
+    outputs = []
+    for code in (program, f"{template_only}; print(*sys.modules)"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        outputs.append(done.stdout)
+    modules, collects = outputs[0].splitlines()
+    assert sorted(set(modules.split()) - set(outputs[1].split())) == []
+    assert collects == "True"
 
 
 def test_threads_that_submit_at_once_start_one_cluster(started: list[template.Template]) -> None:
