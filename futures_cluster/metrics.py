@@ -8,19 +8,17 @@ Covers: recording, from any thread, and summaries over the last minute and since
 cover: what happens to each task (the machines count that themselves, and recording here would cost more than
 scheduling does), showing it (``status``), bringing it from the workers (``services.observer``).
 
-A measurement is appended to a list, and only sorted into a sketch when somebody asks, or when the list is long. With
-``crick`` (the extra ``status``) the sketch is a t-digest; without it counts of logarithmic buckets, right to 2.5 %.
+A measurement is appended to a list, and only sorted into buckets when a caller asks, or when the list is long.
+Quantiles come from the buckets' counts, and are right to 2.5 %.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from futures_cluster import clocks
 
@@ -36,16 +34,6 @@ QUANTILES = (0.5, 0.9, 0.99)
 _STEP = 1.05
 _LOG_STEP = math.log(_STEP)
 _SMALLEST = 1e-9
-
-
-class Sketch(Protocol):
-    """Counts of values, small however many there are."""
-
-    def add(self, values: list[float]) -> None:
-        """Take values in."""
-
-    def quantile(self, fraction: float) -> float:
-        """The value below which this fraction of all lies."""
 
 
 class Buckets:
@@ -64,7 +52,7 @@ class Buckets:
         self._total = 0
 
     def add(self, values: list[float]) -> None:
-        """See ``Sketch``; what is not positive counts as the smallest value."""
+        """Take values in; what is not positive counts as the smallest value."""
         counts = self._counts
         for value in values:
             place = math.ceil(math.log(value) / _LOG_STEP) if value > _SMALLEST else -1_000_000
@@ -72,7 +60,7 @@ class Buckets:
         self._total += len(values)
 
     def quantile(self, fraction: float) -> float:
-        """See ``Sketch``; nan when empty."""
+        """Return the value below which this fraction of all lies; nan when empty."""
         left = fraction * self._total
         for place in sorted(self._counts):
             left -= self._counts[place]
@@ -83,29 +71,6 @@ class Buckets:
         return 0.0 if place == -1_000_000 else 2 * _STEP**place / (_STEP + 1)
 
 
-class _TDigest:
-    """A t-digest of the package crick."""
-
-    def __init__(self, digest: Any) -> None:
-        self._digest = digest
-
-    def add(self, values: list[float]) -> None:
-        self._digest.update(values)
-
-    def quantile(self, fraction: float) -> float:
-        return float(self._digest.quantile(fraction))
-
-
-def new_sketch() -> Sketch:
-    """A t-digest where that costs nothing: crick needs numpy, which is not loaded for its sake."""
-    if "numpy" in sys.modules:
-        try:
-            return _TDigest(importlib.import_module("crick").TDigest())
-        except ImportError:
-            pass
-    return Buckets()
-
-
 class _Series:
     """The measurements of one name."""
 
@@ -114,8 +79,8 @@ class _Series:
         self.total = 0.0
         self.most = 0.0
         self._waiting: list[tuple[float, float]] = []  # (time, value)
-        self._all = new_sketch()
-        self._slices: dict[int, tuple[Sketch, list[float]]] = {}  # number -> (sketch, [count, total, most])
+        self._all = Buckets()
+        self._slices: dict[int, tuple[Buckets, list[float]]] = {}  # number -> (buckets, [count, total, most])
 
     def add(self, value: float, now: float) -> None:
         self.count += 1
@@ -136,8 +101,8 @@ class _Series:
         oldest = int(now // SLICE_S) - SLICES
         for number, values in by_slice.items():
             if number > oldest:
-                sketch, totals = self._slices.setdefault(number, (new_sketch(), [0.0, 0.0, 0.0]))
-                sketch.add(values)
+                buckets, totals = self._slices.setdefault(number, (Buckets(), [0.0, 0.0, 0.0]))
+                buckets.add(values)
                 totals[0] += len(values)
                 totals[1] += sum(values)
                 totals[2] = max(totals[2], *values)
@@ -151,8 +116,8 @@ class _Series:
         minute: dict[str, Any] = {"count": count, "sum": sum(totals[1] for totals in recent)}
         minute["max"] = max((totals[2] for totals in recent), default=0.0)
         for fraction in QUANTILES:
-            # The mean of the slices' quantiles, by their counts: near enough for eyes, whatever the kind of sketch.
-            parts = [(sketch.quantile(fraction), totals[0]) for sketch, totals in self._slices.values()]
+            # The mean of the slices' quantiles, by their counts: near enough for eyes.
+            parts = [(buckets.quantile(fraction), totals[0]) for buckets, totals in self._slices.values()]
             minute[f"p{fraction * 100:g}"] = sum(value * number for value, number in parts) / count if count else None
         start: dict[str, Any] = {"count": self.count, "sum": self.total, "max": self.most}
         for fraction in QUANTILES:

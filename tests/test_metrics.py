@@ -1,4 +1,4 @@
-"""Counters and timings: totals, the last minute, quantiles of either kind of sketch."""
+"""Counters and timings: totals, the last minute, quantiles."""
 
 from __future__ import annotations
 
@@ -44,20 +44,6 @@ def test_buckets_of_nothing_and_of_zero() -> None:
     assert math.isnan(buckets.quantile(0.5))
     buckets.add([0.0, -1.0])
     assert buckets.quantile(0.5) == 0.0
-
-
-def test_the_digest_is_used_where_it_costs_nothing() -> None:
-    pytest.importorskip("crick", reason="crick is not installed (the extra status)")
-    pytest.importorskip("numpy")
-    sketch = metrics.new_sketch()
-    assert not isinstance(sketch, Buckets)
-    sketch.add([float(i) for i in range(1, 1001)])
-    assert sketch.quantile(0.5) == pytest.approx(500, rel=0.02)
-
-
-def test_without_numpy_there_are_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(metrics.sys.modules, "numpy", raising=False)
-    assert isinstance(metrics.new_sketch(), Buckets)
 
 
 def test_counts_of_the_last_minute_and_since_the_start() -> None:
