@@ -265,6 +265,16 @@ class Future(_StdlibFuture[Any], Reference):
 
         return asyncio.wrap_future(self).__await__()
 
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """See the standard library's: asyncio reads this from Python 3.15 on, once the callbacks run."""
+        if self._state == FINISHED and self._unread:
+            self._wait_and_read(None)
+        state = self._state
+        if state == FINISHED:
+            return True, False, self._result, self._exception
+        cancelled = state in (CANCELLED, CANCELLED_AND_NOTIFIED)
+        return cancelled, cancelled, None, None
+
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:

@@ -1,7 +1,7 @@
 """Options of the test suite: which marked tests are run, and what each test must clean up.
 
 `slow` tests run with --runslow, or when the environment variable CI is set. `conformance` tests run
-on Python 3.13 when its `test` package is installed (Debian, for one, packages it apart).
+on Python 3.13 and later when its `test` package is installed (Debian, for one, packages it apart).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _has_conformance_tests() -> bool:
-    if sys.version_info[:2] != (3, 13):
+    if sys.version_info < (3, 13):
         return False
     try:
         return importlib.util.find_spec("test.test_concurrent_futures") is not None
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker("slow"):
                 item.add_marker(skip_slow)
     if not _has_conformance_tests():
-        skip_conformance = pytest.mark.skip(reason="needs Python 3.13 with its test package")
+        skip_conformance = pytest.mark.skip(reason="needs Python 3.13 or later with its test package")
         for item in items:
             if item.get_closest_marker("conformance"):
                 item.add_marker(skip_conformance)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-if sys.version_info[:2] != (3, 13):
-    pytest.skip("needs Python 3.13 with its test package", allow_module_level=True)
+if sys.version_info < (3, 13):
+    pytest.skip("needs Python 3.13 or later with its test package", allow_module_level=True)
 pytest.importorskip("test.test_concurrent_futures")
 
 import multiprocessing.util
