@@ -10,12 +10,14 @@ library's own threads down, which nothing here uses.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +42,15 @@ class Deviation:
         The method that takes the test's place.
     on : tuple of types
         The executor mixins where it does; empty for all.
+    since : tuple of int
+        The first version of Python that has the test.
     """
 
     test: str
     reason: str
     instead: Callable[[Any], None]
     on: tuple[type, ...] = ()
+    since: tuple[int, int] = (3, 13)
 
 
 def wait_for_line(path: str) -> str:
@@ -184,9 +189,107 @@ def cancel(self: Any) -> None:
         self.assertEqual(future._state, after)
 
 
+def put_and_wait(queue: Any, event: Any, value: int) -> int:
+    """Say that the task runs, and wait for the event."""
+    queue.put(value)
+    event.wait()
+    return value
+
+
+def start_waiting_tasks(test: Any, **options: Any) -> tuple[Any, list[Any], Any, Any]:
+    """An executor with one worker, which executes the first of three tasks: executor, futures, queue, event."""
+    manager = test.get_context().Manager()
+    test.addCleanup(manager.join)
+    test.addCleanup(manager.shutdown)
+    queue, event = manager.Queue(), manager.Event()
+    executor = test.executor_type(1, mp_context=test.get_context(), **options)
+    futures = [executor.submit(put_and_wait, queue, event, value) for value in range(3)]
+    test.assertEqual(queue.get(timeout=support.SHORT_TIMEOUT), 0)
+    return executor, futures, queue, event
+
+
+def may_replace_workers(test: Any) -> dict[str, int]:
+    """``max_tasks_per_child=1``, unless a worker forks the caller's process."""
+    return {} if test.get_context().get_start_method(allow_none=False) == "fork" else {"max_tasks_per_child": 1}
+
+
+def an_error_each(self: Any) -> None:
+    """Each future has an error of its own, in whose traceback the caller is once."""
+    executor, futures, _, _ = start_waiting_tasks(self)
+    executor.kill_workers()
+    for future in futures:
+        try:
+            future.result(support.SHORT_TIMEOUT)
+        except BrokenProcessPool as error:
+            frames = traceback.extract_tb(error.__traceback__)
+        else:
+            self.fail("there is a result")
+        self.assertEqual([frame.filename for frame in frames].count(__file__), 1)
+
+
+def tells_the_exit_code(self: Any) -> None:
+    """The error itself says how the worker ended."""
+    with self.executor_type(1, mp_context=self.get_context()) as executor:
+        with self.assertRaisesRegex(BrokenProcessPool, "99"):
+            executor.submit(os._exit, 99).result()
+
+
+def all_tasks_run(self: Any) -> None:
+    """Workers are replaced until all tasks have run, also when the executor is closing."""
+    executor, futures, _, event = start_waiting_tasks(self, **may_replace_workers(self))
+    executor.shutdown(wait=False)
+    event.set()
+    self.assertEqual([future.result(support.SHORT_TIMEOUT) for future in futures], [0, 1, 2])
+    executor.shutdown()
+
+
+def all_tasks_run_unowned(self: Any) -> None:
+    """Workers are replaced until all tasks have run, also when the caller has let the executor go."""
+    executor, futures, _, event = start_waiting_tasks(self, **may_replace_workers(self))
+    thread = executor._executor_manager_thread
+    del executor
+    support.gc_collect()
+    event.set()
+    self.assertEqual([future.result(support.SHORT_TIMEOUT) for future in futures], [0, 1, 2])
+    del futures
+    support.gc_collect()
+    thread.join(support.SHORT_TIMEOUT)
+    self.assertFalse(thread.is_alive())
+
+
+def ends_workers(self: Any, method: str) -> None:
+    """The worker ends, none takes its place, no task goes on, and no new one is taken."""
+    executor, futures, queue, _ = start_waiting_tasks(self, **may_replace_workers(self))
+    (process,) = executor._processes.values()
+    getattr(executor, method)()
+    process.join()
+    for future in futures:
+        self.assertIsInstance(future.exception(support.SHORT_TIMEOUT), BrokenProcessPool)
+    self.assertEqual(executor._processes, {})
+    self.assertTrue(queue.empty())
+    self.assertRaises(RuntimeError, executor.submit, pow, 2, 3)
+
+
+def terminates_workers(self: Any) -> None:
+    """See ``ends_workers``."""
+    ends_workers(self, "terminate_workers")
+
+
+def kills_workers(self: Any) -> None:
+    """See ``ends_workers``."""
+    ends_workers(self, "kill_workers")
+
+
 ALL_AT_ONCE = (
     "All workers start when the executor is first used, whatever starts them; the standard library starts them one "
     "by one, except with fork."
+)
+OWN_INSIDES = (
+    "The test replaces private parts of the standard library's pool, or looks whether they are called; ours has others."
+)
+GOES_ON = (
+    "Tasks that were submitted run, whether or not the caller has the executor still; the standard library's fail when "
+    "the executor is collected before a worker is replaced."
 )
 NOT_FORK = (shim.ProcessPoolOwnStartMixin, shim.ProcessPoolForkserverMixin, shim.ProcessPoolSpawnMixin)
 
@@ -216,6 +319,38 @@ DEVIATIONS = (
         one_thread_is_enough,
     ),
     Deviation(
+        "ProcessPoolExecutorTest.test_broken_process_pool_traceback",
+        "When a worker dies, its tasks run again; they fail when the caller ends the workers.",
+        an_error_each,
+        since=(3, 14),
+    ),
+    Deviation(
+        "ProcessPoolExecutorTest.test_traceback_when_child_process_terminates_abruptly",
+        "The exit code is in the error's own text; the standard library puts it into an exception of its own, as the "
+        "cause.",
+        tells_the_exit_code,
+        since=(3, 15),
+    ),
+    Deviation(
+        "ProcessPoolExecutorTest.test_shutdown_no_wait_max_tasks_gh119592", GOES_ON, all_tasks_run, since=(3, 14)
+    ),
+    Deviation(
+        "ProcessPoolExecutorTest.test_gc_during_max_tasks_worker_exit_gh152967",
+        GOES_ON,
+        all_tasks_run_unowned,
+        since=(3, 14),
+    ),
+    *(
+        Deviation(f"ProcessPoolExecutorTest.{test}", OWN_INSIDES, instead, since=(3, 14))
+        for test, instead in {
+            "test_failed_worker_replacement_breaks_pool": all_tasks_run,
+            "test_force_shutdown_during_max_tasks_worker_exit": kills_workers,
+            "test_force_shutdown_workers": terminates_workers,
+            "test_terminate_workers": terminates_workers,
+            "test_kill_workers": kills_workers,
+        }.items()
+    ),
+    Deviation(
         "FailingInitializerMixin.test_initializer",
         "The test gives workers a queue for their log, which only the processes of a context can inherit. Without "
         "a context the log goes to stderr, and the error itself says what was raised.",
@@ -224,7 +359,7 @@ DEVIATIONS = (
     ),
     Deviation(
         "ProcessPoolShutdownTest.test_hang_gh83386",
-        "CPython skips this on processes, because its pool hangs there. Ours does not.",
+        "CPython 3.13 skips this on processes, because its pool hangs there. Ours does not.",
         no_hang_without_wait,
     ),
     Deviation(
@@ -240,6 +375,8 @@ def replace(cls: type, mixin: type, executor_mixin: type | None) -> None:
     """Put the tests of ours into a class in the place of those that cannot pass."""
     for deviation in DEVIATIONS:
         name, _, method = deviation.test.partition(".")
-        if mixin.__name__ == name and (not deviation.on or executor_mixin in deviation.on):
+        if sys.version_info < deviation.since or mixin.__name__ != name:
+            continue
+        if not deviation.on or executor_mixin in deviation.on:
             assert hasattr(cls, method), f"{deviation.test} is there no more"
             setattr(cls, method, deviation.instead)

@@ -68,11 +68,8 @@ def assert_python_ok(*args, **env_vars):
 """
 
 TAIL = f"""
-class ProcessPoolOwnStartMixin(ExecutorMixin):
-    executor_type = futures.ProcessPoolExecutor
-
-    def get_context(self):
-        return shim.OwnStart()
+class ProcessPoolOwnStartMixin(shim.OwnStartMixin, ExecutorMixin):
+    pass
 
 
 for _mixin in ({", ".join(TESTS)}):

@@ -68,10 +68,14 @@ class Process:
         """End it by SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)
 
-    def join(self) -> None:
+    def join(self, timeout: float = LIMIT_S) -> None:
         """Wait until it has ended."""
         if self._process is not None:
-            self._process.wait(LIMIT_S)
+            self._process.wait(timeout)
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.is_running()
 
 
 class CallQueue:
@@ -169,14 +173,24 @@ class ThreadPoolMixin(util.ThreadPoolMixin):
     executor_type = ThreadPoolExecutor
 
 
-class ProcessPoolOwnStartMixin(util.ExecutorMixin):
-    """Processes by our own start, which needs no context."""
+class OwnStartMixin:
+    """What tests ask of a mixin of executors, for processes by our own start, which needs no context."""
 
     executor_type = ProcessPoolExecutor
 
     def get_context(self) -> OwnStart:
         """What tests pass as ``mp_context``."""
         return OwnStart()
+
+    def create_event(self: Any) -> Any:
+        """An event that tasks can wait for."""
+        manager = self.get_context().Manager()
+        self.addCleanup(manager.shutdown)
+        return manager.Event()
+
+
+class ProcessPoolOwnStartMixin(OwnStartMixin, util.ExecutorMixin):
+    """Processes by our own start."""
 
 
 class ProcessPoolForkMixin(util.ProcessPoolForkMixin):
