@@ -63,10 +63,20 @@ def _make_context(files: TlsFiles, is_listener: bool, times: tuple[int, ...]) ->
     return context
 
 
+def _name_peer(is_listener: bool) -> str:
+    return "it" if is_listener else "the listener"
+
+
+def _no_tls(is_listener: bool, reason: str) -> HandshakeError:
+    return HandshakeError(
+        f"{_name_peer(is_listener)} does not speak TLS; write tcp:// if both sides are not to use it ({reason})"
+    )
+
+
 def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
     """What a failure of TLS means, and what to do."""
     reason = error.reason or ""
-    other = "it" if is_listener else "the listener"
+    other = _name_peer(is_listener)
     if isinstance(error, ssl.SSLCertVerificationError):
         return AuthenticationError(
             f"the certificate of the other side was not accepted: {error.verify_message}; both sides need certificates "
@@ -78,7 +88,7 @@ def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
             "one authority"
         )
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"):
-        return HandshakeError(f"{other} does not speak TLS; write tcp:// if both sides are not to use it ({reason})")
+        return _no_tls(is_listener, reason)
     return HandshakeError(f"TLS failed: {error}")
 
 
@@ -176,7 +186,10 @@ class TlsTransport(TcpTransport):
                     except ssl.SSLWantWriteError:
                         await until(loop, tls, is_writing=True)
 
-            await call(tls.do_handshake)
+            try:
+                await call(tls.do_handshake)
+            except (ConnectionResetError, BrokenPipeError):  # the system says so when the peer leaves bytes unread
+                raise _no_tls(is_listener, "it closed the connection") from None
             return await shake_hands(
                 machine,
                 lambda: call(tls.recv, handshake.MOST_BYTES),

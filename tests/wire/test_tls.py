@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import shutil
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -229,6 +230,21 @@ def test_tcp_to_tls_and_back(runner: Runner, ours: TlsFiles, refusals: pytest.Lo
         runner.connect(address.replace("tcp://", "tls://"), both)
     wait_until(lambda: len(refusals.records) > 1)
     assert "it speaks TLS" in refusals.records[1].getMessage()
+
+
+def test_a_listener_that_hangs_up_on_the_first_bytes(runner: Runner, ours: TlsFiles) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            other, _ = server.accept()
+            with other:
+                other.recv(1)  # the rest is never read, and the system resets the connection
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(HandshakeError, match="does not speak TLS; write tcp://"):
+            runner.connect(f"tls://127.0.0.1:{server.getsockname()[1]}", Security(b"secret", ours))
+        thread.join()
 
 
 def test_new_files_are_used_at_the_next_connection(runner: Runner, tmp_path: Path) -> None:
