@@ -91,11 +91,19 @@ def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     # The end of the block hangs if a future that nobody has is still waited for.
 
 
+# A `with` statement takes a lock in one instruction up to Python 3.13. Later versions call `__enter__`, run handlers,
+# and only then begin the block: a lock stays held when a handler raises there, and a program cannot prevent that.
+one_step_with = pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="Python 3.14 and later run handlers between taking a lock and the block"
+)
+
+
 # Python drops what is raised in a finalizer, with or without us.
 in_finalizers = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @in_finalizers
+@one_step_with
 def test_submit_and_result(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -104,6 +112,7 @@ def test_submit_and_result(ex: Executor) -> None:
 
 
 @in_finalizers
+@one_step_with
 def test_cancel(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -117,6 +126,7 @@ def test_cancel(ex: Executor) -> None:
 
 
 @in_finalizers
+@one_step_with
 def test_as_completed_and_map(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -130,6 +140,7 @@ def test_as_completed_and_map(ex: Executor) -> None:
 
 
 @in_finalizers
+@one_step_with
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_start_and_shutdown(backend: str) -> None:
     made = [Executor(1, backend=backend)]
@@ -227,16 +238,18 @@ def test_handlers_are_put_back_wherever_one_raises(handlers: list[tuple[int, Fra
 
     for step in range(1, 400):
         at = AtStep(step)
-        sys.settrace(at)
         try:
-            use()
+            sys.settrace(at)
+            try:
+                use()
+            finally:
+                sys.settrace(None)
         except InterruptedError:
             pass
-        finally:
-            sys.settrace(None)
         check()
 
 
+@one_step_with
 def test_a_condition_is_never_left_held() -> None:
     condition = Condition()
     begun = []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 PATIENCE_S = 30.0
 
@@ -20,6 +23,14 @@ def read(url: str, path: str, **parameters: str) -> bytes:
     with urllib.request.urlopen(target + ("?" + urllib.parse.urlencode(query) if query else ""), timeout=20) as answer:
         body: bytes = answer.read()
         return body
+
+
+def refusal(url: str, path: str) -> int:
+    """The status by which a page refuses an address."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        read(url, path)
+    with caught.value as error:  # has the connection
+        return error.code
 
 
 def ask(url: str, path: str, **parameters: str) -> Any:
