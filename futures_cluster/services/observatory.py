@@ -31,7 +31,7 @@ from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.rounds import Rounds
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.status import profiles
-from futures_cluster.wire.versions import own_versions
+from futures_cluster.wire.versions import is_gil_enabled, own_versions
 
 #: Version of what ``/api`` says.
 VERSION = 1
@@ -305,6 +305,7 @@ class Observatory:
         facts = {**self._facts_of(row["name"])}
         for name in ("cpu", "memory_bytes", "memory_limit", "spilled", "spilled_bytes", "threads", "raised"):
             facts[name] = report.get(name, facts.get(name))
+        facts["gil_enabled"] = report.get("gil_enabled")
         spilled_bytes = facts["spilled_bytes"] or 0
         facts["managed_bytes"] = max(0, row["held_bytes"] - spilled_bytes)
         memory_bytes = facts["memory_bytes"]
@@ -329,6 +330,7 @@ class Observatory:
             "memory_bytes": resident_bytes(),
             "loop_delay_s": self._loop_delay_s,
             "versions": own_versions(),
+            "gil_enabled": is_gil_enabled(),
             **self._about(),
         }
 

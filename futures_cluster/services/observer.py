@@ -23,6 +23,7 @@ from futures_cluster.services.memory import resident_bytes
 from futures_cluster.services.output import Capture
 from futures_cluster.services.profiler import Profiler
 from futures_cluster.services.recorder import Recorder
+from futures_cluster.wire.versions import is_gil_enabled
 
 if TYPE_CHECKING:
     from futures_cluster.services.worker import WorkerService
@@ -119,6 +120,7 @@ class Observer:
         facts: dict[str, Any] = {
             "now": clocks.time(),
             "pid": os.getpid(),
+            "gil_enabled": is_gil_enabled(),
             "cpu": (used - before) / max(now - seconds, 1e-3),
             "memory_bytes": resident_bytes(),
             "memory_limit": service.memory_limit,

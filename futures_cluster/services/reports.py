@@ -113,6 +113,7 @@ _REPORT: dict[str, Shape] = {
     **dict.fromkeys((*_COUNTED, "received_bytes", "sent_bytes"), known_number),
     "stream_dropped": count,
     **dict.fromkeys(("memory_bytes", "memory_limit"), number),
+    "gil_enabled": lambda value: type(value) is bool,
     "traffic": rows(text, known_number, known_number, known_number),
     "metrics": _METRICS,
     "failures": rows(known_number, text, text, text, text),

@@ -48,6 +48,7 @@ function meter(parts, total, label) {
   for (const [name, number] of parts) if (number > 0) bar.append(make("i", { class: "s-" + name, style: { width: 100 * number / (total || 1) + "%" } }));
   return bar;
 }
+function gil(enabled) { return typeof enabled === "boolean" ? (enabled ? "on" : "off") : ""; }
 function facts(list, rows) {
   list.replaceChildren(...rows.filter((row) => row[1] !== "" && row[1] !== null && row[1] !== undefined).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value instanceof Node ? value : String(value)))));
 }
@@ -240,7 +241,7 @@ function plots(place, metrics) {
 }
 function showTimings() {
   const scheduler = snapshot.scheduler;
-  facts($("scheduler"), [["CPU", Math.round(100 * scheduler.cpu) + " % of a core"], ["Memory", bytes(scheduler.memory_bytes)], ["Event loop's delay", seconds(scheduler.loop_delay_s)], ["Clients", snapshot.clients.length], ["Who looks", snapshot.viewers]]);
+  facts($("scheduler"), [["CPU", Math.round(100 * scheduler.cpu) + " % of a core"], ["Memory", bytes(scheduler.memory_bytes)], ["Event loop's delay", seconds(scheduler.loop_delay_s)], ["GIL", gil(scheduler.gil_enabled)], ["Clients", snapshot.clients.length], ["Who looks", snapshot.viewers]]);
   $("timings").replaceChildren(...plots("scheduler", snapshot.metrics));
 }
 
@@ -253,7 +254,7 @@ function showWorker() {
   if (!row) { heading.append(empty("There is no worker of this name now. The log says how it ended.")); box.replaceChildren(heading); return; }
   const list = make("dl", { class: "facts" });
   facts(list, [["Status", row.status], ["Host", `${row.host || "this one"}, process ${row.pid}`], ["Address", row.address], ["Running", `${row.running} of ${row.slots}`], ["Committed", `${count(row.committed)}, ${seconds(row.occupancy_s)} of work`], ["CPU", row.cpu === null ? "" : Math.round(100 * row.cpu) + " % of a core"],
-    ["Memory", bytes(row.memory_bytes) + (row.memory_limit ? " of " + bytes(row.memory_limit) : "")], ["Of that, results", bytes(row.managed_bytes)], ["On disk", bytes(row.spilled_bytes || 0)], ["Results held", `${count(row.results)}, ${bytes(row.held_bytes)}`], ["Came in", `${bytes(row.received_bytes)}, now ${bytes(row.in_bytes_s)}/s`], ["Went out", `${bytes(row.sent_bytes)}, now ${bytes(row.out_bytes_s)}/s`], ["Event loop's delay", seconds(row.loop_delay_s)], ["Raised", count(row.raised)], ["Heard of", row.report_age_s === null ? "" : seconds(row.report_age_s) + " ago"]]);
+    ["Memory", bytes(row.memory_bytes) + (row.memory_limit ? " of " + bytes(row.memory_limit) : "")], ["Of that, results", bytes(row.managed_bytes)], ["On disk", bytes(row.spilled_bytes || 0)], ["Results held", `${count(row.results)}, ${bytes(row.held_bytes)}`], ["Came in", `${bytes(row.received_bytes)}, now ${bytes(row.in_bytes_s)}/s`], ["Went out", `${bytes(row.sent_bytes)}, now ${bytes(row.out_bytes_s)}/s`], ["Event loop's delay", seconds(row.loop_delay_s)], ["Raised", count(row.raised)], ["GIL", gil(row.gil_enabled)], ["Heard of", row.report_age_s === null ? "" : seconds(row.report_age_s) + " ago"]]);
   heading.append(list);
   const cards = [heading], card = (title, ...nodes) => cards.push(make("div", { class: "card" }, make("h2", {}, title), ...nodes));
   if (detail) {

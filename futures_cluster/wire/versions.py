@@ -1,7 +1,7 @@
 """Versions of what both sides of a connection must agree on, and what to do when they do not.
 
-Covers: what a process says in ``messages.Hello``, and the comparison. Does not cover: the version of the protocol
-itself, which the handshake compares before any message is decoded.
+Covers: what a process says in ``messages.Hello``, the comparison, and whether the process has the GIL. Does not cover:
+the version of the protocol itself, which the handshake compares before any message is decoded.
 
 Clients and workers exchange pickles, so all must have the same minor version of Python, as functions travel as its
 bytecode, and the same major version of cloudpickle. The measure is the scheduler, though it unpickles nothing: with the
@@ -11,6 +11,7 @@ first comer as the measure, one process of another version would lock out all ot
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
@@ -31,6 +32,15 @@ def own_versions() -> dict[str, str]:
         "cloudpickle": _version_of("cloudpickle"),
         "msgpack": _version_of("msgpack"),
     }
+
+
+def is_gil_enabled() -> bool:
+    """Whether one thread of this process at a time executes Python.
+
+    A free-threaded build starts without the lock, and takes it when a module is imported that needs it.
+    """
+    ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
+    return ask is None or ask()
 
 
 #: What must be the same, in how many parts of its version.

@@ -17,6 +17,7 @@ import pytest
 from status.looking import ask, eventually, read, refusal
 
 from futures_cluster.testing.commands import Cluster
+from futures_cluster.wire.versions import is_gil_enabled
 
 
 def square(x: int) -> int:
@@ -51,6 +52,8 @@ def test_the_page_of_a_scheduler(cluster: Cluster) -> None:
         assert (rows["square"]["finished"], rows["fail"]["raised"]) == (50, 1)
         assert [row["memory_limit"] for row in snapshot["workers"]] == [10**9, 10**9]
         assert all(row["memory_bytes"] > 1e6 for row in snapshot["workers"])
+        eventually(lambda: all(row["gil_enabled"] is is_gil_enabled() for row in ask(url, "snapshot")["workers"]))
+        assert snapshot["scheduler"]["gil_enabled"] is is_gil_enabled()
         assert snapshot["scheduler"]["addresses"] == [cluster.address]
         assert len(snapshot["clients"]) == 1
         # What was logged since the page is there, by the scheduler itself.

@@ -20,6 +20,7 @@ import pytest
 from gate import Gate
 
 from futures_cluster import Executor, wait
+from futures_cluster.wire.versions import is_gil_enabled
 
 from .looking import ask, eventually
 
@@ -258,6 +259,7 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     worker = ask(url, "worker", name=first)
     assert worker["held"][0]["key"] in shown and worker["tasks"][0]["key"] in shown
     assert "connect" in shown and "loop delay" in shown
+    assert f"GIL\n{'on' if is_gil_enabled() else 'off'}" in shown
     browser.shot("worker")
     browser.js("document.querySelector(\"#v-worker a[href^='#/profile/']\").click()")
     browser.until("document.querySelector('#flame button') !== null")
@@ -291,6 +293,7 @@ def check_profile_and_timings(browser: Browser, url: str) -> None:
     assert "profile.speedscope.json" in browser.js("document.getElementById('speedscope').href")
     browser.open(url + "#/timings")
     browser.until("document.querySelector('[data-metric=loop_delay] svg path') !== null")
+    assert f"GIL\n{'on' if is_gil_enabled() else 'off'}" in browser.text("#scheduler")
 
 
 def check_failures_and_log(browser: Browser, futures: dict[str, list[Any]]) -> None:

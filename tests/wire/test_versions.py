@@ -9,9 +9,20 @@ import pytest
 import futures_cluster
 from futures_cluster import messages as m
 from futures_cluster.wire import frames
-from futures_cluster.wire.versions import compare, own_versions
+from futures_cluster.wire.versions import compare, is_gil_enabled, own_versions
 
 OURS = {"futures_cluster": "0.1.0", "python": "3.11", "cloudpickle": "3.1.2", "msgpack": "1.0.5"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_build_that_can_do_without_the_gil_is_asked(monkeypatch: pytest.MonkeyPatch, enabled: bool) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: enabled, raising=False)
+    assert is_gil_enabled() is enabled
+
+
+def test_before_python_3_13_there_is_a_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
+    assert is_gil_enabled()
 
 
 def test_own_versions() -> None:
