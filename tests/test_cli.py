@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import futures_cluster
 from futures_cluster import cli
 
 
@@ -17,7 +18,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(["--version"])
     assert left.value.code == 0
-    assert capsys.readouterr().out == f"futures-cluster {cli._version()}\n"
+    assert capsys.readouterr().out == f"futures-cluster {futures_cluster.__version__}\n"
 
 
 @pytest.mark.parametrize(
