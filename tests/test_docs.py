@@ -1,4 +1,4 @@
-"""Runs the examples of README.md and docs/, and checks the README's two commands.
+"""Runs the examples of README.md, CONTRIBUTING.md and docs/, and checks the README's two commands.
 
 Covers: each block fenced as ```python. The blocks of one file run in order in one namespace, in a
 process of their own. A block after the line `<!-- no-run -->` is only compiled. Does not cover:
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TIMEOUT_S = 90
 NO_RUN = "<!-- no-run -->"
 
