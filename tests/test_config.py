@@ -6,11 +6,12 @@ import builtins
 import io
 import multiprocessing
 import os
+import threading
 from typing import Any
 
 import pytest
 
-from futures_cluster import Executor, config
+from futures_cluster import Executor, ProcessPoolExecutor, ThreadPoolExecutor, config
 from futures_cluster.config import BACKEND_VARIABLE, THREAD_VARIABLES, make_config, parse_bytes, usable_cores
 
 
@@ -102,6 +103,13 @@ def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_config(3).max_workers == 3
     monkeypatch.setattr(config, "usable_cores", lambda: 100)
     assert make_config(backend="threads").max_workers == 32
+
+
+def test_the_pools_are_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BACKEND_VARIABLE, "sync")
+    with ProcessPoolExecutor(1) as processes, ThreadPoolExecutor(1) as threads:
+        assert processes.submit(os.getpid).result() != os.getpid()
+        assert threads.submit(threading.get_ident).result() != threading.get_ident()
 
 
 def cgroup(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
