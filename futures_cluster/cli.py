@@ -52,12 +52,6 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _missing(modules: Sequence[str]) -> list[str]:
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
@@ -67,9 +61,10 @@ def _demo(arguments: argparse.Namespace) -> int:
         print(f'the demo needs {", ".join(missing)}: pip install "futures-cluster[demo]"', file=sys.stderr)
         return 2
     from futures_cluster import demo
+    from futures_cluster.config import usable_cores
 
     return demo.run(
-        workers=arguments.workers or _cores(),
+        workers=arguments.workers or usable_cores(),
         settings=arguments.settings,
         rows=arguments.rows,
         backend=arguments.backend,

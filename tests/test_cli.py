@@ -105,3 +105,13 @@ def test_python_dash_m_loads_nothing_heavy() -> None:
     command = [sys.executable, "-m", "futures_cluster", "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("futures-cluster ")
+
+
+def test_the_demo_starts_no_more_workers_than_the_quota_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    given = {}
+    monkeypatch.setattr(cli, "_missing", lambda modules: [])
+    monkeypatch.setattr("futures_cluster.demo.run", lambda **options: given.update(options) or 0)
+    monkeypatch.setattr("futures_cluster.config.usable_cores", lambda: 3)
+    assert cli.main(["demo"]) == 0
+    assert given["workers"] == 3
