@@ -495,15 +495,3 @@ class FrameParser:
         if self._opener is not None:
             self._opener.check_end(whole.pop().memory)
         return unpack(body, whole)
-
-    @property
-    def missing_bytes(self) -> int:
-        """How many bytes the frame that is under way still needs; 0 if that is not known."""
-        if self._body is not None:
-            rest = self.space.nbytes if self.space is not None else 0
-            return rest + sum(self._lengths[len(self._whole) + 1 :])
-        if len(self._buffer) < self._tag_bytes + 12:
-            return 0
-        length, count = HEAD.unpack_from(self._buffer, self._tag_bytes)
-        tags = (3 if count else 2) * self._tag_bytes
-        return max(0, tags + 12 + 8 * int(count) + int(length) - len(self._buffer))
