@@ -171,8 +171,8 @@ def _worker(arguments: argparse.Namespace) -> int:
     from futures_cluster.services import manager, programs
 
     programs.set_up_logs(arguments.log_level)
-    for module in arguments.preload:
-        programs.check_is_there(module)
+    for path in arguments.preload:
+        programs.check_is_there(path)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
     offer = manager.Offer(
@@ -352,7 +352,7 @@ def _add_cluster_commands(commands: Any) -> None:
         help="maximum time to wait for a scheduler that is gone (default: leave at once)",
     )
     _add_logs(worker)
-    _add_preload(worker, "imported in each worker process before it takes tasks")
+    _add_preload(worker, "a module or a plugin for each worker process, before it takes tasks, see docs/extending.md")
     worker.set_defaults(run=_worker)
 
     status = commands.add_parser("status", help="show the workers, tasks and memory of a cluster")

@@ -28,7 +28,7 @@ LOOK_S = 0.05
 
 _NOT_HERE = {
     "mp_context": "workers of a cluster are started by: futures-cluster worker",
-    "initializer": "start workers with --preload MODULE instead",
+    "initializer": "start workers with --preload MODULE[:CLASS] instead",
     "max_tasks_per_child": "it is for workers on this machine",
     "memory_limit": "start workers with --memory-limit instead",
     "resources": "start workers with --resources instead; with_options(resources=...) works",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import itertools
 import logging
 import os
@@ -31,6 +30,7 @@ from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.launch import ForkServer, WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.settings import WorkerSettings, new_incarnation
+from futures_cluster.services.shared import load_on_worker
 from futures_cluster.services.template import import_path
 from futures_cluster.wire import transports
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
@@ -96,12 +96,6 @@ def own_address(scheduler: str) -> str:
         probe.connect(target)  # of a datagram socket: nothing is sent
         found: str = probe.getsockname()[0]
     return f"[{found}]" if ":" in found else found
-
-
-def import_all(*modules: str) -> None:
-    """The initializer of workers with ``--preload``."""
-    for module in modules:
-        importlib.import_module(module)
 
 
 def _make_local(folder: str) -> str:
@@ -269,7 +263,7 @@ class WorkerManager:
             silence_s=offer.silence_s,
             **process_identity.new(),
             folder=make_temporary_folder("worker-", self._local),  # removed when it has ended
-            initializer=pickle.dumps((import_all, offer.preload)) if offer.preload else None,
+            initializer=pickle.dumps((load_on_worker, offer.preload)) if offer.preload else None,
             incarnation=new_incarnation(),
         )
 

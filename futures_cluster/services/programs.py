@@ -102,8 +102,8 @@ def run_scheduler(
     asyncio.run(_scheduler(listeners, silence_s, started))
 
 
-def check_is_there(module: str) -> None:
-    """Refuse a module for ``--preload`` that workers will not find, before they start.
+def check_is_there(path: str) -> None:
+    """Refuse a path for ``--preload`` whose module workers will not find, before they start.
 
     Raises
     ------
@@ -111,8 +111,9 @@ def check_is_there(module: str) -> None:
         When there is no such module.
     """
     _search_here()
+    module = path.partition(":")[0]
     if importlib.util.find_spec(module.partition(".")[0]) is None:
-        raise _no_module(module, module)
+        raise _no_module(path, module)
 
 
 def _search_here() -> None:

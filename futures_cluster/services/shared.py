@@ -17,6 +17,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
 
 from futures_cluster import clocks, context, errors, numbers
@@ -389,14 +390,32 @@ def load_extension(path: str) -> Any:
     TypeError
         When the class is neither.
     """
+    found = _import(path)
+    if isinstance(found, ModuleType):
+        return found
+    if isinstance(found, type) and issubclass(found, SharedState):
+        return shared.register(found)
+    if isinstance(found, type) and issubclass(found, plugins.SchedulerPlugin):
+        plugins.watch_schedulers(found())
+        return found
+    raise TypeError(f"{path} is no subclass of SharedState or SchedulerPlugin")
+
+
+def load_on_worker(*paths: str) -> None:
+    """Import each ``"module:Class"`` (or ``"module"``); a plugin of workers is made, and watches this worker.
+
+    The initializer of workers with ``--preload``.
+    """
+    for path in paths:
+        found = _import(path)
+        if isinstance(found, ModuleType):
+            continue
+        if not (isinstance(found, type) and issubclass(found, plugins.WorkerPlugin)):
+            raise TypeError(f"{path} is no subclass of WorkerPlugin")
+        plugins.watch_worker(found())
+
+
+def _import(path: str) -> Any:
     module, _, name = path.partition(":")
     found = import_module(module)
-    if not name:
-        return found
-    cls = getattr(found, name)
-    if isinstance(cls, type) and issubclass(cls, SharedState):
-        return shared.register(cls)
-    if isinstance(cls, type) and issubclass(cls, plugins.SchedulerPlugin):
-        plugins.watch_schedulers(cls())
-        return cls
-    raise TypeError(f"{path} is no subclass of SharedState or SchedulerPlugin")
+    return getattr(found, name) if name else found

@@ -433,10 +433,17 @@ class TestCommands:
 
     def test_preloaded_modules(self, cluster: Cluster, tmp_path: Path) -> None:
         (tmp_path / "preloaded_here.py").write_text("import builtins\nbuiltins.preloaded = 42\n")
+        (tmp_path / "plugin_here.py").write_text(
+            "from futures_cluster.services.plugins import WorkerPlugin\n"
+            "class Count(WorkerPlugin):\n"
+            "    runs = 0\n"
+            "    def run_started(self, event): Count.runs += 1\n"
+        )
         cluster.environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
-        cluster.add_worker("--preload", "preloaded_here")
+        cluster.add_worker("--preload", "preloaded_here", "--preload", "plugin_here:Count")
         with cluster.executor() as ex:
             assert ex.submit(eval, "preloaded").result(WAIT_S) == 42
+            wait_for(lambda: ex.submit(eval, "__import__('plugin_here').Count.runs").result(WAIT_S) > 0)
 
     def test_uploaded_modules(self, cluster: Cluster, ex: Executor, tmp_path: Path) -> None:
         module = tmp_path / "uploaded_module.py"

@@ -17,6 +17,7 @@ from futures_cluster.coordination import load_extension
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services import plugins
 from futures_cluster.services.plugins import SchedulerPlugin, WorkerPlugin, watch_worker
+from futures_cluster.services.shared import load_on_worker
 
 PATIENCE_S = 30.0
 
@@ -178,6 +179,8 @@ def test_a_plugin_that_is_loaded_watches_every_scheduler(monkeypatch: pytest.Mon
     with pytest.raises(TypeError, match="no subclass of SharedState or SchedulerPlugin"):
         load_extension("json:JSONDecoder")
     assert load_extension("json") is json
+    with pytest.raises(TypeError, match="no subclass of WorkerPlugin"):
+        load_on_worker("json", "json:JSONDecoder")
 
 
 # ---------------------------------------------------------------- on workers
