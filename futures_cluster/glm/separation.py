@@ -7,10 +7,14 @@ How it is found: where the solver stopped, one more Newton step still moves the 
 one or more, each towards its own target, and no other row at all. In a fit with an optimum the step is small, and moves
 rows both ways. So the step is a direction without an optimum, and the rows are asked whether it is
 (``Family.recession``).
+
+Where a solver stopped early, because of a large ``tol`` or of ``max_iter``, the step is not small on the way to an
+optimum either. So what looks like a separation there is asked again where Newton's method stops with a small ``tol``.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +24,9 @@ import numpy as np
 from futures_cluster.glm.identification import name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_recession
-from futures_cluster.glm.solvers.base import warn_of_convergence
+from futures_cluster.glm.solvers.base import Options, StartNotFinite, warn_of_convergence
 from futures_cluster.glm.solvers.linear import Factor
+from futures_cluster.glm.solvers.newton import newton
 
 Array = Any
 
@@ -31,6 +36,8 @@ MOVES = 1e-3
 FAR, BACK = 0.5, 0.01
 #: The least part of a column in the direction, relative to the largest.
 PART = 0.05
+#: A fit stopped early if it stopped farther from its minimum than this ``tol`` allows.
+SMALL_TOL = 1e-11
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,41 @@ def separation_of(objective: Objective, theta: Array, step: Array, hidden: Array
     hidden : array of shape (parameters, directions), optional
         Directions without curvature, which the step leaves out.
     """
+    found = _look(objective, theta, step, hidden)
+    if found is None or found.is_complete:  # each row moves towards its own target, which proves it
+        return found
+    further = _go_on(objective, theta)
+    if further is theta:
+        return found
+    factor, step = _newton_step(objective, further)
+    return _look(objective, further, step, factor.null)
+
+
+def separation_of_classes(objective: Objective, theta: Array) -> Separation | None:
+    """The separation of several classes, if a Hessian is small enough to be formed."""
+    if objective.outputs == 1 or not objective.has_hessian:
+        return None
+    return separation_of(objective, theta, _newton_step(objective, theta)[1])
+
+
+def _newton_step(objective: Objective, theta: Array) -> tuple[Factor, Array]:
+    point = objective.at(theta, 2)
+    factor = Factor(point.hessian, objective.n_free, objective.noise_of(point.hessian))
+    return factor, -factor.solve(point.gradient)
+
+
+def _go_on(objective: Objective, theta: Array) -> Array:
+    """Where Newton's method stops with a small ``tol``; the same ``theta`` if that is here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            result = newton(objective, theta, Options(SMALL_TOL, sample=False))
+        except StartNotFinite:
+            return theta
+    return theta if np.array_equal(result.theta, theta) else result.theta
+
+
+def _look(objective: Objective, theta: Array, step: Array, hidden: Array | None) -> Separation | None:
     candidates = []
     if np.any(np.abs(step) > MOVES * np.abs(theta)):
         candidates.append(step)
@@ -81,15 +123,6 @@ def separation_of(objective: Objective, theta: Array, step: Array, hidden: Array
         if (found := _ask(objective, theta, direction)) is not None:
             return found
     return None
-
-
-def separation_of_classes(objective: Objective, theta: Array) -> Separation | None:
-    """The separation of several classes, if a Hessian is small enough to be formed."""
-    if objective.outputs == 1 or not objective.has_hessian:
-        return None
-    point = objective.at(theta, 2)
-    step = -Factor(point.hessian, objective.n_free, objective.noise_of(point.hessian)).solve(point.gradient)
-    return separation_of(objective, theta, step)
 
 
 def _ask(objective: Objective, theta: Array, direction: Array) -> Separation | None:

@@ -121,6 +121,24 @@ def test_no_warning_where_there_is_an_optimum(tol: float) -> None:
         glm.LinearRegression(tol=tol).fit(X, X[:, 0])
 
 
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("tol", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+def test_no_warning_because_of_an_early_stop(tol: float, solver: str) -> None:
+    """A row far out pulls a coefficient, and others hold it back; the way to the optimum is long."""
+    x = X[:, :2].copy()
+    x[:, 1] = 0.0
+    x[:3, 1] = [1e3, 1.0, 1.0]
+    counts, y = COUNTS.copy(), OVERLAP.copy()
+    y[:3] = [True, False, False]
+    counts[:3] = [0, 1, 1]
+    classes = np.where(y, 2, np.arange(N) % 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        glm.LogisticRegression(C=np.inf, tol=tol, solver=solver).fit(x, y)
+        glm.LogisticRegression(C=np.inf, tol=tol, solver=solver).fit(x, classes)
+        glm.PoissonRegressor(alpha=0, tol=tol, solver=solver).fit(x * [1, -1], counts)
+
+
 def test_rows_without_weight_do_not_count() -> None:
     y = X[:, 0] > 0.1
     wrong = ~y
