@@ -299,6 +299,20 @@ def test_programs_without_a_guard(how: str, tmp_path: Path) -> None:
     assert clean(done) == "all is well\n"
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_program_without_the_guard_that_mp_context_needs(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import multiprocessing\nfrom futures_cluster import Executor\n"
+        f"with Executor(2, mp_context=multiprocessing.get_context({method!r})) as ex:\n    ex.submit(int).result()\n"
+    )
+    done = python(str(script))
+    assert done.returncode == 1
+    assert "no worker can start: the first process exited with code 1" in done.stderr.splitlines()[-1]
+    assert 'under `if __name__ == "__main__":`, or leave mp_context out' in done.stderr.splitlines()[-1]
+    assert "next attempt" not in done.stderr
+
+
 def test_modules_beside_the_program(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("class Thing:\n    pass\ndef make():\n    return Thing()\n")
     script = tmp_path / "program.py"

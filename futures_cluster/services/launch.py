@@ -344,13 +344,28 @@ def _process_main(
     worker_process.main(settings, numbers, initializer, initargs)
 
 
+#: Why a process of multiprocessing has ended before it became a worker.
+_NOT_LOADED = (
+    "exited with code {code} while multiprocessing imported the program in it, and multiprocessing wrote the reason to "
+    "stderr. The usual one is a script without a guard: put the lines that use the executor under "
+    '`if __name__ == "__main__":`, or leave mp_context out, because worker processes need no guard then'
+)
+
+
 class MultiprocessingLauncher:
-    """Processes of a multiprocessing context: what only they can inherit (queues, locks) works."""
+    """Processes of a multiprocessing context: what only they can inherit (queues, locks) works.
+
+    Parameters
+    ----------
+    on_exit, on_hopeless : callable
+        As for ``ForkServer``.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         on_exit: OnExit,
+        on_hopeless: Callable[[str], None],
         mp_context: Any,
         initializer: Any,
         initargs: tuple[Any, ...],
@@ -359,7 +374,10 @@ class MultiprocessingLauncher:
 
         self._loop = loop
         self._on_exit = on_exit
+        self._on_hopeless = on_hopeless
         self._context = mp_context
+        self._handles: dict[str, WorkerHandle] = {}
+        self._has_loaded = False  # some process that has ended was a worker before
         self._initializer = initializer
         self._initargs = initargs
         self._forks = mp_context.get_start_method() in ("fork", "forkserver")
@@ -387,15 +405,25 @@ class MultiprocessingLauncher:
         """See ``Launcher``."""
         if handle.process is None:
             self.create(handle)
+        self._handles[handle.name] = handle
         self._loop.add_reader(handle.process.sentinel, self._ended, handle)
 
     def _ended(self, handle: WorkerHandle) -> None:
         self._loop.remove_reader(handle.process.sentinel)
+        del self._handles[handle.name]
         handle.process.join()
         code = handle.process.exitcode
         handle.pid = None
         handle.process.close()
-        self._on_exit(handle.name, code, "")
+        how = ""
+        handle.stderr.read()
+        if handle.joined or handle.stderr.tail():  # a worker that exits with code 1 has said why
+            self._has_loaded = True
+        elif code == 1 and self._context.get_start_method() != "fork":
+            how = _NOT_LOADED.format(code=code)
+            if not self._has_loaded and not any(other.joined for other in self._handles.values()):
+                self._on_hopeless(f"no worker can start: the first process {how}")
+        self._on_exit(handle.name, code, how)
 
     async def close(self) -> None:
         """See ``Launcher``."""

@@ -171,7 +171,7 @@ class LocalCluster:
                 self._drop_template()
                 self.codec.scope = pickling.Scope(by_reference=True)  # before anything is submitted
                 launcher = MultiprocessingLauncher(
-                    loop, processes.process_ended, mp_context, config.initializer, config.initargs
+                    loop, processes.process_ended, processes.give_up, mp_context, config.initializer, config.initargs
                 )
                 processes.launcher = launcher
                 # Forked here and not on the loop's thread, which does not run yet: the fewer threads the better.
