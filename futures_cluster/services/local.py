@@ -31,7 +31,7 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import forks, leader, lifetime, process_identity
+from futures_cluster.services import forks, late, leader, lifetime, process_identity
 from futures_cluster.services.client import Client
 from futures_cluster.services.data_relay import DataRelay
 from futures_cluster.services.folders import make_folder, remove_folder
@@ -199,6 +199,7 @@ class LocalCluster:
             self._leader = self.client.leader = reader
             self.client.hurry = reader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
+        late.load()
 
     def _forwards_logs(self, mp_context: Any) -> bool:
         """Whether workers forward log records.

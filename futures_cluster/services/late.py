@@ -1,0 +1,31 @@
+"""Modules that the client of worker processes may need at any time, imported while its workers start.
+
+Covers: which modules these are, and importing them. Does not cover: what the first task needs, imported before it.
+
+The first task of most programs does without them, so functions import them. A program may give up its user or its root
+folder once its executor has started, and could not read them then: a result would be lost because nothing can fetch it.
+The caller imports them when it has ordered its workers, and would wait for these anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+
+#: What fetching results needs, and then what functions and objects of ``__main__`` do.
+_ALWAYS = (
+    "futures_cluster.services.security",
+    "futures_cluster.wire.streams",
+    "futures_cluster.wire.by_value",
+    "futures_cluster.wire.capture",
+)
+#: What arrays need, where there are any.
+_WITH_NUMPY = ("futures_cluster.wire.memmaps",)
+
+
+def load() -> None:
+    """Import them; what cannot be imported fails where it is used."""
+    for name in (*_ALWAYS, *(_WITH_NUMPY if "numpy" in sys.modules else ())):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
