@@ -91,7 +91,10 @@ class DataServer:
         connection.start()
 
     async def _serve(self, connection: Any, request: m.GetData) -> None:
-        data = await self._answer(request, connection.same_host and not request.beside)
+        try:
+            data = await self._answer(request, connection.same_host and not request.beside)
+        except Exception as error:  # the asker must not wait for ever
+            data = failed(request, error)
         segments = self._asked.get(connection)
         for _, payload in data.found:
             segment = serialize.segment_of(payload)

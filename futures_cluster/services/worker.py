@@ -242,6 +242,9 @@ class WorkerService:
             duration_s = clocks.perf_counter() - start
         except PeerLost:
             data = m.Data(0, [], command.keys)
+        except Exception as error:  # what needs these must not wait for ever
+            payload = self._codec.dump_error(error)
+            data = m.Data(0, [], [], [(key, payload) for key in command.keys])
         arrived = []
         for key, payload in data.found:
             self.store.put_packed(key, payload)

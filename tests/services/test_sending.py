@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from futures_cluster import Executor
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable
 from futures_cluster.services.data_server import DataServer
+from futures_cluster.services.peers import Peers
 from futures_cluster.services.sending import send_apart
 from futures_cluster.testing.commands import Cluster
 from futures_cluster.wire import exceptions, frames, serialize
@@ -93,6 +94,37 @@ def test_an_answer_that_cannot_be_sent_says_so(caplog: pytest.LogCaptureFixture)
     ((request, found, errors),) = [(data.request, data.found, data.errors) for data in asker.sent]
     assert (request, found) == (7, [])
     assert isinstance(exceptions.load_error(errors[0][1]), NotSendable)
+
+
+def break_fetching() -> None:
+    """This worker cannot ask its peers."""
+
+    async def fail(*args: Any) -> None:
+        raise RuntimeError("as planned")
+
+    Peers.get_data = fail  # type: ignore[assignment,method-assign]
+
+
+def break_answering() -> None:
+    """This worker cannot answer in a thread, as it does for large results."""
+
+    async def fail(*args: Any) -> None:
+        raise RuntimeError("as planned")
+
+    asyncio.to_thread = fail  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("fault", [break_fetching, break_answering])
+def test_whatever_fails_between_workers_fails_the_task(fault: Callable[[], None]) -> None:
+    with Executor(2) as ex:
+        holder, other = [ex.with_options(workers=name) for name in ex.run(int)]
+        (other if fault is break_fetching else holder).submit(fault).result(LIMIT_S)
+        future = holder.submit(bytes, 2**22)
+        with pytest.raises(RuntimeError, match="as planned"):
+            other.submit(len, future).result(LIMIT_S)
+        if fault is break_answering:
+            with pytest.raises(RuntimeError, match="as planned"):
+                future.result(LIMIT_S)
 
 
 @pytest.fixture(scope="module")
