@@ -242,8 +242,8 @@ class WorkerService:
             duration_s = clocks.perf_counter() - start
         except PeerLost:
             data = m.Data(0, [], command.keys)
-        except Exception as error:  # what needs these must not wait for ever
-            payload = self._codec.dump_error(error)
+        except Exception as failure:  # what needs these must not wait for ever
+            payload = self._codec.dump_error(failure)
             data = m.Data(0, [], [], [(key, payload) for key in command.keys])
         arrived = []
         for key, payload in data.found:
