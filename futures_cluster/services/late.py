@@ -13,6 +13,8 @@ import contextlib
 import importlib
 import sys
 
+from futures_cluster.services import orphans
+
 #: What fetching results needs, and then what functions and objects of ``__main__`` do.
 _ALWAYS = (
     "futures_cluster.services.security",
@@ -24,8 +26,13 @@ _ALWAYS = (
 _WITH_NUMPY = ("futures_cluster.wire.memmaps",)
 
 
-def load() -> None:
+#: What stopping a worker needs that has no template which sees to what it has started.
+_WITHOUT_TEMPLATE = ("psutil",)
+
+
+def load(has_template: bool) -> None:
     """Import them; what cannot be imported fails where it is used."""
-    for name in (*_ALWAYS, *(_WITH_NUMPY if "numpy" in sys.modules else ())):
+    arrays = _WITH_NUMPY if "numpy" in sys.modules else ()
+    for name in (*_ALWAYS, *arrays, *(() if has_template and orphans.available else _WITHOUT_TEMPLATE)):
         with contextlib.suppress(Exception):
             importlib.import_module(name)

@@ -199,7 +199,7 @@ class LocalCluster:
             self._leader = self.client.leader = reader
             self.client.hurry = reader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
-        late.load()
+        late.load(has_template=mp_context is None)
 
     def _forwards_logs(self, mp_context: Any) -> bool:
         """Whether workers forward log records.

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not template.available, reason="needs unix socke
 
 #: After its first task this program can import nothing.
 PROGRAM = """
-import concurrent.futures, importlib.abc, sys
+import concurrent.futures, importlib.abc, multiprocessing, sys, time
 {imports}
 from futures_cluster import Executor, as_completed, wait
 
@@ -31,7 +31,7 @@ def fail():
 LARGE = 2**20
 DONE_WITHOUT = {{"crick", "cloudpickle", "cloudpickle.cloudpickle"}}  # a better sketch; is it importable?
 refused = []
-ex = Executor(2)
+ex = Executor(2, mp_context={context})
 first = ex.submit(abs, -1)
 sys.meta_path.insert(0, Nothing())
 assert first.result() == 1
@@ -39,7 +39,7 @@ assert len(ex.submit(bytes, LARGE).result()) == LARGE
 assert ex.submit(len, bytes(LARGE)).result() == LARGE
 assert ex.submit(len, ex.submit(bytes, LARGE)).result() == LARGE
 assert ex.submit(len, ex.scatter(bytes(LARGE))).result() == LARGE
-assert list(ex.map(lambda x: x + 1, [1, 2], chunksize=2)) == [2, 3]
+assert list(ex.map({function}, [1, -2], chunksize=2)) == [1, 2]
 assert type(ex.submit(fail).exception()) is Mistake
 futures = [ex.submit(bytes, LARGE) for _ in range(3)]
 assert [len(future.result()) for future in as_completed(futures)] == 3 * [LARGE]
@@ -48,6 +48,8 @@ called = concurrent.futures.Future()
 ex.submit(bytes, LARGE).add_done_callback(lambda future: called.set_result(len(future.result())))
 assert called.result() == LARGE
 {extra}
+assert type(ex.with_options(timeout=0.05).submit(time.sleep, 60).exception()).__name__ == "TaskTimeout"
+assert ex.submit(abs, -1).result() == 1
 last = ex.submit(bytes, LARGE)
 ex.shutdown()
 assert len(last.result()) == LARGE
@@ -60,10 +62,18 @@ assert ex.submit(lambda array: array.sum(), ex.scatter(numpy.ones(LARGE))).resul
 """
 
 
-@pytest.mark.parametrize(("imports", "extra"), [("", ""), ("import numpy", ARRAYS)], ids=["bytes", "arrays"])
-def test_nothing_is_imported_once_the_executor_has_started(imports: str, extra: str) -> None:
+BY_VALUE, FORK = ("None", "lambda x: abs(x)"), ("multiprocessing.get_context('fork')", "abs")
+
+
+@pytest.mark.parametrize(
+    ("start", "imports", "extra"),
+    [(BY_VALUE, "", ""), (BY_VALUE, "import numpy", ARRAYS), (FORK, "", "")],
+    ids=["bytes", "arrays", "fork"],
+)
+def test_nothing_is_imported_once_the_executor_has_started(start: tuple[str, str], imports: str, extra: str) -> None:
     if imports:
         pytest.importorskip("numpy")
-    program = PROGRAM.format(imports=imports, extra=extra)
+    context, function = start
+    program = PROGRAM.format(imports=imports, extra=extra, context=context, function=function)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
