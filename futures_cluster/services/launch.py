@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -129,15 +130,23 @@ class WorkerHandle:
             self.connection.close()
 
     def kill(self, force: bool = True) -> None:
-        """Send SIGKILL, or SIGTERM; what its tasks have started ends as well."""
+        """Send SIGKILL, or SIGTERM; what its tasks have started ends as well.
+
+        After ``os.setuid`` this process may signal a worker of its former user no longer; the worker ends when its
+        connection does.
+        """
         if self.pid is None:
             return
         number = signal.SIGKILL if force else signal.SIGTERM
-        if self.process is None and orphans.available:  # the template sees to what it leaves
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-        else:
-            orphans.kill_with_descendants(self.pid, number)
+        try:
+            if self.process is None and orphans.available:  # the template sees to what it leaves
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
+            else:
+                orphans.kill_with_descendants(self.pid, number)
+        except PermissionError:
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Give up all descriptors."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -11,6 +13,9 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
+from gate import LIMIT_S, Gate
+
+from futures_cluster import Executor, TaskTimeout, WorkerDied
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl and /proc")
 
@@ -118,6 +123,31 @@ def test_a_task_drops_the_privileges_of_its_worker(folder: str, has_fetched: boo
             assert ex.submit(total, *made).result(30) == 4 * LARGE
         """,
     )
+
+
+@pytest.mark.parametrize("method", [None, "fork"])
+def test_workers_that_may_not_be_signalled_are_stopped(
+    method: str | None, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    """As after ``os.setuid``, when they belong to another user."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with Executor(2, mp_context=multiprocessing.get_context(method) if method else None) as ex:
+        ex.run(int)
+        monkeypatch.setattr(os, "kill", refuse)
+        with pytest.raises(TaskTimeout):
+            ex.with_options(timeout=0.05).submit(gate.hold).result(LIMIT_S)
+        held = ex.submit(gate.hold)
+        gate.wait_come(2)
+        assert held.cancel(force=True)
+        assert ex.submit(abs, -1).result(LIMIT_S) == 1
+        held = ex.submit(gate.hold)
+        gate.wait_come()
+        ex.kill_workers()
+        with pytest.raises(WorkerDied):
+            held.result(LIMIT_S)
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can unshare namespaces")
