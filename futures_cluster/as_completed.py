@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Waiter:
-    """What futures call when they are done (the standard library's protocol).
+    """The waiter of the standard library's protocol, which futures call when done.
 
     Futures keep it until they are done, so it does not know the ``as_completed`` that it works for.
     """
@@ -42,7 +42,7 @@ class _Waiter:
     add_exception = add_cancelled = add_result
 
     def wake_loops(self) -> None:
-        """Let the coroutines that wait look again."""
+        """Wake the coroutines that wait."""
         for loop, event in list(self.loops):
             try:
                 loop.call_soon_threadsafe(event.set)
@@ -51,21 +51,30 @@ class _Waiter:
 
 
 class as_completed:  # the name of the function it takes the place of
-    """Iterate over futures as they are done.
+    """Iterate over futures as they complete.
 
     Parameters
     ----------
     fs : iterable of Future
-        Of any executors; more can be added while the iteration runs, also by other threads and in callbacks.
+        Futures of any executors. Any thread or callback can add more during the iteration.
     timeout : float or None
-        Seconds from now until which all must be done.
+        Maximum time in seconds from now until all futures are done.
     with_results : bool
-        Yield pairs of a future and its result; a failed future raises here.
+        Whether to yield pairs of a future and its result; the iteration then raises the exception of a failed future.
+
+    Yields
+    ------
+    Future, or a tuple of a future and its result
+        Each future once, in the order of completion.
 
     Raises
     ------
     TimeoutError
-        While iterating, when futures are unfinished at the end of the time.
+        While iterating, if futures are unfinished when the time is over.
+
+    See Also
+    --------
+    concurrent.futures.as_completed : The function of the standard library, which takes no further futures.
 
     Examples
     --------
@@ -102,12 +111,18 @@ class as_completed:  # the name of the function it takes the place of
     # ---------------------------------------------------------------- adding
 
     def add(self, future: _StdlibFuture[Any]) -> None:
-        """Take one more future.
+        """Add one future.
+
+        Parameters
+        ----------
+        future : Future
+            Future of any ``concurrent.futures`` executor. A future that was already added and is not yet yielded is
+            ignored.
 
         Raises
         ------
         TypeError
-            For anything that is not a future of a ``concurrent.futures`` executor.
+            If ``future`` is no future of a ``concurrent.futures`` executor.
         """
         if not isinstance(future, _StdlibFuture):
             raise TypeError(f"as_completed takes concurrent.futures futures, not {type(future).__name__}")
@@ -125,7 +140,18 @@ class as_completed:  # the name of the function it takes the place of
         self._waiter.add_result(future)
 
     def update(self, fs: Iterable[_StdlibFuture[Any]]) -> None:
-        """Take more futures."""
+        """Add several futures.
+
+        Parameters
+        ----------
+        fs : iterable of Future
+            Futures of any ``concurrent.futures`` executors.
+
+        Raises
+        ------
+        TypeError
+            If an item is no future of a ``concurrent.futures`` executor.
+        """
         for future in fs:
             self.add(future)
 
@@ -138,23 +164,41 @@ class as_completed:  # the name of the function it takes the place of
     # ---------------------------------------------------------------- asking
 
     def count(self) -> int:
-        """How many futures are still to be yielded."""
+        """Return the number of futures not yet yielded.
+
+        Returns
+        -------
+        int
+            Number of futures, done or not.
+        """
         with self._condition:
             return self._count
 
     def __len__(self) -> int:
-        """How many futures were given in all, so that progress bars know a total."""
+        """Return the number of futures added in all, as a total for progress bars."""
         return self._total
 
     def __bool__(self) -> bool:
         return True
 
     def is_empty(self) -> bool:
-        """Whether nothing is left to yield."""
+        """Return whether all futures have been yielded.
+
+        Returns
+        -------
+        bool
+            True if ``count()`` is zero.
+        """
         return self.count() == 0
 
     def has_ready(self) -> bool:
-        """Whether the next one comes without waiting."""
+        """Return whether a future can be yielded without waiting.
+
+        Returns
+        -------
+        bool
+            True if at least one future is done and not yet yielded.
+        """
         with self._condition:
             return bool(self._done)
 
@@ -167,7 +211,7 @@ class as_completed:  # the name of the function it takes the place of
         return self._yield(self._take())
 
     def _take(self) -> Any:
-        """Take a future that is done; waits for one."""
+        """Take a future that is done; wait for one if none is."""
         with self._condition:
             if not self._done:
                 if self._count:
@@ -179,7 +223,7 @@ class as_completed:  # the name of the function it takes the place of
         return future
 
     def _take_ready(self) -> Any:
-        """Take a future that is done; None if there is none."""
+        """Take a future that is done, or return None."""
         with self._condition:
             if not self._done:
                 return None
@@ -188,7 +232,7 @@ class as_completed:  # the name of the function it takes the place of
         return future
 
     def _take_first(self) -> Any:
-        """Under the condition."""
+        """Take the first future that is done. The caller holds the condition."""
         future = self._done.popleft()
         del self._futures[id(future)]
         self._count -= 1
@@ -198,7 +242,10 @@ class as_completed:  # the name of the function it takes the place of
         return future
 
     def _wait_ready(self) -> None:
-        """Wait for a future that is done, or for others to take the last one; under the condition."""
+        """Wait until a future is done, or until other threads take the last one.
+
+        The caller holds the condition.
+        """
         left = self._left()
         if context.local.task is None:
             ready = self._condition.wait_for(self._ready_or_empty, left)
@@ -219,7 +266,7 @@ class as_completed:  # the name of the function it takes the place of
         return TimeoutError(f"{unfinished} (of {self._total}) futures unfinished")
 
     def _forget(self, future: Any) -> None:
-        """Let a future that is done keep nothing of this object alive."""
+        """Remove the waiter from a future that is done, which then keeps nothing alive."""
         if getattr(future, "_waiters", None):
             with future._condition:
                 if self._waiter in future._waiters:
@@ -244,14 +291,35 @@ class as_completed:  # the name of the function it takes the place of
             del future  # the traceback of an error has this frame, and must not keep it alive
 
     def next_batch(self, block: bool = True) -> list[Any]:
-        """All that are done by now; waits for one if there is none, unless ``block`` is False.
+        """Return all futures that are done; wait for one if none is.
+
+        Parameters
+        ----------
+        block : bool
+            Whether to wait for a future if none is done. If False, the batch may be empty.
+
+        Returns
+        -------
+        list
+            Futures, or pairs of a future and its result if ``with_results`` is true.
 
         Raises
         ------
         StopIteration
-            When ``block`` is true and nothing is left.
+            If ``block`` is true and no future is left.
+        TimeoutError
+            If ``block`` is true and no future completes in time.
         BaseException
-            With ``with_results``, of the first future, if it has failed; one further on ends the batch before it.
+            With ``with_results``, the exception of the first future, if it has failed. A failed future further on ends
+            the batch before it.
+
+        Examples
+        --------
+        >>> from futures_cluster import Executor, as_completed
+        >>> with Executor(backend="sync") as ex:
+        ...     ac = as_completed(ex.map(abs, [-1, -2]).futures, with_results=True)
+        ...     [result for _, result in ac.next_batch()]
+        [1, 2]
         """
         batch = [self._yield(self._take())] if block else []
         future = None

@@ -36,21 +36,30 @@ MOST_PUT = 500
 
 
 class SharedHandle:
-    """The base of handles of shared objects.
+    """Base class of handles of shared objects.
 
     Parameters
     ----------
     executor : Executor
-        Of the cluster where the object is; in a task ``current_executor()``.
+        Executor of the cluster that has the object; in a task ``current_executor()``.
     name : str
-        Of the object.
-    options : dict
-        Handed to ``on_open`` of the state; plain values.
+        Name of the object.
+    **options
+        Plain values for ``on_open`` of the state.
 
     Attributes
     ----------
     kind : str
         The ``kind`` of the state class.
+    name : str
+        Name of the object.
+
+    Raises
+    ------
+    TypeError
+        If ``name`` is no string.
+    SharedObjectError
+        If the state refuses to be opened.
     """
 
     kind: ClassVar[str] = ""
@@ -87,61 +96,133 @@ class SharedHandle:
 
         Parameters
         ----------
-        args
-            None, bool, int, float, str, bytes, lists, tuples and dicts of them, and what ``pack`` made.
+        op : str
+            Name of the operation.
+        *args
+            None, bool, int, float, str, bytes, lists, tuples and dicts of them, and items made by ``pack``.
         timeout : float or None
-            Seconds to wait at most.
+            Maximum time to wait in seconds.
         undo : callable or None
-            Called with an answer that came when nobody could wait for it any more (Ctrl-C, a cancelled coroutine),
-            if it gave something that must not be lost. It may ``tell``, but not ``ask``.
+            Called with an answer that arrives after its caller has stopped waiting (Ctrl-C, a cancelled coroutine), if
+            the answer grants something that must not be lost. It may ``tell``, but not ``ask``.
+
+        Returns
+        -------
+        Answer
+            The values that the state replied.
 
         Raises
         ------
         TimeoutError
-            When there is no answer in time.
+            If no answer arrives in time.
         SharedObjectError
-            When the state refuses.
+            If the state refuses.
         """
         return self._port.ask(self.kind, self.name, op, args, timeout, undo)  # type: ignore[no-any-return]
 
     async def ask_async(self, op: str, *args: Any, timeout: float | None = None, undo: Undo | None = None) -> Answer:
-        """As ``ask``, in a coroutine."""
+        """Ask in a coroutine, like ``ask``.
+
+        Parameters
+        ----------
+        op, *args, timeout, undo
+            As for ``ask``.
+
+        Returns
+        -------
+        Answer
+            The values that the state replied.
+
+        Raises
+        ------
+        TimeoutError
+            If no answer arrives in time.
+        SharedObjectError
+            If the state refuses.
+        """
         return await self._port.ask_async(  # type: ignore[no-any-return]
             self.kind, self.name, op, args, timeout, undo
         )
 
     def tell(self, op: str, *args: Any) -> None:
-        """Call ``on_<op>(request, *args)`` of the state, without waiting for an answer; errors are not told."""
+        """Call ``on_<op>(request, *args)`` of the state, and ignore its answer.
+
+        Parameters
+        ----------
+        op : str
+            Name of the operation.
+        *args
+            As for ``ask``.
+        """
         self._port.tell(self.kind, self.name, op, args)
 
     def pack(self, value: Any) -> Item:
-        """An item of a future, or of a small value that may have futures in lists, tuples, dicts and sets.
+        """Return an item of a future or a small value.
+
+        Parameters
+        ----------
+        value : object
+            A future, or a value, which may have futures in lists, tuples, dicts and sets.
+
+        Returns
+        -------
+        Item
+            An argument for ``ask`` and ``tell``.
 
         Raises
         ------
         ValueError
-            For a value of more than 32 KiB, with the advice to take a future of it.
+            If the value takes more than 32 KiB; the message advises to pass a future of it.
         """
         return self._port.pack(value)  # type: ignore[no-any-return]
 
     def delete(self) -> None:
-        """Remove the object for everybody; who waits for it gets ``SharedObjectError``."""
+        """Remove the object for all clients and tasks.
+
+        Callers that wait for it get ``SharedObjectError``.
+        """
         self.ask("delete")
 
 
 def _reopen(cls: type[SharedHandle], name: str, options: dict[str, Any]) -> SharedHandle:
-    """A handle that arrives inside an argument, on a worker."""
+    """Return a handle on a worker, for one that arrives inside an argument."""
     return cls._reopen(context.current_executor(), name, options)
 
 
 class Channel(SharedHandle):
-    """A stream of futures and small values; made by ``Executor.channel``.
+    """A named stream of futures and small values, as ``Executor.channel`` returns.
 
-    Clients and tasks put, and any number of them read, each from its own position. Iterating begins with the oldest
-    item in the buffer and waits for more, until the channel is closed. The tasks whose futures are in the buffer go
-    on, and their results stay, also when whoever has put them is gone.
+    Clients and tasks put items, and any number of them read, each from its own position. Iteration begins with the
+    oldest item in the buffer and waits for more, until the channel is closed. While a future is in the buffer, its task
+    goes on and its result stays, even if the client that put it is gone.
 
     A channel lives until ``delete``, or until the last program that has opened it leaves.
+
+    Parameters
+    ----------
+    executor : Executor
+        Executor of the cluster that has the channel.
+    name : str
+        Name of the channel.
+    maxlen : int or None
+        Maximum number of items in the buffer (10,000 by default).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``maxlen`` is no positive integer.
+    SharedObjectError
+        If the channel exists with another ``maxlen``.
+
+    Examples
+    --------
+    >>> from futures_cluster import Executor
+    >>> with Executor(backend="sync") as ex:
+    ...     channel = ex.channel("newest", maxlen=2)
+    ...     channel.extend(range(5))
+    ...     channel.close()
+    ...     list(channel)
+    [3, 4]
     """
 
     kind = "channel"
@@ -154,20 +235,34 @@ class Channel(SharedHandle):
     def put(self, value: Any) -> None:
         """Append a future, or a small value.
 
-        Futures at any depth of lists, tuples, dicts and sets are futures for the readers, too.
+        Parameters
+        ----------
+        value : object
+            A future, or a value, in which futures at any depth of lists, tuples, dicts and sets arrive as futures.
 
         Raises
         ------
         ChannelClosed
-            When the channel is closed.
+            If the channel is closed.
         ValueError
-            For a value of more than 32 KiB: put a future of it (``executor.scatter(value)``). For a future that
+            If the value takes more than 32 KiB: put a future of it (``executor.scatter(value)``). Also if a future
             belongs to another executor, is released or cancelled.
         """
         self.ask("put", (self.pack(value),))
 
     def extend(self, values: Iterable[Any]) -> None:
-        """Append many, with few messages."""
+        """Append several values, with few messages.
+
+        Parameters
+        ----------
+        values : iterable
+            Futures and values, as for ``put``.
+
+        Raises
+        ------
+        ChannelClosed, ValueError
+            As ``put``. Values before the failed one may have been appended.
+        """
         batch = []
         for value in values:
             batch.append(self.pack(value))
@@ -178,7 +273,7 @@ class Channel(SharedHandle):
             self.ask("put", batch)
 
     def close(self) -> None:
-        """Take nothing more; readers come to the end after the last item."""
+        """Close the channel: refuse new items, and end readers after the last item."""
         self.ask("close")
 
     @property
@@ -188,23 +283,28 @@ class Channel(SharedHandle):
 
     @property
     def maxlen(self) -> int:
-        """The most items in the buffer."""
+        """Maximum number of items in the buffer."""
         return int(self.ask("facts")[2])
 
     def __len__(self) -> int:
-        """How many items are in the buffer now."""
+        """Return the number of items in the buffer."""
         return int(self.ask("facts")[0])
 
     def __bool__(self) -> bool:
         return True
 
     def reader(self, timeout: float | None = None) -> ChannelReader:
-        """An iterator from the oldest item on.
+        """Return an iterator that begins with the oldest item.
 
         Parameters
         ----------
         timeout : float or None
-            Seconds to wait at most for each next item; then ``TimeoutError``, after which the reader may go on.
+            Maximum time in seconds to wait for each next item. After a ``TimeoutError`` the reader may go on.
+
+        Returns
+        -------
+        ChannelReader
+            An iterator, also for ``async for``.
         """
         return ChannelReader(self, timeout)
 
@@ -216,14 +316,28 @@ class Channel(SharedHandle):
 
 
 class ChannelReader(Iterator[Any], AsyncIterator[Any]):
-    """Reads a channel from its own position, in one thread or one coroutine at a time.
+    """Read a channel from its own position, in one thread or coroutine at a time.
+
+    Parameters
+    ----------
+    channel : Channel
+        Channel to read.
+    timeout : float or None
+        Maximum time in seconds to wait for each next item.
 
     Attributes
     ----------
     missed : int
-        Items that dropped out of the buffer before this reader came to them.
+        Number of items that dropped out of the buffer before this reader came to them.
     timeout : float or None
-        Seconds to wait at most for each next item.
+        Maximum time in seconds to wait for each next item.
+
+    Raises
+    ------
+    TimeoutError
+        While iterating, if no item arrives in time. The reader may go on afterwards.
+    SharedObjectError
+        While iterating, if the channel is deleted.
     """
 
     def __init__(self, channel: Channel, timeout: float | None = None) -> None:

@@ -19,7 +19,7 @@ class DaskMethods:
     """Part of ``Executor``: ``get``, ``compute``, ``persist``, ``as_default``, ``progress``."""
 
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
-        """What Dask calls: ``get``."""
+        """Compute keys of a graph; Dask calls the executor as its ``get``."""
         return self.get(graph, keys, **options)
 
     def get(self, graph: Any, keys: Any, **options: Any) -> Any:
@@ -27,22 +27,22 @@ class DaskMethods:
 
         Parameters
         ----------
-        graph : dict, or an expression of Dask's
-            From keys to tasks.
+        graph : dict, or a Dask expression
+            Tasks by their keys.
         keys : key, or a list of keys, or of such lists
-            Those whose values are wanted.
-        options
-            Of other schedulers; without effect.
+            Keys whose values are returned.
+        **options
+            Options of other schedulers; they have no effect.
 
         Returns
         -------
-        object or list
-            The values, in tuples that are nested as the lists of ``keys``.
+        object or tuple
+            The values, in tuples nested like the lists of ``keys``.
 
         Raises
         ------
         BaseException
-            What a task raised, with a note that names its key.
+            The exception of a task, with a note that names its key.
 
         Examples
         --------
@@ -56,18 +56,23 @@ class DaskMethods:
         return get(self, graph, keys)
 
     def compute(self, *collections: Any, **options: Any) -> Any:
-        """Begin to compute Dask collections; returns at once.
+        """Start to compute Dask collections, and return their futures at once.
 
         Parameters
         ----------
-        collections : Dask collections, or one list of them
-        options
-            For ``dask.compute``: ``optimize_graph``.
+        *collections : Dask collections, or one list of them
+            Collections to compute.
+        **options
+            Options of ``dask.compute``: ``optimize_graph``.
 
         Returns
         -------
         Future, or a list of futures
-            One for each collection, of its value.
+            A future of the value of each collection; a list for a list or for several.
+
+        See Also
+        --------
+        persist : Leave the parts on the workers.
 
         Examples
         --------
@@ -82,28 +87,48 @@ class DaskMethods:
         return _in_shape(collections, lambda flat: compute(self, flat, **options))
 
     def persist(self, *collections: Any, **options: Any) -> Any:
-        """Begin to compute Dask collections, and leave their parts on the workers; returns at once.
+        """Start to compute Dask collections, and leave their parts on the workers.
 
         Parameters
         ----------
-        collections : Dask collections, or one list of them
-        options
-            For ``dask.persist``: ``optimize_graph``.
+        *collections : Dask collections, or one list of them
+            Collections to compute.
+        **options
+            Options of ``dask.persist``: ``optimize_graph``.
 
         Returns
         -------
         collection, or a list of collections
-            Of the same kinds. What is computed from them finds their parts where they are. These are freed when the
-            last such collection goes.
+            Collections of the same kinds, returned at once. Computations on them use the parts where they are. The
+            workers free the parts with the last such collection.
+
+        See Also
+        --------
+        compute : Get futures of the values.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> from futures_cluster import Executor
+        >>> with Executor(backend="sync") as ex:
+        ...     squares = ex.persist(da.arange(4, chunks=2) ** 2)
+        ...     print(squares.sum().compute(scheduler=ex))
+        14
         """
         from futures_cluster.adapters.dask import persist
 
         return _in_shape(collections, lambda flat: persist(self, flat, **options))
 
     def as_default(self) -> Default:
-        """Be Dask's scheduler, and the executor of joblib's backend, for whatever does not name one.
+        """Make this executor the default of Dask and of joblib's backend.
 
-        This lasts until ``close`` of what is returned, or the end of a ``with`` block.
+        Computations that name no scheduler or executor then use this one, until ``close`` of the returned object, or
+        the end of a ``with`` block.
+
+        Returns
+        -------
+        Default
+            An object with ``close``, and a context manager.
 
         Examples
         --------
@@ -118,9 +143,19 @@ class DaskMethods:
         return Default(self)
 
     def progress(self, futures: Iterable[Future[Any]] | None = None, **options: Any) -> Progress:
-        """Show how far the tasks are that are submitted in a ``with`` block, or these futures.
+        """Show the progress of tasks submitted in a ``with`` block, or of futures.
 
-        The options are those of ``adapters.progress.Progress``.
+        Parameters
+        ----------
+        futures : iterable of Future or None
+            Futures to follow. By default, all tasks submitted in the block.
+        **options
+            Options of ``adapters.progress.Progress``, such as ``title``.
+
+        Returns
+        -------
+        Progress
+            A context manager, which draws a bar on the terminal or in a notebook.
         """
         from futures_cluster.adapters.progress import Progress
 
@@ -128,7 +163,7 @@ class DaskMethods:
 
 
 def _in_shape(collections: tuple[Any, ...], do: Any) -> Any:
-    """A list for a list or for several, one for one."""
+    """Return a list for a list or for several, a single result for one."""
     if len(collections) == 1 and type(collections[0]) in (list, tuple):
         return do(list(collections[0]))
     done = do(list(collections))

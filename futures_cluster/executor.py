@@ -29,45 +29,57 @@ if TYPE_CHECKING:
 
 
 class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
-    """Runs calls on all cores of this machine.
+    """Run calls on all cores of this machine, on threads, or on a cluster.
 
     Parameters
     ----------
     max_workers : int or None
-        Worker processes (or threads); as many as this process may use cores, if not given.
+        Number of worker processes (or threads). By default, one for each core that this process may use.
     mp_context : multiprocessing context or None
-        Start the processes by it, with the standard library's rules. Without it no ``__main__`` guard is needed.
-    initializer, initargs
-        Called once in each worker before its first task.
+        Context that starts the processes, with the standard library's rules. Without it scripts need no ``__main__``
+        guard.
+    initializer : callable or None
+        Function that each worker calls once before its first task.
+    initargs : tuple
+        Arguments of ``initializer``.
     backend : str, distributed.Client or None
-        ``"processes"``, ``"threads"`` (tasks share this process's memory) or ``"sync"`` (each call runs at submit,
-        for debuggers); a cluster's address: ``"tcp://host:8786"`` or ``"tls://..."`` for ours, ``"dask://host:8786"``
-        or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the
+        ``"processes"``; ``"threads"`` (tasks share this process's memory); ``"sync"`` (each call runs at submit, for
+        debuggers); or the address of a cluster: ``"tcp://host:8786"`` or ``"tls://..."`` for futures_cluster's own,
+        ``"dask://host:8786"`` or a ``distributed.Client``, ``"ray"`` or ``"ray://host:10001"``. Default: the
         environment variable ``FUTURES_CLUSTER_BACKEND``, or processes.
     max_tasks_per_child : int or None
-        A worker process is replaced after so many tasks.
+        Number of tasks after which the executor replaces a worker process.
     memory_limit : int or str or None
-        Per worker, in bytes or like ``"2GB"``.
+        Maximum memory of each worker, in bytes or like ``"2GB"``.
     threads_per_worker : int
-        Tasks that each worker process runs at a time.
+        Number of tasks that each worker process runs at a time.
+    thread_name_prefix : str
+        Prefix of the names of threads, with ``backend="threads"``.
     resources : dict or None
-        Amounts by name that each worker has for ``with_options(resources=...)``, such as ``{"GPU": 1}``; with
-        ``backend="threads"`` each thread is a worker. So ``Executor(4, resources={"api": 1})`` runs up to four tasks
-        at a time that take ``{"api": 1}``.
+        Amounts by name that each worker has for ``with_options(resources=...)``, such as ``{"GPU": 1}``. With
+        ``backend="threads"`` each thread is a worker. ``Executor(4, resources={"api": 1})`` runs up to four tasks that
+        take ``{"api": 1}`` at a time.
+    resolve : bool
+        Whether tasks get the values of futures in their arguments. If False, they get the futures.
     forward_logs : bool or None
-        Whether log records and warnings of tasks in worker processes come to this process's loggers. None: from
-        processes of this machine, if no handler on the worker has taken them. True: also from clusters, and all of
-        them. Default: the environment variable ``FUTURES_CLUSTER_FORWARD_LOGS`` (1 or 0), or None.
+        Whether worker processes forward log records and warnings of tasks to this process's loggers. None: processes of
+        this machine forward records that no handler on the worker has taken. True: all workers forward all records,
+        also from clusters. Default: the environment variable ``FUTURES_CLUSTER_FORWARD_LOGS`` (1 or 0), or None.
     insecure : bool
-        Whether a network address of a cluster may be used without a secret: any process that can reach it can run code
-        then. Default: the environment variable ``FUTURES_CLUSTER_INSECURE`` (1 or 0), or False.
+        Whether the executor may use a network address of a cluster without a secret: then any process that can reach it
+        can run code. Default: the environment variable ``FUTURES_CLUSTER_INSECURE`` (1 or 0), or False.
     set_as_default : bool
-        Be Dask's default scheduler, and the executor of joblib's backend, until ``shutdown``.
+        Whether this is Dask's default scheduler, and the executor of joblib's backend, until ``shutdown``.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments that make no sense.
+        If an argument is out of range or has the wrong type.
+
+    See Also
+    --------
+    ProcessPoolExecutor, ThreadPoolExecutor : The signatures of the standard library.
+    current_executor : The executor inside a task.
 
     Examples
     --------
@@ -189,16 +201,40 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     # ---------------------------------------------------------------- submitting
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """Run ``fn(*args, **kwargs)`` on a worker; all keywords belong to ``fn``.
+        """Run ``fn(*args, **kwargs)`` on a worker, and return its future at once.
 
-        Futures among the arguments, at any depth of lists, tuples, dicts and sets, are replaced by their values.
+        The task gets the values of futures among its arguments, at any depth of lists, tuples, dicts and sets. It
+        starts when they are done.
+
+        Parameters
+        ----------
+        fn : callable
+            Function to call.
+        *args, **kwargs
+            Its arguments. All keywords belong to ``fn``; ``with_options`` sets options of the task.
+
+        Returns
+        -------
+        Future
+            The future of the call's result.
 
         Raises
         ------
         RuntimeError
-            After ``shutdown``.
+            If the executor is shut down.
         BrokenExecutor
-            When no worker can start.
+            If no worker can start.
+
+        See Also
+        --------
+        map : Submit one call for each item.
+        with_options : Set the priority, retries, a timeout and other options of tasks.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     ex.submit(pow, ex.submit(abs, -2), 10).result()
+        1024
         """
         future: Future = self._engine.submit(fn, args, kwargs, self._options)
         return future
@@ -211,21 +247,32 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> MapIterator:
-        """Like the built-in ``map``, on workers: the results in the order of the arguments.
+        """Call ``fn`` on workers for each item, and iterate over results in order.
 
         Parameters
         ----------
+        fn : callable
+            Function to call.
+        *iterables : iterable
+            Arguments of the calls, one iterable for each parameter of ``fn``; the shortest ends the calls.
         timeout : float or None
-            Seconds from this call in which each result must be there.
+            Maximum time in seconds from this call until each result is done.
         chunksize : int
-            So many calls go to a worker as one task.
+            Number of calls sent to a worker as one task.
         buffersize : int or None
-            So many tasks are submitted ahead of the results that were taken; the iterables are read no further.
+            Maximum number of tasks submitted ahead of the consumer. The iterables are read lazily and may be infinite.
+            By default ``map`` submits all calls at once.
+
+        Returns
+        -------
+        MapIterator
+            An iterator over the results. Its ``futures`` lists the future of each call, without ``buffersize`` and with
+            a ``chunksize`` of 1.
 
         Raises
         ------
         ValueError
-            For a chunk or buffer that is not positive.
+            If ``chunksize`` or ``buffersize`` is not positive.
 
         Examples
         --------
@@ -252,34 +299,49 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         key: str | None = NOT_GIVEN,
         resolve: bool = NOT_GIVEN,
     ) -> Executor:
-        """An executor over the same workers, whose tasks have these options.
+        """Return an executor over the same workers, whose tasks have these options.
+
+        Options that you omit stay as they are in this executor.
 
         Parameters
         ----------
         priority : int
-            Higher runs first; from -2**62 to 2**62. In a task it counts from the task's own priority.
+            Priority of the tasks, from -2**62 to 2**62; higher runs first. In a task it counts from the task's own
+            priority.
         retries : int
-            How often a task that raised is run again; 0 or more.
+            Maximum number of reruns of a task that raises; 0 or more.
         timeout : float or None
-            Seconds after which a running task is stopped, and its future gets ``TaskTimeout``; finite, above 0.
-        resources : dict
-            Amounts that a task takes, while it runs, of the ``resources`` of its worker; 0 or more of each.
-        workers : str or iterable of str
-            Names of the workers that may run it.
+            Maximum run time in seconds, finite and above 0. After it the task is stopped, and its future gets
+            ``TaskTimeout``.
+        resources : dict or None
+            Amounts that a running task takes of the ``resources`` of its worker; 0 or more of each.
+        workers : str, iterable of str, or None
+            Names of the workers that may run the tasks.
         rerun : bool
-            False: a task that was running when its worker died fails, instead of running again.
+            If False, a task that was running when its worker died fails instead of running again.
         pure : bool
-            Equal calls are one task.
-        key : str
-            The key of the (one) task submitted through this view. If it belongs to another call, the future gets
-            ``DuplicateKey``.
+            Whether equal calls are one task.
+        key : str or None
+            Key of the (one) task submitted through the new executor. If the key belongs to another call, the future
+            gets ``DuplicateKey``.
         resolve : bool
-            False: futures in arguments arrive as futures.
+            If False, futures in arguments arrive as futures.
+
+        Returns
+        -------
+        Executor
+            An executor with these options. Shutting it down shuts down this executor, too.
 
         Raises
         ------
         TypeError, ValueError
-            If a value is out of range, with the name of the parameter and the range.
+            If a value has the wrong type or is out of range; the message has the parameter and the range.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     ex.with_options(retries=2, key="eight").submit(pow, 2, 3).key
+        'eight'
         """
         options = changed(
             self._options,
@@ -301,23 +363,38 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     # ---------------------------------------------------------------- data
 
     def scatter(self, data: Any, *, replicas: int = 1) -> Any:
-        """Hand data to the workers once, to use it in many tasks.
+        """Send data to the workers once, for use in many tasks.
 
-        Each task gets an object of its own, which it may change; memory is copied only where it is written to. The
-        results of other tasks are shared, and must not be changed. With threads and ``sync`` all have the caller's own
-        object.
+        Each task gets its own object, which it may change; memory is copied only where the task writes. With threads
+        and ``sync`` all tasks have the caller's own object. Tasks share the results of other tasks, and must not change
+        those.
 
         Parameters
         ----------
         data : object, or a list, tuple or dict of objects
-            Of a list, tuple or dict each item becomes a future of its own.
+            Data to send. Each item of a list, tuple or dict becomes a separate future.
         replicas : int
-            On a cluster: so many workers keep a copy. Data whose last copy dies with its worker cannot be made
-            again, and everything that needs it fails with ``DataLost``. On this machine it cannot be lost.
+            Number of workers that keep a copy on a cluster. If the last copy is lost with its worker, every task that
+            needs it fails with ``DataLost``. Workers of this machine cannot lose it.
 
         Returns
         -------
         Future, or a list, tuple or dict of futures
+            Futures in the structure of ``data``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``replicas`` is no positive integer.
+        RuntimeError
+            If the executor is shut down.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     table = ex.scatter([{"a": 1, "b": 2}])[0]
+        ...     [ex.submit(dict.get, table, name).result() for name in "ab"]
+        [1, 2]
         """
         replicas = numbers.whole("replicas", replicas, 1)
         if type(data) in (list, tuple):
@@ -332,7 +409,22 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         return future
 
     def gather(self, futures: Any) -> Any:
-        """The results of futures at any depth of lists, tuples, dicts and sets.
+        """Return the results of futures in lists, tuples, dicts and sets.
+
+        Parameters
+        ----------
+        futures : Future, or a structure of futures
+            Futures at any depth of lists, tuples, dicts and sets. Other objects stay as they are.
+
+        Returns
+        -------
+        object
+            The results, in the structure of ``futures``.
+
+        Raises
+        ------
+        BaseException
+            The exception of the first failed future.
 
         Examples
         --------
@@ -348,12 +440,32 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             del futures  # the traceback of an error has this frame, and must not keep them alive
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Run ``fn(*args, **kwargs)`` once on every worker; the results by the workers' names.
+        """Run ``fn(*args, **kwargs)`` once on every worker.
+
+        Parameters
+        ----------
+        fn : callable
+            Function to call.
+        *args, **kwargs
+            Its arguments.
+
+        Returns
+        -------
+        dict
+            The result of each worker, by its name.
 
         Raises
         ------
         BaseException
-            What it raised on any of them.
+            The exception that ``fn`` raised on a worker.
+        NotSupported
+            If the backend cannot choose workers.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     list(ex.run(pow, 2, 3).values())
+        [8]
         """
         results: dict[str, Any] = self.gather(
             {
@@ -364,22 +476,42 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         return results
 
     def future_of_key(self, key: str) -> Future:
-        """The future of a key; for futures that arrive inside arguments."""
+        """Return the future of a key.
+
+        Parameters
+        ----------
+        key : str
+            Key of a task or of scattered data, as ``future.key`` has it.
+
+        Returns
+        -------
+        Future
+            A future of the task's result.
+        """
         future: Future = self._engine.future_of_key(key)
         return future
 
     def channel(self, name: str, maxlen: int | None = None) -> Channel:
-        """The channel of this name, the same one for all clients and tasks of the cluster.
+        """Return the channel of this name, shared by all clients and tasks.
 
         Parameters
         ----------
+        name : str
+            Name of the channel.
         maxlen : int or None
-            The most items in its buffer (10,000 if nobody says it); older ones drop out of it.
+            Maximum number of items in its buffer (10,000 by default); older items drop out of it.
+
+        Returns
+        -------
+        Channel
+            A handle of the channel, which is created if it does not exist.
 
         Raises
         ------
         SharedObjectError
-            When it is there, with another ``maxlen``.
+            If the channel exists with another ``maxlen``.
+        NotSupported
+            If the backend has no channels.
 
         Examples
         --------
@@ -395,30 +527,47 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         return Channel(self, name, maxlen=maxlen)
 
     def watch(self, plugin: Any) -> None:
-        """Tell a plugin what the scheduler of this executor does from now on (``services.plugins.SchedulerPlugin``).
+        """Tell a plugin about the events of this executor's scheduler from now on.
+
+        Parameters
+        ----------
+        plugin : services.plugins.SchedulerPlugin
+            Its methods are called with facts, in a separate thread.
 
         Raises
         ------
         NotSupported
-            Where there is no scheduler in this process.
+            If this process has no scheduler.
         """
         self._engine.watch(plugin)
 
     def shared_port(self) -> Any:
-        """Where handles of shared objects ask (``coordination.SharedHandle``)."""
+        """Return the port through which handles of shared objects send requests.
+
+        Returns
+        -------
+        object
+            The port that ``coordination.SharedHandle`` uses.
+
+        Raises
+        ------
+        NotSupported
+            If the backend has no shared objects.
+        """
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks; end the workers once all tasks are done.
+        """Refuse new tasks, and stop the workers once all tasks are done.
 
         Parameters
         ----------
         wait : bool
-            Return when that has happened. Results of live futures have been brought here by then.
+            Whether to return only when the workers have stopped. The executor has fetched the results of live futures
+            by then.
         cancel_futures : bool
-            Cancel the tasks that do not run yet.
+            Whether to cancel the tasks that have not started.
         """
         if self._default is not None:
             self._default.close()
@@ -426,11 +575,27 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             self._engine.shutdown(wait, cancel_futures)
 
     def terminate_workers(self) -> None:
-        """End all worker processes now by SIGTERM; unfinished futures get ``WorkerDied``."""
+        """Stop all worker processes now by SIGTERM.
+
+        Unfinished futures get ``WorkerDied``.
+
+        Raises
+        ------
+        NotSupported
+            If the backend has no worker processes of its own, or in a task.
+        """
         self._stop_workers(force=False)
 
     def kill_workers(self) -> None:
-        """End all worker processes now by SIGKILL; unfinished futures get ``WorkerDied``."""
+        """Stop all worker processes now by SIGKILL.
+
+        Unfinished futures get ``WorkerDied``.
+
+        Raises
+        ------
+        NotSupported
+            If the backend has no worker processes of its own, or in a task.
+        """
         self._stop_workers(force=True)
 
     def _stop_workers(self, force: bool) -> None:
@@ -471,21 +636,27 @@ def _gather(futures: Any) -> Any:
 
 
 def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Executor:
-    """An executor over an engine that is there."""
+    """Return an executor over an existing engine."""
     view = cls.__new__(cls)
     view._set_up(engine, options)
     return view
 
 
 def executor_in_task(client: Any) -> Executor:
-    """The executor of a task in a worker process (named in ``services.worker_process``)."""
+    """Return the executor of a task in a worker process.
+
+    ``services.worker_process`` names this function.
+    """
     from futures_cluster.engines.client import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
 
 
 def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
-    """The executor of a task on another engine's worker (see ``engines.foreign``)."""
+    """Return the executor of a task on an external engine's worker.
+
+    ``engines.foreign`` names this function.
+    """
     view = _view(Executor, make_engine(Future), SubmitOptions())
     view._borrowed = True
     return view

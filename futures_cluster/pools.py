@@ -18,10 +18,37 @@ _pool_numbers = itertools.count()
 
 
 class ThreadPoolExecutor(Executor, concurrent.futures.ThreadPoolExecutor):  # type: ignore[misc,override]
-    """The standard library's signature, on our engine: threads of this process.
+    """Run calls on threads of this process, with the standard library's signature.
 
-    Is an instance of the standard library's class, because code asks for that (asyncio does), and shares nothing
-    else with it. Futures in arguments arrive as futures, as they do there.
+    The class is a subclass of the standard library's, because asyncio and other code check for that, and shares nothing
+    else with it. Futures in arguments arrive as futures, as in the standard library.
+
+    Parameters
+    ----------
+    max_workers : int or None
+        Number of threads. By default, one for each core that this process may use.
+    thread_name_prefix : str
+        Prefix of the names of the threads.
+    initializer : callable or None
+        Function that each thread calls once before its first task.
+    initargs : tuple
+        Arguments of ``initializer``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or has the wrong type.
+
+    See Also
+    --------
+    Executor : The class for new code, with all options.
+    concurrent.futures.ThreadPoolExecutor : The class of the standard library.
+
+    Examples
+    --------
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     pool.submit(pow, 2, 10).result()
+    1024
     """
 
     def __init__(
@@ -44,9 +71,40 @@ class ThreadPoolExecutor(Executor, concurrent.futures.ThreadPoolExecutor):  # ty
 
 
 class ProcessPoolExecutor(Executor, concurrent.futures.ProcessPoolExecutor):  # type: ignore[misc]
-    """The standard library's signature, on our engine: worker processes.
+    """Run calls on worker processes, with the standard library's signature.
 
-    Is an instance of the standard library's class, because code asks for that, and shares nothing else with it.
+    The class is a subclass of the standard library's, because other code checks for that, and shares nothing else with
+    it. When a worker dies, its unfinished tasks run again; the pool does not break.
+
+    Parameters
+    ----------
+    max_workers : int or None
+        Number of processes. By default, one for each core that this process may use.
+    mp_context : multiprocessing context or None
+        Context that starts the processes, with the standard library's rules. Without it scripts need no ``__main__``
+        guard.
+    initializer : callable or None
+        Function that each process calls once before its first task.
+    initargs : tuple
+        Arguments of ``initializer``.
+    max_tasks_per_child : int or None
+        Number of tasks after which the pool replaces a process.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or has the wrong type.
+
+    See Also
+    --------
+    Executor : The class for new code, with all options.
+    concurrent.futures.ProcessPoolExecutor : The class of the standard library.
+
+    Examples
+    --------
+    >>> with ProcessPoolExecutor(1) as pool:
+    ...     list(pool.map(abs, [-1, 2]))
+    [1, 2]
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an executor tells of its workers, and does with them.
+"""The executor's methods about its workers, and observation.
 
 Covers: the methods that ask an engine about its workers and change their number, and those that show what happens.
 Does not cover: submitting and data (``executor``), doing it (``engines``), the page itself (``status``).
@@ -20,39 +20,72 @@ if TYPE_CHECKING:
 
 
 class WorkerMethods:
-    """Part of ``Executor``: the number of workers, facts about them, the page, reports, output, explanations."""
+    """Part of ``Executor``: methods about its workers, and observation."""
 
     _engine: Engine
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Facts about the workers that are ready, by their names: pid, slots, tasks, results held."""
+        """Return facts about the workers that are ready.
+
+        Returns
+        -------
+        dict
+            For each worker's name a dict with its pid, slots, tasks and the number of its results.
+
+        Examples
+        --------
+        >>> from futures_cluster import Executor
+        >>> with Executor(backend="sync") as ex:
+        ...     list(ex.workers())
+        ['sync']
+        """
         return self._engine.workers()
 
     def scale(self, number: int) -> None:
-        """Have so many worker processes from now on.
+        """Set the number of worker processes.
 
-        Those that go take no more tasks, and hand over what only they hold; nothing is lost or run again.
+        Workers being removed take no more tasks, and transfer the data that only they hold: no result is lost and no
+        task runs again.
+
+        Parameters
+        ----------
+        number : int
+            Number of workers; at least 1.
 
         Raises
         ------
         NotSupported
-            Where workers are not this executor's: threads, a cluster.
+            If the executor does not own its workers (threads, a cluster).
+        TypeError, ValueError
+            If ``number`` is no positive integer.
+
+        See Also
+        --------
+        adapt : Let the executor choose the number.
         """
         number = numbers.whole("number", number, 1, kind="a whole number of workers, at least one,")
         self._engine.scale(number, number)
 
     def adapt(self, minimum: int = 1, maximum: int | None = None) -> None:
-        """Have as many worker processes as the work wants, until ``scale`` is called.
+        """Adapt the number of worker processes to the work until ``scale`` is called.
 
         Parameters
         ----------
-        minimum, maximum : int
-            Bounds; the default maximum is the number of workers there are to be now.
+        minimum : int
+            Minimum number of workers.
+        maximum : int or None
+            Maximum number of workers. By default, the current target number.
 
         Raises
         ------
         NotSupported
-            As ``scale``.
+            If the executor does not own its workers (threads, a cluster).
+        TypeError, ValueError
+            If a bound is no positive integer, or ``maximum`` is below ``minimum``.
+
+        See Also
+        --------
+        scale : Set a fixed number.
         """
         maximum = self._engine.max_workers if maximum is None else maximum
         minimum = numbers.whole("minimum", minimum, 1)
@@ -60,17 +93,17 @@ class WorkerMethods:
         self._engine.scale(minimum, maximum)
 
     def restart_workers(self) -> None:
-        """Put a fresh process in the place of each worker, one after another; returns when all have joined.
+        """Replace each worker by a fresh process, one after another.
 
-        Tasks that run end where they are. What a worker holds goes to others before it ends, so no result is lost and
-        no task runs twice. The fresh processes import all modules again. ``worker-0~2`` takes the place of
-        ``worker-0``, and tasks for the one may run on the other. On a cluster these are the workers of all clients. A
-        Dask cluster computes again what its workers held.
+        The call returns when all fresh processes have joined. Running tasks end where they are. A worker hands over its
+        data before it ends, so no result is lost and no task runs twice. The fresh processes import all modules again.
+        ``worker-0~2`` takes the place of ``worker-0``, and tasks for the one may run on the other. On a cluster this
+        restarts the workers of all clients. A Dask cluster recomputes what its workers held.
 
         Raises
         ------
         NotSupported
-            Where no worker processes can be restarted: threads, ``sync``, Ray, inside of tasks.
+            If no worker processes can be restarted: threads, ``sync``, Ray, inside tasks.
         RuntimeError
             If a fresh process does not become ready. The other workers go on.
 
@@ -86,23 +119,35 @@ class WorkerMethods:
         self._engine.restart_workers()
 
     def upload(self, path: str | os.PathLike[str]) -> None:
-        """Let the workers of a cluster import a module, a package (a folder) or an archive (.zip, .whl).
+        """Send a module or package to the workers of a cluster.
 
         Workers on machines that see the same files need no upload: they get the folders of ``sys.path``.
+
+        Parameters
+        ----------
+        path : str or path
+            A module (.py), a package (a folder) or an archive (.zip, .whl).
+
+        Raises
+        ------
+        NotSupported
+            If the backend does not support uploads.
+        OSError
+            If the file cannot be read.
         """
         self._engine.upload(os.fspath(path))
 
     @property
     def status_url(self) -> str:
-        """The address of the status page: what runs where, live, for a browser.
+        """Address of the live status page, for a browser.
 
-        It is served from the first time that somebody asks for the address, on this machine only. On a cluster it is
-        the scheduler's page.
+        The page is served from the first use of this attribute, on this machine only. On a cluster it is the
+        scheduler's page.
 
         Raises
         ------
         NotSupported
-            Where there is no scheduler to look at.
+            If the backend has no scheduler to observe.
         """
         return self._observed().status_url()
 
@@ -115,25 +160,33 @@ class WorkerMethods:
 
     @contextmanager
     def report(self, path: str | os.PathLike[str], title: str = "") -> Iterator[None]:
-        """Around a part of a program: what happened in it, as one HTML file to send to a colleague.
+        """Write a report on the code of a ``with`` block, as one HTML file.
 
-        The file has what the status page shows: tasks, workers, the task stream, transfers, a profile, failures and
-        versions. It needs nothing else to be looked at, and holds no arguments and no results. It is written also when
-        the part ends by an exception.
+        The file has the content of the status page: tasks, workers, the task stream, transfers, a profile, failures and
+        versions. It needs no other files, and contains no arguments and no results. The executor writes it also if the
+        block raises.
 
         Parameters
         ----------
         path : str or path
-            Where to write it.
+            File to write.
         title : str
-            Stands above it.
+            Title of the report.
+
+        Yields
+        ------
+        None
 
         Raises
         ------
         NotSupported
-            As ``status_url``.
+            If the backend has no scheduler to observe.
         OSError
-            When the file cannot be written.
+            If the file cannot be written.
+
+        See Also
+        --------
+        status_url : The same content while tasks run.
         """
         from futures_cluster.status import report
 
@@ -145,18 +198,22 @@ class WorkerMethods:
 
     @contextmanager
     def output(self, function: Callable[[Line], object] | None = None) -> Iterator[None]:
-        """While this lasts, what tasks print comes here, with the worker and the key of the task.
+        """Forward the output of tasks to this program during a ``with`` block.
 
         Parameters
         ----------
         function : callable or None
-            Called with each line (``worker``, ``key``, ``text``), in a thread; the last ones in the calling thread.
-            Without it they are printed.
+            Called with each line (``worker``, ``key``, ``text``), in a thread; with the last lines in the calling
+            thread. By default each line is printed, with the worker and the key of the task.
+
+        Yields
+        ------
+        None
 
         Raises
         ------
         NotSupported
-            As ``status_url``.
+            If the backend has no scheduler to observe.
         """
         from futures_cluster.services import output
 
@@ -168,7 +225,17 @@ class WorkerMethods:
                 listener.close()
 
     def explain(self, future: Future | str) -> str:
-        """Why a task does not run, or how it stands with it, in words.
+        """Explain why a task is not running, or describe its state.
+
+        Parameters
+        ----------
+        future : Future or str
+            The future of the task, or its key.
+
+        Returns
+        -------
+        str
+            One or more lines of text.
 
         Examples
         --------
