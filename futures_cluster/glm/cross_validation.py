@@ -163,48 +163,60 @@ _COMMON = """
     Parameters
     ----------
     {own}fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
     cv : int, splitter, iterable or None
-        As scikit-learn has it{none}.
+        Number of folds or splitter, as in scikit-learn{none}.
     solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``.
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
     tol : float
-        Stop when an objective is as near to its minimum, relative to itself.
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
     max_iter : int
-        For each fit of a path.
+        Maximum number of iterations of each fit of a path.
     executor : futures_cluster.Executor or None
-        Where the rows are; None: in this process, with a thread for each core.
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
     verbose : bool
-        Show the progress of the last fit on stderr.
+        Whether to show the progress of the last fit on stderr.
 
     Attributes
     ----------
     alpha_ : float
+        The chosen strength.
     {attributes}coef_ : array of shape (features,)
+        Coefficients of the last fit, on all rows.
     intercept_ : float
+        Its intercept; 0 without one.
     n_iter_ : int
-        Of the last fit.
+        Number of its iterations.
     """
 
 _GRID = (
-    "eps : float\n        ``alpha_min / alpha_max`` of a grid that is found.\n    "
-    "alphas : int or array\n        Number of strengths of a grid that is found, or the strengths.\n    "
+    "eps : float\n        ``alpha_min / alpha_max`` of an automatic grid.\n    "
+    "alphas : int or array\n        Number of strengths of an automatic grid, or the strengths.\n    "
 )
 _PATH = (
-    "alphas_ : array of shape (alphas,), or (l1_ratios, alphas)\n    "
-    "mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)\n    "
+    "alphas_ : array of shape (alphas,), or (l1_ratios, alphas)\n        The strengths, the largest first.\n    "
+    "mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)\n"
+    "        Mean squared error of each fit on the rows of its fold.\n    "
 )
 
 
 class RidgeCV(_SquaresCV):
     __doc__ = (
-        "Least squares with an l2 penalty, whose strength is chosen by cross-validation."
+        "Ridge regression that chooses the strength by cross-validation."
         + "\n"
         + _COMMON.format(
-            own="alphas : array\n    ",
-            none="; None: each row alone, by leverages, in one pass",
+            own="alphas : array\n        Strengths to choose from.\n    ",
+            none="; None: leave one row out, by leverages, in one pass",
             attributes="best_score_ : float\n        Mean R squared of the folds; without ``cv`` minus the mean of "
             "squared errors.\n    ",
         )
+        + """
+    Examples
+    --------
+    >>> model = RidgeCV(alphas=[0.01, 100.0]).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
+    >>> model.alpha_
+    0.01
+    """
     )
 
     def __init__(
@@ -353,14 +365,22 @@ class _GridCV(_SquaresCV):
 
 class ElasticNetCV(_GridCV):
     __doc__ = (
-        "Least squares with both penalties, whose strength and ratio are chosen by cross-validation."
+        "Elastic net that chooses strength and ratio by cross-validation."
         + "\n"
         + _COMMON.format(
-            own="l1_ratio : float or array\n        From above 0 to 1 (l1); of several, the best is chosen.\n    "
+            own="l1_ratio : float or array\n        Share of the l1 penalty, above 0 to 1, or several to try.\n    "
             + _GRID,
             none="; None: five folds",
-            attributes="l1_ratio_ : float\n    " + _PATH,
+            attributes="l1_ratio_ : float\n        The chosen share.\n    " + _PATH,
         )
+        + """
+    Examples
+    --------
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> model = ElasticNetCV(l1_ratio=[0.5, 1.0], alphas=[0.01, 1.0], cv=2).fit(X, y)
+    >>> model.alpha_, model.mse_path_.shape
+    (0.01, (2, 2, 2))
+    """
     )
 
     def __init__(
@@ -397,9 +417,16 @@ class ElasticNetCV(_GridCV):
 
 class LassoCV(_GridCV):
     __doc__ = (
-        "Least squares with an l1 penalty, whose strength is chosen by cross-validation."
+        "Lasso that chooses the strength by cross-validation."
         + "\n"
         + _COMMON.format(own=_GRID, none="; None: five folds", attributes=_PATH)
+        + """
+    Examples
+    --------
+    >>> model = LassoCV(alphas=[0.01, 1.0], cv=2).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
+    >>> model.alpha_, model.mse_path_.shape
+    (0.01, (2, 2))
+    """
     )
 
     def __init__(

@@ -14,9 +14,16 @@ from futures_cluster.glm.regressors import _ALPHA, _COMMON, _Deviance
 
 class InverseGaussianRegressor(_Deviance):
     __doc__ = (
-        "Positive targets with a heavy tail: the variance is ``mean**3``, with a log link and an l2 penalty."
-        + "\n"
+        "Inverse Gaussian regression of positive targets, with a log link and l2 penalty."
+        + "\n\n    The variance is ``mean**3``.\n"
         + _COMMON.format(own=_ALPHA)
+        + """
+    Examples
+    --------
+    >>> model = InverseGaussianRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1.0, 3.0, 4.0, 4.0])
+    >>> model.predict([[0.0], [1.0]]).round(3).tolist()
+    [2.0, 4.0]
+    """
     )
 
     def _family(self) -> Family:
@@ -30,12 +37,19 @@ class InverseGaussianRegressor(_Deviance):
 
 class NegativeBinomialRegressor(_Deviance):
     __doc__ = (
-        "Overdispersed counts: the variance is ``mean + theta * mean**2``, with a log link and an l2 penalty."
-        + "\n"
+        "Negative binomial regression of overdispersed counts, with a log link."
+        + "\n\n    The variance is ``mean + theta * mean**2``. The penalty is l2.\n"
         + _COMMON.format(
             own=_ALPHA
             + "theta : float\n        The known dispersion; ``alpha`` in statsmodels, ``1 / theta`` in R's MASS.\n    "
         )
+        + """
+    Examples
+    --------
+    >>> model = NegativeBinomialRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1, 3, 4, 4])
+    >>> model.predict([[0.0], [1.0]]).round(3).tolist()
+    [2.0, 4.0]
+    """
     )
 
     def __init__(

@@ -69,7 +69,7 @@ LOCAL_BLOCKS = 4
 
 
 class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """The base of all estimators; subclasses say which family and penalty."""
+    """Base class of all estimators; subclasses define the family and the penalty."""
 
     # Parameters that every estimator has; set by the __init__ of subclasses, as scikit-learn wants it.
     fit_intercept: bool
@@ -121,12 +121,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     @property
     def columns_(self) -> list[str]:
-        """The columns of tables that the fit read."""
+        """Columns of tables that the fit read."""
         return self._table_encoding("columns_").columns
 
     @property
     def categories_(self) -> dict[str, Array]:
-        """The levels of each category."""
+        """Levels of each category."""
         return dict(self._table_encoding("categories_").levels)
 
     def _table_encoding(self, name: str) -> Encoding:
@@ -150,29 +150,37 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         categories: Any = None,
         drop_first: bool = False,
     ) -> Self:
-        """Fit.
+        """Fit the model.
 
         Parameters
         ----------
         X : array, data frame, sparse matrix, Dask array or dataframe, list of futures, path, glob, or list of paths
-            Rows. Files and futures are read where the executor runs tasks.
+            Rows. The tasks of the executor read files and futures.
         y : array or the same kind of collection
-            Of tables (files, data frames of Dask or futures) the name of a column. A list of futures that give pairs
-            ``(X, y)`` needs none.
+            Targets. For tables (files, data frames of Dask or futures) the name of a column. None for a list of futures
+            of pairs ``(X, y)``.
         sample_weight : array, collection or name of a column, optional
+            Weights of the rows.
         columns : list of str, optional
-            The columns of tables that are features; by default all but the target and the weights, and but those that
-            pandas or Dask made of an index in Parquet files.
+            Columns of tables that are features. By default, all except the target, the weights, and columns that pandas
+            or Dask made of an index in Parquet files.
         categories : list of str or dict, optional
-            Those of them that are categories: each becomes a column of zeros and ones for each of its levels. A dict
-            says which levels there are, ``{"size": ["S", "M", "L"]}``; otherwise all in the data are found, and sorted.
+            Columns that are categories. Each becomes a column of zeros and ones for each of its levels. A dict sets the
+            levels, such as ``{"size": ["S", "M", "L"]}``; otherwise the fit finds and sorts all levels of the data.
         drop_first : bool
-            The first level of each category gets no column. Without a penalty this makes coefficients and their
+            Whether the first level of each category gets no column. Without a penalty this makes coefficients and their
             standard errors meaningful: they compare a level with the first.
 
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, a target or a weight is out of range or has the wrong type, or if blocks do not fit
+            together.
         """
         return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first))
 
@@ -426,12 +434,17 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return [f"x{i + 1}" for i in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
     def summary(self) -> Summary:
-        """Coefficients with standard errors, tests and intervals, deviance and AIC.
+        """Return coefficients with standard errors, tests, intervals, deviance and AIC.
+
+        Returns
+        -------
+        Summary
+            A table to print, with an attribute for each column.
 
         Raises
         ------
         ValueError
-            For fits with a penalty, whose coefficients are biased, and for several classes.
+            If the fit has a penalty, which biases coefficients, or several classes.
         """
         check_is_fitted(self)
         statistics = getattr(self, "_statistics_", None)

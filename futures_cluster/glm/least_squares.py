@@ -32,12 +32,12 @@ from futures_cluster.glm.targets import of_target
 Array = Any
 
 _POSITIVE = """positive : bool
-        Whether coefficients must not be negative; the intercept may.
+        Whether to allow no negative coefficients. The intercept may be negative.
     """
 _IGNORED = "{names}\n        Accepted without effect: the minimum does not depend on them.\n    "
 _TARGETS = """
-    Several targets, a ``y`` with two dimensions, are fitted one after the other: ``coef_`` has a row for each,
-    ``intercept_``, ``n_iter_`` and ``objective_`` have a number, and ``history_`` is a list.
+    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
 """
 
 
@@ -118,21 +118,23 @@ class _LeastSquares(_Regressor):
 
 class LinearRegression(_LeastSquares):
     __doc__ = (
-        """Least squares. Where columns are collinear, the coefficients with the smallest norm.
+        """Linear regression by least squares.
+
+    For collinear columns the fit gives the coefficients with the smallest norm.
 """
         + _TARGETS
+        + _COMMON.format(
+            own=_POSITIVE
+            + "n_jobs : int or None\n        Maximum number of threads for rows in this process; -1 and None: one for "
+            "each core.\n    " + _IGNORED.format(names="copy_X")
+        )
         + """
     Examples
     --------
     >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
     (2.0, 1.0)
-"""
-        + _COMMON.format(
-            own=_POSITIVE
-            + "n_jobs : int or None\n        Maximum number of threads for rows in this process; -1 and None: one for "
-            "each core.\n    " + _IGNORED.format(names="copy_X")
-        )
+    """
     )
 
     _takes_column_as_vector = False
@@ -170,13 +172,20 @@ class LinearRegression(_LeastSquares):
 
 class Ridge(_LeastSquares):
     __doc__ = (
-        "Least squares with an l2 penalty.\n"
+        "Ridge regression: least squares with an l2 penalty.\n"
         + _TARGETS
         + _COMMON.format(
-            own="alpha : float or array of shape (targets,)\n        The strength of the penalty.\n    "
+            own="alpha : float or array of shape (targets,)\n        Strength, or one for each target.\n    "
             + _POSITIVE
             + _IGNORED.format(names="copy_X, random_state")
         )
+        + """
+    Examples
+    --------
+    >>> model = Ridge(alpha=2.0).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
+    (1.0, 2.0)
+    """
     )
 
     def __init__(
@@ -256,18 +265,44 @@ class _Sparse(_LeastSquares):
         categories: Any = None,
         drop_first: bool = False,
     ) -> Self:
-        """Fit; see ``LinearRegression.fit``. ``check_input=False`` is without effect: rows are always checked."""
+        """Fit the model, as ``LinearRegression.fit`` does.
+
+        Parameters
+        ----------
+        X, y, sample_weight, columns, categories, drop_first
+            As for ``LinearRegression.fit``.
+        check_input : bool
+            Accepted without effect: the fit always checks rows.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
         return super().fit(X, y, sample_weight, columns=columns, categories=categories, drop_first=drop_first)
 
     @property
     def sparse_coef_(self) -> Any:
-        """``coef_`` as a sparse matrix."""
+        """Coefficients as a sparse matrix."""
         check_is_fitted(self)
         return scipy.sparse.csr_matrix(self.coef_)
 
     @staticmethod
     def path(X: Any, y: Any, **options: Any) -> Any:
-        """Compute coefficients for many strengths: scikit-learn's ``enet_path``, for arrays in this process."""
+        """Compute coefficients for many strengths by scikit-learn's ``enet_path``.
+
+        Parameters
+        ----------
+        X, y : array
+            Rows and targets in this process.
+        **options
+            Options of ``sklearn.linear_model.enet_path``.
+
+        Returns
+        -------
+        tuple of arrays
+            The result of ``sklearn.linear_model.enet_path``.
+        """
         from sklearn.linear_model import enet_path
 
         return enet_path(X, y, **options)
@@ -275,13 +310,20 @@ class _Sparse(_LeastSquares):
 
 class Lasso(_Sparse):
     __doc__ = (
-        "Least squares with an l1 penalty.\n"
+        "Lasso: least squares with an l1 penalty.\n"
         + _TARGETS
         + _COMMON.format(
-            own="alpha : float\n        The strength of the penalty.\n    "
+            own="alpha : float\n        Strength of the penalty, 0 or more.\n    "
             + _POSITIVE
             + _IGNORED.format(names="precompute, copy_X, random_state, selection")
         )
+        + """
+    Examples
+    --------
+    >>> model = Lasso(alpha=0.1).fit([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]], [1.0, 3.0, 5.0])
+    >>> model.coef_.round(6).tolist(), round(model.intercept_, 6)
+    ([1.85, 0.0], 1.15)
+    """
     )
 
     l1_ratio = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
@@ -325,14 +367,21 @@ class Lasso(_Sparse):
 
 class ElasticNet(_Sparse):
     __doc__ = (
-        "Least squares with both penalties.\n"
+        "Elastic net: least squares with an l1 and an l2 penalty.\n"
         + _TARGETS
         + _COMMON.format(
-            own="alpha : float\n        The strength of the penalty.\n    "
-            "l1_ratio : float\n        The part of it that is l1, from 0 to 1.\n    "
+            own="alpha : float\n        Strength of the penalty, 0 or more.\n    "
+            "l1_ratio : float\n        Share of the l1 penalty, from 0 to 1.\n    "
             + _POSITIVE
             + _IGNORED.format(names="precompute, copy_X, random_state, selection")
         )
+        + """
+    Examples
+    --------
+    >>> model = ElasticNet(alpha=0.1, l1_ratio=0.5).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> round(float(model.coef_[0]), 6), round(model.intercept_, 6)
+    (1.790698, 1.209302)
+    """
     )
 
     def __init__(

@@ -30,35 +30,38 @@ Array = Any
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
     """Logistic regression, binary or multinomial.
 
-    Minimizes ``C * sum(w_i * loss_i) + (1 - l1_ratio) / 2 * |b|^2 + l1_ratio * |b|_1``, with scikit-learn's meaning of
-    everything. More than two classes share one multinomial model with a column of coefficients each.
+    It minimizes ``C * sum(w_i * loss_i) + (1 - l1_ratio) / 2 * |b|^2 + l1_ratio * |b|_1``, with scikit-learn's meaning
+    of all parameters. More than two classes share one multinomial model, with a column of coefficients each.
 
     Parameters
     ----------
-    C : float
-        Inverse of the strength of the penalty; ``np.inf`` means none.
-    l1_ratio : float
-        From 0 (l2) to 1 (l1).
     penalty : {"auto", "deprecated", "l2", "l1", "elasticnet", None}
-        As older versions of scikit-learn have it; ``"auto"`` and ``"deprecated"``: what ``C`` and ``l1_ratio`` say.
+        Kind of penalty, as in older versions of scikit-learn. ``"auto"`` and ``"deprecated"`` follow ``C`` and
+        ``l1_ratio``.
+    C : float
+        Inverse strength of the penalty; ``np.inf`` means none.
+    l1_ratio : float
+        Share of the l1 penalty, from 0 to 1.
     fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
     class_weight : dict, "balanced" or None
+        Weights of the classes.
     solver : str
         ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
         ``"async_admm"``; scikit-learn's names stand for the most similar of these.
     tol : float
-        Stop when the objective is as near to its minimum, relative to itself.
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
     max_iter : int or None
-        None: 1000.
+        Maximum number of iterations; None means 1000.
     warm_start : bool
-        Start from the coefficients of the last fit.
+        Whether to start from the coefficients of the last fit.
     executor : futures_cluster.Executor or None
-        Where the rows are; None: in this process, with a thread for each core.
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
     callback : callable or None
-        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true answer
-        stops.
+        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true return
+        value stops the solver.
     verbose : bool
-        Show the progress on stderr.
+        Whether to show the progress on stderr.
     n_jobs : int or None
         Maximum number of threads for rows in this process; -1 and None: one for each core.
     dual, intercept_scaling, random_state
@@ -68,11 +71,17 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
     Attributes
     ----------
     classes_ : array of shape (classes,)
+        Classes, sorted.
     coef_ : array of shape (1, features), or (classes, features) for more than two classes
+        Coefficients.
     intercept_ : array of shape (1,) or (classes,)
+        Intercepts; 0 without them.
     n_iter_ : array of shape (1,)
+        Number of iterations.
+    solver_ : str
+        Name of the solver that ran.
     objective_ : float
-        Its value in the units of the mean loss.
+        Value of the objective, in the units of the mean loss.
     history_ : dict of lists
         ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
 
@@ -179,44 +188,91 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         categories: Any = None,
         drop_first: bool = False,
     ) -> Self:
-        """Fit.
+        """Fit the model.
 
         Parameters
         ----------
         X, y, sample_weight
-            See ``LinearRegression.fit``.
+            As for ``LinearRegression.fit``.
         offset : array, collection or name of a column, optional
-            A known part of the log odds of each row, with the coefficient 1; only for two classes.
+            Known part of the log odds of each row, with the coefficient 1; only for two classes.
         columns, categories, drop_first
-            See ``LinearRegression.fit``.
+            As for ``LinearRegression.fit``.
 
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, a target or a weight is out of range or has the wrong type, or if an offset has more than
+            two classes.
         """
         return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first), _given(offset))
 
     def sparsify(self) -> Self:
-        """Make ``coef_`` a sparse matrix, which is smaller if most coefficients are zero, as with an l1 penalty."""
+        """Convert ``coef_`` to a sparse matrix.
+
+        It is smaller if most coefficients are zero, as with an l1 penalty.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
         check_is_fitted(self)
         self.coef_ = scipy.sparse.csr_matrix(self.coef_)
         return self
 
     def densify(self) -> Self:
-        """Make ``coef_`` an array again."""
+        """Convert ``coef_`` back to an array.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
         check_is_fitted(self)
         self.coef_ = dense(self.coef_)
         return self
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
-        """The linear predictor: shape ``(rows,)`` for two classes, else ``(rows, classes)``."""
+        """Return the linear predictor of each row.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+        offset
+            As for ``fit``.
+
+        Returns
+        -------
+        array or collection
+            Shape ``(rows,)`` for two classes, else ``(rows, classes)``; for a collection the same kind of collection.
+        """
         if kind_of(X) != "array":
             return self._predict(X, "decision_function", _given(offset))
         scores = self._linear(X, _given(offset))
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict_proba(self, X: Any, *, offset: Any = None) -> Any:
-        """The probability of each class, shape ``(rows, classes)``."""
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+        offset
+            As for ``fit``.
+
+        Returns
+        -------
+        array or collection
+            Shape ``(rows, classes)``, in the order of ``classes_``; for a collection the same kind of collection.
+        """
         if kind_of(X) != "array":
             return self._predict(X, "predict_proba", _given(offset))
         scores = self._linear(X, _given(offset))
@@ -226,14 +282,40 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         return np.column_stack([family.mean(-scores[:, 0]), family.mean(scores[:, 0])])
 
     def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
-        """The logarithm of ``predict_proba``."""
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+        offset
+            As for ``fit``.
+
+        Returns
+        -------
+        array or collection
+            As of ``predict_proba``.
+        """
         if kind_of(X) != "array":
             return self._predict(X, "predict_log_proba", _given(offset))
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X, offset=offset))
 
     def predict(self, X: Any, *, offset: Any = None) -> Any:
-        """The likeliest class of each row; for a collection the same kind of collection."""
+        """Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+        offset
+            As for ``fit``.
+
+        Returns
+        -------
+        array or collection
+            One class for each row; for a collection the same kind of collection.
+        """
         check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict", _given(offset))
@@ -241,7 +323,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         return self.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> float:
-        """The part of the rows, by weight, whose class is predicted; for collections as ``fit`` takes them, too."""
+        """Return the accuracy: the share of rows, by weight, with the right class.
+
+        Parameters
+        ----------
+        X, y, sample_weight, offset
+            As for ``fit``.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, _given(offset))
         return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))

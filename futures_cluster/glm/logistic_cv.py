@@ -31,51 +31,66 @@ SCORINGS = (None, "accuracy", "neg_log_loss")
 
 
 class LogisticRegressionCV(CrossValidated, LogisticRegression):
-    """Logistic regression, binary or multinomial, with its penalty chosen by cross-validation.
+    """Logistic regression that chooses the penalty by cross-validation.
 
     Parameters
     ----------
     Cs : int or array
         Number of inverse strengths from 1e-4 to 1e4, or the inverse strengths.
     l1_ratios : array or None
-        From 0 (l2) to 1 (l1); None: l2.
+        Shares of the l1 penalty to choose from, from 0 to 1; None: l2 only.
     fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
     cv : int, splitter, iterable or None
-        As scikit-learn has it; None: five folds, stratified by class.
+        Number of folds or splitter, as in scikit-learn; None: five folds, stratified by class.
     scoring : {None, "accuracy", "neg_log_loss"}
-        None: accuracy.
+        Score by which the penalty is chosen; None: accuracy.
     solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``.
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
     tol : float
-        Stop when an objective is as near to its minimum, relative to itself.
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
     max_iter : int
-        For each fit of a path.
+        Maximum number of iterations of each fit of a path.
     class_weight : dict, "balanced" or None
+        Weights of the classes.
     refit : bool
-        False: the mean of the coefficients that are the best of each fold.
+        Whether to fit all rows with the chosen penalty. If False, ``coef_`` is the mean of the best coefficients of
+        each fold.
     executor : futures_cluster.Executor or None
-        Where the rows are; None: in this process, with a thread for each core.
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
     verbose : bool
-        Show the progress of the last fit on stderr.
+        Whether to show the progress of the last fit on stderr.
     use_legacy_attributes : bool
-        False: shapes of attributes as scikit-learn 1.10 will have them.
+        Whether attributes have the shapes of scikit-learn before 1.10.
 
     Attributes
     ----------
     classes_ : array of shape (classes,)
+        Classes, sorted.
     coef_ : array of shape (1, features), or (classes, features) for more than two classes
+        Coefficients.
     intercept_ : array of shape (1,) or (classes,)
+        Intercepts; 0 without them.
     Cs_ : array of shape (Cs,)
+        Inverse strengths.
     l1_ratios_ : array
+        Shares of the l1 penalty.
     C_, l1_ratio_ : array of shape (1,) or (classes,)
-        Without legacy attributes a number.
+        The chosen ones. Without legacy attributes a number.
     scores_ : dict of arrays of shape (folds, Cs) or (folds, Cs, l1_ratios)
-        Each class has the same. Without legacy attributes one array of shape (folds, l1_ratios, Cs).
+        Scores by class; each class has the same. Without legacy attributes one array of shape (folds, l1_ratios, Cs).
     coefs_paths_ : dict of arrays of shape (folds, Cs, features + 1) or (folds, Cs, l1_ratios, features + 1)
-        The intercept is last. Without legacy attributes one array of shape (folds, l1_ratios, Cs, classes, features +
-        1), with one class for two.
+        Coefficients by class; the intercept is last. Without legacy attributes one array of shape
+        (folds, l1_ratios, Cs, classes, features + 1), with one class for two.
     n_iter_ : array of shape (1, folds, Cs) or (1, folds, Cs, l1_ratios)
-        Without legacy attributes of shape (folds, l1_ratios, Cs).
+        Numbers of iterations. Without legacy attributes of shape (folds, l1_ratios, Cs).
+
+    Examples
+    --------
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["a", "a", "b", "b"]
+    >>> model = LogisticRegressionCV(Cs=[0.1, 1.0], cv=2).fit(X, y)
+    >>> model.predict([[-5.0], [9.0]]).tolist()
+    ['a', 'b']
     """
 
     def __init__(
@@ -211,7 +226,23 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         self.n_iter_ = n_iter[None]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> float:
-        """The score that ``scoring`` names: accuracy, or minus the log loss."""
+        """Return the score that ``scoring`` names: accuracy, or minus the log loss.
+
+        Parameters
+        ----------
+        X, y, sample_weight, offset
+            As for ``fit``.
+
+        Returns
+        -------
+        float
+            Higher is better.
+
+        Raises
+        ------
+        ValueError
+            If ``scoring`` is ``"neg_log_loss"`` and ``X`` is a collection.
+        """
         if self.scoring != "neg_log_loss":
             return super().score(X, y, sample_weight, offset=offset)
         if kind_of(X) != "array":

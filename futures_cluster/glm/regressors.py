@@ -30,27 +30,35 @@ _COMMON = """
     Parameters
     ----------
     {own}fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
     solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"``,
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
         ``"async_admm"``; scikit-learn's names stand for the most similar of these.
     tol : float
-        Stop when the objective is as near to its minimum, relative to itself.
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
     max_iter : int or None
-        None: 1000.
+        Maximum number of iterations; None means 1000.
     warm_start : bool
-        Start from the coefficients of the last fit.
+        Whether to start from the coefficients of the last fit.
     executor : futures_cluster.Executor or None
-        Where the rows are; None: in this process, with a thread for each core.
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
     callback : callable or None
-        Called after each iteration; a true answer stops.
+        Called after each iteration; a true return value stops the solver.
     verbose : bool
-        Show the progress on stderr.
+        Whether to show the progress on stderr.
 
     Attributes
     ----------
     coef_ : array of shape (features,)
+        Coefficients.
     intercept_ : float
+        Intercept; 0 without one.
     n_iter_ : int
+        Number of iterations.
+    solver_ : str
+        Name of the solver that ran.
+    objective_ : float
+        Value of the objective, in the units of the mean loss.
     history_ : dict of lists
         ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
     """
@@ -72,14 +80,36 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         return float(alpha)
 
     def predict(self, X: Any) -> Any:
-        """The expected target of each row; for a collection the same kind of collection."""
+        """Predict the expected target of each row.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+
+        Returns
+        -------
+        array or collection
+            One number for each row; for a collection the same kind of collection.
+        """
         check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict")
         return self._family().mean(self._linear(X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The part of the variance that is explained, R squared; for collections as ``fit`` takes them, too."""
+        """Return R squared, the explained part of the variance.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Rows, targets and weights, as ``fit`` takes them.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, 0 for those of the mean.
+        """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight)
         return float(super().score(X, y, sample_weight))
@@ -119,7 +149,7 @@ class _Alpha(_Regressor):
         self._strength()
 
 
-_ALPHA = "alpha : float\n        The strength of the penalty.\n    "
+_ALPHA = "alpha : float\n        Strength of the l2 penalty, 0 or more.\n    "
 
 
 class _Deviance(_Alpha):
@@ -143,31 +173,49 @@ class _Deviance(_Alpha):
         categories: Any = None,
         drop_first: bool = False,
     ) -> Self:
-        """Fit.
+        """Fit the model.
 
         Parameters
         ----------
         X, y, sample_weight
-            See ``LinearRegression.fit``.
+            As for ``LinearRegression.fit``.
         offset : array, collection or name of a column, optional
-            A known part of the linear predictor of each row, with the coefficient 1.
+            Known part of the linear predictor of each row, with the coefficient 1.
         exposure : array, collection or name of a column, optional
-            What the mean of each row is proportional to: times, areas, numbers of persons. The same as ``offset`` with
-            its logarithm; only with the log link.
+            Time, area or number of persons to which the mean of each row is proportional. Its logarithm is the offset;
+            it needs the log link.
         columns, categories, drop_first
-            See ``LinearRegression.fit``.
+            As for ``LinearRegression.fit``.
 
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, a target, a weight or an exposure is out of range or has the wrong type.
         """
         features = features_of(columns, categories, drop_first)
         return self._fit(X, y, sample_weight, features, self._offset(offset, exposure))
 
     def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:
-        """The expected target of each row; for a collection the same kind of collection.
+        """Predict the expected target of each row.
 
-        Without an offset that is 0, and the exposure 1: rates for counts that were fitted with their exposure.
+        Without an offset it is 0, and the exposure is 1: rates for counts that were fitted with their exposure.
+
+        Parameters
+        ----------
+        X : array or collection
+            Rows, as ``fit`` takes them.
+        offset, exposure
+            As for ``fit``.
+
+        Returns
+        -------
+        array or collection
+            One number for each row; for a collection the same kind of collection.
         """
         check_is_fitted(self)
         given = self._offset(offset, exposure)
@@ -185,7 +233,23 @@ class _Deviance(_Alpha):
     def score(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None
     ) -> float:
-        """The part of the deviance that is explained, D squared: 1 is perfect, 0 is what the mean explains."""
+        """Return D squared, the explained part of the deviance.
+
+        Parameters
+        ----------
+        X, y, sample_weight, offset, exposure
+            As for ``fit``.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, 0 for those of the mean.
+
+        Raises
+        ------
+        ValueError
+            If a target is out of the valid range of the family.
+        """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, self._offset(offset, exposure))
         prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
@@ -200,7 +264,18 @@ class _Deviance(_Alpha):
 
 
 class PoissonRegressor(_Deviance):
-    __doc__ = "Counts, with a log link and an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+    __doc__ = (
+        "Poisson regression of counts, with a log link and an l2 penalty."
+        + "\n"
+        + _COMMON.format(own=_ALPHA)
+        + """
+    Examples
+    --------
+    >>> model = PoissonRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1, 3, 4, 4])
+    >>> model.predict([[0.0], [1.0]]).round(3).tolist()
+    [2.0, 4.0]
+    """
+    )
 
     def _family(self) -> Family:
         return poisson()
@@ -212,7 +287,18 @@ class PoissonRegressor(_Deviance):
 
 
 class GammaRegressor(_Deviance):
-    __doc__ = "Positive targets, with a log link and an l2 penalty." + "\n" + _COMMON.format(own=_ALPHA)
+    __doc__ = (
+        "Gamma regression of positive targets, with a log link and an l2 penalty."
+        + "\n"
+        + _COMMON.format(own=_ALPHA)
+        + """
+    Examples
+    --------
+    >>> model = GammaRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1.0, 3.0, 4.0, 4.0])
+    >>> model.predict([[0.0], [1.0]]).round(3).tolist()
+    [2.0, 4.0]
+    """
+    )
 
     def _family(self) -> Family:
         return gamma()
@@ -225,13 +311,20 @@ class GammaRegressor(_Deviance):
 
 class TweedieRegressor(_Deviance):
     __doc__ = (
-        "Targets whose variance is a power of their mean, with an l2 penalty."
+        "Tweedie regression: the variance is a power of the mean; with an l2 penalty."
         + "\n"
         + _COMMON.format(
-            own="power : float\n        0 normal, 1 poisson, 2 gamma, 3 inverse gaussian, 1 to 2 compound\n    "
+            own="power : float\n        0 normal, 1 Poisson, 2 gamma, 3 inverse Gaussian, 1 to 2 compound.\n    "
             + _ALPHA
             + 'link : {"auto", "identity", "log"}\n        ``"auto"``: identity for powers up to 0, else log.\n    '
         )
+        + """
+    Examples
+    --------
+    >>> model = TweedieRegressor(power=1.5, alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [0.0, 4.0, 4.0, 4.0])
+    >>> model.predict([[0.0], [1.0]]).round(3).tolist()
+    [2.0, 4.0]
+    """
     )
 
     def __init__(
