@@ -224,17 +224,6 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             If the executor is shut down.
         BrokenExecutor
             If no worker can start.
-
-        See Also
-        --------
-        map : Submit one call for each item.
-        with_options : Set the priority, retries, a timeout and other options of tasks.
-
-        Examples
-        --------
-        >>> with Executor(backend="sync") as ex:
-        ...     ex.submit(pow, ex.submit(abs, -2), 10).result()
-        1024
         """
         future: Future = self._engine.submit(fn, args, kwargs, self._options)
         return future
@@ -386,15 +375,6 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         ------
         TypeError, ValueError
             If ``replicas`` is no positive integer.
-        RuntimeError
-            If the executor is shut down.
-
-        Examples
-        --------
-        >>> with Executor(backend="sync") as ex:
-        ...     table = ex.scatter([{"a": 1, "b": 2}])[0]
-        ...     [ex.submit(dict.get, table, name).result() for name in "ab"]
-        [1, 2]
         """
         replicas = numbers.whole("replicas", replicas, 1)
         if type(data) in (list, tuple):
@@ -419,12 +399,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Returns
         -------
         object
-            The results, in the structure of ``futures``.
-
-        Raises
-        ------
-        BaseException
-            The exception of the first failed future.
+            The results, in the structure of ``futures``. The exception of the first failed future is raised.
 
         Examples
         --------
@@ -452,20 +427,12 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Returns
         -------
         dict
-            The result of each worker, by its name.
+            The result of each worker, by its name. An exception of ``fn`` on a worker is raised.
 
         Raises
         ------
-        BaseException
-            The exception that ``fn`` raised on a worker.
         NotSupported
             If the backend cannot choose workers.
-
-        Examples
-        --------
-        >>> with Executor(backend="sync") as ex:
-        ...     list(ex.run(pow, 2, 3).values())
-        [8]
         """
         results: dict[str, Any] = self.gather(
             {
@@ -476,18 +443,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         return results
 
     def future_of_key(self, key: str) -> Future:
-        """Return the future of a key.
-
-        Parameters
-        ----------
-        key : str
-            Key of a task or of scattered data, as ``future.key`` has it.
-
-        Returns
-        -------
-        Future
-            A future of the task's result.
-        """
+        """Return the future of a key, as ``future.key`` has it."""
         future: Future = self._engine.future_of_key(key)
         return future
 
@@ -497,14 +453,14 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Parameters
         ----------
         name : str
-            Name of the channel.
+            Name of the channel, which is created if it does not exist.
         maxlen : int or None
             Maximum number of items in its buffer (10,000 by default); older items drop out of it.
 
         Returns
         -------
         Channel
-            A handle of the channel, which is created if it does not exist.
+            A handle of the channel.
 
         Raises
         ------
@@ -542,18 +498,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         self._engine.watch(plugin)
 
     def shared_port(self) -> Any:
-        """Return the port through which handles of shared objects send requests.
-
-        Returns
-        -------
-        object
-            The port that ``coordination.SharedHandle`` uses.
-
-        Raises
-        ------
-        NotSupported
-            If the backend has no shared objects.
-        """
+        """Return the port through which ``coordination.SharedHandle`` sends requests."""
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end
@@ -575,27 +520,11 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             self._engine.shutdown(wait, cancel_futures)
 
     def terminate_workers(self) -> None:
-        """Stop all worker processes now by SIGTERM.
-
-        Unfinished futures get ``WorkerDied``.
-
-        Raises
-        ------
-        NotSupported
-            If the backend has no worker processes of its own, or in a task.
-        """
+        """Stop all workers now by SIGTERM; unfinished futures get ``WorkerDied``."""
         self._stop_workers(force=False)
 
     def kill_workers(self) -> None:
-        """Stop all worker processes now by SIGKILL.
-
-        Unfinished futures get ``WorkerDied``.
-
-        Raises
-        ------
-        NotSupported
-            If the backend has no worker processes of its own, or in a task.
-        """
+        """Stop all workers now by SIGKILL; unfinished futures get ``WorkerDied``."""
         self._stop_workers(force=True)
 
     def _stop_workers(self, force: bool) -> None:
@@ -643,20 +572,14 @@ def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Execut
 
 
 def executor_in_task(client: Any) -> Executor:
-    """Return the executor of a task in a worker process.
-
-    ``services.worker_process`` names this function.
-    """
+    """Return the executor of a task in a worker process (``services.worker_process``)."""
     from futures_cluster.engines.client import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
 
 
 def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
-    """Return the executor of a task on an external engine's worker.
-
-    ``engines.foreign`` names this function.
-    """
+    """Return the executor of a task on an external worker (``engines.foreign``)."""
     view = _view(Executor, make_engine(Future), SubmitOptions())
     view._borrowed = True
     return view
