@@ -40,9 +40,10 @@ CONSENSUS = ("admm", "async_admm")
 
 
 class CrossValidated:
-    """What cross-validated estimators add to their base, which comes after this one among the base classes.
+    """Mixin of the cross-validated estimators; it precedes their base class.
 
-    ``_choose`` gets the placed blocks and sets what ``_penalty`` needs; then the base fits all rows as ever.
+    ``_choose`` gets the placed blocks and sets the parameters that ``_penalty`` needs; then the base fits all rows as
+    usual.
     """
 
     warm_start = False
@@ -87,13 +88,13 @@ class CrossValidated:
         return self
 
     def _start(self, objective: Objective, *args: Any) -> Array:
-        """The final fit begins near its end."""
+        """Start the final fit near its end."""
         if self._first is not None:
             return self._first
         return super()._start(objective, *args)  # type: ignore[misc]  # of the base
 
     def _folds(self, sums: Sums) -> Folds:
-        """The blocks, cut as ``cv`` says."""
+        """Return the blocks, cut into the folds of ``cv``."""
         wanted = self._wants_classes or not (self.cv is None or isinstance(self.cv, numbers.Integral))
         found = [sums.submit(number, block_target, wanted) for number in range(sums.n_blocks)]
         targets = [future.result() for future in found]
@@ -104,14 +105,14 @@ class CrossValidated:
     def _follow(
         self, sums: Sums, family: Family, penalties: Sequence[Penalty], start: Array, coding: Coding
     ) -> tuple[Array, Array]:
-        """Parameters and iterations of the fits of a path."""
+        """Return parameters and iterations of the fits of a path."""
         max_iter = 1000 if self.max_iter is None else int(self.max_iter)
         options = Options(self.tol, max_iter, sample=False)
         solver = ALIASES.get(self.solver, self.solver)
         return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
 
     def _check_weight(self, weight: float, fold: int, rows: str) -> float:
-        """The weight of some rows of a fold, which must have some."""
+        """Return the weight of some rows of a fold, or raise if they have none."""
         if not weight > 0:
             raise ValueError(
                 f"the {rows} rows of fold {fold} have no weight in {type(self).__name__}: mix the rows by "
@@ -120,7 +121,7 @@ class CrossValidated:
         return weight
 
     def _strengths(self, values: Any, name: str, *, zero: bool) -> Array:
-        """A grid that the user gave."""
+        """Check a grid that the user passed, and return it as an array."""
         try:
             found = np.atleast_1d(np.asarray(values, dtype=np.float64))
         except (TypeError, ValueError):
@@ -132,7 +133,7 @@ class CrossValidated:
 
 
 class _SquaresCV(CrossValidated, _Regressor):
-    """What those of least squares share."""
+    """Base class of the cross-validated estimators of least squares."""
 
     alpha_: float
 
@@ -140,7 +141,10 @@ class _SquaresCV(CrossValidated, _Regressor):
         return Normal()
 
     def _training(self, folds: Folds, fold: int, start: Array) -> tuple[Sums, float]:
-        """Sums over the training rows, which are passed over once if there are not too many columns; their weight."""
+        """Return sums over the training rows, and their weight.
+
+        With few columns, one pass over the rows gives these sums.
+        """
         sums = folds.train(fold)
         family = Normal()
         if Objective(sums, family, Penalty(), self.fit_intercept).has_hessian:
@@ -149,7 +153,7 @@ class _SquaresCV(CrossValidated, _Regressor):
         return sums, self._check_weight(weight, fold, "training")
 
     def _errors(self, folds: Folds, fold: int, thetas: Array, mean: float) -> Array:
-        """What ``block_errors`` sums over the test rows."""
+        """Return the sums of ``block_errors`` over the test rows."""
         found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
         self._check_weight(float(found[0]), fold, "test")
         return found
@@ -305,13 +309,13 @@ def _start_of(sums: Sums, intercept: bool, mean: float) -> Array:
 
 
 class _GridCV(_SquaresCV):
-    """What those with an l1 penalty share: grids, and the least mean squared error."""
+    """Base class of those with an l1 penalty: grids, and the least mean squared error."""
 
     eps: float
     alphas: Any
 
     def _ratios(self) -> Array:
-        """The part of l1 in each penalty that is tried."""
+        """Return the shares of l1 to try."""
         raise NotImplementedError
 
     def _penalty(self, weight: float) -> Penalty:
@@ -344,7 +348,10 @@ class _GridCV(_SquaresCV):
         return self.alphas is None or isinstance(self.alphas, numbers.Integral)
 
     def _grids(self, sums: Sums, ratios: Array, start: Array) -> Array:
-        """Strengths for each ratio, the largest first; the largest that is found makes all coefficients zero."""
+        """Return the strengths for each ratio, the largest first.
+
+        The largest strength of an automatic grid makes all coefficients zero.
+        """
         name = type(self).__name__
         if not self._finds_grid():
             return np.tile(np.sort(self._strengths(self.alphas, "alphas", zero=True))[::-1], (len(ratios), 1))

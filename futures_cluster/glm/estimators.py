@@ -108,11 +108,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     # ---------------------------------------------------------------- for subclasses
 
     def _coding(self, facts: list[Facts], counts: Any) -> Coding:
-        """The family, and how the target is coded. ``counts(classes)`` gives the weight of each class."""
+        """Return the family and the coding of the target.
+
+        ``counts(classes)`` gives the weight of each class.
+        """
         raise NotImplementedError
 
     def _penalty(self, weight: float) -> Penalty:
-        """The penalty beside a mean loss, for rows of this total weight."""
+        """Return the penalty beside a mean loss, for rows of this total weight."""
         raise NotImplementedError
 
     _wants_classes = False
@@ -283,7 +286,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return self._fit_coded(coded, coding, facts, is_local=False)
 
     def _centered(self, coding: Coding, facts: list[Facts]) -> Coding:
-        """The coding with the centre of the columns, which the intercept makes up for."""
+        """Return the coding with the columns' centre, which the intercept absorbs."""
         if not self.fit_intercept:
             return coding
         known = [each for each in facts if each.rows]
@@ -292,7 +295,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     @contextlib.contextmanager
     def _placed(self, blocks: list[Any], facts: list[Facts], solver: str, is_local: bool) -> Iterator[Sums]:
-        """The blocks where passes over them run."""
+        """Place the blocks where passes over them run."""
         if self.executor is None:
             if is_local and "admm" in solver:
                 block = blocks[0]
@@ -357,7 +360,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return self
 
     def _family_of(self, sums: Sums, coding: Coding) -> Family:
-        """The family of passes."""
+        """Return the family of passes."""
         return coding.family if coding.offset is None else _with_offset(sums, coding.family)
 
     def _solver_name(self) -> str:
@@ -370,7 +373,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return mean
 
     def _callback(self, center: Array | None, family: Family) -> Any:
-        """The caller's callback, which gets parameters for the columns as they are."""
+        """Return the user's callback, with parameters for the original columns."""
         callback = self.callback
         if callback is None or center is None:
             return callback
@@ -397,7 +400,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     # ---------------------------------------------------------------- using the fit
 
     def _linear(self, X: Any, offset: Offset | None = None) -> Array:
-        """The linear predictor of rows in this process."""
+        """Return the linear predictor of rows in this process."""
         check_is_fitted(self)
         names = None
         if self._encoding_ is not None:
@@ -421,12 +424,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return predict_collection(self, X, method, self.executor, offset)
 
     def _score_collection(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None = None) -> float:
-        """The score of a collection."""
+        """Return the score of a collection."""
         check_is_fitted(self)
         return score_collection(self, X, y, sample_weight, self.executor, offset)
 
     def _losses(self, y: Array, prediction: Array) -> Array:
-        """What ``score`` sums: of each row the loss of its prediction."""
+        """Return the loss of each row's prediction, which ``score`` sums."""
         raise NotImplementedError
 
     def _columns(self) -> list[str]:
@@ -464,19 +467,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
 
 def linear_predictor(X: Any, coef: Array, intercept: Any) -> Array:
-    """``X @ coef + intercept`` in float64."""
+    """Return ``X @ coef + intercept`` in float64."""
     if not scipy.sparse.issparse(X) and X.dtype != np.float64:
         X = X.astype(np.float64)
     return dense(X @ coef.T) + intercept
 
 
 def dense(matrix: Any) -> Array:
-    """The matrix as an array, if it is sparse."""
+    """Return the matrix as an array, if it is sparse."""
     return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
 
 
 def _check_weights(weights: Any, n_rows: int) -> Array | None:
-    """Sample weights as scikit-learn takes them: None, one number, or one for each row."""
+    """Check sample weights as scikit-learn does: None, one number, or one for each row."""
     if weights is None:
         return None
     weights = np.asarray(weights, dtype=np.float64)
@@ -490,7 +493,7 @@ def _check_weights(weights: Any, n_rows: int) -> Array | None:
 
 
 def _base(sums: Sums, family: Family, weight: float) -> float:
-    """The mean loss of perfect predictions."""
+    """Return the mean loss of perfect predictions."""
     if not family.has_saturated_loss:
         return 0.0
     futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
@@ -498,7 +501,7 @@ def _base(sums: Sums, family: Family, weight: float) -> float:
 
 
 def _with_offset(sums: Sums, family: Family) -> WithOffset:
-    """The family for targets that carry offsets."""
+    """Return the family for targets that carry offsets."""
     futures = [sums.submit(number, _block_center, family.link_name) for number in range(sums.n_blocks)]
     return WithOffset(family, center_of([future.result() for future in futures], family.link_name))
 
@@ -508,7 +511,7 @@ def _block_center(block: RowBlock, link_name: str) -> tuple[float, float]:
 
 
 class _Counter:
-    """Counts classes in all blocks, where they are."""
+    """Count classes in all blocks, where they are."""
 
     def __init__(self, executor: Any, blocks: list[Any]) -> None:
         self.executor = executor

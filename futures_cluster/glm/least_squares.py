@@ -42,7 +42,7 @@ _TARGETS = """
 
 
 class _LeastSquares(_Regressor):
-    """What the estimators of least squares share."""
+    """Base class of the estimators of least squares."""
 
     positive: bool
     _takes_several_targets = True
@@ -58,7 +58,7 @@ class _LeastSquares(_Regressor):
         return Normal()
 
     def _fit_targets(self, X: Array, y: Array, weights: Array | None) -> Self:
-        """One fit for each column of ``y``, over rows that are placed once."""
+        """Fit each column of ``y``, over rows that are placed once."""
         if scipy.sparse.issparse(y):
             raise TypeError(f"{type(self).__name__}: y must be a dense array, got a sparse one: use y.toarray()")
         if y.shape[1] == 1 and self._takes_column_as_vector:
@@ -93,7 +93,7 @@ class _LeastSquares(_Regressor):
         return self
 
     def _of_target(self, number: int, targets: int) -> Self:
-        """The estimator for one of the targets."""
+        """Return the estimator for one of the targets."""
         one = copy.copy(self)
         one.executor = self.executor  # copies do not get it
         coef: Any = getattr(self, "coef_", None)
@@ -222,7 +222,7 @@ class Ridge(_LeastSquares):
         self._alphas(np.size(self.alpha))
 
     def _alphas(self, targets: int) -> list[float]:
-        """The strength for each target."""
+        """Return the strength for each target."""
         alphas = np.ravel(self.alpha)
         if alphas.dtype.kind not in "fiu" or not np.all(np.isfinite(alphas) & (alphas >= 0)):
             raise bad_value(self, "alpha", "a number >= 0, or one for each target")
@@ -244,7 +244,7 @@ class Ridge(_LeastSquares):
 
 
 class _Sparse(_LeastSquares):
-    """What those with an l1 penalty share."""
+    """Base class of estimators with an l1 penalty."""
 
     alpha: float
     selection: str

@@ -167,7 +167,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     def _path(
         self, folds: Folds, fold: int, family: Family, coding: Coding, cs: Array, ratios: Array, start: Array
     ) -> tuple[Array, Array, Array]:
-        """Parameters, scores and iterations of a fold's fits, for each ratio and C."""
+        """Return parameters, scores and iterations of a fold's fits, by ratio and C."""
         training = folds.train(fold)
         weight = float(training.sums(family, self.fit_intercept, start, 0)[0])
         self._check_weight(weight, fold, "training")

@@ -65,7 +65,7 @@ _COMMON = """
 
 
 class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
-    """What the regressors share."""
+    """Base class of all regressors."""
 
     def _family(self) -> Family:
         raise NotImplementedError
@@ -119,7 +119,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
 
 
 class _Alpha(_Regressor):
-    """Those with a strength."""
+    """Base class of regressors with a strength ``alpha``."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ _ALPHA = "alpha : float\n        Strength of the l2 penalty, 0 or more.\n    "
 
 
 class _Deviance(_Alpha):
-    """Those that are scored by their deviance, and take offsets."""
+    """Base class of regressors that are scored by their deviance, and take offsets."""
 
     def _penalty(self, weight: float) -> Penalty:
         return l2(self._strength())
