@@ -1,7 +1,7 @@
-"""``as_completed``: futures in the order in which they are done, and new ones may come while it runs.
+"""``as_completed``: an iterator over futures in the order of completion, open to new ones.
 
-Covers: our futures and those of any ``concurrent.futures`` executor, also mixed. Does not cover: getting values
-of results that are still on workers, unless ``with_results`` is asked for.
+It takes futures of this package and of any ``concurrent.futures`` executor, also mixed. It fetches no results that are
+still on workers, unless ``with_results`` is true.
 """
 
 from __future__ import annotations

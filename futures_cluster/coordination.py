@@ -1,10 +1,10 @@
-"""Channels, and what one's own shared objects are made with.
+"""Channels, and the base classes of custom shared objects.
 
-Covers: the base of handles (``SharedHandle``), the channel's handle and its readers. Does not cover: the states on the
-scheduler (``scheduler.shared``, ``scheduler.channel``), waiting for answers (``services.shared``).
+``SharedHandle`` is the base of handles; ``Channel`` and ``ChannelReader`` are the channel's. The states on the
+scheduler are in ``scheduler.shared`` and ``scheduler.channel``; ``services.shared`` waits for answers.
 
-A handle is a name and a way to ask. All handles with the same kind and name, in whatever client or task, ask the same
-state. A handle can be an argument of a task, where it asks as the task's executor.
+A handle is a name and a way to send requests. All handles with the same kind and name, in any client or task, address
+the same state. A handle can be an argument of a task, where it sends requests through the task's executor.
 """
 
 from __future__ import annotations

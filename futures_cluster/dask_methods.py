@@ -1,6 +1,6 @@
-"""What an executor does with Dask's collections.
+"""The executor's methods for Dask's collections.
 
-Covers: the methods, each of which loads what it needs when it is called. Does not cover: doing it (``adapters``).
+Each method loads ``adapters``, which does the work, when it is called.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The executor that users see: a ``concurrent.futures.Executor`` over an engine.
+"""The public executor: a ``concurrent.futures.Executor`` over an engine.
 
-Covers: ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run``, shutting down. Does not
-cover: asking about workers and watching them (``worker_methods``), Dask's collections (``dask_methods``), where tasks
-run (``engines``), the classes with the standard library's signatures (``pools``).
+Covers ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run`` and shutdown. ``worker_methods`` has the
+methods about workers and observation, ``dask_methods`` those for Dask's collections. ``engines`` runs the tasks, and
+``pools`` has the classes with the standard library's signatures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The two classes with the signatures of the standard library's pools.
 
-Covers: translating arguments, and being instances of the standard library's classes, because code asks for that
-(``loop.set_default_executor`` does). Does not cover: anything that runs; that is ``executor``. A module of its own,
-as it loads multiprocessing.
+They translate arguments, and are subclasses of the standard library's classes, because other code checks for that
+(``loop.set_default_executor`` does). ``executor`` does everything else. This is a separate module, because it loads
+multiprocessing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The executor's methods about its workers, and observation.
 
-Covers: the methods that ask an engine about its workers and change their number, and those that show what happens.
-Does not cover: submitting and data (``executor``), doing it (``engines``), the page itself (``status``).
+They ask an engine about its workers, change their number, and show what happens. ``engines`` does the work, and
+``status`` has the page.
 """
 
 from __future__ import annotations

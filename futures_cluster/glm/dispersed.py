@@ -1,7 +1,7 @@
-"""Regressors for targets that vary more than a poisson or a gamma: negative binomial, inverse gaussian.
+"""Regressors for overdispersed targets: negative binomial and inverse Gaussian.
 
-Covers: the estimators. Scikit-learn has none for these families; parameters are those of its other regressors, and
-``theta`` is glum's.
+scikit-learn has no estimators for these families. The parameters are those of its other regressors, and ``theta`` is
+glum's.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The regressors by deviance: poisson, gamma, tweedie; and what all regressors share.
+"""The regressors by deviance (Poisson, gamma, Tweedie), and the base of all regressors.
 
-Covers: the estimators, with scikit-learn's names and its meaning of ``alpha``. Does not cover: how they are fitted, and
-those of least squares (``least_squares``).
-
-They minimize ``sum(w * deviance) / (2 W) + alpha / 2 * |b|^2``, with ``W`` the sum of the weights.
+They have scikit-learn's names and its meaning of ``alpha``. They minimize ``sum(w * deviance) / (2 W) + alpha / 2 *
+|b|^2``, with ``W`` the sum of the weights. ``least_squares`` has the estimators of least squares, and ``estimators``
+fits all of them.
 """
 
 from __future__ import annotations
