@@ -122,7 +122,7 @@ class as_completed:  # the name of the function it takes the place of
         Raises
         ------
         TypeError
-            If ``future`` is no future of a ``concurrent.futures`` executor.
+            If ``future`` is not a future of a ``concurrent.futures`` executor.
         """
         if not isinstance(future, _StdlibFuture):
             raise TypeError(f"as_completed takes concurrent.futures futures, not {type(future).__name__}")
@@ -150,7 +150,7 @@ class as_completed:  # the name of the function it takes the place of
         Raises
         ------
         TypeError
-            If an item is no future of a ``concurrent.futures`` executor.
+            If an item is not a future of a ``concurrent.futures`` executor.
         """
         for future in fs:
             self.add(future)

@@ -57,7 +57,7 @@ class SharedHandle:
     Raises
     ------
     TypeError
-        If ``name`` is no string.
+        If ``name`` is not a string.
     SharedObjectError
         If the state refuses to be opened.
     """
@@ -210,7 +210,7 @@ class Channel(SharedHandle):
     Raises
     ------
     TypeError, ValueError
-        If ``maxlen`` is no positive integer.
+        If ``maxlen`` is not a positive integer.
     SharedObjectError
         If the channel exists with another ``maxlen``.
 

@@ -34,7 +34,8 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     Parameters
     ----------
     max_workers : int or None
-        Number of worker processes (or threads). By default, one for each core that this process may use.
+        Number of worker processes (or threads). By default, one for each core that this process may use; 4 more
+        threads, at most 32.
     mp_context : multiprocessing context or None
         Context that starts the processes, with the standard library's rules. Without it scripts need no ``__main__``
         guard.
@@ -374,7 +375,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Raises
         ------
         TypeError, ValueError
-            If ``replicas`` is no positive integer.
+            If ``replicas`` is not a positive integer.
         """
         replicas = numbers.whole("replicas", replicas, 1)
         if type(data) in (list, tuple):

@@ -26,7 +26,7 @@ class ThreadPoolExecutor(Executor, concurrent.futures.ThreadPoolExecutor):  # ty
     Parameters
     ----------
     max_workers : int or None
-        Number of threads. By default, one for each core that this process may use.
+        Number of threads. By default, the number of cores that this process may use plus 4, at most 32.
     thread_name_prefix : str
         Prefix of the names of the threads.
     initializer : callable or None

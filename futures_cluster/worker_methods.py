@@ -57,7 +57,7 @@ class WorkerMethods:
         NotSupported
             If the executor does not own its workers (threads, a cluster).
         TypeError, ValueError
-            If ``number`` is no positive integer.
+            If ``number`` is not a positive integer.
 
         See Also
         --------
@@ -81,7 +81,7 @@ class WorkerMethods:
         NotSupported
             If the executor does not own its workers (threads, a cluster).
         TypeError, ValueError
-            If a bound is no positive integer, or ``maximum`` is below ``minimum``.
+            If a bound is not a positive integer, or ``maximum`` is below ``minimum``.
 
         See Also
         --------
