@@ -34,8 +34,8 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
     Parameters
     ----------
     max_workers : int or None
-        Number of worker processes (or threads). By default, one for each core that this process may use; 4 more
-        threads, at most 32.
+        Number of worker processes (or threads). By default, one for each core that this process may use;
+        with ``backend="threads"`` 4 more, at most 32.
     mp_context : multiprocessing context or None
         Context that starts the processes, with the standard library's rules. Without it scripts need no ``__main__``
         guard.
