@@ -1,6 +1,7 @@
 """The clocks of this package: copies of those in ``time`` that nothing else can reach.
 
-Covers: every clock and pause that the package uses. Does not cover: the pure rooms, which get the time as an argument.
+Covers: every clock and pause that the package uses; importing what must not see frozen time. Does not cover: the pure
+rooms, which get the time as an argument.
 
 Tests freeze time: they replace functions of the module ``time``, and freezegun also replaces them wherever a loaded
 module has them as a global. What waits for the end of some seconds would then wait for ever, and a heartbeat that is
@@ -10,8 +11,10 @@ and are right also when this package is imported while time is frozen.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time as _original
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -40,3 +43,27 @@ sleep: Callable[[float], None] = _clocks.sleep
 if hasattr(_original, "clock_gettime"):
     #: What a clock of the system says, such as that of a thread.
     clock_gettime: Callable[[int], float] = _clocks.clock_gettime
+
+
+@contextlib.contextmanager
+def real_dates() -> Iterator[None]:
+    """Have the real classes of ``datetime`` in their module meanwhile, also if freezegun has put its own there.
+
+    A compiled module looks for them when it is imported, and keeps what it finds. A subclass of another size is worth a
+    warning to it, and is the wrong class once time goes on.
+    """
+    module: Any = sys.modules.get("datetime")
+    frozen = {name: getattr(module, name) for name in ("date", "datetime") if _real(module, name) is not None}
+    for name in frozen:
+        setattr(module, name, _real(module, name))
+    try:
+        yield
+    finally:
+        for name, cls in frozen.items():
+            setattr(module, name, cls)
+
+
+def _real(module: Any, name: str) -> Any:
+    """The real class of which this one is a subclass by another module; None if it is itself real."""
+    bases = getattr(getattr(module, name, None), "__mro__", ())
+    return next((base for base in bases[1:] if (base.__module__, base.__name__) == ("datetime", name)), None)

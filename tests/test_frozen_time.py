@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -172,3 +173,21 @@ def test_clocks_go_on(freeze: Callable[[], AbstractContextManager[Any]]) -> None
                 pass
         assert again.monotonic() > before
     assert sys.modules["time"] is time
+
+
+def test_what_is_imported_in_frozen_time_is_right_afterwards() -> None:
+    """A compiled module, with warnings as errors: it would keep freezegun's classes."""
+    pytest.importorskip("freezegun")
+    program = """
+import datetime, sys, freezegun, futures_cluster
+with freezegun.freeze_time("2020-01-01"):
+    with futures_cluster.Executor(1) as ex:
+        assert ex.submit(abs, -1).result() == 1
+    assert datetime.datetime.now().year == 2020
+import msgpack
+assert datetime.datetime.now().year > 2020 and type(msgpack.ext._EPOCH) is datetime.datetime
+now = datetime.datetime.now(datetime.timezone.utc)
+assert msgpack.unpackb(msgpack.packb(now, datetime=True), timestamp=3) == now
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("", 0)

@@ -27,13 +27,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
+from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
 from futures_cluster.wire import weight
 from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
+
+with clocks.real_dates():
+    import msgpack
 
 if TYPE_CHECKING:
     from futures_cluster.wire.authenticator import Opener
