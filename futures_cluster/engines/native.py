@@ -21,7 +21,7 @@ from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services import lifetime, template
+from futures_cluster.services import lifetime, limits, template
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.reminders import Reminder, speak_if_due
 from futures_cluster.wire.exception_state import copied
@@ -162,8 +162,11 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._config.backend != "threads":
             context.check_not_loading()
-        cluster = cluster or self._make(starts=True)
-        cluster.start()
+        try:
+            cluster = cluster or self._make(starts=True)
+            cluster.start()
+        except OSError as error:
+            raise limits.refuse_start(error) from None
         self._started = True
         return cluster
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from futures_cluster.services import descriptors, forkserver, orphans
+from futures_cluster.services import descriptors, forkserver, limits, orphans
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
@@ -56,26 +55,17 @@ def describe_exit(code: int | None) -> str:
     return f"was killed by {name} (signal {-code}{hint})"
 
 
-#: What to do when the system refuses a worker.
-_LIMITS = {
-    errno.EAGAIN: "the limit of processes is reached, see `ulimit -u` and pids.max of the cgroup",
-    errno.EMFILE: "the limit of descriptors is reached, see `ulimit -n`",
-    errno.ENOMEM: "the memory of the machine or of the cgroup is used up",
-}
-
-
 def describe_failure(error: Exception) -> str:
     """Why a worker could not be started, in words.
 
     Examples
     --------
     >>> describe_failure(OSError(24, "Too many open files"))
-    'could not be started: Too many open files (the limit of descriptors is reached, see `ulimit -n`)'
+    'could not be started: Too many open files (the limit of descriptors is reached: close files, or raise `ulimit -n`)'
     """
     if not isinstance(error, OSError):
         return f"could not be started: {error!r}"
-    advice = _LIMITS.get(error.errno or 0)
-    return f"could not be started: {error.strerror} ({advice})" if advice else f"could not be started: {error}"
+    return f"could not be started: {limits.in_words(error)}"
 
 
 #: ``on_exit(name, code, how)``; see ``ForkServer``.

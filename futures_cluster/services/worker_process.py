@@ -35,6 +35,7 @@ from futures_cluster.services import (
     forks,
     imports,
     lifetime,
+    limits,
     logs,
     plugins,
     process_identity,
@@ -248,23 +249,26 @@ class WorkerProcess:
         plugins.local.add = service.watch
         if self._settings.logging is not None:
             self._forward_logs(self._settings.logging)
+        what = ""
         try:
             # First, because an initializer may give up what this needs: the root of the file system, the user. The
             # loop's thread starts after the initializer, as some system calls ask for a process of one thread.
             self._loop.run_until_complete(self._listen())
             if not self._initialize(initializer, initargs):
                 return
+            if initializer is not None or self._settings.initializer is not None:
+                what = "it cannot start after its initializer: "
             self._thread.start()
             asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
+            scheduler = self._scheduler
+            fd = scheduler.fileno()
+            if fd is not None:
+                slot = service.add_main_slot(fd, scheduler.read, scheduler.watch)
+            else:
+                slot = service.add_slot()
+                self._loop.call_soon_threadsafe(scheduler.start)
         except OSError as error:
-            raise StartFailed(str(error)) from error
-        scheduler = self._scheduler
-        fd = scheduler.fileno()
-        if fd is not None:
-            slot = service.add_main_slot(fd, scheduler.read, scheduler.watch)
-        else:
-            slot = service.add_slot()
-            self._loop.call_soon_threadsafe(scheduler.start)
+            raise StartFailed(what + limits.in_words(error)) from error
         self._send([self._introduction()])
         try:
             service.run_slot(slot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -229,6 +230,53 @@ else:
         command = [sys.executable, "-c", self.PROGRAM, duration]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT_S)
         assert done.stdout == printed, done.stderr
+
+
+class TestLimits:
+    PROGRAM = """
+import os, resource, sys
+import psutil
+from futures_cluster import Executor
+kind, more = getattr(resource, sys.argv[1]), int(sys.argv[2])
+ex = Executor(2, backend=sys.argv[3])
+limits = resource.getrlimit(kind)
+used = max(map(int, os.listdir("/proc/self/fd"))) if kind == resource.RLIMIT_NOFILE else 0
+resource.setrlimit(kind, (used + more, limits[1]))
+try:
+    ex.submit(abs, -1)
+except OSError as error:
+    assert error.__cause__ is None and error.__suppress_context__
+    print(error)
+resource.setrlimit(kind, limits)
+assert not psutil.Process().children()
+print(ex.submit(abs, -1).result(60))
+ex.shutdown()
+"""
+
+    @pytest.mark.parametrize(
+        ("kind", "more", "backend", "advice"),
+        [
+            ("RLIMIT_NOFILE", 1, "processes", "raise `ulimit -n`"),  # no template
+            ("RLIMIT_NOFILE", 10, "processes", "raise `ulimit -n`"),  # no worker
+            ("RLIMIT_NOFILE", 1, "threads", "raise `ulimit -n`"),
+            ("RLIMIT_FSIZE", 100, "processes", "raise `ulimit -f`"),
+        ],
+    )
+    def test_an_executor_that_cannot_start_says_which_limit_is_reached(
+        self, kind: str, more: int, backend: str, advice: str
+    ) -> None:
+        """And starts with the next task, if it can."""
+        command = [sys.executable, "-c", self.PROGRAM, kind, str(more), backend]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
+        assert done.returncode == 0, done.stderr
+        error, result = done.stdout.splitlines()
+        assert "the executor cannot start: " in error and advice in error
+        assert result == "1"
+
+    def test_an_initializer_that_leaves_its_worker_no_descriptor(self, in_haste: None) -> None:
+        with Executor(1, initializer=resource.setrlimit, initargs=(resource.RLIMIT_NOFILE, (8, 8))) as ex:
+            with pytest.raises(BrokenProcessPool, match="cannot start after its initializer: Too many open files"):
+                ex.submit(abs, -1).result(WAIT_S)
 
 
 def test_no_memory_for_the_worker_itself(in_haste: None, capfd: pytest.CaptureFixture[str]) -> None:
