@@ -1,4 +1,4 @@
-"""CPython 3.13's own tests of ``concurrent.futures``, run on our executors and our future.
+"""CPython's own tests of ``concurrent.futures``, run on our executors and our future.
 
 Covers: the tests of executors, ``as_completed``, ``wait``, shutting down, initializers, deadlocks and futures, on
 threads and on processes by our own start and by each multiprocessing context.

@@ -1,4 +1,4 @@
-"""CPython 3.13's own tests of executors in the ``__main__`` of a script, together with all that they submit.
+"""CPython's own tests of executors in the ``__main__`` of a script, together with all that they submit.
 
 Covers: each of the suites that ``test_conformance`` runs on processes, by our own start and by each context.
 Does not cover: how the script is made (``main_script``), where ours differ on purpose (``deviations``).
