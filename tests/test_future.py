@@ -470,6 +470,18 @@ def test_await(ex: Executor) -> None:
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+def test_asyncio_reads_all_at_once_from_python_3_15_on(ex: Executor, gate: Gate) -> None:
+    result, error, large = ex.submit(pow, 2, 3), ex.submit(fail, "doh"), ex.submit(make_large)
+    concurrent.futures.wait([result, error, large], LIMIT_S)
+    held, cancelled = ex.submit(gate.hold), ex.submit(int)
+    cancelled.cancel()
+    assert result._get_snapshot() == (True, False, 8, None)
+    assert error._get_snapshot() == (True, False, None, error.exception())
+    assert large._get_snapshot() == (True, False, bytes(LARGE), None)
+    assert held._get_snapshot() == (False, False, None, None)
+    assert cancelled._get_snapshot() == (True, True, None, None)
+
+
 def test_await_and_cancel(ex: Executor, gate: Gate) -> None:
     async def main() -> None:
         ex.submit(gate.hold)
