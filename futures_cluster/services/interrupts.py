@@ -48,6 +48,9 @@ class Condition(threading.Condition):
 
     The methods of ``threading.Condition`` for it are written in Python: a handler that raises at their beginning or
     end leaves the lock held for good, and whoever ends the future waits for it. These are the lock's own.
+
+    From Python 3.14 on, a handler may also run between the lock's own ``__enter__`` and the block; a lock then stays
+    held whatever a library does. ``HeldBack`` around the statement prevents that, too.
     """
 
     __enter__ = property(operator.attrgetter("_lock.__enter__"))
