@@ -259,7 +259,7 @@ def all_tasks_run_unowned(self: Any) -> None:
 
 def ends_workers(self: Any, method: str) -> None:
     """The worker ends, none takes its place, no task goes on, and no new one is taken."""
-    executor, futures, queue, _ = start_waiting_tasks(self, **may_replace_workers(self))
+    executor, futures, queue, _ = start_waiting_tasks(self)
     (process,) = executor._processes.values()
     getattr(executor, method)()
     process.join()
