@@ -53,6 +53,10 @@ _USES: dict[tuple[str, str], str] = {
     (f"{_P2P}._rechunk", "rechunk_unpack"): "read rechunk",
 }
 
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+#: The use of a task that gets a store of the caller's.
+HELD = "hold disk"
+
 
 @dataclass
 class _Shuffle:
@@ -97,10 +101,11 @@ def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str
     """
     if "partd" not in sys.modules and f"{_P2P}._core" not in sys.modules:
         return graph, {}  # Dask loads them when it makes such a graph
+    held = _held_stores(graph)
     known: dict[int, str] = {}
     found = [key for key, node in graph.items() if _use(node, known)]
     if not found:
-        return graph, {}
+        return graph, held
     graph = dict(graph)
     using: dict[Any, str] = {}
     for key in found:
@@ -119,7 +124,7 @@ def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str
         if reads and all(store in shuffles and shuffles[store].joined for store, _ in reads):
             graph[key] = _reader(graph[key], use, [(shuffles[store], part) for store, part in reads])
             del using[key]
-    return graph, using
+    return graph, using | held
 
 
 def refuse(left: Mapping[Any, str], needed: Collection[Any]) -> None:
@@ -150,6 +155,12 @@ def refuse(left: Mapping[Any, str], needed: Collection[Any]) -> None:
                 "set dataframe.shuffle.method to 'tasks' in Dask's configuration, or make the executor the default "
                 "(as_default), before the collection is made"
             )
+        if left[key] == HELD:
+            raise ValueError(
+                f"the task {key!r} has a partd store among its arguments, of which each worker would get a copy, or a "
+                "folder that workers on other hosts do not see, so rows would be lost; write into files that all "
+                "hosts see"
+            )
         raise ValueError(
             f"the task {key!r} uses a folder of its own host (partd), which workers on other hosts do not see, so rows "
             "would be lost; set dataframe.shuffle.method to 'tasks' in Dask's configuration, or write into files that "
@@ -179,6 +190,41 @@ def _use(node: Any, known: dict[int, str]) -> str:
         if isinstance(inner, Task) and (use := _use(inner, known)):
             return use
     return ""
+
+
+def _held_stores(graph: Mapping[Any, Any]) -> dict[Any, str]:
+    """The tasks that get a store which the caller has made, as an argument, also in containers."""
+    core = sys.modules.get("partd.core")
+    if core is None:
+        return {}
+    store: type = core.Interface
+    kinds: dict[type, bool] = {}  # whether a value of a type is a store, or may hold one
+
+    def matters(kind: type) -> bool:
+        known = kinds.get(kind)
+        if known is None:
+            known = kinds[kind] = kind in _CONTAINERS or issubclass(kind, (store, Task, DataNode))
+        return known
+
+    def holds(values: Iterable[Any]) -> bool:
+        for value in values:
+            kind = type(value)
+            if not matters(kind):
+                continue
+            if issubclass(kind, store):
+                return True
+            if kind is DataNode:
+                inside: Collection[Any] = (value.value,)
+            elif issubclass(kind, Task):
+                inside = (*value.args, *value.kwargs.values()) if value.kwargs else value.args
+            else:
+                inside = value.values() if kind is dict else value
+            # Of long lists of numbers the types alone are looked at.
+            if inside and any(map(matters, set(map(type, inside)))) and holds(inside):
+                return True
+        return False
+
+    return {key: HELD for key, node in graph.items() if holds((node,))}
 
 
 def _take_apart(graph: dict[Any, Any], key: Any, known: dict[int, str]) -> dict[Any, str]:

@@ -7,6 +7,7 @@ cover: hosts that share no files (``tests/cluster/test_hosts``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,3 +214,39 @@ def test_what_cannot_be_replaced_is_refused(here: Executor) -> None:
     nodes[barrier] = dask._task_spec.Task(barrier, nodes[barrier].func, 1)
     with pytest.raises(ValueError, match=r"shuffles by way of a distributed.Client's workers \(P2P\)"):
         here.get(nodes, optimized.__dask_keys__())
+
+
+def count(*args: object, **kwargs: object) -> int:
+    return len(args) + len(kwargs)
+
+
+HOLDERS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "argument": lambda store: {"a": (count, store)},
+    "nested": lambda store: {"a": (count, [1, {"b": (2, [store])}])},
+    "data": lambda store: {"store": store, "a": (count, "store")},
+    "inner task": lambda store: {"a": (count, (count, [store]))},
+    "keyword": lambda store: {"a": dask._task_spec.Task("a", count, store=[store])},
+    "delayed": lambda store: dict(dask.delayed(count)([store], store=store, dask_key_name="a").__dask_graph__()),
+    "fused": lambda store: {"a": fused(store)},
+}
+
+
+def fused(store: Any) -> Any:
+    first = dask._task_spec.Task("first", count, [store])
+    second = dask._task_spec.Task("a", count, dask._task_spec.TaskRef("first"))
+    return dask._task_spec.Task.fuse(first, second, key="a")
+
+
+@pytest.mark.parametrize("make", ["Dict", "File", "Buffer", "PandasBlocks", "Python"])
+def test_a_store_of_the_callers_is_refused(here: Executor, make: str, tmp_path: Path) -> None:
+    partd = pytest.importorskip("partd")
+    store = partd.Dict() if make == "Dict" else partd.File(str(tmp_path))
+    if make == "Buffer":
+        store = partd.Buffer(partd.Dict(), store)
+    elif make != type(store).__name__:
+        store = getattr(partd, make)(store)
+    for holder in HOLDERS.values() if make == "File" else [HOLDERS["nested"]]:
+        graph = {**holder(store), "other": (count, [1, "x"])}
+        with pytest.raises(ValueError, match=r"the task '\w+' has a partd store among its arguments"):
+            here.get(graph, "a")
+        assert here.get(graph, "other") == 1  # the store is not needed
