@@ -25,6 +25,7 @@ from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.folds import Folds, block_target
 from futures_cluster.glm.gram import QuadraticSums
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
 from futures_cluster.glm.penalties import Penalty, elastic_net, l2
 from futures_cluster.glm.regressors import _Regressor
@@ -119,17 +120,6 @@ class CrossValidated:
                 "cv=KFold(shuffle=True), or leave out rows of the weight 0"
             )
         return weight
-
-    def _strengths(self, values: Any, name: str, *, zero: bool) -> Array:
-        """Check a grid that the user passed, and return it as an array."""
-        try:
-            found = np.atleast_1d(np.asarray(values, dtype=np.float64))
-        except (TypeError, ValueError):
-            found = np.array([np.nan])
-        if found.ndim != 1 or len(found) == 0 or not np.all(found >= 0) or (not zero and not np.all(found > 0)):
-            kind = "numbers >= 0" if zero else "positive numbers"
-            raise ValueError(f"{name} of {type(self).__name__} must be {kind}, got {values!r}")
-        return found
 
 
 class _SquaresCV(CrossValidated, _Regressor):
@@ -244,11 +234,16 @@ class RidgeCV(_SquaresCV):
         self.executor = executor
         self.verbose = verbose
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.cv is None and not np.all(np.asarray(self.alphas) > 0):
+            raise bad_value(self, "alphas", "positive numbers without cv")
+
     def _penalty(self, weight: float) -> Penalty:
         return l2(self.alpha_ / weight)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
-        alphas = self._strengths(self.alphas, "alphas", zero=self.cv is not None)
+        alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))
         if self.cv is None:
             scores = self._left_out(sums, alphas, facts)
         else:
@@ -354,10 +349,8 @@ class _GridCV(_SquaresCV):
         """
         name = type(self).__name__
         if not self._finds_grid():
-            return np.tile(np.sort(self._strengths(self.alphas, "alphas", zero=True))[::-1], (len(ratios), 1))
+            return np.tile(np.sort(np.asarray(self.alphas, dtype=np.float64))[::-1], (len(ratios), 1))
         number = 100 if self.alphas is None else int(self.alphas)
-        if number < 1 or not self.eps > 0:
-            raise ValueError(f"{name} needs alphas >= 1 and eps > 0, got alphas={self.alphas!r} and eps={self.eps!r}")
         if np.any(ratios == 0):
             raise ValueError(
                 f"{name} finds no grid for l1_ratio=0, where no strength makes all coefficients 0: give alphas"
@@ -416,10 +409,7 @@ class ElasticNetCV(_GridCV):
         self.verbose = verbose
 
     def _ratios(self) -> Array:
-        ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
-        if ratios.ndim != 1 or len(ratios) == 0 or not np.all((ratios >= 0) & (ratios <= 1)):
-            raise ValueError(f"l1_ratio of ElasticNetCV must be numbers from 0 to 1, got {self.l1_ratio!r}")
-        return ratios
+        return np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
 
 
 class LassoCV(_GridCV):

@@ -31,7 +31,7 @@ from futures_cluster.glm.identification import shortest_by_products, warn_of_dro
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import Offset, WithOffset, block_center, center_of
-from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_choice, refuse
+from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_values, refuse
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
@@ -43,6 +43,7 @@ from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.sources import kind_of, loads_of, place
 from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
 from futures_cluster.glm.targets import Coding, code_block, encoded_facts
+from futures_cluster.numbers import shown
 
 Array = Any
 
@@ -210,17 +211,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return replace(coding, offset=offset.name)
 
     def _check_parameters(self) -> None:
-        if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0):
-            raise bad_value(self, "tol", "a number >= 0")
-        if self.max_iter is not None and not (isinstance(self.max_iter, int | np.integer) and self.max_iter >= 1):
-            raise bad_value(self, "max_iter", f"a whole number from 1 on, or None for {MAX_ITER}")
-        if not (self.n_jobs is None or (isinstance(self.n_jobs, int | np.integer) and self.n_jobs != 0)):
-            raise bad_value(self, "n_jobs", "a number of threads, -1 for one for each core, or None")
-        check_choice(self, "solver", "auto", *SOLVERS, *ALIASES)
+        check_values(self)
+        if self.solver not in ("auto", *SOLVERS, *ALIASES):
+            raise bad_value(self, "solver", f"one of 'auto', {', '.join(map(repr, (*SOLVERS, *ALIASES)))}")
         if self.executor is not None and not hasattr(self.executor, "scatter"):
             raise TypeError(
-                "executor must be a futures_cluster.Executor: tasks get futures of blocks, which executors of the "
-                "standard library do not resolve"
+                f"{type(self).__name__}(executor={shown(self.executor)}): executor must be a "
+                "futures_cluster.Executor: tasks get futures of blocks, which executors of the standard library do not "
+                "resolve"
             )
 
     def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None, features: Features) -> Self:
@@ -330,8 +328,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
             if not penalty.is_smooth and solver not in NON_SMOOTH:
                 raise ValueError(
-                    f"solver={solver!r} needs a smooth penalty; with l1 or positive=True take one of "
-                    f"{', '.join(NON_SMOOTH)}"
+                    f"{type(self).__name__}(solver={self.solver!r}): solver needs a smooth penalty; with l1 or "
+                    f"positive=True take one of {', '.join(NON_SMOOTH)}"
                 )
             mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
             max_iter = MAX_ITER if self.max_iter is None else int(self.max_iter)

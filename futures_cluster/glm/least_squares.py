@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import BLOCKS_A_WORKER
 from futures_cluster.glm.families import Family, Normal
-from futures_cluster.glm.parameters import bad_value, check_choice
+from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.regressors import _COMMON, _Regressor
 from futures_cluster.glm.rowblocks import RowBlock, check_facts, facts_of, split_rows
@@ -103,11 +103,6 @@ class _LeastSquares(_Regressor):
             else:
                 del one.coef_
         return one
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if not isinstance(self.positive, bool | np.bool_):
-            raise bad_value(self, "positive", "True or False")
 
     def _own_penalty(self, weight: float) -> Penalty:
         raise NotImplementedError
@@ -217,15 +212,9 @@ class Ridge(_LeastSquares):
         self.copy_X = copy_X
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        self._alphas(np.size(self.alpha))
-
     def _alphas(self, targets: int) -> list[float]:
         """Return the strength for each target."""
         alphas = np.ravel(self.alpha)
-        if alphas.dtype.kind not in "fiu" or not np.all(np.isfinite(alphas) & (alphas >= 0)):
-            raise bad_value(self, "alpha", "a number >= 0, or one for each target")
         if len(alphas) not in (1, targets):
             raise bad_value(self, "alpha", f"one number, or one for each of the {targets} target(s)")
         return [float(each) for each in np.broadcast_to(alphas, targets)]
@@ -248,11 +237,6 @@ class _Sparse(_LeastSquares):
 
     alpha: float
     selection: str
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        self._strength()
-        check_choice(self, "selection", "cyclic", "random")
 
     def fit(
         self,
@@ -418,11 +402,6 @@ class ElasticNet(_Sparse):
         self.copy_X = copy_X
         self.random_state = random_state
         self.selection = selection
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if not (isinstance(self.l1_ratio, int | float | np.number) and 0 <= self.l1_ratio <= 1):
-            raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1)")
 
     def _own_penalty(self, weight: float) -> Penalty:
         return elastic_net(self._strength(), self.l1_ratio)

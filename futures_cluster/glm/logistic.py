@@ -18,7 +18,7 @@ from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, dense
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
-from futures_cluster.glm.parameters import bad_value, check_choice
+from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -134,13 +134,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if not (isinstance(self.C, int | float | np.number) and self.C > 0):
-            raise bad_value(self, "C", "a positive number; np.inf is no penalty")
-        check_choice(self, "penalty", "auto", "deprecated", "l2", "l1", "elasticnet", None)
-        ratio = self.l1_ratio
-        if ratio is not None and not (isinstance(ratio, int | float | np.number) and 0 <= ratio <= 1):
-            raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1)")
-        if ratio is None and self.penalty == "elasticnet":
+        if self.l1_ratio is None and self.penalty == "elasticnet":
             raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1) with penalty='elasticnet'")
 
     def _coding(self, facts: list[Facts], counts: Any) -> Coding:
@@ -154,8 +148,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         if self.class_weight is None:
             return Coding(family, classes)
         counted = counts(classes, class_counts)
-        weights = weights_of_classes(self.class_weight, classes, counted)
-        assert weights is not None
+        weights = weights_of_classes(self.class_weight, classes, counted, type(self).__name__)
         self._class_weight_sum = float(weights @ counted)
         return Coding(family, classes, weights)
 

@@ -27,8 +27,6 @@ from futures_cluster.glm.targets import Coding
 
 Array = Any
 
-SCORINGS = (None, "accuracy", "neg_log_loss")
-
 
 class LogisticRegressionCV(CrossValidated, LogisticRegression):
     """Logistic regression that chooses the penalty by cross-validation.
@@ -132,26 +130,15 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     coefs_paths_: Any
     scores_: Any
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.scoring not in SCORINGS:
-            raise ValueError(
-                f"LogisticRegressionCV has no scoring={self.scoring!r}: take None, 'accuracy' or 'neg_log_loss', or "
-                "GridSearchCV with LogisticRegression"
-            )
-
     def _penalty(self, weight: float) -> Penalty:
         return _penalty_of(self._chosen[0], self._chosen[1], weight)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
         if isinstance(self.Cs, numbers.Integral):
-            cs = np.logspace(-4, 4, max(0, int(self.Cs)))
+            cs = np.logspace(-4, 4, int(self.Cs))
         else:
-            cs = self._strengths(self.Cs, "Cs", zero=False)
+            cs = np.asarray(self.Cs, dtype=np.float64)
         ratios = np.array([0.0]) if self.l1_ratios is None else np.asarray(self.l1_ratios, dtype=np.float64)
-        for name, given in (("Cs", cs), ("l1_ratios", ratios)):
-            if given.ndim != 1 or len(given) == 0:
-                raise ValueError(f"{name} of LogisticRegressionCV must not be empty, got {getattr(self, name)!r}")
         start = Objective(sums, family, Penalty(), self.fit_intercept).start(0.0)
         folds = self._folds(sums)
         found = each_fold(lambda fold: self._path(folds, fold, family, coding, cs, ratios, start), folds.number, sums)

@@ -1,8 +1,8 @@
 """Names of parameters and attributes: what other libraries call them, and what to use here.
 
 Covers: keyword arguments that no estimator has, attributes that scikit-learn's or dask-glm's estimators have and ours
-do not, and errors that name the estimator and its parameter. Does not cover: what the parameters do (``estimators``,
-``logistic``, ``regressors``, ``least_squares``).
+do not, the values that parameters may have, and errors that name the estimator and its parameter. Does not cover: what
+the parameters do (``estimators``, ``logistic``, ``regressors``, ``least_squares``).
 
 ``docs/glm.md`` has a table of scikit-learn's parameters, and one of dask-glm's.
 """
@@ -10,7 +10,14 @@ do not, and errors that name the estimator and its parameter. Does not cover: wh
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
+
+from futures_cluster.numbers import shown
+
+Array = Any
 
 #: Keyword arguments of dask-glm, and of older versions of scikit-learn.
 UNKNOWN = {
@@ -84,18 +91,162 @@ def bad_value(model: Any, name: str, needed: str) -> ValueError:
     >>> bad_value(Model(), "alpha", "a number >= 0")
     ValueError('Model(alpha=-1): alpha must be a number >= 0')
     """
-    return ValueError(f"{type(model).__name__}({name}={getattr(model, name)!r}): {name} must be {needed}")
+    return ValueError(f"{type(model).__name__}({name}={shown(getattr(model, name))}): {name} must be {needed}")
 
 
-def check_choice(model: Any, name: str, *choices: Any) -> None:
-    """Check that a parameter has one of some values.
+# ---------------------------------------------------------------- values
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _truth(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _numbers(value: Any, is_good: Callable[[Array], Array]) -> bool:
+    """Whether it is one number or more, in one dimension."""
+    try:
+        array = np.atleast_1d(np.asarray(value))
+    except ValueError:  # lists in lists, of several lengths
+        return False
+    return array.ndim == 1 and len(array) > 0 and array.dtype.kind in "fiu" and bool(np.all(is_good(array)))
+
+
+def _sequence(value: Any, is_good: Callable[[Array], Array]) -> bool:
+    return np.ndim(value) == 1 and _numbers(value, is_good)
+
+
+def _not_negative(array: Array) -> Array:
+    return np.isfinite(array) & (array >= 0)
+
+
+def _part(array: Array) -> Array:
+    return (array >= 0) & (array <= 1)
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _choice(*choices: Any) -> _Rule:
+    """One of some values. The type counts, too, as True == 1; arrays and the like are no choice."""
+    texts = list(map(repr, choices))
+    needed = " or ".join([", ".join(texts[:-1]), texts[-1]])
+    return (lambda value: any(type(value) is type(each) and value == each for each in choices), needed)
+
+
+_TRUTH: _Rule = (_truth, "True or False")
+_RATIO = "a number from 0 (l2) to 1 (l1)"
+
+#: The values that parameters have: a check, and what errors say. Names of classes come first where theirs differ.
+VALUES: dict[str, _Rule] = {
+    "C": (
+        lambda value: (_number(value) and value > 0) or (isinstance(value, float | np.floating) and value == np.inf),
+        "a positive number; np.inf is no penalty",
+    ),
+    "Cs": (
+        lambda value: (_whole(value) and value >= 1) or _sequence(value, lambda array: array > 0),
+        "a whole number from 1 on, or positive numbers",
+    ),
+    "alpha": (lambda value: _number(value) and value >= 0, "a number >= 0"),
+    "Ridge.alpha": (lambda value: _numbers(value, _not_negative), "a number >= 0, or one for each target"),
+    "alphas": (
+        lambda value: value is None or (_whole(value) and value >= 1) or _sequence(value, _not_negative),
+        "a whole number from 1 on, or numbers >= 0",
+    ),
+    "RidgeCV.alphas": (lambda value: _numbers(value, _not_negative), "numbers >= 0"),
+    "callback": (lambda value: value is None or callable(value), "a function, or None"),
+    "class_weight": (
+        lambda value: (
+            value is None
+            or (isinstance(value, str) and value == "balanced")
+            or (isinstance(value, Mapping) and all(_number(each) and each >= 0 for each in value.values()))
+        ),
+        "None, 'balanced', or a dict from classes to numbers >= 0",
+    ),
+    "copy_X": _TRUTH,
+    "cv": (
+        lambda value: (
+            (
+                value is None
+                or (_whole(value) and not _truth(value) and value >= 2)
+                or hasattr(value, "split")
+                or isinstance(value, Iterable)
+            )
+            and not isinstance(value, str)
+        ),
+        "a number of folds from 2 on, a splitter, an iterable of pairs of rows, or None",
+    ),
+    "dual": _TRUTH,
+    "eps": (lambda value: _number(value) and value > 0, "a positive number"),
+    "fit_intercept": _TRUTH,
+    "intercept_scaling": (lambda value: _number(value) and value > 0, "a positive number"),
+    "l1_ratio": (lambda value: _number(value) and 0 <= value <= 1, _RATIO),
+    "LogisticRegression.l1_ratio": (
+        lambda value: value is None or (_number(value) and 0 <= value <= 1),
+        f"{_RATIO}, or None for 0",
+    ),
+    "ElasticNetCV.l1_ratio": (lambda value: _numbers(value, _part), f"{_RATIO}, or several"),
+    "l1_ratios": (lambda value: value is None or _sequence(value, _part), "numbers from 0 (l2) to 1 (l1), or None"),
+    "link": _choice("auto", "identity", "log"),
+    "max_iter": (
+        lambda value: value is None or (_whole(value) and value >= 1),
+        "a whole number from 1 on, or None for 1000",
+    ),
+    "n_jobs": (
+        lambda value: value is None or (_whole(value) and value != 0),
+        "a number of threads, -1 for one for each core, or None",
+    ),
+    "penalty": _choice("auto", "deprecated", "l2", "l1", "elasticnet", None),
+    "positive": _TRUTH,
+    "power": (
+        lambda value: _number(value) and not 0 < value < 1,
+        "a number that is not between 0 and 1, where no Tweedie distribution exists",
+    ),
+    "precompute": (
+        lambda value: _truth(value) or (hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping)),
+        "True, False, or the Gram matrix",
+    ),
+    "random_state": (
+        lambda value: (
+            value is None
+            or (_whole(value) and 0 <= value < 2**32)
+            or isinstance(value, np.random.RandomState | np.random.Generator)
+        ),
+        "a whole number from 0 to 4294967295, a numpy.random.RandomState, or None",
+    ),
+    "refit": _TRUTH,
+    "scoring": (
+        _choice(None, "accuracy", "neg_log_loss")[0],
+        "None, 'accuracy' or 'neg_log_loss'; GridSearchCV with LogisticRegression takes others",
+    ),
+    "selection": _choice("cyclic", "random"),
+    "theta": (lambda value: _number(value) and value > 0, "a positive number; for 0 take PoissonRegressor"),
+    "tol": (lambda value: _number(value) and value >= 0, "a number >= 0"),
+    # scikit-learn's default, "warn", means True.
+    "use_legacy_attributes": (lambda value: _truth(value) or str(value) == "warn", "True or False"),
+    "verbose": (lambda value: _truth(value) or (_whole(value) and value >= 0), "True, False, or a whole number >= 0"),
+    "warm_start": _TRUTH,
+}
+
+
+def check_values(model: Any) -> None:
+    """Check the values of an estimator's parameters.
 
     Raises
     ------
     ValueError
-        If it has another one.
+        With the class, the first parameter whose value makes no sense, and what it must be.
     """
-    value = getattr(model, name)
-    # By type, too: True == 1. Arrays and the like are no choice.
-    if not any(type(value) is type(each) and value == each for each in choices):
-        raise bad_value(model, name, " or ".join([", ".join(map(repr, choices[:-1])), repr(choices[-1])]))
+    kinds = [f"{kind.__name__}." for kind in type(model).__mro__]
+    for name, value in vars(model).items():
+        if name in VALUES:
+            rules = [VALUES[kind + name] for kind in kinds if kind + name in VALUES]
+            is_good, needed = rules[0] if rules else VALUES[name]
+            if not is_good(value):
+                raise bad_value(model, name, needed)

@@ -17,7 +17,6 @@ from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, _check_weights
 from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
-from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.penalties import Penalty, l2
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -73,10 +72,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         return Coding(self._family())
 
     def _strength(self) -> float:
-        alpha: Any = self.alpha
-        if not (isinstance(alpha, int | float | np.number) and np.isfinite(alpha) and alpha >= 0):
-            raise bad_value(self, "alpha", "a number >= 0")
-        return float(alpha)
+        return float(self.alpha)
 
     def predict(self, X: Any) -> Any:
         """Predict the expected target of each row.
@@ -143,10 +139,6 @@ class _Alpha(_Regressor):
         self.callback = callback
         self.verbose = verbose
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        self._strength()
-
 
 _ALPHA = "alpha : float\n        Strength of the l2 penalty, 0 or more.\n    "
 
@@ -197,6 +189,7 @@ class _Deviance(_Alpha):
             If a parameter, a target, a weight or an exposure is out of range or has the wrong type.
         """
         features = features_of(columns, categories, drop_first)
+        self._check_parameters()  # the family of an exposure needs them
         return self._fit(X, y, sample_weight, features, self._offset(offset, exposure))
 
     def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:

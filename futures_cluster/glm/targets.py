@@ -21,6 +21,7 @@ from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import Facts, RowBlock
+from futures_cluster.numbers import shown
 
 Array = Any
 
@@ -166,27 +167,31 @@ def class_counts(block: RowBlock, classes: Array) -> Array:
     return np.bincount(codes, weights=block.weights, minlength=len(classes)).astype(np.float64)
 
 
-def weights_of_classes(class_weight: Any, classes: Array, counts: Array | None) -> Array | None:
-    """``class_weight`` as one number for each class, with scikit-learn's meaning of ``"balanced"``.
+def weights_of_classes(class_weight: Any, classes: Array, counts: Array, model: str) -> Array:
+    """``class_weight``, ``"balanced"`` or a dict, as one number for each class, with scikit-learn's meaning.
+
+    Parameters
+    ----------
+    model : str
+        The name of the estimator's class.
 
     Raises
     ------
     ValueError
-        For anything but None, ``"balanced"`` or a dict; if a class has no weight to balance.
+        If a class has no weight to balance, or a dict has a key that is no class, and not all classes.
     """
-    if class_weight is None:
-        return None
+    plain = [each.item() if hasattr(each, "item") else each for each in classes]
     if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")
-        assert counts is not None
         if np.any(counts == 0):
-            empty = classes[counts == 0][0]
             raise ValueError(
-                f"class_weight='balanced' needs samples of each class, and the sample_weight of all samples of class "
-                f"{empty.item() if hasattr(empty, 'item') else empty!r} is zero: leave them out"
+                f"{model}(class_weight='balanced') needs samples of each class, and the sample_weight of all samples "
+                f"of class {plain[int(np.argmin(counts))]!r} is zero: leave them out"
             )
         return counts.sum() / (len(classes) * counts)
-    if not hasattr(class_weight, "get"):
-        raise ValueError(f"class_weight must be None, 'balanced' or a dict, not {class_weight!r}")
-    return np.array([float(class_weight.get(each.item() if hasattr(each, "item") else each, 1.0)) for each in classes])
+    strange = [key for key in class_weight if key not in plain]
+    if strange and any(each not in class_weight for each in plain):
+        raise ValueError(
+            f"{model}(class_weight={shown(class_weight)}): the key {strange[0]!r} is no class of y; the classes are "
+            f"{shown(plain)}"
+        )
+    return np.array([float(class_weight.get(each, 1.0)) for each in plain])

@@ -47,6 +47,16 @@ def test_labels_that_are_texts_in_some_blocks_only(ex: Executor) -> None:
         glm.LogisticRegression(executor=ex).fit(pairs)
 
 
+@pytest.mark.parametrize("kind", [glm.LogisticRegression, glm.LogisticRegressionCV])
+def test_weights_of_classes_that_are_none(kind: Any) -> None:
+    x, y = np.arange(30.0)[:, None], np.array(["a", "b"] * 15)
+    for weights in ({"zzz": 2}, {"a": 1, "zzz": 2}):
+        with pytest.raises(ValueError, match=rf"{kind.__name__}\(class_weight=.*'zzz' is no class.*\['a', 'b'\]"):
+            kind(class_weight=weights).fit(x, y)
+    for weights in ({"a": 1, "b": 1, "zzz": 2}, {"a": 2}, {}):  # as in scikit-learn
+        kind(class_weight=weights).fit(x, y)
+
+
 @pytest.mark.parametrize("in_blocks", [False, True])
 def test_a_class_without_weight_cannot_be_balanced(ex: Executor, in_blocks: bool) -> None:
     x, y = np.arange(6.0)[:, None], np.array(["a", "b"] * 3)

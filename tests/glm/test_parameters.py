@@ -23,7 +23,7 @@ from sklearn.utils.fixes import parse_version
 
 from futures_cluster import glm
 from futures_cluster.glm import estimators, sums
-from futures_cluster.glm.parameters import ABSENT, UNKNOWN
+from futures_cluster.glm.parameters import ABSENT, UNKNOWN, check_values
 
 DOCS = Path(__file__).parents[2] / "docs/glm.md"
 LEAST_SQUARES = ["LinearRegression", "Ridge", "Lasso", "ElasticNet"]
@@ -52,7 +52,7 @@ def theirs(name: str, **parameters: Any) -> Any:
 
 
 def target_of(name: str) -> Any:
-    return TWO if name == "LogisticRegression" else COUNTS
+    return TWO if name.startswith("Logistic") else COUNTS
 
 
 # ---------------------------------------------------------------- nothing is missing
@@ -119,34 +119,79 @@ def test_subclasses_may_have_parameters_of_their_own() -> None:
     assert Other(strength=2.0, tol=0.1).alpha == 2.0
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("LogisticRegression", {"penalty": "none"}),
-        ("LogisticRegression", {"l1_ratio": -0.5}),
-        ("LogisticRegression", {"penalty": "elasticnet", "l1_ratio": None}),
-        ("LogisticRegression", {"n_jobs": 0}),
-        ("LinearRegression", {"positive": "yes"}),
-        ("LinearRegression", {"n_jobs": 1.5}),
-        ("Ridge", {"alpha": [1.0, 2.0]}),
-        ("Ridge", {"alpha": [1.0, -2.0]}),
-        ("Ridge", {"solver": "qr"}),
-        ("Ridge", {"max_iter": 1.5}),
-        ("Lasso", {"selection": "all"}),
-        ("ElasticNet", {"l1_ratio": 1.5}),
-        ("PoissonRegressor", {"alpha": "1"}),
-    ],
-)
-def test_fit_refuses_values_with_the_names_of_class_and_parameter(name: str, parameters: dict[str, Any]) -> None:
-    model = getattr(glm, name)(**parameters)
-    parameter, value = list(parameters.items())[-1]
-    with pytest.raises(ValueError, match=re.escape(f"{name}({parameter}={value!r}): {parameter} must be")):
-        model.fit(X, target_of(name))
+def test_an_elastic_net_needs_its_ratio() -> None:
+    model = glm.LogisticRegression(penalty="elasticnet", l1_ratio=None)
+    with pytest.raises(ValueError, match=r"LogisticRegression\(l1_ratio=None\): l1_ratio must be .*'elasticnet'"):
+        model.fit(X, TWO)
+
+
+#: Values that make no sense. By name of the parameter, or of the class and the parameter where these differ.
+BAD: dict[str, list[Any]] = {
+    "C": [0, "1", None, np.nan],
+    "Cs": [[], 0, [-1], "x", [[1.0]]],
+    "alpha": [-1, "1", None, np.inf],
+    "Ridge.alpha": [-1, "1", None, [], [1.0, -1.0], np.inf],
+    "alphas": [0, [], [-1.0], "x"],
+    "RidgeCV.alphas": [[], -1, [0.0], "x", None],
+    "callback": [1, "x"],
+    "class_weight": ["foo", 1, {"a": "x"}, {"a": -1}, {"a": np.nan}],
+    "cv": ["x", 1, 0.5, True],
+    "eps": [0, "x", None],
+    "intercept_scaling": [-1, 0, "x"],
+    "l1_ratio": [1.5, "x", None],
+    "LogisticRegression.l1_ratio": [-0.5, "x"],
+    "l1_ratios": [[2], [], 0.5, "x"],
+    "link": ["logit", None],
+    "max_iter": [0, 1.5, "x"],
+    "n_jobs": [0, 1.5, "x"],
+    "penalty": ["none", 1],
+    "power": [0.5, "x", np.nan],
+    "precompute": ["x", 1, None],
+    "random_state": ["x", -1, 1.5],
+    "scoring": ["roc_auc", 1],
+    "selection": ["all", None],
+    "solver": ["qr", None, 1],
+    "theta": [0, -1, "x", np.inf],
+    "tol": [-1, "x", None],
+    "use_legacy_attributes": [1, "x"],
+    "verbose": [-1, "yes", None],
+}
+FLAGS = ["no", 1, None]
+PAIRS = [
+    (name, parameter)
+    for name in glm.__all__
+    for parameter in sorted(parameters_of(getattr(glm, name)))
+    if parameter != "executor"
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), PAIRS)
+def test_every_parameter_of_every_estimator_is_checked(name: str, parameter: str) -> None:
+    kind = getattr(glm, name)
+    is_flag = type(inspect.signature(kind).parameters[parameter].default) is bool and parameter not in BAD
+    for value in BAD.get(f"{name}.{parameter}", FLAGS if is_flag else BAD.get(parameter, ())):
+        model = kind(**{parameter: value})
+        with pytest.raises(ValueError, match=rf"^{name}\({parameter}=.*\): {parameter} must be "):
+            model.fit(X, target_of(name))
+        if hasattr(kind, "_offset"):
+            with pytest.raises(ValueError, match=rf"^{name}\({parameter}=.*\): {parameter} must be "):
+                model.fit(X, target_of(name), exposure=1.0)
+    assert is_flag or parameter in BAD, f"{parameter} of {name} is not tested"
+
+
+@pytest.mark.parametrize(("name", "parameter"), PAIRS)
+def test_every_parameter_takes_its_default(name: str, parameter: str) -> None:
+    default = inspect.signature(getattr(glm, name)).parameters[parameter].default
+    check_values(getattr(glm, name)(**{parameter: default}))
+    theirs = inspect.signature(getattr(linear_model, name, getattr(glm, name))).parameters
+    if parameter in theirs and theirs[parameter].default != "warn" and parameter != "solver":
+        check_values(getattr(glm, name)(**{parameter: theirs[parameter].default}))
 
 
 @pytest.mark.parametrize("solver", ["gradient_descent", "lbfgs", "sag"])
 def test_positive_needs_a_solver_that_can_do_it(solver: str) -> None:
-    with pytest.raises(ValueError, match=r"positive=True take one of newton, proximal_grad"):
+    text = rf"^LinearRegression\(solver='{solver}'\): .*positive=True take one of newton, proximal_grad"
+    with pytest.raises(ValueError, match=text):
         glm.LinearRegression(positive=True, solver=solver).fit(X, COUNTS)
 
 
