@@ -205,6 +205,53 @@ def rows_of_frame(frame: Any, features: Features, own: Sequence[str] = (), where
     return Rows(x, names_of_columns(names), levels)
 
 
+def refuse_texts(frame: Any) -> None:
+    """Refuse columns of a pandas data frame in this process that are no numbers, as those of other tables are.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    if not (hasattr(frame, "iloc") and getattr(frame, "ndim", 0) == 2):
+        return
+    bad: dict[Any, str] = {}
+    for i, kind in enumerate(frame.dtypes):
+        if getattr(kind, "kind", "O") not in "fiubc":
+            found = kind_of_column(frame.iloc[:, i])
+            if found not in NUMBERS:
+                bad[frame.columns[i]] = found
+    refuse_non_numbers(bad)
+
+
+def without_named(frame: Any, features: Features, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """The features of a data frame in this process, and values of which some are names of its columns.
+
+    Parameters
+    ----------
+    values : dict
+        From names of parameters to what was given; a text names a column, which then is no feature.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or ``frame`` is an array.
+    """
+    named = {name: value for name, value in values.items() if isinstance(value, str)}
+    if not named:
+        return frame, list(values.values())
+    if not hasattr(frame, "iloc"):
+        name, value = next(iter(named.items()))
+        raise ValueError(
+            f"{name}={value!r} names a column, and X is {type(frame).__name__}, which has none: give the values "
+            "themselves; names are for files, and for data frames of pandas, Dask or futures"
+        )
+    there = list(frame.columns)
+    own = list(dict.fromkeys(named.values()))
+    features_there = choose(there, there, features, own)
+    return frame[features_there], [frame[value] if name in named else value for name, value in values.items()]
+
+
 def names_of_columns(names: Sequence[Any]) -> list[str] | None:
     """Names, if all are texts; None if none is, as in scikit-learn.
 
@@ -247,7 +294,7 @@ def target_of(values: Any) -> Array:
     if getattr(kind, "kind", "O") in "fiub" and not values.hasnans:
         return values.to_numpy(dtype=kind.numpy_dtype if hasattr(kind, "numpy_dtype") else None)
     numbers = numbers_of(values)
-    return np.asarray(values) if numbers is None else numbers
+    return values.to_numpy(dtype=object, na_value=None) if numbers is None else numbers
 
 
 def kind_of_column(column: Any) -> str:

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from futures_cluster.glm.categories import Encoding, encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
-from futures_cluster.glm.columns import Features, features_of
+from futures_cluster.glm.columns import Features, features_of, refuse_texts, target_of, without_named
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import shortest_by_products, warn_of_dropped
 from futures_cluster.glm.inference import Summary, statistics_of
@@ -161,8 +161,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         X : array, data frame, sparse matrix, Dask array or dataframe, list of futures, path, glob, or list of paths
             Rows. The tasks of the executor read files and futures.
         y : array or the same kind of collection
-            Targets. For tables (files, data frames of Dask or futures) the name of a column. None for a list of futures
-            of pairs ``(X, y)``.
+            Targets. For tables (files, data frames) the name of a column. None for a list of futures of pairs
+            ``(X, y)``.
         sample_weight : array, collection or name of a column, optional
             Weights of the rows.
         columns : list of str, optional
@@ -223,7 +223,16 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None, features: Features) -> Self:
         self._encoding_ = None
-        if features.are_chosen:
+        given = None if offset is None else offset.values
+        named = {"y": y, "sample_weight": sample_weight, "offset" if offset is None else offset.name: given}
+        X, (y, sample_weight, given) = without_named(X, features, named)
+        if offset is not None:
+            offset = replace(offset, values=given)
+        if getattr(y, "ndim", 0) == 1:
+            y = target_of(y)
+        if not features.are_chosen:
+            refuse_texts(X)
+        else:
             X, self._encoding_ = encoded_table(X, features)
         X, y = validate_data(
             self,
@@ -401,8 +410,13 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Return the linear predictor of rows in this process."""
         check_is_fitted(self)
         names = None
+        if offset is not None:
+            X, (values,) = self._without_named(X, {offset.name: offset.values})
+            offset = replace(offset, values=values)
         if self._encoding_ is not None:
             X, names = self._encoding_.encode_frame(X)
+        if names is None:
+            refuse_texts(X)
         if names is not None:
             import pandas
 
@@ -415,6 +429,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             return eta
         numbers = offset.numbers(len(eta))
         return eta + (numbers if eta.ndim == 1 else numbers[:, None])
+
+    def _without_named(self, X: Any, values: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """The columns of the fit, and values which may be names of others; see ``without_named``."""
+        features = Features() if self._encoding_ is None else self._encoding_.features
+        return without_named(X, features, values)
 
     def _predict(self, X: Any, method: str, offset: Offset | None = None) -> Any:
         """Call a method for each block of a collection, where it is."""

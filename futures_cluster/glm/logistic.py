@@ -330,6 +330,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, _given(offset))
+        X, (y, sample_weight, offset) = self._without_named(
+            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
+        )
         return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))
 
     def _losses(self, y: Array, prediction: Array) -> Array:

@@ -237,6 +237,9 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
                 "LogisticRegressionCV(scoring='neg_log_loss') scores arrays in this process only: collect what "
                 "predict_proba gives, or take scoring='accuracy'"
             )
+        X, (y, sample_weight, offset) = self._without_named(
+            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
+        )
         probabilities = self.predict_proba(X, offset=offset)
         return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))
 

@@ -41,13 +41,8 @@ class Offset:
         Raises
         ------
         ValueError
-            If the values are not one number for each row, or one for all.
+            If they are not one number for each row, or one for all.
         """
-        if isinstance(self.values, str):
-            raise ValueError(
-                f"{self.name}={self.values!r} names a column, and arrays have none: give the numbers themselves; names "
-                "are for files, and for data frames of Dask or of futures"
-            )
         return checked_offset(self.values, self.name, n_rows)
 
 

@@ -107,6 +107,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight)
+        X, (y, sample_weight) = self._without_named(X, {"y": y, "sample_weight": sample_weight})
         return float(super().score(X, y, sample_weight))
 
     def _losses(self, y: Array, prediction: Array) -> Array:
@@ -244,6 +245,8 @@ class _Deviance(_Alpha):
         """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, self._offset(offset, exposure))
+        values = {"y": y, "sample_weight": sample_weight, "offset": offset, "exposure": exposure}
+        X, (y, sample_weight, offset, exposure) = self._without_named(X, values)
         prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
         y = np.asarray(y, dtype=np.float64)
         family = self._family()

@@ -22,6 +22,7 @@ import scipy.sparse
 
 from futures_cluster.glm.centering import CenteredRows, moments_of
 from futures_cluster.glm.columns import Features, Rows, rows_of_frame, target_of
+from futures_cluster.numbers import shown
 
 Array = Any
 
@@ -262,6 +263,8 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         problem = "Input y contains NaN." if np.any(np.isnan(block.y)) else "Input y contains infinity."
     elif block.y.dtype == object and _is_missing(block.y).any():
         problem = "Input y contains None or NaN: leave out rows without a target."
+    elif want_classes and (mixed := _mixed(block.y)):
+        problem = f"the target has texts and other values, {mixed}: make all of them texts, or all numbers"
     elif want_classes:
         classes = distinct(block.y)
     elif not numeric:
@@ -299,6 +302,15 @@ def _is_missing(y: Array) -> Array:
     if pandas is not None:
         return np.asarray(pandas.isna(y))
     return np.array([each is None or each != each for each in y], dtype=bool)
+
+
+def _mixed(y: Array) -> str:
+    """A text and another value among objects, for an error; empty if all are of one kind."""
+    if y.dtype != object or len({issubclass(kind, str) for kind in set(map(type, y))}) < 2:
+        return ""
+    text = next(each for each in y if isinstance(each, str))
+    other = next(each for each in y if not isinstance(each, str))
+    return f"such as {shown(text)} and {shown(other)}"
 
 
 def distinct(y: Array) -> Array:

@@ -91,8 +91,7 @@ def test_categories_are_encoded_as_scikit_learn_does(ex: Executor, tmp_path: Pat
     oracle.fit(FRAME[COLUMNS], FRAME["late"], logisticregression__sample_weight=FRAME["weight"])
     model = glm.LogisticRegression(tol=1e-14, executor=ex if on_workers else None)
     x = source(kind, FRAME, tmp_path, ex)
-    y, weights = (target(kind, FRAME, name) for name in ("late", "weight"))
-    model.fit(x, y, weights, columns=COLUMNS, categories=["city"])
+    model.fit(x, "late", "weight", columns=COLUMNS, categories=["city"])
     np.testing.assert_allclose(model.coef_, oracle[-1].coef_, atol=1e-6)
     assert list(model.feature_names_in_) == ["city_Bern", "city_Oslo", "city_Rome", "age", "month"]
     assert model.columns_ == COLUMNS and list(model.categories_["city"]) == ["Bern", "Oslo", "Rome"]
@@ -101,8 +100,8 @@ def test_categories_are_encoded_as_scikit_learn_does(ex: Executor, tmp_path: Pat
     np.testing.assert_array_equal(model.predict(FRAME[COLUMNS]), expected)
     if kind != "local":
         np.testing.assert_array_equal(collected(ex, model.predict(x)), expected)
-        score = model.score(x, "late", "weight")
-        assert score == pytest.approx(oracle.score(FRAME[COLUMNS], FRAME["late"], FRAME["weight"]), abs=1e-12)
+    score = model.score(x, "late", "weight")
+    assert score == pytest.approx(oracle.score(FRAME[COLUMNS], FRAME["late"], FRAME["weight"]), abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -115,10 +114,20 @@ def test_a_level_that_the_fit_has_not_seen_is_named(ex: Executor, tmp_path: Path
         collected(ex, model.predict(source(kind, rows, tmp_path, ex)))
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "futures", "dask"])
+@pytest.mark.parametrize("kind", SOURCES)
 def test_texts_are_refused_with_the_way_to_encode_them(ex: Executor, tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match=r"city .*categories=\['city'\].*columns="):
         glm.LogisticRegression(executor=ex).fit(source(kind, FRAME, tmp_path, ex), "late")
+
+
+@pytest.mark.parametrize("values", [["x", "y"], pandas.Categorical(["x", "y"]), pandas.to_datetime(["2024", "2025"])])
+def test_texts_of_a_frame_in_this_process_are_refused_in_predict_too(values: Any) -> None:
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [2.0, 4.0]})
+    model = glm.LinearRegression().fit(frame, [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"columns must be numbers, and b \(.*\) is not: encode categories by fit"):
+        model.predict(frame.assign(b=values))
+    with pytest.raises(ValueError, match=r"columns must be numbers, and b \("):
+        glm.LinearRegression().fit(frame.assign(b=values), [1.0, 2.0])
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "futures"])

@@ -40,6 +40,30 @@ def test_a_label_that_is_missing(ex: Executor, tmp_path: Path, kind: str, values
         glm.LogisticRegression().fit(frame[["a"]], np.array(values, dtype=object))
 
 
+@pytest.mark.parametrize("kind", ["object", "string", "category"])
+@pytest.mark.parametrize("way", ["values", "name", "futures"])
+def test_a_missing_label_of_a_series(ex: Executor, kind: str, way: str) -> None:
+    frame = pandas.DataFrame({"a": np.arange(4.0), "y": pandas.Series(["a", None, "b", "a"], dtype=kind)})
+    with pytest.raises(ValueError, match="Input y contains None or NaN: leave out rows without a target"):
+        if way == "values":
+            glm.LogisticRegression().fit(frame[["a"]], frame.y)
+        elif way == "name":
+            glm.LogisticRegression().fit(frame, "y")
+        else:
+            glm.LogisticRegression(executor=ex).fit(ex.scatter([frame]), "y")
+
+
+@pytest.mark.parametrize("labels", [[1, "a", 1, "a"], ["a", True, "b", False]])
+def test_labels_that_are_texts_and_others(ex: Executor, labels: list[Any]) -> None:
+    x, y = np.arange(4.0)[:, None], np.array(labels, dtype=object)
+    text = r"the target has texts and other values, such as 'a' and (1|True): make all of them texts"
+    for target in (y, pandas.Series(y)):
+        with pytest.raises(ValueError, match=text):
+            glm.LogisticRegression().fit(x, target)
+    with pytest.raises(ValueError, match=text):
+        glm.LogisticRegression(executor=ex).fit([ex.submit(tuple, (x, y))])
+
+
 def test_labels_that_are_texts_in_some_blocks_only(ex: Executor) -> None:
     x = np.arange(4.0)[:, None]
     pairs = [ex.submit(tuple, (x, y)) for y in (np.array([0, 1, 0, 1]), np.array(["0", "1", "0", "1"]))]

@@ -120,6 +120,32 @@ def parts(*arrays: Any) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("on_workers", [False, True])
+def test_names_of_columns_of_a_frame_in_this_process(ex: Executor, on_workers: bool) -> None:
+    executor = ex if on_workers else None
+    frame = FRAME.drop(columns=["o", "late"])
+    rows, y, weights, hours = frame[["a", "b", "c"]], frame["y"], frame["w"], frame["hours"]
+    plain = glm.PoissonRegressor(alpha=0.1).fit(rows, y, weights, exposure=hours)
+    model = glm.PoissonRegressor(alpha=0.1, executor=executor).fit(frame, "y", "w", exposure="hours")
+    close(model, plain)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    found = model.predict(frame[["a", "b", "c", "hours"]], exposure="hours")
+    np.testing.assert_allclose(found, plain.predict(rows, exposure=hours), rtol=1e-5)
+    score = plain.score(rows, y, weights, exposure=hours)
+    assert model.score(frame, "y", "w", exposure="hours") == pytest.approx(score)
+    chosen = glm.PoissonRegressor(alpha=0.1).fit(frame, y, columns=["b", "a"], exposure="hours")
+    assert chosen.columns_ == ["b", "a"]
+    np.testing.assert_allclose(
+        chosen.predict(frame, exposure="hours"), chosen.predict(rows[["b", "a"]], exposure=hours)
+    )
+    late = glm.LogisticRegression().fit(FRAME, "late", columns=["a"], offset="o")
+    assert late.score(FRAME, "late", offset="o") == late.score(FRAME[["a"]], FRAME["late"], offset=FRAME["o"])
+    with pytest.raises(ValueError, match="there is no column 'days'; there are"):
+        model.fit(frame, "y", exposure="days")
+    with pytest.raises(ValueError, match="y='y' names a column, and X is ndarray, which has none"):
+        model.fit(frame.to_numpy(), "y")
+
+
+@pytest.mark.parametrize("on_workers", [False, True])
 def test_lists_of_futures(ex: Executor, on_workers: bool) -> None:
     executor = ex if on_workers else None
     xs, ys, ws, es = (ex.scatter(each) for each in parts(X, COUNTS, WEIGHTS, EXPOSURE))
