@@ -208,10 +208,12 @@ class Summary:
             ("Family:", self.family.name, "Df Residuals:", f"{self.df_residual:g}"),
             ("Solver:", self.solver, "Df Model:", f"{self.rank - (self.names[0] == 'const')}"),
             ("No. Iterations:", str(self.n_iter), "Scale:", f"{self.dispersion:.5g}"),
-            ("Log-Likelihood:", f"{self.log_likelihood:.6g}", "Deviance:", f"{self.deviance:.6g}"),
-            ("AIC:", f"{self.aic:.6g}", "Pearson chi2:", f"{self.pearson:.6g}"),
+            ("Log-Likelihood:", _known(self.log_likelihood), "Deviance:", f"{self.deviance:.6g}"),
+            ("AIC:", _known(self.aic), "Pearson chi2:", f"{self.pearson:.6g}"),
         ]
-        half = line // 2 - 1
+        half = max(line // 2 - 1, 17 + max(len(fact[1]) for fact in facts))
+        line = max(line, half + 21 + max(len(fact[3]) for fact in facts))
+        widths[0] += line - sum(widths)
         lines = ["Generalized Linear Model".center(line).rstrip(), "=" * line]
         for left, value, right, other in facts:
             lines.append(f"{left:<17}{value:>{half - 17}}  {right:<19}{other:>{line - half - 21}}")
@@ -232,6 +234,10 @@ class Summary:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _known(value: float) -> str:
+    return "not available" if np.isnan(value) else f"{value:.6g}"
 
 
 def _number(value: float, digits: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_the_table() -> None:
     assert [line.split()[0] for line in lines[-5:-1]] == ["const", "age", "a", "c"]
     assert max(map(len, lines)) <= 100
     assert list(summary.to_frame().index) == ["const", *frame.columns]
+
+
+def test_long_names_of_classes_and_unknown_likelihoods_fit_the_table() -> None:
+    y = RNG.poisson(2.0, size=200).astype(float)
+    text = str(glm.NegativeBinomialRegressor(alpha=0, fit_intercept=False).fit(X[:, :1], y).summary())
+    lines = text.splitlines()
+    width = len(lines[1])
+    assert {len(line) for line in lines[1:]} == {width}
+    assert " NegativeBinomialRegressor  No. Observations: " in lines[2]
+    text = str(glm.TweedieRegressor(power=1.5, alpha=0).fit(X, y).summary())
+    assert "nan" not in text
+    assert re.search(r"Log-Likelihood: +not available ", text) and re.search(r"AIC: +not available ", text)
 
 
 def test_wide_and_small_numbers_stay_apart() -> None:
