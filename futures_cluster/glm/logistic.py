@@ -22,7 +22,14 @@ from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
-from futures_cluster.glm.targets import Coding, all_classes, class_counts, weights_of_classes
+from futures_cluster.glm.targets import (
+    Coding,
+    all_classes,
+    class_counts,
+    warn_of_weightless,
+    weighed_classes,
+    weights_of_classes,
+)
 
 Array = Any
 
@@ -146,9 +153,11 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         family = Bernoulli() if len(classes) == 2 else Multinomial(len(classes))
         self._class_weight_sum: float | None = None
         if self.class_weight is None:
+            warn_of_weightless(classes, weighed_classes(facts), type(self).__name__)
             return Coding(family, classes)
         counted = counts(classes, class_counts)
         weights = weights_of_classes(self.class_weight, classes, counted, type(self).__name__)
+        warn_of_weightless(classes, classes[weights * counted > 0], type(self).__name__)
         self._class_weight_sum = float(weights @ counted)
         return Coding(family, classes, weights)
 

@@ -226,6 +226,8 @@ class Facts:
         Of the columns (``centering.moments_of``).
     levels : dict
         Those of the block's categories.
+    weighed : array or None
+        The classes of rows with a weight.
     """
 
     rows: int
@@ -240,6 +242,7 @@ class Facts:
     nbytes: int = 0
     moments: Any = None
     levels: Mapping[str, Array] = field(default_factory=dict)
+    weighed: Array | None = None
 
 
 def problem_of_rows(x: Any) -> str | None:
@@ -276,6 +279,9 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         elif np.any(weights < 0):
             problem = "sample_weight must not be negative"
     weight = float(block.n_rows) if weights is None else float(weights.sum())
+    weighed = classes
+    if classes is not None and weights is not None and problem is None and not np.all(weights):
+        weighed = distinct(block.y[weights > 0])
     target = 0.0
     if numeric and problem is None and not want_classes and block.n_rows:
         y = block.y.astype(np.float64, copy=False)
@@ -293,6 +299,7 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
         block.nbytes,
         moments_of(block),
         block.levels,
+        weighed,
     )
 
 

@@ -21,6 +21,7 @@ from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import Facts, RowBlock
+from futures_cluster.glm.solvers.base import warn_of_convergence
 from futures_cluster.numbers import shown
 
 Array = Any
@@ -159,6 +160,21 @@ def all_classes(facts: Sequence[Facts]) -> Array:
             f"{classes[0]!r}"
         )
     return classes
+
+
+def weighed_classes(facts: Sequence[Facts]) -> Array:
+    """The classes of rows that have a weight."""
+    return np.unique(np.concatenate([each.weighed for each in facts if each.weighed is not None]))
+
+
+def warn_of_weightless(classes: Array, weighed: Array, model: str) -> None:
+    """Warn if rows of a class are there, and none of them has a weight: the intercept then has no optimum."""
+    without = [each.item() if hasattr(each, "item") else each for each in classes if each not in weighed]
+    if without:
+        warn_of_convergence(
+            f"{model}: the weights of all samples of class {shown(without[0])} are zero, so its intercept has no "
+            "optimum: leave them out"
+        )
 
 
 def class_counts(block: RowBlock, classes: Array) -> Array:

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 import pandas
+from sklearn.exceptions import ConvergenceWarning
 
 from futures_cluster import Executor, glm
 
@@ -79,6 +80,23 @@ def test_weights_of_classes_that_are_none(kind: Any) -> None:
             kind(class_weight=weights).fit(x, y)
     for weights in ({"a": 1, "b": 1, "zzz": 2}, {"a": 2}, {}):  # as in scikit-learn
         kind(class_weight=weights).fit(x, y)
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("by", ["sample_weight", "class_weight"])
+def test_a_class_without_weight_is_named(ex: Executor, in_blocks: bool, classes: int, by: str) -> None:
+    x, y = np.sin(np.arange(12.0))[:, None], np.array(["a", "b", "c"][:classes] * (12 // classes))
+    model = glm.LogisticRegression(class_weight={"b": 0} if by == "class_weight" else None, tol=1e-4)
+    weights = (y != "b").astype(float) if by == "sample_weight" else None
+    with pytest.warns(ConvergenceWarning, match="LogisticRegression: the weights of all samples of class 'b' are zero"):
+        if in_blocks:
+            halves = [slice(0, 6), slice(6, 12)]
+            pairs = [(x[half], y[half], None if weights is None else weights[half]) for half in halves]
+            model.set_params(executor=ex).fit([ex.submit(tuple, each) for each in pairs])
+        else:
+            model.fit(x, y, weights)
+    assert "b" not in model.predict(x)
 
 
 @pytest.mark.parametrize("in_blocks", [False, True])

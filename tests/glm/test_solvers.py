@@ -133,7 +133,8 @@ def test_the_callback_stops(solver: str) -> None:
 
 @pytest.mark.parametrize("solver", [name for name in SOLVERS])
 def test_too_few_iterations_warn_and_say_what_to_do(solver: str) -> None:
-    with pytest.warns(ConvergenceWarning, match="Raise max_iter or tol"):
+    way = "or add a penalty$" if solver == "newton" else "or take solver='newton'$"
+    with pytest.warns(ConvergenceWarning, match=f"Raise max_iter or tol, scale .*{way}"):
         result = solve(solver, poisson(), l2(1e-3), *data(poisson()), max_iter=1, tol=1e-15)
     assert result.n_iter == 1
     assert not result.converged

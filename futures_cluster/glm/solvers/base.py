@@ -166,9 +166,11 @@ class Run:
         message = "converged" if self.converged else "stopped by the callback"
         if not self.converged and not self.asked_to_stop:
             message = trouble or f"max_iter={self.options.max_iter} iterations were not enough"
+            ways = "scale the columns or the target, or add a penalty"
+            if self.name != "newton":
+                ways = "scale the columns, add a penalty, or take solver='newton'"
             warn_of_convergence(
-                f"{self.name}: {message}; the objective is {objective:.6g}. Raise max_iter or tol, "
-                "scale the columns, add a penalty, or take solver='newton'"
+                f"{self.name}: {message}; the objective is {objective:.6g}. Raise max_iter or tol, {ways}"
             )
         return Result(theta, objective, n_iter, self.converged, self.history, message)
 
