@@ -9,6 +9,7 @@ same reason.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -69,7 +70,11 @@ class TaskContext:
         When its function was called, by ``time.perf_counter``; before that ``LOADS``, on engines that pickle.
     """
 
-    __slots__ = ("attempt", "begun_s", "children", "depth", "host", "key", "priority", "thread", "waiting")
+    attempt = 1
+    depth = 0
+    priority = 0
+    waiting = 0  # how many of its calls wait, one inside the other
+    begun_s = 0.0
 
     def __init__(self, host: TaskHost, key: str, attempt: int, depth: int, priority: int = 0) -> None:
         self.host = host
@@ -77,10 +82,12 @@ class TaskContext:
         self.attempt = attempt
         self.depth = depth
         self.priority = priority
-        self.children: dict[str, None] = {}
-        self.waiting = 0  # how many of its calls wait, one inside the other
         self.thread = threading.get_ident()
-        self.begun_s = 0.0
+
+    @functools.cached_property
+    def children(self) -> dict[Any, None]:
+        """The keys of unfinished tasks that this one has submitted."""
+        return {}
 
 
 class _Local(threading.local):

@@ -19,7 +19,6 @@ import functools
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
@@ -28,11 +27,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, numbers
+from futures_cluster.dask_reference import DaskTaskRef
 from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services import forks
 from futures_cluster.services.interrupts import Condition, HeldBack
+from futures_cluster.services.sleeper import Sleeper
 from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.inproc import Cell
 from futures_cluster.wire.serialize import current_collector
 from futures_cluster.wire.tracebacks import detach
 
@@ -52,8 +52,7 @@ if hasattr(os, "register_at_fork"):
 #: A thread that waits reads for itself as long as no more futures than this are pending.
 MOST_LED = 8
 
-#: Futures that Dask has asked what they are, by key.
-seen_by_dask: weakref.WeakValueDictionary[Key, Future] = weakref.WeakValueDictionary()
+_NO_TASK = contextlib.nullcontext()
 
 # What ``_unread`` is, as long as nobody has read the result.
 _NOTHING = 0
@@ -62,7 +61,7 @@ _ERROR = 2  # the payload of an error
 _REMOTE = 3  # still on the workers in ``holders``
 
 
-class Future(_StdlibFuture[Any], Reference):
+class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     """The result of a task, now or later.
 
     Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, it can be
@@ -89,14 +88,23 @@ class Future(_StdlibFuture[Any], Reference):
     used: bool = False
     scattered: bool = False
     was_remote: bool = False
+    number: int = 0  # of a task in this process: its number, and what it calls
+    called: str = ""
+    _delivered: bool = False  # of a task in this process: the outcome is here
     of_graph: bool = False  # its task stops when this goes
-    awaited_by: Any = None  # the leader that waits for it (``services.leader``)
+    awaited_by: Any = None  # who waits for it: a leader (``services.leader``), or sleepers
     local_error: BaseException | None = None
 
-    def __init__(self, key: Key = "", client: Any = None) -> None:
-        # Not the stdlib's __init__: it makes what this class makes only when it is needed.
-        self.key = key
+    def __init__(self, key: Key | None = "", client: Any = None) -> None:
+        if key is not None:  # not the stdlib's __init__, which makes what is made here when it is needed
+            self.key = key
         self.client = client
+
+    @functools.cached_property
+    def key(self) -> Key:  # type: ignore[override]
+        """The key of a task in this process, of which nothing is made before it is asked for."""
+        key: Key = self.client.name_future(self)
+        return key
 
     if TYPE_CHECKING:  # as the standard library's is declared
         _condition: threading.Condition
@@ -114,6 +122,8 @@ class Future(_StdlibFuture[Any], Reference):
                         self._waiters = []
                         self._done_callbacks = []
                         condition = self._lazy_condition = Condition()
+                        if self._delivered:  # by a thread that may have looked for a condition before there was one
+                            self._state = FINISHED
             return condition
 
     def __repr__(self) -> str:
@@ -204,12 +214,12 @@ class Future(_StdlibFuture[Any], Reference):
                         return False
                     if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                         return True
+                    if self.number and not self.client.withdraw(self):
+                        return False  # a thread has just taken it
                     with _transition:  # not while ``deliver_running`` looks
                         self._state = CANCELLED_AND_NOTIFIED
                     first = True
-                    for waiter in self._waiters:
-                        waiter.add_cancelled(self)
-                    self._condition.notify_all()
+                    self._notify("add_cancelled")
                 self._wake_leader()
                 if self.client is not None:
                     self.client.cancelled(self, force)
@@ -250,6 +260,7 @@ class Future(_StdlibFuture[Any], Reference):
         """Let the cluster forget the result; what has come here already can still be read."""
         client = self.client
         if client is not None and self._state == FINISHED and self.local_error is None:
+            key = self.key  # which a client may have to make
             if self._unread == _REMOTE:
                 from futures_cluster.errors import DataLost
 
@@ -258,7 +269,19 @@ class Future(_StdlibFuture[Any], Reference):
             if self.wants_value():  # which has been on its way here
                 self._call_back_soon()
             self.client = None
-            client.release(self.key, True)
+            client.release(key, True)
+
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled."""
+        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
+
+    def running(self) -> bool:
+        """Whether a worker executes the task."""
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        """Whether the task has ended or was cancelled."""
+        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
 
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio
@@ -278,8 +301,7 @@ class Future(_StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        if timeout is not None:
-            timeout = numbers.wait_s("timeout", timeout)
+        timeout = numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)
@@ -308,13 +330,16 @@ class Future(_StdlibFuture[Any], Reference):
         return self._state == FINISHED and not self._unread
 
     def _wait_done(self, timeout: float | None) -> None:
-        if self.client is not None and self.client.forked:
+        client = self.client
+        if client is not None and client.forked:
             from futures_cluster.errors import ForkedExecutor
 
             raise ForkedExecutor(f"{self.key} runs for the parent of this process; only the parent can wait for it")
-        if self.client is not None and self.client.leader is not None and self.client.count_pending() <= MOST_LED:
+        if self.number:
+            self._sleep(timeout)
+        elif client is not None and client.leader is not None and client.count_pending() <= MOST_LED:
             start = clocks.monotonic()
-            self.client.leader.wait_for(self, timeout)
+            client.leader.wait_for(self, timeout)
             if timeout is not None:
                 timeout = max(0.0, timeout - (clocks.monotonic() - start))
         if self._state == FINISHED:
@@ -322,16 +347,35 @@ class Future(_StdlibFuture[Any], Reference):
         condition = self._condition
         with condition:
             if self._state in (PENDING, RUNNING):
-                with context.waiting() if context.local.task is not None else contextlib.nullcontext():
+                with context.waiting() if context.local.task is not None else _NO_TASK:
                     if not condition.wait_for(self._is_done, timeout):
                         raise TimeoutError
         if self._state != FINISHED:
             raise CancelledError
 
+    def _sleep(self, timeout: float | None) -> None:
+        """Wait for a task of this process."""
+        sleeper = Sleeper()
+        with _transition:
+            sleeper.next = self.awaited_by
+            self.awaited_by = sleeper
+        if self._delivered:  # looked at afterwards, as the deliverer looks afterwards who waits
+            self._state = FINISHED
+        elif not self._is_done():
+            with context.waiting() if context.local.task is not None else _NO_TASK:
+                if not sleeper.wait(timeout):
+                    raise TimeoutError
+
     def _wake_leader(self) -> None:
         leader = self.awaited_by
         if leader is not None:
             leader.wake()
+
+    def _notify(self, method: str) -> None:
+        """Tell those that wait, in the standard library's way; under the condition."""
+        for waiter in self._waiters:
+            getattr(waiter, method)(self)
+        self._condition.notify_all()
 
     def _is_done(self) -> bool:
         return self._state not in (PENDING, RUNNING)
@@ -346,7 +390,9 @@ class Future(_StdlibFuture[Any], Reference):
             if kind == _RESULT:
                 self._set_read(codec.load(payload), None)
             else:
-                self._set_read(None, _make_error(payload, codec))
+                from futures_cluster.errors import make_error
+
+                self._set_read(None, make_error(payload, codec.load_error))
         except KeyboardInterrupt:
             raise  # of the thread that asks: the result can be asked for again
         except BaseException as error:
@@ -360,12 +406,42 @@ class Future(_StdlibFuture[Any], Reference):
             self._traceback = error.__traceback__ if error is not None else None
             self._unread = _NOTHING
             self.holders = None
-            if not isinstance(self._payload, Cell):
-                self._payload = None  # a cell is kept: the object in it is let go when this future goes
+            self._payload = None
 
     def take_unread(self) -> Payload:
         """The payload that came while somebody asked for it elsewhere; None if it was read or failed."""
         return self._payload if self._unread == _RESULT else None
+
+    # ---------------------------------------------------------------- for the engine of this process
+    #
+    # Only one thread delivers: the one that has taken the task from the engine. It takes no lock as long as nobody has
+    # made a condition. Who makes one looks afterwards whether the outcome is here, as the deliverer looks afterwards
+    # whether there is a condition; so one of the two sees the other.
+
+    def deliver_value(self, value: Any) -> None:
+        """The task has returned this."""
+        self._result = value
+        self._delivered = True
+        if self._lazy_condition is not None:
+            self._tell_waiters()
+        else:
+            self._state = FINISHED
+        if self.awaited_by is not None:
+            self.awaited_by.wake()
+
+    def deliver_failure(self, error: BaseException) -> None:
+        """The task has raised this."""
+        self._traceback = error.__traceback__
+        self._exception = error
+        self.deliver_value(None)
+
+    def _tell_waiters(self) -> None:
+        with self._condition:
+            if self._state == FINISHED:  # before anybody could wait
+                return
+            self._state = FINISHED
+            self._notify("add_result" if self._exception is None else "add_exception")
+        self._call_back_soon()
 
     # ---------------------------------------------------------------- for the client
     #
@@ -415,9 +491,7 @@ class Future(_StdlibFuture[Any], Reference):
                     return
                 self._exception = error
                 self._state = FINISHED
-                for waiter in self._waiters:
-                    waiter.add_exception(self)
-                self._condition.notify_all()
+                self._notify("add_exception")
             self._call_back_soon()
         self._wake_leader()
 
@@ -438,12 +512,7 @@ class Future(_StdlibFuture[Any], Reference):
                 return
             self._unread, self._payload, self.holders = kind, payload, holders
             self._state = FINISHED
-            for waiter in self._waiters:
-                if kind == _ERROR:
-                    waiter.add_exception(self)
-                else:
-                    waiter.add_result(self)
-            condition.notify_all()
+            self._notify("add_exception" if kind == _ERROR else "add_result")
         self._wake_leader()
         if kind != _REMOTE:
             self._call_back_soon()
@@ -460,9 +529,7 @@ class Future(_StdlibFuture[Any], Reference):
             if self._state not in (PENDING, RUNNING):
                 return
             self._state = CANCELLED_AND_NOTIFIED
-            for waiter in self._waiters:
-                waiter.add_cancelled(self)
-            self._condition.notify_all()
+            self._notify("add_cancelled")
         self._wake_leader()
         self._call_back_soon()
 
@@ -506,26 +573,6 @@ class Future(_StdlibFuture[Any], Reference):
             callbacks, self._done_callbacks = self._done_callbacks, []
         return callbacks
 
-    # ---------------------------------------------------------------- to Dask
-
-    if not TYPE_CHECKING:
-
-        @property
-        def __class__(self) -> type:
-            """To ``isinstance``, where Dask is loaded, also a reference to a task, as Dask's arguments have to be."""
-            spec = sys.modules.get("dask._task_spec")
-            if spec is None or not hasattr(spec, "TaskRef") or not self.key:
-                return type(self)
-            seen_by_dask[self.key] = self  # in its graphs there will only be the key
-            return _reference_class(spec.TaskRef)
-
-    def substitute(self, subs: dict[Any, Any], key: Any = None) -> Any:
-        """To Dask: what this argument is, when keys get other names."""
-        return sys.modules["dask._task_spec"].TaskRef.substitute(self, subs, key)
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return "futures_cluster.Future", self.key
-
     # ---------------------------------------------------------------- as an argument, and at the end
 
     def __reduce__(self) -> Any:
@@ -539,35 +586,20 @@ class Future(_StdlibFuture[Any], Reference):
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         try:
             client = self.client
-            if client is None or self._state != FINISHED or self.local_error is not None:
+            if client is None or self.number or self._state != FINISHED or self.local_error is not None:
                 if self.of_graph and self._state in (PENDING, RUNNING):
                     client.abandon(self)
                 return
-            payload = self._payload
-            if type(payload) is Cell:
-                client.codec.forget_result(payload, self.used)
             client.release(self.key, self.was_remote)  # at once if a worker holds something
         except Exception:
             if not is_finalizing():  # else the globals of modules are gone, perhaps those of this one
                 raise
 
 
-@functools.cache
-def _reference_class(task_ref: Any) -> type:
-    """What a future says that it is, when Dask asks. No object is of this class; people read its name."""
-    return type("Future", (Future, task_ref), {"__module__": Future.__module__})
-
-
 def _adopt(key: Key) -> Future:
     """A future that arrives inside an argument, on a worker: the same key, by the worker's own client."""
     future: Future = context.current_executor().future_of_key(key)
     return future
-
-
-def _make_error(payload: Payload, codec: Any) -> BaseException:
-    from futures_cluster.errors import make_error
-
-    return make_error(payload, codec.load_error)
 
 
 def _did_not_unpickle(error: BaseException, key: Key) -> BaseException:

@@ -55,8 +55,13 @@ class MapIterator(Iterator[Any]):
         self._calls = calls
         self._tasks: deque[Future] = deque()
         self._ready: deque[Any] = deque()  # results of a chunk that were not taken yet
-        while self._submit_next(buffersize):
-            pass
+        if buffersize is None and chunksize == 1:
+            submit, append = executor.submit, self._tasks.append
+            for args in calls:
+                append(submit(fn, *args))
+        else:
+            while self._submit_next(buffersize):
+                pass
         if buffersize is None:
             self._executor = None
             self._calls = iter(())
@@ -105,7 +110,8 @@ class MapIterator(Iterator[Any]):
             self.close()  # also this one: when it was not done in time, nobody waits for it any more
             raise
         self._tasks.popleft()
-        self._submit_next(self._buffersize)
+        if self._executor is not None:
+            self._submit_next(self._buffersize)
         if self._chunksize == 1:
             return result
         self._ready.extend(result)

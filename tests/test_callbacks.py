@@ -194,8 +194,11 @@ def test_shutdown_waits_for_callbacks_that_are_under_way(make: MakeExecutor, gat
 
 
 def _loops_of(ex: Executor) -> bool:
-    cluster: Any = ex._engine.cluster  # type: ignore[attr-defined]
-    return bool(cluster._thread.thread.is_alive())
+    engine: Any = ex._engine
+    threads = (
+        [slot.thread for slot in engine.threads] if hasattr(engine, "threads") else [engine.cluster._thread.thread]
+    )
+    return any(thread.is_alive() for thread in threads)
 
 
 def test_kill_workers_does_not_wait_for_callbacks(gate: Gate) -> None:

@@ -37,6 +37,7 @@ ROOMS = [
     "status",
     "services",
     "engines",
+    "dask_reference",
     "future",
     "as_completed",
     "coordination",

@@ -413,8 +413,7 @@ def test_callbacks_do_not_run_on_the_thread_that_waits(processes: Executor, gate
     assert names == ["futures_cluster-callbacks"]
 
 
-@pytest.mark.parametrize("backend", ["processes", "threads"])
-def test_a_callback_that_blocks_does_not_hold_the_scheduler(backend: str, gate: Gate) -> None:
+def test_a_callback_that_blocks_does_not_hold_the_scheduler(gate: Gate) -> None:
     """Other threads go on to submit, and the one that waits for a result can be interrupted."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -422,7 +421,7 @@ def test_a_callback_that_blocks_does_not_hold_the_scheduler(backend: str, gate: 
         begun.set()
         assert go_on.wait(LIMIT_S)
 
-    with Executor(1, backend=backend) as ex:
+    with Executor(1) as ex:
         future = ex.submit(gate.hold)
         future.add_done_callback(call_back)
         gate.wait_come()

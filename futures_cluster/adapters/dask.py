@@ -24,7 +24,8 @@ from futures_cluster.adapters.libraries import adapt_libraries
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.shuffles import by_tasks, refuse
 from futures_cluster.adapters.submit import submit
-from futures_cluster.future import Future, seen_by_dask
+from futures_cluster.dask_reference import seen_by_dask
+from futures_cluster.future import Future
 from futures_cluster.messages import TaskOptions
 
 __all__ = ["compute", "futures_of", "get", "persist"]

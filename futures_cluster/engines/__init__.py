@@ -27,7 +27,11 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         from futures_cluster.engines.sync import SyncEngine
 
         return SyncEngine(config, make_future)
-    if backend in ("processes", "threads"):
+    if backend == "threads":
+        from futures_cluster.engines.inprocess import InProcessEngine
+
+        return InProcessEngine(config, make_future)
+    if backend == "processes":
         from futures_cluster.engines.native import NativeEngine
 
         return NativeEngine(config, make_future)

@@ -31,11 +31,16 @@ class CheckedExecutions(Executions):
             for (key, _, payload, _), value in zip(run.inputs, values, strict=True)
             if not self._is_private(key, payload)
         ]
-        return functools.partial(_call, run.key, [key for key, _ in shared], [value for _, value in shared], fn)
+        return checked(run.key, [key for key, _ in shared], [value for _, value in shared], fn)
 
     def _is_private(self, key: str, payload: Payload | None) -> bool:
         """Whether an input is scattered data, which tasks may change."""
         return self.store.original(key) is not None if payload is None else serialize.is_private(payload)
+
+
+def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """What to call in the place of a task's function, so that it fails if it changes one of these values."""
+    return functools.partial(_call, key, names, values, fn)
 
 
 def _call(key: str, names: list[str], values: list[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -23,7 +23,9 @@ MOST_FRAMES = 60
 #: Children of a frame; what comes later is put together.
 MOST_CHILDREN = 200
 #: Below these modules' frames a task begins.
-_OUTSIDE = ("futures_cluster.services.execute", "futures_cluster.services.functions")
+_OUTSIDE = frozenset(
+    f"futures_cluster.{name}" for name in ("services.execute", "services.functions", "engines.inprocess.slots")
+)
 
 Tree = list[Any]
 

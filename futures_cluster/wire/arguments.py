@@ -51,6 +51,11 @@ def begins_with_future(arg: Any) -> bool:
     return False
 
 
+def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether there is certainly no future among the arguments: they are numbers and texts."""
+    return _LEAVES.issuperset(map(type, args)) and (not kwargs or _LEAVES.issuperset(map(type, kwargs.values())))
+
+
 def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Found:
     """Look through the arguments of a call.
 

@@ -89,6 +89,14 @@ def detach(error: BaseException) -> BaseException:
     return error
 
 
+def without_caller(error: BaseException) -> BaseException:
+    """Let the traceback begin in the function that was called, and not in the one that has called and caught it."""
+    tb = error.__traceback__
+    if tb is not None and tb.tb_next is not None:
+        error.with_traceback(tb.tb_next)  # not by assignment, which a class may forbid
+    return error
+
+
 def call_detached(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[Any, BaseException | None]:
     """Call a function; what it returned, and what it raised if it did.
 

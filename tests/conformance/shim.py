@@ -49,9 +49,7 @@ class ThreadPoolExecutor(futures_cluster.ThreadPoolExecutor):
 
     @property
     def _threads(self) -> set[Any]:
-        settle(self)
-        service = self._engine.cluster._service
-        return {slot.thread for slot in service.slots} if service is not None else set()
+        return {slot.thread for slot in self._engine._slots.all}
 
 
 class Process:

@@ -1,0 +1,12 @@
+"""The engine of this process: its threads execute calls, and nothing is packed, sent or scheduled elsewhere.
+
+``engine`` is what the executor sees (``facts`` is a part of it), ``work`` a call on its way, ``ready`` the order of
+calls, ``slots`` the threads, ``lending`` what of them tasks that wait lend, ``deadlines`` what happens at given times,
+``watching`` what is noted while anybody looks, ``observed`` and ``picture`` how it is shown.
+"""
+
+from __future__ import annotations
+
+from futures_cluster.engines.inprocess.engine import InProcessEngine
+
+__all__ = ["InProcessEngine"]

@@ -1,0 +1,487 @@
+"""The engine whose workers are threads of this process.
+
+Covers: submitting, what the futures of its tasks ask (it is their client), what the end of a call means, the end.
+Does not cover: the threads (``slots``), the order (``ready``), facts (``facts``).
+
+A call without options, without futures among its arguments and outside of tasks takes the short way: ``submit`` makes a
+future and a work, puts both away, and a thread calls the function and delivers. All else is *special* work. Each work
+is in ``queued`` until it begins; whoever takes it out of there (a thread, ``cancel``) has it, so no lock says who.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context, errors
+from futures_cluster import messages as m
+from futures_cluster.config import Config
+from futures_cluster.engines.inprocess.deadlines import Deadlines
+from futures_cluster.engines.inprocess.facts import Facts
+from futures_cluster.engines.inprocess.lending import Lending
+from futures_cluster.engines.inprocess.ready import Ready
+from futures_cluster.engines.inprocess.slots import Slots
+from futures_cluster.engines.inprocess.watching import Watching
+from futures_cluster.engines.inprocess.work import Needs, Work
+from futures_cluster.engines.options import SubmitOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key
+from futures_cluster.services import forks, lifetime
+from futures_cluster.services.callbacks import CallbackThread
+from futures_cluster.services.calls import inherit, not_sendable, pure_key
+from futures_cluster.services.functions import function_name
+from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.shared import LocalObjects, SharedPort
+from futures_cluster.wire import arguments
+from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.inproc import Call, ObjectCodec
+
+if TYPE_CHECKING:
+    pass
+
+_engines = itertools.count(1)
+
+
+class InProcessEngine(Facts):
+    """Threads of this process."""
+
+    can_stop_tasks = False
+    leader: Any = None
+    closed: BaseException | None = None  # results are here whatever has ended
+
+    def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
+        if config.mp_context is not None:
+            raise errors.NotSupported("mp_context is for processes; leave it out with backend='threads'")
+        if config.max_tasks_per_child is not None:
+            raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
+        if config.memory_limit is not None:
+            raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
+        self.find_executor: Callable[[], Any] = lambda: None
+        self.max_workers = config.max_workers
+        self.slots = config.max_workers * config.threads_per_worker
+        self.broken: BaseException | None = None
+        self.forked = False
+        self.owner = f"{self.name}{next(_engines)}"  # of keys: no other executor of this process has it
+        self.codec = ObjectCodec()
+        self.shared_port = SharedPort(self)
+        self.callbacks = CallbackThread()
+        self._config = config
+        self._make_future = make_future
+        self._objects = LocalObjects(self.name)
+        # To users each thread is a worker, and offers what they say.
+        self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
+        self._ready = Ready(self._resources)
+        self.queued: dict[int, Work] = {}
+        initialize = None if config.initializer is None else self._initialize
+        prefix = config.thread_name_prefix or "futures_cluster-slot"
+        self.watching = Watching(self.name, config.max_workers, lambda: self._slots.settle(), config.debug)
+        self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
+        self._deadlines = Deadlines()
+        self._lending = Lending(self._slots, self._deadlines)
+        self._limited: dict[int, Work] = {}  # what runs and has a timeout, by number: whoever takes it out ends it
+        self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
+        self._numbers = itertools.count(1)
+        self._usual: SubmitOptions | None = None  # the options of the short way
+        self._is_open = False  # the short way is open: started, not closing, not broken, not forked
+        self._started = self.closing = self._has_ended = False
+        self._lock = threading.RLock()  # a finalizer may come back here
+
+    # ---------------------------------------------------------------- submitting
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """See ``Engine``."""
+        if options is not self._usual or not self._is_open or context.local.task is not None:
+            return self._submit(fn, args, kwargs, options)
+        if options.resolve and (args or kwargs) and not arguments.are_plain(args, kwargs):
+            return self._submit(fn, args, kwargs, options)
+        number = next(self._numbers)
+        future = self._make_future(None, self)
+        future.number = number
+        try:
+            future.called = fn.__qualname__
+        except AttributeError:
+            future.called = function_name(fn)
+        work = Work(self, number, future, fn, args, kwargs)
+        try:
+            self.queued[number] = work
+            self._ready.put(work)
+            if self._slots.may_grow:
+                self._slots.want()
+            if self.closing:
+                self._refuse_late(number)
+        except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
+            self.queued.pop(number, None)
+            self._look_quiet()
+            raise
+        return future
+
+    def _submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
+    ) -> Any:
+        """Submit any call."""
+        self._check()
+        asked = options.task
+        if asked.resources or asked.workers:
+            self.check_options(asked)
+        if asked is DEFAULT_OPTIONS and not options.pure and options.key is None:
+            self._usual = options
+        parent = context.submitting_task()
+        found = arguments.find(args, kwargs) if options.resolve else arguments.Found()
+        given: list[Any] = [each for each in found.references.values() if self._is_own(each)]
+        key = options.key
+        if options.pure:
+            keys = {each.key: index for index, each in enumerate(given)}
+            key = pure_key(function_name(fn), "", Call((fn, *args), kwargs, keys, found.inside), list(keys))
+            known = None if key is None else self._keyed.get(key)
+            if known is not None and not known.cancelled():
+                return known
+        elif key is not None and key in self._keyed:
+            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
+        future = self._make_future(key, self)
+        future.number = number = next(self._numbers)
+        future.called = function_name(fn)
+        if key is not None:
+            self._keyed[key] = future
+        for other in given:
+            if other.client is None or other.local_error is not None:
+                future.fail_here(not_sendable(other) if other.client is None else other.copy_error())
+                return future
+        work = Work(self, number, future, fn, args, kwargs)
+        if parent is not None:
+            work.special, work.parent, work.depth = True, parent, parent.depth + 1
+            if parent.priority:
+                asked = inherit(asked, parent.priority)
+            parent.children[number] = None
+        if asked is not DEFAULT_OPTIONS:
+            work.special = True
+            work.priority, work.retries_left = asked.priority, asked.retries
+            work.timeout_s, work.resources = asked.timeout_s, asked.resources
+        if given:
+            work.special, work.given, work.inside = True, given, found.inside
+        self._admit(work, given)
+        if parent is not None:
+            self.has_children(parent)
+        return future
+
+    def _admit(self, work: Work, given: list[Any]) -> None:
+        """Let work run once it has what it needs."""
+        with HeldBack():
+            try:
+                self.queued[work.number] = work
+                missing = [other for other in given if other._state != "FINISHED" or other._exception is not None]
+                if missing:
+                    self._await(work, missing)
+                else:
+                    self.is_ready(work)
+                if self.closing:
+                    self._refuse_late(work.number)
+            except BaseException:
+                self.queued.pop(work.number, None)
+                self._done_with(work)
+                self._look_quiet()
+                raise
+
+    def _await(self, work: Work, missing: list[Any]) -> None:
+        """Let work wait for futures; one that has failed tells it at once."""
+        needs = Needs(self, work, len(missing))
+        for future in missing:
+            with future._condition:
+                state = future._state
+                if state in ("PENDING", "RUNNING"):
+                    future._waiters.append(needs)
+                    continue
+            if state != "FINISHED":
+                needs.add_cancelled(future)
+            elif future._exception is not None:
+                needs.add_exception(future)
+            else:
+                needs.add_result(future)
+
+    def is_ready(self, work: Work) -> None:
+        """Work has all that it needs."""
+        if work.priority or work.depth or work.resources or work.attempt > 1:
+            self._ready.put_ordered(work)
+        else:
+            self._ready.put(work)
+        self._slots.want()
+
+    def _refuse_late(self, number: int) -> None:
+        """The executor was closed while work was put away: unless a thread has it, it does not run.
+
+        Raises
+        ------
+        RuntimeError
+            Then.
+        """
+        if self.queued.pop(number, None) is not None:
+            self._look_quiet()
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _is_own(self, reference: Any) -> bool:
+        """Whether it is not a future of another executor: those are left alone. One that was released is nobody's."""
+        return reference.client is self or (reference.client is None and bool(reference.key))
+
+    def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
+        """See ``Engine``; all share the object itself."""
+        self._check()
+        if options.key is not None and options.key in self._keyed:
+            raise errors.DuplicateKey(
+                f"the key {options.key!r} belongs to another future that is alive; choose another key"
+            )
+        future = self._make_future(options.key, self)
+        future.number, future.called = next(self._numbers), "scatter"
+        if options.key is not None:
+            self._keyed[options.key] = future
+        future.deliver_value(value)
+        return future
+
+    def _check(self) -> None:
+        """Start when first used; otherwise say why nothing can be submitted."""
+        if self.forked:
+            raise errors.ForkedExecutor(
+                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+            )
+        if self.broken is not None:
+            raise copied(self.broken)
+        if lifetime.interpreter_exits():
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self.closing:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if not self._started:
+            with HeldBack(), self._lock:
+                lifetime.opened(self)
+                self.watching.joined(os.getpid())
+                self._started = self._is_open = True
+                if self.closing:  # by a finalizer, meanwhile
+                    self._is_open = False
+                    lifetime.ended(self)
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+
+    # ---------------------------------------------------------------- what happens to work, on its thread
+
+    def begins(self, work: Work) -> None:
+        """Special work is about to be called.
+
+        Raises
+        ------
+        DeserializationError
+            When its arguments cannot be put together.
+        """
+        work.begins()
+        if self.watching.is_on:
+            self.watching.check_inputs(work)
+        if work.timeout_s is not None:
+            self._limited[work.number] = work
+            self._deadlines.add(work.timeout_s, partial(self._too_long, weakref.ref(work), work.attempt))
+        work.put_in_values()
+        if self.watching.is_on:
+            self.watching.begins(work)
+
+    def returned(self, work: Work, value: Any) -> None:
+        """Special work has returned."""
+        if self.watching.is_on:
+            self.watching.ended(work, value, None)
+        if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
+            self._done_with(work)
+            return
+        self._done_with(work)
+        work.returned(value)
+
+    def raised(self, work: Work, error: BaseException) -> None:
+        """Work has raised."""
+        self.watching.ended(work, None, error)
+        if work.special:
+            if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
+                self._done_with(work)
+                return
+            if work.retries_left:
+                work.retries_left -= 1
+                work.attempt += 1
+                if work.resources:
+                    self._ready.give_back(work)
+                self.queued[work.number] = work
+                self.is_ready(work)
+                return
+            self._done_with(work)
+        work.raised(error)
+
+    def _done_with(self, work: Work) -> None:
+        """It needs nothing more."""
+        if work.resources:
+            self._ready.give_back(work)
+        if work.parent is not None:
+            work.parent.children.pop(work.number, None)
+
+    def _too_long(self, reference: weakref.ref[Work], attempt: int) -> None:
+        """The time of an attempt is over: its future fails, and its thread is free when the function returns."""
+        work = reference()
+        if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
+            work.raised(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
+
+    def fail(self, work: Work, error: BaseException) -> None:
+        """What waiting work needs has failed."""
+        if self.queued.pop(work.number, None) is not None:
+            if work.parent is not None:
+                work.parent.children.pop(work.number, None)
+            work.forget_call()
+            work.raised(error)
+            self._look_quiet()
+
+    def cancel(self, work: Work) -> None:
+        """What waiting work needs was cancelled."""
+        if self.queued.pop(work.number, None) is not None:
+            if work.parent is not None:
+                work.parent.children.pop(work.number, None)
+            work.forget_call()
+            work.cancelled()
+            self._look_quiet()
+
+    # ---------------------------------------------------------------- what futures ask (their client)
+
+    @property
+    def client(self) -> InProcessEngine:
+        """What stands for the client of its futures."""
+        return self
+
+    def name_future(self, future: Any) -> Key:
+        """Make the key of a future, by which it can be found from now on."""
+        name = future.called.rpartition("<locals>.")[2]
+        key = f"{name}-{self.owner}-{future.number}"
+        self._keyed[key] = future
+        return key
+
+    def withdraw(self, future: Any) -> bool:
+        """Take the work of a future away, unless a thread has it."""
+        work = self.queued.pop(future.number, None)
+        if work is None:
+            return False
+        if work.parent is not None:
+            work.parent.children.pop(work.number, None)
+        work.forget_call()
+        return True
+
+    def cancelled(self, future: Any, force: bool) -> None:
+        """A future has been cancelled, and its work was withdrawn."""
+        self._look_quiet()
+
+    def release(self, key: Key, at_once: bool) -> None:
+        """Nothing is held elsewhere."""
+
+    def future_of_key(self, key: Key) -> Any:
+        """See ``Engine``."""
+        return self._keyed[key]
+
+    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+        """The futures: whoever put them into a shared object keeps them alive by it."""
+        return {key: self._keyed[key] for key in keys}
+
+    def share(self, future: Any) -> None:
+        """A future goes into a shared object."""
+        if future.local_error is not None:
+            raise future.copy_error()
+        if future.client is not self:
+            raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
+        if future.cancelled():
+            raise ValueError(f"{future!r} is cancelled and will never have a result")
+
+    def tell(self, message: m.Message) -> None:
+        """Do what a scheduler would for shared objects."""
+        with HeldBack():
+            self._objects.handle(message, self.shared_port.deliver)
+
+    def about_to_wait(self) -> None:
+        """There is nothing to hurry."""
+
+    def shared(self) -> Any:
+        """See ``Engine``."""
+        self._check()
+        return self.shared_port
+
+    # ---------------------------------------------------------------- for tasks (``context.TaskHost``)
+
+    def task_waits(self, task: context.TaskContext, waits: bool) -> None:
+        """See ``context.TaskHost``."""
+        with HeldBack():
+            self._lending.waits(task, waits)
+
+    def has_children(self, task: context.TaskContext) -> None:
+        """See ``context.TaskHost``."""
+        if task.host is self:
+            self._lending.look_after(task)
+
+    def executor(self) -> Any:
+        """See ``context.TaskHost``."""
+        return self.find_executor()
+
+    def _initialize(self) -> bool:
+        try:
+            assert self._config.initializer is not None
+            with forks.Once():
+                self._config.initializer(*self._config.initargs)
+        except BaseException as error:
+            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+            broken = errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
+            broken.__cause__ = error
+            self.broken, self._is_open = broken, False
+            for work in list(self.queued.values()):
+                self.fail(work, copied(broken))
+            return False
+        return True
+
+    # ---------------------------------------------------------------- the end
+
+    def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
+        """See ``Engine``; nothing can be killed."""
+        if self.forked:
+            return
+        with HeldBack() as held:
+            with self._lock:
+                first, self.closing, self._is_open = not self.closing, True, False
+            try:
+                if cancel_futures:
+                    held.is_open = True  # callbacks are called
+                    for work in list(self.queued.values()):
+                        if work.future is not None:
+                            work.future.cancel()
+            finally:
+                held.is_open = False
+                if first:
+                    self._slots.close()
+        if wait:
+            self._slots.join()
+            self._deadlines.join()
+            self.watching.join()
+            if self._observed is not None:
+                self._observed.join()
+            self.callbacks.join()
+
+    def _look_quiet(self) -> None:
+        if self.closing:
+            self._slots.look_quiet()
+
+    def ended(self) -> None:
+        """The last thread has ended, after ``shutdown``; on that thread, or that of the caller where there was none."""
+        with self._lock:
+            if self._has_ended:
+                return
+            self._has_ended = True
+        self.shared_port.close(RuntimeError("the executor was shut down"))
+        self._deadlines.close()
+        self.watching.close()
+        if self._observed is not None:
+            self._observed.close()
+        # What the user gave the threads is not kept until the collector of cycles comes by.
+        self._config = dataclasses.replace(self._config, initializer=None, initargs=())
+        self.callbacks.close(lambda: lifetime.ended(self))
+
+    def forget_in_child(self) -> None:
+        """In a forked copy of the process: nothing here works."""
+        self.forked, self._is_open = True, False

@@ -1,0 +1,156 @@
+"""What the engine tells of itself, and what threads cannot do.
+
+Covers: workers, counts, explanations, the ways to the status page and to plugins. Does not cover: running anything
+(``engine``), showing anything (``observed``).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import clocks, errors
+from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.inprocess.slots import Slot, Slots
+from futures_cluster.engines.inprocess.watching import Watching
+from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.messages import Key, TaskOptions
+
+if TYPE_CHECKING:
+    from futures_cluster.config import Config
+    from futures_cluster.engines.inprocess.observed import Observed
+    from futures_cluster.scheduler.state import State
+
+
+class Facts:
+    """Part of ``InProcessEngine``."""
+
+    name = "threads"
+    max_workers: int
+    closing: bool
+    watching: Watching
+    queued: dict[int, Work]  # work that has not begun, by its number: whoever takes it out of there has it
+    _config: Config
+    _resources: dict[str, float]  # of all threads together
+    _slots: Slots
+    _keyed: weakref.WeakValueDictionary[Key, Any]
+    _numbers: Iterator[int]
+    _lock: threading.RLock
+    _check: Callable[[], None]
+    _looks = 0  # numbers that ``count_tasks`` has used up
+    _observed: Observed | None = None  # from the first look on
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``Engine``."""
+        check_demand(options, self._config.resources, [self.name])
+
+    def watch(self, plugin: Any) -> None:
+        """See ``Engine``."""
+        if self.closing:
+            raise RuntimeError("cannot watch an executor after shutdown")
+        self.watching.watch(plugin)
+
+    @property
+    def threads(self) -> list[Slot]:
+        """The slots that have been started."""
+        return self._slots.all
+
+    def running(self) -> list[Work]:
+        """Work that threads execute."""
+        tasks = [slot.task for slot in self._slots.all]
+        return [task for task in tasks if isinstance(task, Work) and task.number not in self.queued]
+
+    def picture(self, now: float, in_order: bool = False) -> State:
+        """What there is, as the state of a scheduler."""
+        from futures_cluster.engines.inprocess.picture import make_picture
+
+        queued, running = list(self.queued.values()), self.running()
+        done = [future for future in list(self._keyed.values()) if future._state == "FINISHED"]
+        groups = dict(self.watching.groups)
+        return make_picture(self.name, self.max_workers, self._resources, running, queued, done, groups, now, in_order)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """See ``Engine``."""
+        self._check()
+        facts = {
+            "pid": 0,
+            "slots": self.max_workers,
+            "tasks": len(self.running()),
+            "results": 0,
+            "resources": dict(self._resources),
+        }
+        return {self.name: facts}
+
+    def count_pending(self) -> int:
+        """How many tasks are not done."""
+        return len(self.queued) + len(self.running())
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        with self._lock:
+            self._looks += 1
+            submitted = next(self._numbers) - self._looks
+        return submitted, self.count_pending()
+
+    def wait_for_workers(self) -> list[str]:
+        """See ``Engine``."""
+        self._check()
+        return [self.name]
+
+    def scale(self, minimum: int, maximum: int) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("the threads of an executor are fixed; make another one with more max_workers")
+
+    def restart_workers(self) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
+
+    def upload(self, path: str) -> None:
+        """See ``Engine``; there is nobody to send it to."""
+
+    def explain(self, key: Key) -> list[str]:
+        """See ``Engine``."""
+        self._check()
+        from futures_cluster.scheduler.explain import explain
+
+        now = clocks.monotonic()
+        future = self._keyed.get(key)
+        if future is None or not future.done():
+            return explain(self.picture(now, in_order=True), key, now)
+        if future.cancelled():
+            return [f"{key!r} was cancelled"]
+        error = future.exception()
+        return [f"{key!r} has finished" if error is None else f"{key!r} has failed: {type(error).__name__}: {error}"]
+
+    def _look(self) -> Observed:
+        from futures_cluster.engines.inprocess.observed import Observed
+
+        self._check()
+        with self._lock:
+            if self._observed is None:
+                self._observed = Observed(self)  # type: ignore[arg-type]
+            return self._observed
+
+    def status_url(self) -> str:
+        """See ``Observed``."""
+        return self._look().status_url()
+
+    @property
+    def known_url(self) -> str:
+        """See ``Observed``."""
+        return "" if self._observed is None else self._observed.known_url
+
+    def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+        """See ``Observed``."""
+        return self._look().observe()
+
+    def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
+        """See ``Observed``."""
+        return self._look().listen()
+
+    def stop_workers(self, force: bool) -> None:
+        """See ``Engine``."""
+        raise errors.NotSupported("threads cannot be stopped; use shutdown(cancel_futures=True)")

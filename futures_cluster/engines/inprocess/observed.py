@@ -1,0 +1,217 @@
+"""The engine for people: its status page, reports, and what tasks print.
+
+Covers: standing for a scheduler and its one worker to ``services.observatory`` and ``services.observer``. Does not
+cover: what is noted (``watching``), what is shown of it (``observatory``). The first look loads it, and starts its
+thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import clocks
+from futures_cluster import messages as m
+from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.services import logs
+from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.observatory import Observatory
+from futures_cluster.services.observer import Observer
+from futures_cluster.services.status_page import StatusPage
+
+if TYPE_CHECKING:
+    from futures_cluster.engines.inprocess.engine import InProcessEngine
+    from futures_cluster.scheduler.state import State
+
+#: The worker has answered by then, or never will.
+ANSWERS_S = 5.0
+
+
+class Scheduler:
+    """What ``Observatory`` asks of ``services.scheduler.SchedulerService``."""
+
+    def __init__(self, engine: InProcessEngine, now: Callable[[], float]) -> None:
+        self.lock = threading.Lock()
+        self.observatory: Any = None
+        self.workers: dict[str, Callable[[list[m.Message]], None]] = {}
+        self._engine = engine
+        self._now = now
+
+    @property
+    def machine(self) -> Scheduler:
+        """Where the state is."""
+        return self
+
+    @property
+    def state(self) -> State:
+        """A picture of what there is."""
+        return self._engine.picture(self._now())
+
+    def take(self, messages: list[m.Message]) -> None:
+        """Take what the worker reports."""
+        with self.lock:
+            for message in messages:
+                if self.observatory is not None:
+                    self.observatory.noticed(message)
+
+
+class Worker:
+    """What ``Observer`` asks of ``services.worker.WorkerService``; all slots are one worker."""
+
+    memory_limit = None
+
+    def __init__(self, engine: InProcessEngine, tell: Callable[[list[m.Message]], None]) -> None:
+        self.name = engine.name
+        self.tell = tell
+        self.machine_lock = threading.Lock()
+        self.peers = SimpleNamespace(number=0)
+        self.store = _NothingStored()
+        self._engine = engine
+
+    @property
+    def notes(self) -> Any:
+        """Failures, and when it began."""
+        return self._engine.watching.notes
+
+    @property
+    def recorder(self) -> Any:
+        """Rows of the task stream."""
+        return self._engine.watching.recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Any) -> None:
+        self._engine.watching.recorder = recorder
+
+    @property
+    def slots(self) -> list[Any]:
+        """Each with the ``task`` that it executes."""
+        return [
+            SimpleNamespace(index=slot.index, task=slot.task if isinstance(slot.task, Work) else None)
+            for slot in self._engine.threads
+        ]
+
+    @property
+    def machine(self) -> Any:
+        """The runs that there are."""
+        runs = {
+            work.key: SimpleNamespace(
+                key=work.key, function=work.function, state="executing", missing=0, waits=bool(work.waiting)
+            )
+            for work in self._engine.running()
+        }
+        return SimpleNamespace(
+            name=self.name, runs=runs, executing=runs, ready=range(len(self._engine.queued)), replicas={}
+        )
+
+    def executing_threads(self) -> list[int]:
+        """The identities of the threads that execute tasks."""
+        return [slot.thread.ident for slot in self._engine.threads if isinstance(slot.task, Work) and slot.thread.ident]
+
+
+class _NothingStored:
+    """Results are in their futures."""
+
+    spilled_count = on_disk_bytes = 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def spilled_keys(self, most: int) -> list[Any]:
+        """None is on disk."""
+        return []
+
+
+class Observed:
+    """Looks at one engine, from the first on until its end."""
+
+    def __init__(self, engine: InProcessEngine) -> None:
+        self._thread = LoopThread("futures_cluster-observatory")
+        loop = self._thread.loop
+        self._since = clocks.time()
+        scheduler = Scheduler(engine, loop.time)
+        self._observatory = Observatory(scheduler, loop, self._about)  # type: ignore[arg-type]
+        worker: Any = Worker(engine, scheduler.take)
+        self._observer = Observer(worker, loop, logs.tail())
+        scheduler.workers[engine.name] = self._receive
+        self._page: StatusPage | None = None
+        self._lock = threading.RLock()
+        self._closed = False
+        self._thread.start()
+        engine.watching.begin_to_measure()
+
+    def _about(self) -> dict[str, Any]:
+        return {"addresses": ["threads of this program"], "since": self._since}
+
+    def _receive(self, messages: list[m.Message]) -> None:
+        for message in messages:
+            if type(message) is m.Observe:
+                self._observer.observe(message)
+
+    def status_url(self) -> str:
+        """The address of the status page, which is served from the first call on."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor was shut down, and its status page with it")
+            if self._page is None:
+                self._page = StatusPage(self._observatory)
+            return self._page.url
+
+    @property
+    def known_url(self) -> str:
+        """The address of the status page, if it was asked for."""
+        page = self._page
+        return "" if page is None or self._closed else page.url
+
+    @contextlib.contextmanager
+    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Calls are recorded meanwhile; yields what puts all together."""
+        observatory = self._observatory
+        since = observatory.last_chunk
+
+        def everything() -> dict[str, Any]:
+            self._ask()
+            return observatory.everything(since)
+
+        with observatory.viewer(observatory.look()):
+            self._ask()  # so that what is submitted from now on is recorded
+            yield everything
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
+        """What tasks print is taken meanwhile; yields what fetches it."""
+        observatory = self._observatory
+        since, _ = observatory.output(-1)
+
+        def fetch(last: bool) -> list[Any]:
+            nonlocal since
+            if last:
+                self._ask()
+            since, rows = observatory.output(since)
+            return rows
+
+        with observatory.viewer(observatory.look(output=True)):
+            self._ask()  # it listens from now on
+            yield fetch
+
+    def _ask(self) -> None:
+        """Have the worker report, and wait for it a little."""
+        with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
+            self._observatory.ask_workers().result(ANSWERS_S)
+
+    def close(self) -> None:
+        """Nobody looks any more; on the last thread of the engine, or that of its caller."""
+        with self._lock:
+            self._closed = True
+            page, self._page = self._page, None
+        self._observer.close()
+        if page is not None:
+            page.close()
+        self._thread.call(self._observatory.close)
+        self._thread.stop()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, after ``close``."""
+        self._thread.thread.join()

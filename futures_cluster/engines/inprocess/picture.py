@@ -1,0 +1,134 @@
+"""What the engine does at a moment, in the form in which a scheduler's state is shown and explained.
+
+Covers: making a ``scheduler.state.State`` of the work there is. Does not cover: showing it (``observatory``),
+explaining it (``scheduler.explain``). Only who looks pays for it; nothing decides by it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from itertools import chain, islice
+from typing import Any
+
+from futures_cluster import clocks
+from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
+from futures_cluster.scheduler.state import (
+    ASSIGNED,
+    FAILED,
+    MEMORY,
+    QUEUED,
+    WAITING,
+    Function,
+    Group,
+    State,
+    Task,
+    Worker,
+)
+
+#: Work that a picture has, one by one.
+MOST_WORK = 20_000
+
+
+def make_picture(
+    name: str,
+    slots: int,
+    resources: dict[str, float],
+    running: list[Work],
+    queued: Iterable[Work],
+    done: Iterable[Any],
+    groups: dict[str, Group],
+    now: float,
+    in_order: bool = False,
+) -> State:
+    """A state with one worker, which has so many slots.
+
+    Parameters
+    ----------
+    done : iterable of Future
+        Those of ended calls that anybody has asked for the key of.
+    groups : dict
+        What was measured of functions, by name.
+    now : float
+        On the clock of whoever looks.
+    in_order : bool
+        Also put queued work into the queue, for ``scheduler.explain``, which says how much comes before.
+    """
+    state = State()
+    state.clients["main"] = ("main",)
+    state.groups.update(groups)
+    worker = state.workers[name] = Worker(name, "", slots, False, resources, "", os.getpid())
+    moment = clocks.perf_counter()
+    works: dict[Work, Task] = {}
+    by_future: dict[int, Task] = {}
+    for work in chain(running, queued):
+        if len(works) >= MOST_WORK:
+            break
+        task = works[work] = by_future[id(work.future)] = _task(state, work)
+        if work in running:
+            task.state, task.worker, task.started = ASSIGNED, worker, True
+            task.since_s = now - (moment - work.begun_s) if work.begun_s else now
+            worker.assigned[task.key] = task
+            for resource, amount in work.resources:
+                worker.free_resources[resource] = worker.free_resources.get(resource, 0.0) - amount
+        else:
+            task.state = QUEUED
+    for work, task in works.items():
+        inputs = [by_future[id(each)] for each in work.waits_for() if id(each) in by_future]
+        task.dependencies = tuple(inputs)
+        for each in inputs:
+            each.dependents = each.dependents or {}
+            each.dependents[task] = None
+        if task.state == QUEUED:
+            if inputs:
+                task.state = WAITING
+                state.counts[WAITING] += 1
+                continue
+            state.queued += 1
+            if not in_order:
+                continue
+            if task.demand is None:
+                state.ready.push(task)
+            else:
+                state.demands.push(task, task.demand, state.workers)
+    for future in islice(done, MOST_WORK - len(works)):
+        task = _ended(state, future)
+        if future._exception is None:
+            task.state, task.has_result = MEMORY, True
+        else:
+            task.state = FAILED
+            state.counts[FAILED] += 1
+    return state
+
+
+def _function(state: State, name: str) -> Function:
+    function = state.functions.get(name)
+    if function is None:
+        group = state.groups.setdefault(name, Group(name))
+        function = state.functions[name] = Function(name, group, None)
+    function.tasks += 1
+    return function
+
+
+def _ended(state: State, future: Any) -> Task:
+    function = _function(state, future.called.rpartition("<locals>.")[2])
+    lane = state.shares.lane("main", (0, 0))
+    task = Task(future.key, function, None, DEFAULT_OPTIONS, lane, 0, ("main",), True)
+    state.tasks[task.key] = task
+    return task
+
+
+def _task(state: State, work: Work) -> Task:
+    function = _function(state, work.function)
+    options = DEFAULT_OPTIONS
+    if work.special:
+        options = TaskOptions(
+            priority=work.priority, retries=work.retries_left, timeout_s=work.timeout_s, resources=work.resources
+        )
+    lane = state.shares.lane("main", (-work.priority, -work.depth))
+    state.serial += 1
+    task = Task(work.key, function, None, options, lane, state.serial, ("main",), True)
+    task.attempt = work.attempt
+    state.tasks[task.key] = task
+    return task

@@ -1,0 +1,110 @@
+"""Ready work, in the order in which it runs.
+
+Covers: the queue that threads take from; priorities, depths and resources. Does not cover: threads (``slots``).
+
+All that threads wait at is one ``queue.SimpleQueue``. Plain work is in it itself. Work that has an order of its own (a
+priority, a depth of nesting, resources) is in a heap, and for each there is a ``TICKET`` in the queue: it stands for
+the best work there is. Plain work that a thread takes while better is in the heap changes places with it. So calls
+without options never meet a lock, and there are as many items in the queue as there is work.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from futures_cluster.engines.inprocess.work import Work
+
+Entry: TypeAlias = tuple[tuple[int, int, int], Work]
+Demand: TypeAlias = tuple[tuple[str, float], ...]
+
+#: Stands in the queue for the best work in the heap.
+TICKET: Any = object()
+
+
+class Ready:
+    """Work that has all that it needs.
+
+    Attributes
+    ----------
+    get, put : callable
+        Of the queue; what ``get`` returns goes through ``choose`` once ``is_ordered``. None is put to wake threads.
+    is_ordered : bool
+        Whether any work was not plain.
+    on_order : callable
+        Called when the first such work comes.
+    """
+
+    def __init__(self, resources: dict[str, float]) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.get = self._queue.get
+        self.put = self._queue.put
+        self.size = self._queue.qsize
+        self.is_ordered = False
+        self.on_order: Callable[[], None] = lambda: None
+        self._heap: list[Entry] = []
+        self._parked: dict[Demand, list[Entry]] = {}  # whose resources are in use
+        self._free = dict(resources)
+        self._lock = threading.RLock()  # a finalizer may come back here
+
+    def put_ordered(self, work: Work) -> None:
+        """Add work that is not plain."""
+        if not self.is_ordered:
+            self.is_ordered = True
+            self.on_order()  # before a thread can meet a ticket
+        with self._lock:
+            heapq.heappush(self._heap, (work.order, work))
+        self.put(TICKET)
+
+    def put_back(self, item: Any) -> None:
+        """Add what a thread has taken and does not execute, where it was."""
+        if item is None or item is TICKET:
+            self.put(item)
+        else:
+            self.put_ordered(item)
+
+    def choose(self, item: Any) -> Work | None:
+        """The best work there is, for an item that was taken from the queue; None if it has to wait for resources."""
+        with self._lock:
+            if item is not TICKET:
+                heapq.heappush(self._heap, (item.order, item))
+            while self._heap:
+                entry = heapq.heappop(self._heap)
+                demand = entry[1].resources
+                if not demand or _take(demand, self._free):
+                    return entry[1]
+                heapq.heappush(self._parked.setdefault(demand, []), entry)
+        return None
+
+    def give_back(self, work: Work) -> None:
+        """Work that has ended needs its resources no more: others may run."""
+        found: list[Entry] = []
+        with self._lock:
+            for name, amount in work.resources:
+                self._free[name] += amount
+            left = dict(self._free)
+            for demand, parked in list(self._parked.items()):
+                while parked and _take(demand, left):
+                    found.append(heapq.heappop(parked))
+                if not parked:
+                    del self._parked[demand]
+            for entry in found:
+                heapq.heappush(self._heap, entry)
+        for _ in found:
+            self.put(TICKET)
+
+    def is_parked(self, work: Work) -> bool:
+        """Whether work waits for resources that others use."""
+        return any(entry[1] is work for entry in list(self._parked.get(work.resources, ())))
+
+
+def _take(demand: Demand, free: dict[str, float]) -> bool:
+    """Take resources; False if they are not free."""
+    if any(free.get(name, 0) < amount for name, amount in demand):
+        return False
+    for name, amount in demand:
+        free[name] -= amount
+    return True

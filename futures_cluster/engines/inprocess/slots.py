@@ -1,0 +1,278 @@
+"""Slots: the threads that execute.
+
+Covers: starting threads when there is work for them, the loop that each is in, other threads in the place of those
+whose tasks wait, the end. Does not cover: what comes first (``ready``), what the end of a call means (``engine``).
+
+There are to be ``target`` active threads: as many as the executor has workers, and one more for each task that waits.
+As in the standard library a thread is started only when work finds none idle. A thread that is one too many steps
+aside with the next work that it takes, and is the first to come back.
+
+A thread says what it has taken (``Slot.task``) before it looks whether threads are wanted (``_is_settled``), and who
+wants one more says so before he looks what threads have taken: so no work is left lying beside a thread that could be.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context
+from futures_cluster.engines.inprocess.ready import TICKET, Ready
+from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.services import forks, plugins
+from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.wire.tracebacks import without_caller
+
+if TYPE_CHECKING:
+    from futures_cluster.engines.inprocess.engine import InProcessEngine
+
+
+class Slot:
+    """A thread that executes.
+
+    Attributes
+    ----------
+    task : Work or None
+        What it executes now, or has just taken.
+    is_aside : bool
+        Whether it takes nothing, until it is wanted again.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.task: Any = None
+        self.is_aside = False
+        self.wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()  # says when; False at the end
+        self.thread: threading.Thread
+
+
+class Slots:
+    """The threads of one engine.
+
+    Parameters
+    ----------
+    engine : InProcessEngine
+        Is told of what ends.
+    queued : dict
+        Work that has not begun, by its number: whoever takes it out of there has it.
+    initialize : callable or None
+        Called in each thread before its first work; False if it failed.
+    """
+
+    def __init__(
+        self,
+        engine: InProcessEngine,
+        number: int,
+        prefix: str,
+        ready: Ready,
+        queued: dict[int, Work],
+        initialize: Callable[[], bool] | None,
+    ) -> None:
+        self.all: list[Slot] = []
+        self._engine = engine
+        self._prefix = prefix
+        self._ready = ready
+        self._queued = queued
+        self._initialize = initialize
+        self._target = number
+        self._active = 0  # threads that run and are not aside
+        self._alive = 0
+        self._is_settled = False  # as many threads as are wanted, no order, no end: nothing to look at
+        self._closing = False
+        self._lock = threading.RLock()  # a finalizer may come back here
+        ready.on_order = self.settle
+
+    # ---------------------------------------------------------------- how many
+
+    def want(self) -> None:
+        """There is work, perhaps more than idle threads; start one if there may be more."""
+        if self._active < self._target and self._ready.size() > self._count_idle():
+            with HeldBack(), self._lock:
+                if self._active < self._target and self._ready.size() > self._count_idle():
+                    self._start()
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether there may be more threads than there are."""
+        return self._active < self._target
+
+    def _count_idle(self) -> int:
+        return sum(slot.task is None and not slot.is_aside for slot in self.all)
+
+    def _start(self) -> None:
+        """Have one more thread; under the lock."""
+        slot = next((slot for slot in self.all if slot.is_aside), None)
+        self._active += 1
+        if slot is not None:
+            slot.is_aside = False
+            slot.wanted.put(True)
+        else:
+            slot = Slot(len(self.all))
+            slot.thread = threading.Thread(
+                target=self._run, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
+            )
+            self.all.append(slot)
+            self._alive += 1
+            try:
+                slot.thread.start()
+            except BaseException as error:
+                self._alive -= 1
+                self._active -= 1
+                self.all.remove(slot)
+                if not isinstance(error, RuntimeError) or not self._alive:
+                    raise
+                # The system starts no more threads: those that run do the work.
+        self.settle()
+
+    def settle(self) -> None:
+        """See anew whether threads have to look after anything but work."""
+        with self._lock:
+            self._is_settled = self._active == self._target and not (
+                self._closing or self._ready.is_ordered or self._engine.watching.is_on
+            )
+
+    def lend(self) -> None:
+        """A task waits: another thread may run in its place."""
+        with self._lock:
+            self._target += 1
+            self.settle()
+        self.want()
+
+    def take_back(self) -> None:
+        """It goes on."""
+        with self._lock:
+            self._target -= 1
+            self.settle()
+
+    def close(self) -> None:
+        """End all threads once nothing is left to do."""
+        with self._lock:
+            self._closing = True
+            self.settle()
+            alive = self._alive
+        if not alive:
+            self._engine.ended()
+        self.look_quiet()
+
+    def look_quiet(self) -> None:
+        """After ``close``: wake the threads if nothing is left to do."""
+        if not self._queued:
+            self._ready.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of all threads, after ``close``.
+
+        Raises
+        ------
+        RuntimeError
+            On one of them.
+        """
+        current = threading.current_thread()
+        if any(slot.thread is current for slot in self.all):
+            raise RuntimeError(
+                "cannot join current thread: shutdown(wait=True) was called in a task of this executor and would wait "
+                "for that task; call shutdown(wait=False) in tasks"
+            )
+        for slot in self.all:  # grows meanwhile
+            slot.thread.join()
+
+    # ---------------------------------------------------------------- each thread
+
+    def _run(self, slot: Slot) -> None:
+        plugins.local.add = self._engine.watching.watch_worker
+        try:
+            if self._initialize is None or self._initialize():
+                self._take_and_execute(slot)
+        finally:
+            slot.task = None
+            with self._lock:
+                self._active -= 1
+                self._alive -= 1
+                is_last = not self._alive
+                self.settle()
+                if self._closing:
+                    for other in self.all:
+                        if other.is_aside:
+                            other.wanted.put(False)
+            if self._closing and is_last:
+                self._engine.ended()
+
+    def _take_and_execute(self, slot: Slot) -> None:
+        get, claim, local = self._ready.get, self._queued.pop, context.local
+        engine = self._engine
+        forks_before = forks.count
+        while True:
+            work = slot.task = get()
+            if not self._is_settled:
+                work = self._attend(slot, work)
+                if work is None:
+                    return
+            if claim(work.number, None) is None:  # it was cancelled
+                if work.resources:
+                    self._ready.give_back(work)
+                work = slot.task = None
+                continue
+            local.task = work
+            try:
+                if work.special:
+                    engine.begins(work)
+                else:
+                    work.future._state = "RUNNING"
+                value = work.fn(*work.args, **work.kwargs)
+            except BaseException as error:
+                if forks.count != forks_before:
+                    forks.leave(error)
+                slot.task = local.task = None
+                engine.raised(work, without_caller(error))
+            else:
+                if forks.count != forks_before:
+                    forks.leave()
+                slot.task = local.task = None
+                if work.special:
+                    engine.returned(work, value)
+                else:
+                    work.future.deliver_value(value)
+            work = value = None
+            if self._closing:
+                self.look_quiet()
+
+    def _attend(self, slot: Slot, item: Any) -> Work | None:
+        """Look after everything that is not settled; the work to execute, None at the end."""
+        ready = self._ready
+        while True:
+            if item is None:
+                slot.task = None
+                if self._closing and not self._queued:
+                    ready.put(None)
+                    return None
+            elif self._active > self._target and self._steps_aside(slot, item):
+                if not slot.wanted.get():
+                    with self._lock:
+                        self._active += 1  # which the end counts
+                    return None
+            else:
+                if item is TICKET or ready.is_ordered:
+                    item = ready.choose(item)
+                slot.task = item
+                if self._active < self._target:
+                    self.want()
+                if item is not None:
+                    work: Work = item
+                    if self._engine.watching.is_on:
+                        work.special, work.slot = True, slot.index
+                    return work
+            item = slot.task = ready.get()
+
+    def _steps_aside(self, slot: Slot, item: Any) -> bool:
+        """Let others have what this thread has taken, unless it is not one too many after all."""
+        with self._lock:
+            if self._active <= self._target:
+                return False
+            self._active -= 1
+            slot.is_aside = True
+            slot.task = None
+            self.settle()
+        self._ready.put_back(item)
+        return True

@@ -1,0 +1,143 @@
+"""What is noted of each call while anybody wants to know: plugins, viewers of the status page, debug mode.
+
+Covers: telling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
+cover: showing it (``observed``). As long as nobody wants to know, no call comes here but one that has failed.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import clocks
+from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.services import plugins
+from futures_cluster.services.notes import Notes
+from futures_cluster.wire.sizeof import sizeof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from futures_cluster.scheduler.state import Group
+    from futures_cluster.services.recorder import Recorder
+
+
+class Watching:
+    """What one engine notes.
+
+    Parameters
+    ----------
+    changed : callable
+        Called when ``is_on`` may have changed.
+    debug : bool
+        Tasks that change their inputs fail.
+    """
+
+    def __init__(self, name: str, slots: int, changed: Callable[[], None], debug: bool) -> None:
+        self.notes = Notes()
+        self.groups: dict[str, Group] = {}  # measured durations, by the names of functions
+        self._name = name
+        self._slots = slots
+        self._changed = changed
+        self._debug = debug
+        self.recorder: Recorder | None = None  # rows of the task stream, while somebody looks
+        self._plugins = plugins.watch_of_scheduler()  # of all schedulers
+        self._worker_plugins: plugins.Watch | None = None
+        self._has_joined = False
+        self._measures = False
+        self._lock = threading.Lock()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether each call has to come here."""
+        return bool(self._measures or self._debug or self._plugins or self._worker_plugins)
+
+    def begin_to_measure(self) -> None:
+        """Count and measure calls from now on: somebody has looked, and will look again."""
+        self._measures = True
+        self._changed()
+
+    # ---------------------------------------------------------------- plugins
+
+    def watch(self, plugin: Any) -> None:
+        """Tell a plugin of a scheduler what happens from now on."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = plugins.Watch()
+            self._plugins.add(plugin)
+        self._changed()
+
+    def watch_worker(self, plugin: plugins.WorkerPlugin) -> None:
+        """Tell a plugin of a worker what happens from now on."""
+        with self._lock:
+            if self._worker_plugins is None:
+                self._worker_plugins = plugins.Watch()
+            self._worker_plugins.add(plugin)
+        self._changed()
+
+    def joined(self, pid: int) -> None:
+        """The first call comes."""
+        if self._plugins is not None and not self._has_joined:
+            self._has_joined = True
+            self._plugins.post([plugins.WorkerJoined(self._name, "", pid, self._slots)])
+
+    def close(self) -> None:
+        """Nothing happens any more; plugins are told the rest."""
+        for watch in (self._plugins, self._worker_plugins):
+            if watch is not None:
+                watch.close()
+
+    def join(self) -> None:
+        """Wait until they have been told, after ``close``."""
+        for watch in (self._plugins, self._worker_plugins):
+            if watch is not None:
+                watch.join()
+
+    # ---------------------------------------------------------------- calls
+
+    def begins(self, work: Work) -> None:
+        """A call is about to be made."""
+        if self._worker_plugins is not None:
+            self._worker_plugins.post([plugins.RunStarted(work.key, self._name)])
+        work.begun_s = clocks.perf_counter()
+
+    def check_inputs(self, work: Work) -> None:
+        """In debug mode: have a call fail that changes the values of futures among its arguments."""
+        if self._debug and work.given:
+            from futures_cluster.services.debug import checked
+
+            shared = [each for each in work.given if not each.scattered]
+            work.fn = checked(work.key, [each.key for each in shared], [each._result for each in shared], work.fn)
+
+    def ended(self, work: Work, value: Any, error: BaseException | None) -> None:
+        """A call has returned a value, or raised; before its future is told."""
+        key, function = work.key, work.function
+        if error is not None:
+            self.notes.failed(key, function, error)
+        if not work.begun_s or not self.is_on:
+            return
+        duration_s = clocks.perf_counter() - work.begun_s
+        size_bytes = 0 if error is not None else sizeof(value)
+        self._measure(function, duration_s, error is not None)
+        if (recorder := self.recorder) is not None:
+            recorder.ended(work.slot, function, key, duration_s, size_bytes, error is not None)
+        if self._plugins is not None:
+            self._plugins.post(
+                [plugins.TaskFinished(key, function, self._name, duration_s, size_bytes)]
+                if error is None
+                else [plugins.TaskFailed(key, function, self._name, duration_s)]
+            )
+        if self._worker_plugins is not None:
+            self._worker_plugins.post([plugins.RunEnded(key, self._name, error is not None, duration_s, size_bytes)])
+
+    def _measure(self, function: str, duration_s: float, failed: bool) -> None:
+        from futures_cluster.scheduler.state import Group
+
+        with self._lock:
+            group = self.groups.get(function)
+            if group is None:
+                group = self.groups[function] = Group(function)
+            if failed:
+                group.failed += 1
+            else:
+                group.measure(duration_s)
