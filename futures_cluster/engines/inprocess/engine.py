@@ -43,7 +43,7 @@ from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Call, ObjectCodec
 
 if TYPE_CHECKING:
-    pass
+    from futures_cluster.services.graphs import Graph
 
 _engines = itertools.count(1)
 
@@ -161,9 +161,7 @@ class InProcessEngine(Facts):
                 asked = inherit(asked, parent.priority)
             parent.children[number] = None
         if asked is not DEFAULT_OPTIONS:
-            work.special = True
-            work.priority, work.retries_left = asked.priority, asked.retries
-            work.timeout_s, work.resources = asked.timeout_s, asked.resources
+            work.take_options(asked)
         if given:
             work.special, work.given, work.inside = True, given, found.inside
         self._admit(work, given)
@@ -178,7 +176,7 @@ class InProcessEngine(Facts):
                 self.queued[work.number] = work
                 missing = [other for other in given if other._state != "FINISHED" or other._exception is not None]
                 if missing:
-                    self._await(work, missing)
+                    self.wait_for(work, missing)
                 else:
                     self.is_ready(work)
                 if self.closing:
@@ -189,7 +187,7 @@ class InProcessEngine(Facts):
                 self._look_quiet()
                 raise
 
-    def _await(self, work: Work, missing: list[Any]) -> None:
+    def wait_for(self, work: Work, missing: list[Any]) -> None:
         """Let work wait for futures; one that has failed tells it at once."""
         needs = Needs(self, work, len(missing))
         for future in missing:
@@ -207,7 +205,7 @@ class InProcessEngine(Facts):
 
     def is_ready(self, work: Work) -> None:
         """Work has all that it needs."""
-        if work.priority or work.depth or work.resources or work.attempt > 1:
+        if work.priority or work.depth or work.resources or work.attempt > 1 or type(work) is not Work:
             self._ready.put_ordered(work)
         else:
             self._ready.put(work)
@@ -328,21 +326,64 @@ class InProcessEngine(Facts):
 
     def fail(self, work: Work, error: BaseException) -> None:
         """What waiting work needs has failed."""
-        if self.queued.pop(work.number, None) is not None:
-            if work.parent is not None:
-                work.parent.children.pop(work.number, None)
+        if self.take_out(work):
             work.forget_call()
             work.raised(error)
-            self._look_quiet()
 
     def cancel(self, work: Work) -> None:
         """What waiting work needs was cancelled."""
-        if self.queued.pop(work.number, None) is not None:
-            if work.parent is not None:
-                work.parent.children.pop(work.number, None)
+        if self.take_out(work):
             work.forget_call()
             work.cancelled()
-            self._look_quiet()
+
+    def take_out(self, work: Work) -> bool:
+        """Take work away that has not begun; False if it has."""
+        if self.queued.pop(work.number, None) is None:
+            return False
+        if work.parent is not None:
+            work.parent.children.pop(work.number, None)
+        self._look_quiet()
+        return True
+
+    # ---------------------------------------------------------------- graphs
+
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit calls that need each other; the futures of those that are wanted."""
+        from futures_cluster.engines.inprocess.graphs import submit_graph
+
+        self._check()
+        return submit_graph(self, graph)
+
+    def next_number(self) -> int:
+        """The number of one more work."""
+        return next(self._numbers)
+
+    def make_future(self, key: Key, work: Any) -> Any:
+        """The future of a call in a graph, which has it weakly."""
+        future = self._keyed[key] = self._make_future(key, self)
+        future.number, future.called, future.of_graph = work.number, work.function, True
+        work.future = future
+        return future
+
+    def admit_graph(self, works: list[Any]) -> None:
+        """Let the calls of a graph run once they have what they need."""
+        for work in works:
+            self.queued[work.number] = work
+        if works and works[0].parent is not None:
+            self.has_children(works[0].parent)
+        for work in works:
+            if not work.missing:
+                self.is_ready(work)
+        if self.closing:
+            for work in works:
+                self.cancel(work)
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def abandon(self, future: Any) -> None:
+        """The last reference to the future of an unfinished call of a graph is gone. Called by ``__del__``."""
+        work: Any = self.queued.get(future.number)
+        if work is not None and not self.forked:
+            work.unwanted()
 
     # ---------------------------------------------------------------- what futures ask (their client)
 
@@ -360,11 +401,14 @@ class InProcessEngine(Facts):
 
     def withdraw(self, future: Any) -> bool:
         """Take the work of a future away, unless a thread has it."""
-        work = self.queued.pop(future.number, None)
+        work: Any = self.queued.get(future.number)
         if work is None:
             return False
-        if work.parent is not None:
-            work.parent.children.pop(work.number, None)
+        if future.of_graph:
+            taken: bool = work.unwanted()
+            return taken
+        if not self.take_out(work):
+            return False
         work.forget_call()
         return True
 

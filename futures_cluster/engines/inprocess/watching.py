@@ -103,11 +103,10 @@ class Watching:
 
     def check_inputs(self, work: Work) -> None:
         """In debug mode: have a call fail that changes the values of futures among its arguments."""
-        if self._debug and work.given:
+        if self._debug and (shared := work.inputs()):
             from futures_cluster.services.debug import checked
 
-            shared = [each for each in work.given if not each.scattered]
-            work.fn = checked(work.key, [each.key for each in shared], [each._result for each in shared], work.fn)
+            work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)
 
     def ended(self, work: Work, value: Any, error: BaseException | None) -> None:
         """A call has returned a value, or raised; before its future is told."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors
-from futures_cluster.messages import Key
+from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire import arguments
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Work(context.TaskContext):
         Whether anything but calling the function and delivering the value has to be done.
     """
 
+    host: InProcessEngine
     special = False
     retries_left = 0
     timeout_s: float | None = None
@@ -73,9 +74,23 @@ class Work(context.TaskContext):
         """Of two works the one with the smaller order runs first."""
         return -self.priority, -self.depth, self.number
 
+    def take_options(self, options: TaskOptions) -> None:
+        """Run as these options say."""
+        self.special = True
+        self.priority, self.retries_left = options.priority, options.retries
+        self.timeout_s, self.resources = options.timeout_s, options.resources
+
+    def has_futures(self) -> None:
+        """The futures that it waits for are done."""
+        self.host.is_ready(self)
+
     def waits_for(self) -> list[Any]:
         """The futures that it needs, and that are not done."""
         return [future for future in self.given or () if not future.done()]
+
+    def inputs(self) -> list[tuple[Key, Any]]:
+        """The values that it shares with others, with their keys."""
+        return [(future.key, future._result) for future in self.given or () if not future.scattered]
 
     def begins(self) -> None:
         """A thread executes it from now on."""
@@ -141,7 +156,7 @@ class Needs:
             self._left -= 1
             if self._left:
                 return
-        self._engine.is_ready(self._work)
+        self._work.has_futures()
 
     def add_exception(self, future: Any) -> None:
         """The work fails as what it needs has failed."""

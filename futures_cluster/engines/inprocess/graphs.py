@@ -1,0 +1,245 @@
+"""Calls that need each other, submitted together.
+
+Covers: which of them can begin, which nobody needs any more, the futures of those that are wanted. Does not cover: how
+such calls come to be (``adapters``), executing them (``slots``).
+
+A node is kept by those that need its value, and by nothing else once it has ended: so a value goes with the last node
+that takes it. The futures are held weakly: when the last reference to one goes, what only it needed does not begin.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from futures_cluster import context
+from futures_cluster.engines.inprocess.work import Work, one_by_one
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.services.calls import inherit
+from futures_cluster.services.graphs import Graph, GraphTask
+from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.wire.exception_state import copied
+
+if TYPE_CHECKING:
+    from futures_cluster.engines.inprocess.engine import InProcessEngine
+
+# Reentrant: a finalizer may give up a future in the middle of a change.
+_lock = threading.RLock()
+
+
+class Node(Work):
+    """One call of a graph.
+
+    Attributes
+    ----------
+    needs : list
+        The nodes and futures whose values are its last arguments, until it has ended.
+    missing : int
+        How many of them have no value yet; pending futures together count as one.
+    users : int
+        How many nodes that have not ended need its value, and one more for a future that is alive.
+    value
+        What the function has returned.
+    """
+
+    special = True
+    reference: weakref.ref[Any] | None = None
+    value_is_there = False
+
+    def __init__(self, engine: InProcessEngine, number: int, graph: Graph, task: GraphTask) -> None:
+        super().__init__(engine, number, None, graph.function, task.args, {})
+        self._key = task.key
+        self._name = task.name
+        self._own = task.args
+        self.needs: list[Any] = []
+        self.missing = 0
+        self.users = 0
+        self.dependents: list[Node] = []
+        self.value: Any = None
+
+    @property
+    def future(self) -> Any:
+        """Its future, if it is wanted."""
+        return None if self.reference is None else self.reference()
+
+    @future.setter
+    def future(self, future: Any) -> None:
+        self.reference = None if future is None else weakref.ref(future)
+
+    @property
+    def key(self) -> Key:  # type: ignore[override]
+        """See ``Work``."""
+        return self._key
+
+    @property
+    def function(self) -> str:
+        """See ``Work``."""
+        return self._name
+
+    def waits_for(self) -> list[Any]:
+        """See ``Work``."""
+        return [need for need in self.needs if not (need.value_is_there if type(need) is Node else need.done())]
+
+    def inputs(self) -> list[tuple[Key, Any]]:
+        """See ``Work``."""
+        return [(need.key, need.value if type(need) is Node else need._result) for need in self.needs]
+
+    def begins(self) -> None:
+        """See ``Work``."""
+        future = self.future
+        if future is not None:
+            future.deliver_running()
+
+    def put_in_values(self) -> None:
+        """See ``Work``."""
+        values = [need.value if type(need) is Node else need._result for need in self.needs]
+        self.args = (*self._own, *values)
+
+    def has_futures(self) -> None:
+        """See ``Work``."""
+        _count_down([self])
+
+    def returned(self, value: Any) -> None:
+        """See ``Work``."""
+        self.value, self.value_is_there = value, True
+        future = self.future
+        with _lock:
+            dependents, self.dependents = self.dependents, []
+        self._let_go()
+        if future is not None:
+            future.deliver_value(value)
+        _count_down(dependents)
+
+    def raised(self, error: BaseException) -> None:
+        """See ``Work``; what needs it fails, too."""
+        future = self.future
+        with _lock:
+            dependents, self.dependents = self.dependents, []
+        self._let_go()
+        if future is not None:
+            future.deliver_failure(error)
+        for node in dependents:
+            one_by_one(lambda node=node: node.host.fail(node, copied(error)))  # type: ignore[misc]
+
+    def cancelled(self) -> None:
+        """See ``Work``; what needs it is cancelled, too."""
+        future = self.future
+        with _lock:
+            dependents, self.dependents = self.dependents, []
+        self._let_go()
+        if future is not None:
+            future.deliver_cancelled()
+        for node in dependents:
+            one_by_one(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
+
+    def _let_go(self) -> None:
+        """It has ended, and needs nothing any more."""
+        self.forget_call()
+        with _lock:
+            needs, self.needs, self._own = self.needs, [], ()
+            unused = [need for need in needs if type(need) is Node and need.loses_user()]
+        _drop(unused)
+
+    def loses_user(self) -> bool:
+        """One less needs it; whether nobody does, and it has not begun. Under the lock."""
+        self.users -= 1
+        return not self.users and not self.value_is_there
+
+    def unwanted(self) -> bool:
+        """Its future is given up; False if it has begun."""
+        with _lock:
+            if self.number not in self.host.queued:
+                return False
+            self.future = None
+            unused = [self] if self.loses_user() else []
+        _drop(unused)
+        return True
+
+
+def _count_down(nodes: Iterable[Node]) -> None:
+    """Of these nodes one need more has a value; those that have all can begin."""
+    ready = []
+    with _lock:
+        for node in nodes:
+            node.missing -= 1
+            if not node.missing:
+                ready.append(node)
+    for node in ready:
+        node.host.is_ready(node)
+
+
+def _drop(nodes: list[Node]) -> None:
+    """Nobody needs these: they do not begin, and what only they need does not, either."""
+    while nodes:
+        node = nodes.pop()
+        engine: Any = node.host
+        if engine.take_out(node):
+            node.forget_call()
+            with _lock:
+                needs, node.needs = node.needs, []
+                nodes += [need for need in needs if type(need) is Node and need.loses_user()]
+
+
+def submit_graph(engine: InProcessEngine, graph: Graph) -> dict[Key, Any]:
+    """Submit calls that need each other; the futures of those that are wanted.
+
+    Raises
+    ------
+    ValueError
+        When the graph needs a future of another executor.
+    BaseException
+        The error of a future that failed before it came to the engine.
+    """
+    parent = context.submitting_task()
+    given: dict[Key, Any] = {}
+    for future in graph.references:
+        if future.client is not engine:
+            raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
+        if future.local_error is not None:
+            raise future.copy_error()
+        given[future.key] = future
+    nodes: dict[Key, Node] = {}
+    waits: list[tuple[Node, list[Any]]] = []
+    for task in graph.tasks:
+        node = Node(engine, engine.next_number(), graph, task)
+        nodes[task.key] = node
+        _give_options(node, task.options or graph.options, parent)
+        pending = []
+        for key in task.inputs:
+            need: Any = nodes.get(key)
+            if need is not None:
+                need.users += 1
+                need.dependents.append(node)
+                node.missing += 1
+            else:
+                need = given[key]
+                if need._state != "FINISHED" or need._exception is not None:
+                    pending.append(need)
+            node.needs.append(need)
+        if pending:
+            node.missing += 1
+            waits.append((node, pending))
+    futures = {}
+    for key in graph.wanted:
+        node = nodes[key]
+        future = futures[key] = engine.make_future(key, node)
+        node.users += 1
+    unused = [node for node in reversed(nodes.values()) if not node.users]
+    with HeldBack():
+        engine.admit_graph(list(nodes.values()))
+        _drop(unused)
+        for node, pending in waits:
+            engine.wait_for(node, pending)
+    return futures
+
+
+def _give_options(node: Node, options: TaskOptions, parent: context.TaskContext | None) -> None:
+    if parent is not None:
+        node.parent, node.depth = parent, parent.depth + 1
+        parent.children[node.number] = None
+        if parent.priority:
+            options = inherit(options, parent.priority)
+    if options is not DEFAULT_OPTIONS:
+        node.take_options(options)
