@@ -508,7 +508,7 @@ class InProcessEngine(Facts):
             self.callbacks.join()
 
     def _look_quiet(self) -> None:
-        if self.closing:
+        if self.closing:  # most often it is not
             self._slots.look_quiet()
 
     def ended(self) -> None:

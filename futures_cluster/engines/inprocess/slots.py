@@ -158,7 +158,7 @@ class Slots:
 
     def look_quiet(self) -> None:
         """After ``close``: wake the threads if nothing is left to do."""
-        if not self._queued:
+        if self._closing and not self._queued:
             self._ready.put(None)
 
     def join(self) -> None:
@@ -236,7 +236,7 @@ class Slots:
                     work.future.deliver_value(value)
             work = value = None
             if self._closing:
-                self.look_quiet()
+                self.look_quiet()  # which threads understand only once it is not settled any more
 
     def _attend(self, slot: Slot, item: Any) -> Work | None:
         """Look after everything that is not settled; the work to execute, None at the end."""
