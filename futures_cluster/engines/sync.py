@@ -18,11 +18,12 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
+from futures_cluster.wire import arguments
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import ObjectCodec
 from futures_cluster.wire.tracebacks import call_detached
@@ -35,6 +36,7 @@ class _Local:
 
     can_stop_tasks = False
     forked = False
+    leader: Any = None
     name = "sync"
 
     def __init__(self, keyed: weakref.WeakValueDictionary[Key, Any]) -> None:
@@ -47,6 +49,13 @@ class _Local:
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
         """The futures: whoever put them into a shared object keeps them alive by it."""
         return {key: self._keyed[key] for key in keys}
+
+    def name_future(self, future: Any) -> Key:
+        """Make the key of a future, by which it can be found from now on."""
+        name = future.called.rpartition("<locals>.")[2]
+        key = f"{name}-sync-{future.number}"
+        self._keyed[key] = future
+        return key
 
     def share(self, future: Any) -> None:
         """A future goes into a shared object."""
@@ -63,8 +72,26 @@ class _Local:
     def release(self, key: Key, at_once: bool) -> None:
         """Nothing is held elsewhere."""
 
+    def withdraw(self, future: Any) -> bool:
+        """It runs already."""
+        return False
+
     def cancelled(self, future: Any, force: bool) -> None:
         """Never: a future is done before anybody could cancel it."""
+
+
+class _Task(context.TaskContext):
+    """The task that runs; its key is made when somebody asks for it."""
+
+    def __init__(self, host: context.TaskHost, future: Any) -> None:
+        self.host = host
+        self._future = future
+
+    @property
+    def key(self) -> Key:  # type: ignore[override]
+        """The key of the task."""
+        key: Key = self._future.key
+        return key
 
 
 class SyncEngine:
@@ -73,7 +100,7 @@ class SyncEngine:
     max_workers = 1
     slots = 0
 
-    def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
+    def __init__(self, config: Config, make_future: Callable[[Any, Any], Any]) -> None:
         for name in ("mp_context", "max_tasks_per_child", "memory_limit"):
             if getattr(config, name) is not None:
                 raise errors.NotSupported(f"{name} is for processes; backend='sync' runs tasks in the caller's thread")
@@ -97,40 +124,49 @@ class SyncEngine:
         self._initialize()
         if self.broken is not None:
             raise copied(self.broken)
-        self.check_options(options.task)
-        call, keys, references = self._client.codec.dump_call(args, kwargs, options.resolve)
-        name = function_name(fn)
+        if options.task is not DEFAULT_OPTIONS:
+            self.check_options(options.task)
+        key = options.key
         if options.pure:
-            key = pure_key(name, "", self._client.codec.dump_call((fn, *args), kwargs, options.resolve)[0], keys)
+            call, keys, _ = self._client.codec.dump_call((fn, *args), kwargs, options.resolve)
+            key = pure_key(function_name(fn), "", call, keys)
             known = None if key is None else self._keyed.get(key)
             if known is not None:
                 return known
-        else:
-            key = options.key
-        key = key or f"{name}-sync-{next(self._numbers)}"
-        if key in self._keyed:
+        elif key is not None and key in self._keyed:
             raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self._client)
+        future.number = next(self._numbers)
+        future.called = getattr(fn, "__qualname__", None) or function_name(fn)
         self._submitted += 1
-        self._keyed[key] = future
+        if key is not None:
+            self._keyed[key] = future
+        if options.resolve and not arguments.are_plain(args, kwargs):
+            put = self._put_in_values(future, args, kwargs)
+            if put is None:
+                return future
+            args, kwargs = put
+        self._run(future, fn, args, kwargs, options.task)
+        return future
+
+    def _put_in_values(self, future: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The arguments with the values of futures in their places; None if the call's future has failed by one."""
+        call, keys, references = self._client.codec.dump_call(args, kwargs, True)
         for reference in references:
             if reference.cancelled():  # type: ignore[attr-defined]
                 future.deliver_cancelled()
-                return future
-            error = reference.exception()  # type: ignore[attr-defined]
-            if error is not None:
-                future.set_exception(reference.copy_error())  # type: ignore[attr-defined]
-                return future
+                return None
+            if reference.exception() is not None:  # type: ignore[attr-defined]
+                future.deliver_failure(reference.copy_error())  # type: ignore[attr-defined]
+                return None
         values = {reference.key: reference.result() for reference in references}  # type: ignore[attr-defined]
         try:
-            args, kwargs = self._client.codec.load_call(call, [values[key] for key in keys])
+            return self._client.codec.load_call(call, [values[key] for key in keys])
         except Exception as error:
-            failed = errors.DeserializationError(f"the arguments of {key} could not be put together: {error!r}")
+            failed = errors.DeserializationError(f"the arguments of {future.key} could not be put together: {error!r}")
             failed.__cause__ = error
             future.fail_here(failed)
-            return future
-        self._run(future, fn, args, kwargs, options.task)
-        return future
+            return None
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
@@ -139,12 +175,13 @@ class SyncEngine:
     def _run(
         self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> None:
-        key = future.key
         outer = context.local.task
-        depth = 0 if outer is None else outer.depth + 1
-        for tries_left in range(options.retries, -1, -1):
-            start = clocks.monotonic()
-            context.local.task = context.TaskContext(self, key, 1, depth)
+        tries_left = options.retries
+        while True:
+            start = 0.0 if options.timeout_s is None else clocks.monotonic()
+            task = context.local.task = _Task(self, future)
+            if outer is not None:
+                task.depth = outer.depth + 1
             try:
                 # The frames of a failed task must not keep this one alive, which has the future.
                 result, error = call_detached(fn, *args, **kwargs)
@@ -152,16 +189,16 @@ class SyncEngine:
                 context.local.task = outer
             if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
                 raise error
-            if error is not None:
-                if not tries_left:
-                    future.set_exception(error)
-                continue
-            took = clocks.monotonic() - start
-            if options.timeout_s is None or took <= options.timeout_s:
-                future.set_result(result)
-                break
-            if not tries_left:  # nothing could stop it, but the future tells the same as elsewhere
-                future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout of {options.timeout_s} s"))
+            if error is None:
+                if options.timeout_s is None or clocks.monotonic() - start <= options.timeout_s:
+                    future.deliver_value(result)
+                    return
+                # Nothing could stop it, but the future tells the same as elsewhere.
+                error = errors.TaskTimeout(f"{future.key} ran longer than its timeout of {options.timeout_s} s")
+            if not tries_left:
+                future.deliver_failure(error)
+                return
+            tries_left -= 1
 
     def _initialize(self) -> None:
         if not self._initialized:
