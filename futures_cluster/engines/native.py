@@ -1,4 +1,4 @@
-"""The engine on our own scheduler and workers: processes or threads of this machine.
+"""The engine on our own scheduler and workers: processes of this machine.
 
 Covers: making the cluster when it is first used, and handing calls to its client.
 Does not cover: the cluster itself (``services.local``).
@@ -32,21 +32,13 @@ if TYPE_CHECKING:
 
 
 class NativeEngine(ClientEngine):
-    """Processes or threads on this machine."""
+    """Processes on this machine."""
 
     def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
-        if config.backend == "threads":
-            if config.mp_context is not None:
-                raise errors.NotSupported("mp_context is for processes; leave it out with backend='threads'")
-            if config.max_tasks_per_child is not None:
-                raise errors.NotSupported("max_tasks_per_child is for processes; threads are not replaced")
-            if config.memory_limit is not None:
-                raise errors.NotSupported("memory_limit is for processes; threads share this process's memory")
-        elif not template.available:
+        if not template.available:
             raise errors.NotSupported(
                 "worker processes need unix sockets, which this system lacks; use backend='threads'"
             )
-        self.find_executor: Callable[[], Any] = lambda: None  # for tasks in threads
         self._config = config
         self._make_future = make_future
         # Guards the making, in which a collection of garbage may run a finalizer that uses this executor.
@@ -75,17 +67,16 @@ class NativeEngine(ClientEngine):
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         config, process = self._config, None
-        if starts and config.backend != "threads" and config.mp_context is None:
+        if starts and config.mp_context is None:
             process = template.Template(config.worker_environment)
         try:
             from futures_cluster.services.local import LocalCluster
 
-            cluster = LocalCluster(config, self._make_future, lambda: self.find_executor(), process)
+            cluster = LocalCluster(config, self._make_future, process)
         except BaseException:
             if process is not None:
                 process.kill()
             raise
-        cluster.client.can_stop_tasks = config.backend != "threads"
         # What the user gives the workers is the cluster's now, which lets go of it at its end.
         self._config = config._replace(initializer=None, initargs=())
         if self._closed:  # by a finalizer, meanwhile
@@ -142,8 +133,7 @@ class NativeEngine(ClientEngine):
         """See ``Engine``."""
         if options.resources or options.workers:
             cluster = self._check()
-            known = ["threads"] if cluster.threads else list(cluster.processes.handles)
-            check_demand(options, cluster.config.resources, known)
+            check_demand(options, cluster.config.resources, list(cluster.processes.handles))
 
     def shared(self) -> Any:
         """See ``Engine``."""
@@ -160,8 +150,7 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self._closed or (cluster is not None and cluster.closing):
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if self._config.backend != "threads":
-            context.check_not_loading()
+        context.check_not_loading()
         try:
             cluster = cluster or self._make(starts=True)
             cluster.start()
@@ -203,7 +192,7 @@ class NativeEngine(ClientEngine):
             if self.client.broken is not None:
                 raise copied(self.client.broken)
             joined = [name for name in self.workers() if self.cluster.is_ready(name)]
-            if len(joined) >= (1 if self.cluster.threads else self.max_workers):
+            if len(joined) >= self.max_workers:
                 return joined
             speak_if_due(reminder, partial(self._workers_sentence, len(joined)))
             clocks.sleep(0.002)
@@ -228,21 +217,15 @@ class NativeEngine(ClientEngine):
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""
-        if self._config.backend == "threads":
-            raise errors.NotSupported("threads cannot be stopped; use shutdown(cancel_futures=True)")
         self._end(True, cancel_futures=False, kill=force)
 
     def scale(self, minimum: int, maximum: int) -> None:
         """See ``Engine``."""
-        if self._config.backend == "threads":
-            raise errors.NotSupported("the threads of an executor are fixed; make another one with more max_workers")
         self._check()
         self.cluster.scale(minimum, maximum)
 
     def restart_workers(self) -> None:
         """See ``Engine``."""
-        if self._config.backend == "threads":
-            raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
         self._check()
         self.cluster.restart_workers()
 

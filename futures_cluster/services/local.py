@@ -4,8 +4,7 @@ Covers: starting when first used, what the scheduler is told of workers that end
 Does not cover: the executor that users see (``executor``), scheduling, the worker processes (``processes``), the end
 of the interpreter (``lifetime``).
 
-Two kinds: worker processes, and one worker whose slots are threads of this process. Either way the scheduler is a
-thread of the caller's process with an asyncio loop.
+The scheduler is a thread of the caller's process with an asyncio loop.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import multiprocessing
 import multiprocessing.process
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +29,13 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import forks, late, leader, lifetime, process_identity
+from futures_cluster.services import late, leader, lifetime, process_identity
 from futures_cluster.services.client import Client
 from futures_cluster.services.data_relay import DataRelay
 from futures_cluster.services.folders import make_folder, remove_folder
 from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
-from futures_cluster.services.loops import LoopThread, Mailbox
+from futures_cluster.services.loops import LoopThread
 from futures_cluster.services.peers import Peers
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
@@ -45,13 +43,11 @@ from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.settings import WorkerSettings, new_incarnation
 from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
-from futures_cluster.wire.inproc import Cell, ObjectCodec
 from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from futures_cluster.services.observatory import Observatory
     from futures_cluster.services.status_page import StatusPage
-    from futures_cluster.services.worker import WorkerService
 
 
 #: Workers have answered by then, or never will.
@@ -67,8 +63,6 @@ class LocalCluster:
         As the executor was made.
     make_future : callable
         ``make_future(key, client)``.
-    find_executor : callable
-        Finds the executor, for tasks in threads.
     template : Template or None
         The process to fork workers from, if it has been started already.
     """
@@ -77,18 +71,15 @@ class LocalCluster:
         self,
         config: Config,
         make_future: Callable[[str, Any], Any],
-        find_executor: Callable[[], Any],
         template: Template | None = None,
     ) -> None:
         self.config = config
-        self.threads = config.backend == "threads"
-        self._find_executor = find_executor
         self._template = template
         self._thread = LoopThread("futures_cluster-scheduler")
         loop = self._thread.loop
         self._loop = loop
-        self._pool = shm.SegmentPool() if shm.available and not self.threads else None
-        codec: Any = ObjectCodec() if self.threads else serialize.PickleCodec(self._pool)
+        self._pool = shm.SegmentPool() if shm.available else None
+        codec = serialize.PickleCodec(self._pool)
         self.codec = codec
         self.processes = WorkerProcesses(
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
@@ -107,14 +98,12 @@ class LocalCluster:
             scheduler.lock,
             scheduler.could_start,
         )
-        if not self.threads:
-            self.client.tell_modules()
-            self.client.waits.speak(self._find_unplaceable, self._advise)
+        self.client.tell_modules()
+        self.client.waits.speak(self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
         self._leader: leader.Leader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
-        self._service: WorkerService | None = None  # the worker of the threads backend
         self._observatory: Observatory | None = None
         self._page: StatusPage | None = None
         self._lock = threading.RLock()  # a collection of garbage may run a finalizer that uses this executor
@@ -138,10 +127,7 @@ class LocalCluster:
                     self._close_unstarted()
                     raise RuntimeError("cannot schedule new futures after shutdown")
                 lifetime.opened(self)
-                if self.threads:
-                    self._start_threads()
-                else:
-                    self._start_processes()
+                self._start_processes()
                 self._started = True
             finally:
                 self._starting = False
@@ -228,51 +214,6 @@ class LocalCluster:
         self.client.joined = True
         for handle in handles:
             self.processes.start(handle)
-
-    def _start_threads(self) -> None:
-        from futures_cluster.services.worker import WorkerService  # in other backends it is the workers that import it
-        from futures_cluster.worker.machine import WorkerMachine
-
-        config, loop = self.config, self._loop
-        self.scheduler.clients["main"] = self.client.deliver
-        inbox = Mailbox(loop, self._from_threads, self.scheduler.lock)
-        machine = WorkerMachine("threads", config.max_workers)
-        initialize = self._initialize_thread if config.initializer is not None else None
-        self._service = WorkerService(
-            machine,
-            self.codec,
-            loop,
-            inbox.post,
-            self._find_executor,
-            initialize=initialize,
-            thread_name_prefix=config.thread_name_prefix or "futures_cluster-slot",
-            debug=config.debug,
-        )
-        self.scheduler.workers["threads"] = self._service.receive
-        # To users each thread is a worker, and offers what they say; to the scheduler all of them are one.
-        resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
-        joined = m.WorkerJoined("threads", "", config.max_workers, killable=False, resources=resources, pid=0)
-        self._thread.start()
-        self._thread.call(self.scheduler.handle, [m.ClientJoined("main"), joined])
-        self._thread.call(setattr, self.client, "joined", True)
-
-    def _from_threads(self, items: deque[Any]) -> bool:
-        while items:
-            self.scheduler.handle_locked(items.popleft())
-        return False
-
-    def _initialize_thread(self) -> bool:
-        try:
-            assert self.config.initializer is not None
-            with forks.Once():
-                self.config.initializer(*self.config.initargs)
-        except BaseException as error:
-            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            broken = pool_errors.ThreadInitializerFailed(f"the initializer raised {error!r}")
-            broken.__cause__ = error
-            self._thread.call(self.scheduler.handle, [m.WorkersBroken(Cell(broken))])
-            return False
-        return True
 
     # ---------------------------------------------------------------- workers
 
@@ -378,8 +319,7 @@ class LocalCluster:
             return self._observatory
 
     def _about(self) -> dict[str, Any]:
-        kind = "threads" if self.threads else "processes"
-        return {"addresses": [f"{kind} of this program"], "since": self._since}
+        return {"addresses": ["processes of this program"], "since": self._since}
 
     def status_url(self) -> str:
         """The address of the status page, which is served from the first call on. From any thread."""
@@ -495,19 +435,7 @@ class LocalCluster:
         self._thread.call(lambda: self._loop.create_task(self._close()))
 
     def _join(self) -> None:
-        current = threading.current_thread()
-        slots = [] if self._service is None else self._service.slots  # a list that grows until the loop has ended
-        if any(slot.thread is current for slot in slots):
-            raise RuntimeError(
-                "cannot join current thread: shutdown(wait=True) was called in a task of this executor and would wait "
-                "for that task; call shutdown(wait=False) in tasks"
-            )
         self._thread.thread.join()
-        for slot in slots:
-            if slot.thread is not None:
-                slot.thread.join()
-        if self._service is not None:
-            self._service.join_plugins()
         self.scheduler.join_plugins()
         if self.client.logs is not None:
             self.client.logs.join()
@@ -536,7 +464,7 @@ class LocalCluster:
             task = state.tasks.get(key)
             if task is None or task.state is not QUEUED:
                 return False
-            if not self.processes.handles and not self.processes.wanted and not self.threads:
+            if not self.processes.handles and not self.processes.wanted:
                 return True
             return task.demand is not None and not possible(task.demand, state.workers)
 
@@ -559,11 +487,7 @@ class LocalCluster:
             if self._leader is not None:
                 self._leader.close()
             self.client.close(RuntimeError("the executor was shut down"))
-            if self._service is not None:
-                self._service.stop()
-                self._service.close_plugins()
-            else:
-                await self.processes.end("the executor was shut down")
+            await self.processes.end("the executor was shut down")
             self._peers.close()
             await self._close_page()
             if self._observatory is not None:
