@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from futures_cluster import Executor, ThreadPoolExecutor
 from futures_cluster.errors import CancelledError, DataLost, DeserializationError, InvalidStateError, NotSupported
 from futures_cluster.future import Future
-from futures_cluster.wire.inproc import Cell, ObjectCodec
+from futures_cluster.wire.inproc import ObjectCodec
 
 LARGE = 2_000_000  # bytes: such a result stays with the worker
 
@@ -88,6 +88,9 @@ class NoClient:
 
     def cancelled(self, future: Any, force: bool) -> None:
         self.told.append(("cancelled", force))
+
+    def withdraw(self, future: Future) -> bool:
+        return False  # it runs
 
     def release(self, key: str, at_once: bool) -> None:
         self.told.append(("released", key))
@@ -206,11 +209,11 @@ def test_a_large_result_stays_until_it_is_asked_for(processes: Executor) -> None
 
 def test_ctrl_c_while_a_result_is_fetched_is_not_its_error() -> None:
     class Interrupted(NoClient):
-        def fetch(self, future: Future, timeout: float | None) -> Cell:
+        def fetch(self, future: Future, timeout: float | None) -> Any:
             self.told.append(("fetch", timeout))
             if len(self.told) == 1:
                 raise KeyboardInterrupt
-            return Cell("result")
+            return "result"
 
     future = Future("task", Interrupted())
     future.deliver_remote([("worker-0", "unix:///nowhere")], LARGE)
@@ -228,14 +231,14 @@ def test_ctrl_c_while_a_result_is_unpickled_is_not_its_error() -> None:
         def load(self, payload: Any) -> Any:
             if self.errors:
                 raise self.errors.pop()
-            return payload.content
+            return payload
 
     def new(error: BaseException) -> Future:
         client = NoClient()
         client.codec = Interrupted()
         client.codec.errors = [error]
         future = Future("task", client)
-        future.deliver_result(Cell("result"))
+        future.deliver_result("result")
         return future
 
     future = new(KeyboardInterrupt())
@@ -253,7 +256,7 @@ def test_repr() -> None:
     assert repr(future) == "<Future sum-main-1 pending>"
     future.deliver_running()
     assert repr(future) == "<Future sum-main-1 running>"
-    future.deliver_result(Cell(1))
+    future.deliver_result(1)
     assert repr(future) == "<Future sum-main-1 finished>"
     other = Future("sum-main-2", NoClient())
     other.cancel()
@@ -668,18 +671,21 @@ def fast_switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.mark.parametrize("ending", ["result", "error", "fail_here", "cancelled"])
+@pytest.mark.parametrize("ending", ["result", "error", "fail_here", "cancelled", "value", "failure"])
 def test_nobody_misses_the_end(fast_switching: None, ending: str) -> None:
     """The condition is made by whoever comes first, while the result arrives."""
     for _ in range(60):
         future = new_future()
+        future.number = int(ending in ("value", "failure"))  # a task of this process, which no lock is taken for
         called: list[Any] = []
         waited: list[Any] = []
         cancelled: list[bool] = []
         deliver = {
-            "result": lambda: future.deliver_result(Cell(1)),
-            "error": lambda: future.deliver_error(Cell(ValueError())),
+            "result": lambda: future.deliver_result(1),
+            "error": lambda: future.deliver_error(ValueError()),
             "fail_here": lambda: future.fail_here(ValueError()),
+            "value": lambda: future.deliver_value(1),
+            "failure": lambda: future.deliver_failure(ValueError()),
             "cancelled": future.deliver_cancelled,
         }[ending]
 
@@ -700,7 +706,7 @@ def test_nobody_misses_the_end(fast_switching: None, ending: str) -> None:
             ]
         )
         was_cancelled = cancelled[0] or ending == "cancelled"
-        outcome = CancelledError if was_cancelled else 1 if ending == "result" else ValueError
+        outcome = CancelledError if was_cancelled else 1 if ending in ("result", "value") else ValueError
         assert called == [future]
         assert future.cancelled() == was_cancelled
         assert sorted(map(str, waited)) == sorted(map(str, [1, 1, outcome]))
@@ -764,7 +770,7 @@ class FutureMachine(RuleBasedStateMachine):
     @precondition(_pending_or_running)
     @rule(value=st.integers())
     def ends(self, value: int) -> None:
-        self.ours.deliver_result(Cell(value))
+        self.ours.deliver_result(value)
         self.theirs.set_result(value)
 
     @precondition(_pending_or_running)
@@ -774,7 +780,7 @@ class FutureMachine(RuleBasedStateMachine):
         if here:
             self.ours.fail_here(error)
         else:
-            self.ours.deliver_error(Cell(error))
+            self.ours.deliver_error(error)
         self.theirs.set_exception(error)
 
     @precondition(lambda self: self.theirs.done())
