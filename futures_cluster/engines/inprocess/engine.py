@@ -10,7 +10,6 @@ is in ``queued`` until it begins; whoever takes it out of there (a thread, ``can
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 import os
@@ -523,7 +522,7 @@ class InProcessEngine(Facts):
         if self._observed is not None:
             self._observed.close()
         # What the user gave the threads is not kept until the collector of cycles comes by.
-        self._config = dataclasses.replace(self._config, initializer=None, initargs=())
+        self._config = self._config._replace(initializer=None, initargs=())
         self.callbacks.close(lambda: lifetime.ended(self))
 
     def forget_in_child(self) -> None:
