@@ -91,6 +91,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     number: int = 0  # of a task in this process: its number, and what it calls
     called: str = ""
     _delivered: bool = False  # of a task in this process: the outcome is here
+    _watched: bool = False  # there is a condition, or is about to be
     of_graph: bool = False  # its task stops when this goes
     awaited_by: Any = None  # who waits for it: a leader (``services.leader``), or sleepers
     local_error: BaseException | None = None
@@ -121,9 +122,10 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                     if condition is None:
                         self._waiters = []
                         self._done_callbacks = []
-                        condition = self._lazy_condition = Condition()
-                        if self._delivered:  # by a thread that may have looked for a condition before there was one
+                        self._watched = True
+                        if self._delivered:  # by a thread that may have looked before
                             self._state = FINISHED
+                        condition = self._lazy_condition = Condition()  # when others cannot miss that any more
             return condition
 
     def __repr__(self) -> str:
@@ -359,9 +361,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         with _transition:
             sleeper.next = self.awaited_by
             self.awaited_by = sleeper
-        if self._delivered:  # looked at afterwards, as the deliverer looks afterwards who waits
-            self._state = FINISHED
-        elif not self._is_done():
+        if not self._is_done():  # looked at afterwards, as the deliverer looks afterwards who waits
             with context.waiting() if context.local.task is not None else _NO_TASK:
                 if not sleeper.wait(timeout):
                     raise TimeoutError
@@ -414,15 +414,14 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
 
     # ---------------------------------------------------------------- for the engine of this process
     #
-    # Only one thread delivers: the one that has taken the task from the engine. It takes no lock as long as nobody has
-    # made a condition. Who makes one looks afterwards whether the outcome is here, as the deliverer looks afterwards
-    # whether there is a condition; so one of the two sees the other.
+    # Only one thread delivers, the one that has taken the task from the engine, and without a lock. It says that the
+    # outcome is here before it looks for a condition, and who makes one looks in the opposite order.
 
     def deliver_value(self, value: Any) -> None:
         """The task has returned this."""
         self._result = value
         self._delivered = True
-        if self._lazy_condition is not None:
+        if self._watched:
             self._tell_waiters()
         else:
             self._state = FINISHED
