@@ -19,7 +19,6 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import pure_key
 from futures_cluster.services.functions import function_name
 from futures_cluster.services.shared import LocalObjects, SharedPort
@@ -29,6 +28,15 @@ from futures_cluster.wire.inproc import ObjectCodec
 from futures_cluster.wire.tracebacks import call_detached
 
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
+
+
+class _Callbacks:
+    """Stands for the thread that calls callbacks: here the engine does, as a task may add one to its own future."""
+
+    is_running = True
+
+    def call(self, function: Callable[[], object]) -> None:
+        """The engine calls them when the future is done."""
 
 
 class _Local:
@@ -43,7 +51,7 @@ class _Local:
         self.codec = ObjectCodec()
         self.shared = SharedPort(self)
         self._keyed = keyed
-        self.callbacks = CallbackThread()  # a task may add a callback to its own future
+        self.callbacks = _Callbacks()
         self._objects = LocalObjects(self.name)
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
@@ -192,13 +200,15 @@ class SyncEngine:
             if error is None:
                 if options.timeout_s is None or clocks.monotonic() - start <= options.timeout_s:
                     future.deliver_value(result)
-                    return
+                    break
                 # Nothing could stop it, but the future tells the same as elsewhere.
                 error = errors.TaskTimeout(f"{future.key} ran longer than its timeout of {options.timeout_s} s")
             if not tries_left:
                 future.deliver_failure(error)
-                return
+                break
             tries_left -= 1
+        if future._lazy_condition is not None:
+            future._invoke_callbacks()
 
     def _initialize(self) -> None:
         if not self._initialized:
@@ -259,7 +269,6 @@ class SyncEngine:
         """See ``Engine``."""
         self._closed = True
         self._client.shared.close(RuntimeError("the executor was shut down"))
-        self._client.callbacks.close()
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""
