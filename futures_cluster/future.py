@@ -3,9 +3,8 @@
 Covers: its states, its result or error (unpickled when first asked for, by whoever asks), waiting, callbacks,
 cancelling. Does not cover: where results come from (``services.client``).
 
-Two things differ inside from the standard library's class, and neither shows outside. The condition (two locks and
-a queue, most of a future's memory) is made when somebody first needs it: a future that is done before anybody
-waits never has one. And a result is kept as its payload until it is read.
+Two things differ inside from the standard library's class, and neither shows outside. The condition (most of a future's
+memory) is made when a thread first needs it. And a result is kept as its payload until it is read.
 
 Changes of state are made under the condition if there is one, else under one lock for all futures; the condition
 itself is made under that lock, so nobody can miss a change. What ``concurrent.futures.wait`` and ``as_completed``
@@ -64,9 +63,8 @@ _REMOTE = 3  # still on the workers in ``holders``
 class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     """The result of a task, now or later.
 
-    Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, it can be
-    awaited, a running one can be stopped with ``cancel(force=True)``, and a large result stays on the worker that
-    made it until somebody asks for it.
+    Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, ``await`` works,
+    ``cancel(force=True)`` stops a running task, and a large result stays on its worker until the program asks for it.
 
     Attributes
     ----------
@@ -294,11 +292,8 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         """See the standard library's: asyncio reads this from Python 3.15 on, once the callbacks run."""
         if self._state == FINISHED and self._unread:
             self._wait_and_read(None)
-        state = self._state
-        if state == FINISHED:
-            return True, False, self._result, self._exception
-        cancelled = state in (CANCELLED, CANCELLED_AND_NOTIFIED)
-        return cancelled, cancelled, None, None
+        cancelled = self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
+        return cancelled or self._state == FINISHED, cancelled, self._result, self._exception
 
     # ---------------------------------------------------------------- waiting and reading
 
@@ -396,7 +391,11 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         except KeyboardInterrupt:
             raise  # of the thread that asks: the result can be asked for again
         except BaseException as error:
-            self._set_read(None, _did_not_unpickle(detach(error), self.key))
+            from futures_cluster.errors import DeserializationError
+
+            failed = DeserializationError(f"the result of {self.key} did not unpickle here: {error!r}")
+            failed.__cause__ = detach(error)
+            self._set_read(None, failed)
 
     def _set_read(self, result: Any, error: BaseException | None) -> None:
         with _transition:
@@ -599,11 +598,3 @@ def _adopt(key: Key) -> Future:
     """A future that arrives inside an argument, on a worker: the same key, by the worker's own client."""
     future: Future = context.current_executor().future_of_key(key)
     return future
-
-
-def _did_not_unpickle(error: BaseException, key: Key) -> BaseException:
-    from futures_cluster.errors import DeserializationError
-
-    wrapped = DeserializationError(f"the result of {key} did not unpickle here: {error!r}")
-    wrapped.__cause__ = error
-    return wrapped
