@@ -79,6 +79,7 @@ class Slots:
         self._target = number
         self._active = 0  # threads that run and are not aside
         self._alive = 0
+        self.may_grow = True  # there may be more threads than there are
         self._is_settled = False  # as many threads as are wanted, no order, no end: nothing to look at
         self._closing = False
         self._lock = threading.RLock()  # a finalizer may come back here
@@ -88,18 +89,20 @@ class Slots:
 
     def want(self) -> None:
         """There is work, perhaps more than idle threads; start one if there may be more."""
-        if self._active < self._target and self._ready.size() > self._count_idle():
+        if self._active < self._target and self._lacks_threads():
             with HeldBack(), self._lock:
-                if self._active < self._target and self._ready.size() > self._count_idle():
+                if self._active < self._target and self._lacks_threads():
                     self._start()
 
-    @property
-    def may_grow(self) -> bool:
-        """Whether there may be more threads than there are."""
-        return self._active < self._target
-
-    def _count_idle(self) -> int:
-        return sum(slot.task is None and not slot.is_aside for slot in self.all)
+    def _lacks_threads(self) -> bool:
+        """Whether there is more work than idle threads."""
+        left = self._ready.size()
+        for slot in self.all:
+            if left <= 0:
+                break
+            if slot.task is None and not slot.is_aside:
+                left -= 1
+        return left > 0
 
     def _start(self) -> None:
         """Have one more thread; under the lock."""
@@ -121,6 +124,7 @@ class Slots:
                 self._alive -= 1
                 self._active -= 1
                 self.all.remove(slot)
+                self.settle()
                 if not isinstance(error, RuntimeError) or not self._alive:
                     raise
                 # The system starts no more threads: those that run do the work.
@@ -129,6 +133,7 @@ class Slots:
     def settle(self) -> None:
         """See anew whether threads have to look after anything but work."""
         with self._lock:
+            self.may_grow = self._active < self._target
             self._is_settled = self._active == self._target and not (
                 self._closing or self._ready.is_ordered or self._engine.watching.is_on
             )
