@@ -31,7 +31,7 @@ from futures_cluster.glm.identification import shortest_by_products, warn_of_dro
 from futures_cluster.glm.inference import Summary, statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import Offset, WithOffset, block_center, center_of
-from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_values, refuse
+from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_values, refuse, refuse_in_fit
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
@@ -153,6 +153,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         columns: Any = None,
         categories: Any = None,
         drop_first: bool = False,
+        **unknown: Any,
     ) -> Self:
         """Fit the model.
 
@@ -186,6 +187,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             If a parameter, a target or a weight is out of range or has the wrong type, or if blocks do not fit
             together.
         """
+        refuse_in_fit(self, unknown)
         return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, features: Features, offset: Offset | None = None) -> Self:

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import BLOCKS_A_WORKER
 from futures_cluster.glm.families import Family, Normal
-from futures_cluster.glm.parameters import bad_value
+from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.regressors import _COMMON, _Regressor
 from futures_cluster.glm.rowblocks import RowBlock, check_facts, facts_of, split_rows
@@ -248,6 +248,7 @@ class _Sparse(_LeastSquares):
         columns: Any = None,
         categories: Any = None,
         drop_first: bool = False,
+        **unknown: Any,
     ) -> Self:
         """Fit the model, as ``LinearRegression.fit`` does.
 
@@ -263,6 +264,7 @@ class _Sparse(_LeastSquares):
         self
             The fitted estimator.
         """
+        refuse_in_fit(self, unknown)
         return super().fit(X, y, sample_weight, columns=columns, categories=categories, drop_first=drop_first)
 
     @property

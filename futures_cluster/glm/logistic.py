@@ -18,7 +18,7 @@ from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, dense
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
-from futures_cluster.glm.parameters import bad_value
+from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -189,6 +189,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         columns: Any = None,
         categories: Any = None,
         drop_first: bool = False,
+        **unknown: Any,
     ) -> Self:
         """Fit the model.
 
@@ -212,6 +213,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
             If a parameter, a target or a weight is out of range or has the wrong type, or if an offset has more than
             two classes.
         """
+        refuse_in_fit(self, unknown)
         return self._fit(X, y, sample_weight, features_of(columns, categories, drop_first), _given(offset))
 
     def sparsify(self) -> Self:

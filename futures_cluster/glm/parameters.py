@@ -40,6 +40,30 @@ UNKNOWN = {
     ),
 }
 
+#: Of cross-validated estimators, beside those.
+UNKNOWN_CV = {
+    "alpha_per_target": "fit one estimator for each target",
+    "copy_X": "leave it out: rows are never overwritten",
+    "dual": "leave it out: the minimum is that of the primal problem",
+    "gcv_mode": "leave it out: the errors of all strengths come from one decomposition",
+    "intercept_scaling": "leave it out: the intercept is not penalized",
+    "n_alphas": "alphas takes a number, too",
+    "n_jobs": "leave it out: folds are fitted at the same time, by workers or by threads",
+    "penalty": "l1_ratios has the parts of l1 in the penalty, from 0 (l2) to 1 (l1)",
+    "positive": "GridSearchCV over alpha of Ridge, Lasso or ElasticNet, which have positive, does that",
+    "precompute": "leave it out: products of columns are computed where they pay",
+    "random_state": "leave it out: no solver draws random numbers; cv=KFold(shuffle=True, random_state=...) does",
+    "scoring": "GridSearchCV with the estimator without CV takes scores",
+    "selection": "leave it out: it changes the way to the minimum only",
+    "store_cv_results": "best_score_ has the best score; GridSearchCV with the estimator without CV has all",
+}
+
+#: Arguments of ``fit`` that only some estimators have.
+UNKNOWN_FIT = {
+    "offset": "fit y - offset, which is the same for the identity link, and add the offset to what predict gives",
+    "exposure": "regressors with a log link have it, such as PoissonRegressor; LogisticRegression has offset",
+}
+
 #: Attributes of scikit-learn's and dask-glm's estimators.
 ABSENT = {
     "dual_gap_": "history_['objective'] has the objective of each iteration; tol bounds its distance from the minimum",
@@ -71,8 +95,25 @@ def refuse(kind: type, parameters: dict[str, Any]) -> None:
         return  # of a subclass, which knows what it does
     for name in parameters:
         if name not in known:
-            advice = UNKNOWN.get(name, f"the parameters are {', '.join(known)}")
+            advice = f"the parameters are {', '.join(known)}"
+            if "cv" in known:
+                advice = UNKNOWN_CV.get(name, advice)
+            advice = UNKNOWN.get(name, advice)
             raise TypeError(f"{kind.__name__}() got an unexpected keyword argument {name!r}: {advice}")
+
+
+def refuse_in_fit(model: Any, arguments: dict[str, Any]) -> None:
+    """Refuse keyword arguments that ``fit`` of an estimator does not have; see ``refuse``.
+
+    Raises
+    ------
+    TypeError
+        If there is one.
+    """
+    for name in arguments:
+        known = [name for name in inspect.signature(model.fit).parameters if name != "unknown"]
+        advice = UNKNOWN_FIT.get(name, f"the arguments are {', '.join(known)}")
+        raise TypeError(f"{type(model).__name__}.fit() got an unexpected keyword argument {name!r}: {advice}")
 
 
 def absent(model: Any, name: str) -> AttributeError:

@@ -17,6 +17,7 @@ from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, _check_weights
 from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
+from futures_cluster.glm.parameters import refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, l2
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
@@ -164,6 +165,7 @@ class _Deviance(_Alpha):
         columns: Any = None,
         categories: Any = None,
         drop_first: bool = False,
+        **unknown: Any,
     ) -> Self:
         """Fit the model.
 
@@ -189,6 +191,7 @@ class _Deviance(_Alpha):
         ValueError, TypeError
             If a parameter, a target, a weight or an exposure is out of range or has the wrong type.
         """
+        refuse_in_fit(self, unknown)
         features = features_of(columns, categories, drop_first)
         self._check_parameters()  # the family of an exposure needs them
         return self._fit(X, y, sample_weight, features, self._offset(offset, exposure))

@@ -244,7 +244,7 @@ def test_what_takes_no_offset_says_so() -> None:
     with pytest.raises(ValueError, match="offset needs two classes, and y has 3"):
         glm.LogisticRegression().fit(X, np.arange(300) % 3, offset=EXPOSURE)
     with pytest.raises(TypeError, match=r"LogisticRegression.fit\(\) got .* 'exposure'"):
-        glm.LogisticRegression().fit(X, LATE, exposure=EXPOSURE)  # type: ignore[call-arg]
+        glm.LogisticRegression().fit(X, LATE, exposure=EXPOSURE)
 
 
 def test_collections_with_parts_that_do_not_fit(ex: Executor, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from sklearn.utils.fixes import parse_version
 
 from futures_cluster import glm
 from futures_cluster.glm import estimators, sums
-from futures_cluster.glm.parameters import ABSENT, UNKNOWN, check_values
+from futures_cluster.glm.parameters import ABSENT, UNKNOWN, UNKNOWN_CV, UNKNOWN_FIT, check_values
 
 DOCS = Path(__file__).parents[2] / "docs/glm.md"
 LEAST_SQUARES = ["LinearRegression", "Ridge", "Lasso", "ElasticNet"]
@@ -109,6 +109,29 @@ def test_a_parameter_that_no_estimator_has_is_refused_with_the_name_of_the_class
         kind(normalize=True)
     with pytest.raises(TypeError, match=rf"^{name}\(\) .* 'colour': the parameters are .*fit_intercept"):
         kind(colour="red")
+
+
+@pytest.mark.parametrize("name", ["RidgeCV", "LassoCV", "ElasticNetCV", "LogisticRegressionCV"])
+def test_parameters_that_cross_validation_has_not_are_refused_with_advice(name: str) -> None:
+    ours = getattr(glm, name)
+    for parameter in parameters_of(getattr(linear_model, name)) - parameters_of(ours):
+        advice = {**UNKNOWN_CV, **UNKNOWN}[parameter]
+        with pytest.raises(
+            TypeError, match=re.escape(f"{name}() got an unexpected keyword argument {parameter!r}: ")
+        ) as e:
+            ours(**{parameter: None})
+        assert str(e.value).endswith(advice)
+
+
+@pytest.mark.parametrize("name", glm.__all__)
+def test_arguments_that_fit_does_not_have_are_refused_with_the_name_of_the_class(name: str) -> None:
+    model = getattr(glm, name)()
+    known = parameters_of(model.fit)
+    for argument, advice in {**UNKNOWN_FIT, "colour": "the arguments are X, y, sample_weight, "}.items():
+        if argument not in known:
+            text = f"{name}.fit() got an unexpected keyword argument {argument!r}: {advice}"
+            with pytest.raises(TypeError, match=re.escape(text)):
+                model.fit(X, target_of(name), **{argument: 1.0})
 
 
 def test_subclasses_may_have_parameters_of_their_own() -> None:
