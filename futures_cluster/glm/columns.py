@@ -144,9 +144,11 @@ def refuse_non_numbers(kinds: Mapping[Any, str], where: str = "") -> None:
         return
     some = list(kinds.items())[:5]
     what = ", ".join(f"{name} ({kind})" for name, kind in some) + (", ..." if len(kinds) > len(some) else "")
+    name = some[0][0]
+    rename = "" if isinstance(name, str) else "make names of columns texts by map(str), and "
     raise ValueError(
-        f"columns must be numbers, and {what} {'is' if len(kinds) == 1 else 'are'} not{where}: "
-        f"encode categories by fit(..., categories=[{some[0][0]!r}]), or leave them out by fit(..., columns=[...])"
+        f"columns must be numbers, and {what} {'is' if len(kinds) == 1 else 'are'} not{where}: {rename}"
+        f"encode categories by fit(..., categories=[{str(name)!r}]), or leave them out by fit(..., columns=[...])"
     )
 
 

@@ -30,7 +30,7 @@ from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, s
 from futures_cluster.glm.penalties import Penalty, elastic_net, l2
 from futures_cluster.glm.regressors import _Regressor
 from futures_cluster.glm.rowblocks import Facts
-from futures_cluster.glm.solvers import Options
+from futures_cluster.glm.solvers import NON_SMOOTH, Options
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
 
@@ -49,6 +49,7 @@ class CrossValidated:
 
     warm_start = False
     callback = None
+    _non_smooth = tuple(solver for solver in NON_SMOOTH if solver not in CONSENSUS)
     cv: Any
     solver: str
     tol: float
@@ -110,6 +111,8 @@ class CrossValidated:
         max_iter = 1000 if self.max_iter is None else int(self.max_iter)
         options = Options(self.tol, max_iter, sample=False)
         solver = ALIASES.get(self.solver, self.solver)
+        for penalty in penalties:
+            self._check_penalty(solver, penalty)  # type: ignore[attr-defined]  # of the base
         return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
 
     def _check_weight(self, weight: float, fold: int, rows: str) -> float:

@@ -119,6 +119,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Return the penalty beside a mean loss, for rows of this total weight."""
         raise NotImplementedError
 
+    _non_smooth: tuple[str, ...] = NON_SMOOTH  # solvers for penalties that are not smooth
     _wants_classes = False
     _takes_several_targets = False
     _encoding_: Encoding | None = None  # of the last fit; None for rows without names of columns
@@ -221,6 +222,13 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 f"{type(self).__name__}(executor={shown(self.executor)}): executor must be a "
                 "futures_cluster.Executor: tasks get futures of blocks, which executors of the standard library do not "
                 "resolve"
+            )
+
+    def _check_penalty(self, solver: str, penalty: Penalty) -> None:
+        if not penalty.is_smooth and solver not in ("auto", *self._non_smooth):
+            raise ValueError(
+                f"{type(self).__name__}(solver={self.solver!r}): solver needs a smooth penalty; with l1 or "
+                f"positive=True take one of {', '.join(self._non_smooth)}"
             )
 
     def _fit_arrays(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None, features: Features) -> Self:
@@ -337,11 +345,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             objective = Objective(sums, family, penalty, self.fit_intercept, base=base, column_center=center)
             if solver == "auto":
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
-            if not penalty.is_smooth and solver not in NON_SMOOTH:
-                raise ValueError(
-                    f"{type(self).__name__}(solver={self.solver!r}): solver needs a smooth penalty; with l1 or "
-                    f"positive=True take one of {', '.join(NON_SMOOTH)}"
-                )
+            self._check_penalty(solver, penalty)
             mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
             max_iter = MAX_ITER if self.max_iter is None else int(self.max_iter)
             options = Options(self.tol, max_iter, self._callback(center, family), bool(self.verbose))

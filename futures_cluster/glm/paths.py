@@ -18,7 +18,7 @@ from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
+from futures_cluster.glm.solvers import SOLVERS, Options
 from futures_cluster.glm.sums import ExecutorSums, Sums, single_threaded_blas
 
 Array = Any
@@ -58,18 +58,10 @@ def solve_path(
 
 
 def solver_for(name: str, objective: Objective) -> str:
-    """The solver that ``"auto"`` stands for.
-
-    Raises
-    ------
-    ValueError
-        If the solver cannot handle the penalty.
-    """
+    """The solver that ``"auto"`` stands for."""
     smooth = objective.penalty.is_smooth
     if name == "auto":
         return "newton" if objective.has_hessian else "lbfgs" if smooth else "proximal_grad"
-    if not smooth and name not in NON_SMOOTH:
-        raise ValueError(f"solver={name!r} needs a smooth penalty; with l1 take one of {', '.join(NON_SMOOTH)}")
     return name
 
 

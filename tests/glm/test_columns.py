@@ -128,6 +128,8 @@ def test_texts_of_a_frame_in_this_process_are_refused_in_predict_too(values: Any
         model.predict(frame.assign(b=values))
     with pytest.raises(ValueError, match=r"columns must be numbers, and b \("):
         glm.LinearRegression().fit(frame.assign(b=values), [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"and 1 \(.*\) is not: make names of columns texts.*categories=\['1'\]"):
+        glm.LinearRegression().fit(frame.assign(b=values).set_axis([0, 1], axis=1), [1.0, 2.0])
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "futures"])

@@ -243,7 +243,7 @@ def test_an_offset_is_known_to_every_fold() -> None:
         (glm.RidgeCV([-1.0], cv=3), Y, "alphas must be numbers >= 0"),
         (glm.ElasticNetCV(l1_ratio=0), Y, "give alphas"),
         (glm.LassoCV(solver="admm"), Y, "LassoCV has no solver='admm'"),
-        (glm.LassoCV(solver="lbfgs"), Y, "smooth penalty"),
+        (glm.LassoCV(solver="lbfgs"), Y, r"^LassoCV\(solver='lbfgs'\): .* smooth penalty.* newton, proximal_grad$"),
         (glm.LassoCV(cv=201), Y, "Cannot have number of splits"),
         (glm.LogisticRegressionCV(scoring="roc_auc"), TWO, "GridSearchCV with LogisticRegression takes others"),
     ],
