@@ -56,6 +56,7 @@ UNKNOWN_CV = {
     "scoring": "GridSearchCV with the estimator without CV takes scores",
     "selection": "leave it out: it changes the way to the minimum only",
     "store_cv_results": "best_score_ has the best score; GridSearchCV with the estimator without CV has all",
+    "store_cv_values": "best_score_ has the best score; GridSearchCV with the estimator without CV has all",
 }
 
 #: Arguments of ``fit`` that only some estimators have.
