@@ -1,21 +1,18 @@
-"""Payloads that are the objects themselves: shared, and copied only where a future has to be replaced."""
+"""Arguments that are the objects themselves: shared, and copied only where a future has to be replaced."""
 
 from __future__ import annotations
 
-import gc
 import threading
-import weakref
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.errors import RemoteError
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
 from futures_cluster.wire import arguments
-from futures_cluster.wire.inproc import Cell, ObjectCodec
+from futures_cluster.wire.inproc import ObjectCodec
 
 A, B = Future("a"), Future("b")
 VALUES = {"a": 1, "b": [2]}
@@ -120,61 +117,3 @@ def test_numbers_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -
     found = arguments.find(([1.5] * 100_000,), {"x": dict.fromkeys(range(100_000), "text")})
     assert not found.references and not found.inside
     assert looked_at == ["x"]  # what is beside a container
-
-
-def test_results_and_errors_are_the_objects_themselves() -> None:
-    lock, error = threading.Lock(), ValueError()
-    payload, size = codec.dump_result(lock, keep=False)
-    assert codec.load(payload) is lock and size > 0
-    assert codec.load_error(codec.dump_error(error)) is error
-    assert codec.load_function(codec.dump_function(lock.acquire)[0]) == lock.acquire
-
-
-def test_a_result_is_let_go_with_its_last_future_unless_a_task_may_need_it() -> None:
-    for used, left in ((True, "value"), (False, None)):
-        payload, _ = codec.dump_result("value", keep=False)
-        codec.forget_result(payload, used)
-        assert codec.load(payload) == left
-
-
-def test_an_error_stays_for_all_who_fail_because_of_it() -> None:
-    error = ValueError()
-    payload = codec.dump_error(error)
-    first, second = codec.own_error(payload), codec.own_error(payload)
-    codec.forget_result(first, used=False)
-    assert codec.load_error(first) is error
-    other = codec.load_error(second)
-    assert type(other) is ValueError and other is not error
-    codec.forget_result({"kind": "WorkerDied", "text": "the scheduler's own"}, used=False)
-
-
-def test_an_error_of_no_task_is_copied_for_each_future() -> None:
-    payload = Cell(ValueError("broken"))
-    errors = [codec.load_error(codec.own_error(payload)) for _ in range(2)]
-    assert [repr(error) for error in errors] == ["ValueError('broken')"] * 2
-    assert errors[0] is not errors[1]
-
-
-def test_an_error_that_was_told_is_kept_by_its_futures_only() -> None:
-    class Doh(Exception):
-        pass
-
-    payload = codec.dump_error(Doh())
-    first, second = codec.own_error(payload), codec.own_error(payload)
-    codec.errors_told([payload, payload])  # once for each row
-    references = [weakref.ref(codec.load_error(each)) for each in (first, second)]
-    assert references[0]() is not references[1]()
-    del first
-    third = codec.own_error(payload)
-    assert type(codec.load_error(third)) is type(codec.load_error(payload)) is Doh
-    del second, third
-    gc.collect()
-    assert [reference() for reference in references] == [None, None]
-    gone = codec.load_error(payload)  # whoever asks now has not kept any of the futures
-    assert isinstance(gone, RemoteError) and "Doh" in str(gone)
-
-
-def test_errors_that_are_not_of_a_task_stay() -> None:
-    payload = {"kind": "WorkerDied", "text": "the scheduler's own"}
-    assert codec.own_error(payload) is payload
-    codec.errors_told([payload])
