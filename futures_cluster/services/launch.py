@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from futures_cluster import errors
 from futures_cluster.services import descriptors, forkserver, limits, orphans
 from futures_cluster.services.blackbox import BlackBox
 from futures_cluster.services.settings import LOST_CODE, WorkerSettings
@@ -345,7 +346,7 @@ def _process_main(
 
 #: Why a process of multiprocessing has ended before it became a worker.
 _NOT_LOADED = (
-    "exited with code {code} while multiprocessing imported the program in it, and multiprocessing wrote the reason to "
+    "{how} while multiprocessing imported the program in it, and multiprocessing wrote the reason to "
     "stderr. The usual one is a script without a guard: put the lines that use the executor under "
     '`if __name__ == "__main__":`, or leave mp_context out, because worker processes need no guard then'
 )
@@ -388,6 +389,12 @@ class MultiprocessingLauncher:
         process = self._context.Process(target=_process_main, args=args, daemon=False)
         try:
             process.start()
+        except (
+            ConnectionError,
+            EOFError,
+        ) as error:  # from Python 3.14 on it is the fork server that imports the program
+            how = _NOT_LOADED.format(how="of multiprocessing, its fork server, ended")
+            raise errors.InitializerFailed(f"no worker can start: the first process {how}") from error
         except FileNotFoundError as error:
             if has_folder():
                 raise
@@ -419,7 +426,7 @@ class MultiprocessingLauncher:
         if handle.joined or handle.stderr.tail():  # a worker that exits with code 1 has said why
             self._has_loaded = True
         elif code == 1 and self._context.get_start_method() != "fork":
-            how = _NOT_LOADED.format(code=code)
+            how = _NOT_LOADED.format(how=f"exited with code {code}")
             if not self._has_loaded and not any(other.joined for other in self._handles.values()):
                 self._on_hopeless(f"no worker can start: the first process {how}")
         self._on_exit(handle.name, code, how)
