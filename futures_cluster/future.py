@@ -345,7 +345,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         with condition:
             if self._state in (PENDING, RUNNING):
                 with context.waiting() if context.local.task is not None else _NO_TASK:
-                    if not condition.wait_for(self._is_done, timeout):
+                    if not condition.wait_for(self.done, timeout):
                         raise TimeoutError
         if self._state != FINISHED:
             raise CancelledError
@@ -356,9 +356,11 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         with _transition:
             sleeper.next = self.awaited_by
             self.awaited_by = sleeper
-        if not self._is_done():  # looked at afterwards, as the deliverer looks afterwards who waits
+        if not self.done():  # looked at afterwards, as the deliverer looks afterwards who waits
             with context.waiting() if context.local.task is not None else _NO_TASK:
                 if not sleeper.wait(timeout):
+                    with _transition:  # a program that polls leaves nothing behind
+                        self.awaited_by = self.awaited_by.without(sleeper)
                     raise TimeoutError
 
     def _wake_leader(self) -> None:
@@ -371,9 +373,6 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         for waiter in self._waiters:
             getattr(waiter, method)(self)
         self._condition.notify_all()
-
-    def _is_done(self) -> bool:
-        return self._state not in (PENDING, RUNNING)
 
     def _read_payload(self) -> None:
         """Unpickle, in the thread that asks."""
@@ -425,7 +424,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         else:
             self._state = FINISHED
         if self.awaited_by is not None:
-            self.awaited_by.wake()
+            self._wake_leader()
 
     def deliver_failure(self, error: BaseException) -> None:
         """The task has raised this."""

@@ -27,6 +27,17 @@ class Sleeper:
             return self._lock.acquire()
         return self._lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
+    def without(self, sleeper: Any) -> Any:
+        """The first of this one and those woken with it, once another that waits no more is left out."""
+        before: Any = self
+        if before is sleeper:
+            return self.next
+        while before is not None and before.next is not sleeper:
+            before = before.next
+        if before is not None:
+            before.next = sleeper.next
+        return self
+
     def wake(self) -> None:
         """End the wait; more than once does no harm."""
         sleeper: Any = self

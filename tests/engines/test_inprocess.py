@@ -57,6 +57,20 @@ def test_nothing_is_made_that_nobody_asks_for(ex: Executor) -> None:
     assert not ex._engine.queued  # type: ignore[attr-defined]
 
 
+def test_polling_leaves_nothing_behind(ex: Executor) -> None:
+    with Blocked(ex) as blocked:
+        other = threading.Thread(target=blocked.future.result)
+        other.start()
+        wait_until(lambda: blocked.future.awaited_by is not None)
+        waits = blocked.future.awaited_by
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                blocked.future.result(1e-4)
+        assert blocked.future.awaited_by is waits and waits.next is None
+    other.join(LIMIT_S)
+    assert not other.is_alive()
+
+
 def test_plain_work_changes_places_with_what_is_urgent(ex: Executor) -> None:
     order: list[str] = []
     with Blocked(ex):
