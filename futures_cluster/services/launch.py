@@ -389,10 +389,8 @@ class MultiprocessingLauncher:
         process = self._context.Process(target=_process_main, args=args, daemon=False)
         try:
             process.start()
-        except (
-            ConnectionError,
-            EOFError,
-        ) as error:  # from Python 3.14 on it is the fork server that imports the program
+        except (ConnectionError, EOFError) as error:
+            # From Python 3.14 on it is the fork server that imports the program.
             how = _NOT_LOADED.format(how="of multiprocessing, its fork server, ended")
             raise errors.InitializerFailed(f"no worker can start: the first process {how}") from error
         except FileNotFoundError as error:
