@@ -50,6 +50,12 @@ class Scheduler:
         """A picture of what there is."""
         return self._engine.picture(self._now())
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[State]:
+        """The same, under the lock."""
+        with self.lock:
+            yield self.state
+
     def take(self, messages: list[m.Message]) -> None:
         """Take what the worker reports."""
         with self.lock:
