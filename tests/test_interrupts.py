@@ -108,7 +108,9 @@ def test_submit_and_result(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
 
-    assert interrupt_at_each_step(lambda: ex.submit(operator.add, 1, 2).result(LIMIT_S), check, 3) > 100
+    # On threads a call has few steps, and fewer if its thread is faster than this one.
+    least = 20 if isinstance(ex._engine, InProcessEngine) else 100
+    assert interrupt_at_each_step(lambda: ex.submit(operator.add, 1, 2).result(LIMIT_S), check, 3) > least
 
 
 @in_finalizers
