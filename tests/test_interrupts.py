@@ -21,6 +21,7 @@ from gate import LIMIT_S
 
 import futures_cluster
 from futures_cluster import Executor, as_completed
+from futures_cluster.engines.inprocess import InProcessEngine
 from futures_cluster.services.interrupts import SIGNALS, Condition, HeldBack
 
 PACKAGE = os.path.dirname(futures_cluster.__file__)
