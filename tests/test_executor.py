@@ -309,10 +309,7 @@ def test_a_program_without_the_guard_that_mp_context_needs(method: str, tmp_path
     done = python(str(script))
     assert done.returncode == 1
     hows = ["exited with code 1"]
-    if method == "forkserver" and sys.version_info >= (
-        3,
-        14,
-    ):  # then it may be the fork server that imports the program
+    if method == "forkserver" and sys.version_info >= (3, 14):  # perhaps its fork server imports the program
         hows.append("of multiprocessing, its fork server, ended")
     assert any(f"the first process {how} while" in done.stderr.splitlines()[-1] for how in hows)
     assert "no worker can start: " in done.stderr.splitlines()[-1]
