@@ -176,10 +176,24 @@ class LoadedModules:
                     self._note_loaded(module, spec)
         self._seen &= sys.modules.keys()
 
+    def look_after_fork(self) -> None:
+        """Note what this process has of another one, which may just have been about to load modules again.
+
+        A reload notes a module before it executes it: a copy of the process made in between has the former content.
+        """
+        self.look()
+        for name, version in list(self.versions.items()):
+            if name in sys.modules and version.digest != OLDER:
+                self._compare_code(sys.modules[name], self._specs[name], version)
+
     def _note_loaded(self, module: ModuleType, spec: ModuleSpec) -> None:
         """Note a module that was executed some time ago; its file may have been edited since."""
         version = self.note(spec)
-        if version is not None and version.changed_ns > _started_ns() and not _has_code_of(module, spec):
+        if version is not None:
+            self._compare_code(module, spec, version)
+
+    def _compare_code(self, module: ModuleType, spec: ModuleSpec, version: Version) -> None:
+        if version.changed_ns > _started_ns() and not _has_code_of(module, spec):
             self.versions[spec.name] = version._replace(digest=OLDER)
 
     def look_again(self) -> bool:

@@ -209,7 +209,7 @@ class WorkerProcess:
         self._modules = ClientModules(settings.folder, loaded, _running_client)
         imports.adapt_process(on_found=self._modules.found)
         if settings.by_reference:  # multiprocessing has imported modules, or they were there at the fork
-            loaded.look()
+            loaded.look_after_fork()
         machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)
         self._service = WorkerService(
             machine,

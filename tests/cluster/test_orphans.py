@@ -134,7 +134,7 @@ def test_cancelled_by_force(ex: Executor, path: Path) -> None:
 
 def test_out_of_time(path: Path) -> None:
     with Executor(1) as ex:
-        ex.with_options(timeout=1).submit(start_and, sleep_long, path)
+        ex.with_options(timeout=4).submit(start_and, sleep_long, path)  # a loaded machine takes a second to start one
         with started(path) as those:
             assert those.have_ended(LIMIT_S)
 

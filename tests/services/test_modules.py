@@ -100,6 +100,24 @@ class TestLoaded:
         loaded.look(NAME)
         assert loaded.versions[NAME].digest == digest_of(b"value = 22\n")
 
+    def test_a_copy_of_the_process_made_while_a_module_is_loaded_again(self, folder: Path) -> None:
+        """A reload notes what it is about to execute."""
+        path = folder / f"{NAME}.py"
+        path.write_text("def answer():\n    return 1\n")
+        module = load()
+        loaded = LoadedModules()
+        loaded.look()
+        path.write_text("def answer():\n    return 22\n")
+        assert module.__spec__ is not None
+        loaded.note(module.__spec__)
+        current = loaded.versions[NAME]
+        loaded.look_after_fork()
+        assert loaded.versions[NAME].digest == OLDER
+        importlib.reload(module)
+        loaded.note(module.__spec__)
+        loaded.look_after_fork()
+        assert loaded.versions[NAME].digest == current.digest
+
     def test_a_file_that_was_edited_before_the_first_look(self, folder: Path) -> None:
         path = folder / f"{NAME}.py"
         path.write_text("class C:\n    def answer(self):\n        return 1\n")
