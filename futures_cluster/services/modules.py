@@ -183,7 +183,7 @@ class LoadedModules:
         """
         self.look()
         for name, version in list(self.versions.items()):
-            if name in sys.modules and version.digest != OLDER:
+            if name in sys.modules and version.digest != OLDER and self._is_untouched(name, version):
                 self._compare_code(sys.modules[name], self._specs[name], version)
 
     def _note_loaded(self, module: ModuleType, spec: ModuleSpec) -> None:

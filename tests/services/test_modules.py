@@ -108,6 +108,9 @@ class TestLoaded:
         loaded = LoadedModules()
         loaded.look()
         path.write_text("def answer():\n    return 22\n")
+        former = loaded.versions[NAME]
+        loaded.look_after_fork()
+        assert loaded.versions[NAME] == former  # which this process has, whatever the file has by now
         assert module.__spec__ is not None
         loaded.note(module.__spec__)
         current = loaded.versions[NAME]
