@@ -96,7 +96,11 @@ def test_all_of_them_killed(cluster: Cluster, local: Path) -> None:
         os.kill(command.process.pid, signal.SIGSTOP)
         while psutil.Process(command.process.pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.001)  # or it could still clear away
-        os.kill(pid, signal.SIGKILL)
+        template = psutil.Process(pid).parent()
+        assert template is not None and template.pid != command.process.pid
+        template.kill()  # it would clear away, too
+        with contextlib.suppress(ProcessLookupError):  # which ends workers
+            os.kill(pid, signal.SIGKILL)
         command.kill()
         command.process.wait(WAIT_S)
         former = uploaded(local)
