@@ -133,13 +133,9 @@ class Dispatch:
 
     def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
         """Note that a worker has a task which was sent there without a record; see ``lone``."""
-        lane = task.lane
-        if lane.spent_s < lane.share.reached_s:
-            lane.spent_s = lane.share.reached_s
+        task.lane.catch_up()
         self._state.queued += 1
-        if not worker.assigned:
-            worker.occupancy_s = 0.0
-            worker.last_progress_s = since_s
+        self._begin_work(worker, since_s)
         self._commit(task, worker, m.RunTasks([]), since_s)
         self._change.refresh(worker, rotate=True)
 
@@ -263,11 +259,16 @@ class Dispatch:
                 count -= 1
                 occupancy_s -= task.expected_s
 
-    def _message(self, worker: Worker, now: float) -> m.RunTasks:
-        """The message that takes commitments to the worker after this event."""
+    @staticmethod
+    def _begin_work(worker: Worker, now: float) -> None:
+        """A worker is about to get a task, perhaps after a time with none."""
         if not worker.assigned:
             worker.occupancy_s = 0.0  # no rounding error stays for long
             worker.last_progress_s = now
+
+    def _message(self, worker: Worker, now: float) -> m.RunTasks:
+        """The message that takes commitments to the worker after this event."""
+        self._begin_work(worker, now)
         message = self._outbox.runs.get(worker)
         if message is None:
             message = self._outbox.runs[worker] = m.RunTasks([])

@@ -65,6 +65,11 @@ class Lane:
         self.share = share
         self.spent_s = share.reached_s  # expected seconds of work that it was given
 
+    def catch_up(self) -> None:
+        """Start where the other lanes are, after a time with nothing to do."""
+        if self.spent_s < self.share.reached_s:
+            self.spent_s = self.share.reached_s
+
     def take_turn(self, seconds: float) -> None:
         """A task of this lane gets a worker for so long."""
         share = self.share
@@ -199,8 +204,7 @@ class FairQueue:
         """What the lane has in here; makes it known if it had nothing."""
         single = self._single
         if not self.count:
-            if lane.spent_s < lane.share.reached_s:
-                lane.spent_s = lane.share.reached_s
+            lane.catch_up()
             if single is not None and single.lane is lane:
                 return single
             if single is not None:
@@ -211,8 +215,7 @@ class FairQueue:
             level = self._levels[lane.level] = _LevelEntries()
         entries = level.lanes.get(lane)
         if entries is None:
-            if lane.spent_s < lane.share.reached_s:
-                lane.spent_s = lane.share.reached_s
+            lane.catch_up()
             entries = level.lanes[lane] = _Entries(lane)
             self._pushes += 1
             heapq.heappush(level.heap, (lane.spent_s, self._pushes, entries))

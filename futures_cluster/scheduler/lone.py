@@ -186,6 +186,5 @@ class LoneTasks:
     def _count(self, lone: _Lone) -> None:
         """Charge the client for the task, as when it is committed."""
         lane = self._state.shares.lane(lone.wanted_by[0], (0, -lone.depth))
-        if lane.spent_s < lane.share.reached_s:
-            lane.spent_s = lane.share.reached_s
+        lane.catch_up()
         lane.take_turn(lone.function.group.turn_s)
