@@ -454,11 +454,10 @@ class Client:
 
     def deliver(self, messages: Iterable[m.Message]) -> None:
         """Take messages from the scheduler."""
-        failed: list[Payload] = []
         for message in messages:
             kind = type(message)
             if kind is m.TasksDone:
-                self._tasks_done(message.done, failed)  # type: ignore[attr-defined]
+                self._tasks_done(message.done)  # type: ignore[attr-defined]
             elif kind is m.TasksRunning:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
@@ -470,20 +469,15 @@ class Client:
                 self.shared.deliver(message)  # type: ignore[arg-type]
             elif kind is m.LogRecords and self.logs is not None:
                 self.logs.deliver(message)  # type: ignore[arg-type]
-        if failed:  # with one error all those that waited for a result, and their rows come together
-            self.codec.errors_told(failed)
         if self._quiet:
             self._look_quiet()
 
-    def _tasks_done(self, rows: list[Any], failed: list[Payload]) -> None:
+    def _tasks_done(self, rows: list[Any]) -> None:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
             if type(future) is weakref.ref:  # of a graph
                 future = future()
-            if status == FAILED:
-                failed.append(payload)
-                payload = self.codec.own_error(payload)
             if future is None:
                 self._news(key, status, payload, size_bytes, holders)
                 continue

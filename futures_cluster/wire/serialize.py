@@ -505,13 +505,6 @@ class PickleCodec:
         """See ``exceptions.dump_error``."""
         return exceptions.dump_error(error)
 
-    def own_error(self, payload: Payload) -> Payload:
-        """What one future keeps of an error: bytes can be shared."""
-        return payload
-
-    def errors_told(self, payloads: list[Payload]) -> None:
-        """Nothing to let go."""
-
     load = staticmethod(load)
 
     def load_error(self, payload: Payload) -> BaseException:
@@ -521,6 +514,3 @@ class PickleCodec:
     def release(self, payload: Payload) -> None:
         """See ``release``."""
         release(payload, self.pool)
-
-    def forget_result(self, payload: Payload, used: bool) -> None:
-        """The last future of a result is gone; bytes need no care."""
