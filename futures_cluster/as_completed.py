@@ -13,7 +13,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, numbers
-from futures_cluster.services.interrupts import Condition
+from futures_cluster.services.common.signals import Condition
 
 if TYPE_CHECKING:
     import asyncio

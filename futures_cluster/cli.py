@@ -129,7 +129,8 @@ def _address(text: str) -> str:
 
 
 def _scheduler(arguments: argparse.Namespace) -> int:
-    from futures_cluster.services import programs, security
+    from futures_cluster.services import programs
+    from futures_cluster.services.common import security
 
     programs.set_up_logs(arguments.log_level)
     scheme = "tls" if arguments.tls else "tcp"
@@ -203,7 +204,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 def _find_security(arguments: argparse.Namespace) -> Any:
     """What is needed to connect to the scheduler."""
-    from futures_cluster.services import security
+    from futures_cluster.services.common import security
 
     _check_tls(arguments.tls, [arguments.address])
     return security.find(arguments.address, arguments.tls, insecure=arguments.insecure)

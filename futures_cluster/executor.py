@@ -488,7 +488,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
 
         Parameters
         ----------
-        plugin : services.plugins.SchedulerPlugin
+        plugin : services.common.plugin_runner.SchedulerPlugin
             Its methods are called with facts, in a separate thread.
 
         Raises

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, context, numbers
 from futures_cluster.dask_reference import DaskTaskRef
 from futures_cluster.messages import Key, Payload, Reference
-from futures_cluster.services import forks
-from futures_cluster.services.interrupts import Condition, HeldBack
-from futures_cluster.services.sleeper import Sleeper
+from futures_cluster.services.common import forks
+from futures_cluster.services.common.signals import Condition, HeldBack
+from futures_cluster.services.common.sleeper import Sleeper
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.serialize import current_collector
 from futures_cluster.wire.tracebacks import detach

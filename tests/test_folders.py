@@ -13,7 +13,7 @@ import pytest
 
 from futures_cluster import Executor
 from futures_cluster.errors import InitializerFailed
-from futures_cluster.services import folders
+from futures_cluster.services.common import socket_folders
 from futures_cluster.wire import private_files
 
 
@@ -30,9 +30,9 @@ def dead_pid() -> int:
 
 
 def test_what_is_removed(root: Path) -> None:
-    mine = Path(folders.make_folder())
+    mine = Path(socket_folders.make_folder())
     assert mine.stat().st_mode & 0o777 == 0o700
-    where = folders._where()
+    where = socket_folders._where()
     left = root / f"futures_cluster-{dead_pid()}-{where}-abc"
     stay = [
         root / f"futures_cluster-{dead_pid()}-0123456789-abc",  # of a container that shares this folder
@@ -43,18 +43,18 @@ def test_what_is_removed(root: Path) -> None:
     for path in (left, *stay):
         path.mkdir()
         (path / "worker-0.sock").touch()
-    other = Path(folders.make_folder())
+    other = Path(socket_folders.make_folder())
     assert other != mine
     assert not left.exists()
     assert mine.exists() and all(path.exists() for path in stay)
     for path in (mine, other):
-        folders.remove_folder(str(path))
+        socket_folders.remove_folder(str(path))
         assert not path.exists()
 
 
 OWNER = """
 import os, sys
-from futures_cluster.services import folders
+from futures_cluster.services.common import socket_folders as folders
 print(folders.make_folder(sys.argv[1]), flush=True)
 forked = os.fork() if len(sys.argv) > 2 else 1
 sys.stdin.read()
@@ -69,60 +69,58 @@ def test_the_lock_tells_whether_the_owner_lives(root: Path, forks: bool) -> None
         assert owner.stdin is not None and owner.stdout is not None
         made = Path(owner.stdout.readline().strip())
         # As if it belonged to a former process with the number of this one.
-        renamed = made.rename(root / f"futures_cluster-{os.getpid()}-{folders._where()}-abc")
-        folders._sweep(str(root))
+        renamed = made.rename(root / f"futures_cluster-{os.getpid()}-{socket_folders._where()}-abc")
+        socket_folders._sweep(str(root))
         assert renamed.exists()
         owner.kill()
         os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)
-        folders._sweep(str(root))
+        socket_folders._sweep(str(root))
         assert not renamed.exists()
 
 
 def test_the_lock_means_nothing_on_another_machine(root: Path) -> None:
-    there = root / f"futures_cluster-{dead_pid()}-{folders._where()}-abc"
+    there = root / f"futures_cluster-{dead_pid()}-{socket_folders._where()}-abc"
     there.mkdir()
-    (there / folders.LOCK).write_text("another start of another machine")
-    folders._sweep(str(root))
+    (there / socket_folders.LOCK).write_text("another start of another machine")
+    socket_folders._sweep(str(root))
     assert there.exists()
 
 
 def test_sweeping_keeps_the_locks_of_this_process(root: Path) -> None:
-    mine = folders.make_folder()
-    folders._sweep(str(root))
-    tried = (
-        f"import fcntl; fcntl.lockf(open({os.path.join(mine, folders.LOCK)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    )
+    mine = socket_folders.make_folder()
+    socket_folders._sweep(str(root))
+    tried = f"import fcntl; fcntl.lockf(open({os.path.join(mine, socket_folders.LOCK)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     assert b"BlockingIOError" in subprocess.run([sys.executable, "-c", tried], capture_output=True).stderr
-    folders.remove_folder(mine)
-    assert not folders._held
+    socket_folders.remove_folder(mine)
+    assert not socket_folders._held
 
 
 def test_a_file_system_without_locks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(fd: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(folders.fcntl, "lockf", refuse)
-    mine = folders.make_folder()
-    assert os.path.isdir(mine) and not folders._held
-    folders.remove_folder(mine)
+    monkeypatch.setattr(socket_folders.fcntl, "lockf", refuse)
+    mine = socket_folders.make_folder()
+    assert os.path.isdir(mine) and not socket_folders._held
+    socket_folders.remove_folder(mine)
 
 
 @pytest.mark.parametrize("umask", [0, 0o277])
 def test_modes_do_not_depend_on_the_umask(umask: int, root: Path) -> None:
     before = os.umask(umask)
     try:
-        made = [Path(folders.make_folder()), Path(folders.make_folder(str(root / "a" / "b")))]
+        made = [Path(socket_folders.make_folder()), Path(socket_folders.make_folder(str(root / "a" / "b")))]
         made.append(Path(private_files.make_temporary_folder("worker-", str(made[0]))))
     finally:
         os.umask(before)
     for path in (*made, root / "a", root / "a" / "b"):
         assert path.stat().st_mode & 0o777 == 0o700
     for path in made[:2]:
-        folders.remove_folder(str(path))
+        socket_folders.remove_folder(str(path))
 
 
 def test_a_worker_that_cannot_begin_says_why(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = folders.make_folder()
+    made = socket_folders.make_folder()
     os.chmod(made, 0o755)  # sockets are not opened where others can enter
     monkeypatch.setattr("futures_cluster.services.local.make_folder", lambda: made)
     with Executor(1) as ex:

@@ -22,7 +22,7 @@ from gate import LIMIT_S, Gate
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import ForkedExecutor
 from futures_cluster.services import waits
-from futures_cluster.services.plugins import SchedulerPlugin
+from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 from futures_cluster.testing.commands import Cluster
 
 pytestmark = [

@@ -1,6 +1,6 @@
 """Ctrl-C, wherever it comes: the program that survives it goes on with its executor.
 
-Covers: ``services.interrupts`` alone, and Ctrl-C at each instruction of the package that the main thread executes
+Covers: ``services.common.signals`` alone, and Ctrl-C at each instruction of the package that the main thread executes
 while it submits, waits, cancels. Does not cover: programs that end by it (``test_executor``).
 """
 
@@ -22,7 +22,7 @@ from gate import LIMIT_S
 import futures_cluster
 from futures_cluster import Executor, as_completed
 from futures_cluster.engines.inprocess import InProcessEngine
-from futures_cluster.services.interrupts import SIGNALS, Condition, HeldBack
+from futures_cluster.services.common.signals import SIGNALS, Condition, HeldBack
 
 PACKAGE = os.path.dirname(futures_cluster.__file__)
 

@@ -21,8 +21,8 @@ from gate import LIMIT_S, Gate, wait_until
 from futures_cluster import Executor, as_completed
 from futures_cluster import messages as m
 from futures_cluster.services import leader as leader_module
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.leader import Leader
-from futures_cluster.services.loops import LoopThread
 from futures_cluster.wire import frames
 from futures_cluster.wire.sockets import SocketConnection
 

@@ -16,7 +16,7 @@ import pytest
 from gate import LIMIT_S, wait_until
 
 from futures_cluster import messages as m
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire.serialize import PickleCodec

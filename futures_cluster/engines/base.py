@@ -64,7 +64,7 @@ class Engine(Protocol):
         """Where shared objects are asked: a ``services.shared.SharedPort``. Raises NotSupported if there are none."""
 
     def watch(self, plugin: Any) -> None:
-        """Tell a ``services.plugins.SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
+        """Tell a ``services.common.plugin_runner.SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""

@@ -21,9 +21,10 @@ from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services import lifetime, limits, template
-from futures_cluster.services.interrupts import HeldBack
-from futures_cluster.services.reminders import Reminder, speak_if_due
+from futures_cluster.services import template
+from futures_cluster.services.common import process_lifetime, system_limits
+from futures_cluster.services.common.reminders import Reminder, speak_if_due
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ class NativeEngine(ClientEngine):
 
     def _make(self, starts: bool = False) -> LocalCluster:
         """The cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
-        lifetime.left_behind(self)
+        process_lifetime.left_behind(self)
         self._check_process()
         with HeldBack(), self._lock:
-            lifetime.refuse_inside(self._making)
+            process_lifetime.refuse_inside(self._making)
             self._making = True  # before looking: until here a finalizer may have made it
             try:
                 if self._cluster is None:
@@ -146,7 +147,7 @@ class NativeEngine(ClientEngine):
         self._check_process()
         if self.broken is not None:
             raise copied(self.broken)
-        if lifetime.interpreter_exits():
+        if process_lifetime.interpreter_exits():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self._closed or (cluster is not None and cluster.closing):
             raise RuntimeError("cannot schedule new futures after shutdown")
@@ -155,7 +156,7 @@ class NativeEngine(ClientEngine):
             cluster = cluster or self._make(starts=True)
             cluster.start()
         except OSError as error:
-            raise limits.refuse_start(error) from None
+            raise system_limits.refuse_start(error) from None
         self._started = True
         return cluster
 

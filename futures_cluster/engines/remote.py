@@ -15,9 +15,10 @@ from futures_cluster.config import Config
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
-from futures_cluster.services import code, security
-from futures_cluster.services.lifetime import interpreter_exits
-from futures_cluster.services.reminders import Reminder, speak_if_due
+from futures_cluster.services import code
+from futures_cluster.services.common import security
+from futures_cluster.services.common.process_lifetime import interpreter_exits
+from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.services.remote import RemoteCluster, worker_command
 from futures_cluster.wire import serialize
 from futures_cluster.wire.exception_state import copied

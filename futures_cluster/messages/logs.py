@@ -42,7 +42,7 @@ class LogRecords(Message):
     def __init__(
         self,
         worker: str,
-        rows: list[Any],  # (key of the task or "", opaque bytes: see services.log_records)
+        rows: list[Any],  # (key of the task or "", opaque bytes: see services.common.log_records)
         dropped: int = 0,  # records that were not sent, since the last message
     ) -> None:
         self.worker = worker

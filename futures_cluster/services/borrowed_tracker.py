@@ -12,7 +12,7 @@ import socket
 from multiprocessing import resource_tracker
 from typing import Any
 
-from futures_cluster.services import descriptors
+from futures_cluster.services.common import descriptors
 from futures_cluster.wire.local_sockets import Socket
 
 #: The loop that answers is never busy for so long. Without an answer the worker starts a tracker of its own.

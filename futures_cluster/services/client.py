@@ -29,16 +29,16 @@ from futures_cluster.services.batches import pack
 from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import inherit, key_owner, not_sendable, pure_key
 from futures_cluster.services.client_waits import ClientWaits
+from futures_cluster.services.common.log_settings import LogSettingsWatch
+from futures_cluster.services.common.loop_thread import Mailbox
+from futures_cluster.services.common.peers import Peers
+from futures_cluster.services.common.protocols import ClientFuture, Codec
+from futures_cluster.services.common.sending import send_apart
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.functions import FunctionTable, function_name
 from futures_cluster.services.graphs import Graph, make_futures, submit_graph
-from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.log_receiver import LogReceiver
-from futures_cluster.services.log_settings import LogSettingsWatch
-from futures_cluster.services.loops import Mailbox
-from futures_cluster.services.peers import Peers
-from futures_cluster.services.protocols import ClientFuture, Codec
 from futures_cluster.services.retrieval import Retrieval
-from futures_cluster.services.sending import send_apart
 from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
 

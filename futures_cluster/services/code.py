@@ -25,7 +25,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.services.modules import LoadedModules, Version, digest_of, version_of
+from futures_cluster.services.common.modules import LoadedModules, Version, digest_of, version_of
 from futures_cluster.wire.private_files import make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")

@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import Callable
 
 from futures_cluster import messages as m
-from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.common.peers import PeerLost, Peers
+from futures_cluster.services.common.sending import failed
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.sending import failed
 from futures_cluster.wire import serialize
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
-from futures_cluster.services.sending import failed
+from futures_cluster.services.common.sending import failed
 from futures_cluster.wire import contents, serialize, shm
 
 log = logging.getLogger("futures_cluster.worker")

@@ -17,7 +17,7 @@ from futures_cluster.services import orphans
 
 #: What fetching results needs, and then what functions and objects of ``__main__`` do.
 _ALWAYS = (
-    "futures_cluster.services.security",
+    "futures_cluster.services.common.security",
     "futures_cluster.wire.streams",
     "futures_cluster.wire.by_value",
     "futures_cluster.wire.capture",

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from futures_cluster import errors
-from futures_cluster.services import descriptors, forkserver, limits, orphans
-from futures_cluster.services.blackbox import BlackBox
-from futures_cluster.services.settings import LOST_CODE, WorkerSettings
+from futures_cluster.services import forkserver, orphans
+from futures_cluster.services.common import descriptors, system_limits
+from futures_cluster.services.common.crash_journal import BlackBox
+from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.stderr import StderrRelay, StderrWriter
 from futures_cluster.services.template import ADVICE, Template, has_folder
 from futures_cluster.services.tracker import TrackerDoor
@@ -66,7 +67,7 @@ def describe_failure(error: Exception) -> str:
     """
     if not isinstance(error, OSError):
         return f"could not be started: {error!r}"
-    return f"could not be started: {limits.in_words(error)}"
+    return f"could not be started: {system_limits.in_words(error)}"
 
 
 #: ``on_exit(name, code, how)``; see ``ForkServer``.

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from futures_cluster import clocks
-from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.wire.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.

@@ -29,18 +29,19 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import late, leader, lifetime, process_identity
+from futures_cluster.services import late, leader
 from futures_cluster.services.client import Client
+from futures_cluster.services.common import process_identity, process_lifetime
+from futures_cluster.services.common.loop_thread import LoopThread
+from futures_cluster.services.common.peers import Peers
+from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.socket_folders import make_folder, remove_folder
+from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
 from futures_cluster.services.data_relay import DataRelay
-from futures_cluster.services.folders import make_folder, remove_folder
-from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
-from futures_cluster.services.loops import LoopThread
-from futures_cluster.services.peers import Peers
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.settings import WorkerSettings, new_incarnation
 from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.private_files import make_private_folder
@@ -117,7 +118,7 @@ class LocalCluster:
     def start(self) -> None:
         """Start the scheduler and the workers, once; from a user's thread."""
         with HeldBack(), self._lock:
-            lifetime.refuse_inside(self._starting)
+            process_lifetime.refuse_inside(self._starting)
             self._starting = True  # before looking: until here a finalizer may have started it
             try:
                 if self._started:
@@ -126,7 +127,7 @@ class LocalCluster:
                     # A finalizer may have shut it down since this began, and have left the rest to it.
                     self._close_unstarted()
                     raise RuntimeError("cannot schedule new futures after shutdown")
-                lifetime.opened(self)
+                process_lifetime.opened(self)
                 self._start_processes()
                 self._started = True
             finally:
@@ -500,7 +501,7 @@ class LocalCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            self.client.callbacks.close(lambda: lifetime.ended(self))
+            self.client.callbacks.close(lambda: process_lifetime.ended(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             if self._folder is not None:

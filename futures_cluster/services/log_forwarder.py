@@ -25,9 +25,9 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import current_task
-from futures_cluster.services import log_records
-from futures_cluster.services.log_settings import LogSettingsOnWorker
-from futures_cluster.services.logs import LogTail
+from futures_cluster.services.common import log_records
+from futures_cluster.services.common.log_settings import LogSettingsOnWorker
+from futures_cluster.services.common.log_tail import LogTail
 
 #: Between two messages, while a task logs and nothing else is said.
 DELAY_S = 0.02

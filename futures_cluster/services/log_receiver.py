@@ -19,7 +19,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic
-from futures_cluster.services import forks, log_records
+from futures_cluster.services.common import forks, log_records
 
 log = logging.getLogger("futures_cluster")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
-from futures_cluster.services.log_settings import merge
+from futures_cluster.services.common.log_settings import merge
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import State

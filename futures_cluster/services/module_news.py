@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from futures_cluster.services.modules import Version, loaded
+from futures_cluster.services.common.modules import Version, loaded
 
 
 class ModuleNews:

@@ -26,8 +26,8 @@ from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
 from futures_cluster.scheduler import overview
 from futures_cluster.scheduler.snapshot import snapshot
-from futures_cluster.services import logs
-from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.common import log_tail
+from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.rounds import Rounds
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.status import profiles
@@ -88,7 +88,7 @@ class Observatory:
         self._loop = loop
         self._about = about
         self._facts_of = facts_of
-        self._logs = logs.tail()
+        self._logs = log_tail.tail()
         self._lock = threading.Lock()
         self._looks: dict[int, Look] = {}
         self._next_look = 0

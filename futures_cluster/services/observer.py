@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
 from futures_cluster.context import LOADS
-from futures_cluster.services.logs import LogTail
-from futures_cluster.services.memory import resident_bytes
+from futures_cluster.services.common.log_tail import LogTail
+from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.output import Capture
 from futures_cluster.services.profiler import Profiler
 from futures_cluster.services.recorder import Recorder

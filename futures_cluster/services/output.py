@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from futures_cluster.context import current_task
-from futures_cluster.services import forks
+from futures_cluster.services.common import forks
 
 log = logging.getLogger("futures_cluster")
 

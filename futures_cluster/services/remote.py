@@ -21,12 +21,13 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
-from futures_cluster.services import code, lifetime, security
+from futures_cluster.services import code
 from futures_cluster.services.client import Client
-from futures_cluster.services.heartbeats import Heartbeats
-from futures_cluster.services.loops import LoopThread
-from futures_cluster.services.peers import Peers
-from futures_cluster.services.reminders import result_aloud
+from futures_cluster.services.common import process_lifetime, security
+from futures_cluster.services.common.heartbeats import Heartbeats
+from futures_cluster.services.common.loop_thread import LoopThread
+from futures_cluster.services.common.peers import Peers
+from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import pickling, serialize, transports
 from futures_cluster.wire.exception_state import copied
@@ -108,7 +109,7 @@ class RemoteCluster:
         self.scatterer = Scatterer(
             client, self._peers, self._loop, self._ask, lambda workers: worker_command(address, {}, workers)
         )
-        lifetime.opened(self)
+        process_lifetime.opened(self)
         self._thread.start()
         try:
             connected = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
@@ -295,7 +296,7 @@ class RemoteCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            self.client.callbacks.close(lambda: lifetime.ended(self))
+            self.client.callbacks.close(lambda: process_lifetime.ended(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             self._loop.stop()
@@ -303,7 +304,7 @@ class RemoteCluster:
     def _end_thread(self) -> None:
         """Connecting failed."""
         self.closing = True
-        lifetime.ended(self)
+        process_lifetime.ended(self)
         self._thread.call(self._peers.close)
         if self._connection is not None:
             self._thread.call(self._heartbeats.stop)

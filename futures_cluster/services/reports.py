@@ -15,7 +15,7 @@ from typing import Any
 
 from futures_cluster.errors import ProtocolError
 from futures_cluster.numbers import MOST_AMOUNT, MOST_COUNT, shown
-from futures_cluster.services.heartbeats import LEAST_SILENCE_S
+from futures_cluster.services.common.heartbeats import LEAST_SILENCE_S
 
 Shape = Callable[[Any], bool]
 

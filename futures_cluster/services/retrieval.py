@@ -18,7 +18,7 @@ from typing import Any
 from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
-from futures_cluster.services.peers import PeerLost, Peers
+from futures_cluster.services.common.peers import PeerLost, Peers
 
 
 class Retrieval:

@@ -24,10 +24,10 @@ from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.scheduler.state import State
-from futures_cluster.services import plugins
 from futures_cluster.services.code_relay import CodeRelay
+from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.log_relay import LogRelay
-from futures_cluster.services.sending import send_apart
 from futures_cluster.wire import serialize
 
 log = logging.getLogger("futures_cluster")
@@ -83,7 +83,7 @@ class SchedulerService:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
-        self._plugins = plugins.watch_of_scheduler()
+        self._plugins = plugin_runner.watch_of_scheduler()
         self.observatory: Noticing | None = None  # who keeps what workers report, for people
 
     def handle(self, messages: Iterable[Message]) -> None:
@@ -101,7 +101,7 @@ class SchedulerService:
                 self._on_broken(message.error)  # type: ignore[attr-defined]
             if self._plugins is not None:
                 machine.lone.settle()
-                if events := plugins.look(message, machine.state):
+                if events := plugin_runner.look(message, machine.state):
                     self._plugins.post(events)
             if kind not in _WATCHED:
                 commands = machine.lone.handle(message, now) if self._plugins is None else None
@@ -233,11 +233,11 @@ class SchedulerService:
             self._timer = self._timer_at = None
             self.handle_locked([m.Tick()])
 
-    def watch(self, plugin: plugins.SchedulerPlugin) -> None:
+    def watch(self, plugin: plugin_runner.SchedulerPlugin) -> None:
         """Tell a plugin what happens from now on."""
         with self.lock:
             if self._plugins is None:
-                self._plugins = plugins.Watch()
+                self._plugins = plugin_runner.Watch()
             self._plugins.add(plugin)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
 from futures_cluster.services import links
-from futures_cluster.services.heartbeats import Heartbeats
+from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.observatory import Observatory
 from futures_cluster.services.scheduler import SchedulerService
 from futures_cluster.services.status_page import StatusPage

@@ -26,7 +26,7 @@ from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import shared
 from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
-from futures_cluster.services import plugins
+from futures_cluster.services.common import plugin_runner
 from futures_cluster.wire import arguments
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Call
@@ -395,8 +395,8 @@ def load_extension(path: str) -> Any:
         return found
     if isinstance(found, type) and issubclass(found, SharedState):
         return shared.register(found)
-    if isinstance(found, type) and issubclass(found, plugins.SchedulerPlugin):
-        plugins.watch_schedulers(found())
+    if isinstance(found, type) and issubclass(found, plugin_runner.SchedulerPlugin):
+        plugin_runner.watch_schedulers(found())
         return found
     raise TypeError(f"{path} is no subclass of SharedState or SchedulerPlugin")
 
@@ -410,9 +410,9 @@ def load_on_worker(*paths: str) -> None:
         found = _import(path)
         if isinstance(found, ModuleType):
             continue
-        if not (isinstance(found, type) and issubclass(found, plugins.WorkerPlugin)):
+        if not (isinstance(found, type) and issubclass(found, plugin_runner.WorkerPlugin)):
             raise TypeError(f"{path} is no subclass of WorkerPlugin")
-        plugins.watch_worker(found())
+        plugin_runner.watch_worker(found())
 
 
 def _import(path: str) -> Any:

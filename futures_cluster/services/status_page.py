@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import socket
 
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observatory import Observatory
 from futures_cluster.status.api import PUBLIC, Api
 from futures_cluster.status.http import LOOPBACK_NAMES, Gate, HttpServer

@@ -17,7 +17,7 @@ import select
 import threading
 from collections import deque
 
-from futures_cluster.services import descriptors
+from futures_cluster.services.common import descriptors
 
 #: So much of a worker's stderr is shown when it dies.
 TAIL_BYTES = 8192

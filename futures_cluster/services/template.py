@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 from futures_cluster import config
-from futures_cluster.services import descriptors, lifetime
+from futures_cluster.services.common import descriptors, process_lifetime
 
 #: Whether sockets can carry descriptors to worker processes.
 available = hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
@@ -87,7 +87,7 @@ class Template:
         self.environment = environment
         is_frozen = bool(getattr(sys, "frozen", False))
         self.program = sys.executable if is_frozen else _find_interpreter()
-        lifetime.left_behind(self)
+        process_lifetime.left_behind(self)
         ours, theirs = descriptors.socketpair()
         self.control = ours
         try:

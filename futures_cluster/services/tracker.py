@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import socket
 
-from futures_cluster.services import descriptors
+from futures_cluster.services.common import descriptors
 from futures_cluster.wire.local_sockets import Socket
 
 

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from futures_cluster.services import forks
-from futures_cluster.services.reminders import FIRST_S, Reminder, log
+from futures_cluster.services.common import forks
+from futures_cluster.services.common.reminders import FIRST_S, Reminder, log
 
 #: Between two looks.
 LOOK_S = FIRST_S / 2

@@ -24,13 +24,13 @@ from futures_cluster import clocks, context, metrics
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
-from futures_cluster.services import forks, plugins
+from futures_cluster.services.common import forks, plugin_runner
+from futures_cluster.services.common.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
+from futures_cluster.services.common.peers import PeerLost, Peers
+from futures_cluster.services.common.sending import send_apart
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.execute import Executions
-from futures_cluster.services.interrupts import HeldBack
-from futures_cluster.services.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
 from futures_cluster.services.notes import Notes
-from futures_cluster.services.peers import PeerLost, Peers
-from futures_cluster.services.sending import send_apart
 from futures_cluster.services.slots import MainSlot, Slot
 from futures_cluster.services.store import Store
 from futures_cluster.wire import compress, serialize, shm, transports
@@ -38,8 +38,8 @@ from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 if TYPE_CHECKING:
+    from futures_cluster.services.common.log_tail import LogTail
     from futures_cluster.services.log_forwarder import LogForwarder
-    from futures_cluster.services.logs import LogTail
     from futures_cluster.services.observer import Observer
     from futures_cluster.services.recorder import Recorder
 
@@ -138,7 +138,7 @@ class WorkerService:
         self._last_message = 0.0
         self._ticking = False
         self._stopping = False
-        self._plugins: plugins.Watch | None = None
+        self._plugins: plugin_runner.Watch | None = None
         self.memory_limit = memory_limit
         self.notes = Notes()
         self._log_tail = log_tail
@@ -259,7 +259,7 @@ class WorkerService:
             if self.recorder is not None:
                 self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
             if self._plugins is not None:
-                self._plugins.post([plugins.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
+                self._plugins.post([plugin_runner.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
         with self._lock:
             self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
@@ -320,7 +320,7 @@ class WorkerService:
 
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
-        plugins.local.add = self.watch
+        plugin_runner.local.add = self.watch
         forks_before = forks.count
         if self._initialize is not None and not self._initialize():
             return  # the executor is broken, and every task fails with the reason
@@ -335,7 +335,7 @@ class WorkerService:
                 task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
                 self._tasks[run.key, run.attempt] = slot.task = task
                 if self._plugins is not None:
-                    self._plugins.post([plugins.RunStarted(run.key, self.machine.name)])
+                    self._plugins.post([plugin_runner.RunStarted(run.key, self.machine.name)])
                 finished, failed = executions.execute(run, task)
                 if forks.count != forks_before:  # while the result was pickled
                     forks.leave()
@@ -371,7 +371,7 @@ class WorkerService:
     def _note_end(self, run: Run, finished: Any, failed: Any) -> None:
         size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
         if self._plugins is not None:
-            ended = plugins.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
+            ended = plugin_runner.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
             self._plugins.post([ended])
 
     def _spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
@@ -408,11 +408,11 @@ class WorkerService:
         """Under which the machine may be read."""
         return self._lock
 
-    def watch(self, plugin: plugins.WorkerPlugin) -> None:
+    def watch(self, plugin: plugin_runner.WorkerPlugin) -> None:
         """Tell a plugin what happens from now on."""
         with self._lock:
             if self._plugins is None:
-                self._plugins = plugins.Watch()
+                self._plugins = plugin_runner.Watch()
             self._plugins.add(plugin)
 
     def close_plugins(self) -> None:

@@ -29,29 +29,28 @@ from futures_cluster import context, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.services import (
-    borrowed_tracker,
-    descriptors,
-    forks,
-    imports,
-    lifetime,
-    limits,
-    logs,
-    plugins,
-    process_identity,
-    security,
-)
-from futures_cluster.services.blackbox import BlackBox
+from futures_cluster.services import borrowed_tracker, imports
 from futures_cluster.services.client import Client
 from futures_cluster.services.code import ClientModules
+from futures_cluster.services.common import (
+    descriptors,
+    forks,
+    log_tail,
+    plugin_runner,
+    process_identity,
+    process_lifetime,
+    security,
+    system_limits,
+)
+from futures_cluster.services.common.crash_journal import BlackBox
+from futures_cluster.services.common.heartbeats import Heartbeats
+from futures_cluster.services.common.loop_thread import LoopThread
+from futures_cluster.services.common.memory import kept_segments_bytes, resident_bytes
+from futures_cluster.services.common.modules import loaded
+from futures_cluster.services.common.sending import failed
+from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.data_server import DataServer
-from futures_cluster.services.heartbeats import Heartbeats
 from futures_cluster.services.log_forwarder import LogForwarder
-from futures_cluster.services.loops import LoopThread
-from futures_cluster.services.memory import kept_segments_bytes, resident_bytes
-from futures_cluster.services.modules import loaded
-from futures_cluster.services.sending import failed
-from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.slots import Disconnected
 from futures_cluster.services.worker import WorkerService
 from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
@@ -222,7 +221,7 @@ class WorkerProcess:
             pool=self._pool,
             security=settings.security,
             debug=settings.debug,
-            log_tail=logs.tail(),
+            log_tail=log_tail.tail(),
         )
         if not remote:
             self._service.peers.other_way = self._relay_data
@@ -240,13 +239,13 @@ class WorkerProcess:
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
         self._forked = False
-        lifetime.left_behind(self)
+        process_lifetime.left_behind(self)
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
         service = self._service
         context.set_executor_factory(EXECUTOR_FACTORY)
-        plugins.local.add = service.watch
+        plugin_runner.local.add = service.watch
         if self._settings.logging is not None:
             self._forward_logs(self._settings.logging)
         what = ""
@@ -268,7 +267,7 @@ class WorkerProcess:
                 slot = service.add_slot()
                 self._loop.call_soon_threadsafe(scheduler.start)
         except OSError as error:
-            raise StartFailed(what + limits.in_words(error)) from error
+            raise StartFailed(what + system_limits.in_words(error)) from error
         self._send([self._introduction()])
         try:
             service.run_slot(slot)
@@ -360,10 +359,10 @@ class WorkerProcess:
 
     def send_last_logs(self) -> None:
         """Send what was logged after the last task had ended."""
-        logs, end = self._service.logs, monotonic() + LAST_LOGS_S
-        if logs is None:
+        log_tail, end = self._service.logs, monotonic() + LAST_LOGS_S
+        if log_tail is None:
             return
-        while logs.rows and monotonic() < end:  # a thread that a task has left may go on logging
+        while log_tail.rows and monotonic() < end:  # a thread that a task has left may go on logging
             self._service.send_logs(is_last=True)
         while self._scheduler.pending_bytes and monotonic() < end:
             sleep(0.001)

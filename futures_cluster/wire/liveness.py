@@ -2,7 +2,7 @@
 
 Covers: asking the kernel what it knows of the peer's kernel, and giving up a connection on which nothing is
 acknowledged. Does not cover: idle connections (the kernel's keepalive, set by ``streams``), silence of the peer's
-process (``services.heartbeats``).
+process (``services.common.heartbeats``).
 
 A process that is stopped, or holds the interpreter's lock, reads nothing: its receive window fills, and the sender's
 kernel asks from time to time whether there is room again. The peer's kernel answers each of these probes, so its host

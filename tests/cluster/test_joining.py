@@ -27,7 +27,7 @@ WAIT_S = 60
 
 #: A command with this in its path says that it runs on another Python, in the role that is named.
 SITE = """
-import futures_cluster.services.security as security
+import futures_cluster.services.common.security as security
 hello = security.hello
 def another(role, name):
     found = hello(role, name)

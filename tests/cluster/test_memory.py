@@ -89,7 +89,7 @@ def test_segments_for_use_again_are_a_small_part_of_the_limit() -> None:
 
 def test_results_of_others_count_as_results() -> None:
     """They lie in shared segments of who made them: the store takes them for results, and not for something else."""
-    from futures_cluster.services.memory import occupied_bytes, resident_bytes
+    from futures_cluster.services.common.memory import occupied_bytes, resident_bytes
 
     def grown(x: object) -> tuple[int, int]:
         float(x.sum())  # type: ignore[attr-defined]

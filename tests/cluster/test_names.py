@@ -13,7 +13,8 @@ import pytest
 
 from futures_cluster import Executor, cli
 from futures_cluster import messages as m
-from futures_cluster.services import links, programs, security
+from futures_cluster.services import links, programs
+from futures_cluster.services.common import security
 from futures_cluster.testing.commands import Cluster
 from futures_cluster.wire import transports
 from futures_cluster.wire.transports import Security

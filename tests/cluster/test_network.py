@@ -29,7 +29,7 @@ from futures_cluster.errors import (
     NotSupported,
     SchedulerLost,
 )
-from futures_cluster.services.peers import Peers
+from futures_cluster.services.common.peers import Peers
 from futures_cluster.testing.commands import Cluster, outlasting
 from futures_cluster.wire import serialize
 from futures_cluster.wire.certificates import make_certificates
@@ -434,7 +434,7 @@ class TestCommands:
     def test_preloaded_modules(self, cluster: Cluster, tmp_path: Path) -> None:
         (tmp_path / "preloaded_here.py").write_text("import builtins\nbuiltins.preloaded = 42\n")
         (tmp_path / "plugin_here.py").write_text(
-            "from futures_cluster.services.plugins import WorkerPlugin\n"
+            "from futures_cluster.services.common.plugin_runner import WorkerPlugin\n"
             "class Count(WorkerPlugin):\n"
             "    runs = 0\n"
             "    def run_started(self, event): Count.runs += 1\n"

@@ -20,7 +20,8 @@ import pytest
 
 from futures_cluster import Executor, as_completed, current_executor
 from futures_cluster.errors import HandshakeError
-from futures_cluster.services import reminders, template, waits
+from futures_cluster.services import template, waits
+from futures_cluster.services.common import reminders
 from futures_cluster.testing.commands import Cluster
 
 slow = pytest.mark.slow
@@ -236,7 +237,7 @@ def test_worker_processes_that_are_gone_for_good(said: Said) -> None:
 PROGRAM = """
 import sys
 from futures_cluster import Executor
-from futures_cluster.services import reminders, waits
+from futures_cluster.services.common import reminders, waits
 
 {short}
 def work():

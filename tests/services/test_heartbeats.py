@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.services.heartbeats import LEAST_SILENCE_S, Heartbeats, interval_s
+from futures_cluster.services.common.heartbeats import LEAST_SILENCE_S, Heartbeats, interval_s
 
 
 class Timer:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.services import logs, notes, profiler
+from futures_cluster.services import notes, profiler
+from futures_cluster.services.common import log_tail
 from futures_cluster.services.recorder import LONG_S, MOST_ROWS, Recorder
 
 
@@ -186,7 +187,7 @@ def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytes
     assert traffic.received_bytes == 40
 
 
-def logger_with(tail: logs.LogTail, name: str) -> logging.Logger:
+def logger_with(tail: log_tail.LogTail, name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addHandler(tail)
     logger.propagate = False
@@ -194,7 +195,7 @@ def logger_with(tail: logs.LogTail, name: str) -> logging.Logger:
 
 
 def test_the_last_lines_of_the_log() -> None:
-    tail = logs.LogTail()
+    tail = log_tail.LogTail()
     logger = logger_with(tail, "test_observing.a")
     logger.addHandler(logging.NullHandler())
     logger.warning("number %d", 1)
@@ -212,7 +213,7 @@ def test_the_last_lines_of_the_log() -> None:
 
 
 def test_warnings_still_reach_stderr_where_nobody_else_hears_them(capsys: pytest.CaptureFixture[str]) -> None:
-    tail = logs.LogTail()
+    tail = log_tail.LogTail()
     logger = logger_with(tail, "test_observing.b")
     logger.warning("heard")
     logger.info("not said")

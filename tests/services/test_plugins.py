@@ -15,8 +15,8 @@ from futures_cluster import Executor, NotSupported, current_executor
 from futures_cluster import messages as m
 from futures_cluster.coordination import load_extension
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.services import plugins
-from futures_cluster.services.plugins import SchedulerPlugin, WorkerPlugin, watch_worker
+from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.plugin_runner import SchedulerPlugin, WorkerPlugin, watch_worker
 from futures_cluster.services.shared import load_on_worker
 
 PATIENCE_S = 30.0
@@ -57,14 +57,14 @@ def test_a_plugin_hears_of_tasks_and_workers(backend: str) -> None:
         assert futures[0].result(PATIENCE_S) == 8
         assert futures[1].exception(PATIENCE_S) is not None
     assert log.closed
-    assert len(log.of(plugins.WorkerJoined)) == (2 if backend == "processes" else 1)
-    (finished,) = log.of(plugins.TaskFinished)
+    assert len(log.of(plugin_runner.WorkerJoined)) == (2 if backend == "processes" else 1)
+    (finished,) = log.of(plugin_runner.TaskFinished)
     assert (finished.key, finished.function) == (futures[0].key, "pow")
     assert finished.duration_s >= 0 and finished.size_bytes > 0
-    assert finished.worker in {event.worker for event in log.of(plugins.WorkerJoined)}
-    assert [(event.key, event.function) for event in log.of(plugins.TaskFailed)] == [(futures[1].key, "fail")]
+    assert finished.worker in {event.worker for event in log.of(plugin_runner.WorkerJoined)}
+    assert [(event.key, event.function) for event in log.of(plugin_runner.TaskFailed)] == [(futures[1].key, "fail")]
     if backend == "processes":
-        assert [event.deliberate for event in log.of(plugins.WorkerLost)] == [True, True]
+        assert [event.deliberate for event in log.of(plugin_runner.WorkerLost)] == [True, True]
 
 
 def test_only_what_counts_is_told() -> None:
@@ -79,21 +79,21 @@ def test_only_what_counts_is_told() -> None:
     attempt, other = machine.state.tasks["k"].attempt, machine.state.tasks["l"].attempt
 
     def look(event: m.Message) -> list[Any]:
-        return plugins.look(event, machine.state)
+        return plugin_runner.look(event, machine.state)
 
     assert look(m.TasksFinished("w", [("k", attempt - 1, b"", 1, 0.5)])) == []
     assert look(m.TasksFinished("other", [("k", attempt, b"", 1, 0.5)])) == []
     assert look(m.TasksFinished("w", [("unknown", 1, b"", 1, 0.5)])) == []
     assert look(m.TasksReturned("w", [("k", attempt), ("l", other)])) == [
-        plugins.TaskMoved("k", "name", "w"),
-        plugins.TaskMoved("l", "name", "w"),
+        plugin_runner.TaskMoved("k", "name", "w"),
+        plugin_runner.TaskMoved("l", "name", "w"),
     ]
     machine.handle(m.CancelTasks("c", ["l"]), 0.0)
     assert look(m.TasksReturned("w", [("l", other)])) == []
     both = m.TasksFinished("w", [("k", attempt, b"", 1, 0.5)], [("l", other, b"", 0.25)])
     assert look(both) == [
-        plugins.TaskFinished("k", "name", "w", 0.5, 1),
-        plugins.TaskFailed("l", "name", "w", 0.25),
+        plugin_runner.TaskFinished("k", "name", "w", 0.5, 1),
+        plugin_runner.TaskFailed("l", "name", "w", 0.25),
     ]
     assert look(m.Tick()) == []
 
@@ -114,12 +114,12 @@ def test_a_plugin_that_raises_is_switched_off(kind: type[BaseException], caplog:
         ex.watch(log)  # is told once all the same
         assert list(ex.map(abs, range(5))) == [0, 1, 2, 3, 4]
     assert broken.calls == 1
-    assert len(log.of(plugins.TaskFinished)) == 5
+    assert len(log.of(plugin_runner.TaskFinished)) == 5
     assert [record.getMessage().count("is switched off") for record in caplog.records] == [1]
 
 
 def test_a_slow_plugin_delays_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(plugins, "MOST_EVENTS", 10)
+    monkeypatch.setattr(plugin_runner, "MOST_EVENTS", 10)
     go = threading.Event()
 
     class Slow(SchedulerPlugin):
@@ -168,14 +168,14 @@ class Loaded(Log):
 
 
 def test_a_plugin_that_is_loaded_watches_every_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_for_all_schedulers", [])
+    monkeypatch.setattr(plugin_runner, "_for_all_schedulers", [])
     monkeypatch.setattr(Loaded, "made", [])
     assert load_extension(f"{__name__}:Loaded") is Loaded
     for _ in range(2):
         with Executor(1, backend="threads") as ex:
             assert ex.submit(abs, -1).result(PATIENCE_S) == 1
     (log,) = Loaded.made
-    assert len(log.of(plugins.TaskFinished)) == 2
+    assert len(log.of(plugin_runner.TaskFinished)) == 2
     with pytest.raises(TypeError, match="no subclass of SharedState or SchedulerPlugin"):
         load_extension("json:JSONDecoder")
     assert load_extension("json") is json

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.services import descriptors, restarts
+from futures_cluster.services import restarts
+from futures_cluster.services.common import descriptors
+from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.launch import WorkerHandle
 from futures_cluster.services.processes import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
-from futures_cluster.services.settings import LOST_CODE, WorkerSettings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 

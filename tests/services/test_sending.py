@@ -12,9 +12,9 @@ from gate import LIMIT_S
 from futures_cluster import Executor
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable
+from futures_cluster.services.common.peers import Peers
+from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.data_server import DataServer
-from futures_cluster.services.peers import Peers
-from futures_cluster.services.sending import send_apart
 from futures_cluster.testing.commands import Cluster
 from futures_cluster.wire import exceptions, frames, serialize
 

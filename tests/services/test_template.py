@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 import futures_cluster
-from futures_cluster.services import lifetime, local, template
-from futures_cluster.services.loops import LoopThread
-from futures_cluster.services.plugins import SchedulerPlugin
+from futures_cluster.services import local, template
+from futures_cluster.services.common import process_lifetime
+from futures_cluster.services.common.loop_thread import LoopThread
+from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
 
@@ -124,13 +125,13 @@ def test_a_shutdown_that_comes_between_the_look_and_the_start(
     started: list[template.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ex = futures_cluster.Executor(max_workers=1)
-    left_behind = lifetime.left_behind
+    left_behind = process_lifetime.left_behind
 
     def shut_down(thing: Any) -> None:
         ex.shutdown()
         left_behind(thing)
 
-    monkeypatch.setattr(lifetime, "left_behind", shut_down)
+    monkeypatch.setattr(process_lifetime, "left_behind", shut_down)
     with pytest.raises(RuntimeError, match="after shutdown"):
         ex.submit(int)
     assert started == []

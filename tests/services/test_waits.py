@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from futures_cluster.services import waits
-from futures_cluster.services.reminders import Reminder
+from futures_cluster.services.common.reminders import Reminder
 from futures_cluster.services.waits import WaitWatch
 
 

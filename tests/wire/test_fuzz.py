@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from futures_cluster import messages as m
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, frames, handshake, transports
 from futures_cluster.wire.authenticator import Sealer
 from futures_cluster.wire.buffers import Buffer

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import liveness, streams, transports
 from futures_cluster.wire.liveness import Acknowledgements, TcpConnection
 from futures_cluster.wire.transports import Security

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import transports
 from futures_cluster.wire.transports import NO_SECURITY
 

@@ -12,7 +12,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import frames, sockets
 from futures_cluster.wire.sockets import SocketConnection
 

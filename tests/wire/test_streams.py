@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import admission, audience, handshake, listeners, streams, transports
 from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security

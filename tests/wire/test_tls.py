@@ -22,7 +22,7 @@ from gate import wait_until
 
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, HandshakeError
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import transports
 from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.transports import NO_SECURITY, Connection, Security, TlsFiles

@@ -15,7 +15,7 @@ from sites import End, Site
 
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import transports
 from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.transports import NO_SECURITY, Security, TlsFiles

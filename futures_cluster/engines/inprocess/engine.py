@@ -31,11 +31,11 @@ from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import Needs, Work
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
-from futures_cluster.services import forks, lifetime
 from futures_cluster.services.callbacks import CallbackThread
 from futures_cluster.services.calls import inherit, not_sendable, pure_key
+from futures_cluster.services.common import forks, process_lifetime
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.functions import function_name
-from futures_cluster.services.interrupts import HeldBack
 from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire import arguments
 from futures_cluster.wire.exception_state import copied
@@ -248,18 +248,18 @@ class InProcessEngine(Facts):
             )
         if self.broken is not None:
             raise copied(self.broken)
-        if lifetime.interpreter_exits():
+        if process_lifetime.interpreter_exits():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if not self._started:
             with HeldBack(), self._lock:
-                lifetime.opened(self)
+                process_lifetime.opened(self)
                 self.watching.joined(os.getpid())
                 self._started = self._is_open = True
                 if self.closing:  # by a finalizer, meanwhile
                     self._is_open = False
-                    lifetime.ended(self)
+                    process_lifetime.ended(self)
                     raise RuntimeError("cannot schedule new futures after shutdown")
 
     # ---------------------------------------------------------------- what happens to work, on its thread
@@ -523,7 +523,7 @@ class InProcessEngine(Facts):
             self._observed.close()
         # What the user gave the threads is not kept until the collector of cycles comes by.
         self._config = self._config._replace(initializer=None, initargs=())
-        self.callbacks.close(lambda: lifetime.ended(self))
+        self.callbacks.close(lambda: process_lifetime.ended(self))
 
     def forget_in_child(self) -> None:
         """In a forked copy of the process: nothing here works."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.engines.inprocess.work import Work
-from futures_cluster.services import logs
-from futures_cluster.services.loops import LoopThread
+from futures_cluster.services.common import log_tail
+from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observatory import Observatory
 from futures_cluster.services.observer import Observer
 from futures_cluster.services.status_page import StatusPage
@@ -140,7 +140,7 @@ class Observed:
         scheduler = Scheduler(engine, loop.time)
         self._observatory = Observatory(scheduler, loop, self._about)  # type: ignore[arg-type]
         worker: Any = Worker(engine, scheduler.take)
-        self._observer = Observer(worker, loop, logs.tail())
+        self._observer = Observer(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive
         self._page: StatusPage | None = None
         self._lock = threading.RLock()

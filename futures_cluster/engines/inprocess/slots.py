@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context
 from futures_cluster.engines.inprocess.ready import TICKET, Ready
 from futures_cluster.engines.inprocess.work import Work
-from futures_cluster.services import forks, plugins
-from futures_cluster.services.interrupts import HeldBack
+from futures_cluster.services.common import forks, plugin_runner
+from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.wire.tracebacks import without_caller
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Slots:
     # ---------------------------------------------------------------- each thread
 
     def _run(self, slot: Slot) -> None:
-        plugins.local.add = self._engine.watching.watch_worker
+        plugin_runner.local.add = self._engine.watching.watch_worker
         try:
             if self._initialize is None or self._initialize():
                 self._take_and_execute(slot)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
-from futures_cluster.services import plugins
+from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.notes import Notes
 from futures_cluster.wire.sizeof import sizeof
 
@@ -41,8 +41,8 @@ class Watching:
         self._changed = changed
         self._debug = debug
         self.recorder: Recorder | None = None  # rows of the task stream, while somebody looks
-        self._plugins = plugins.watch_of_scheduler()  # of all schedulers
-        self._worker_plugins: plugins.Watch | None = None
+        self._plugins = plugin_runner.watch_of_scheduler()  # of all schedulers
+        self._worker_plugins: plugin_runner.Watch | None = None
         self._has_joined = False
         self._measures = False
         self._lock = threading.Lock()
@@ -63,15 +63,15 @@ class Watching:
         """Tell a plugin of a scheduler what happens from now on."""
         with self._lock:
             if self._plugins is None:
-                self._plugins = plugins.Watch()
+                self._plugins = plugin_runner.Watch()
             self._plugins.add(plugin)
         self._changed()
 
-    def watch_worker(self, plugin: plugins.WorkerPlugin) -> None:
+    def watch_worker(self, plugin: plugin_runner.WorkerPlugin) -> None:
         """Tell a plugin of a worker what happens from now on."""
         with self._lock:
             if self._worker_plugins is None:
-                self._worker_plugins = plugins.Watch()
+                self._worker_plugins = plugin_runner.Watch()
             self._worker_plugins.add(plugin)
         self._changed()
 
@@ -79,7 +79,7 @@ class Watching:
         """The first call comes."""
         if self._plugins is not None and not self._has_joined:
             self._has_joined = True
-            self._plugins.post([plugins.WorkerJoined(self._name, "", pid, self._slots)])
+            self._plugins.post([plugin_runner.WorkerJoined(self._name, "", pid, self._slots)])
 
     def close(self) -> None:
         """Nothing happens any more; plugins are told the rest."""
@@ -98,7 +98,7 @@ class Watching:
     def begins(self, work: Work) -> None:
         """A call is about to be made."""
         if self._worker_plugins is not None:
-            self._worker_plugins.post([plugins.RunStarted(work.key, self._name)])
+            self._worker_plugins.post([plugin_runner.RunStarted(work.key, self._name)])
         work.begun_s = clocks.perf_counter()
 
     def check_inputs(self, work: Work) -> None:
@@ -122,12 +122,14 @@ class Watching:
             recorder.ended(work.slot, function, key, duration_s, size_bytes, error is not None)
         if self._plugins is not None:
             self._plugins.post(
-                [plugins.TaskFinished(key, function, self._name, duration_s, size_bytes)]
+                [plugin_runner.TaskFinished(key, function, self._name, duration_s, size_bytes)]
                 if error is None
-                else [plugins.TaskFailed(key, function, self._name, duration_s)]
+                else [plugin_runner.TaskFailed(key, function, self._name, duration_s)]
             )
         if self._worker_plugins is not None:
-            self._worker_plugins.post([plugins.RunEnded(key, self._name, error is not None, duration_s, size_bytes)])
+            self._worker_plugins.post(
+                [plugin_runner.RunEnded(key, self._name, error is not None, duration_s, size_bytes)]
+            )
 
     def _measure(self, function: str, duration_s: float, failed: bool) -> None:
         from futures_cluster.scheduler.state import Group

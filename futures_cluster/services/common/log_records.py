@@ -16,7 +16,7 @@ import warnings
 from types import FrameType
 from typing import Any
 
-from futures_cluster.services.settings import PROCESS_NAME
+from futures_cluster.services.common.worker_settings import PROCESS_NAME
 
 #: Characters of a message, a traceback or a stack.
 MOST_TEXT = 2**16

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Message
-from futures_cluster.services import forks
+from futures_cluster.services.common import forks
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import State  # a worker can do without

@@ -198,7 +198,7 @@ class Peers:
             if not address and self.other_way is not None:
                 peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))
                 return peer
-            from futures_cluster.services import security  # here: many programs never connect to a peer
+            from futures_cluster.services.common import security  # here: many programs never connect to a peer
 
             try:
                 with metrics.timing("connect"):

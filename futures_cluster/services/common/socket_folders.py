@@ -21,7 +21,7 @@ import shutil
 import socket
 import tempfile
 
-from futures_cluster.services import descriptors
+from futures_cluster.services.common import descriptors
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 
 try:

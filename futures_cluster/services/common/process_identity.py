@@ -16,7 +16,7 @@ import multiprocessing.process
 import os
 from typing import Any
 
-from futures_cluster.services.settings import PROCESS_NAME, WorkerSettings
+from futures_cluster.services.common.worker_settings import PROCESS_NAME, WorkerSettings
 
 _process: Any = multiprocessing.process
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import clocks
-from futures_cluster.services import descriptors
+from futures_cluster.services.common import descriptors
 from futures_cluster.wire import local_sockets
 
 
