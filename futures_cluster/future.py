@@ -1,7 +1,7 @@
 """The future: a ``concurrent.futures.Future`` whose result may still be on a worker.
 
 Covers: its states, its result or error (unpickled when first asked for, by whoever asks), waiting, callbacks,
-cancelling. Does not cover: where results come from (``services.client``).
+cancelling. Does not cover: where results come from (``services.client.client``).
 
 Two things differ inside from the standard library's class, and neither shows outside. The condition (most of a future's
 memory) is made when a thread first needs it. And a result is kept as its payload until it is read.
@@ -91,7 +91,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     _delivered: bool = False  # of a task in this process: the outcome is here
     _watched: bool = False  # there is a condition, or is about to be
     of_graph: bool = False  # its task stops when this goes
-    awaited_by: Any = None  # who waits for it: a leader (``services.leader``), or sleepers
+    awaited_by: Any = None  # who waits for it: a leader (``services.client.direct_reader``), or sleepers
     local_error: BaseException | None = None
 
     def __init__(self, key: Key | None = "", client: Any = None) -> None:

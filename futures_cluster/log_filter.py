@@ -1,7 +1,7 @@
 """The attributes of log records that tell the worker and the task.
 
 Covers: giving them to records that do not come from a worker process, so that one format string serves all. Does not
-cover: how records come from workers, which have the attributes then (``services.log_receiver``).
+cover: how records come from workers, which have the attributes then (``services.client.log_receiver``).
 """
 
 from __future__ import annotations

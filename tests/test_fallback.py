@@ -62,7 +62,7 @@ for module in pkgutil.walk_packages(futures_cluster.__path__, "futures_cluster."
     if not module.name.endswith("__main__") and not module.name.startswith(extras):
         importlib.import_module(module.name)
 from futures_cluster import Executor, NotSupported
-from futures_cluster.services import leader
+from futures_cluster.services.client import direct_reader as leader
 from futures_cluster.wire import shm
 print(shm.available, leader.available)
 for backend in ("threads", "sync"):

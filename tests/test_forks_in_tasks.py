@@ -21,7 +21,7 @@ from gate import LIMIT_S, Gate
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import ForkedExecutor
-from futures_cluster.services import waits
+from futures_cluster.services.client import wait_watch
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 from futures_cluster.testing.commands import Cluster
 
@@ -189,7 +189,7 @@ def test_copies_of_filters_of_what_a_wait_says() -> None:
     logger = logging.getLogger("futures_cluster")
     logger.addFilter(let_pass)
     try:
-        waits._say(["one", "two"])
+        wait_watch._say(["one", "two"])
         assert ended.acquire(timeout=LIMIT_S) and ended.acquire(timeout=LIMIT_S)
     finally:
         logger.removeFilter(let_pass)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.services.functions import FunctionTable
+from futures_cluster.services.client.function_table import FunctionTable
 from futures_cluster.wire import pickling
 from futures_cluster.wire.serialize import PickleCodec
 

@@ -1,6 +1,6 @@
 """Who reads the workers' connections: the leader, the loop, and how each hands over to the other.
 
-Covers: ``services.leader`` on a socket pair, and many threads at once on whole executors.
+Covers: ``services.client.direct_reader`` on a socket pair, and many threads at once on whole executors.
 Does not cover: what is read, and Ctrl-C while a thread leads (``test_interrupts``).
 """
 
@@ -20,9 +20,9 @@ from gate import LIMIT_S, Gate, wait_until
 
 from futures_cluster import Executor, as_completed
 from futures_cluster import messages as m
-from futures_cluster.services import leader as leader_module
+from futures_cluster.services.client import direct_reader as leader_module
+from futures_cluster.services.client.direct_reader import Leader
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.leader import Leader
 from futures_cluster.wire import frames
 from futures_cluster.wire.sockets import SocketConnection
 

@@ -61,7 +61,7 @@ class Engine(Protocol):
         """A future of a key that was met inside an argument."""
 
     def shared(self) -> Any:
-        """Where shared objects are asked: a ``services.shared.SharedPort``. Raises NotSupported if there are none."""
+        """Where shared objects are asked: a ``services.client.shared_objects.SharedPort``. Raises NotSupported if there are none."""
 
     def watch(self, plugin: Any) -> None:
         """Tell a ``services.common.plugin_runner.SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""

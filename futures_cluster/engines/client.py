@@ -16,8 +16,8 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
-    from futures_cluster.services.client import Client
-    from futures_cluster.services.graphs import Graph
+    from futures_cluster.services.client.client import Client
+    from futures_cluster.services.client.graphs import Graph
 
 
 def identity(value: Any) -> Any:

@@ -26,9 +26,9 @@ from futures_cluster.context import submitting_task
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec, Scattered
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services.callbacks import CallbackThread
-from futures_cluster.services.calls import inherit, not_sendable, pure_key
-from futures_cluster.services.functions import FunctionTable, function_name
+from futures_cluster.services.client.callback_thread import CallbackThread
+from futures_cluster.services.client.function_table import FunctionTable, function_name
+from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.wire import serialize
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.pickling import Scope
@@ -69,7 +69,7 @@ class Link(Protocol):
 
 
 class ForeignClient:
-    """What futures ask; see ``services.client.Client``, which does this for our own cluster."""
+    """What futures ask; see ``services.client.client.Client``, which does this for our own cluster."""
 
     leader: Any = None
 

@@ -28,7 +28,7 @@ from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
-    from futures_cluster.services.client import Client
+    from futures_cluster.services.client.client import Client
     from futures_cluster.services.local import LocalCluster
 
 

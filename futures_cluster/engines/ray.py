@@ -32,7 +32,7 @@ from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services import imports
-from futures_cluster.services.callbacks import CallbackThread
+from futures_cluster.services.client.callback_thread import CallbackThread
 
 #: How long the main thread of a worker waits for children before it looks again whether the task goes on.
 LOOK_S = 0.2

@@ -1,7 +1,7 @@
 """The engine on a scheduler elsewhere: ``Executor(backend="tcp://host:8786")``.
 
 Covers: what an executor asks of a cluster that belongs to nobody in particular. Does not cover: the connection
-(``services.remote``).
+(``services.client.remote_cluster``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
 from futures_cluster.services import code
+from futures_cluster.services.client.remote_cluster import RemoteCluster, worker_command
 from futures_cluster.services.common import security
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
-from futures_cluster.services.remote import RemoteCluster, worker_command
 from futures_cluster.wire import serialize
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.sizeof import sizeof

@@ -19,9 +19,9 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.calls import pure_key
-from futures_cluster.services.functions import function_name
-from futures_cluster.services.shared import LocalObjects, SharedPort
+from futures_cluster.services.client.function_table import function_name
+from futures_cluster.services.client.shared_objects import LocalObjects, SharedPort
+from futures_cluster.services.client.task_keys import pure_key
 from futures_cluster.wire import arguments
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import ObjectCodec

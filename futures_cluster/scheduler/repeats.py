@@ -3,7 +3,7 @@
 Covers: whether a submit with a known key is the same call again, and refusing it if not. A client that was refused
 keeps the key of its failed future until it releases that future; so the scheduler remembers the refusal, and fails the
 tasks that have the future among their inputs instead of handing them the other call's result.
-Does not cover: how keys are made so that they do not come again (``services.client``).
+Does not cover: how keys are made so that they do not come again (``services.client.client``).
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import late, leader
-from futures_cluster.services.client import Client
+from futures_cluster.services import late
+from futures_cluster.services.client import direct_reader
+from futures_cluster.services.client.client import Client
 from futures_cluster.services.common import process_identity, process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
@@ -102,7 +103,7 @@ class LocalCluster:
         self.client.tell_modules()
         self.client.waits.speak(self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
-        self._leader: leader.Leader | None = None
+        self._leader: direct_reader.Leader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
         self._observatory: Observatory | None = None
@@ -152,7 +153,7 @@ class LocalCluster:
             self.scheduler.logs.want(self.client.forward_logs(config.forward_logs is True, filters=True))
         self._folder = make_folder()
         processes = self.processes
-        reader: leader.Leader | None = None
+        reader: direct_reader.Leader | None = None
         try:
             if mp_context is not None:
                 self._drop_template()
@@ -171,8 +172,8 @@ class LocalCluster:
                 )
                 for _ in range(config.max_workers):
                     processes.create()
-            if leader.available:
-                reader = leader.Leader(loop, self.client.count_waiting)
+            if direct_reader.available:
+                reader = direct_reader.Leader(loop, self.client.count_waiting)
             self._thread.start()
         except BaseException:
             processes.give_up_start()

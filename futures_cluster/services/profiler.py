@@ -24,7 +24,8 @@ MOST_FRAMES = 60
 MOST_CHILDREN = 200
 #: Below these modules' frames a task begins.
 _OUTSIDE = frozenset(
-    f"futures_cluster.{name}" for name in ("services.execute", "services.functions", "engines.inprocess.slots")
+    f"futures_cluster.{name}"
+    for name in ("services.execute", "services.client.function_table", "engines.inprocess.slots")
 )
 
 Tree = list[Any]

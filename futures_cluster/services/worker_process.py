@@ -30,7 +30,7 @@ from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services import borrowed_tracker, imports
-from futures_cluster.services.client import Client
+from futures_cluster.services.client.client import Client
 from futures_cluster.services.code import ClientModules
 from futures_cluster.services.common import (
     descriptors,

@@ -1,6 +1,6 @@
 """A client of the simulator: it submits, cancels and releases, and does not believe all that it is told.
 
-Covers: what ``services.client`` does in production, the promise that nothing is reported twice, and that results are
+Covers: what ``services.client.client`` does in production, the promise that nothing is reported twice, and that results are
 right. What it submits it may submit again, if the faults say so.
 Does not cover: time and the network (``simulator``).
 """

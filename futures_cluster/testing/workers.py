@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
-from futures_cluster.services.calls import key_owner
+from futures_cluster.services.client.task_keys import key_owner
 from futures_cluster.testing.checks import value_of
 from futures_cluster.testing.network import SCHEDULER
 from futures_cluster.worker import invariants

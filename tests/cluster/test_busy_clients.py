@@ -25,7 +25,7 @@ WAIT_S = 60
 CLIENT = f"""
 import ctypes, sys
 from futures_cluster import Executor
-from futures_cluster.services import remote
+from futures_cluster.services.client import remote_cluster as remote
 
 remote.SILENCE_S = {SILENCE_S}
 

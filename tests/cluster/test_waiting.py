@@ -20,7 +20,8 @@ import pytest
 
 from futures_cluster import Executor, as_completed, current_executor
 from futures_cluster.errors import HandshakeError
-from futures_cluster.services import template, waits
+from futures_cluster.services import template
+from futures_cluster.services.client import wait_watch
 from futures_cluster.services.common import reminders
 from futures_cluster.testing.commands import Cluster
 
@@ -56,7 +57,7 @@ class Said(logging.Handler):
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:
     for name, value in SHORT.items():
         module, _, attribute = name.partition(".")
-        monkeypatch.setattr({"reminders": reminders, "waits": waits}[module], attribute, value)
+        monkeypatch.setattr({"reminders": reminders, "waits": wait_watch}[module], attribute, value)
     logger, handler = logging.getLogger("futures_cluster"), Said()
     logger.addHandler(handler)
     try:

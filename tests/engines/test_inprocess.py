@@ -16,7 +16,7 @@ from gate import LIMIT_S, wait_until
 
 from futures_cluster import Executor
 from futures_cluster.errors import TaskTimeout
-from futures_cluster.services.graphs import Graph, GraphTask
+from futures_cluster.services.client.graphs import Graph, GraphTask
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from gate import LIMIT_S
 
-from futures_cluster.services.callbacks import CallbackThread
+from futures_cluster.services.client.callback_thread import CallbackThread
 
 
 @pytest.fixture

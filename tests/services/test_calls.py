@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.services.calls import MOST_PRIORITY, inherit, pure_key
+from futures_cluster.services.client.task_keys import MOST_PRIORITY, inherit, pure_key
 
 
 def test_priorities_count_from_the_parents() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
+from futures_cluster.services.client.scatter import Scatterer
 from futures_cluster.services.common import security
-from futures_cluster.services.scatter import Scatterer
 from futures_cluster.services.server import SchedulerServer
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.services import waits
+from futures_cluster.services.client import wait_watch
+from futures_cluster.services.client.wait_watch import WaitWatch
 from futures_cluster.services.common.reminders import Reminder
-from futures_cluster.services.waits import WaitWatch
 
 
 class Loop:
@@ -91,7 +91,7 @@ class World:
             lambda row: "Do something",
             lambda seconds: f"silent for {seconds:.0f} s",
         )
-        monkeypatch.setattr(waits, "_say", lambda lines: self.said.extend((self.loop.now - 100, x) for x in lines))
+        monkeypatch.setattr(wait_watch, "_say", lambda lines: self.said.extend((self.loop.now - 100, x) for x in lines))
 
     async def _ask(self) -> list[dict[str, Any]]:
         self.asked += 1
@@ -151,9 +151,9 @@ def test_what_is_lacking_for_a_moment_is_not_spoken_of(world: World) -> None:
     world.submit("a")
     for _ in range(20):
         world.rows = [lack()]
-        world.loop.run(waits.LOOK_S)
+        world.loop.run(wait_watch.LOOK_S)
         world.rows = []
-        world.loop.run(waits.LOOK_S)
+        world.loop.run(wait_watch.LOOK_S)
     assert world.asked > 20
     assert world.said == []
 
@@ -174,7 +174,7 @@ def test_the_scheduler_is_not_asked_while_results_come(world: World) -> None:
         world.pending.pop(f"k{number - 10}", None)
         world.loop.run(0.1)
     assert world.asked == 0
-    assert world.loop.wakeups < 2 + 100 / waits.LOOK_S
+    assert world.loop.wakeups < 2 + 100 / wait_watch.LOOK_S
 
 
 def test_one_task_after_the_other_wakes_the_loop_as_seldom(world: World) -> None:
@@ -183,14 +183,14 @@ def test_one_task_after_the_other_wakes_the_loop_as_seldom(world: World) -> None
         world.pending.clear()
         world.loop.run(0.1)
     assert world.asked == 0
-    assert world.loop.wakeups < 2 + 2 * 100 / waits.LOOK_S
+    assert world.loop.wakeups < 2 + 2 * 100 / wait_watch.LOOK_S
 
 
 def test_the_timer_ends_with_the_last_future(world: World) -> None:
     world.submit("a")
     world.loop.run(1)
     world.pending.clear()
-    world.loop.run(waits.LOOK_S)
+    world.loop.run(wait_watch.LOOK_S)
     assert not world.watch.is_armed
     before = world.loop.wakeups
     world.loop.run(1000)
@@ -265,7 +265,7 @@ def test_a_handler_that_blocks_stops_nobody(caplog: pytest.LogCaptureFixture) ->
     logger, handler = logging.getLogger("futures_cluster"), Handler()
     logger.addHandler(handler)
     try:
-        waits._say(["a line"])
+        wait_watch._say(["a line"])
         assert entered.wait(20)
     finally:
         leave.set()

@@ -31,18 +31,18 @@ from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import Needs, Work
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
-from futures_cluster.services.callbacks import CallbackThread
-from futures_cluster.services.calls import inherit, not_sendable, pure_key
+from futures_cluster.services.client.callback_thread import CallbackThread
+from futures_cluster.services.client.function_table import function_name
+from futures_cluster.services.client.shared_objects import LocalObjects, SharedPort
+from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.services.common import forks, process_lifetime
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.services.functions import function_name
-from futures_cluster.services.shared import LocalObjects, SharedPort
 from futures_cluster.wire import arguments
 from futures_cluster.wire.exception_state import copied
 from futures_cluster.wire.inproc import Call, ObjectCodec
 
 if TYPE_CHECKING:
-    from futures_cluster.services.graphs import Graph
+    from futures_cluster.services.client.graphs import Graph
 
 _engines = itertools.count(1)
 

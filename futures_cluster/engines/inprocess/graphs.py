@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context
 from futures_cluster.engines.inprocess.work import Work, one_by_one
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.calls import inherit
+from futures_cluster.services.client.graphs import Graph, GraphTask
+from futures_cluster.services.client.task_keys import inherit
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.services.graphs import Graph, GraphTask
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:

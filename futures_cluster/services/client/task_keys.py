@@ -12,7 +12,7 @@ from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.numbers import MOST_PRIORITY
-from futures_cluster.services.functions import OWNED_BY
+from futures_cluster.services.client.function_table import OWNED_BY
 
 
 @functools.lru_cache(1000)

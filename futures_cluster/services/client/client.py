@@ -25,21 +25,21 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, submitting_task
 from futures_cluster.errors import DuplicateKey, NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
-from futures_cluster.services.batches import pack
-from futures_cluster.services.callbacks import CallbackThread
-from futures_cluster.services.calls import inherit, key_owner, not_sendable, pure_key
-from futures_cluster.services.client_waits import ClientWaits
+from futures_cluster.services.client.batching import pack
+from futures_cluster.services.client.callback_thread import CallbackThread
+from futures_cluster.services.client.client_waits import ClientWaits
+from futures_cluster.services.client.fetching import Retrieval
+from futures_cluster.services.client.function_table import FunctionTable, function_name
+from futures_cluster.services.client.graphs import Graph, make_futures, submit_graph
+from futures_cluster.services.client.log_receiver import LogReceiver
+from futures_cluster.services.client.shared_objects import SharedPort
+from futures_cluster.services.client.task_keys import inherit, key_owner, not_sendable, pure_key
 from futures_cluster.services.common.log_settings import LogSettingsWatch
 from futures_cluster.services.common.loop_thread import Mailbox
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.services.functions import FunctionTable, function_name
-from futures_cluster.services.graphs import Graph, make_futures, submit_graph
-from futures_cluster.services.log_receiver import LogReceiver
-from futures_cluster.services.retrieval import Retrieval
-from futures_cluster.services.shared import SharedPort
 from futures_cluster.wire.exception_state import copied
 
 log = logging.getLogger("futures_cluster")
@@ -332,7 +332,7 @@ class Client:
 
     def tell_modules(self) -> None:
         """Tell workers from now on which versions of the user's modules this process has loaded."""
-        from futures_cluster.services.module_news import ModuleNews  # the clients of tasks tell nothing
+        from futures_cluster.services.client.module_news import ModuleNews  # the clients of tasks tell nothing
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
 

@@ -23,7 +23,7 @@ from futures_cluster.wire import pickling
 from futures_cluster.wire.main_modules import mains
 
 if TYPE_CHECKING:
-    from futures_cluster.services.module_news import ModuleNews
+    from futures_cluster.services.client.module_news import ModuleNews
 
 _MISSING = object()
 

@@ -22,13 +22,13 @@ from typing import Any
 from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.services import code
-from futures_cluster.services.client import Client
+from futures_cluster.services.client.client import Client
+from futures_cluster.services.client.scatter import Scatterer
 from futures_cluster.services.common import process_lifetime, security
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.reminders import result_aloud
-from futures_cluster.services.scatter import Scatterer
 from futures_cluster.wire import pickling, serialize, transports
 from futures_cluster.wire.exception_state import copied
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Key
-from futures_cluster.services.retrieval import Retrieval
-from futures_cluster.services.shared import SharedPort
+from futures_cluster.services.client.fetching import Retrieval
+from futures_cluster.services.client.shared_objects import SharedPort
 
 if TYPE_CHECKING:
-    from futures_cluster.services.waits import WaitWatch
+    from futures_cluster.services.client.wait_watch import WaitWatch
 
 
 class ClientWaits:
@@ -56,7 +56,7 @@ class ClientWaits:
         describe_silence: Callable[[float], str] | None = None,
     ) -> None:
         """Say from now on what is waited for in vain; see ``WaitWatch``."""
-        from futures_cluster.services.waits import WaitWatch  # the clients of tasks can do without
+        from futures_cluster.services.client.wait_watch import WaitWatch  # the clients of tasks can do without
 
         self.watch = WaitWatch(self._loop, self._oldest, ask, advise, describe_silence)
 

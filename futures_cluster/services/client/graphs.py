@@ -17,11 +17,11 @@ from futures_cluster import messages as m
 from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
-from futures_cluster.services.calls import inherit
+from futures_cluster.services.client.task_keys import inherit
 from futures_cluster.wire.serialize import InputCollector
 
 if TYPE_CHECKING:
-    from futures_cluster.services.client import Client
+    from futures_cluster.services.client.client import Client
 
 _numbers = itertools.count(1)
 

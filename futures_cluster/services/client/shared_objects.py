@@ -36,7 +36,7 @@ SOON_S = 0.005
 
 
 class ItemCodec(Protocol):
-    """The part of ``services.client.Codec`` that makes items."""
+    """The part of ``services.client.client.Codec`` that makes items."""
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
@@ -48,7 +48,7 @@ class ItemCodec(Protocol):
 
 
 class FutureSource(Protocol):
-    """What makes futures of keys: ``services.client.Client``, and what stands for it in the sync engine."""
+    """What makes futures of keys: ``services.client.client.Client``, and what stands for it in the sync engine."""
 
     name: str
     forked: bool

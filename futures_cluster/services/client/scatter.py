@@ -17,7 +17,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import DuplicateKey
-from futures_cluster.services.client import Client
+from futures_cluster.services.client.client import Client
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.wire import serialize, shm
