@@ -573,7 +573,7 @@ def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Execut
 
 
 def executor_in_task(client: Any) -> Executor:
-    """Return the executor of a task in a worker process (``services.worker_process``)."""
+    """Return the executor of a task in a worker process (``services.worker.process``)."""
     from futures_cluster.engines.client import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())

@@ -6,7 +6,7 @@
 
 Covers: recording, from any thread, and summaries over the last minute and since the start of this process. Does not
 cover: what happens to each task (the machines count that themselves, and recording here would cost more than
-scheduling does), showing it (``status``), bringing it from the workers (``services.observer``).
+scheduling does), showing it (``status``), bringing it from the workers (``services.worker.reporter``).
 
 A measurement is appended to a list, and only sorted into buckets when a caller asks, or when the list is long.
 Quantiles come from the buckets' counts, and are right to 2.5 %.

@@ -273,7 +273,7 @@ def test_no_dataclass_is_made_when_workers_start() -> None:
     """All workers wait for what their template imports, and a dataclass compiles its methods each time."""
     loaded = modules_after(f"from {PACKAGE}.services import forkserver; forkserver.import_for_workers()")
     names = {module_name(path): path for path in MODULES if f"{PACKAGE}.{module_name(path)}" in loaded}
-    assert "services.worker_process" in names
+    assert "services.worker.process" in names
     for name, path in names.items():
         imported = [each for _, each in imports(parse(path), name=name, is_package=path.name == "__init__.py")]
         assert not any(each.startswith("dataclasses") for each in imported), name
@@ -288,8 +288,8 @@ def test_no_dataclass_is_made_when_workers_start() -> None:
         ("from futures_cluster.executor import Executor", "scheduler.machine"),
         ("from ..executor import Executor", "scheduler.machine"),
         ("from .. import executor", "scheduler.machine"),
-        ("import futures_cluster.services.worker", "worker.machine"),
-        ("from futures_cluster import Executor", "services.worker"),
+        ("import futures_cluster.services.worker.service", "worker.machine"),
+        ("from futures_cluster import Executor", "services.worker.service"),
         ("from . import executor", "future"),
         ("def f():\n    from .executor import Executor", "future"),
         ("if TYPE_CHECKING:\n    from ..executor import Executor", "engines.base"),

@@ -20,11 +20,11 @@ from futures_cluster import Executor, NotSupported, TaskLogFilter, current_execu
 from futures_cluster import messages as m
 from futures_cluster.config import FORWARD_LOGS_VARIABLE, make_config
 from futures_cluster.scheduler.state import State
-from futures_cluster.services import log_forwarder
 from futures_cluster.services.client import log_receiver
 from futures_cluster.services.common import log_records
 from futures_cluster.services.common.log_settings import LogSettingsWatch, merge
 from futures_cluster.services.log_relay import LogRelay
+from futures_cluster.services.worker import log_forwarder
 
 ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger("app.part")

@@ -288,7 +288,7 @@ def test_more_mappings_than_descriptors() -> None:
 
 def spilled() -> tuple[int, int]:
     """How often the worker that runs this has written values to disk, and what it counts as in memory."""
-    from futures_cluster.services.store import Store
+    from futures_cluster.services.worker.store import Store
 
     (store,) = [obj for obj in gc.get_objects() if type(obj) is Store]
     return store.spilled_count, store.memory_bytes

@@ -1,6 +1,6 @@
 """Slots, and who reads a worker's connection while they wait and execute.
 
-Covers: ``services.slots``, and of ``services.worker`` the timer that hands the reading over.
+Covers: ``services.worker.slots``, and of ``services.worker.service`` the timer that hands the reading over.
 Does not cover: executing and reporting as such (``cluster``, ``engines``).
 """
 
@@ -17,8 +17,8 @@ from gate import LIMIT_S, wait_until
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.slots import MainSlot, Slot
-from futures_cluster.services.worker import WorkerService
+from futures_cluster.services.worker.service import WorkerService
+from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.wire.serialize import PickleCodec
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run

@@ -27,7 +27,7 @@ from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services import imports
+from futures_cluster.services.worker import import_hooks
 
 #: What its scheduler tells a client of the type of a small result: the class, or this.
 SMALL = typename(Small)
@@ -50,7 +50,7 @@ class DaskSite:
         self._lock = threading.Lock()
         self._executor: Any = None
         self.guests = Guests(self)
-        imports.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
+        import_hooks.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
 
     def executor(self) -> Any:
         """See ``guests.Site``."""

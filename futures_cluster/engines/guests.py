@@ -19,7 +19,7 @@ from futures_cluster.context import TaskContext
 from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
-from futures_cluster.services.execute import Executions, Loaded
+from futures_cluster.services.worker.execution import Executions, Loaded
 from futures_cluster.wire.exceptions import headline
 from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.runs import Run

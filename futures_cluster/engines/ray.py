@@ -31,8 +31,8 @@ from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.guests import STARTED, Guests
 from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services import imports
 from futures_cluster.services.client.callback_thread import CallbackThread
+from futures_cluster.services.worker import import_hooks
 
 #: How long the main thread of a worker waits for children before it looks again whether the task goes on.
 LOOK_S = 0.2
@@ -77,7 +77,7 @@ class RaySite:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waits = threading.Event()  # the task has given its slot up
         self.guests = Guests(self)
-        imports.adapt_process()
+        import_hooks.adapt_process()
         threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
 
     def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:

@@ -28,7 +28,7 @@ from futures_cluster.glm.trees import Node, fold, tree_sum
 
 Array = Any
 
-#: Results up to this many bytes travel with the message that a task has finished (``services.worker``).
+#: Results up to this many bytes travel with the message that a task has finished (``services.worker.service``).
 SMALL_BYTES = 32 * 1024
 #: Levels of the tree that one task adds: up to eight vectors.
 LEVELS = 3

@@ -115,7 +115,7 @@ class Observe(Message):
 
 
 class WorkerReport(Message):
-    """What a worker says of itself, of plain values; see ``services.observer``. Nothing is decided by it.
+    """What a worker says of itself, of plain values; see ``services.worker.reporter``. Nothing is decided by it.
 
     ``asked``: it answers an ``Observe`` that wanted one report.
     """

@@ -94,7 +94,7 @@ def import_for_workers() -> None:
     """Import all that workers need until their first task, before the first fork, so that they share it."""
     import ctypes  # noqa: F401
 
-    import futures_cluster.services.worker_process
+    import futures_cluster.services.worker.process
     import futures_cluster.wire.streams  # noqa: F401  # at whose addresses they listen
 
 
@@ -196,9 +196,9 @@ def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket]
         selector.close()
         for sock in inherited:
             sock.close()
-        from futures_cluster.services import worker_process
+        from futures_cluster.services.worker import process
 
-        worker_process.main(settings, fds)
+        process.main(settings, fds)
         code = 0
     finally:
         os._exit(code)

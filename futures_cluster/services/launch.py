@@ -336,7 +336,7 @@ def _process_main(
     settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...], forks: bool
 ) -> None:
     """The body of a worker that multiprocessing started; ``forks``: as a copy of another process."""
-    from futures_cluster.services import worker_process  # the client itself can do without
+    from futures_cluster.services.worker import process as worker_process  # the client itself can do without
 
     if forks:
         worker_process.forget_exit_functions()
@@ -371,7 +371,7 @@ class MultiprocessingLauncher:
         initializer: Any,
         initargs: tuple[Any, ...],
     ) -> None:
-        import futures_cluster.services.worker_process  # noqa: F401  # before the first fork, so that workers need not
+        import futures_cluster.services.worker.process  # noqa: F401  # before the first fork, so that workers need not
 
         self._loop = loop
         self._on_exit = on_exit

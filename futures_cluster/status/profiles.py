@@ -1,6 +1,6 @@
 """Profiles: trees of samples, and the file that speedscope reads.
 
-Covers: merging, copying, converting. Does not cover: sampling (``services.profiler``).
+Covers: merging, copying, converting. Does not cover: sampling (``services.worker.sampler``).
 
 A tree is ``[samples, {frame: tree}]``.
 """

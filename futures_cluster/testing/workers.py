@@ -1,6 +1,6 @@
 """A worker of the simulator: a real worker machine, and work that takes only simulated time.
 
-Covers: what ``services.worker`` does in production: slots, reporting, fetching, serving, lending slots.
+Covers: what ``services.worker.service`` does in production: slots, reporting, fetching, serving, lending slots.
 Does not cover: deciding (``worker.machine``), time (``simulator``), the network (``network``).
 
 A result is its size, and where results are checked also a value, which is made of the values of the inputs.
@@ -23,7 +23,7 @@ from futures_cluster.worker.runs import Run
 if TYPE_CHECKING:
     from futures_cluster.testing.simulator import Simulation
 
-#: As in ``services.worker``: results of short runs wait for company so long.
+#: As in ``services.worker.service``: results of short runs wait for company so long.
 FLUSH_S = 0.004
 #: Larger results stay on the worker.
 LARGE_BYTES = 50_000

@@ -2,7 +2,7 @@
 
 Covers: loading a value any number of times over private mappings of the same memory, moving that memory to a file,
 handing it to others. Does not cover: which keys are scattered data (``serialize.is_private``), when something goes to
-disk (``services.store``).
+disk (``services.worker.store``).
 
 The kernel copies the pages that a task writes to, and only these. What came over a network is moved to a segment of
 this process when the first task takes it; where there are no segments, each task gets a copy. Large pickles cost each

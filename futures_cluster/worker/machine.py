@@ -1,7 +1,7 @@
 """A worker: the one entry that changes its state.
 
 Covers: which run starts when, which inputs are fetched from whom, what the scheduler is told.
-Does not cover: executing, holding values, talking (``services.worker``).
+Does not cover: executing, holding values, talking (``services.worker.service``).
 
 The commands it returns are messages for the scheduler, and three of its own: ``ExecuteRuns``, ``FetchData`` and
 ``DropData`` (forget these values).

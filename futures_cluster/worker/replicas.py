@@ -2,7 +2,7 @@
 
 Covers: the record of one result. Does not cover: executions (``runs``): whether a task runs here and whether
 its result lies here are two questions, and a result may have come from another worker. The values themselves
-are in ``services.store``.
+are in ``services.worker.store``.
 """
 
 from __future__ import annotations

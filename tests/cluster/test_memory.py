@@ -22,7 +22,7 @@ def block(i: int) -> object:
 
 def spilled() -> int:
     """How many results the worker that runs this has on disk."""
-    from futures_cluster.services.store import Store
+    from futures_cluster.services.worker.store import Store
 
     (store,) = [obj for obj in gc.get_objects() if type(obj) is Store]
     return store.spilled_count

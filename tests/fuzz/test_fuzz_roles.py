@@ -23,9 +23,9 @@ import pytest
 from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.services.data_server import DataServer
-from futures_cluster.services.observer import Observer
-from futures_cluster.services.worker import WorkerService
+from futures_cluster.services.worker.data_server import DataServer
+from futures_cluster.services.worker.reporter import Observer
+from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.wire import frames, serialize, transports
 from futures_cluster.worker.machine import WorkerMachine
 

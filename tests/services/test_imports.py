@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from futures_cluster import context
-from futures_cluster.services import imports
+from futures_cluster.services.worker import import_hooks
 
 # pytest itself loads what is named like a test, by one loader for all.
 LIBRARY = "library_to_adapt"
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(context, "ADAPTERS", {(LIBRARY, "ready"): f"{ADAPTER}:adapt"})
     monkeypatch.setattr(context, "_adapted", set())
-    imports.adapt_process(dask_in_tasks=False)
+    import_hooks.adapt_process(dask_in_tasks=False)
     yield tmp_path
     for name in (LIBRARY, ADAPTER):
         sys.modules.pop(name, None)
@@ -99,5 +99,5 @@ def test_a_library_in_an_archive(folder: Path) -> None:
 
 def test_one_watch_is_enough(folder: Path) -> None:
     before = list(sys.meta_path)
-    imports.adapt_process(dask_in_tasks=False)
+    import_hooks.adapt_process(dask_in_tasks=False)
     assert sys.meta_path == before

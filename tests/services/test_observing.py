@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.services import notes, profiler
 from futures_cluster.services.common import log_tail
-from futures_cluster.services.recorder import LONG_S, MOST_ROWS, Recorder
+from futures_cluster.services.worker import sampler as profiler
+from futures_cluster.services.worker import stats
+from futures_cluster.services.worker.task_stream import LONG_S, MOST_ROWS, Recorder
 
 
 class Clock:
@@ -90,8 +91,8 @@ def test_what_does_not_fit_is_counted() -> None:
 
 
 def test_the_stack_of_a_task_begins_with_its_function() -> None:
-    """Frames of ``services.execute`` and what calls it are not the task's."""
-    namespace: dict[str, Any] = {"__name__": "futures_cluster.services.execute"}
+    """Frames of ``services.worker.execution`` and what calls it are not the task's."""
+    namespace: dict[str, Any] = {"__name__": "futures_cluster.services.worker.execution"}
     exec("def execute(fn): return fn()", namespace)
 
     def inner() -> list[str]:
@@ -119,7 +120,7 @@ def test_children_of_a_frame_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_profiler_takes_samples_and_ends() -> None:
-    namespace: dict[str, Any] = {"__name__": "futures_cluster.services.execute"}
+    namespace: dict[str, Any] = {"__name__": "futures_cluster.services.worker.execution"}
     exec("def execute(fn): return fn()", namespace)
     go, there = threading.Event(), threading.Event()
 
@@ -145,7 +146,7 @@ def test_the_profiler_takes_samples_and_ends() -> None:
 
 
 def test_failures_are_kept_as_text() -> None:
-    failures = notes.Failures()
+    failures = stats.Failures()
     try:
         raise ValueError("a reason")
     except ValueError as error:
@@ -156,11 +157,11 @@ def test_failures_are_kept_as_text() -> None:
 
 
 def test_texts_of_failures_are_made_for_some_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes.clocks, "time", lambda: 5.5)
-    failures = notes.Failures()
+    monkeypatch.setattr(stats.clocks, "time", lambda: 5.5)
+    failures = stats.Failures()
     for i in range(1000):
         failures.note(f"k{i}", "f", ValueError())
-    assert (failures.number, len(failures.rows)) == (1000, notes.FAILURES_A_SECOND)
+    assert (failures.number, len(failures.rows)) == (1000, stats.FAILURES_A_SECOND)
 
 
 def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
@@ -171,16 +172,16 @@ def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
     class Long(Exception):
         pass
 
-    failures = notes.Failures()
+    failures = stats.Failures()
     failures.note("k", "f", Bad())
     failures.note("l", "f", Long("x" * 100_000))
     assert failures.rows[0][4] == "Bad"
-    assert len(failures.rows[1][5]) < notes.MOST_TEXT + 100
+    assert len(failures.rows[1][5]) < stats.MOST_TEXT + 100
 
 
 def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "MOST_PEERS", 1)
-    traffic = notes.Traffic()
+    monkeypatch.setattr(stats, "MOST_PEERS", 1)
+    traffic = stats.Traffic()
     for holder in ("a", "b", "c", "a"):
         traffic.received(holder, 10, 0.5)
     assert traffic.peers == {"a": [20, 2, 1.0], "(others)": [20, 2, 1.0]}

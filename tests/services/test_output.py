@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor, NotSupported, context
-from futures_cluster.services import output
-from futures_cluster.services.output import Capture, Line
+from futures_cluster.services.worker import output
+from futures_cluster.services.worker.output import Capture, Line
 
 
 class Host:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from futures_cluster.services.store import Store
+from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames, serialize
 
 

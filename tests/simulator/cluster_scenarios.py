@@ -99,7 +99,7 @@ class ClusterScenario(Scenario):
         """Data that was put on a worker, while its client vanished, or was told that the worker is not known.
 
         The scheduler has never heard that it is there. A real worker tells it when that client's connection ends
-        (``services.data_server``); a simulated one has no connections.
+        (``services.worker.data_server``); a simulated one has no connections.
         """
         keys = {}
         for client in self.clients:

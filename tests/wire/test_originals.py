@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from futures_cluster.services.store import Store
+from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import compress, frames, serialize, shm
 from futures_cluster.wire.originals import Original
 

@@ -1,6 +1,6 @@
 """The engine for people: its status page, reports, and what tasks print.
 
-Covers: standing for a scheduler and its one worker to ``services.observatory`` and ``services.observer``. Does not
+Covers: standing for a scheduler and its one worker to ``services.observatory`` and ``services.worker.reporter``. Does not
 cover: what is noted (``watching``), what is shown of it (``observatory``). The first look loads it, and starts its
 thread.
 """
@@ -19,8 +19,8 @@ from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observatory import Observatory
-from futures_cluster.services.observer import Observer
 from futures_cluster.services.status_page import StatusPage
+from futures_cluster.services.worker.reporter import Observer
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.engine import InProcessEngine
@@ -65,7 +65,7 @@ class Scheduler:
 
 
 class Worker:
-    """What ``Observer`` asks of ``services.worker.WorkerService``; all slots are one worker."""
+    """What ``Observer`` asks of ``services.worker.service.WorkerService``; all slots are one worker."""
 
     memory_limit = None
 

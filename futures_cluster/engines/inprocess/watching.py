@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import plugin_runner
-from futures_cluster.services.notes import Notes
+from futures_cluster.services.worker.stats import Notes
 from futures_cluster.wire.sizeof import sizeof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from futures_cluster.scheduler.state import Group
-    from futures_cluster.services.recorder import Recorder
+    from futures_cluster.services.worker.task_stream import Recorder
 
 
 class Watching:
@@ -104,7 +104,7 @@ class Watching:
     def check_inputs(self, work: Work) -> None:
         """In debug mode: have a call fail that changes the values of futures among its arguments."""
         if self._debug and (shared := work.inputs()):
-            from futures_cluster.services.debug import checked
+            from futures_cluster.services.worker.input_checks import checked
 
             work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
-from futures_cluster.services import code
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.client.scatter import Scatterer
 from futures_cluster.services.common import process_lifetime, security
@@ -29,6 +28,7 @@ from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.reminders import result_aloud
+from futures_cluster.services.worker import uploaded_modules
 from futures_cluster.wire import pickling, serialize, transports
 from futures_cluster.wire.exception_state import copied
 
@@ -133,7 +133,7 @@ class RemoteCluster:
         connection.send(
             [
                 security.hello("client", self.client.name),
-                m.ShareCode(self.client.name, code.shareable_paths()),
+                m.ShareCode(self.client.name, uploaded_modules.shareable_paths()),
             ]
         )
         if self._forwards_logs:

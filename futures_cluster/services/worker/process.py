@@ -29,9 +29,7 @@ from futures_cluster import context, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.services import borrowed_tracker, imports
 from futures_cluster.services.client.client import Client
-from futures_cluster.services.code import ClientModules
 from futures_cluster.services.common import (
     descriptors,
     forks,
@@ -49,10 +47,12 @@ from futures_cluster.services.common.memory import kept_segments_bytes, resident
 from futures_cluster.services.common.modules import loaded
 from futures_cluster.services.common.sending import failed
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
-from futures_cluster.services.data_server import DataServer
-from futures_cluster.services.log_forwarder import LogForwarder
-from futures_cluster.services.slots import Disconnected
-from futures_cluster.services.worker import WorkerService
+from futures_cluster.services.worker import borrowed_tracker, import_hooks
+from futures_cluster.services.worker.data_server import DataServer
+from futures_cluster.services.worker.log_forwarder import LogForwarder
+from futures_cluster.services.worker.service import WorkerService
+from futures_cluster.services.worker.slots import Disconnected
+from futures_cluster.services.worker.uploaded_modules import ClientModules
 from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
 from futures_cluster.wire.local_sockets import Socket
 from futures_cluster.wire.main_modules import mains
@@ -206,7 +206,7 @@ class WorkerProcess:
         self._executor: Any = None
         self._lock = threading.Lock()
         self._modules = ClientModules(settings.folder, loaded, _running_client)
-        imports.adapt_process(on_found=self._modules.found)
+        import_hooks.adapt_process(on_found=self._modules.found)
         if settings.by_reference:  # multiprocessing has imported modules, or they were there at the fork
             loaded.look_after_fork()
         machine = WorkerMachine(settings.name, settings.slots, settings.most_runs)

@@ -20,13 +20,13 @@ from futures_cluster import messages as m
 from futures_cluster.context import LOADS
 from futures_cluster.services.common.log_tail import LogTail
 from futures_cluster.services.common.memory import resident_bytes
-from futures_cluster.services.output import Capture
-from futures_cluster.services.profiler import Profiler
-from futures_cluster.services.recorder import Recorder
+from futures_cluster.services.worker.output import Capture
+from futures_cluster.services.worker.sampler import Profiler
+from futures_cluster.services.worker.task_stream import Recorder
 from futures_cluster.wire.versions import is_gil_enabled
 
 if TYPE_CHECKING:
-    from futures_cluster.services.worker import WorkerService
+    from futures_cluster.services.worker.service import WorkerService
 
 #: Rows of a list in a detailed report.
 MOST_LISTED = 50

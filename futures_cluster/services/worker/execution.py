@@ -16,7 +16,7 @@ from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
-from futures_cluster.services.store import Store
+from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import serialize
 from futures_cluster.wire.main_modules import HasMain, mains
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from futures_cluster.errors import InputChanged
 from futures_cluster.messages import Payload
-from futures_cluster.services.execute import Executions
+from futures_cluster.services.worker.execution import Executions
 from futures_cluster.wire import pickling, serialize
 from futures_cluster.worker.runs import Run
 

@@ -29,19 +29,19 @@ from futures_cluster.services.common.memory import SPILL_FRACTION, MemoryMonitor
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.services.execute import Executions
-from futures_cluster.services.notes import Notes
-from futures_cluster.services.slots import MainSlot, Slot
-from futures_cluster.services.store import Store
+from futures_cluster.services.worker.execution import Executions
+from futures_cluster.services.worker.slots import MainSlot, Slot
+from futures_cluster.services.worker.stats import Notes
+from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import compress, serialize, shm, transports
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 if TYPE_CHECKING:
     from futures_cluster.services.common.log_tail import LogTail
-    from futures_cluster.services.log_forwarder import LogForwarder
-    from futures_cluster.services.observer import Observer
-    from futures_cluster.services.recorder import Recorder
+    from futures_cluster.services.worker.log_forwarder import LogForwarder
+    from futures_cluster.services.worker.reporter import Observer
+    from futures_cluster.services.worker.task_stream import Recorder
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -112,7 +112,7 @@ class WorkerService:
         )
         self.executions = Executions(codec, self.store)
         if debug:
-            from futures_cluster.services.debug import CheckedExecutions
+            from futures_cluster.services.worker.input_checks import CheckedExecutions
 
             self.executions = CheckedExecutions(codec, self.store)
         self.peers = Peers(loop, security)
@@ -383,7 +383,7 @@ class WorkerService:
     def _observe(self, order: m.Observe) -> None:
         """Somebody looks, or looks no more."""
         if self._observer is None:
-            from futures_cluster.services.observer import Observer
+            from futures_cluster.services.worker.reporter import Observer
 
             self._observer = Observer(self, self._loop, self._log_tail)
             if self._stopping:  # set before this one could be closed

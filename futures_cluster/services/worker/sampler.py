@@ -25,7 +25,7 @@ MOST_CHILDREN = 200
 #: Below these modules' frames a task begins.
 _OUTSIDE = frozenset(
     f"futures_cluster.{name}"
-    for name in ("services.execute", "services.client.function_table", "engines.inprocess.slots")
+    for name in ("services.worker.execution", "services.client.function_table", "engines.inprocess.slots")
 )
 
 Tree = list[Any]
