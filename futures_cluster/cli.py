@@ -169,14 +169,15 @@ def _worker(arguments: argparse.Namespace) -> int:
     import socket
 
     from futures_cluster.config import THREAD_VARIABLES, usable_cores
-    from futures_cluster.services import manager, programs
+    from futures_cluster.services import programs
+    from futures_cluster.services.launch import supervisor
 
     programs.set_up_logs(arguments.log_level)
     for path in arguments.preload:
         programs.check_is_there(path)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
-    offer = manager.Offer(
+    offer = supervisor.Offer(
         arguments.address,
         arguments.name or f"{socket.gethostname()}-{os.getpid()}",  # a host may run this more than once
         processes,
@@ -194,7 +195,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     )
     try:
         programs.run_worker(offer)
-    except manager.Hopeless as error:
+    except supervisor.Hopeless as error:
         from futures_cluster.status import table
 
         print(f"no worker can start here: {table.plain_lines(str(error))}", file=sys.stderr)

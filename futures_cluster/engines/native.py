@@ -21,10 +21,10 @@ from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services import template
 from futures_cluster.services.common import process_lifetime, system_limits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.launch import fork_server_process
 from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NativeEngine(ClientEngine):
     """Processes on this machine."""
 
     def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
-        if not template.available:
+        if not fork_server_process.available:
             raise errors.NotSupported(
                 "worker processes need unix sockets, which this system lacks; use backend='threads'"
             )
@@ -69,7 +69,7 @@ class NativeEngine(ClientEngine):
             raise RuntimeError("cannot schedule new futures after shutdown")
         config, process = self._config, None
         if starts and config.mp_context is None:
-            process = template.Template(config.worker_environment)
+            process = fork_server_process.Template(config.worker_environment)
         try:
             from futures_cluster.services.local import LocalCluster
 

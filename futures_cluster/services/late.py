@@ -13,7 +13,7 @@ import contextlib
 import importlib
 import sys
 
-from futures_cluster.services import orphans
+from futures_cluster.services.launch import orphans
 
 #: What fetching results needs, and then what functions and objects of ``__main__`` do.
 _ALWAYS = (

@@ -39,11 +39,11 @@ from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.common.socket_folders import make_folder, remove_folder
 from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
 from futures_cluster.services.data_relay import DataRelay
-from futures_cluster.services.launch import ForkServer, MultiprocessingLauncher, WorkerHandle
-from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.launch.fork_server_process import Template, import_path
+from futures_cluster.services.launch.launchers import ForkServer, MultiprocessingLauncher, WorkerHandle
+from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.template import Template, import_path
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.private_files import make_private_folder
 

@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from futures_cluster import clocks
-from futures_cluster.services import manager
 from futures_cluster.services.client.remote_cluster import RemoteCluster
 from futures_cluster.services.client.shared_objects import load_extension
+from futures_cluster.services.launch import supervisor
 from futures_cluster.services.server import SchedulerServer
 from futures_cluster.services.status_page import DEFAULT_PORT
 from futures_cluster.status.table import plain_lines
@@ -152,9 +152,9 @@ def preload(path: str) -> None:
         raise ValueError(f"--preload {path}: {error}") from None
 
 
-def run_worker(offer: manager.Offer) -> None:
+def run_worker(offer: supervisor.Offer) -> None:
     """Run the workers of this machine until they are told to leave, or the scheduler is gone."""
-    asyncio.run(manager.run(offer, _on_signals))
+    asyncio.run(supervisor.run(offer, _on_signals))
 
 
 def ask(address: str, security: transports.Security, what: str, argument: Any = None) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler.adapting import desired_workers
-from futures_cluster.services.processes import WorkerProcesses
+from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.services.scheduler import SchedulerService
 
 #: Seconds between two looks at the work.

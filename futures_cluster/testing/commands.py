@@ -22,7 +22,7 @@ import psutil
 
 from futures_cluster import clocks
 from futures_cluster.executor import Executor
-from futures_cluster.services.forkserver import die_with_parent
+from futures_cluster.services.launch.fork_server_main import die_with_parent
 
 PATIENCE_S = 30.0
 KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))

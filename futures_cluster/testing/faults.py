@@ -30,7 +30,7 @@ class Faults:
         A worker that ended is followed by a new one, of another name, after this time; None for never.
     failed_starts : float
         Share of the starts of new workers that fail, for want of a process or a descriptor. They are repeated with the
-        pauses of ``services.restarts``, and never given up.
+        pauses of ``services.launch.restart_policy``, and never given up.
     delayed : float
         Share of the messages that are delayed.
     delay_s : float

@@ -36,7 +36,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
 from futures_cluster.scheduler import invariants as scheduler_invariants
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.services.restarts import RestartPolicy
+from futures_cluster.services.launch.restart_policy import RestartPolicy
 from futures_cluster.testing.checks import Checks
 from futures_cluster.testing.clients import SimulatedClient
 from futures_cluster.testing.faults import Dice, Faults

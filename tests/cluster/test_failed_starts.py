@@ -24,11 +24,11 @@ import pytest
 from gate import Gate
 
 from futures_cluster import Executor
-from futures_cluster.services import restarts, template
+from futures_cluster.services.launch import fork_server_process, restart_policy
 from futures_cluster.testing.commands import Cluster
 
 pytestmark = [
-    pytest.mark.skipif(not template.available, reason="needs unix sockets"),
+    pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets"),
     pytest.mark.skipif(sys.platform != "linux", reason="needs limits of other processes"),
 ]
 
@@ -80,7 +80,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses are short, so that a test need not wait until there are no more attempts."""
-    monkeypatch.setattr(restarts, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(restart_policy, "FIRST_PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_no_memory_for_the_worker_itself(in_haste: None, capfd: pytest.CaptureFi
     with Executor(2, memory_limit="5MB") as ex:
         with pytest.raises(BrokenProcessPool, match=r"(?s)code 77.*before its first task; give workers more"):
             ex.submit(abs, -1).result(WAIT_S)
-    assert capfd.readouterr().err.count("over 80% of its memory_limit of 5 MB") <= 2 + restarts.MOST_FAILURES
+    assert capfd.readouterr().err.count("over 80% of its memory_limit of 5 MB") <= 2 + restart_policy.MOST_FAILURES
 
 
 class TestWorkersOfAScheduler:

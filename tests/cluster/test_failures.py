@@ -140,7 +140,7 @@ class TestDeath:
         assert ex.submit(pow, 2, 4).result(WAIT_S) == 16
 
     def test_workers_that_never_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("futures_cluster.services.restarts.FIRST_PAUSE_S", 0.001)
+        monkeypatch.setattr("futures_cluster.services.launch.restart_policy.FIRST_PAUSE_S", 0.001)
 
         def leave() -> None:
             print("no licence", file=sys.stderr, flush=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.services import restarts, template
+from futures_cluster.services.launch import fork_server_process, restart_policy
 
-pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
+pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
 METHODS = ["", "fork", "spawn", "forkserver"]
 #: Of each script: an executor as the first argument says, by a start method or by our own start.
@@ -131,7 +131,7 @@ def test_what_was_dropped_is_counted() -> None:
     """Once stderr takes something again, a line says how much is missing."""
     program = """
 import os, threading
-from futures_cluster.services import stderr
+from futures_cluster.services.launch import stderr
 stderr.MOST_WAITING_BYTES = 200_000
 read_fd, write_fd = os.pipe()
 os.set_blocking(write_fd, False)
@@ -218,7 +218,7 @@ if os.environ.get("SETS"):
 with open("starts", "a") as starts:
     starts.write("x")
 if __name__ == "__main__":
-    from futures_cluster.services import launch
+    from futures_cluster.services.launch import launchers as launch
     launch.ANSWER_S = 1.0
     try:
         with executor() as ex:
@@ -327,7 +327,7 @@ with executor() as ex:
 """
     done = run_script(tmp_path, program, "spawn")
     assert 'under: if __name__ == "__main__":' in done.stderr
-    assert len((tmp_path / "imports").read_text()) <= 1 + restarts.MOST_FAILURES
+    assert len((tmp_path / "imports").read_text()) <= 1 + restart_policy.MOST_FAILURES
 
 
 def test_a_module_may_make_an_executor_and_use_it_in_tasks(tmp_path: Path) -> None:
@@ -467,7 +467,7 @@ def leave():
     threading.Thread(target=threading.Event().wait).start()
 
 if __name__ == "__main__":
-    from futures_cluster.services import processes
+    from futures_cluster.services.launch import worker_pool as processes
     processes.GRACE_S = 0.5
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     with executor() as ex:

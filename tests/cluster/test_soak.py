@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from futures_cluster.services import template
+from futures_cluster.services.launch import fork_server_process
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
-pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
+pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
 
 def soak(where: str, minutes: float) -> None:

@@ -20,9 +20,9 @@ import pytest
 
 from futures_cluster import Executor, as_completed, current_executor
 from futures_cluster.errors import HandshakeError
-from futures_cluster.services import template
 from futures_cluster.services.client import wait_watch
 from futures_cluster.services.common import reminders
+from futures_cluster.services.launch import fork_server_process
 from futures_cluster.testing.commands import Cluster
 
 slow = pytest.mark.slow
@@ -206,7 +206,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.skipif(not template.available, reason="needs unix sockets")
+@pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 def test_a_worker_process_that_is_gone(said: Said) -> None:
     """No other has its name. The end need not wait for such tasks when it is asked to cancel them."""
     with Executor(max_workers=2) as ex:
@@ -220,7 +220,7 @@ def test_a_worker_process_that_is_gone(said: Said) -> None:
         assert future.cancelled()
 
 
-@pytest.mark.skipif(not template.available, reason="needs unix sockets")
+@pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 def test_worker_processes_that_are_gone_for_good(said: Said) -> None:
     with Executor(max_workers=1) as ex:
         pid = ex.submit(os.getpid).result(WAIT_S)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from futures_cluster.services import template
+from futures_cluster.services.launch import fork_server_process
 
-pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
+pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
 #: After its first task this program can import nothing.
 PROGRAM = """

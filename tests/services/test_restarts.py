@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from futures_cluster.services.restarts import FIRST_PAUSE_S, MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
+from futures_cluster.services.launch.restart_policy import FIRST_PAUSE_S, MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
 
 
 def fail_until(policy: RestartPolicy, failures: int) -> list[float]:

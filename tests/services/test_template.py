@@ -18,12 +18,13 @@ import psutil
 import pytest
 
 import futures_cluster
-from futures_cluster.services import local, template
+from futures_cluster.services import local
 from futures_cluster.services.common import process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin
+from futures_cluster.services.launch import fork_server_process
 
-pytestmark = pytest.mark.skipif(not template.available, reason="needs unix sockets")
+pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
 
 def fails(*args: Any) -> None:
@@ -39,16 +40,16 @@ def children() -> set[int]:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[template.Template]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[fork_server_process.Template]:
     """The template processes that are started meanwhile."""
-    made: list[template.Template] = []
+    made: list[fork_server_process.Template] = []
 
-    class Noted(template.Template):
+    class Noted(fork_server_process.Template):
         def __init__(self, environment: dict[str, str]) -> None:
             super().__init__(environment)
             made.append(self)
 
-    monkeypatch.setattr(template, "Template", Noted)
+    monkeypatch.setattr(fork_server_process, "Template", Noted)
     monkeypatch.setattr(local, "Template", Noted)
     return made
 
@@ -92,7 +93,7 @@ with futures_cluster.Executor(max_workers=1) as ex:
     print(*ex.submit(eval, "[*__import__('sys').modules]").result())
     print(ex.submit(__import__("gc").isenabled).result())
 """
-    template_only = "import sys; from futures_cluster.services import forkserver as f; f.import_for_workers()"
+    template_only = "import sys; from futures_cluster.services.launch import fork_server_main as forkserver as f; f.import_for_workers()"
     outputs = []
     for code in (program, f"{template_only}; print(*sys.modules)"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -103,7 +104,7 @@ with futures_cluster.Executor(max_workers=1) as ex:
     assert collects == "True"
 
 
-def test_threads_that_submit_at_once_start_one_cluster(started: list[template.Template]) -> None:
+def test_threads_that_submit_at_once_start_one_cluster(started: list[fork_server_process.Template]) -> None:
     gate = threading.Barrier(8)
     results: list[int] = []
     with futures_cluster.Executor(max_workers=2) as ex:
@@ -122,7 +123,7 @@ def test_threads_that_submit_at_once_start_one_cluster(started: list[template.Te
 
 
 def test_a_shutdown_that_comes_between_the_look_and_the_start(
-    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+    started: list[fork_server_process.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ex = futures_cluster.Executor(max_workers=1)
     left_behind = process_lifetime.left_behind
@@ -140,7 +141,7 @@ def test_a_shutdown_that_comes_between_the_look_and_the_start(
 
 
 def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
-    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+    started: list[fork_server_process.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = children()
     with futures_cluster.Executor(max_workers=1) as ex:
@@ -156,12 +157,12 @@ def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
 
 
 def test_workers_that_cannot_be_made_leave_no_template(
-    started: list[template.Template], monkeypatch: pytest.MonkeyPatch
+    started: list[fork_server_process.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = children()
     with futures_cluster.Executor(max_workers=1) as ex:
         with monkeypatch.context() as patch:
-            patch.setattr("futures_cluster.services.processes.WorkerHandle", fails)
+            patch.setattr("futures_cluster.services.launch.worker_pool.WorkerHandle", fails)
             with pytest.raises(OSError, match="no descriptors"):
                 ex.submit(int)
         assert children() == before
@@ -170,7 +171,7 @@ def test_workers_that_cannot_be_made_leave_no_template(
 
 @pytest.mark.parametrize("method", [None, "fork"])
 def test_a_thread_that_cannot_be_started_leaves_nothing(
-    started: list[template.Template], monkeypatch: pytest.MonkeyPatch, method: str | None
+    started: list[fork_server_process.Template], monkeypatch: pytest.MonkeyPatch, method: str | None
 ) -> None:
     """The next submit tries again."""
     before = children()
@@ -184,7 +185,7 @@ def test_a_thread_that_cannot_be_started_leaves_nothing(
         assert ex.submit(abs, -3).result() == 3
 
 
-def test_an_initializer_that_needs_a_context_uses_no_template(started: list[template.Template]) -> None:
+def test_an_initializer_that_needs_a_context_uses_no_template(started: list[fork_server_process.Template]) -> None:
     lock = multiprocessing.get_context().Lock()
     before = children()
     with futures_cluster.Executor(max_workers=1, initializer=print, initargs=(lock,)) as ex:
@@ -209,7 +210,7 @@ def test_what_an_initializer_gets_is_not_kept_after_the_end() -> None:
     assert known() is None
 
 
-def test_a_plugin_before_the_first_task(started: list[template.Template]) -> None:
+def test_a_plugin_before_the_first_task(started: list[fork_server_process.Template]) -> None:
     joined: list[str] = []
 
     class Watch(SchedulerPlugin):

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from futures_cluster import errors
-from futures_cluster.services import forkserver, orphans
 from futures_cluster.services.common import descriptors, system_limits
 from futures_cluster.services.common.crash_journal import BlackBox
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
-from futures_cluster.services.stderr import StderrRelay, StderrWriter
-from futures_cluster.services.template import ADVICE, Template, has_folder
-from futures_cluster.services.tracker import TrackerDoor
+from futures_cluster.services.launch import fork_server_main, orphans
+from futures_cluster.services.launch.fork_server_process import ADVICE, Template, has_folder
+from futures_cluster.services.launch.resource_tracker import TrackerDoor
+from futures_cluster.services.launch.stderr import StderrRelay, StderrWriter
 
 #: A program that is started as the template says within this time that it is one.
 ANSWER_S = 15.0
@@ -223,7 +223,7 @@ class ForkServer:
         handles, self._ordered = self._ordered, []
         for handle in handles:
             try:
-                forkserver.send(self._template.control, (handle.settings, len(handle.fds())), handle.fds())
+                fork_server_main.send(self._template.control, (handle.settings, len(handle.fds())), handle.fds())
             except (BrokenPipeError, ConnectionResetError):
                 self._lost()
                 return
@@ -235,7 +235,7 @@ class ForkServer:
     def _read(self) -> None:
         assert self._template is not None
         try:
-            (kind, name, value), _ = forkserver.receive(self._template.control)
+            (kind, name, value), _ = fork_server_main.receive(self._template.control)
         except Exception:  # it is gone, or it is no template and says something else
             self._lost()
             return

@@ -23,10 +23,10 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
-from futures_cluster.services.launch import WorkerHandle, describe_exit, describe_failure
-from futures_cluster.services.restarts import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
-from futures_cluster.services.stderr import StderrWriter
-from futures_cluster.services.tracker import TrackerDoor
+from futures_cluster.services.launch.launchers import WorkerHandle, describe_exit, describe_failure
+from futures_cluster.services.launch.resource_tracker import TrackerDoor
+from futures_cluster.services.launch.restart_policy import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
+from futures_cluster.services.launch.stderr import StderrWriter
 from futures_cluster.wire import sockets
 
 log = logging.getLogger("futures_cluster")

@@ -29,9 +29,9 @@ from futures_cluster.services.common import process_identity, security
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.socket_folders import make_folder, remove_folder
 from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
-from futures_cluster.services.launch import ForkServer, WorkerHandle
-from futures_cluster.services.processes import WorkerProcesses
-from futures_cluster.services.template import import_path
+from futures_cluster.services.launch.fork_server_process import import_path
+from futures_cluster.services.launch.launchers import ForkServer, WorkerHandle
+from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.wire import transports
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 

@@ -108,7 +108,7 @@ class Template:
             options = [*options, "-P"]  # Python 3.13 cannot import sockets if it has looked there for modules
         code = (
             f"import os, sys; os.close(start_fd); sys.path[:] = {import_path()!a}\n"
-            f"from futures_cluster.services.forkserver import main; main({control_fd})"
+            f"from futures_cluster.services.launch.fork_server_main import main; main({control_fd})"
         ).encode()
         start_fd = descriptors.file_with(code)
         # In a namespace of its own: the workers' __main__ stays empty.
@@ -131,7 +131,7 @@ def _frozen_start(control_fd: int, environment: dict[str, str]) -> subprocess.Po
     import pickle
     from multiprocessing import spawn
 
-    from futures_cluster.services.forkserver import FrozenTemplate
+    from futures_cluster.services.launch.fork_server_main import FrozenTemplate
 
     data = pickle.dumps({"sys_path": import_path()}) + pickle.dumps(FrozenTemplate(control_fd))
     start_fd = descriptors.file_with(data)

@@ -32,7 +32,7 @@ import sys
 from typing import Any
 
 from futures_cluster import config
-from futures_cluster.services.orphans import Orphans
+from futures_cluster.services.launch.orphans import Orphans
 
 LENGTH = struct.Struct("<I")
 
