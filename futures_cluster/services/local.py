@@ -48,8 +48,8 @@ from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
-    from futures_cluster.services.observatory import Observatory
-    from futures_cluster.services.status_page import StatusPage
+    from futures_cluster.services.observe.monitor import Observatory
+    from futures_cluster.services.observe.page_thread import StatusPage
 
 
 #: Workers have answered by then, or never will.
@@ -313,7 +313,7 @@ class LocalCluster:
 
     def observatory(self) -> Observatory:
         """Where to look; made when first wanted, and loaded only then."""
-        from futures_cluster.services.observatory import Observatory
+        from futures_cluster.services.observe.monitor import Observatory
 
         with self._lock:
             if self._observatory is None:
@@ -325,7 +325,7 @@ class LocalCluster:
 
     def status_url(self) -> str:
         """The address of the status page, which is served from the first call on. From any thread."""
-        from futures_cluster.services.status_page import StatusPage
+        from futures_cluster.services.observe.page_thread import StatusPage
 
         observatory = self.observatory()
         with self._lock:

@@ -28,9 +28,9 @@ from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
 from futures_cluster.services import links
 from futures_cluster.services.common.heartbeats import Heartbeats
-from futures_cluster.services.observatory import Observatory
+from futures_cluster.services.observe.monitor import Observatory
+from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.scheduler import SchedulerService
-from futures_cluster.services.status_page import StatusPage
 from futures_cluster.wire import transports
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.versions import compare, own_versions

@@ -1,7 +1,7 @@
 """What the addresses of the status page answer.
 
 Covers: the page and its files, ``/api/v1/...`` as JSON, the stream of events for the page, ``/metrics``. Does not
-cover: HTTP (``http``), finding anything out (``Source``, which is ``services.observatory``).
+cover: HTTP (``http``), finding anything out (``Source``, which is ``services.observe.monitor``).
 
 One snapshot is made for all viewers, and so is all else that is read under the scheduler's lock (``sparing``): whoever
 looks at a large cluster sees it change more slowly, and the scheduler keeps its time.

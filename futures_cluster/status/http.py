@@ -1,7 +1,7 @@
 """A small HTTP server that only answers GET.
 
 Covers: reading requests, refusing what is no business of ours, headers, streams of server-sent events. Does not cover:
-what is answered (``api``), in which thread this runs (``services.status_page``).
+what is answered (``api``), in which thread this runs (``services.observe.page_thread``).
 
 Only what a browser, curl and Prometheus send is understood: a request line and headers up to 16 kB, no body. Each
 connection has one answer. Who is let in: on loopback whoever addresses this machine by a loopback name (a page of

@@ -1,7 +1,7 @@
 """A report: the status page of a run as one file, to send to a colleague.
 
 Covers: putting the page, its style, its scripts and the figures into one HTML file. Does not cover: the figures
-(``services.observatory``), drawing them (``page.js``, which finds them in the file and asks no server).
+(``services.observe.monitor``), drawing them (``page.js``, which finds them in the file and asks no server).
 
 The figures stand in the file as JSON in which nothing can end the element that they are in; the file may load nothing.
 """

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.services.rounds import Rounds
+from futures_cluster.services.observe.pending_replies import Rounds
 
 
 def test_nobody_to_ask() -> None:

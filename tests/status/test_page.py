@@ -19,7 +19,7 @@ import pytest
 from gate import Gate
 
 from futures_cluster import Executor, NotSupported, wait
-from futures_cluster.services.status_page import StatusPage
+from futures_cluster.services.observe.page_thread import StatusPage
 
 from .looking import PATIENCE_S, Events, ask, eventually, read, refusal
 
@@ -228,7 +228,7 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
 
 
 def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("futures_cluster.services.observatory.ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_S", PATIENCE_S)
     with Executor(1) as ex:
         engine: Any = ex._engine
         with Events(ex.status_url) as events:
@@ -266,7 +266,7 @@ def test_workers_load_what_viewers_need_with_the_first_look() -> None:
 def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("futures_cluster.services.observatory.ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_S", PATIENCE_S)
     with Executor(2) as ex, opening(gate):
         one, other = ex.run(os.getpid)
         engine: Any = ex._engine

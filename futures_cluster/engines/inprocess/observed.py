@@ -1,6 +1,6 @@
 """The engine for people: its status page, reports, and what tasks print.
 
-Covers: standing for a scheduler and its one worker to ``services.observatory`` and ``services.worker.reporter``. Does not
+Covers: standing for a scheduler and its one worker to ``services.observe.monitor`` and ``services.worker.reporter``. Does not
 cover: what is noted (``watching``), what is shown of it (``observatory``). The first look loads it, and starts its
 thread.
 """
@@ -18,8 +18,8 @@ from futures_cluster import messages as m
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.observatory import Observatory
-from futures_cluster.services.status_page import StatusPage
+from futures_cluster.services.observe.monitor import Observatory
+from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.worker.reporter import Observer
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import secrets
 import socket
 
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.observatory import Observatory
+from futures_cluster.services.observe.monitor import Observatory
 from futures_cluster.status.api import PUBLIC, Api
 from futures_cluster.status.http import LOOPBACK_NAMES, Gate, HttpServer
 from futures_cluster.wire.addresses import in_words

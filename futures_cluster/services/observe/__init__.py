@@ -1,0 +1,1 @@
+"""For people: collecting what a scheduler and its workers report, and serving the status page."""
