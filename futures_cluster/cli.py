@@ -83,7 +83,7 @@ def _number_of_bytes(text: str) -> int:
 
 def _name(text: str) -> str:
     """A name that the scheduler accepts, and that is not taken for one of a worker in another's place."""
-    from futures_cluster.services.links import is_line
+    from futures_cluster.services.scheduler.permissions import is_line
 
     if not 0 < len(text) <= 200 or not is_line(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name; use at most 200 characters, all printable")

@@ -23,7 +23,7 @@ from futures_cluster.scheduler.state import State
 from futures_cluster.services.client import log_receiver
 from futures_cluster.services.common import log_records
 from futures_cluster.services.common.log_settings import LogSettingsWatch, merge
-from futures_cluster.services.log_relay import LogRelay
+from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.worker import log_forwarder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ Covers: what each event does to tasks, workers and clients, and the commands tha
 Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``), where
 results are held and copied to (``copies``),
 choosing workers (``placement``), what to take from busy ones (``stealing``), what a loss means
-(``recovery``), sending and timing (``services.scheduler``).
+(``recovery``), sending and timing (``services.scheduler.service``).
 
 Rules. ``handle(event, now)`` is the only way in. It never raises for what a peer said: an event about a task
 or worker that is no longer known is old news, and dropped. What follows is collected for each receiver, so

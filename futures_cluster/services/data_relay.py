@@ -16,7 +16,7 @@ from collections.abc import Callable
 from futures_cluster import messages as m
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import failed
-from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.wire import serialize
 
 

@@ -43,7 +43,7 @@ from futures_cluster.services.launch.fork_server_process import Template, import
 from futures_cluster.services.launch.launchers import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.services.scaling import Scaling
-from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.private_files import make_private_folder
 

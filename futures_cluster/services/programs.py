@@ -25,7 +25,7 @@ from futures_cluster.services.client.remote_cluster import RemoteCluster
 from futures_cluster.services.client.shared_objects import load_extension
 from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
-from futures_cluster.services.server import SchedulerServer
+from futures_cluster.services.scheduler.server import SchedulerServer
 from futures_cluster.status.table import plain_lines
 from futures_cluster.wire import transports
 

@@ -16,7 +16,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.scheduler.adapting import desired_workers
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
-from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.scheduler.service import SchedulerService
 
 #: Seconds between two looks at the work.
 INTERVAL_S = 0.25

@@ -277,7 +277,7 @@ class Simulation:
     # ---------------------------------------------------------------- the scheduler
 
     def _handled(self, event: Message) -> list[Any]:
-        """The machine's answer, by the short way if there is one, as ``services.scheduler`` asks."""
+        """The machine's answer, by the short way if there is one, as ``services.scheduler.service`` asks."""
         machine, commands = self.scheduler, None
         if isinstance(machine, SchedulerMachine):
             commands = machine.lone.handle(event, self.now)

@@ -13,8 +13,9 @@ import pytest
 
 from futures_cluster import Executor, cli
 from futures_cluster import messages as m
-from futures_cluster.services import links, programs
+from futures_cluster.services import programs
 from futures_cluster.services.common import security
+from futures_cluster.services.scheduler import permissions
 from futures_cluster.testing.commands import Cluster
 from futures_cluster.wire import transports
 from futures_cluster.wire.transports import Security
@@ -48,7 +49,7 @@ def say(cluster: Cluster, *messages: m.Message) -> list[m.Message]:
     return asyncio.run(talk())
 
 
-@pytest.mark.parametrize("role", links.ROLES)
+@pytest.mark.parametrize("role", permissions.ROLES)
 def test_names_that_are_no_text_for_a_line_are_refused(role: str, cluster: Cluster) -> None:
     long = "x" * 600  # a manager's name has more parts
     for name in (*BAD_NAMES[:4], long):

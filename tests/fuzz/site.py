@@ -15,7 +15,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler import invariants
-from futures_cluster.services.server import SchedulerServer
+from futures_cluster.services.scheduler.server import SchedulerServer
 from futures_cluster.wire import frames, transports
 from futures_cluster.wire.sockets import ignore
 from futures_cluster.wire.versions import own_versions

@@ -8,7 +8,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.services import links
+from futures_cluster.services.scheduler import permissions
 from futures_cluster.wire import contents
 from futures_cluster.wire.buffers import Buffer
 
@@ -68,7 +68,7 @@ def nested(depth: int) -> Any:
 )
 def test_what_makes_no_sense_is_refused_with_its_field(message: m.Message, text: str) -> None:
     with pytest.raises(ProtocolError, match=text):
-        links.check(links.WORKER, "w", message)
+        permissions.check(permissions.WORKER, "w", message)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_makes_no_sense_is_refused_with_its_field(message: m.Message, text:
     ids=lambda message: type(message).__name__,
 )
 def test_what_makes_sense_passes(message: m.Message) -> None:
-    links.check(links.WORKER, "w", message)
+    permissions.check(permissions.WORKER, "w", message)
 
 
 VERSION = ("module", "/module.py", -1, 10, "hash")
@@ -100,17 +100,19 @@ VERSION = ("module", "/module.py", -1, 10, "hash")
     ],
 )
 def test_versions_of_modules(at: int, odd: Any, text: str) -> None:
-    links.check(links.CLIENT, "c", m.ShareCode("c", [], [], [VERSION]))
+    permissions.check(permissions.CLIENT, "c", m.ShareCode("c", [], [], [VERSION]))
     with pytest.raises(ProtocolError, match=text):
-        links.check(links.CLIENT, "c", m.ShareCode("c", [], [], [VERSION, (*VERSION[:at], odd, *VERSION[at + 1 :])]))
+        permissions.check(
+            permissions.CLIENT, "c", m.ShareCode("c", [], [], [VERSION, (*VERSION[:at], odd, *VERSION[at + 1 :])])
+        )
 
 
 def test_facts_that_this_version_does_not_know_are_left_out() -> None:
     beat = m.Heartbeat("w", {"stored": 1, "name": "other", "silence_s": 5.0, "spilled": []})
-    links.check(links.WORKER, "w", beat)
+    permissions.check(permissions.WORKER, "w", beat)
     assert beat.facts == {"silence_s": 5.0, "stored": 1}
     report = m.WorkerReport("w", {**REPORT, "name": "other"})
-    links.check(links.WORKER, "w", report)
+    permissions.check(permissions.WORKER, "w", report)
     assert report.facts == REPORT
 
 
@@ -135,7 +137,7 @@ def test_facts_that_this_version_does_not_know_are_left_out() -> None:
 def test_facts_of_another_shape_are_left_out(facts: dict[str, Any]) -> None:
     """And the worker is kept, with what it holds."""
     report = m.WorkerReport("w", {**facts, "raised": 1})
-    links.check(links.WORKER, "w", report)
+    permissions.check(permissions.WORKER, "w", report)
     assert report.facts == {"raised": 1}
 
 
@@ -175,4 +177,4 @@ def test_payloads(payload: Any, fits: bool) -> None:
 )
 def test_introductions(messages: list[m.Message], text: str) -> None:
     with pytest.raises(ProtocolError, match=text):
-        links.check_hello(messages)
+        permissions.check_hello(messages)

@@ -16,8 +16,8 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.services.client.module_news import ModuleNews
-from futures_cluster.services.code_relay import CodeRelay
 from futures_cluster.services.common.modules import OLDER, LoadedModules, Version, digest_of, version_of
+from futures_cluster.services.scheduler.module_relay import CodeRelay
 from futures_cluster.services.worker.uploaded_modules import ClientModules
 
 NAME = "module_with_versions"

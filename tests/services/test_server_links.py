@@ -11,7 +11,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.services.client.scatter import Scatterer
 from futures_cluster.services.common import security
-from futures_cluster.services.server import SchedulerServer
+from futures_cluster.services.scheduler.server import SchedulerServer
 
 
 class Peer:

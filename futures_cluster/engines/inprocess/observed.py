@@ -31,7 +31,7 @@ ANSWERS_S = 5.0
 
 
 class Scheduler:
-    """What ``Observatory`` asks of ``services.scheduler.SchedulerService``."""
+    """What ``Observatory`` asks of ``services.scheduler.service.SchedulerService``."""
 
     def __init__(self, engine: InProcessEngine, now: Callable[[], float]) -> None:
         self.lock = threading.Lock()

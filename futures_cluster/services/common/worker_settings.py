@@ -19,7 +19,7 @@ PROCESS_NAME = "FuturesClusterProcess"
 
 
 def new_incarnation() -> str:
-    """What tells a process from others that had its name before it: see ``services.client.client`` and ``services.server``."""
+    """What tells a process from others that had its name before it: see ``services.client.client`` and ``services.scheduler.server``."""
     return os.urandom(4).hex()
 
 

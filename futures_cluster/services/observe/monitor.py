@@ -29,7 +29,7 @@ from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.observe.pending_replies import Rounds
-from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.status import profiles
 from futures_cluster.wire.versions import is_gil_enabled, own_versions
 

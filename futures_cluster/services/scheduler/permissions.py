@@ -14,7 +14,7 @@ import re
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.services import reports
+from futures_cluster.services.scheduler import report_checks
 from futures_cluster.wire import contents
 
 CLIENT, WORKER, MANAGER = "client", "worker", "manager"
@@ -74,9 +74,9 @@ def check(role: str, name: str, message: Message) -> None:
         raise ProtocolError(f"{name!r} sent a {type(message).__name__} in the name of {getattr(message, field)!r}")
     contents.check(message)
     if isinstance(message, m.Heartbeat):
-        message.facts = reports.heartbeat(message.facts)
+        message.facts = report_checks.heartbeat(message.facts)
     elif isinstance(message, m.WorkerReport):
-        message.facts = reports.report(message.facts)
+        message.facts = report_checks.report(message.facts)
     elif isinstance(message, m.WorkerJoined):
         _check_worker(message)
 

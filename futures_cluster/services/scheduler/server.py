@@ -26,11 +26,11 @@ from futures_cluster.scheduler.explain import explain, silent_worker
 from futures_cluster.scheduler.overview import unfinished
 from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
-from futures_cluster.services import links
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.observe.monitor import Observatory
 from futures_cluster.services.observe.page_thread import StatusPage
-from futures_cluster.services.scheduler import SchedulerService
+from futures_cluster.services.scheduler import permissions
+from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.wire import transports
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.versions import compare, own_versions
@@ -79,10 +79,10 @@ class _Link:
             return
         try:
             if not self.role:
-                self.introduced(links.check_hello(messages))
+                self.introduced(permissions.check_hello(messages))
                 messages = messages[1:]
             for message in messages:
-                links.check(self.role, self.name, message)
+                permissions.check(self.role, self.name, message)
         except ProtocolError as error:
             self.refuse(str(error))
             return
@@ -226,14 +226,14 @@ class SchedulerServer:
         does a manager. A client that comes again has another name, and a worker is a client of its own name: a
         second one could speak for the first and get its results.
         """
-        if hello.role == links.MANAGER:
+        if hello.role == permissions.MANAGER:
             # Two managers whose workers have the same names would take these from each other again and again.
             offered = hello.name.rpartition("@")[0]
             for (role, name), link in self._links.items():
-                if role == links.MANAGER and name != hello.name and name.rpartition("@")[0] == offered:
+                if role == permissions.MANAGER and name != hello.name and name.rpartition("@")[0] == offered:
                     return f"the name {offered!r} belongs to the workers of {link}; choose another one with --name"
             return None
-        others = (links.CLIENT, links.WORKER) if hello.role == links.CLIENT else (links.CLIENT,)
+        others = (permissions.CLIENT, permissions.WORKER) if hello.role == permissions.CLIENT else (permissions.CLIENT,)
         for role in others:
             owner = self._links.get((role, hello.name))
             if owner is not None:
@@ -246,17 +246,17 @@ class SchedulerServer:
         former = self._links.get((link.role, link.name))
         if former is not None:
             former.refuse("another connection came in its name")
-        if link.role == links.WORKER:
+        if link.role == permissions.WORKER:
             self._tell_lost(link.name)  # its predecessor, whose last words have not come
         self._links[link.role, link.name] = link
-        if link.role == links.CLIENT:
+        if link.role == permissions.CLIENT:
             self.service.clients[link.name] = link.send
             self.service.handle([m.ClientJoined(link.name)])
         # A client may be busy in code that lets no other thread run; if its host is gone, the network says so.
-        patience_s = float("inf") if link.role == links.CLIENT else self.silence_s
+        patience_s = float("inf") if link.role == permissions.CLIENT else self.silence_s
         link.heartbeats = Heartbeats(self.loop, "scheduler", link.connection, patience_s, lambda: self._silent(link))
         link.heartbeats.start()
-        if link.role == links.WORKER:
+        if link.role == permissions.WORKER:
             self.service.workers[link.name] = link.send
         else:
             log.info("%s joined", link)
@@ -279,7 +279,7 @@ class SchedulerServer:
 
     def _is_known_to_run(self, link: _Link) -> bool:
         """Whether a worker's manager, which answers, sees its process run: then it is busy, and not gone."""
-        manager = self._links.get((links.MANAGER, link.manager))
+        manager = self._links.get((permissions.MANAGER, link.manager))
         if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
             return False
         return link.incarnation in manager.facts.get("running", ())
@@ -296,7 +296,7 @@ class SchedulerServer:
         link.looks.close()
         level = logging.WARNING if isinstance(error, AuthenticationError) else logging.INFO
         log.log(level, "%s left (%s)", link, error or "it closed the connection")
-        if link.role == links.CLIENT:
+        if link.role == permissions.CLIENT:
             self.service.clients.pop(link.name, None)
             self.service.handle([m.ClientLeft(link.name)])
             with self.service.lock:
@@ -304,9 +304,9 @@ class SchedulerServer:
                 self.service.code.forget(link.name)
             left: list[Message] = [m.ClientLeft(link.name)]
             for (role, _), other in self._links.items():
-                if role == links.WORKER:
+                if role == permissions.WORKER:
                     self.loop.call_soon(other.send, left)
-        elif link.role == links.WORKER:
+        elif link.role == permissions.WORKER:
             self.service.workers.pop(link.name, None)
             self._worker_left(link, error)
         else:
@@ -314,14 +314,14 @@ class SchedulerServer:
                 self._tell_lost(name)
 
     def _pending_bytes(self, client: str) -> int:
-        link = self._links.get((links.CLIENT, client))
+        link = self._links.get((permissions.CLIENT, client))
         return 0 if link is None else link.connection.pending_bytes
 
     # ---------------------------------------------------------------- workers
 
     def _on_worker_joined(self, link: _Link, message: m.WorkerJoined) -> bool:
         link.manager, link.incarnation = message.manager, message.incarnation
-        message.killable = (links.MANAGER, message.manager) in self._links
+        message.killable = (permissions.MANAGER, message.manager) in self._links
         link.send([m.Answer(0)])
         log.info("%s joined", link)
         if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:
@@ -334,7 +334,7 @@ class SchedulerServer:
         words = self._last_words.pop(name, None)
         if words is not None:
             self._bury(words)
-        elif isinstance(error, ProtocolError) or (links.MANAGER, link.manager) not in self._links:
+        elif isinstance(error, ProtocolError) or (permissions.MANAGER, link.manager) not in self._links:
             self._lose(name, f"its connection ended: {error or 'it closed it'}")
         else:
             self._tell_manager(link, m.StopWorker(name, True, "its connection ended", deliberate=False))
@@ -353,7 +353,7 @@ class SchedulerServer:
         if worker is not None:
             gone: list[Message] = [m.PeersLost([worker.address])]
             for (role, _), link in self._links.items():
-                if role != links.MANAGER:
+                if role != permissions.MANAGER:
                     self.loop.call_soon(link.send, gone)
 
     def _lose(self, name: str, cause: str) -> None:
@@ -367,7 +367,7 @@ class SchedulerServer:
             self._dying.pop(name)[0].cancel()
             self._bury(message)
         else:
-            worker = self._links.get((links.WORKER, name))
+            worker = self._links.get((permissions.WORKER, name))
             if worker is not None and self._is_about(message, worker, link):
                 self._last_words[name] = message  # what the worker itself said last is still under way
         return False
@@ -385,7 +385,7 @@ class SchedulerServer:
         self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause, words.unheard)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:
-        link = self._links.get((links.WORKER, command.worker))
+        link = self._links.get((permissions.WORKER, command.worker))
         if link is None:
             return
         if not self._tell_manager(link, command):
@@ -394,7 +394,7 @@ class SchedulerServer:
                 link.refuse(command.reason)
 
     def _tell_manager(self, link: _Link, command: m.StopWorker) -> bool:
-        manager = self._links.get((links.MANAGER, link.manager))
+        manager = self._links.get((permissions.MANAGER, link.manager))
         if manager is None:
             return False
         command.incarnation = link.incarnation
@@ -404,7 +404,9 @@ class SchedulerServer:
     def _on_retire_workers(self, link: _Link, message: m.RetireWorkers) -> bool:
         """A manager sends its own workers away, and no others."""
         mine = {
-            name for (role, name), other in self._links.items() if role == links.WORKER and other.manager == link.name
+            name
+            for (role, name), other in self._links.items()
+            if role == permissions.WORKER and other.manager == link.name
         }
         message.workers = [name for name in message.workers if name in mine]
         return bool(message.workers)
@@ -416,10 +418,10 @@ class SchedulerServer:
         """
         workers, count = self.service.machine.state.workers, 0
         for name in list(workers):
-            link = self._links.get((links.WORKER, name))
+            link = self._links.get((permissions.WORKER, name))
             if link is None or name not in workers or workers[name].retiring:
                 continue  # it has gone meanwhile, or another has taken its place already
-            if (links.MANAGER, link.manager) not in self._links:
+            if (permissions.MANAGER, link.manager) not in self._links:
                 raise RuntimeError(f"the worker {name} has no manager that could start another one in its place")
             successor: asyncio.Future[str] = self.loop.create_future()
             self._successors.setdefault(link.manager, []).append(successor)
@@ -477,7 +479,7 @@ class SchedulerServer:
         """Facts about each worker by its name."""
         facts = {}
         for name, worker in self.service.settled().workers.items():
-            link = self._links.get((links.WORKER, name))
+            link = self._links.get((permissions.WORKER, name))
             facts[name] = {
                 "address": worker.plain_address,
                 "exact_address": worker.address,  # by which others connect
@@ -498,13 +500,13 @@ class SchedulerServer:
         silent_s = {
             name: silent_s
             for (role, name), link in self._links.items()
-            if role == links.WORKER and link.heartbeats is not None and (silent_s := link.heartbeats.silent_s)
+            if role == permissions.WORKER and link.heartbeats is not None and (silent_s := link.heartbeats.silent_s)
         }
         return unplaceable(state, client) + unanswered(state, client, silent_s)
 
     def _facts_of(self, name: str) -> dict[str, Any]:
         """What heartbeats say of a worker."""
-        link = self._links.get((links.WORKER, name))
+        link = self._links.get((permissions.WORKER, name))
         if link is None:
             return {"silent_s": None}
         return {"silent_s": self.loop.time() - link.heard_at, **link.facts}

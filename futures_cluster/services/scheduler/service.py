@@ -24,10 +24,10 @@ from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.scheduler.state import State
-from futures_cluster.services.code_relay import CodeRelay
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.common.sending import send_apart
-from futures_cluster.services.log_relay import LogRelay
+from futures_cluster.services.scheduler.log_relay import LogRelay
+from futures_cluster.services.scheduler.module_relay import CodeRelay
 from futures_cluster.wire import serialize
 
 log = logging.getLogger("futures_cluster")
