@@ -122,7 +122,7 @@ def test_modes_do_not_depend_on_the_umask(umask: int, root: Path) -> None:
 def test_a_worker_that_cannot_begin_says_why(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = socket_folders.make_folder()
     os.chmod(made, 0o755)  # sockets are not opened where others can enter
-    monkeypatch.setattr("futures_cluster.services.local.make_folder", lambda: made)
+    monkeypatch.setattr("futures_cluster.services.local.cluster.make_folder", lambda: made)
     with Executor(1) as ex:
         with pytest.raises(InitializerFailed, match="has mode 755; a socket is only opened in a folder of mode 700"):
             ex.submit(int).result()

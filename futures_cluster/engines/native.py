@@ -1,7 +1,7 @@
 """The engine on our own scheduler and workers: processes of this machine.
 
 Covers: making the cluster when it is first used, and handing calls to its client.
-Does not cover: the cluster itself (``services.local``).
+Does not cover: the cluster itself (``services.local.cluster``).
 
 The first task of worker processes goes the way ``submit``, ``_check``, ``_make``. The template process is started
 first, and the modules of the cluster are imported while it imports its own: a third of the time to the first result.
@@ -29,7 +29,7 @@ from futures_cluster.wire.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client
-    from futures_cluster.services.local import LocalCluster
+    from futures_cluster.services.local.cluster import LocalCluster
 
 
 class NativeEngine(ClientEngine):
@@ -71,7 +71,7 @@ class NativeEngine(ClientEngine):
         if starts and config.mp_context is None:
             process = fork_server_process.Template(config.worker_environment)
         try:
-            from futures_cluster.services.local import LocalCluster
+            from futures_cluster.services.local.cluster import LocalCluster
 
             cluster = LocalCluster(config, self._make_future, process)
         except BaseException:

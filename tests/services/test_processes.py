@@ -18,7 +18,7 @@ from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSet
 from futures_cluster.services.launch import restart_policy
 from futures_cluster.services.launch.launchers import WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
-from futures_cluster.services.scaling import Scaling
+from futures_cluster.services.local.scaling import Scaling
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 

@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 import futures_cluster
-from futures_cluster.services import local
 from futures_cluster.services.common import process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 from futures_cluster.services.launch import fork_server_process
+from futures_cluster.services.local import cluster
 
 pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
 
@@ -50,7 +50,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[fork_server_process.Templat
             made.append(self)
 
     monkeypatch.setattr(fork_server_process, "Template", Noted)
-    monkeypatch.setattr(local, "Template", Noted)
+    monkeypatch.setattr(cluster, "Template", Noted)
     return made
 
 
@@ -74,7 +74,7 @@ import futures_cluster
 ex = futures_cluster.Executor(max_workers=1)
 popen = subprocess.Popen
 def noted(*args, **kwargs):
-    late = {"asyncio", "concurrent.futures.process", "futures_cluster.services.local", "multiprocessing"}
+    late = {"asyncio", "concurrent.futures.process", "futures_cluster.services.local.cluster", "multiprocessing"}
     print(sorted(late & set(sys.modules)))
     return popen(*args, **kwargs)
 subprocess.Popen = noted
@@ -146,7 +146,7 @@ def test_a_start_that_fails_leaves_no_process_and_can_be_repeated(
     before = children()
     with futures_cluster.Executor(max_workers=1) as ex:
         with monkeypatch.context() as patch:
-            patch.setattr(local, "LocalCluster", fails)
+            patch.setattr(cluster, "LocalCluster", fails)
             with pytest.raises(OSError, match="no descriptors"):
                 ex.submit(int)
         assert children() == before

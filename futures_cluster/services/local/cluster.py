@@ -29,7 +29,6 @@ from futures_cluster.scheduler.demands import possible
 from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
-from futures_cluster.services import late
 from futures_cluster.services.client import direct_reader
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.common import process_identity, process_lifetime
@@ -38,11 +37,12 @@ from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.common.socket_folders import make_folder, remove_folder
 from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
-from futures_cluster.services.data_relay import DataRelay
 from futures_cluster.services.launch.fork_server_process import Template, import_path
 from futures_cluster.services.launch.launchers import ForkServer, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
-from futures_cluster.services.scaling import Scaling
+from futures_cluster.services.local import late_imports
+from futures_cluster.services.local.data_relay import DataRelay
+from futures_cluster.services.local.scaling import Scaling
 from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.wire import pickling, serialize, shm
 from futures_cluster.wire.private_files import make_private_folder
@@ -187,7 +187,7 @@ class LocalCluster:
             self._leader = self.client.leader = reader
             self.client.hurry = reader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
-        late.load(has_template=mp_context is None)
+        late_imports.load(has_template=mp_context is None)
 
     def _forwards_logs(self, mp_context: Any) -> bool:
         """Whether workers forward log records.

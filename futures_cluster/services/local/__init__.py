@@ -1,0 +1,1 @@
+"""A scheduler and worker processes on this machine, behind one client."""
