@@ -63,7 +63,7 @@ def test_an_option_that_cannot_be_followed_is_one_line_and_1(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # a scheduler makes its secret there
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("futures_cluster.services.programs.set_up_logs", lambda level: None)
+    monkeypatch.setattr("futures_cluster.cli.commands.set_up_logs", lambda level: None)
     assert cli.main(argv) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"futures-cluster {argv[0]}: ") and said in line

@@ -13,7 +13,7 @@ import pytest
 
 from futures_cluster import Executor, cli
 from futures_cluster import messages as m
-from futures_cluster.services import programs
+from futures_cluster.cli import commands
 from futures_cluster.services.common import security
 from futures_cluster.services.scheduler import permissions
 from futures_cluster.testing.commands import Cluster
@@ -117,7 +117,7 @@ def test_names_of_functions_do_not_reach_a_terminal_as_they_are(cluster: Cluster
 
 
 def test_events_of_a_log_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> None:
-    formatter = programs.EventFormatter("%(levelname)s %(message)s")
+    formatter = commands.EventFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("x", logging.INFO, "", 0, "lost %s", ("a\nINFO b joined\r\x1b[2J",), None)
     assert formatter.format(record) == "INFO lost a\n    INFO b joined\\r\\x1b[2J"
     try:

@@ -119,7 +119,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_the_usual_port_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from futures_cluster.services import programs
+    from futures_cluster.cli import commands
 
     asked: list[int] = []
 
@@ -131,9 +131,9 @@ def test_the_usual_port_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
             return "http://127.0.0.1:5/"
 
     server: Any = Server()
-    assert programs.serve_page(server, "127.0.0.1", None) == "http://127.0.0.1:5/ (port 8787 is taken)"
+    assert commands.serve_page(server, "127.0.0.1", None) == "http://127.0.0.1:5/ (port 8787 is taken)"
     assert asked == [8787, 0]
-    assert programs.serve_page(server, "127.0.0.1", -1) == "none"
+    assert commands.serve_page(server, "127.0.0.1", -1) == "none"
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

@@ -120,7 +120,7 @@ def _resources(text: str) -> dict[str, float]:
 
 
 def _address(text: str) -> str:
-    from futures_cluster.services.programs import read_address
+    from futures_cluster.cli.commands import read_address
 
     try:
         return read_address(text)
@@ -129,7 +129,7 @@ def _address(text: str) -> str:
 
 
 def _scheduler(arguments: argparse.Namespace) -> int:
-    from futures_cluster.services import programs
+    from futures_cluster.cli import commands as programs
     from futures_cluster.services.common import security
 
     programs.set_up_logs(arguments.log_level)
@@ -168,8 +168,8 @@ def _scheduler(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     import socket
 
+    from futures_cluster.cli import commands as programs
     from futures_cluster.config import THREAD_VARIABLES, usable_cores
-    from futures_cluster.services import programs
     from futures_cluster.services.launch import supervisor
 
     programs.set_up_logs(arguments.log_level)
@@ -223,7 +223,7 @@ def _check_tls(folder: str | None, addresses: Sequence[str]) -> None:
 
 
 def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> Any:
-    from futures_cluster.services import programs
+    from futures_cluster.cli import commands as programs
 
     return programs.ask(arguments.address, _find_security(arguments), what, argument)
 
@@ -239,7 +239,7 @@ def _status(arguments: argparse.Namespace) -> int:
         from futures_cluster.status import table
 
         if arguments.watch is not None:
-            from futures_cluster.services import programs
+            from futures_cluster.cli import commands as programs
 
             security = _find_security(arguments)
             return programs.watch(arguments.address, security, arguments.watch, arguments.number, sys.stdout)
