@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from futures_cluster import messages as m
 from futures_cluster.wire import transports
-from futures_cluster.wire.buffers import Buffer, reserve
 from futures_cluster.wire.certificates import make_certificates
+from futures_cluster.wire.codec.buffers import Buffer, reserve
 from futures_cluster.wire.transports import Connection, Security
 
 TASKS_A_MESSAGE = 50

@@ -21,7 +21,7 @@ from futures_cluster.engines.base import Engine, Observed
 from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
 from futures_cluster.future import Future
 from futures_cluster.mapping import MapIterator
-from futures_cluster.wire import arguments
+from futures_cluster.wire.codec import arguments
 from futures_cluster.worker_methods import WorkerMethods
 
 if TYPE_CHECKING:

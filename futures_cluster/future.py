@@ -31,9 +31,9 @@ from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services.common import forks
 from futures_cluster.services.common.signals import Condition, HeldBack
 from futures_cluster.services.common.sleeper import Sleeper
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.serialize import current_collector
-from futures_cluster.wire.tracebacks import detach
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.pickle_codec import current_collector
+from futures_cluster.wire.codec.tracebacks import detach
 
 # Reentrant: a collection of garbage may run a finalizer that cancels another future in the middle of a change.
 _transition = threading.RLock()

@@ -63,7 +63,7 @@ for module in pkgutil.walk_packages(futures_cluster.__path__, "futures_cluster."
         importlib.import_module(module.name)
 from futures_cluster import Executor, NotSupported
 from futures_cluster.services.client import direct_reader as leader
-from futures_cluster.wire import shm
+from futures_cluster.wire.codec import shm
 print(shm.available, leader.available)
 for backend in ("threads", "sync"):
     with Executor(2, backend=backend) as ex:
@@ -82,10 +82,10 @@ def test_processes_without_shared_memory(tmp_path: Path) -> None:
     source = """
 import os
 from futures_cluster import Executor, WorkerDied
-from futures_cluster.wire import shm
+from futures_cluster.wire.codec import shm
 
 def without():
-    from futures_cluster.wire import shm
+    from futures_cluster.wire.codec import shm
     return shm.available
 
 def die():

@@ -15,8 +15,8 @@ import pytest
 
 from futures_cluster import Executor
 from futures_cluster.services.client.function_table import FunctionTable
-from futures_cluster.wire import pickling
-from futures_cluster.wire.serialize import PickleCodec
+from futures_cluster.wire.codec import pickling
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from futures_cluster import Executor, ThreadPoolExecutor
 from futures_cluster.errors import CancelledError, DataLost, DeserializationError, InvalidStateError, NotSupported
 from futures_cluster.future import Future
-from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.codec.object_codec import ObjectCodec
 
 LARGE = 2_000_000  # bytes: such a result stays with the worker
 

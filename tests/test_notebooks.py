@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.wire.exceptions import dump_error, load_error
+from futures_cluster.wire.codec.exceptions import dump_error, load_error
 
 pytest.importorskip("IPython")
 

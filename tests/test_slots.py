@@ -19,7 +19,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.services.worker.slots import MainSlot, Slot
-from futures_cluster.wire.serialize import PickleCodec
+from futures_cluster.wire.codec.pickle_codec import PickleCodec
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 

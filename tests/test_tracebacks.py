@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.wire.exceptions import dump_error, load_error
-from futures_cluster.wire.tracebacks import call_detached, pack, unpack
+from futures_cluster.wire.codec.exceptions import dump_error, load_error
+from futures_cluster.wire.codec.tracebacks import call_detached, pack, unpack
 
 LIMIT_S = 30
 
@@ -136,7 +136,7 @@ def test_code_without_columns_has_no_marks(tmp_path: Path) -> None:
     script.write_text("def fail(x):\n    return 1 + x['key']\n")
     program = (
         "import sys, bare\n"
-        "from futures_cluster.wire.exceptions import dump_error\n"
+        "from futures_cluster.wire.codec.exceptions import dump_error\n"
         "try:\n    bare.fail({})\n"
         "except KeyError as error:\n    sys.stdout.buffer.write(dump_error(error))\n"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from futures_cluster.adapters.large import ARRAYS, Large, LargeArguments
 from futures_cluster.future import Future
-from futures_cluster.wire.pickling import HERE, OUT_OF_BAND_BYTES, dumps_apart, loads
+from futures_cluster.wire.codec.pickling import HERE, OUT_OF_BAND_BYTES, dumps_apart, loads
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
@@ -75,7 +75,7 @@ class Results:
         self.items = items
 
     def __reduce__(self) -> Any:
-        from futures_cluster.wire import memmaps  # needs numpy, which is there if there are arrays
+        from futures_cluster.wire.codec import memmaps  # needs numpy, which is there if there are arrays
 
         reducers = dict.fromkeys(ARRAYS, memmaps.reduce_result)
         return _load_results, _out_of_band(*dumps_apart(self.items, HERE, reducers))

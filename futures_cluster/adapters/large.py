@@ -1,7 +1,7 @@
 """Large arguments of joblib's calls, which go to the workers once and not with each batch.
 
 Covers: which arguments these are, what goes in their place, how long they are kept. Does not cover: the backend
-(``joblib``), segments of shared memory (``wire.shm``), arrays in files (``wire.memmaps``).
+(``joblib``), segments of shared memory (``wire.codec.shm``), arrays in files (``wire.codec.memmaps``).
 
 What an array goes out as, wherever in the arguments it is:
 
@@ -23,12 +23,12 @@ from typing import Any
 from futures_cluster.engines.native import NativeEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
-from futures_cluster.wire import serialize, shm
-from futures_cluster.wire.pickling import dumps_apart, loads
-from futures_cluster.wire.sizeof import sizeof
+from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec.pickling import dumps_apart, loads
+from futures_cluster.wire.codec.sizeof import sizeof
 
 try:
-    from futures_cluster.wire import memmaps
+    from futures_cluster.wire.codec import memmaps
 except ImportError:  # without numpy there are no arrays
     memmaps = None  # type: ignore[assignment]
 
@@ -116,7 +116,7 @@ class InMemory:
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if is_finalizing():  # the globals of modules are gone, perhaps those of this one
             return
-        segment = serialize.segment_of(self._payload)
+        segment = pickle_codec.segment_of(self._payload)
         if segment is not None:
             (self._pool.discard if self._is_spoiled else self._pool.release)(segment[1])
 
@@ -191,7 +191,7 @@ class LargeArguments:
                 kept.append(sent)
                 return sent.__reduce__()
         elif base is None:
-            return array.__reduce_ex__(serialize.PROTOCOL)
+            return array.__reduce_ex__(pickle_codec.PROTOCOL)
         return memmaps.reduce_contents(array, mode == "c")
 
     def _file_of(self, base: Any) -> Any:
@@ -225,7 +225,7 @@ class LargeArguments:
         is_writable = mode != "r"
         if self.shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
             return memmaps.ArrayFile(array, mode, self._folder)
-        if self._pool is None or array.nbytes < serialize.SHARED_BYTES:
+        if self._pool is None or array.nbytes < pickle_codec.SHARED_BYTES:
             return None
         if is_writable and not array.flags.writeable:  # what pickles as read-only stays so
             return memmaps.ArrayFile(array, mode, None)
@@ -233,8 +233,8 @@ class LargeArguments:
 
     def _in_memory(self, arg: Any, is_writable: bool) -> InMemory | None:
         reducers = None if type(arg) in ARRAYS else self.reducers(None)
-        payload = serialize.dump(arg, self._pool, scope=self._codec.scope, reducers=reducers)
-        if serialize.segment_of(payload) is None:
+        payload = pickle_codec.dump(arg, self._pool, scope=self._codec.scope, reducers=reducers)
+        if pickle_codec.segment_of(payload) is None:
             return None  # no memory for a segment, or no descriptor
         return InMemory(payload, self._pool, is_writable)
 

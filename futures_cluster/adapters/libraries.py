@@ -22,7 +22,7 @@ from typing import Any, Self
 import dask
 import dask.base
 
-from futures_cluster.wire import serialize
+from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.private_files import make_private_folder
 
 _ThreadLock = type(threading.Lock())
@@ -95,7 +95,7 @@ def adapt_libraries() -> None:
 
 
 def _reduce_memory_store(store: Any) -> Any:
-    if getattr(serialize.current_collector(), "stores", False):
+    if getattr(pickle_codec.current_collector(), "stores", False):
         raise ValueError(
             "a zarr MemoryStore is memory of this process, and workers would write into copies of it; "
             "store into a folder, or use an Executor with backend='threads'"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster import context
-from futures_cluster.wire import pickling
+from futures_cluster.wire.codec import pickling
 
 Step = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
 

@@ -21,7 +21,7 @@ from futures_cluster.adapters.stores import share_targets
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.services.client.graphs import Graph, GraphTask, graph_suffix
-from futures_cluster.wire import pickling
+from futures_cluster.wire.codec import pickling
 
 #: Functions whose pickle is larger than this are tasks of their own, so that they travel once.
 LARGE_FUNCTION_BYTES = 16 * 1024

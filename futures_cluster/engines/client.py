@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import errors
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client

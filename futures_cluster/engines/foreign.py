@@ -17,7 +17,7 @@ from futures_cluster.engines.foreign_client import ForeignClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common.process_lifetime import interpreter_exits
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.codec.exception_state import copied
 
 #: A later room; tasks that submit tasks import it on their workers.
 EXECUTOR = "futures_cluster.executor"

@@ -29,9 +29,9 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import FunctionTable, function_name
 from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
-from futures_cluster.wire import serialize
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.pickling import Scope
+from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.pickling import Scope
 
 #: So many small results are brought along with one that is asked for.
 MOST_ALONG = 5000
@@ -204,8 +204,8 @@ class ForeignClient:
         else:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
-            payload = serialize.dump(value, scope=self.codec.scope)
-            parcel = Scattered(payload) if serialize.can_change(value) else Parcel(payload)
+            payload = pickle_codec.dump(value, scope=self.codec.scope)
+            parcel = Scattered(payload) if pickle_codec.can_change(value) else Parcel(payload)
         except Exception as error:
             return self._failed(type(value), key, error)
         future = self._make_future(key, self)

@@ -20,8 +20,8 @@ from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, Task
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.worker.execution import Executions, Loaded
-from futures_cluster.wire.exceptions import headline
-from futures_cluster.wire.main_modules import mains
+from futures_cluster.wire.codec.exceptions import headline
+from futures_cluster.wire.codec.main_modules import mains
 from futures_cluster.worker.runs import Run
 
 #: Between two looks at what runs.

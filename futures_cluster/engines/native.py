@@ -25,7 +25,7 @@ from futures_cluster.services.common import process_lifetime, system_limits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.services.common.signals import HeldBack
 from futures_cluster.services.launch import fork_server_process
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client

@@ -20,8 +20,8 @@ import pickle
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire import exceptions, pickling, serialize
-from futures_cluster.wire.buffers import Buffer, copy_of
+from futures_cluster.wire.codec import exceptions, pickle_codec, pickling
+from futures_cluster.wire.codec.buffers import Buffer, copy_of
 
 
 class Parcel:
@@ -43,7 +43,7 @@ class Parcel:
 
     def open(self) -> Any:
         """The object. Raises whatever unpickling raises."""
-        return serialize.load(self.payload)
+        return pickle_codec.load(self.payload)
 
 
 def _arrived(cls: type[Parcel], data: bytes | None, parts: list[Any]) -> Parcel:
@@ -64,7 +64,7 @@ class Scattered(Parcel):
 
     def open(self) -> Any:
         """A new object: what can be written to is copied, and what the engine has read-only stays so."""
-        data, buffers = serialize.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
+        data, buffers = pickle_codec.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
         return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
 
@@ -89,7 +89,7 @@ class Kept:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         try:
-            parcel = Parcel(serialize.dump(self.value, copy=False))
+            parcel = Parcel(pickle_codec.dump(self.value, copy=False))
         except Exception as error:
             parcel = Broken(exceptions.dump_error(error))
         return parcel.__reduce_ex__(protocol)
@@ -173,7 +173,7 @@ class Call:
 _CALL = ("client", "key", "function", "arguments", "inputs", "carried", "depth", "priority", "timeout_s")
 
 
-class ParcelCodec(serialize.PickleCodec):
+class ParcelCodec(pickle_codec.PickleCodec):
     """The codec of clients and workers: payloads go out as parcels, and what comes back is opened."""
 
     def __init__(self, scope: pickling.Scope = pickling.HERE) -> None:
@@ -181,7 +181,7 @@ class ParcelCodec(serialize.PickleCodec):
 
     def load(self, payload: Payload) -> Any:
         """The object of a result."""
-        return payload.open() if isinstance(payload, (Parcel, Kept)) else serialize.load(payload)
+        return payload.open() if isinstance(payload, (Parcel, Kept)) else pickle_codec.load(payload)
 
     def result(self, value: Any) -> Small | Kept:
         """What a task returns. Raises what pickling raises, if it is not known that it will do."""

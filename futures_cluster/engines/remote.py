@@ -20,9 +20,9 @@ from futures_cluster.services.common import security
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.services.worker import uploaded_modules
-from futures_cluster.wire import serialize
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.sizeof import sizeof
+from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
@@ -77,7 +77,7 @@ class RemoteEngine(ClientEngine):
         """See ``Engine``; what is small goes by way of the scheduler, and is never lost."""
         self._check()
         size = sizeof(value)
-        if size <= serialize.INLINE_BYTES or self.cluster.is_on_loop:
+        if size <= pickle_codec.INLINE_BYTES or self.cluster.is_on_loop:
             return super().scatter(value, options)
         return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 

@@ -22,10 +22,10 @@ from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedPort
 from futures_cluster.services.client.task_keys import pure_key
-from futures_cluster.wire import arguments
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.inproc import ObjectCodec
-from futures_cluster.wire.tracebacks import call_detached
+from futures_cluster.wire.codec import arguments
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.object_codec import ObjectCodec
+from futures_cluster.wire.codec.tracebacks import call_detached
 
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
 

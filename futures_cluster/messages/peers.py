@@ -35,7 +35,7 @@ class Hello(Message):
 class GetData(Message):
     """Ask a worker for results it holds. ``request`` comes back with the answer.
 
-    ``codecs``: what the asker can decompress, if it wants that (see ``wire.compress``). ``beside``: the asker cannot
+    ``codecs``: what the asker can decompress, if it wants that (see ``wire.codec.compress``). ``beside``: the asker cannot
     open the worker's shared segments, so the data has to travel beside the message.
     """
 

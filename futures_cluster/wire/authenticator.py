@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 
 TAG_BYTES = 16
 #: Length of the part of a frame that has a tag of its own, see ``frames.HEAD``.

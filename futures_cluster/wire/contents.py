@@ -18,7 +18,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message, field_types
 from futures_cluster.numbers import MOST_AMOUNT, MOST_BYTES, MOST_COUNT, shown
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 
 #: The longest time that a task or a transfer can have taken, in seconds: ten years. Sums of more would not be exact.
 MOST_DURATION_S = 10 * 365 * 86400

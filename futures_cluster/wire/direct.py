@@ -21,7 +21,7 @@ from functools import partial
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake, transports
-from futures_cluster.wire.buffers import Buffer, copy_of
+from futures_cluster.wire.codec.buffers import Buffer, copy_of
 from futures_cluster.wire.sockets import ignore
 from futures_cluster.wire.transports import Listener, OnConnection, Security
 

@@ -32,7 +32,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
 from futures_cluster.wire import weight
-from futures_cluster.wire.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
+from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
 
 with clocks.real_dates():
     import msgpack

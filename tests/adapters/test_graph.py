@@ -23,7 +23,7 @@ from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.steps import run_steps
 from futures_cluster.adapters.submit import _Functions, _Names
-from futures_cluster.wire.pickling import HERE
+from futures_cluster.wire.codec.pickling import HERE
 
 
 def no_future(key: Any) -> Future:

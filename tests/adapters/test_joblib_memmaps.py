@@ -23,7 +23,7 @@ import futures_cluster.adapters.joblib  # noqa: F401
 from adapters import joblib_cases
 from futures_cluster import Executor
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.wire.memmaps import MappedFile, backing, mapping_of
+from futures_cluster.wire.codec.memmaps import MappedFile, backing, mapping_of
 
 BACKEND = "futures_cluster"
 HERE = Path(__file__).parents[1]

@@ -73,7 +73,7 @@ def test_a_task_that_takes_too_much_is_told_why() -> None:
 
 def shared_bytes() -> int:
     """What the worker that runs this keeps of shared segments for use again."""
-    from futures_cluster.wire.shm import SegmentPool
+    from futures_cluster.wire.codec.shm import SegmentPool
 
     (pool,) = [obj for obj in gc.get_objects() if type(obj) is SegmentPool]
     return sum(segment.size for segment in pool._free)

@@ -31,8 +31,8 @@ from futures_cluster.errors import (
 )
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.testing.commands import Cluster, outlasting
-from futures_cluster.wire import serialize
 from futures_cluster.wire.certificates import make_certificates
+from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.transports import Security
 
 WAIT_S = 60
@@ -321,7 +321,7 @@ def test_what_a_client_put_before_it_vanished_is_dropped(tmp_path: Path) -> None
         """Scatter half: the data goes to the worker, and nobody tells the scheduler."""
         loop = asyncio.get_running_loop()
         peers = Peers(loop, Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode()))
-        assert await peers.put_data(address, [("orphan", serialize.dump(b"x" * 100_000))]) == []
+        assert await peers.put_data(address, [("orphan", pickle_codec.dump(b"x" * 100_000))]) == []
         wait_for(lambda: all(facts.get("stored") == 1 for facts in ex.workers().values()))
         peers.close()
 

@@ -15,7 +15,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.errors import HandshakeError, ProtocolError
 from futures_cluster.wire import frames, handshake
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 
 from .mutations import in_pieces, mutated, mutated_bytes
 

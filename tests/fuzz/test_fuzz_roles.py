@@ -26,7 +26,8 @@ from futures_cluster.errors import ProtocolError
 from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.services.worker.reporter import Observer
 from futures_cluster.services.worker.service import WorkerService
-from futures_cluster.wire import frames, serialize, transports
+from futures_cluster.wire import frames, transports
+from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.worker.machine import WorkerMachine
 
 from .mutations import mutated
@@ -116,7 +117,7 @@ def client(wire: Wire) -> list[Make]:
 
 
 FACTS = Observer(
-    WorkerService(WorkerMachine("liar"), serialize.PickleCodec(None), None, lambda messages: None, lambda: None),  # type: ignore[arg-type]
+    WorkerService(WorkerMachine("liar"), pickle_codec.PickleCodec(None), None, lambda messages: None, lambda: None),  # type: ignore[arg-type]
     None,
     None,
 ).facts(detail=True)
@@ -289,7 +290,7 @@ def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> N
 
     makers: list[Make] = [
         lambda rng: m.GetData(rng.randrange(6), some(rng, KEYS), rng.choice(([], ["zlib"]))),
-        lambda rng: m.PutData(rng.randrange(6), [(key, serialize.dump(key)) for key in some(rng, KEYS)]),
+        lambda rng: m.PutData(rng.randrange(6), [(key, pickle_codec.dump(key)) for key in some(rng, KEYS)]),
         lambda rng: m.PutData(1, [("k1", (None, ("shm", 1, 2, 3, ((0, 3),), 5)))]),
         lambda rng: m.SegmentsMapped([rng.randrange(50)]),
         lambda rng: m.Hello("client", "liar"),
@@ -298,10 +299,10 @@ def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> N
     async def run() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, what: errors.append(what))
-        codec = serialize.PickleCodec(None)
+        codec = pickle_codec.PickleCodec(None)
         service = WorkerService(WorkerMachine("w"), codec, loop, told.extend, lambda: None)
         server = DataServer(loop, service.answer, service.keep, None, lambda keys: None)
-        service.keep(m.PutData(0, [("honest", serialize.dump("data"))]))
+        service.keep(m.PutData(0, [("honest", pickle_codec.dump("data"))]))
         honest, wire = Wire(), Wire()
         server.accept(honest)
         server.accept(wire)

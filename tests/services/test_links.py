@@ -10,7 +10,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.services.scheduler import permissions
 from futures_cluster.wire import contents
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 
 NAN, INF = float("nan"), float("inf")
 SUMMARY = dict.fromkeys(("count", "sum", "max", "p50", "p90", "p99"), 1.0)

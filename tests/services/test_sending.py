@@ -16,7 +16,8 @@ from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.wire import exceptions, frames, serialize
+from futures_cluster.wire import frames
+from futures_cluster.wire.codec import exceptions, pickle_codec
 
 UNPACKABLE = 2**64
 INNOCENT = 20
@@ -155,19 +156,19 @@ def check_beside(ex: Executor, text: str) -> None:
 
 
 def test_a_task_that_cannot_be_sent(ex: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    dump_call = serialize.PickleCodec.dump_call
+    dump_call = pickle_codec.PickleCodec.dump_call
 
     def dump(self: Any, args: Any, *rest: Any) -> Any:
         payload, *more = dump_call(self, args, *rest)
         return (UNPACKABLE if args == ("bad",) else payload, *more)
 
-    monkeypatch.setattr(serialize.PickleCodec, "dump_call", dump)
+    monkeypatch.setattr(pickle_codec.PickleCodec, "dump_call", dump)
     check_beside(ex, "bad")
 
 
 def spoil_results() -> None:
-    dump_result = serialize.PickleCodec.dump_result
-    serialize.PickleCodec.dump_result = lambda self, value, keep: (  # type: ignore[assignment, method-assign]
+    dump_result = pickle_codec.PickleCodec.dump_result
+    pickle_codec.PickleCodec.dump_result = lambda self, value, keep: (  # type: ignore[assignment, method-assign]
         (UNPACKABLE, 8) if value == "bad" else dump_result(self, value, keep)
     )
 

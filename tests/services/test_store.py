@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire import frames, serialize
+from futures_cluster.wire import frames
+from futures_cluster.wire.codec import pickle_codec
 
 
-def as_fetched(value: object) -> serialize.Payload:
-    head, buffers = frames.pack([frames.m.Data(1, [("k", serialize.dump(value, None))])])
+def as_fetched(value: object) -> pickle_codec.Payload:
+    head, buffers = frames.pack([frames.m.Data(1, [("k", pickle_codec.dump(value, None))])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 
 def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
     spilled = threading.Semaphore(0)
-    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     values = {f"k{number}": np.full(60_000, number, dtype=float) for number in range(4)}
     for key, value in values.items():
@@ -40,7 +41,7 @@ def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
 def test_values_go_to_the_folder_that_was_named(tmp_path: Path) -> None:
     """As files without names."""
     spilled = threading.Semaphore(0)
-    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     store.folder = str(tmp_path)
     store.put("k", np.ones(100_000))
@@ -53,7 +54,7 @@ def test_values_go_to_the_folder_that_was_named(tmp_path: Path) -> None:
 def test_a_large_text_that_was_fetched_is_spilled() -> None:
     """Its pickle itself is what travels beside the message."""
     spilled = threading.Semaphore(0)
-    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store.put_packed("k", as_fetched("ü" * 300_000))
     assert spilled.acquire(timeout=30)
     assert store.get("k") == "ü" * 300_000
@@ -62,7 +63,7 @@ def test_a_large_text_that_was_fetched_is_spilled() -> None:
 def test_what_is_read_back_stays_in_memory_only_if_there_is_room_now() -> None:
     """Not when there was room at the time of the last new value: tasks may take more by now."""
     spilled = threading.Semaphore(0)
-    store = Store(serialize.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
     others = 0
     store._resident = lambda: others + store.memory_bytes
     for number in range(3):

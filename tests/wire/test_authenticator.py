@@ -12,7 +12,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.wire import authenticator, frames
 from futures_cluster.wire.authenticator import Opener, Sealer
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.frames import FrameParser
 
 KEY = b"k" * 32

@@ -6,8 +6,8 @@ import numpy as np
 import psutil
 import pytest
 
-from futures_cluster.wire import buffers
-from futures_cluster.wire.buffers import COMMIT_BYTES, MAPPED_BYTES, Buffer, commit, copy_of, reserve
+from futures_cluster.wire.codec import buffers
+from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MAPPED_BYTES, Buffer, commit, copy_of, reserve
 
 SIZES = [0, 1, MAPPED_BYTES - 1, MAPPED_BYTES, COMMIT_BYTES, 3 * COMMIT_BYTES + 12345]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.wire import compress
-from futures_cluster.wire.compress import LEAST_BYTES, available, choose, decompress
+from futures_cluster.wire.codec import compress
+from futures_cluster.wire.codec.compress import LEAST_BYTES, available, choose, decompress
 
 NOISE = random.Random(0).randbytes(4 * LEAST_BYTES)
 TEXT = b"all work and no play; " * LEAST_BYTES

@@ -9,7 +9,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.wire import transports
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.transports import NO_SECURITY, Connection
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from futures_cluster.errors import RemoteError
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.exceptions import MOST_LINKED, dump_error, load_error
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.exceptions import MOST_LINKED, dump_error, load_error
 
 
 def caught(function: Callable[..., Any], *args: Any) -> BaseException:
@@ -682,7 +682,7 @@ def test_frames_of_another_process_have_its_files_and_lines(tmp_path: Any) -> No
     script = tmp_path / "elsewhere.py"
     script.write_text(
         "import sys\n"
-        "from futures_cluster.wire.exceptions import dump_error\n"
+        "from futures_cluster.wire.codec.exceptions import dump_error\n"
         "class OnlyThere(Exception):\n"
         "    def __init__(self, a, b): super().__init__(a + b)\n"
         "def fails():\n"

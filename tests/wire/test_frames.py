@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
-from futures_cluster.wire import buffers, frames
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire import frames
+from futures_cluster.wire.codec import buffers
+from futures_cluster.wire.codec.buffers import Buffer
 
 names = st.text(st.characters(), max_size=8)  # with halves of surrogate pairs
 integers = st.integers(-(2**63), 2**63 - 1)

@@ -24,7 +24,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, frames, handshake, transports
 from futures_cluster.wire.authenticator import Sealer
-from futures_cluster.wire.buffers import Buffer
+from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.streams import split_host_and_port
 from futures_cluster.wire.transports import Connection, Security
 

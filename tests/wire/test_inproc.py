@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
-from futures_cluster.wire import arguments
-from futures_cluster.wire.inproc import ObjectCodec
+from futures_cluster.wire.codec import arguments
+from futures_cluster.wire.codec.object_codec import ObjectCodec
 
 A, B = Future("a"), Future("b")
 VALUES = {"a": 1, "b": [2]}

@@ -12,7 +12,7 @@ import pytest
 
 np = pytest.importorskip("numpy", reason="numpy is not installed")
 
-from futures_cluster.wire import memmaps
+from futures_cluster.wire.codec import memmaps
 
 
 def dumps(obj: Any, table: Any) -> bytes:

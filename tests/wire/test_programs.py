@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.wire import main_modules, pickling, programs
-from futures_cluster.wire.main_modules import MAIN, MP_MAIN, MainModules
-from futures_cluster.wire.programs import Program
+from futures_cluster.wire.codec import main_modules, pickling, programs
+from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, MainModules
+from futures_cluster.wire.codec.programs import Program
 
 
 class Sender:

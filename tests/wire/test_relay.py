@@ -17,8 +17,8 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, frames, handshake
-from futures_cluster.wire.buffers import Buffer
 from futures_cluster.wire.certificates import make_certificates
+from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.transports import Listener, Security
 
 SECRET = Security(b"a secret")

@@ -18,7 +18,8 @@ from futures_cluster.context import TaskContext, local
 from futures_cluster.errors import NotSendable
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
-from futures_cluster.wire import frames, pickling, serialize, shm
+from futures_cluster.wire import frames
+from futures_cluster.wire.codec import pickle_codec, pickling, shm
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
@@ -41,7 +42,7 @@ def travel(payload: Any) -> Any:
 
 
 def round_trip(obj: Any, pool: shm.SegmentPool | None = None) -> Any:
-    return serialize.load(travel(serialize.dump(obj, pool)))
+    return pickle_codec.load(travel(pickle_codec.dump(obj, pool)))
 
 
 # ---------------------------------------------------------------- objects
@@ -90,9 +91,9 @@ def test_what_belongs_to_main_travels_by_value(monkeypatch: pytest.MonkeyPatch) 
     main = types.ModuleType("__main__")
     exec("class Point:\n    x = 1\ndef double(n): return 2 * n * scale\nscale = 10", main.__dict__)
     monkeypatch.setitem(sys.modules, "__main__", main)
-    data = [serialize.dump(value) for value in (main.double, main.Point(), [main.Point])]
+    data = [pickle_codec.dump(value) for value in (main.double, main.Point(), [main.Point])]
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
-    double, point, (cls,) = (serialize.load(one) for one in data)
+    double, point, (cls,) = (pickle_codec.load(one) for one in data)
     assert double(2) == 40
     assert point.x == cls.x == 1
 
@@ -105,16 +106,16 @@ def test_modules_registered_to_travel_by_value(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "only_here", module)
     cloudpickle.register_pickle_by_value(module)
     try:
-        data = serialize.dump(module.f)
+        data = pickle_codec.dump(module.f)
     finally:
         cloudpickle.unregister_pickle_by_value(module)
     monkeypatch.delitem(sys.modules, "only_here")
-    assert serialize.load(data)() == "by value"
+    assert pickle_codec.load(data)() == "by value"
 
 
 def test_an_object_that_does_not_pickle_raises_its_own_error() -> None:
     with pytest.raises(TypeError, match="lock"):
-        serialize.dump([threading.Lock()])
+        pickle_codec.dump([threading.Lock()])
 
 
 class SaysWhy:
@@ -124,7 +125,7 @@ class SaysWhy:
 
 def test_the_error_of_the_user_s_own_pickling_is_kept() -> None:
     with pytest.raises(ValueError, match="not today"):
-        serialize.dump(SaysWhy())
+        pickle_codec.dump(SaysWhy())
 
 
 def test_buffers_of_a_first_attempt_are_not_sent_twice() -> None:
@@ -184,10 +185,10 @@ def test_arrays(name: str, shared: bool, pool: shm.SegmentPool) -> None:
 @needs_shared_memory
 def test_writing_to_what_has_arrived_changes_nothing_elsewhere(pool: shm.SegmentPool) -> None:
     array = np.zeros(100_000)
-    payload = serialize.dump(array, pool)
-    first, second = serialize.load(payload), serialize.load(payload)
+    payload = pickle_codec.dump(array, pool)
+    first, second = pickle_codec.load(payload), pickle_codec.load(payload)
     first[:] = 1
-    assert not array.any() and not second.any() and not serialize.load(payload).any()
+    assert not array.any() and not second.any() and not pickle_codec.load(payload).any()
 
 
 @needs_shared_memory
@@ -196,16 +197,16 @@ def test_large_arrays_are_copied_once(pool: shm.SegmentPool) -> None:
     data, buffers = pickling.dumps_apart(array)
     assert len(data) < 1000
     assert len(buffers) == 1 and np.shares_memory(np.frombuffer(buffers[0]), array)
-    payload = serialize.dump([array, {"again": array}, array[:500_000]], pool)
+    payload = pickle_codec.dump([array, {"again": array}, array[:500_000]], pool)
     assert pool.written == 1
     assert payload[0] is None  # the pickle is in the segment, too
     lengths = [length for _, length in payload[1][4]]
     assert lengths[1:] == [array.nbytes, array.nbytes // 2]  # the same array is there once
-    loaded = serialize.load(payload)
+    loaded = pickle_codec.load(payload)
     assert loaded[0] is loaded[1]["again"]
-    attached = serialize.attach(payload)
+    attached = pickle_codec.attach(payload)
     view = attached[1][1][1]
-    assert np.shares_memory(np.frombuffer(view), serialize.load(attached)[0])  # read where it lies
+    assert np.shares_memory(np.frombuffer(view), pickle_codec.load(attached)[0])  # read where it lies
 
 
 @needs_shared_memory
@@ -214,9 +215,9 @@ def test_bytes_are_not_copied_into_the_pickle(size: int, pool: shm.SegmentPool) 
     data = bytes(range(256)) * (size // 256 + 1)
     back = round_trip(data, pool)
     assert type(back) is bytes and back == data
-    payload, _, _ = serialize.dump_arguments((data,), {"more": data}, pool)
-    assert serialize.load_arguments(payload, ()) == ((data,), {"more": data})
-    if len(data) >= serialize.OUT_OF_BAND_BYTES:
+    payload, _, _ = pickle_codec.dump_arguments((data,), {"more": data}, pool)
+    assert pickle_codec.load_arguments(payload, ()) == ((data,), {"more": data})
+    if len(data) >= pickle_codec.OUT_OF_BAND_BYTES:
         pickled, *_ = (length for _, length in payload[1][4]) if payload[0] is None else [len(payload[0])]
         assert pickled < 1000
 
@@ -229,9 +230,9 @@ def test_large_bytearrays_and_texts() -> None:
 
 def test_medium_buffers_go_in_the_frame() -> None:
     array = np.arange(10_000.0)
-    payload = serialize.dump(array, None)
+    payload = pickle_codec.dump(array, None)
     assert payload[1][0] == "raw"
-    assert serialize.payload_size(travel(payload)) >= array.nbytes
+    assert pickle_codec.payload_size(travel(payload)) >= array.nbytes
     assert round_trip(array).flags.writeable
 
 
@@ -241,16 +242,16 @@ def test_without_memory_for_a_segment_buffers_go_in_the_frame(
 ) -> None:
     monkeypatch.setattr(shm, "WRITE_LIMIT", 0.0)
     array = np.arange(100_000.0)
-    payload = serialize.dump(array, pool)
+    payload = pickle_codec.dump(array, pool)
     assert payload[1][0] == "raw"
-    np.testing.assert_array_equal(serialize.load(travel(payload)), array)
+    np.testing.assert_array_equal(pickle_codec.load(travel(payload)), array)
 
 
 def test_too_many_buffers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serialize, "MOST_BUFFERS", 3)
-    serialize.dump([np.arange(10_000.0) for _ in range(2)], None)
+    monkeypatch.setattr(pickle_codec, "MOST_BUFFERS", 3)
+    pickle_codec.dump([np.arange(10_000.0) for _ in range(2)], None)
     with pytest.raises(NotSendable, match="3 large buffers cannot travel without shared memory"):
-        serialize.dump([np.arange(10_000.0) for _ in range(3)], None)
+        pickle_codec.dump([np.arange(10_000.0) for _ in range(3)], None)
 
 
 @pytest.mark.parametrize("rows", [3, 50_000])
@@ -312,7 +313,7 @@ class Holder:
     ids=lambda value: type(value).__name__,
 )
 def test_large_results_stay(value: Any, stays: bool) -> None:
-    codec = serialize.PickleCodec(None)
+    codec = pickle_codec.PickleCodec(None)
     payload, size = codec.dump_result(value, keep=False)
     assert (payload is None) == stays
     assert size > 0
@@ -330,7 +331,7 @@ def test_large_parts_of_results_are_not_copied_to_see_whether_they_pickle() -> N
     value = [np.zeros(1_000_000), Holder(np.zeros(1_000_000))]
     tracemalloc.start()
     try:
-        assert serialize.PickleCodec(None).dump_result(value, keep=False)[1] > 16_000_000
+        assert pickle_codec.PickleCodec(None).dump_result(value, keep=False)[1] > 16_000_000
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -339,12 +340,12 @@ def test_large_parts_of_results_are_not_copied_to_see_whether_they_pickle() -> N
 def test_large_flat_results_are_not_pickled_to_see_whether_they_can() -> None:
     """A broadcast array would become a thousand times larger."""
     value = np.broadcast_to(1.0, (1000, 1_000_000))  # 8 GB, if it was written out
-    assert serialize.PickleCodec(None).dump_result(value, keep=False) == (None, value.nbytes + 100)
+    assert pickle_codec.PickleCodec(None).dump_result(value, keep=False) == (None, value.nbytes + 100)
 
 
 def test_results_that_do_not_pickle_fail() -> None:
     with pytest.raises(TypeError, match="lock"):
-        serialize.PickleCodec(None).dump_result([np.zeros(100_000), threading.Lock()], keep=False)
+        pickle_codec.PickleCodec(None).dump_result([np.zeros(100_000), threading.Lock()], keep=False)
 
 
 # ---------------------------------------------------------------- futures among the arguments
@@ -377,8 +378,8 @@ def in_a_task() -> Iterator[None]:
 
 def call(*args: Any, values: dict[str, Any], resolve: bool = True, **kwargs: Any) -> Any:
     """Arguments as they arrive; ``values`` are the results of the futures, by their keys."""
-    payload, keys, _ = serialize.dump_arguments(args, kwargs, None, resolve)
-    return serialize.load_arguments(travel(payload), [values[key] for key in keys])
+    payload, keys, _ = pickle_codec.dump_arguments(args, kwargs, None, resolve)
+    return pickle_codec.load_arguments(travel(payload), [values[key] for key in keys])
 
 
 A, B = Future("a"), Future("b")
@@ -392,26 +393,26 @@ def test_futures_are_replaced_at_any_depth() -> None:
 
 
 def test_a_future_is_an_input_once() -> None:
-    payload, keys, references = serialize.dump_arguments((A, [A, B], A), {"x": B}, None)
+    payload, keys, references = pickle_codec.dump_arguments((A, [A, B], A), {"x": B}, None)
     assert keys == ["a", "b"]
     assert references == [A, B]
-    (one, (two, three), four), kwargs = serialize.load_arguments(payload, [[1], [2]])
+    (one, (two, three), four), kwargs = pickle_codec.load_arguments(payload, [[1], [2]])
     assert one is two is four
     assert three is kwargs["x"]
 
 
 def test_two_futures_of_one_key_are_one_input() -> None:
     twin = Future("a")
-    payload, keys, references = serialize.dump_arguments((A, [twin]), {}, None)
+    payload, keys, references = pickle_codec.dump_arguments((A, [twin]), {}, None)
     assert keys == ["a"]
     assert references == [A, twin]  # both are kept alive
-    assert serialize.load_arguments(payload, [7]) == ((7, [7]), {})
+    assert pickle_codec.load_arguments(payload, [7]) == ((7, [7]), {})
 
 
 def test_futures_in_attributes_stay_futures(in_a_task: None) -> None:
     args, _ = call(Box(A), values=VALUES)
     assert type(args[0].content) is Future and args[0].content.key == "a"
-    _, keys, references = serialize.dump_arguments((Box(A),), {}, None)
+    _, keys, references = pickle_codec.dump_arguments((Box(A),), {}, None)
     assert keys == [] and references == [A]
 
 
@@ -436,7 +437,7 @@ def test_subclasses_of_containers_are_objects(in_a_task: None) -> None:
 def test_with_resolve_false_all_stay_futures(in_a_task: None) -> None:
     args, kwargs = call(A, [A], x=A, values=VALUES, resolve=False)
     assert [type(one) for one in (args[0], args[1][0], kwargs["x"])] == [Future] * 3
-    _, keys, references = serialize.dump_arguments((A, [B]), {}, None, resolve=False)
+    _, keys, references = pickle_codec.dump_arguments((A, [B]), {}, None, resolve=False)
     assert keys == [] and references == [A, B]
 
 
@@ -508,25 +509,25 @@ class Resubmits:
         self.inner: Any = None
 
     def __reduce__(self) -> Any:
-        self.inner = serialize.dump_arguments((B, [B]), {}, None)
-        function = serialize.PickleCodec(None).dump_function(lambda: A)  # a future in a function is no argument
+        self.inner = pickle_codec.dump_arguments((B, [B]), {}, None)
+        function = pickle_codec.PickleCodec(None).dump_function(lambda: A)  # a future in a function is no argument
         return operator.add, (len(self.inner[1]), len(function) * 0)
 
 
 def test_submitting_while_arguments_are_pickled() -> None:
     resubmits = Resubmits()
-    payload, keys, _ = serialize.dump_arguments((A, resubmits, [A]), {"x": B}, None)
+    payload, keys, _ = pickle_codec.dump_arguments((A, resubmits, [A]), {"x": B}, None)
     assert keys == ["a", "b"]
-    assert serialize.load_arguments(payload, [1, 2]) == ((1, 1, [1]), {"x": 2})
+    assert pickle_codec.load_arguments(payload, [1, 2]) == ((1, 1, [1]), {"x": 2})
     inner, inner_keys, _ = resubmits.inner
     assert inner_keys == ["b"]
-    assert serialize.load_arguments(inner, [5]) == ((5, [5]), {})
-    assert serialize.current_collector() is None
+    assert pickle_codec.load_arguments(inner, [5]) == ((5, [5]), {})
+    assert pickle_codec.current_collector() is None
 
 
 def load_more(payload: Any, value: Any) -> tuple[Any, Any]:
     """Called by the unpickler."""
-    return serialize.load_arguments(payload, ["inner"]), value
+    return pickle_codec.load_arguments(payload, ["inner"]), value
 
 
 class Reloads:
@@ -534,31 +535,31 @@ class Reloads:
         self.content = content
 
     def __reduce__(self) -> Any:
-        payload, _, _ = serialize.dump_arguments((B,), {}, None)
+        payload, _, _ = pickle_codec.dump_arguments((B,), {}, None)
         return load_more, (payload, "plain")
 
 
 def test_loading_while_arguments_are_loaded() -> None:
     args, _ = call([Reloads(), A], A, values=VALUES)
     assert args == ([((("inner",), {}), "plain"), 1], 1)
-    assert serialize._local.inputs == ()
+    assert pickle_codec._local.inputs == ()
 
 
 def test_an_error_while_pickling_leaves_nothing_behind() -> None:
     with pytest.raises(ValueError, match="not today"):
-        serialize.dump_arguments((A, SaysWhy()), {}, None)
-    assert serialize.current_collector() is None
+        pickle_codec.dump_arguments((A, SaysWhy()), {}, None)
+    assert pickle_codec.current_collector() is None
     with pytest.raises(TypeError, match="lock"):
-        serialize.dump_arguments(([A], threading.Lock()), {}, None)
-    assert serialize.current_collector() is None
+        pickle_codec.dump_arguments(([A], threading.Lock()), {}, None)
+    assert pickle_codec.current_collector() is None
 
 
 @needs_shared_memory
 def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) -> None:
-    payload, keys, _ = serialize.dump_arguments((Swallows(A), np.zeros(100_000), [A]), {}, pool)
+    payload, keys, _ = pickle_codec.dump_arguments((Swallows(A), np.zeros(100_000), [A]), {}, pool)
     assert keys == ["a"]
     assert len(pool._used) == 1
-    serialize.release(payload, pool)
+    pickle_codec.release(payload, pool)
     assert pool.used_bytes == 0
 
 
@@ -567,36 +568,36 @@ def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) 
 
 def test_compressed_buffers_arrive_as_they_were() -> None:
     value = [np.zeros(100_000), np.random.default_rng(0).random(100_000), "ü" * 500_000, b"y" * 300_000]
-    payload = serialize.dump(value, None, codec="zlib")
+    payload = pickle_codec.dump(value, None, codec="zlib")
     assert payload[1][0] == "packed"
     arrived = travel(payload)
-    assert serialize.payload_size(arrived) < 900_000
-    for back in (serialize.load(arrived), serialize.load(payload)):
+    assert pickle_codec.payload_size(arrived) < 900_000
+    for back in (pickle_codec.load(arrived), pickle_codec.load(payload)):
         np.testing.assert_array_equal(back[0], value[0])
         np.testing.assert_array_equal(back[1], value[1])
         assert back[2:] == value[2:]
         assert back[0].flags.writeable and back[1].flags.writeable
-    data, views = serialize.parts_in_memory(arrived)  # type: ignore[misc]
+    data, views = pickle_codec.parts_in_memory(arrived)  # type: ignore[misc]
     np.testing.assert_array_equal(pickle.loads(data, buffers=views)[1], value[1])
 
 
 def test_what_does_not_compress_is_not() -> None:
-    payload = serialize.dump(np.random.default_rng(0).random(100_000), None, codec="zlib")
+    payload = pickle_codec.dump(np.random.default_rng(0).random(100_000), None, codec="zlib")
     assert payload[1][0] == "raw"
-    assert serialize.dump(np.zeros(100), None, codec="zlib") == serialize.dump(np.zeros(100), None)
+    assert pickle_codec.dump(np.zeros(100), None, codec="zlib") == pickle_codec.dump(np.zeros(100), None)
 
 
 @pytest.mark.parametrize("copy", [True, False])
 def test_a_copy_or_none(copy: bool) -> None:
     array = np.arange(100_000.0)
-    payload = serialize.dump(array, None, copy=copy)
+    payload = pickle_codec.dump(array, None, copy=copy)
     assert np.shares_memory(np.frombuffer(payload[1][1][0].view), array) != copy
     array[0] = 7
-    assert serialize.load(travel(payload))[0] == (0 if copy else 7)
+    assert pickle_codec.load(travel(payload))[0] == (0 if copy else 7)
 
 
 def test_what_arrived_is_used_where_it_lies() -> None:
-    arrived = travel(serialize.dump(np.arange(100_000.0), None))
-    assert np.shares_memory(serialize.load(arrived), np.frombuffer(arrived[1][1][0].view))
-    own = serialize.dump(np.arange(100_000.0), None)  # did not travel
-    assert not np.shares_memory(serialize.load(own), np.frombuffer(own[1][1][0].view))
+    arrived = travel(pickle_codec.dump(np.arange(100_000.0), None))
+    assert np.shares_memory(pickle_codec.load(arrived), np.frombuffer(arrived[1][1][0].view))
+    own = pickle_codec.dump(np.arange(100_000.0), None)  # did not travel
+    assert not np.shares_memory(pickle_codec.load(own), np.frombuffer(own[1][1][0].view))

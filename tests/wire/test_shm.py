@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from futures_cluster.wire import shm
+from futures_cluster.wire.codec import shm
 
 pytestmark = pytest.mark.skipif(not shm.available, reason="needs memfd_create")
 
@@ -25,7 +25,7 @@ MB = 2**20
 #: Another process that maps segments, lets go of them, and writes its own, as it is told line by line.
 PEER = """
 import json, sys
-from futures_cluster.wire import shm
+from futures_cluster.wire.codec import shm
 pool = shm.SegmentPool()
 views = None
 def say(x): print(json.dumps(x), flush=True)

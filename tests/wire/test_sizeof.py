@@ -12,8 +12,8 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.wire import contents
-from futures_cluster.wire import sizeof as module
-from futures_cluster.wire.sizeof import OBJECT_BYTES, flat_size, sizeof
+from futures_cluster.wire.codec import sizeof as module
+from futures_cluster.wire.codec.sizeof import OBJECT_BYTES, flat_size, sizeof
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")

@@ -37,9 +37,9 @@ from futures_cluster.services.client.shared_objects import LocalObjects, SharedP
 from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.services.common import forks, process_lifetime
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.wire import arguments
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.inproc import Call, ObjectCodec
+from futures_cluster.wire.codec import arguments
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.object_codec import Call, ObjectCodec
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.graphs import Graph

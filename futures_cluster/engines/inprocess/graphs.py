@@ -20,7 +20,7 @@ from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.graphs import Graph, GraphTask
 from futures_cluster.services.client.task_keys import inherit
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.engine import InProcessEngine

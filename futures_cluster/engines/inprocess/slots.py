@@ -23,7 +23,7 @@ from futures_cluster.engines.inprocess.ready import TICKET, Ready
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import forks, plugin_runner
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.wire.tracebacks import without_caller
+from futures_cluster.wire.codec.tracebacks import without_caller
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.engine import InProcessEngine

@@ -13,7 +13,7 @@ from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.worker.stats import Notes
-from futures_cluster.wire.sizeof import sizeof
+from futures_cluster.wire.codec.sizeof import sizeof
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.wire import arguments
+from futures_cluster.wire.codec import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.engine import InProcessEngine

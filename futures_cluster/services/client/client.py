@@ -40,7 +40,7 @@ from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire.codec.exception_state import copied
 
 log = logging.getLogger("futures_cluster")
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Payload
-from futures_cluster.wire import pickling
-from futures_cluster.wire.main_modules import mains
+from futures_cluster.wire.codec import pickling
+from futures_cluster.wire.codec.main_modules import mains
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.module_news import ModuleNews

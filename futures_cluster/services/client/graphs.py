@@ -18,7 +18,7 @@ from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
 from futures_cluster.services.client.task_keys import inherit
-from futures_cluster.wire.serialize import InputCollector
+from futures_cluster.wire.codec.pickle_codec import InputCollector
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client

@@ -29,8 +29,9 @@ from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.services.worker import uploaded_modules
-from futures_cluster.wire import pickling, serialize, transports
-from futures_cluster.wire.exception_state import copied
+from futures_cluster.wire import transports
+from futures_cluster.wire.codec import pickle_codec, pickling
+from futures_cluster.wire.codec.exception_state import copied
 
 #: A scheduler that says nothing for so long is gone.
 SILENCE_S = 60.0
@@ -96,7 +97,7 @@ class RemoteCluster:
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         client = self.client = Client(
             name,
-            serialize.PickleCodec(None, pickling.Scope(name)),
+            pickle_codec.PickleCodec(None, pickling.Scope(name)),
             make_future,
             self._loop,
             self._send,

@@ -27,9 +27,9 @@ from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import shared
 from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services.common import plugin_runner
-from futures_cluster.wire import arguments
-from futures_cluster.wire.exception_state import copied
-from futures_cluster.wire.inproc import Call
+from futures_cluster.wire.codec import arguments
+from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.codec.object_codec import Call
 
 #: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
 SOON_S = 0.005

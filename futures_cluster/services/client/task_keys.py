@@ -32,17 +32,17 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
     equal, because addresses are used again.
     """
     if type(payload) is not bytes and type(payload) is not tuple:
-        from futures_cluster.wire import serialize
+        from futures_cluster.wire.codec import pickle_codec
 
         try:
-            payload, inputs, _ = serialize.PickleCodec(None).dump_call(payload.args, payload.kwargs, True)
+            payload, inputs, _ = pickle_codec.PickleCodec(None).dump_call(payload.args, payload.kwargs, True)
         except Exception:
             return None
     parts: list[Any] = [function_id.partition(OWNED_BY)[0].encode(errors="surrogatepass")]
     if type(payload) is bytes:
         parts.append(payload)
     else:
-        from futures_cluster.wire import shm
+        from futures_cluster.wire.codec import shm
 
         reference = payload[1]
         parts.append(payload[0] or b"")

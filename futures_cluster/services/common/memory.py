@@ -18,7 +18,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from futures_cluster.wire import shm
+from futures_cluster.wire.codec import shm
 
 SPILL_FRACTION = 0.6
 RETIRE_FRACTION = 0.8

@@ -21,7 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from futures_cluster import clocks
-from futures_cluster.wire.main_modules import MAIN, MP_MAIN
+from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")

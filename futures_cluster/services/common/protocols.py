@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from futures_cluster import messages as m
 from futures_cluster.context import TaskContext
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire.pickling import Scope
+from futures_cluster.wire.codec.pickling import Scope
 
 
 class Codec(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
-from futures_cluster.wire import exceptions
+from futures_cluster.wire.codec import exceptions
 
 #: The rows of each message that is a batch, in the order in which a receiver needs them.
 _ROWS: dict[type[Message], tuple[str, ...]] = {

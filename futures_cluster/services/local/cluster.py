@@ -44,7 +44,7 @@ from futures_cluster.services.local import late_imports
 from futures_cluster.services.local.data_relay import DataRelay
 from futures_cluster.services.local.scaling import Scaling
 from futures_cluster.services.scheduler.service import SchedulerService
-from futures_cluster.wire import pickling, serialize, shm
+from futures_cluster.wire.codec import pickle_codec, pickling, shm
 from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class LocalCluster:
         loop = self._thread.loop
         self._loop = loop
         self._pool = shm.SegmentPool() if shm.available else None
-        codec = serialize.PickleCodec(self._pool)
+        codec = pickle_codec.PickleCodec(self._pool)
         self.codec = codec
         self.processes = WorkerProcesses(
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless

@@ -19,11 +19,11 @@ from futures_cluster.services.launch import orphans
 _ALWAYS = (
     "futures_cluster.services.common.security",
     "futures_cluster.wire.streams",
-    "futures_cluster.wire.by_value",
-    "futures_cluster.wire.capture",
+    "futures_cluster.wire.codec.by_value",
+    "futures_cluster.wire.codec.capture",
 )
 #: What arrays need, where there are any.
-_WITH_NUMPY = ("futures_cluster.wire.memmaps",)
+_WITH_NUMPY = ("futures_cluster.wire.codec.memmaps",)
 
 
 #: What stopping a worker needs that has no template which sees to what it has started.

@@ -28,7 +28,7 @@ from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.scheduler.module_relay import CodeRelay
-from futures_cluster.wire import serialize
+from futures_cluster.wire.codec import pickle_codec
 
 log = logging.getLogger("futures_cluster")
 
@@ -211,7 +211,7 @@ class SchedulerService:
     def _free(self, payloads: list[Any]) -> None:
         """Tell those who wrote payloads into shared memory that no task will read them any more."""
         for payload in payloads:
-            segment = serialize.segment_of(payload)
+            segment = pickle_codec.segment_of(payload)
             if segment is None:
                 continue
             pid, serial = segment

@@ -17,8 +17,8 @@ from futures_cluster.messages import KEEP, Payload
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire import serialize
-from futures_cluster.wire.main_modules import HasMain, mains
+from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec.main_modules import HasMain, mains
 
 if TYPE_CHECKING:
     from futures_cluster.services.common.protocols import Codec
@@ -85,7 +85,7 @@ class Executions:
     def _arguments(self, run: Run) -> Payload:
         """The arguments, mapped if they are in shared memory; if they cannot be, they are asked for."""
         try:
-            return serialize.attach(run.payload)
+            return pickle_codec.attach(run.payload)
         except OSError:
             payload = self.ask_arguments(run.key)
             if payload is None:
@@ -141,7 +141,7 @@ class Executions:
                     forks.leave()
                 duration = clocks.perf_counter() - start
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
-                if type(run.payload) is tuple and serialize.is_private(run.payload):
+                if type(run.payload) is tuple and pickle_codec.is_private(run.payload):
                     payload = self._scattered(key, run.payload, payload)
                 elif payload is None:
                     self.store.put(key, value)
@@ -162,10 +162,10 @@ class Executions:
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:
         """The result of a task which hands data out: it is kept as it came, and each task gets it from there."""
         if result is not None:
-            return serialize.as_private(result)
-        argument = serialize.attach(argument)
+            return pickle_codec.as_private(result)
+        argument = pickle_codec.attach(argument)
         if argument[1][0] == "segment":
-            argument = serialize.as_private(argument, serialize.KEPT)
+            argument = pickle_codec.as_private(argument, pickle_codec.KEPT)
         self.store.put_packed(key, argument)
         return None
 

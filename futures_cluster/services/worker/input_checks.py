@@ -18,7 +18,7 @@ from typing import Any
 from futures_cluster.errors import InputChanged
 from futures_cluster.messages import Payload
 from futures_cluster.services.worker.execution import Executions
-from futures_cluster.wire import pickling, serialize
+from futures_cluster.wire.codec import pickle_codec, pickling
 from futures_cluster.worker.runs import Run
 
 
@@ -35,7 +35,7 @@ class CheckedExecutions(Executions):
 
     def _is_private(self, key: str, payload: Payload | None) -> bool:
         """Whether an input is scattered data, which tasks may change."""
-        return self.store.original(key) is not None if payload is None else serialize.is_private(payload)
+        return self.store.original(key) is not None if payload is None else pickle_codec.is_private(payload)
 
 
 def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:

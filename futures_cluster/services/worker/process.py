@@ -53,9 +53,10 @@ from futures_cluster.services.worker.log_forwarder import LogForwarder
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.services.worker.slots import Disconnected
 from futures_cluster.services.worker.uploaded_modules import ClientModules
-from futures_cluster.wire import pickling, programs, serialize, shm, sockets, transports
+from futures_cluster.wire import sockets, transports
+from futures_cluster.wire.codec import pickle_codec, pickling, programs, shm
+from futures_cluster.wire.codec.main_modules import mains
 from futures_cluster.wire.local_sockets import Socket
-from futures_cluster.wire.main_modules import mains
 from futures_cluster.worker.machine import WorkerMachine
 
 log = logging.getLogger("futures_cluster.worker")
@@ -198,7 +199,7 @@ class WorkerProcess:
         self._pool = shm.SegmentPool(kept_segments_bytes(settings.memory_limit)) if shm.available else None
         remote = bool(settings.scheduler)
         # What tasks submit must be readable on every machine; what peers of this machine fetch goes through memory.
-        self._codec = serialize.PickleCodec(None if remote else self._pool)
+        self._codec = pickle_codec.PickleCodec(None if remote else self._pool)
         received = self._from_manager if remote else self._from_scheduler
         self._manager = sockets.SocketConnection(connection, self._loop, received, self._lost)
         self._scheduler: Any = self._manager

@@ -33,7 +33,8 @@ from futures_cluster.services.worker.execution import Executions
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import Notes
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire import compress, serialize, shm, transports
+from futures_cluster.wire import transports
+from futures_cluster.wire.codec import compress, pickle_codec, shm
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -248,7 +249,7 @@ class WorkerService:
         arrived = []
         for key, payload in data.found:
             self.store.put_packed(key, payload)
-            arrived.append((key, serialize.payload_size(payload)))
+            arrived.append((key, pickle_codec.payload_size(payload)))
         for key, error in data.errors:
             self.store.put_error(key, error)
             arrived.append((key, 0))
@@ -290,11 +291,11 @@ class WorkerService:
                 if original is not None:
                     payload = original.dump(pool, codec)
                 else:
-                    payload = serialize.dump(value, pool, copy=False, codec=codec)
+                    payload = pickle_codec.dump(value, pool, copy=False, codec=codec)
                 found.append((key, payload))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
-        self.notes.traffic.sent_bytes += sum(serialize.payload_size(payload) for _, payload in found)
+        self.notes.traffic.sent_bytes += sum(pickle_codec.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:
@@ -306,12 +307,12 @@ class WorkerService:
                 taken.append((key, b""))
                 continue
             try:
-                payload = serialize.attach(payload)
+                payload = pickle_codec.attach(payload)
             except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
                 refused.append(key)
                 continue
             self.store.put_packed(key, payload)
-            rows.append((key, serialize.payload_size(payload)))
+            rows.append((key, pickle_codec.payload_size(payload)))
         with self._lock:
             self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)
         return m.Data(message.request, [], refused, taken)

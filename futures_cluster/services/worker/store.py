@@ -1,7 +1,7 @@
 """The results that a worker holds, in memory as long as they fit, else on disk.
 
 Covers: values by key, as objects that were made here or as payloads that came from elsewhere and are unpickled when
-first used, or each time (scattered data, ``wire.originals``); writing the least recently used ones to disk when
+first used, or each time (scattered data, ``wire.codec.originals``); writing the least recently used ones to disk when
 together they take more than ``limit_bytes``.
 Does not cover: which results are held (``worker.replicas``), and memory that is not results (``memory``).
 
@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire import pickling, serialize, shm
-from futures_cluster.wire.originals import Original
-from futures_cluster.wire.sizeof import sizeof
+from futures_cluster.wire.codec import pickle_codec, pickling, shm
+from futures_cluster.wire.codec.originals import Original
+from futures_cluster.wire.codec.sizeof import sizeof
 
 #: Whoever adds a result waits while those in memory take more than this multiple of the limit.
 BRAKE = 1.1
@@ -54,7 +54,7 @@ class _Spilled:
     __slots__ = ("file", "lengths", "size_bytes")
 
     def __init__(self, value: Any, folder: str | None) -> None:
-        packed = serialize.parts_in_memory(value.payload) if type(value) is _Packed else None
+        packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
         data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
@@ -160,8 +160,8 @@ class Store:
 
     def put_packed(self, key: Key, payload: Payload) -> None:
         """Hold a payload until its value is asked for; one of scattered data stays packed."""
-        size = serialize.payload_size(payload) if self.limit_bytes is not None else 0
-        if serialize.is_private(payload):
+        size = pickle_codec.payload_size(payload) if self.limit_bytes is not None else 0
+        if pickle_codec.is_private(payload):
             original = Original(payload, self._pool)
             self._put(key, original, 0 if original.is_kept else size)
         else:
@@ -320,7 +320,7 @@ class Store:
         for key, size in self._sizes.items():
             if size >= LEAST_SPILLED_BYTES and key not in self._pinned:
                 value = self._values[key]
-                if type(value) is _Packed and serialize.parts_in_memory(value.payload) is None:
+                if type(value) is _Packed and pickle_codec.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing
                 return key, value
         return None

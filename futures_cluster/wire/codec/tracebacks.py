@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator
 from types import CodeType, FunctionType, TracebackType
 from typing import Any
 
-from futures_cluster.wire.exception_state import members_of
+from futures_cluster.wire.codec.exception_state import members_of
 
 #: Frames of a traceback that are kept: the first and the last so many.
 FIRST_FRAMES, LAST_FRAMES = 100, 400

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire import arguments
-from futures_cluster.wire.pickling import HERE
-from futures_cluster.wire.sizeof import sizeof
+from futures_cluster.wire.codec import arguments
+from futures_cluster.wire.codec.pickling import HERE
+from futures_cluster.wire.codec.sizeof import sizeof
 
 
 class Call:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import pickle
 import traceback
 
-from futures_cluster.wire import exception_state, tracebacks
-from futures_cluster.wire.exception_state import members_of
-from futures_cluster.wire.pickling import PROTOCOL
+from futures_cluster.wire.codec import exception_state, tracebacks
+from futures_cluster.wire.codec.exception_state import members_of
+from futures_cluster.wire.codec.pickling import PROTOCOL
 
 #: Exceptions that hang on one (causes, contexts, members of groups) and travel with it.
 MOST_LINKED = 1000

@@ -10,9 +10,9 @@ import sys
 from types import CodeType, FunctionType
 from typing import Any
 
-from futures_cluster.wire import classes, programs
-from futures_cluster.wire.main_modules import MAIN
-from futures_cluster.wire.programs import MISSING, Program
+from futures_cluster.wire.codec import classes, programs
+from futures_cluster.wire.codec.main_modules import MAIN
+from futures_cluster.wire.codec.programs import MISSING, Program
 
 #: In the place of a program's token: those who load it have ``__main__`` themselves.
 THEIRS = ""

@@ -15,9 +15,9 @@ import threading
 from typing import Any
 
 from futures_cluster.messages import Payload
-from futures_cluster.wire import serialize, shm
-from futures_cluster.wire.buffers import copy_of
-from futures_cluster.wire.pickling import loads
+from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec.buffers import copy_of
+from futures_cluster.wire.codec.pickling import loads
 
 
 class Original:
@@ -41,7 +41,7 @@ class Original:
     __slots__ = ("_lock", "_mark", "_parts", "_pool", "_segment", "is_on_disk", "size_bytes")
 
     def __init__(self, payload: Payload, pool: shm.SegmentPool | None = None) -> None:
-        self.size_bytes = serialize.payload_size(payload)
+        self.size_bytes = pickle_codec.payload_size(payload)
         self.is_on_disk = False
         self._mark = payload[2]
         self._lock = threading.Lock()
@@ -51,13 +51,13 @@ class Original:
         if payload[1][0] == "segment":
             self._segment = payload[1][1]
         else:
-            data, buffers = serialize.parts_in_memory(payload)  # type: ignore[misc]  # neither mapped nor elsewhere
+            data, buffers = pickle_codec.parts_in_memory(payload)  # type: ignore[misc]  # neither mapped nor elsewhere
             self._parts = [data, *buffers]
 
     @property
     def is_kept(self) -> bool:
         """Whether the memory is its client's, who keeps it whatever this process does."""
-        return bool(self._mark == serialize.KEPT)
+        return bool(self._mark == pickle_codec.KEPT)
 
     @property
     def segment_bytes(self) -> int:
@@ -82,7 +82,7 @@ class Original:
 
     def _in_segment(self) -> shm.OpenSegment | None:
         """The segment; memory of this process alone is moved to one if it is large. None if it stays where it is."""
-        if self._segment is None and self._pool is not None and self.size_bytes >= serialize.SHARED_BYTES:
+        if self._segment is None and self._pool is not None and self.size_bytes >= pickle_codec.SHARED_BYTES:
             with self._lock:  # others wait: they need the parts, or the segment
                 if self._pool is not None:
                     self._move(self._pool)
@@ -119,9 +119,9 @@ class Original:
             except OSError:
                 pass  # no descriptor left: through the socket then
         data, *large = self._views()
-        if len(data) < serialize.OUT_OF_BAND_BYTES:
+        if len(data) < pickle_codec.OUT_OF_BAND_BYTES:
             data = bytes(data)
-        return serialize.as_private(serialize.pack_large([data, *large], None, codec=codec))
+        return pickle_codec.as_private(pickle_codec.pack_large([data, *large], None, codec=codec))
 
     def spilled(self, folder: str | None = None) -> Original:
         """The same in a file without a name, in this folder or in the place for temporary files.

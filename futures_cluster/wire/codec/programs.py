@@ -32,8 +32,8 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
-from futures_cluster.wire import importing
-from futures_cluster.wire.main_modules import MAIN, MP_MAIN, canonical, mains
+from futures_cluster.wire.codec import importing
+from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, canonical, mains
 
 #: The module of definitions that are no bindings: the text of source that is in no file, by the name of its file.
 SOURCE = "<source>"

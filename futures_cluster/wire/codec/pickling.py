@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from futures_cluster.wire import handles, importing, programs
-from futures_cluster.wire.main_modules import MAIN, mains
+from futures_cluster.wire.codec import handles, importing, programs
+from futures_cluster.wire.codec.main_modules import MAIN, mains
 
 PROTOCOL = 5
 #: Buffers from this size on travel out of band.
@@ -152,7 +152,7 @@ def _dumps_with(reducers: Reducers, obj: Any, buffer_callback: Any) -> bytes:
 def _dumps_by_value(
     obj: Any, buffer_callback: Any, by_reference: bool, scope: Scope, reducers: Reducers | None = None
 ) -> bytes:
-    from futures_cluster.wire.by_value import ByValuePickler
+    from futures_cluster.wire.codec.by_value import ByValuePickler
 
     file = io.BytesIO()
     pickler = ByValuePickler(file, buffer_callback, by_reference, reducers)
@@ -167,7 +167,7 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
     """
     if not pickler.needs:
         return data, []
-    from futures_cluster.wire import capture
+    from futures_cluster.wire.codec import capture
 
     watched: list[Watched] = []
     heads = []
@@ -185,7 +185,7 @@ def _file_reducers(scope: Scope) -> Reducers | None:
     """How arrays in files pickle that are a part of the program, as its globals are; None where there are no arrays."""
     if "numpy" not in sys.modules:
         return None
-    from futures_cluster.wire import memmaps
+    from futures_cluster.wire.codec import memmaps
 
     return memmaps.REDUCERS_WITH_CONTENTS if scope.name else memmaps.REDUCERS
 
@@ -254,7 +254,7 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
             return _of_client(data, scope), None
     except Exception:
         pass
-    from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
+    from futures_cluster.wire.codec.by_value import ByValuePickler, FunctionPickler
 
     file = io.BytesIO()
     is_bare = type(function) is FunctionType and not (

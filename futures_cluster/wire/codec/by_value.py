@@ -22,13 +22,13 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire import classes, handles, programs, reducers
-from futures_cluster.wire.importing import importable
-from futures_cluster.wire.main_modules import MAIN, canonical
-from futures_cluster.wire.names import annotations_of, names_in, names_of
-from futures_cluster.wire.owners import attribute, bound_name, owner_of_namespace, program_of_module, program_with
-from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program
-from futures_cluster.wire.rebuilding import (
+from futures_cluster.wire.codec import classes, handles, programs, reducers
+from futures_cluster.wire.codec.importing import importable
+from futures_cluster.wire.codec.main_modules import MAIN, canonical
+from futures_cluster.wire.codec.names import annotations_of, names_in, names_of
+from futures_cluster.wire.codec.owners import attribute, bound_name, owner_of_namespace, program_of_module, program_with
+from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program
+from futures_cluster.wire.codec.rebuilding import (
     THEIRS,
     class_of_program,
     from_program,
@@ -36,7 +36,7 @@ from futures_cluster.wire.rebuilding import (
     module_of_program,
     set_function_state,
 )
-from futures_cluster.wire.reducers import is_singledispatch, reduce_cached, reduce_named, reduce_singledispatch
+from futures_cluster.wire.codec.reducers import is_singledispatch, reduce_cached, reduce_named, reduce_singledispatch
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))

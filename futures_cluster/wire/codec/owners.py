@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from futures_cluster.wire import importing, programs
-from futures_cluster.wire.importing import importable
-from futures_cluster.wire.main_modules import canonical
-from futures_cluster.wire.programs import MISSING, Program
+from futures_cluster.wire.codec import importing, programs
+from futures_cluster.wire.codec.importing import importable
+from futures_cluster.wire.codec.main_modules import canonical
+from futures_cluster.wire.codec.programs import MISSING, Program
 
 
 def attribute(module: str, qualname: str) -> Any:

@@ -31,9 +31,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.messages import Payload, Reference
-from futures_cluster.wire import arguments, buffers, compress, exceptions, shm
-from futures_cluster.wire.buffers import Buffer, copy_of
-from futures_cluster.wire.pickling import (
+from futures_cluster.wire.codec import arguments, buffers, compress, exceptions, shm
+from futures_cluster.wire.codec.buffers import Buffer, copy_of
+from futures_cluster.wire.codec.pickling import (
     HERE,
     MARK,
     OUT_OF_BAND_BYTES,
@@ -46,7 +46,7 @@ from futures_cluster.wire.pickling import (
     hand_over,
     loads,
 )
-from futures_cluster.wire.sizeof import flat_size, sizeof
+from futures_cluster.wire.codec.sizeof import flat_size, sizeof
 
 __all__ = ["OUT_OF_BAND_BYTES", "PROTOCOL", "PickleCodec", "dump", "dump_arguments", "load", "load_arguments"]
 

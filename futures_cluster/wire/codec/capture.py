@@ -18,11 +18,11 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import Any
 
-from futures_cluster.wire import programs
-from futures_cluster.wire.by_value import ByValuePickler, FunctionPickler
-from futures_cluster.wire.main_modules import canonical
-from futures_cluster.wire.names import names_in
-from futures_cluster.wire.programs import MISSING, SOURCE, Key, Program, Record
+from futures_cluster.wire.codec import programs
+from futures_cluster.wire.codec.by_value import ByValuePickler, FunctionPickler
+from futures_cluster.wire.codec.main_modules import canonical
+from futures_cluster.wire.codec.names import names_in
+from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program, Record
 
 
 def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, Record | None]:

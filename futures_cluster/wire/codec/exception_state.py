@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from futures_cluster.wire.pickling import dumps, loads
+from futures_cluster.wire.codec.pickling import dumps, loads
 
 #: The object of an ``AttributeError``, which may be huge, does not travel. The standard library leaves it behind, too.
 _NOT_CARRIED = {"obj"}

@@ -11,7 +11,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from futures_cluster.wire.main_modules import MAIN, MP_MAIN, canonical
+from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, canonical
 
 #: How the names of modules whose objects travel by value stand in a plain pickle.
 marks: tuple[bytes, ...] = (b"__main__", b"__mp_main__")

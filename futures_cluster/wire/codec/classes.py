@@ -17,7 +17,7 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
-from futures_cluster.wire import programs
+from futures_cluster.wire.codec import programs
 
 #: What an enumeration keeps of its members.
 _OF_MEMBERS = frozenset(

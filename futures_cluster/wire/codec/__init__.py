@@ -1,0 +1,1 @@
+"""Objects as bytes and back: functions, arguments, results, errors, large buffers."""
