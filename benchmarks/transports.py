@@ -32,10 +32,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from futures_cluster import messages as m
-from futures_cluster.wire import transports
-from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.codec.buffers import Buffer, reserve
-from futures_cluster.wire.transports import Connection, Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.certificates import make_certificates
+from futures_cluster.wire.transports.registry import Connection, Security
 
 TASKS_A_MESSAGE = 50
 _SECRET = b"a secret of forty-three characters, as made"
@@ -62,11 +62,11 @@ async def measure_setup(place: Place, scheme: str, count: int) -> float:
     """Milliseconds a connection."""
     loop = asyncio.get_running_loop()
     accepted: list[Connection] = []
-    listener = await transports.listen(place.address(scheme), loop, place.security, accepted.append)
-    connections = [await transports.connect(listener.address, loop, place.security)]
+    listener = await registry.listen(place.address(scheme), loop, place.security, accepted.append)
+    connections = [await registry.connect(listener.address, loop, place.security)]
     begin = time.perf_counter()
     for _ in range(count):
-        connections.append(await transports.connect(listener.address, loop, place.security))
+        connections.append(await registry.connect(listener.address, loop, place.security))
     taken_s = time.perf_counter() - begin
     while len(accepted) < len(connections):
         await asyncio.sleep(0.001)
@@ -110,12 +110,12 @@ async def receive_from(
     """Seconds from the first message until ``receive`` says that it was the last."""
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[Connection] = loop.create_future()
-    listener = await transports.listen(place.address(scheme), loop, place.security, accepted.set_result)
+    listener = await registry.listen(place.address(scheme), loop, place.security, accepted.set_result)
     address, security = listener.address, place.security
 
     def work() -> None:
         async def main() -> None:
-            connection = await transports.connect(address, asyncio.get_running_loop(), security)
+            connection = await registry.connect(address, asyncio.get_running_loop(), security)
             go = asyncio.get_running_loop().create_future()
             connection.on_messages = go.set_result
             over = asyncio.create_task(_until_closed(connection))

@@ -24,7 +24,7 @@ from futures_cluster.services.client import direct_reader as leader_module
 from futures_cluster.services.client.direct_reader import Leader
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import frames
-from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire.transports.sockets import SocketConnection
 
 pytestmark = pytest.mark.skipif(not leader_module.available, reason="needs epoll")
 

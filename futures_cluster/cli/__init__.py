@@ -213,9 +213,9 @@ def _find_security(arguments: argparse.Namespace) -> Any:
 
 def _check_tls(folder: str | None, addresses: Sequence[str]) -> None:
     """Refuse certificates that no address uses: the connection would not be encrypted."""
-    from futures_cluster.wire import transports
+    from futures_cluster.wire.transports import registry
 
-    if folder is not None and all(transports.guard(address) != transports.CERTIFICATES for address in addresses):
+    if folder is not None and all(registry.guard(address) != registry.CERTIFICATES for address in addresses):
         raise ValueError(
             f"--tls {folder} has no effect on {' '.join(addresses)}: only tls:// uses certificates. Write tls:// "
             f"instead, or leave --tls out"
@@ -255,7 +255,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _certificates(arguments: argparse.Namespace) -> int:
-    from futures_cluster.wire import certificates
+    from futures_cluster.wire.transports import certificates
 
     hosts = arguments.hosts or ["localhost", "127.0.0.1", "::1"]
     files = certificates.make_certificates(arguments.folder, hosts, arguments.authority)

@@ -27,7 +27,7 @@ from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
 from futures_cluster.services.scheduler.server import SchedulerServer
 from futures_cluster.status.table import plain_lines
-from futures_cluster.wire import transports
+from futures_cluster.wire.transports import registry
 
 #: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
 GC_THRESHOLDS = (100_000, 20, 100)
@@ -66,7 +66,7 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 
 async def _scheduler(
-    listeners: Sequence[tuple[str, transports.Security]],
+    listeners: Sequence[tuple[str, registry.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
 ) -> None:
@@ -81,7 +81,7 @@ async def _scheduler(
 
 
 def run_scheduler(
-    listeners: Sequence[tuple[str, transports.Security]],
+    listeners: Sequence[tuple[str, registry.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
 ) -> None:
@@ -157,7 +157,7 @@ def run_worker(offer: supervisor.Offer) -> None:
     asyncio.run(supervisor.run(offer, _on_signals))
 
 
-def ask(address: str, security: transports.Security, what: str, argument: Any = None) -> Any:
+def ask(address: str, security: registry.Security, what: str, argument: Any = None) -> Any:
     """Ask a scheduler one question."""
     cluster = RemoteCluster(address, security, lambda key, client: None)
     try:
@@ -170,7 +170,7 @@ def ask(address: str, security: transports.Security, what: str, argument: Any = 
 HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
-def watch(address: str, security: transports.Security, interval_s: float, number: int | None, out: TextIO) -> int:
+def watch(address: str, security: registry.Security, interval_s: float, number: int | None, out: TextIO) -> int:
     """Show the table of a cluster again and again, until Ctrl-C; on a terminal in one place."""
     from futures_cluster.status import table
 

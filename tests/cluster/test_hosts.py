@@ -25,7 +25,7 @@ from futures_cluster import Executor, as_completed
 from futures_cluster import messages as m
 from futures_cluster.errors import DataLost
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.wire import liveness, transports
+from futures_cluster.wire.transports import liveness, registry
 
 WAIT_S = 90
 BLOCKS = 12
@@ -281,7 +281,7 @@ def test_shuffles_of_dask_lose_no_rows(separate_files: Cluster) -> None:
 DEAF = """
 import asyncio, sys
 from futures_cluster.messages import DropData
-from futures_cluster.wire import transports
+from futures_cluster.wire.transports import registry as transports
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -311,7 +311,7 @@ def test_a_host_that_is_gone_is_noticed_by_what_it_does_not_acknowledge(
             connection.start()
 
         address = f"tcp://{network.subnet}.1:0"
-        listener = await transports.listen(address, loop, transports.Security(secret.encode()), take)
+        listener = await registry.listen(address, loop, registry.Security(secret.encode()), take)
         command = [*network.prefix(0), sys.executable, "-c", DEAF, listener.address, secret]
         deaf = await asyncio.create_subprocess_exec(*command)
         try:

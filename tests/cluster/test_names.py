@@ -17,8 +17,8 @@ from futures_cluster.cli import commands
 from futures_cluster.services.common import security
 from futures_cluster.services.scheduler import permissions
 from futures_cluster.testing.commands import Cluster
-from futures_cluster.wire import transports
-from futures_cluster.wire.transports import Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Security
 
 WAIT_S = 60
 FORGED = "2026-01-01 00:00:00,000 INFO futures_cluster.scheduler: worker innocent joined"
@@ -37,7 +37,7 @@ def say(cluster: Cluster, *messages: m.Message) -> list[m.Message]:
     async def talk() -> list[m.Message]:
         loop = asyncio.get_running_loop()
         needed = Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode())
-        connection = await transports.connect(cluster.address, loop, needed)
+        connection = await registry.connect(cluster.address, loop, needed)
         got: list[m.Message] = []
         closed = asyncio.Event()
         connection.on_messages, connection.on_close = got.extend, lambda error: closed.set()

@@ -31,9 +31,9 @@ from futures_cluster.errors import (
 )
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.testing.commands import Cluster, outlasting
-from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.codec import pickle_codec
-from futures_cluster.wire.transports import Security
+from futures_cluster.wire.transports.certificates import make_certificates
+from futures_cluster.wire.transports.registry import Security
 
 WAIT_S = 60
 

@@ -16,8 +16,9 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.scheduler import invariants
 from futures_cluster.services.scheduler.server import SchedulerServer
-from futures_cluster.wire import frames, transports
-from futures_cluster.wire.sockets import ignore
+from futures_cluster.wire import frames
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.sockets import ignore
 from futures_cluster.wire.versions import own_versions
 
 
@@ -129,7 +130,7 @@ class Site:
 
     async def __aenter__(self) -> Site:
         logging.getLogger("futures_cluster").addHandler(self.complaints)
-        await self.server.listen("fuzz://here", transports.Security(b"a secret of some length, for tests"))
+        await self.server.listen("fuzz://here", registry.Security(b"a secret of some length, for tests"))
         self.worker = self.join("worker", "honest", m.WorkerJoined("honest", "fuzz://honest", 2))
         self.client = self.join("client", "user")
         return self

@@ -26,8 +26,9 @@ from futures_cluster.errors import ProtocolError
 from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.services.worker.reporter import Observer
 from futures_cluster.services.worker.service import WorkerService
-from futures_cluster.wire import frames, transports
+from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.transports import registry
 from futures_cluster.worker.machine import WorkerMachine
 
 from .mutations import mutated
@@ -199,7 +200,7 @@ async def tell(rng: random.Random, wire: Wire, message: m.Message) -> None:
 @pytest.fixture
 def transport(monkeypatch: pytest.MonkeyPatch) -> Listening:
     listening = Listening()
-    monkeypatch.setitem(transports._transports, "fuzz", listening)
+    monkeypatch.setitem(registry._transports, "fuzz", listening)
     return listening
 
 

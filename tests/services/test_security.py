@@ -12,7 +12,7 @@ from futures_cluster import config
 from futures_cluster.errors import AuthenticationError, InvalidSecret, SecretMissing
 from futures_cluster.executor import Executor
 from futures_cluster.services.common import security
-from futures_cluster.wire.transports import NO_SECURITY, Security, TlsFiles
+from futures_cluster.wire.transports.registry import NO_SECURITY, Security, TlsFiles
 
 NETWORK = ["tcp://127.0.0.1:1", "tcp://example.org:1", "tcp://[::1]:1"]
 GOOD = secrets.token_hex(16)

@@ -13,8 +13,8 @@ import os
 import resource
 import sys
 
-from futures_cluster.wire import transports
-from futures_cluster.wire.transports import Connection, Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Connection, Security
 
 
 async def main(address: str, limit: int, eats: bool) -> None:
@@ -28,7 +28,7 @@ async def main(address: str, limit: int, eats: bool) -> None:
 
     logging.getLogger("futures_cluster").addHandler(Handler())
     peers: list[Connection] = []
-    listener = await transports.listen(address, loop, Security(b"a secret"), peers.append)
+    listener = await registry.listen(address, loop, Security(b"a secret"), peers.append)
     eaten: list[int] = []
     if eats:
         with contextlib.suppress(OSError):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.wire import transports
-from futures_cluster.wire.transports import Connection, Listener, Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Connection, Listener, Security
 
 
 class End:
@@ -48,7 +48,7 @@ class Site:
         self.accepted: list[End] = []
         self.connected: list[End] = []
         self.arrived = threading.Semaphore(0)
-        self.listener: Listener = self.run(transports.listen(address, loop, security, self._take))
+        self.listener: Listener = self.run(registry.listen(address, loop, security, self._take))
 
     def _take(self, connection: Connection) -> None:
         self.accepted.append(End(connection))
@@ -65,7 +65,7 @@ class Site:
 
     def connect(self, is_started: bool = True, address: str = "") -> tuple[End, End]:
         """The connecting and the listening end of a new connection."""
-        one = End(self.run(transports.connect(address or self.listener.address, self.loop, self.security)))
+        one = End(self.run(registry.connect(address or self.listener.address, self.loop, self.security)))
         self.connected.append(one)
         assert self.arrived.acquire(timeout=60)
         two = self.accepted[-1]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import transports
-from futures_cluster.wire.addresses import in_words
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.addresses import in_words
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
@@ -43,18 +43,18 @@ def test_what_has_a_sentence_keeps_it() -> None:
     assert in_words(told, "tcp://other:1") is told
 
 
-WITHOUT_SECRET = transports.Security(insecure=True)
+WITHOUT_SECRET = registry.Security(insecure=True)
 
 
 def test_all_transports_say_so(tmp_path: Path) -> None:
     async def attempt(address: str) -> str:
         with pytest.raises(OSError, match="cannot") as caught:
-            await transports.connect(address, asyncio.get_running_loop(), WITHOUT_SECRET)
+            await registry.connect(address, asyncio.get_running_loop(), WITHOUT_SECRET)
         return str(caught.value)
 
     async def listen(address: str) -> str:
         with pytest.raises(OSError, match="cannot listen") as caught:
-            await transports.listen(address, asyncio.get_running_loop(), WITHOUT_SECRET, lambda connection: None)
+            await registry.listen(address, asyncio.get_running_loop(), WITHOUT_SECRET, lambda connection: None)
         return str(caught.value)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

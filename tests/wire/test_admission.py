@@ -7,9 +7,10 @@ import resource
 
 import pytest
 
-from futures_cluster.wire import admission, repeated
-from futures_cluster.wire.admission import GRACE_S, Admission
+from futures_cluster.wire import repeated
 from futures_cluster.wire.repeated import RepeatedWarnings
+from futures_cluster.wire.transports import admission
+from futures_cluster.wire.transports.admission import GRACE_S, Admission
 
 LATER = 10.0
 

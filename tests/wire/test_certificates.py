@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from futures_cluster.wire import certificates
-from futures_cluster.wire.certificates import files_in, make_certificates
+from futures_cluster.wire.transports import certificates
+from futures_cluster.wire.transports.certificates import files_in, make_certificates
 
 TOOLS = [
     pytest.param(

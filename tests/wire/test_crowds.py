@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import audience, handshake, transports
-from futures_cluster.wire.streams import split_host_and_port
-from futures_cluster.wire.transports import Security
+from futures_cluster.wire import audience, handshake
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Security
+from futures_cluster.wire.transports.streams import split_host_and_port
 
 SECRET = Security(b"a secret")
 SCRIPT = Path(__file__).with_name("crowded_listener.py")
@@ -79,12 +80,12 @@ def many_descriptors(number: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def connect(address: str, number: int = 1, timeout_s: float = transports.TIMEOUT_S) -> None:
+def connect(address: str, number: int = 1, timeout_s: float = registry.TIMEOUT_S) -> None:
     """Connect, as a client or a worker does, and close."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        made = await asyncio.gather(*[transports.connect(address, loop, SECRET, timeout_s) for _ in range(number)])
+        made = await asyncio.gather(*[registry.connect(address, loop, SECRET, timeout_s) for _ in range(number)])
         for connection in made:
             connection.close()
 

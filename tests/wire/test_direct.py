@@ -8,22 +8,22 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
-from futures_cluster.wire import transports
 from futures_cluster.wire.codec.buffers import Buffer
-from futures_cluster.wire.transports import NO_SECURITY, Connection
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import NO_SECURITY, Connection
 
 
 def test_one_name_has_one_listener() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        listener = await transports.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
+        listener = await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
         with pytest.raises(OSError, match="somebody listens at inproc://x already"):
-            await transports.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
+            await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
         listener.close()
         listener.close()
         with pytest.raises(ConnectionRefusedError, match="nobody in this process listens"):
-            await transports.connect("inproc://x", loop)
-        (await transports.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)).close()
+            await registry.connect("inproc://x", loop)
+        (await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)).close()
 
     asyncio.run(main())
 
@@ -32,8 +32,8 @@ def test_buffers_belong_to_who_gets_them() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         accepted: asyncio.Future[Connection] = loop.create_future()
-        listener = await transports.listen("inproc://x", loop, NO_SECURITY, accepted.set_result)
-        one = await transports.connect("inproc://x", loop)
+        listener = await registry.listen("inproc://x", loop, NO_SECURITY, accepted.set_result)
+        one = await registry.connect("inproc://x", loop)
         two = await accepted
         got: asyncio.Future[list[m.Message]] = loop.create_future()
         two.on_messages = got.set_result
@@ -58,8 +58,8 @@ def test_what_is_no_message_ends_the_connection() -> None:
         errors: list[object] = []
         loop.set_exception_handler(lambda loop, what: errors.append(what))
         accepted: asyncio.Future[Connection] = loop.create_future()
-        listener = await transports.listen("inproc://x", loop, NO_SECURITY, accepted.set_result)
-        one = await transports.connect("inproc://x", loop)
+        listener = await registry.listen("inproc://x", loop, NO_SECURITY, accepted.set_result)
+        one = await registry.connect("inproc://x", loop)
         two = await accepted
         ended: asyncio.Future[BaseException | None] = loop.create_future()
         hung_up: asyncio.Future[BaseException | None] = loop.create_future()

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import audience, frames, handshake, transports
+from futures_cluster.wire import audience, frames, handshake
 from futures_cluster.wire.authenticator import Sealer
 from futures_cluster.wire.codec.buffers import Buffer
-from futures_cluster.wire.streams import split_host_and_port
-from futures_cluster.wire.transports import Connection, Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Connection, Security
+from futures_cluster.wire.transports.streams import split_host_and_port
 
 SECRET = b"a secret"
 
@@ -42,7 +43,7 @@ class Target:
         self.messages: list[m.Message] = []
         self.ended = threading.Semaphore(0)
         self.loop.call_soon_threadsafe(self.loop.set_exception_handler, lambda loop, what: self.errors.append(what))
-        self.listener = self.run(transports.listen("tcp://127.0.0.1:0", self.loop, Security(SECRET), self._take))
+        self.listener = self.run(registry.listen("tcp://127.0.0.1:0", self.loop, Security(SECRET), self._take))
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
@@ -152,7 +153,7 @@ def test_garbage_at_every_state(target: Target) -> None:
     check()
     assert target.errors == []
     # And the others are served.
-    connection = target.run(transports.connect(target.listener.address, target.loop, Security(SECRET)))
+    connection = target.run(registry.connect(target.listener.address, target.loop, Security(SECRET)))
     count = len(target.messages)
     connection.send([m.DropData(["k"])])
     target.run(asyncio.sleep(0))

@@ -19,9 +19,9 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import liveness, streams, transports
-from futures_cluster.wire.liveness import Acknowledgements, TcpConnection
-from futures_cluster.wire.transports import Security
+from futures_cluster.wire.transports import liveness, registry, streams
+from futures_cluster.wire.transports.liveness import Acknowledgements, TcpConnection
+from futures_cluster.wire.transports.registry import Security
 
 SECRET = Security(b"a secret of some length, for tests")
 #: Longer than the half second in which a kernel answers no second probe.
@@ -32,7 +32,7 @@ FRAMES, FRAME_BYTES = 400, 100_000
 READER = f"""
 import asyncio, sys
 from futures_cluster.messages import DropData
-from futures_cluster.wire import transports
+from futures_cluster.wire.transports import registry as transports
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ class Site:
         self.ready = threading.Event()
         self.enough = threading.Event()
         self.ended: list[BaseException | None] = []
-        self.listener = self.run(transports.listen("tcp://127.0.0.1:0", self.loop, SECRET, self._take))
+        self.listener = self.run(registry.listen("tcp://127.0.0.1:0", self.loop, SECRET, self._take))
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)

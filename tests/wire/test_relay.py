@@ -17,9 +17,9 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, frames, handshake
-from futures_cluster.wire.certificates import make_certificates
 from futures_cluster.wire.codec.buffers import Buffer
-from futures_cluster.wire.transports import Listener, Security
+from futures_cluster.wire.transports.certificates import make_certificates
+from futures_cluster.wire.transports.registry import Listener, Security
 
 SECRET = Security(b"a secret")
 

@@ -18,8 +18,8 @@ import pytest
 
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import transports
-from futures_cluster.wire.transports import NO_SECURITY
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import NO_SECURITY
 
 OTHER_USER = 54321
 #: A process of another user that connects to the socket in the folder, or listens there; and how it ended.
@@ -65,10 +65,10 @@ class Ends:
         return asyncio.run_coroutine_threadsafe(coroutine, self._thread.loop).result(30)
 
     def listen(self, address: str) -> None:
-        self._opened.append(self._run(transports.listen(address, self._thread.loop, NO_SECURITY, self._opened.append)))
+        self._opened.append(self._run(registry.listen(address, self._thread.loop, NO_SECURITY, self._opened.append)))
 
     def connect(self, address: str) -> None:
-        self._opened.append(self._run(transports.connect(address, self._thread.loop)))
+        self._opened.append(self._run(registry.connect(address, self._thread.loop)))
 
     def close(self) -> None:
         async def close() -> None:
@@ -128,7 +128,7 @@ def test_a_listener_of_root_is_trusted(shared_folder: Path) -> None:
         listener.listen(1)
         script = f"""
 import os, socket
-from futures_cluster.wire.socket_users import check_user
+from futures_cluster.wire.transports.socket_users import check_user
 os.setresuid({OTHER_USER}, {OTHER_USER}, {OTHER_USER})
 with socket.socket(socket.AF_UNIX) as sock:
     sock.connect({str(shared_folder / "s")!r})

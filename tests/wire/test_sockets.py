@@ -13,8 +13,9 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import frames, sockets
-from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire import frames
+from futures_cluster.wire.transports import sockets
+from futures_cluster.wire.transports.sockets import SocketConnection
 
 
 class End:

@@ -17,9 +17,10 @@ import pytest
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, VersionMismatch
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import admission, audience, handshake, listeners, streams, transports
-from futures_cluster.wire.streams import join_host_and_port, split_host_and_port
-from futures_cluster.wire.transports import NO_SECURITY, Connection, Listener, Security
+from futures_cluster.wire import audience, handshake
+from futures_cluster.wire.transports import admission, listeners, registry, streams
+from futures_cluster.wire.transports.registry import NO_SECURITY, Connection, Listener, Security
+from futures_cluster.wire.transports.streams import join_host_and_port, split_host_and_port
 
 SECRET = Security(b"a secret")
 INSECURE = Security(insecure=True)
@@ -47,12 +48,12 @@ class Runner:
         self.arrived.release()
 
     def listen(self, address: str, security: Security = INSECURE) -> Listener:
-        listener: Listener = self.run(transports.listen(address, self.loop, security, self._take))
+        listener: Listener = self.run(registry.listen(address, self.loop, security, self._take))
         self.opened.append(listener)
         return listener
 
     def connect(self, address: str, security: Security = INSECURE, timeout_s: float = 10.0) -> Connection:
-        connection: Connection = self.run(transports.connect(address, self.loop, security, timeout_s))
+        connection: Connection = self.run(registry.connect(address, self.loop, security, timeout_s))
         self.opened.append(connection)
         return connection
 
@@ -155,7 +156,7 @@ def test_a_unix_listener_that_is_slow_to_accept(tmp_path: Path, runner: Runner) 
         listener.bind(str(folder / "s"))
         listener.listen(1)
         connecting = [
-            asyncio.run_coroutine_threadsafe(transports.connect(f"unix://{folder / 's'}", runner.loop), runner.loop)
+            asyncio.run_coroutine_threadsafe(registry.connect(f"unix://{folder / 's'}", runner.loop), runner.loop)
             for _ in range(10)
         ]
         runner.call(lambda: None)
@@ -352,7 +353,7 @@ def test_a_burst_of_honest_peers_gets_in(runner: Runner, monkeypatch: pytest.Mon
     monkeypatch.setattr(admission, "GRACE_S", 0.01)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     connecting = [
-        asyncio.run_coroutine_threadsafe(transports.connect(listener.address, runner.loop, SECRET), runner.loop)
+        asyncio.run_coroutine_threadsafe(registry.connect(listener.address, runner.loop, SECRET), runner.loop)
         for _ in range(60)
     ]
     runner.opened.extend(one.result(30) for one in connecting)
@@ -362,7 +363,7 @@ def test_a_burst_of_honest_peers_gets_in(runner: Runner, monkeypatch: pytest.Mon
 
 def test_who_is_told_to_come_again_does(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener that has no room at first."""
-    monkeypatch.setattr(transports, "_TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr(registry, "_TRY_AGAIN_S", 0.01)
     listener = runner.listen("tcp://127.0.0.1:0", SECRET)
     refused = iter([True, True])
     receive = handshake.Acceptor.receive

@@ -23,9 +23,9 @@ from gate import wait_until
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import transports
-from futures_cluster.wire.certificates import make_certificates
-from futures_cluster.wire.transports import NO_SECURITY, Connection, Security, TlsFiles
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.certificates import make_certificates
+from futures_cluster.wire.transports.registry import NO_SECURITY, Connection, Security, TlsFiles
 
 
 def make(folder: Path, hosts: list[str]) -> TlsFiles:
@@ -67,12 +67,12 @@ class Runner:
         self.arrived.release()
 
     def listen(self, security: Security, scheme: str = "tls") -> str:
-        listener = self.run(transports.listen(f"{scheme}://127.0.0.1:0", self.loop, security, self._take))
+        listener = self.run(registry.listen(f"{scheme}://127.0.0.1:0", self.loop, security, self._take))
         self.opened.append(listener)
         return str(listener.address)
 
     def connect(self, address: str, security: Security) -> Any:
-        connection = self.run(transports.connect(address, self.loop, security))
+        connection = self.run(registry.connect(address, self.loop, security))
         self.opened.append(connection)
         return connection
 

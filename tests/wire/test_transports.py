@@ -16,9 +16,9 @@ from sites import End, Site
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire import transports
-from futures_cluster.wire.certificates import make_certificates
-from futures_cluster.wire.transports import NO_SECURITY, Security, TlsFiles
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.certificates import make_certificates
+from futures_cluster.wire.transports.registry import NO_SECURITY, Security, TlsFiles
 
 SECRET = Security(b"a secret")
 HOSTS = ["127.0.0.1", "::1", "localhost"]
@@ -258,7 +258,7 @@ def test_connections_outlive_their_listener(site: Site) -> None:
     one.connection.send([data("still there")])
     two.wait_for(1)
     with pytest.raises(OSError):
-        site.run(transports.connect(site.listener.address, site.loop, site.security, timeout_s=2))
+        site.run(registry.connect(site.listener.address, site.loop, site.security, timeout_s=2))
 
 
 def test_an_address_is_free_again_when_its_listener_is_closed(site: Site) -> None:
@@ -291,7 +291,7 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
 def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security, text: str) -> None:
     security = theirs.replace(tls=site.security.tls)
     with pytest.raises(AuthenticationError, match=text):
-        site.run(transports.connect(site.listener.address, site.loop, security))
+        site.run(registry.connect(site.listener.address, site.loop, security))
     one, two = site.connect()  # and the others still do
     one.connection.send([data("k")])
     two.wait_for(1)
@@ -303,11 +303,11 @@ def test_only_what_the_host_or_certificates_guard_needs_no_secret(
     kind: str, private: Path, loop: asyncio.AbstractEventLoop
 ) -> None:
     address = address_of(kind, private)
-    guard = transports.guard(address)
+    guard = registry.guard(address)
     assert guard == {"unix": "host", "inproc": "host", "tls": "certificates"}.get(kind, "secret")
 
     async def listen_and_connect() -> None:
-        for refused in (transports.listen(address, loop, NO_SECURITY, print), transports.connect(address, loop)):
+        for refused in (registry.listen(address, loop, NO_SECURITY, print), registry.connect(address, loop)):
             with pytest.raises(AuthenticationError, match=r"needs a secret|needs certificates"):
                 await refused
 
@@ -321,9 +321,9 @@ def test_a_transport_that_says_nothing_of_its_guard_needs_a_secret(
     class Other:
         scheme = "other"
 
-    monkeypatch.setitem(transports._transports, "other", Other())  # type: ignore[arg-type]
+    monkeypatch.setitem(registry._transports, "other", Other())  # type: ignore[arg-type]
     with pytest.raises(AuthenticationError, match="needs a secret"):
-        asyncio.run_coroutine_threadsafe(transports.connect("other://x", loop), loop).result(30)
+        asyncio.run_coroutine_threadsafe(registry.connect("other://x", loop), loop).result(30)
 
 
 # ---------------------------------------------------------------- addresses
@@ -332,10 +332,10 @@ def test_a_transport_that_says_nothing_of_its_guard_needs_a_secret(
 @pytest.mark.parametrize("address", ["nonsense", "", "nowhere://here", "unix:/x"])
 def test_addresses_that_are_none(address: str, loop: asyncio.AbstractEventLoop) -> None:
     with pytest.raises(OSError, match="is not an address; write SCHEME"):
-        asyncio.run_coroutine_threadsafe(transports.connect(address, loop), loop).result(30)
+        asyncio.run_coroutine_threadsafe(registry.connect(address, loop), loop).result(30)
     with pytest.raises(OSError, match="is not an address; write SCHEME"):
         asyncio.run_coroutine_threadsafe(
-            transports.listen(address, loop, NO_SECURITY, lambda connection: None), loop
+            registry.listen(address, loop, NO_SECURITY, lambda connection: None), loop
         ).result(30)
 
 
@@ -345,7 +345,7 @@ def test_secrets_are_not_shown() -> None:
 
 def test_a_transport_whose_package_is_missing(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zmq", None)
-    monkeypatch.delitem(sys.modules, "futures_cluster.wire.zeromq", raising=False)
-    monkeypatch.delitem(transports._transports, "zmq", raising=False)
+    monkeypatch.delitem(sys.modules, "futures_cluster.wire.transports.zeromq", raising=False)
+    monkeypatch.delitem(registry._transports, "zmq", raising=False)
     with pytest.raises(OSError, match=r"zmq:// needs zmq: pip install 'futures-cluster\[zmq\]'"):
-        asyncio.run_coroutine_threadsafe(transports.connect("zmq://127.0.0.1:1", loop), loop).result(30)
+        asyncio.run_coroutine_threadsafe(registry.connect("zmq://127.0.0.1:1", loop), loop).result(30)

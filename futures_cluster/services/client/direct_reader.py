@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks
 from futures_cluster.services.common.signals import HeldBack
-from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.
 TICK_S = 0.004

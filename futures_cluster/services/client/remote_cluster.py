@@ -29,9 +29,9 @@ from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.services.worker import uploaded_modules
-from futures_cluster.wire import transports
 from futures_cluster.wire.codec import pickle_codec, pickling
 from futures_cluster.wire.codec.exception_state import copied
+from futures_cluster.wire.transports import registry
 
 #: A scheduler that says nothing for so long is gone.
 SILENCE_S = 60.0
@@ -78,7 +78,7 @@ class RemoteCluster:
     def __init__(
         self,
         address: str,
-        credentials: transports.Security,
+        credentials: registry.Security,
         make_future: Callable[[str, Any], Any],
         forward_logs: bool = False,
     ) -> None:
@@ -125,7 +125,7 @@ class RemoteCluster:
             raise
 
     async def _connect(self) -> None:
-        connection = await transports.connect(self.address, self._loop, self._credentials)
+        connection = await registry.connect(self.address, self._loop, self._credentials)
         connection.on_messages, connection.on_close = self._received, self._hung_up
         self._connection = connection
         self._heartbeats = Heartbeats(

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from futures_cluster.wire import local_sockets
+from futures_cluster.wire.transports import local_sockets
 
 
 def is_standard(fd: int) -> bool:

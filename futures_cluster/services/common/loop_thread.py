@@ -16,7 +16,7 @@ from typing import Any
 
 from futures_cluster import clocks
 from futures_cluster.services.common import descriptors
-from futures_cluster.wire import local_sockets
+from futures_cluster.wire.transports import local_sockets
 
 
 class SelectorLoop(asyncio.SelectorEventLoop):

@@ -16,9 +16,9 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster import metrics
 from futures_cluster.errors import AuthenticationError, DuplicateKey
-from futures_cluster.wire import transports
 from futures_cluster.wire.codec import compress, exceptions, pickle_codec
 from futures_cluster.wire.repeated import RepeatedWarnings
+from futures_cluster.wire.transports import registry
 
 log = logging.getLogger("futures_cluster.wire")
 
@@ -85,7 +85,7 @@ class _Peer:
 class Peers:
     """The peers of one process; used on its loop only."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, security: transports.Security = transports.NO_SECURITY) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, security: registry.Security = registry.NO_SECURITY) -> None:
         self._loop = loop
         self._security = security
         self._peers: dict[str, _Peer] = {}
@@ -204,7 +204,7 @@ class Peers:
             try:
                 with metrics.timing("connect"):
                     needed = security.at(address, self._security)
-                    connection = await transports.connect(address, self._loop, needed, CONNECT_S)
+                    connection = await registry.connect(address, self._loop, needed, CONNECT_S)
             except OSError as error:
                 if self.other_way is not None and error.errno in _NO_WAY:
                     peer = self._peers[address] = _Peer(_OtherWay(address, self.other_way))

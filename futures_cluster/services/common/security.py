@@ -15,14 +15,15 @@ from collections.abc import Iterable
 
 from futures_cluster import config, errors
 from futures_cluster import messages as m
-from futures_cluster.wire import transports, versions
+from futures_cluster.wire import versions
+from futures_cluster.wire.transports import registry
 
 log = logging.getLogger("futures_cluster.wire")
 
 
 def find(
     address: str, certificates_folder: str | None = None, is_scheduler: bool = False, insecure: bool = False
-) -> transports.Security:
+) -> registry.Security:
     """What is needed to connect to an address, or (``is_scheduler``) to listen there.
 
     Parameters
@@ -37,10 +38,10 @@ def find(
     OSError, ValueError
         When something else cannot be had; it says what to do.
     """
-    guard = transports.guard(address)
-    if guard == transports.HOST:
-        return transports.NO_SECURITY
-    files = _find_certificates(address, certificates_folder) if guard == transports.CERTIFICATES else None
+    guard = registry.guard(address)
+    if guard == registry.HOST:
+        return registry.NO_SECURITY
+    files = _find_certificates(address, certificates_folder) if guard == registry.CERTIFICATES else None
     if insecure or config.insecure_of_environment():
         return _go_without(address, files)
     from futures_cluster.wire import credentials  # here, because programs without network addresses need no secrets
@@ -53,39 +54,39 @@ def find(
             f"from another machine copy that file, or set {config.SECRET_VARIABLE} to the same text on both sides. "
             f"--insecure or Executor(insecure=True) goes without"
         )
-    return transports.Security(secret, files)
+    return registry.Security(secret, files)
 
 
-def _find_certificates(address: str, folder: str | None) -> transports.TlsFiles:
+def _find_certificates(address: str, folder: str | None) -> registry.TlsFiles:
     folder = folder or config.certificates_folder()
     if folder is None:
         raise FileNotFoundError(
             f"{address} needs certificates: make them with `futures-cluster certificates FOLDER`, and name the "
             f"folder by --tls or by {config.CERTIFICATES_VARIABLE}"
         )
-    from futures_cluster.wire import certificates  # here, because it loads much that nobody else needs
+    from futures_cluster.wire.transports import certificates  # here, because it loads much that nobody else needs
 
     return certificates.files_in(folder)
 
 
-def _go_without(address: str, files: transports.TlsFiles | None) -> transports.Security:
+def _go_without(address: str, files: registry.TlsFiles | None) -> registry.Security:
     if config.secret_of_environment() is not None:
         raise errors.AuthenticationError(
             f"{config.SECRET_VARIABLE} is set, and {address} is to be used without a secret; drop one of the two"
         )
     if files is None:
         log.warning("%s is used without a secret: any process that can reach it can run code as this user", address)
-    return transports.Security(None, files, insecure=True)
+    return registry.Security(None, files, insecure=True)
 
 
-def at(address: str, own: transports.Security) -> transports.Security:
+def at(address: str, own: registry.Security) -> registry.Security:
     """What this process shows at a peer's address, which may be of another kind than that of its scheduler."""
     if address.startswith("unix://"):
-        return transports.NO_SECURITY
-    return find(address) if own == transports.NO_SECURITY else own
+        return registry.NO_SECURITY
+    return find(address) if own == registry.NO_SECURITY else own
 
 
-def describe(needed: Iterable[transports.Security]) -> str:
+def describe(needed: Iterable[registry.Security]) -> str:
     """Where the secret of a scheduler with these listeners comes from, in words."""
     listeners = list(needed)
     if any(security.secret is not None for security in listeners):

@@ -10,7 +10,7 @@ import os
 from typing import NamedTuple
 
 from futures_cluster import messages as m
-from futures_cluster.wire import transports
+from futures_cluster.wire.transports import registry
 
 #: How a worker ends that has lost its connection.
 LOST_CODE = 76
@@ -43,7 +43,7 @@ class WorkerSettings(NamedTuple):
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
     by_reference: bool = False  # the process has the program's ``__main__``, as multiprocessing has started it
     scheduler: str = ""  # its address, if that is not who starts the worker
-    security: transports.Security = transports.NO_SECURITY
+    security: registry.Security = registry.NO_SECURITY
     manager: str = ""  # the name of who starts the worker, as the scheduler knows it
     silence_s: float = 60.0
     folder: str | None = None  # for spilled results and code

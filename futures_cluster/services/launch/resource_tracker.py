@@ -17,7 +17,7 @@ import contextlib
 import socket
 
 from futures_cluster.services.common import descriptors
-from futures_cluster.wire.local_sockets import Socket
+from futures_cluster.wire.transports.local_sockets import Socket
 
 
 class TrackerDoor:

@@ -32,8 +32,8 @@ from futures_cluster.services.common.worker_settings import WorkerSettings, new_
 from futures_cluster.services.launch.fork_server_process import import_path
 from futures_cluster.services.launch.launchers import ForkServer, WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
-from futures_cluster.wire import transports
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
+from futures_cluster.wire.transports import registry
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -76,7 +76,7 @@ class Offer:
     wait_s: float = 60.0
     reconnect_s: float = 0.0
     silence_s: float = 60.0
-    find_security: Callable[[], transports.Security] = lambda: transports.NO_SECURITY
+    find_security: Callable[[], registry.Security] = lambda: registry.NO_SECURITY
     preload: tuple[str, ...] = ()
 
 
@@ -121,7 +121,7 @@ class WorkerManager:
         self._offer = offer
         # Unlike the names of former managers here: in a container each has the same process number.
         self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
-        self._security = transports.NO_SECURITY
+        self._security = registry.NO_SECURITY
         self._connection: Any = None
         self._heartbeats: Heartbeats | None = None
         self._numbers = itertools.count()
@@ -181,7 +181,7 @@ class WorkerManager:
                 reason: OSError = error
             else:
                 try:
-                    return await transports.connect(offer.scheduler, self._loop, self._security)
+                    return await registry.connect(offer.scheduler, self._loop, self._security)
                 except (errors.AuthenticationError, errors.VersionMismatch, PermissionError):
                     raise  # the scheduler is there, and time changes nothing
                 except OSError as error:

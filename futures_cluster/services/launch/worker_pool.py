@@ -27,7 +27,7 @@ from futures_cluster.services.launch.launchers import WorkerHandle, describe_exi
 from futures_cluster.services.launch.resource_tracker import TrackerDoor
 from futures_cluster.services.launch.restart_policy import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
 from futures_cluster.services.launch.stderr import StderrWriter
-from futures_cluster.wire import sockets
+from futures_cluster.wire.transports import sockets
 
 log = logging.getLogger("futures_cluster")
 

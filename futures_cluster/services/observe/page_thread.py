@@ -17,7 +17,7 @@ from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observe.monitor import Observatory
 from futures_cluster.status.api import PUBLIC, Api
 from futures_cluster.status.http import LOOPBACK_NAMES, Gate, HttpServer
-from futures_cluster.wire.addresses import in_words
+from futures_cluster.wire.transports.addresses import in_words
 
 DEFAULT_PORT = 8787
 #: Ending waits so long for readers to be sent away.

@@ -31,8 +31,8 @@ from futures_cluster.services.observe.monitor import Observatory
 from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.scheduler import permissions
 from futures_cluster.services.scheduler.service import SchedulerService
-from futures_cluster.wire import transports
 from futures_cluster.wire.repeated import RepeatedWarnings
+from futures_cluster.wire.transports import registry
 from futures_cluster.wire.versions import compare, own_versions
 
 log = logging.getLogger("futures_cluster.scheduler")
@@ -55,7 +55,7 @@ def _line(argument: Any) -> int:
 class _Link:
     """One connection."""
 
-    def __init__(self, server: SchedulerServer, connection: transports.Connection) -> None:
+    def __init__(self, server: SchedulerServer, connection: registry.Connection) -> None:
         self.server = server
         self.connection = connection
         self.role = ""
@@ -159,7 +159,7 @@ class SchedulerServer:
         self.started = clocks.time()
         self.addresses: list[str] = []
         self.exact_addresses: list[str] = []  # with identities; see ``wire.audience``
-        self._listeners: list[transports.Listener] = []
+        self._listeners: list[registry.Listener] = []
         self._links: dict[tuple[str, str], _Link] = {}
         self._nameless: dict[_Link, None] = {}
         self._last_words: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
@@ -189,7 +189,7 @@ class SchedulerServer:
 
     # ---------------------------------------------------------------- connections
 
-    async def listen(self, address: str, credentials: transports.Security) -> str:
+    async def listen(self, address: str, credentials: registry.Security) -> str:
         """Listen; returns the address with the port that was chosen.
 
         Parameters
@@ -202,13 +202,13 @@ class SchedulerServer:
         OSError
             When that is not possible.
         """
-        listener = await transports.listen(address, self.loop, credentials, self._accept)
+        listener = await registry.listen(address, self.loop, credentials, self._accept)
         self._listeners.append(listener)
         self.addresses.append(listener.address)
         self.exact_addresses.append(listener.exact_address)
         return listener.address
 
-    def _accept(self, connection: transports.Connection) -> None:
+    def _accept(self, connection: registry.Connection) -> None:
         self._nameless[_Link(self, connection)] = None
         connection.start()
 

@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from futures_cluster.services.common import descriptors
-from futures_cluster.wire.local_sockets import Socket
+from futures_cluster.wire.transports.local_sockets import Socket
 
 #: The loop that answers is never busy for so long. Without an answer the worker starts a tracker of its own.
 ANSWER_S = 10.0

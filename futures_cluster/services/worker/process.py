@@ -53,10 +53,10 @@ from futures_cluster.services.worker.log_forwarder import LogForwarder
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.services.worker.slots import Disconnected
 from futures_cluster.services.worker.uploaded_modules import ClientModules
-from futures_cluster.wire import sockets, transports
 from futures_cluster.wire.codec import pickle_codec, pickling, programs, shm
 from futures_cluster.wire.codec.main_modules import mains
-from futures_cluster.wire.local_sockets import Socket
+from futures_cluster.wire.transports import registry, sockets
+from futures_cluster.wire.transports.local_sockets import Socket
 from futures_cluster.worker.machine import WorkerMachine
 
 log = logging.getLogger("futures_cluster.worker")
@@ -280,7 +280,7 @@ class WorkerProcess:
 
     async def _listen(self) -> None:
         settings = self._settings
-        self._listener = await transports.listen(settings.listen, self._loop, settings.security, self._data.accept)
+        self._listener = await registry.listen(settings.listen, self._loop, settings.security, self._data.accept)
 
     async def _set_up(self) -> None:
         settings = self._settings
@@ -289,7 +289,7 @@ class WorkerProcess:
         if not settings.scheduler:
             return
         self._manager.start()
-        connection = await transports.connect(settings.scheduler, self._loop, settings.security)
+        connection = await registry.connect(settings.scheduler, self._loop, settings.security)
         connection.on_messages, connection.on_close = self._from_scheduler, self._lost
         self._scheduler = connection
         connection.send([security.hello("worker", settings.name)])

@@ -33,8 +33,8 @@ from futures_cluster.services.worker.execution import Executions
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import Notes
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire import transports
 from futures_cluster.wire.codec import compress, pickle_codec, shm
+from futures_cluster.wire.transports import registry
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
@@ -98,7 +98,7 @@ class WorkerService:
         thread_name_prefix: str = "futures_cluster-slot",
         memory_limit: int | None = None,
         pool: shm.SegmentPool | None = None,
-        security: transports.Security = transports.NO_SECURITY,
+        security: registry.Security = registry.NO_SECURITY,
         debug: bool = False,
         log_tail: LogTail | None = None,
     ) -> None:

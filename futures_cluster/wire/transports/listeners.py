@@ -18,12 +18,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster.wire import addresses, admission, local_sockets
 from futures_cluster.wire.repeated import RepeatedWarnings
-from futures_cluster.wire.transports import TIMEOUT_S, OnConnection, Security
+from futures_cluster.wire.transports import addresses, admission, local_sockets
+from futures_cluster.wire.transports.registry import TIMEOUT_S, OnConnection, Security
 
 if TYPE_CHECKING:
-    from futures_cluster.wire.streams import StreamTransport
+    from futures_cluster.wire.transports.streams import StreamTransport
 
 log = logging.getLogger("futures_cluster.wire")
 

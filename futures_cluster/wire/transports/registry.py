@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
 from futures_cluster.messages.basics import Record
-from futures_cluster.wire.addresses import in_words
 from futures_cluster.wire.handshake import ListenerBusy
+from futures_cluster.wire.transports.addresses import in_words
 
 #: A listener that has too many handshakes under way is asked again after about this time.
 _TRY_AGAIN_S = 0.2

@@ -17,7 +17,7 @@ import asyncio
 import socket
 import struct
 
-from futures_cluster.wire.sockets import SocketConnection
+from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: Seconds without an acknowledgement of what was sent, after which the peer's host is gone.
 GONE_S = 90.0

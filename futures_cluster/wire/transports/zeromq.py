@@ -34,13 +34,14 @@ from zmq.utils.monitor import recv_monitor_message
 
 from futures_cluster.errors import AuthenticationError, HandshakeError, ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.wire import admission, audience, frames, handshake, transports
+from futures_cluster.wire import audience, frames, handshake
 from futures_cluster.wire.authenticator import SealedBuffers, Session
-from futures_cluster.wire.listeners import log
 from futures_cluster.wire.repeated import RepeatedWarnings
-from futures_cluster.wire.sockets import ignore
-from futures_cluster.wire.streams import host_identity, join_host_and_port, resolve, split_host_and_port
-from futures_cluster.wire.transports import TIMEOUT_S, Listener, OnConnection, Security
+from futures_cluster.wire.transports import admission, registry
+from futures_cluster.wire.transports.listeners import log
+from futures_cluster.wire.transports.registry import TIMEOUT_S, Listener, OnConnection, Security
+from futures_cluster.wire.transports.sockets import ignore
+from futures_cluster.wire.transports.streams import host_identity, join_host_and_port, resolve, split_host_and_port
 
 PIECE_BYTES = 256 * 1024
 MOST_QUEUED = 8
@@ -439,7 +440,7 @@ class ZmqTransport:
     """``zmq://HOST:PORT``; needs pyzmq."""
 
     scheme = "zmq"
-    guard = transports.SECRET
+    guard = registry.SECRET
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> ZmqConnection:
         """See ``transports.Transport``."""

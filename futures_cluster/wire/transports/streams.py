@@ -17,13 +17,14 @@ from functools import cache
 from typing import Any
 
 from futures_cluster.errors import HandshakeError
-from futures_cluster.wire import admission, audience, handshake, local_sockets, transports
+from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.authenticator import Session
-from futures_cluster.wire.listeners import StreamListener
-from futures_cluster.wire.liveness import TcpConnection
-from futures_cluster.wire.socket_users import check_user
-from futures_cluster.wire.sockets import SocketConnection
-from futures_cluster.wire.transports import Listener, OnConnection, Security
+from futures_cluster.wire.transports import admission, local_sockets, registry
+from futures_cluster.wire.transports.listeners import StreamListener
+from futures_cluster.wire.transports.liveness import TcpConnection
+from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
+from futures_cluster.wire.transports.socket_users import check_user
+from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: Connections that the system keeps until they are accepted.
 BACKLOG = 1024
@@ -103,7 +104,7 @@ class StreamTransport:
     """What unix, tcp and tls share; each says how sockets are made, and may wrap them."""
 
     scheme = ""
-    guard = transports.SECRET
+    guard = registry.SECRET
     connection: type[SocketConnection] = SocketConnection
     #: Whether others may get at the bytes on their way, so that each frame has to be authenticated.
     authenticates_frames = False
@@ -272,7 +273,7 @@ class UnixTransport(StreamTransport):
     """``unix://PATH``: a socket in a folder that only this user can enter (mode 0700), with this user at both ends."""
 
     scheme = "unix"
-    guard = transports.HOST
+    guard = registry.HOST
 
     def describe_peer(self, address: Any) -> str:
         """They have no addresses."""

@@ -20,12 +20,13 @@ from functools import lru_cache
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError, HandshakeError
-from futures_cluster.wire import handshake, transports
-from futures_cluster.wire.liveness import TcpConnection
+from futures_cluster.wire import handshake
 from futures_cluster.wire.private_files import check_is_private
-from futures_cluster.wire.sockets import SocketConnection
-from futures_cluster.wire.streams import TcpTransport, shake_hands, split_host_and_port, until
-from futures_cluster.wire.transports import Listener, OnConnection, Security, TlsFiles
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.liveness import TcpConnection
+from futures_cluster.wire.transports.registry import Listener, OnConnection, Security, TlsFiles
+from futures_cluster.wire.transports.sockets import SocketConnection
+from futures_cluster.wire.transports.streams import TcpTransport, shake_hands, split_host_and_port, until
 
 #: Given to SSL at a time: what it could not send has to be given again, as it was.
 _CHUNK_BYTES = 256 * 1024
@@ -143,7 +144,7 @@ class TlsTransport(TcpTransport):
     """``tls://HOST:PORT``; ``Security.tls`` names the certificates."""
 
     scheme = "tls"
-    guard = transports.CERTIFICATES
+    guard = registry.CERTIFICATES
     authenticates_frames = False  # TLS does
 
     def say_busy(self, sock: socket.socket) -> None:

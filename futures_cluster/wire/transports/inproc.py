@@ -20,10 +20,11 @@ from functools import partial
 
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.wire import frames, handshake, transports
+from futures_cluster.wire import frames, handshake
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
-from futures_cluster.wire.sockets import ignore
-from futures_cluster.wire.transports import Listener, OnConnection, Security
+from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.registry import Listener, OnConnection, Security
+from futures_cluster.wire.transports.sockets import ignore
 
 _Frame = tuple[bytes, list[Buffer]]
 _listeners: dict[str, DirectListener] = {}
@@ -167,7 +168,7 @@ class DirectTransport:
     """``inproc://NAME``."""
 
     scheme = "inproc"
-    guard = transports.HOST
+    guard = registry.HOST
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> DirectConnection:
         """See ``transports.Transport``."""

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from futures_cluster.wire.private_files import check_is_private, make_private_folder
-from futures_cluster.wire.transports import TlsFiles
+from futures_cluster.wire.transports.registry import TlsFiles
 
 log = logging.getLogger("futures_cluster.wire")
 
