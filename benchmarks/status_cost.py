@@ -26,8 +26,8 @@ from typing import Any
 from futures_cluster import Executor
 from futures_cluster import messages as m
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.scheduler.overview import failures, progress
-from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.scheduler.views.overview import failures, progress
+from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.status.api import FILES, read_file
 
 TASKS = 20_000

@@ -16,7 +16,7 @@ from gate import Gate
 from futures_cluster import Executor
 from futures_cluster.coordination import load_extension
 from futures_cluster.errors import SharedObjectError
-from futures_cluster.scheduler import shared
+from futures_cluster.scheduler.shared import objects as shared
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 30.0

@@ -11,7 +11,9 @@ from futures_cluster import numbers
 
 Payload = Any
 Key = str
-PlainValue = Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared``)
+PlainValue = (
+    Any  # None, bool, int, float, str, bytes, or tuples and dicts of them; and items (``scheduler.shared.objects``)
+)
 
 #: How a task ended, as told to the client.
 FINISHED = "finished"

@@ -15,8 +15,8 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
-from futures_cluster.scheduler.demands import DemandQueue
-from futures_cluster.scheduler.fairness import Order
+from futures_cluster.scheduler.queues.constrained import DemandQueue
+from futures_cluster.scheduler.queues.fair import Order
 from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 

@@ -22,15 +22,15 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
-from futures_cluster.scheduler import channel as channel  # registers itself
 from futures_cluster.scheduler import recovery, reruns
-from futures_cluster.scheduler.copies import Copies
 from futures_cluster.scheduler.dispatch import Dispatch
-from futures_cluster.scheduler.holds import Holds
 from futures_cluster.scheduler.lone import LoneTasks
 from futures_cluster.scheduler.outbox import Command, Outbox
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.shared import SharedObjects
+from futures_cluster.scheduler.replication import Copies
+from futures_cluster.scheduler.shared import channel as channel  # registers itself
+from futures_cluster.scheduler.shared.objects import SharedObjects
+from futures_cluster.scheduler.shared.pins import Holds
 from futures_cluster.scheduler.state import (
     ASSIGNED,
     FORGOTTEN,

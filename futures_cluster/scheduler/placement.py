@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
-from futures_cluster.scheduler.demands import DemandQueue
+from futures_cluster.scheduler.queues.constrained import DemandQueue
 from futures_cluster.scheduler.state import QUEUED, Demand, State, Task, Worker
 
 HORIZON_S = 0.04

@@ -14,8 +14,8 @@ from collections import OrderedDict, deque
 from typing import Any, Literal
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
-from futures_cluster.scheduler.demands import Demands
-from futures_cluster.scheduler.fairness import UNKNOWN_TURN_S, FairQueue, Lane, Shares
+from futures_cluster.scheduler.queues.constrained import Demands
+from futures_cluster.scheduler.queues.fair import UNKNOWN_TURN_S, FairQueue, Lane, Shares
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
 

@@ -18,8 +18,8 @@ from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
 from futures_cluster.scheduler import placement, recovery
 from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler.client_references import Interest
 from futures_cluster.scheduler.functions import Functions
-from futures_cluster.scheduler.interest import Interest
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.state import (
     ASSIGNED,

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any
 
 from futures_cluster.scheduler import state as st
-from futures_cluster.scheduler.demands import possible
-from futures_cluster.scheduler.fairness import FairQueue
+from futures_cluster.scheduler.queues.constrained import possible
+from futures_cluster.scheduler.queues.fair import FairQueue
 from futures_cluster.scheduler.state import Demand, State, Worker
 
 #: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.

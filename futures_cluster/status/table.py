@@ -1,7 +1,7 @@
 """The state of a cluster as text.
 
 Covers: the table that `futures-cluster status` prints. Does not cover: where the facts come from
-(``scheduler.snapshot``).
+(``scheduler.views.snapshot``).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Message
-from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.worker.ready_queue import ReadyQueue
 from futures_cluster.worker.replicas import Replica
 from futures_cluster.worker.runs import (
     ENDED,

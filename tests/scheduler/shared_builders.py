@@ -6,8 +6,8 @@ import itertools
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.scheduler.channel import ChannelState
-from futures_cluster.scheduler.shared import Item, SharedState
+from futures_cluster.scheduler.shared.channel import ChannelState
+from futures_cluster.scheduler.shared.objects import Item, SharedState
 
 from .builders import Cluster
 

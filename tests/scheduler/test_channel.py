@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.scheduler import channel as channel_module
+from futures_cluster.scheduler.shared import channel as channel_module
 
 from .builders import submit
 from .shared_builders import Asking, a_channel, item

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.scheduler import copies, transitions
+from futures_cluster.scheduler import replication, transitions
 from futures_cluster.testing.simulator import Faults, Simulation, Work
 
 from .builders import Cluster, ask_back, done, drop, failed, finished, recomputing, run, runs, submit
@@ -114,7 +114,7 @@ def test_who_has_not_heard_that_it_was_there_hears_only_that_it_is_lost() -> Non
 
 def test_what_was_scattered_to_a_worker_that_is_gone_is_lost() -> None:
     cluster = Cluster(1)
-    cluster.expect(scatter(("x", "w9")), done(failed("x", {"kind": "DataLost", "text": copies.put_lost("x")})))
+    cluster.expect(scatter(("x", "w9")), done(failed("x", {"kind": "DataLost", "text": replication.put_lost("x")})))
     assert cluster.states() == {"x": "failed"}
 
 
@@ -189,7 +189,7 @@ def test_a_holder_is_asked_before_its_copy_is_given_up() -> None:
 def test_what_a_program_cannot_get_stays_for_others() -> None:
     cluster = Cluster(1)
     cluster.given(scatter(("x", "w1")))
-    for _ in range(copies.MOST_DOUBTS):
+    for _ in range(replication.MOST_DOUBTS):
         assert cluster.given(m.ReportMissing("c", [("x", "w1")]))[-1] == there("x", "w1")
     (*_, told) = cluster.given(m.ReportMissing("c", [("x", "w1")]))
     ((key, outcome, error, *_),) = told.message.done
@@ -204,7 +204,7 @@ def test_what_a_worker_cannot_get_stays_for_others() -> None:
     cluster.given(scatter(("x", "w1")))
     cluster.given(submit(("a", ["x"]), options=m.TaskOptions(workers=("w2",))))
     cluster.given(submit(("b", ["x"]), options=m.TaskOptions(workers=("w1",))))
-    for _ in range(copies.MOST_DOUBTS):
+    for _ in range(replication.MOST_DOUBTS):
         assert cluster.where()["a"] == "w2"
         cluster.given(m.ReportMissing("w2", [("x", "w1")]))
         cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
@@ -222,7 +222,7 @@ def test_a_third_worker_copies_what_another_cannot_get(is_scattered: bool) -> No
         cluster.given(submit("x", options=m.TaskOptions(workers=("w1",))))
         cluster.finish("x", payload=None)
     cluster.given(submit(("a", ["x"]), options=m.TaskOptions(workers=("w2",))))
-    for _ in range(copies.RELAYED_AFTER):
+    for _ in range(replication.RELAYED_AFTER):
         cluster.given(m.ReportMissing("w2", [("x", "w1")]))
         cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
         if cluster.states()["x"] == "assigned":
@@ -239,12 +239,12 @@ def test_who_cannot_make_a_copy_is_not_asked_again() -> None:
     cluster.given(scatter(("x", "w1"), replicas=2))
     ask = m.ToWorker("w1", m.CopyData([("x", SIZE, ())]))
     asked = []
-    for _ in range(2 * copies.MOST_TRIES):
+    for _ in range(2 * replication.MOST_TRIES):
         (maker,) = cluster.machine.state.copying[cluster.task("x")]
         asked.append(maker.name)
         commands = cluster.given(m.ReportMissing(maker.name, [("x", "w1")]))
         assert ask in commands
-    assert sorted(asked) == ["w2"] * copies.MOST_TRIES + ["w3"] * copies.MOST_TRIES
+    assert sorted(asked) == ["w2"] * replication.MOST_TRIES + ["w3"] * replication.MOST_TRIES
     assert commands[-1] == there("x", "w1")
 
 
@@ -313,7 +313,7 @@ def test_the_data_is_spread_over_those_with_the_least() -> None:
 def test_not_all_is_copied_at_once() -> None:
     cluster = Cluster(2)
     keys = [f"k{i}" for i in range(5)]
-    size_bytes = copies.MOST_BYTES // 2
+    size_bytes = replication.MOST_BYTES // 2
     cluster.given(m.ScatterData("c", [(key, size_bytes, "w1") for key in keys]))
     asked: list[list[str]] = []
     commands = cluster.given(m.RetireWorkers(["w1"]))
@@ -495,7 +495,7 @@ class History:
         state = simulation.scheduler.state
         for key, error in self.client.errors.items():
             assert error["kind"] == "DataLost" or (error["kind"] == "WorkerDied" and self.crashes), (key, error)
-            lost = [copies.put_lost(other) for other in self.scattered]  # a retirement came before it was known
+            lost = [replication.put_lost(other) for other in self.scattered]  # a retirement came before it was known
             raced = error["text"] in lost or any(f"the input {other!r} of" in error["text"] for other in self.raced())
             assert raced or self.crashes or simulation.dice.faults.failed_fetches, (key, error)
         if not self.crashes and not simulation.dice.faults.failed_fetches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.scheduler import demands as demands_module
+from futures_cluster.scheduler.queues import constrained as demands_module
 
 from .builders import Cluster, submit
 

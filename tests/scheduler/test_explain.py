@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.scheduler import explain as module
-from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.views import explain as module
+from futures_cluster.scheduler.views.explain import explain
 
 from .builders import Cluster, submit
 

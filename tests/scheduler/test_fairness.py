@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.messages import SCATTERED_OPTIONS, TaskOptions
-from futures_cluster.scheduler import fairness
-from futures_cluster.scheduler.fairness import FairQueue, Shares
+from futures_cluster.scheduler.queues import fair
+from futures_cluster.scheduler.queues.fair import FairQueue, Shares
 
 from .builders import Cluster, submit
 
@@ -109,14 +109,14 @@ def test_what_uses_results_up_comes_before_what_makes_new_ones() -> None:
     ("waiters", "options", "expected"),
     [
         (1, m.DEFAULT_OPTIONS, True),
-        (fairness.MOST_SHARERS, m.DEFAULT_OPTIONS, True),
-        (fairness.MOST_SHARERS + 1, m.DEFAULT_OPTIONS, False),
+        (fair.MOST_SHARERS, m.DEFAULT_OPTIONS, True),
+        (fair.MOST_SHARERS + 1, m.DEFAULT_OPTIONS, False),
         (1, SCATTERED_OPTIONS, False),
     ],
 )
 def test_what_will_be_needed_for_long_is_not_used_up(waiters: int, options: TaskOptions, expected: bool) -> None:
     task: Any = SimpleNamespace(dependencies=(SimpleNamespace(waiters=waiters, options=options),))
-    assert fairness.is_consumer(task) is expected
+    assert fair.is_consumer(task) is expected
 
 
 def test_an_empty_queue_has_no_first() -> None:
@@ -127,7 +127,7 @@ def test_an_empty_queue_has_no_first() -> None:
 
 
 def test_forgotten_levels_leave_no_advantage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fairness, "MOST_LEVELS", 3)
+    monkeypatch.setattr(fair, "MOST_LEVELS", 3)
     make = Tasks()
     queue = filled([make(i) for i in range(100)])
     taken(queue, 50)

@@ -11,7 +11,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler import invariants, lone
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.scheduler.views.snapshot import snapshot
 
 from .builders import Cluster, submit
 

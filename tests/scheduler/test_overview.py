@@ -8,8 +8,9 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.scheduler import overview, transitions
+from futures_cluster.scheduler import transitions
 from futures_cluster.scheduler.state import State
+from futures_cluster.scheduler.views import overview
 
 from .builders import Cluster, submit
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.scheduler.queue import ReadyQueue
+from futures_cluster.worker.ready_queue import ReadyQueue
 
 Level = tuple[int, int]
 

@@ -8,7 +8,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.messages import REPORT_START, TaskOptions
-from futures_cluster.scheduler import copies, recovery, reruns
+from futures_cluster.scheduler import recovery, replication, reruns
 from futures_cluster.scheduler.machine import SchedulerMachine
 
 from .builders import Cluster, done, failed, finished, recomputing, run, runs, submit
@@ -489,7 +489,7 @@ class TestUnreachable:
         machine = self.machine(("w1",))  # it may be made nowhere else
         there = m.TaskOptions(workers=("w2",))
         machine.handle(m.SubmitTasks("c", [("d", "f", b"", ["k"])], [], there), 2.0)
-        while machine.state.unreached.get(machine.state.tasks["k"], 0) < copies.MOST_UNREACHED:
+        while machine.state.unreached.get(machine.state.tasks["k"], 0) < replication.MOST_UNREACHED:
             machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
             if machine.state.tasks["k"].state == "assigned":
                 assert self.finish(machine) == "w1"

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.scheduler import shared
-from futures_cluster.scheduler.shared import Item, Request, SharedState, plain_value, register
+from futures_cluster.scheduler.shared import objects as shared
+from futures_cluster.scheduler.shared.objects import Item, Request, SharedState, plain_value, register
 
 from .builders import Cluster
 from .shared_builders import Asking, item

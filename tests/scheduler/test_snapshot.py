@@ -12,7 +12,7 @@ from simulator.scenarios import Scenario
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.scheduler.views.snapshot import snapshot
 
 from .builders import Cluster, submit
 

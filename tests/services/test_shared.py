@@ -21,7 +21,7 @@ from futures_cluster.engines.client import ClientEngine
 from futures_cluster.errors import ForkedExecutor, SharedObjectError, WorkerDied
 from futures_cluster.executor import executor_in_task
 from futures_cluster.future import Future
-from futures_cluster.scheduler import shared
+from futures_cluster.scheduler.shared import objects as shared
 from futures_cluster.services.client.client import Client
 
 PATIENCE_S = 30.0

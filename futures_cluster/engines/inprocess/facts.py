@@ -114,7 +114,7 @@ class Facts:
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
         self._check()
-        from futures_cluster.scheduler.explain import explain
+        from futures_cluster.scheduler.views.explain import explain
 
         now = clocks.monotonic()
         future = self._keyed.get(key)

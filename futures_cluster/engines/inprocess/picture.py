@@ -1,7 +1,7 @@
 """What the engine does at a moment, in the form in which a scheduler's state is shown and explained.
 
 Covers: making a ``scheduler.state.State`` of the work there is. Does not cover: showing it (``observatory``),
-explaining it (``scheduler.explain``). Only who looks pays for it; nothing decides by it.
+explaining it (``scheduler.views.explain``). Only who looks pays for it; nothing decides by it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def make_picture(
     now : float
         On the clock of whoever looks.
     in_order : bool
-        Also put queued work into the queue, for ``scheduler.explain``, which says how much comes before.
+        Also put queued work into the queue, for ``scheduler.views.explain``, which says how much comes before.
     """
     state = State()
     state.clients["main"] = ("main",)

@@ -2,7 +2,7 @@
 
 Covers: sending requests and waiting for answers, in threads and in coroutines, with time limits; packing what users
 put into shared objects; the futures in what comes out; shared objects without a scheduler, for the sync engine.
-Does not cover: the states (``scheduler.shared``), the handles that users see (``coordination``).
+Does not cover: the states (``scheduler.shared.objects``), the handles that users see (``coordination``).
 
 A time limit is the client's: it withdraws the question when the time is over, and waits for the scheduler's last
 word. That is "withdrawn", or an answer that was on its way; so nothing that was given away is ever lost by it. Where
@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from futures_cluster import clocks, context, errors, numbers
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
-from futures_cluster.scheduler import channel as channel  # registers itself
-from futures_cluster.scheduler import shared
-from futures_cluster.scheduler.shared import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
+from futures_cluster.scheduler.shared import channel as channel  # registers itself
+from futures_cluster.scheduler.shared import objects as shared
+from futures_cluster.scheduler.shared.objects import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
@@ -361,18 +361,18 @@ class LocalObjects:
         self._replies.append(reply)
 
     def is_program(self, client: str) -> bool:
-        """See ``scheduler.shared.Programs``."""
+        """See ``scheduler.shared.objects.Programs``."""
         return True
 
     def any_program(self) -> bool:
-        """See ``scheduler.shared.Programs``."""
+        """See ``scheduler.shared.objects.Programs``."""
         return True
 
     def keep(self, key: Key) -> None:
-        """See ``scheduler.shared.Keeper``."""
+        """See ``scheduler.shared.objects.Keeper``."""
 
     def let_go(self, key: Key) -> None:
-        """See ``scheduler.shared.Keeper``."""
+        """See ``scheduler.shared.objects.Keeper``."""
 
 
 # ---------------------------------------------------------------- extensions

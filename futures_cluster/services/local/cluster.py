@@ -25,10 +25,10 @@ from futures_cluster import clocks, errors, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
-from futures_cluster.scheduler.demands import possible
-from futures_cluster.scheduler.explain import explain
+from futures_cluster.scheduler.queues.constrained import possible
 from futures_cluster.scheduler.state import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
+from futures_cluster.scheduler.views.explain import explain
 from futures_cluster.services.client import direct_reader
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.common import process_identity, process_lifetime
@@ -292,7 +292,7 @@ class LocalCluster:
             raise RuntimeError("the executor was shut down while its workers were restarted") from None
 
     def explain(self, key: str) -> list[str]:
-        """See ``scheduler.explain``; from any thread."""
+        """See ``scheduler.views.explain``; from any thread."""
         with self.scheduler.reading() as state:
             return explain(state, key, self._loop.time())
 

@@ -2,7 +2,7 @@
 
 Covers: starting more, retiring some without losing what they hold, following the work between two bounds, putting
 fresh processes in the place of all.
-Does not cover: how many the work wants (``scheduler.adapting``), moving data (``scheduler.copies``), processes.
+Does not cover: how many the work wants (``scheduler.adapting``), moving data (``scheduler.replication``), processes.
 
 Everything happens on the loop. A worker that is to go takes no more tasks and hands over what only it holds; then the
 scheduler has it stopped, and it is not replaced.

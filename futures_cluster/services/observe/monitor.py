@@ -24,8 +24,8 @@ from typing import Any
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
-from futures_cluster.scheduler import overview
-from futures_cluster.scheduler.snapshot import snapshot
+from futures_cluster.scheduler.views import overview
+from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.observe.pending_replies import Rounds

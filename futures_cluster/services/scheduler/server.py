@@ -22,10 +22,10 @@ from futures_cluster import clocks, numbers
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
-from futures_cluster.scheduler.explain import explain, silent_worker
-from futures_cluster.scheduler.overview import unfinished
-from futures_cluster.scheduler.snapshot import snapshot
 from futures_cluster.scheduler.unplaceable import unanswered, unplaceable
+from futures_cluster.scheduler.views.explain import explain, silent_worker
+from futures_cluster.scheduler.views.overview import unfinished
+from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.observe.monitor import Observatory
 from futures_cluster.services.observe.page_thread import StatusPage
@@ -531,7 +531,7 @@ class SchedulerServer:
         return self.page.url
 
     def status(self) -> dict[str, Any]:
-        """All at a glance; see ``scheduler.snapshot``."""
+        """All at a glance; see ``scheduler.views.snapshot``."""
         found = snapshot(self.service.settled())
         for row in found["workers"]:
             row.update(self._facts_of(row["name"]))

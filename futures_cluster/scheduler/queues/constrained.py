@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from futures_cluster.scheduler.fairness import FairQueue
+from futures_cluster.scheduler.queues.fair import FairQueue
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.state import Demand, Task, Worker

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from futures_cluster import numbers
-from futures_cluster.scheduler.shared import Item, Request, SharedState, register
+from futures_cluster.scheduler.shared.objects import Item, Request, SharedState, register
 
 #: Items in the buffer, unless ``maxlen`` says something else.
 DEFAULT_MAXLEN = 10_000

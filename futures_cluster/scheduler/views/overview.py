@@ -14,8 +14,8 @@ from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import state as st
-from futures_cluster.scheduler.explain import explain
 from futures_cluster.scheduler.state import Function, Group, State, Task
+from futures_cluster.scheduler.views.explain import explain
 
 #: Tasks that are looked at one by one; with more, what is known of the rest is their number.
 MOST_COUNTED = 200_000
