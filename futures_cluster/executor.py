@@ -580,7 +580,7 @@ def executor_in_task(client: Any) -> Executor:
 
 
 def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
-    """Return the executor of a task on an external worker (``engines.foreign``)."""
+    """Return the executor of a task on an external worker (``engines.external.engine``)."""
     view = _view(Executor, make_engine(Future), SubmitOptions())
     view._borrowed = True
     return view

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from futures_cluster.engines.native import NativeEngine
+from futures_cluster.engines.local import NativeEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
 from futures_cluster.wire.codec import pickle_codec, shm

@@ -24,7 +24,7 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
     """
     backend = config.backend
     if backend == "sync":
-        from futures_cluster.engines.sync import SyncEngine
+        from futures_cluster.engines.inprocess.sync import SyncEngine
 
         return SyncEngine(config, make_future)
     if backend == "threads":
@@ -32,7 +32,7 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
 
         return InProcessEngine(config, make_future)
     if backend == "processes":
-        from futures_cluster.engines.native import NativeEngine
+        from futures_cluster.engines.local import NativeEngine
 
         return NativeEngine(config, make_future)
     if isinstance(backend, str) and backend.partition("://")[0] in ADDRESSES and "://" in backend:
@@ -41,14 +41,14 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
         return RemoteEngine(config, make_future)
     if _is_dask(backend):
         try:
-            from futures_cluster.engines.dask import DaskEngine
+            from futures_cluster.engines.external.dask import DaskEngine
         except ModuleNotFoundError as error:
             raise _not_installed(backend, "distributed") from error
 
         return DaskEngine(config, make_future)
     if isinstance(backend, str) and (backend == "ray" or backend.startswith("ray://")):
         try:
-            from futures_cluster.engines.ray import RayEngine
+            from futures_cluster.engines.external.ray import RayEngine
         except ModuleNotFoundError as error:
             raise _not_installed(backend, "ray") from error
 

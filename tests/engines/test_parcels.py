@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from futures_cluster.engines.parcels import Kept
+from futures_cluster.engines.external.payloads import Kept
 
 
 @pytest.mark.parametrize("protocol", [4, 5])  # 4: through Dask's scheduler

@@ -23,8 +23,8 @@ from typing import Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import submitting_task
+from futures_cluster.engines.external.payloads import Call, Parcel, ParcelCodec, Scattered
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.engines.parcels import Call, Parcel, ParcelCodec, Scattered
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import FunctionTable, function_name

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks
 from futures_cluster.context import TaskContext
-from futures_cluster.engines.parcels import Call, Kept, ParcelCodec, Small, TaskFailed
+from futures_cluster.engines.external.payloads import Call, Kept, ParcelCodec, Small, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.worker.execution import Executions, Loaded

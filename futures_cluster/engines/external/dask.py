@@ -21,11 +21,11 @@ from dask.utils import typename
 
 from futures_cluster import clocks, errors
 from futures_cluster.config import Config
-from futures_cluster.engines.foreign import ForeignEngine, client_name, executor_in_task
-from futures_cluster.engines.foreign_client import ForeignClient
-from futures_cluster.engines.guests import STARTED, Guests
+from futures_cluster.engines.external.client import ForeignClient
+from futures_cluster.engines.external.engine import ForeignEngine, client_name, executor_in_task
+from futures_cluster.engines.external.payloads import Call, Kept, Parcel, Small, TaskFailed
+from futures_cluster.engines.external.task_runner import STARTED, Guests
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.engines.parcels import Call, Kept, Parcel, Small, TaskFailed
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.worker import import_hooks
 

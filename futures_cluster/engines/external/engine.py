@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.foreign_client import ForeignClient
+from futures_cluster.engines.external.client import ForeignClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common.process_lifetime import interpreter_exits

@@ -1,0 +1,1 @@
+"""Engines on clusters of other systems: Dask distributed and Ray."""
