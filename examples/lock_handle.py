@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Self
 
-from futures_cluster.coordination import SharedHandle
+from futures_cluster.channels import SharedHandle
 
 
 class Lock(SharedHandle):

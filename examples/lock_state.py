@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from futures_cluster.coordination import Request, SharedState, register
+from futures_cluster.channels import Request, SharedState, register
 
 
 @register

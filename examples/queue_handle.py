@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from futures_cluster.coordination import Answer, SharedHandle
+from futures_cluster.channels import Answer, SharedHandle
 
 
 class Queue(SharedHandle):

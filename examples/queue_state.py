@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from futures_cluster.coordination import Item, Request, SharedState, register
+from futures_cluster.channels import Item, Request, SharedState, register
 
 
 @register

@@ -36,8 +36,8 @@ __all__ = [
 
 _MODULES = {
     "Executor": "futures_cluster.executor",
-    "ThreadPoolExecutor": "futures_cluster.pools",
-    "ProcessPoolExecutor": "futures_cluster.pools",
+    "ThreadPoolExecutor": "futures_cluster.executor.pools",
+    "ProcessPoolExecutor": "futures_cluster.executor.pools",
     "Future": "futures_cluster.future",
     "current_executor": "futures_cluster.context",
     "TaskLogFilter": "futures_cluster.log_filter",
@@ -62,9 +62,9 @@ if TYPE_CHECKING:
     from futures_cluster.context import current_executor
     from futures_cluster.errors import DataLost, NotSupported, TaskTimeout, WorkerDied
     from futures_cluster.executor import Executor
+    from futures_cluster.executor.pools import ProcessPoolExecutor, ThreadPoolExecutor
     from futures_cluster.future import Future
     from futures_cluster.log_filter import TaskLogFilter
-    from futures_cluster.pools import ProcessPoolExecutor, ThreadPoolExecutor
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from gate import wait_until
 
 from futures_cluster import Executor
-from futures_cluster.coordination import Channel, ChannelReader
+from futures_cluster.channels import Channel, ChannelReader
 
 PATIENCE_S = 30.0
 

@@ -14,7 +14,7 @@ MODULES = [each.name for each in pkgutil.walk_packages(futures_cluster.__path__,
 #: What some modules import that not everybody installs.
 OPTIONAL = {"cryptography", "dask", "distributed", "joblib", "numpy", "pandas", "ray", "scipy", "sklearn", "zmq"}
 #: Modules whose examples need more than the module itself.
-EXAMPLES_NEED = {"futures_cluster.dask_methods": "dask.array"}
+EXAMPLES_NEED = {"futures_cluster.executor.dask_methods": "dask.array"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])

@@ -14,7 +14,7 @@ import pytest
 from gate import Gate
 
 from futures_cluster import Executor
-from futures_cluster.coordination import load_extension
+from futures_cluster.channels import load_extension
 from futures_cluster.errors import SharedObjectError
 from futures_cluster.scheduler.shared import objects as shared
 

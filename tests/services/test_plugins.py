@@ -13,7 +13,7 @@ from gate import Gate
 
 from futures_cluster import Executor, NotSupported, current_executor
 from futures_cluster import messages as m
-from futures_cluster.coordination import load_extension
+from futures_cluster.channels import load_extension
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services.client.shared_objects import load_on_worker
 from futures_cluster.services.common import plugin_runner

@@ -16,7 +16,7 @@ from gate import Gate, wait_until
 
 from futures_cluster import Executor, current_executor
 from futures_cluster import messages as m
-from futures_cluster.coordination import Channel, SharedHandle, SharedState, register
+from futures_cluster.channels import Channel, SharedHandle, SharedState, register
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.errors import ForkedExecutor, SharedObjectError, WorkerDied
 from futures_cluster.executor import executor_in_task

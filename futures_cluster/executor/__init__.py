@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context, numbers
 from futures_cluster.config import make_config
-from futures_cluster.dask_methods import DaskMethods
 from futures_cluster.engines import make_engine
 from futures_cluster.engines.base import Engine, Observed
 from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
+from futures_cluster.executor.cluster_methods import WorkerMethods
+from futures_cluster.executor.dask_methods import DaskMethods
+from futures_cluster.executor.map_iterator import MapIterator
 from futures_cluster.future import Future
-from futures_cluster.mapping import MapIterator
 from futures_cluster.wire.codec import arguments
-from futures_cluster.worker_methods import WorkerMethods
 
 if TYPE_CHECKING:
-    from futures_cluster.coordination import Channel
+    from futures_cluster.channels import Channel
 
 
 class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
@@ -479,7 +479,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         ...     [future.result() for future in channel]
         [9]
         """
-        from futures_cluster.coordination import Channel
+        from futures_cluster.channels import Channel
 
         return Channel(self, name, maxlen=maxlen)
 
