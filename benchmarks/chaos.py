@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 TASK_S = 0.005
 LONGEST_CHAIN = 20

@@ -25,7 +25,7 @@ import pytest
 from gate import Gate
 from hypothesis import HealthCheck, settings
 
-from futures_cluster.testing import commands
+from futures_cluster.testing import real_cluster
 
 # What may take a moment after a test: a dropped executor ends when its tasks are done.
 CLEAN_UP_LIMIT_S = 10.0
@@ -97,7 +97,7 @@ def _descendants() -> list[int]:
     stack = [os.getpid()]
     while stack:
         with contextlib.suppress(OSError, psutil.NoSuchProcess):  # one has ended
-            children = [pid for pid in _children(stack.pop()) if pid not in commands.shared_pids]
+            children = [pid for pid in _children(stack.pop()) if pid not in real_cluster.shared_pids]
             found += children
             stack += children
     return found

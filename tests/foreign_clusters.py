@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
-from futures_cluster.testing import commands
+from futures_cluster.testing import real_cluster
 
 
 class Clusters:
@@ -23,7 +23,7 @@ class Clusters:
     def __init__(self, kind: str) -> None:
         command = [sys.executable, "-W", "ignore", __file__, kind]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        commands.shared_pids.add(self._process.pid)
+        real_cluster.shared_pids.add(self._process.pid)
         self._addresses: dict[str, str] = {}
 
     def address(self, **shape: Any) -> str:
@@ -39,7 +39,7 @@ class Clusters:
     def close(self) -> None:
         """End the process, and all clusters with it."""
         self._process.communicate(timeout=60)
-        commands.shared_pids.discard(self._process.pid)
+        real_cluster.shared_pids.discard(self._process.pid)
 
     def kill(self) -> None:
         """End the process at once; clusters of one worker die with it."""

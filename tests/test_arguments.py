@@ -22,7 +22,7 @@ import pytest
 
 from futures_cluster import Executor, Future, ThreadPoolExecutor, as_completed
 from futures_cluster.errors import DeserializationError
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 STARTS = (None, "fork", "spawn", "forkserver")
 

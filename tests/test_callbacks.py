@@ -21,7 +21,7 @@ from gate import LIMIT_S, Gate, wait_until
 
 from futures_cluster import Executor
 from futures_cluster.errors import CancelledError
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 THREAD = "futures_cluster-callbacks"
 LARGE = 2_000_000  # bytes: such a result stays with the worker

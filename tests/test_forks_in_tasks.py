@@ -23,7 +23,7 @@ from futures_cluster import Executor, current_executor
 from futures_cluster.errors import ForkedExecutor
 from futures_cluster.services.client import wait_watch
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),

@@ -16,7 +16,7 @@ import pytest
 from gate import LIMIT_S
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 BAD = "caf\udce9"
 INNOCENT = 20

@@ -14,7 +14,7 @@ import pytest
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.config import DEBUG_VARIABLE
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire.codec import shm
 
 np = pytest.importorskip("numpy")

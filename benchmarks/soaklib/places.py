@@ -26,7 +26,7 @@ from soaklib.jobs import Side
 from soaklib.tally import Tally
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster, Command
+from futures_cluster.testing.real_cluster import Cluster, Command
 
 #: A scheduler gives up a worker that says nothing for so long; some are stopped for longer.
 SILENCE_S = 6.0

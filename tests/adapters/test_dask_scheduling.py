@@ -18,7 +18,7 @@ import pytest
 from gate import Gate, wait_until
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 dask = pytest.importorskip("dask")
 np = pytest.importorskip("numpy")

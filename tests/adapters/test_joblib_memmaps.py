@@ -22,7 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 import futures_cluster.adapters.joblib  # noqa: F401
 from adapters import joblib_cases
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire.codec.memmaps import MappedFile, backing, mapping_of
 
 BACKEND = "futures_cluster"

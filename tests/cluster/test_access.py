@@ -15,7 +15,7 @@ import pytest
 
 from futures_cluster import Executor
 from futures_cluster.errors import AuthenticationError, SecretMissing
-from futures_cluster.testing.commands import Command
+from futures_cluster.testing.real_cluster import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 SILENCE_S = 1
 TASKS = 2000

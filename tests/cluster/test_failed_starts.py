@@ -25,7 +25,7 @@ from gate import Gate
 
 from futures_cluster import Executor
 from futures_cluster.services.launch import fork_server_process, restart_policy
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 pytestmark = [
     pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets"),

@@ -16,7 +16,7 @@ import pytest
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied
 from futures_cluster.errors import DataLost, DeserializationError, InitializerFailed
-from futures_cluster.testing.commands import outlasting
+from futures_cluster.testing.real_cluster import outlasting
 
 WAIT_S = 60
 

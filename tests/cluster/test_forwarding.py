@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import current_executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 log = logging.getLogger("app.cluster")
 

@@ -24,7 +24,7 @@ import pytest
 from futures_cluster import Executor, as_completed
 from futures_cluster import messages as m
 from futures_cluster.errors import DataLost
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire.transports import liveness, registry
 
 WAIT_S = 90

@@ -12,7 +12,7 @@ import pytest
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import DuplicateKey
-from futures_cluster.testing.commands import Cluster, Command
+from futures_cluster.testing.real_cluster import Cluster, Command
 
 WAIT_S = 60
 

@@ -20,7 +20,7 @@ import pytest
 
 from futures_cluster import Executor
 from futures_cluster.errors import HandshakeError, SchedulerLost
-from futures_cluster.testing.commands import Cluster, Command
+from futures_cluster.testing.real_cluster import Cluster, Command
 from futures_cluster.wire import versions
 
 WAIT_S = 60

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from futures_cluster.testing.commands import Cluster, Command
+from futures_cluster.testing.real_cluster import Cluster, Command
 
 WAIT_S = 60
 MODULE = "secret_plans_of_a_client"

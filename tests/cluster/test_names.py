@@ -16,7 +16,7 @@ from futures_cluster import messages as m
 from futures_cluster.cli import commands
 from futures_cluster.services.common import security
 from futures_cluster.services.scheduler import permissions
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.registry import Security
 

@@ -30,7 +30,7 @@ from futures_cluster.errors import (
     SchedulerLost,
 )
 from futures_cluster.services.common.peers import Peers
-from futures_cluster.testing.commands import Cluster, outlasting
+from futures_cluster.testing.real_cluster import Cluster, outlasting
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.transports.certificates import make_certificates
 from futures_cluster.wire.transports.registry import Security

@@ -23,7 +23,7 @@ import pytest
 
 from futures_cluster import Executor, current_executor
 from futures_cluster.errors import DeserializationError, NotSupported
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 WAIT_S = 60
 

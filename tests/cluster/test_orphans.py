@@ -22,7 +22,7 @@ import pytest
 from gate import LIMIT_S
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's list of children")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from futures_cluster import Executor, TaskTimeout, WorkerDied
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 WAIT_S = 60
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from status.looking import ask, eventually, read, refusal
 
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire.versions import is_gil_enabled
 
 

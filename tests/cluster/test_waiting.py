@@ -23,7 +23,7 @@ from futures_cluster.errors import HandshakeError
 from futures_cluster.services.client import wait_watch
 from futures_cluster.services.common import reminders
 from futures_cluster.services.launch import fork_server_process
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 slow = pytest.mark.slow
 WAIT_S = 60

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor, NotSupported
-from futures_cluster.testing.commands import Cluster
 from futures_cluster.testing.engine_checks import CHECKS, ENGINES, FEATURES, TRAITS, Check, run_check
 from futures_cluster.testing.engine_checks.capabilities import table
+from futures_cluster.testing.real_cluster import Cluster
 
 #: Those that need nothing else; the others have modules of their own.
 BACKENDS = ("processes", "threads", "sync", "tcp")

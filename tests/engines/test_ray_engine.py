@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from foreign_clusters import Clusters
 
-from futures_cluster.testing import commands
+from futures_cluster.testing import real_cluster
 from futures_cluster.testing.engine_checks import CHECKS, ENGINES
 
 pytestmark = [
@@ -41,7 +41,7 @@ class Checks:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True
             )
-        commands.shared_pids.add(self.process.pid)
+        real_cluster.shared_pids.add(self.process.pid)
 
     def run(self, name: str) -> str:
         """The traceback of a check, or ""."""
@@ -56,7 +56,7 @@ class Checks:
 
     def close(self) -> None:
         self.process.communicate(timeout=60)
-        commands.shared_pids.discard(self.process.pid)
+        real_cluster.shared_pids.discard(self.process.pid)
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +92,13 @@ def checks_by_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check
         command += ["--address", clusters.address(num_cpus=2), "--mode", "specific-server"]
         with (folder / "server").open("w") as log:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        commands.shared_pids.add(server.pid)
+        real_cluster.shared_pids.add(server.pid)
         checks = Checks(folder / "stderr", f"ray://127.0.0.1:{port}")
         yield checks
         checks.close()
         server.kill()
         server.wait()
-        commands.shared_pids.discard(server.pid)
+        real_cluster.shared_pids.discard(server.pid)
         clusters.close()
 
 

@@ -37,7 +37,7 @@ assert not extras, f"not bare: {extras}"
 
 backend, folder = sys.argv[1:]
 if backend == "tcp":
-    from futures_cluster.testing.commands import Cluster
+    from futures_cluster.testing.real_cluster import Cluster
 
     with Cluster(pathlib.Path(folder)) as cluster:
         cluster.add_worker()

@@ -15,7 +15,7 @@ import pytest
 from foreign_clusters import Clusters
 from harness import Run, Script
 
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 
 def cases() -> list[object]:

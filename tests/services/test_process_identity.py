@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 

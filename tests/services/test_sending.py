@@ -15,7 +15,7 @@ from futures_cluster.errors import AuthenticationError, NotSendable
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.worker.data_server import DataServer
-from futures_cluster.testing.commands import Cluster
+from futures_cluster.testing.real_cluster import Cluster
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import exceptions, pickle_codec
 

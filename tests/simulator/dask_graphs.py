@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from futures_cluster.testing.workers import Work
-from futures_cluster.testing.workloads import Rows, Workload
+from futures_cluster.testing.simulator.workers import Work
+from futures_cluster.testing.simulator.workloads import Rows, Workload
 
 
 def rows_of(*collections: Any) -> tuple[Rows, list[str]]:

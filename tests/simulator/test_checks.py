@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.testing.checks import Checks, value_of
+from futures_cluster.testing.simulator.checks import Checks, value_of
 
 DIED = {"kind": "WorkerDied", "text": ""}
 

@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.testing import commandline, workloads
-from futures_cluster.testing.faults import KINDS, PRESETS, Dice, Faults
-from futures_cluster.testing.report import Report, scheduler_bytes_per_task
-from futures_cluster.testing.simulator import Simulation, Work
+from futures_cluster.testing.simulator import __main__, workloads
+from futures_cluster.testing.simulator.faults import KINDS, PRESETS, Dice, Faults
+from futures_cluster.testing.simulator.report import Report, scheduler_bytes_per_task
+from futures_cluster.testing.simulator.simulation import Simulation, Work
 
 
 def test_it_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--workload", "tree", "--tasks", "99", "--workers", "4", "--check", "1", "--compare", "--memory"]
-    assert commandline.main([*argv, "--per-host", "2", "--nic", "1e9"]) == 0
+    assert __main__.main([*argv, "--per-host", "2", "--nic", "1e9"]) == 0
     out = capsys.readouterr().out
     assert out.count("x the lower bound") == 2 and "greedy random placement" in out
     assert "bytes" in out and "RunTasks" in out
 
 
 def test_it_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "futures_cluster.testing.simulator", "--tasks", "20"]
+    command = [sys.executable, "-m", "futures_cluster.testing.simulator.simulation", "--tasks", "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "20 finished" in done.stdout and not done.stderr
 
@@ -34,11 +34,11 @@ def test_a_failing_run_says_how_to_see_it_again(
     def wrong(*_: Any) -> None:
         raise AssertionError("something is wrong")
 
-    monkeypatch.setattr("futures_cluster.testing.checks.Checks.right", wrong)
-    assert commandline.main(["--tasks", "5", "--check", "1", "--seed", "42"]) == 1
+    monkeypatch.setattr("futures_cluster.testing.simulator.checks.Checks.right", wrong)
+    assert __main__.main(["--tasks", "5", "--check", "1", "--seed", "42"]) == 1
     error = capsys.readouterr().err
     assert "FAILED: something is wrong" in error and "simulation with seed 42" in error
-    assert "python -m futures_cluster.testing.simulator --tasks 5 --check 1 --seed 42" in error
+    assert "python -m futures_cluster.testing.simulator.simulation --tasks 5 --check 1 --seed 42" in error
 
 
 @pytest.mark.parametrize("faults", list(PRESETS))

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work, binary_tree, independent
+from futures_cluster.testing.simulator.simulation import (
+    Faults,
+    NetworkModel,
+    Simulation,
+    Work,
+    binary_tree,
+    independent,
+)
 
 from .scenarios import check_empty
 

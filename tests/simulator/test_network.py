@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from futures_cluster.messages import Message, ReleaseKeys
-from futures_cluster.testing.network import SCHEDULER, Network, NetworkModel, Partition
+from futures_cluster.testing.simulator.network import SCHEDULER, Network, NetworkModel, Partition
 
 
 class Post:

@@ -6,9 +6,9 @@ import statistics
 
 import pytest
 
-from futures_cluster.testing import workloads
-from futures_cluster.testing.baseline import RandomScheduler
-from futures_cluster.testing.simulator import Simulation
+from futures_cluster.testing.simulator import workloads
+from futures_cluster.testing.simulator.baseline import RandomScheduler
+from futures_cluster.testing.simulator.simulation import Simulation
 
 from .scenarios import check_empty
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from futures_cluster import messages as m
-from futures_cluster.testing.faults import KINDS
-from futures_cluster.testing.network import SCHEDULER, Partition
-from futures_cluster.testing.workers import SimulatedWorker
+from futures_cluster.testing.simulator.faults import KINDS
+from futures_cluster.testing.simulator.network import SCHEDULER, Partition
+from futures_cluster.testing.simulator.workers import SimulatedWorker
 
 if TYPE_CHECKING:
-    from futures_cluster.testing.simulator import Simulation
+    from futures_cluster.testing.simulator.simulation import Simulation
 
 #: A worker that has lost its connection is killed after this time.
 HUNG_UP_S = 0.01

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FAILED, FINISHED, Key, Message, Payload, TaskOptions
-from futures_cluster.testing.checks import value_of
+from futures_cluster.testing.simulator.checks import value_of
 
 if TYPE_CHECKING:
-    from futures_cluster.testing.simulator import Simulation
+    from futures_cluster.testing.simulator.simulation import Simulation
 
 
 class SimulatedClient:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
 from futures_cluster.services.client.task_keys import key_owner
-from futures_cluster.testing.checks import value_of
-from futures_cluster.testing.network import SCHEDULER
+from futures_cluster.testing.simulator.checks import value_of
+from futures_cluster.testing.simulator.network import SCHEDULER
 from futures_cluster.worker import invariants
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
 if TYPE_CHECKING:
-    from futures_cluster.testing.simulator import Simulation
+    from futures_cluster.testing.simulator.simulation import Simulation
 
 #: As in ``services.worker.service``: results of short runs wait for company so long.
 FLUSH_S = 0.004

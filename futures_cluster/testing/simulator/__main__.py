@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from futures_cluster.testing import workloads
-from futures_cluster.testing.baseline import RandomScheduler
-from futures_cluster.testing.faults import PRESETS
-from futures_cluster.testing.network import NetworkModel
-from futures_cluster.testing.report import scheduler_bytes_per_task
-from futures_cluster.testing.simulator import Simulation
+from futures_cluster.testing.simulator import workloads
+from futures_cluster.testing.simulator.baseline import RandomScheduler
+from futures_cluster.testing.simulator.faults import PRESETS
+from futures_cluster.testing.simulator.network import NetworkModel
+from futures_cluster.testing.simulator.report import scheduler_bytes_per_task
+from futures_cluster.testing.simulator.simulation import Simulation
 
 #: Tasks of the workload whose memory in the scheduler is measured.
 MEASURED_TASKS = 20_000
@@ -23,7 +23,7 @@ MEASURED_TASKS = 20_000
 def parser() -> argparse.ArgumentParser:
     """All arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m futures_cluster.testing.simulator",
+        prog="python -m futures_cluster.testing.simulator.simulation",
         description="Run the real scheduler and worker machines with simulated work, network and faults.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AssertionError as error:
         for line in [f"FAILED: {error}", *getattr(error, "__notes__", ())]:
             print(line, file=sys.stderr)
-        print(f"see it again: python -m futures_cluster.testing.simulator {' '.join(argv)}", file=sys.stderr)
+        print(f"see it again: python -m futures_cluster.testing.simulator.simulation {' '.join(argv)}", file=sys.stderr)
         return 1
     if arguments.compare:
         print("\nwith greedy random placement, undisturbed:")

@@ -20,7 +20,7 @@ Examples
 
 The command line runs one of the ``workloads``:
 
-    python -m futures_cluster.testing.simulator --workload tree --workers 100 --tasks 10000 --faults crashes --seed 3
+    python -m futures_cluster.testing.simulator.simulation --workload tree --workers 100 --tasks 10000 --faults crashes --seed 3
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from futures_cluster.messages import Key, Message
 from futures_cluster.scheduler import invariants as scheduler_invariants
 from futures_cluster.scheduler.machine import SchedulerMachine
 from futures_cluster.services.launch.restart_policy import RestartPolicy
-from futures_cluster.testing.checks import Checks
-from futures_cluster.testing.clients import SimulatedClient
-from futures_cluster.testing.faults import Dice, Faults
-from futures_cluster.testing.mishaps import Mishaps
-from futures_cluster.testing.network import SCHEDULER, Network, NetworkModel
-from futures_cluster.testing.report import Report
-from futures_cluster.testing.workers import SimulatedWorker, Work
-from futures_cluster.testing.workloads import binary_tree, independent
+from futures_cluster.testing.simulator.checks import Checks
+from futures_cluster.testing.simulator.clients import SimulatedClient
+from futures_cluster.testing.simulator.faults import Dice, Faults
+from futures_cluster.testing.simulator.mishaps import Mishaps
+from futures_cluster.testing.simulator.network import SCHEDULER, Network, NetworkModel
+from futures_cluster.testing.simulator.report import Report
+from futures_cluster.testing.simulator.workers import SimulatedWorker, Work
+from futures_cluster.testing.simulator.workloads import binary_tree, independent
 
 __all__ = [
     "Faults",
@@ -418,6 +418,6 @@ class Simulation:
 
 
 if __name__ == "__main__":
-    from futures_cluster.testing.commandline import main
+    from futures_cluster.testing.simulator.__main__ import main
 
     sys.exit(main())
