@@ -1,7 +1,8 @@
 """Channels, and the base classes of custom shared objects.
 
 ``SharedHandle`` is the base of handles; ``Channel`` and ``ChannelReader`` are the channel's. The states on the
-scheduler are in ``scheduler.shared.objects`` and ``scheduler.shared.channel``; ``services.client.shared_objects`` waits for answers.
+scheduler are in ``scheduler.shared.objects`` and ``scheduler.shared.channel``; ``services.client.shared_objects`` waits
+for answers.
 
 A handle is a name and a way to send requests. All handles with the same kind and name, in any client or task, address
 the same state. A handle can be an argument of a task, where it sends requests through the task's executor.

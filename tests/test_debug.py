@@ -1,6 +1,7 @@
 """Debug mode: tasks that change their inputs.
 
-Covers: ``services.worker.input_checks`` on threads and processes. Does not cover: reading the variable (``test_config``).
+Covers: ``services.worker.input_checks`` on threads and processes. Does not cover: reading the variable
+(``test_config``).
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def test_the_lock_means_nothing_on_another_machine(root: Path) -> None:
 def test_sweeping_keeps_the_locks_of_this_process(root: Path) -> None:
     mine = socket_folders.make_folder()
     socket_folders._sweep(str(root))
-    tried = f"import fcntl; fcntl.lockf(open({os.path.join(mine, socket_folders.LOCK)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    lock = os.path.join(mine, socket_folders.LOCK)
+    tried = f"import fcntl; fcntl.lockf(open({lock!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     assert b"BlockingIOError" in subprocess.run([sys.executable, "-c", tried], capture_output=True).stderr
     socket_folders.remove_folder(mine)
     assert not socket_folders._held

@@ -40,12 +40,8 @@ ROOMS = [
     "dask_reference",
     "future",
     "as_completed",
-    "coordination",
-    "mapping",
-    "dask_methods",
-    "worker_methods",
+    "channels",
     "executor",
-    "pools",
     "adapters",
     "glm",
     "testing",
@@ -54,9 +50,17 @@ ROOMS = [
     "__main__",
 ]
 
+# The same inside of rooms: each of these may import itself and those before it. "" are the modules beside the folders.
+INNER_ROOMS = {
+    "services": ["common", "client", "worker", "launch", "observe", "scheduler", "local"],
+    "wire": ["codec", "", "transports"],
+    "engines": ["", "inprocess", "external"],
+    "scheduler": ["", "queues", "shared", "views"],
+}
+
 # (importing module, imported room): why this one import may point downwards.
 ALLOWED_DOWNWARDS: dict[tuple[str, str], str] = {
-    ("dask_methods", "adapters"): "loaded when a method of the executor gets a collection",
+    ("executor.dask_methods", "adapters"): "loaded when a method of the executor gets a collection",
 }
 
 # These use the package as its users do, by the names of its __init__: every room is before them.

@@ -61,10 +61,13 @@ class Engine(Protocol):
         """A future of a key that was met inside an argument."""
 
     def shared(self) -> Any:
-        """Where shared objects are asked: a ``services.client.shared_objects.SharedPort``. Raises NotSupported if there are none."""
+        """Return the ``SharedPort`` of ``services.client.shared_objects``, by which shared objects are asked.
+
+        Raises NotSupported if there are none.
+        """
 
     def watch(self, plugin: Any) -> None:
-        """Tell a ``services.common.plugin_runner.SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
+        """Tell a ``SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Facts about each worker by its name."""
@@ -109,4 +112,4 @@ class Observed(Protocol):
         """Around what a report is to be about; yields what collects it. Raises NotSupported as ``status_url``."""
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """Around what tasks print; yields what fetches it, as ``services.worker.output.Listener`` wants it."""
+        """Around what tasks print; yields what fetches it, as ``services.client.task_output.Listener`` wants it."""

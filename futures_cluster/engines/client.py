@@ -1,7 +1,7 @@
 """An engine over a client, whoever the cluster belongs to.
 
 Covers: handing calls to a client; what a task can ask of the executor that runs it, and what it cannot.
-Does not cover: clusters that an executor makes (``native``) or joins (``remote``).
+Does not cover: clusters that an executor makes (``local``) or joins (``remote``).
 """
 
 from __future__ import annotations

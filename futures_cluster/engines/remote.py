@@ -15,11 +15,11 @@ from futures_cluster.config import Config
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key
+from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.remote_cluster import RemoteCluster, worker_command
 from futures_cluster.services.common import security
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
-from futures_cluster.services.worker import uploaded_modules
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.sizeof import sizeof
@@ -147,7 +147,7 @@ class RemoteEngine(ClientEngine):
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         self._check()
-        self.cluster.share_code([uploaded_modules.read_module(path)])
+        self.cluster.share_code([module_upload.read_module(path)])
 
     def status_url(self) -> str:
         """See ``Observed``."""

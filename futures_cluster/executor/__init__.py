@@ -1,6 +1,6 @@
 """The public executor: a ``concurrent.futures.Executor`` over an engine.
 
-Covers ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run`` and shutdown. ``worker_methods`` has the
+Covers ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run`` and shutdown. ``cluster_methods`` has the
 methods about workers and observation, ``dask_methods`` those for Dask's collections. ``engines`` runs the tasks, and
 ``pools`` has the classes with the standard library's signatures.
 """
@@ -499,7 +499,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         self._engine.watch(plugin)
 
     def shared_port(self) -> Any:
-        """Return the port through which ``coordination.SharedHandle`` sends requests."""
+        """Return the port through which ``channels.SharedHandle`` sends requests."""
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end

@@ -16,7 +16,7 @@ from futures_cluster.engines.base import Engine, Observed
 
 if TYPE_CHECKING:
     from futures_cluster.future import Future
-    from futures_cluster.services.worker.output import Line
+    from futures_cluster.services.client.task_output import Line
 
 
 class WorkerMethods:
@@ -215,10 +215,10 @@ class WorkerMethods:
         NotSupported
             If the backend has no scheduler to observe.
         """
-        from futures_cluster.services.worker import output
+        from futures_cluster.services.client import task_output
 
         with self._observed().listen() as fetch:
-            listener = output.Listener(fetch, function or output.show)
+            listener = task_output.Listener(fetch, function or task_output.show)
             try:
                 yield
             finally:

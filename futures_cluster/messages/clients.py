@@ -135,7 +135,10 @@ class RetireWorkers(Message):
 
 
 class AskShared(Message):
-    """Something asked of a shared object (``scheduler.shared.objects``); the answer has the same ``request``, 0: no answer."""
+    """Something asked of a shared object (``scheduler.shared.objects``).
+
+    The answer has the same ``request``; 0: no answer.
+    """
 
     __slots__ = ("client", "request", "kind", "name", "op", "args")
 

@@ -1,6 +1,7 @@
 """What is said about log records and warnings of tasks.
 
-Covers: what a client wants to get, and what workers send. Does not cover: when it is sent (``services.worker.log_forwarder``).
+Covers: what a client wants to get, and what workers send. Does not cover: when it is sent
+(``services.worker.log_forwarder``).
 """
 
 from __future__ import annotations

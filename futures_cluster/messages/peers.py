@@ -35,8 +35,8 @@ class Hello(Message):
 class GetData(Message):
     """Ask a worker for results it holds. ``request`` comes back with the answer.
 
-    ``codecs``: what the asker can decompress, if it wants that (see ``wire.codec.compress``). ``beside``: the asker cannot
-    open the worker's shared segments, so the data has to travel beside the message.
+    ``codecs``: what the asker can decompress, if it wants that (see ``wire.codec.compress``). ``beside``: the asker
+    cannot open the worker's shared segments, so the data has to travel beside the message.
     """
 
     __slots__ = ("request", "keys", "codecs", "beside")

@@ -1,6 +1,7 @@
 """How many workers there should be for the work there is.
 
-Covers: a proposal, as a pure function of the state. Does not cover: starting and retiring workers (``services.local.cluster``).
+Covers: a proposal, as a pure function of the state. Does not cover: starting and retiring workers
+(``services.local.cluster``).
 """
 
 from __future__ import annotations

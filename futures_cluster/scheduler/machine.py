@@ -2,7 +2,7 @@
 
 Covers: what each event does to tasks, workers and clients, and the commands that follow.
 Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``), where
-results are held and copied to (``copies``),
+results are held and copied to (``replication``),
 choosing workers (``placement``), what to take from busy ones (``stealing``), what a loss means
 (``recovery``), sending and timing (``services.scheduler.service``).
 

@@ -459,7 +459,7 @@ class Transitions:
 
     def stop_if_empty(self, worker: Worker) -> None:
         if not worker.retiring or worker.assigned or worker.data or worker in self.state.leaving:
-            return  # those that leave are looked after by ``copies``
+            return  # those that leave are looked after by ``replication``
         self.end_worker(worker, "it ran its maximum of tasks")
 
     def retire(self, worker: Worker) -> None:

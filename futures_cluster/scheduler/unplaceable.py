@@ -2,7 +2,8 @@
 
 Covers: which tasks of a client cannot run on the workers that are there, those included that its tasks have submitted;
 which of its tasks are on workers that say nothing.
-Does not cover: why one task does not run (``explain``), when a client asks and what it says (``services.client.wait_watch``).
+Does not cover: why one task does not run (``explain``), when a client asks and what it says
+(``services.client.wait_watch``).
 
 It only reads. Nothing is noted for each task and no event looks here: a client asks when it has waited for seconds.
 """

@@ -1,7 +1,7 @@
 """A real cluster for tests: schedulers and workers as the commands that users type, in processes of their own.
 
 Covers: starting them, waiting until they are ready, killing them, and leaving nothing behind. Does not cover: what the
-tests do with it, clusters that are not real (``simulator``). Each has a secret of its own and ports that were free.
+tests do with it, clusters that are not real (``simulation``). Each has a secret of its own and ports that were free.
 
 The way: ``Cluster`` starts a scheduler, ``add_worker`` the workers, ``executor`` makes a client; ``close`` ends all.
 """

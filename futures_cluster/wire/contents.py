@@ -35,7 +35,7 @@ _LEAVES = frozenset((type(None), bool, int, float, str, bytes, Buffer))
 
 
 def is_payload(payload: Any) -> bool:
-    """Whether this has the outer shape of a payload, as ``serialize`` describes it; None stands for one elsewhere."""
+    """Return whether this has the outer shape of a payload (see ``pickle_codec``); None stands for one elsewhere."""
     if type(payload) in _INLINE:
         return True
     if type(payload) is not tuple or len(payload) not in (2, 3) or type(payload[0]) not in _INLINE:

@@ -44,14 +44,14 @@ class Wire:
         self.said: list[m.Message] = []
 
     def start(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
 
     def send(self, messages: Any) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         self.said += received(messages)
 
     def close(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         self.closed = True
 
     def fileno(self) -> None:
@@ -84,11 +84,11 @@ class Listening:
         self._accept: Callable[[Any], None] = ignore
 
     async def connect(self, rest: str, loop: Any, security: Any) -> Any:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         raise ConnectionRefusedError
 
     async def listen(self, rest: str, loop: Any, security: Any, on_connection: Any) -> Any:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         self._accept = on_connection
         return self
 
@@ -99,7 +99,7 @@ class Listening:
         return wire
 
     def close(self) -> None:
-        """See ``transports.Listener``."""
+        """See ``registry.Listener``."""
 
 
 class Complaints(logging.Handler):

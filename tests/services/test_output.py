@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor, NotSupported, context
-from futures_cluster.services.worker import output
-from futures_cluster.services.worker.output import Capture, Line
+from futures_cluster.services.client.task_output import Line
+from futures_cluster.services.worker.stdout_capture import Capture
 
 
 class Host:
@@ -77,8 +77,8 @@ def test_threads_do_not_mix() -> None:
 
 
 def test_too_many_lines_are_left_out_and_long_ones_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MOST_LINES", 2)
-    monkeypatch.setattr(output, "MOST_TEXT", 3)
+    monkeypatch.setattr(stdout_capture, "MOST_LINES", 2)
+    monkeypatch.setattr(stdout_capture, "MOST_TEXT", 3)
     with capturing() as (taken, _):
         in_task("a", "12345", "b", "c", "d")
         assert taken.take() == [["a", "123"], ["a", "b"], ["", "(2 more lines are left out)"]]

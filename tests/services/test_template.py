@@ -93,7 +93,8 @@ with futures_cluster.Executor(max_workers=1) as ex:
     print(*ex.submit(eval, "[*__import__('sys').modules]").result())
     print(ex.submit(__import__("gc").isenabled).result())
 """
-    template_only = "import sys; from futures_cluster.services.launch import fork_server_main as forkserver as f; f.import_for_workers()"
+    load = "from futures_cluster.services.launch import fork_server_main as f; f.import_for_workers()"
+    template_only = f"import sys; {load}"
     outputs = []
     for code in (program, f"{template_only}; print(*sys.modules)"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

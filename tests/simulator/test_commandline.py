@@ -23,7 +23,7 @@ def test_it_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "futures_cluster.testing.simulator.simulation", "--tasks", "20"]
+    command = [sys.executable, "-m", "futures_cluster.testing.simulator", "--tasks", "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "20 finished" in done.stdout and not done.stderr
 
@@ -38,7 +38,7 @@ def test_a_failing_run_says_how_to_see_it_again(
     assert __main__.main(["--tasks", "5", "--check", "1", "--seed", "42"]) == 1
     error = capsys.readouterr().err
     assert "FAILED: something is wrong" in error and "simulation with seed 42" in error
-    assert "python -m futures_cluster.testing.simulator.simulation --tasks 5 --check 1 --seed 42" in error
+    assert "python -m futures_cluster.testing.simulator --tasks 5 --check 1 --seed 42" in error
 
 
 @pytest.mark.parametrize("faults", list(PRESETS))

@@ -2,12 +2,12 @@
 
 Covers: keys, pickling at submit, futures and their states, fetching results when they are asked for, cancelling what
 depends on a cancelled task, the end. Does not cover: how a call is submitted and its end is known (``Link``, which each
-engine has), executing calls (``guests``), what an engine refuses (``foreign``).
+engine has), executing calls (``task_runner``), what an engine refuses (``external.engine``).
 
 Each future of ours has a *handle*, the other engine's own future, which keeps the result on its cluster. It is let go
 when our future goes, or when the task is done and nobody has a future any more.
 
-A result comes here when somebody asks for it. Those that are small (``parcels.Small``) and done are brought along:
+A result comes here when somebody asks for it. Those that are small (``payloads.Small``) and done are brought along:
 asking for a thousand one after the other makes a few requests, not a thousand.
 """
 
@@ -252,7 +252,7 @@ class ForeignClient:
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
-        """A task has failed; as ``parcels.TaskFailed`` has it, or because of the cluster."""
+        """A task has failed; as ``payloads.TaskFailed`` has it, or because of the cluster."""
         future = self._take(key)
         if future is None:
             return

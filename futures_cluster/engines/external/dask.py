@@ -1,9 +1,10 @@
 """The engine on a Dask cluster: ``Executor(backend="dask://host:8786")``, or a ``distributed.Client`` as the backend.
 
 Covers: submitting to distributed's scheduler, its futures and ours, what happens on its workers. Does not cover: what
-engines over other people's clusters share (``foreign*``, ``guests``, ``parcels``), Dask collections (``adapters``).
+engines over other people's clusters share (``foreign*``, ``task_runner``, ``payloads``), Dask collections
+(``adapters``).
 
-Results are ``parcels.Small`` or ``parcels.Kept`` in the memory of its workers; its scheduler counts and moves them as
+Results are ``payloads.Small`` or ``payloads.Kept`` in the memory of its workers; its scheduler counts and moves them as
 any other data. Tasks of ours that submit tasks use the worker's own client.
 """
 
@@ -53,7 +54,7 @@ class DaskSite:
         import_hooks.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
 
     def executor(self) -> Any:
-        """See ``guests.Site``."""
+        """See ``task_runner.Site``."""
         with self._lock:
             if self._executor is None:
                 client = distributed.get_client()
@@ -61,16 +62,16 @@ class DaskSite:
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``guests.Site``; by the cluster's events, which the client has asked for."""
+        """See ``task_runner.Site``; by the cluster's events, which the client has asked for."""
         worker = self._worker
         worker.loop.add_callback(worker.log_event, _topic(client), {"what": what, "keys": keys})
 
     def give_up_slot(self) -> None:
-        """See ``guests.Site``."""
+        """See ``task_runner.Site``."""
         distributed.secede()  # type: ignore[no-untyped-call]
 
     def take_slot(self) -> None:
-        """See ``guests.Site``."""
+        """See ``task_runner.Site``."""
         distributed.rejoin()  # type: ignore[no-untyped-call]
 
 
@@ -107,7 +108,7 @@ class Handle:
 
 
 class DaskLink:
-    """The way to the cluster, by a client of distributed (``foreign_client.Link``)."""
+    """The way to the cluster, by a client of distributed (``external.client.Link``)."""
 
     can_stop_tasks = False  # they are threads of its workers
     carries_handles = False
@@ -132,7 +133,7 @@ class DaskLink:
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``foreign_client.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
+        """See ``external.client.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
         handle = Handle(call.key)
         self._unsent.append((call, handles, options, handle))
         if not self._is_awake:
@@ -187,7 +188,7 @@ class DaskLink:
         task.add_done_callback(self._watching.discard)
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``foreign_client.Link``; what was submitted is watched from then on."""
+        """See ``external.client.Link``; what was submitted is watched from then on."""
         if handle.future is not None and handle.is_found:
             self.client.loop.add_callback(self._watch_on_loop, handle.future)
 
@@ -210,19 +211,19 @@ class DaskLink:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
         return Handle(key, kept[key])
 
     def find(self, key: Key) -> Any:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         future: Any = distributed.Future(key, self.client)
         # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
         self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
         return Handle(key, future, is_found=True)
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         self.client.loop.add_callback(self._fetch, handles)
 
     async def _fetch(self, handles: dict[Key, Any]) -> None:
@@ -240,7 +241,7 @@ class DaskLink:
             self._ours.arrived(key, result)
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         self.client.loop.add_callback(self._cancel, handle)
 
     async def _cancel(self, handle: Any) -> None:
@@ -248,7 +249,7 @@ class DaskLink:
             await self.client.cancel([handle.future], asynchronous=True)
 
     def explain(self, key: Key) -> str:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         for worker, keys in self.client.processing().items():
             if key in keys:
                 return (
@@ -257,7 +258,7 @@ class DaskLink:
         return f"{key} waits for its inputs or for room; see the dashboard: {self.client.dashboard_link}"
 
     def close(self) -> None:
-        """See ``foreign_client.Link``; a client that was given stays open."""
+        """See ``external.client.Link``; a client that was given stays open."""
         if self._is_own:
             self.client.close()
             self.client._loop_runner.stop()  # ``close`` does not if the client has closed itself

@@ -1,7 +1,7 @@
 """What travels between our executor and the workers of another engine.
 
 Covers: calls, results and errors as objects that the other engine can move without looking into them. Does not cover:
-moving them (``foreign_client`` and the engines), executing calls (``guests``).
+moving them (``external.client`` and the engines), executing calls (``task_runner``).
 
 ::
 
@@ -25,7 +25,7 @@ from futures_cluster.wire.codec.buffers import Buffer, copy_of
 
 
 class Parcel:
-    """A payload of ``serialize`` without shared memory: a pickle and perhaps large buffers."""
+    """A payload of ``pickle_codec`` without shared memory: a pickle and perhaps large buffers."""
 
     __slots__ = ("payload",)
 

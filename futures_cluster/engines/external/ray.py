@@ -1,7 +1,7 @@
 """The engine on a Ray cluster: ``Executor(backend="ray")``, or ``"ray://host:10001"`` by Ray's client.
 
 Covers: submitting to Ray, its references and our futures, what happens on its workers. Does not cover: what engines
-over other people's clusters share (``foreign*``, ``guests``, ``parcels``).
+over other people's clusters share (``foreign*``, ``task_runner``, ``payloads``).
 
 A task returns two objects. The first is small and comes to the client with the news that the task is done: the result
 itself, or that it is the second one, which stays in Ray's object store. So a handle is a pair of references, and a task
@@ -119,24 +119,24 @@ class RaySite:
             del call, values, outcome, outcomes
 
     def executor(self) -> Any:
-        """See ``guests.Site``."""
+        """See ``task_runner.Site``."""
         with self._lock:
             if self._executor is None:
                 self._executor = executor_in_task(lambda make_future: RayEngine(None, make_future))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``guests.Site``; a client without a board is a task, which nobody tells."""
+        """See ``task_runner.Site``; a client without a board is a task, which nobody tells."""
         with contextlib.suppress(ValueError):
             ray.get_actor(_board_name(client)).tell.remote(what, keys)
 
     def give_up_slot(self) -> None:
-        """See ``guests.Site``."""
+        """See ``task_runner.Site``."""
         self._waits.set()
         self._wake.put(None)
 
     def take_slot(self) -> None:
-        """See ``guests.Site``; Ray gives it back when the main thread does not wait any more."""
+        """See ``task_runner.Site``; Ray gives it back when the main thread does not wait any more."""
         self._waits.clear()
 
 
@@ -157,7 +157,7 @@ def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
 
 
 class RayLink:
-    """The way to the cluster (``foreign_client.Link``)."""
+    """The way to the cluster (``external.client.Link``)."""
 
     can_stop_tasks = True
     carries_handles = True
@@ -206,7 +206,7 @@ class RayLink:
             (self._ours.started if what == STARTED else self._ours.timed_out)(keys)
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         asks: dict[str, Any] = {"name": call.key, "num_returns": 2}
         demands = dict(options.resources)
         for name, option in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
@@ -221,7 +221,7 @@ class RayLink:
         return self._remote.options(**asks).remote(call, *[reference for pair in handles for reference in pair])
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         ours = self._ours
         second = handle[1]
 
@@ -243,15 +243,15 @@ class RayLink:
         self._when_done(handle[0], done)
 
     def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         return ray.put(None), ray.put(parcel)
 
     def find(self, key: Key) -> Any:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         raise errors.DataLost(f"the future {key!r} came without its reference, and cannot be found on a Ray cluster")
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         for key, handle in handles.items():
             self._when_done(handle[1], lambda future, key=key: self._fetched(key, future))  # type: ignore[misc]
 
@@ -263,16 +263,16 @@ class RayLink:
             self._ours.lost(key, _error_of(error, key))
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         with contextlib.suppress(Exception):  # it is done, or Ray is gone
             ray.cancel(handle[0], force=force, recursive=False)
 
     def explain(self, key: Key) -> str:
-        """See ``foreign_client.Link``."""
+        """See ``external.client.Link``."""
         return f"{key} is with Ray, and not done; `ray list tasks --filter name={key}` tells more"
 
     def close(self) -> None:
-        """See ``foreign_client.Link``; Ray itself ends only if this program started it."""
+        """See ``external.client.Link``; Ray itself ends only if this program started it."""
         self._closed = True
         self._news.close()
         if self._board is not None:

@@ -1,7 +1,7 @@
 """The engine for people: its status page, reports, and what tasks print.
 
-Covers: standing for a scheduler and its one worker to ``services.observe.monitor`` and ``services.worker.reporter``. Does not
-cover: what is noted (``watching``), what is shown of it (``observatory``). The first look loads it, and starts its
+Covers: standing for a scheduler and its one worker to ``services.observe.monitor`` and ``services.worker.reporter``.
+Does not cover: what is noted (``watching``), what is shown of it (``monitor``). The first look loads it, and starts its
 thread.
 """
 
@@ -138,7 +138,7 @@ class Observed:
         loop = self._thread.loop
         self._since = clocks.time()
         scheduler = Scheduler(engine, loop.time)
-        self._observatory = Observatory(scheduler, loop, self._about)  # type: ignore[arg-type]
+        self._observatory = Observatory(scheduler, loop, self._about)
         worker: Any = Worker(engine, scheduler.take)
         self._observer = Observer(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive

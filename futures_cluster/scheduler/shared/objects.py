@@ -2,7 +2,7 @@
 
 Covers: what such a state is (``SharedState``), the register of their kinds, and carrying requests to them
 (``SharedObjects``). Does not cover: any kind (``channel`` is one), what a key in a state means for its task
-(``holds``), the client's side (``services.client.shared_objects``, ``coordination``).
+(``pins``), the client's side (``services.client.shared_objects``, ``channels``).
 
 The way of a request: AskShared -> the method ``on_<op>`` of the state -> ``reply`` or ``refuse``, then or later ->
 SharedReply. A request that is not answered at once stays open: the state keeps it and answers when it can, so nobody
@@ -176,7 +176,7 @@ def register(cls: StateClass) -> StateClass:
 
 
 class Keeper(Protocol):
-    """Who keeps tasks alive: ``holds.Holds``."""
+    """Who keeps tasks alive: ``pins.Holds``."""
 
     def keep(self, key: Key) -> None:
         """Somebody more needs the result."""

@@ -3,7 +3,7 @@
 Covers: keys, pickling at submit, the futures that are not done, their results and errors, releasing. The same class
 serves the program that made the executor and the tasks that submit more tasks.
 Does not cover: the futures themselves (``future``, which is above this room and handed in), results that stay on
-workers (``retrieval``), and where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
+workers (``fetching``), and where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
 
 Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
 user's own thread instead, if the lock of whoever takes it is free. ``deliver`` is called under that lock.

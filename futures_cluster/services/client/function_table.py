@@ -1,7 +1,7 @@
 """Functions as their clients tell them to the scheduler: pickled once, named by their content.
 
 Covers: deciding whether a function has to be pickled again, and forgetting those that nobody can submit again.
-Does not cover: workers, which unpickle a function once for each id (``execute``).
+Does not cover: workers, which unpickle a function once for each id (``execution``).
 
 A function of a module pickles by reference: once is enough. One that does not (of ``__main__``, a lambda, a closure)
 is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to, directly or by

@@ -21,6 +21,7 @@ from typing import Any
 
 from futures_cluster import errors
 from futures_cluster import messages as m
+from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.client.scatter import Scatterer
 from futures_cluster.services.common import process_lifetime, security
@@ -28,7 +29,6 @@ from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.reminders import result_aloud
-from futures_cluster.services.worker import uploaded_modules
 from futures_cluster.wire.codec import pickle_codec, pickling
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.transports import registry
@@ -134,7 +134,7 @@ class RemoteCluster:
         connection.send(
             [
                 security.hello("client", self.client.name),
-                m.ShareCode(self.client.name, uploaded_modules.shareable_paths()),
+                m.ShareCode(self.client.name, module_upload.shareable_paths()),
             ]
         )
         if self._forwards_logs:

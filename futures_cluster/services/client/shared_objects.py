@@ -2,7 +2,7 @@
 
 Covers: sending requests and waiting for answers, in threads and in coroutines, with time limits; packing what users
 put into shared objects; the futures in what comes out; shared objects without a scheduler, for the sync engine.
-Does not cover: the states (``scheduler.shared.objects``), the handles that users see (``coordination``).
+Does not cover: the states (``scheduler.shared.objects``), the handles that users see (``channels``).
 
 A time limit is the client's: it withdraws the question when the time is over, and waits for the scheduler's last
 word. That is "withdrawn", or an answer that was on its way; so nothing that was given away is ever lost by it. Where

@@ -1,1 +1,1 @@
-"""What the shells of several processes share: threads with loops, connections, security, signals, the end of a process."""
+"""What several processes share: threads with loops, connections, security, signals, the end of a process."""

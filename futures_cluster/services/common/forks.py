@@ -1,7 +1,7 @@
 """Users' code that forks, on a thread of ours: only the process itself comes back from it.
 
 Covers: ending the copy, where users' code has returned or raised, as a child of multiprocessing ends. Does not cover:
-what a copy must let go of at once (``lifetime``), children of multiprocessing, which end by themselves.
+what a copy must let go of at once (``process_lifetime``), children of multiprocessing, which end by themselves.
 
 A copy of a worker that went on would execute the worker's tasks, and both would read and write one socket. A copy that
 comes back from a callback would call the next ones.

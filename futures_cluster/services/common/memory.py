@@ -7,7 +7,7 @@ Memory that is not results cannot be spilled: what tasks use while they run, wha
 Above ``RETIRE_FRACTION`` the worker takes no more tasks and another is started; it goes on serving the results it
 holds. Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim. A
 worker that is above ``RETIRE_FRACTION`` before its first task ends itself as well: its successors would be no better,
-and this way they are starts that fail (``restarts``).
+and this way they are starts that fail (``restart_policy``).
 """
 
 from __future__ import annotations

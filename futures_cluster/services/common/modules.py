@@ -2,7 +2,7 @@
 
 Covers: what counts as a user's module, its version (the file and a hash of its source), noting versions as modules are
 imported (``note``) or when a client first looks (``look``), and finding those whose files were edited since.
-Does not cover: telling them (``module_news``, in clients) and acting on them (``code``, on workers).
+Does not cover: telling them (``module_news``, in clients) and acting on them (``uploaded_modules``, on workers).
 
 Modules of the standard library and of installed distributions have no version here.
 """

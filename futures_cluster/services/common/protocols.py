@@ -15,7 +15,7 @@ from futures_cluster.wire.codec.pickling import Scope
 
 
 class Codec(Protocol):
-    """How objects become payloads: ``serialize.PickleCodec`` or ``inproc.ObjectCodec``."""
+    """How objects become payloads: ``pickle_codec.PickleCodec`` or ``object_codec.ObjectCodec``."""
 
     tells_functions: bool
     scope: Scope

@@ -1,7 +1,7 @@
 """When a wait says that it waits, and to whom.
 
 Covers: the times at which a wait speaks, saying a sentence, waiting for a coroutine's result aloud. Does not cover:
-what is waited for (``waits`` for tasks that no worker can take; each other wait has its sentence where it waits).
+what is waited for (``wait_watch`` for tasks that no worker can take; each other wait has its sentence where it waits).
 
 A wait that ends soon says nothing. The sentences go to the package's logger as warnings; where no handler takes them,
 ``logging`` itself prints them to stderr.

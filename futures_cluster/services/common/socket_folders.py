@@ -1,7 +1,7 @@
 """Folders for the sockets and files of this program, and the removal of those that killed programs have left.
 
 Covers: whose folder it is, also when containers or machines share the place for temporary files.
-Does not cover: what is in them (``local``, ``worker_process``).
+Does not cover: what is in them (``local``, ``process``).
 
 The owner of a folder holds a lock on a file in it, which the kernel gives up when the owner ends, however it ends. A
 process number tells less: the command of a container has the number 1 in each, so a folder that it has left seems to

@@ -1,6 +1,6 @@
 """Limits of the system, and errors that say which of them was reached.
 
-Covers: the words for an ``OSError``. Does not cover: raising limits, and trying again (``restarts``).
+Covers: the words for an ``OSError``. Does not cover: raising limits, and trying again (``restart_policy``).
 
 This module imports next to nothing: it is needed where there is no descriptor left to read a module.
 """

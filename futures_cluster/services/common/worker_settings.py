@@ -1,7 +1,7 @@
 """What a worker process is told at its start.
 
 Covers: the settings, which whoever starts a worker makes. Does not cover: what the process does with them
-(``worker_process``, which the client need not import), and what users configure (``futures_cluster.config``).
+(``process``, which the client need not import), and what users configure (``futures_cluster.config``).
 """
 
 # Annotations are not postponed here; see ``futures_cluster.config``.
@@ -19,7 +19,10 @@ PROCESS_NAME = "FuturesClusterProcess"
 
 
 def new_incarnation() -> str:
-    """What tells a process from others that had its name before it: see ``services.client.client`` and ``services.scheduler.server``."""
+    """Return what tells a process from others that had its name before it.
+
+    See ``services.client.client`` and ``services.scheduler.server``.
+    """
     return os.urandom(4).hex()
 
 

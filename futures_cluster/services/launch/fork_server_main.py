@@ -2,8 +2,8 @@
 
 Covers: forking, telling the exit status, and killing all workers when the client is gone, however it went; the form
 in which a frozen program gets here.
-Does not cover: what workers do (``worker_process``), what their tasks have started (``orphans``), and the client's side
-(``launch``).
+Does not cover: what workers do (``process``), what their tasks have started (``orphans``), and the client's side
+(``launchers``).
 
 Why not a new interpreter for each worker: a fork of a process that has imported everything takes a few
 milliseconds instead of a hundred, also when a worker is replaced. Why not fork the client: it has threads, and its

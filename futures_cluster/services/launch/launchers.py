@@ -107,7 +107,7 @@ class WorkerHandle:
         return not self.replaced and not self.deliberate
 
     def fds(self) -> list[int]:
-        """The descriptors that the worker gets; see ``worker_process.main``."""
+        """The descriptors that the worker gets; see ``process.main``."""
         fds = [self.worker_end.fileno(), self.stderr.write_fd, self._tracker.theirs.fileno()]
         return fds if self.blackbox is None else [*fds, self.blackbox.fd]
 

@@ -2,9 +2,9 @@
 
 Covers: how many there are to be, starting them by a launcher, replacing those that died or have run their maximum,
 starting again when a start has failed, ending them all. The same class serves a program's own workers (``local``) and
-the workers that one machine offers to a scheduler elsewhere (``manager``).
-Does not cover: the processes themselves (``launch``, ``worker_process``), what they run, when a start that has failed
-is repeated (``restarts``).
+the workers that one machine offers to a scheduler elsewhere (``supervisor``).
+Does not cover: the processes themselves (``launchers``, ``process``), what they run, when a start that has failed
+is repeated (``restart_policy``).
 
 All of it happens on one loop. A worker goes through ``create`` (its handle), ``start`` (its process), perhaps ``stop``,
 and ``_end``, which tells the owner. A start that fails ends the same way; it concerns no other worker.

@@ -16,20 +16,20 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
+from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views import overview
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.observe.pending_replies import Rounds
-from futures_cluster.services.scheduler.service import SchedulerService
 from futures_cluster.status import profiles
 from futures_cluster.wire.versions import is_gil_enabled, own_versions
 
@@ -64,12 +64,25 @@ class Look:
     output: bool = False
 
 
+class SchedulerView(Protocol):
+    """What the monitor reads of a scheduler; ``services.scheduler.service.SchedulerService`` has it."""
+
+    observatory: Any
+    lock: Any
+
+    @property
+    def machine(self) -> Any: ...
+    @property
+    def workers(self) -> Mapping[str, Callable[[list[m.Message]], None]]: ...
+    def reading(self) -> contextlib.AbstractContextManager[State]: ...
+
+
 class Observatory:
     """What people may know of one scheduler.
 
     Parameters
     ----------
-    service : SchedulerService
+    service : SchedulerView
         Is only read, under its lock.
     about : callable
         Facts about the scheduler itself: addresses, when it began.
@@ -79,7 +92,7 @@ class Observatory:
 
     def __init__(
         self,
-        service: SchedulerService,
+        service: SchedulerView,
         loop: asyncio.AbstractEventLoop,
         about: Callable[[], dict[str, Any]],
         facts_of: Callable[[str], dict[str, Any]] = lambda name: {},

@@ -1,7 +1,7 @@
 """The status page of one scheduler: a thread that serves it.
 
 Covers: starting it, its address, ending it. Does not cover: what is served (``status.api``), and from what
-(``observatory``).
+(``monitor``).
 
 It has a thread and a loop of its own, so that browsers and what it costs to answer them are not in the way of the
 scheduler's loop.

@@ -1,6 +1,6 @@
 """Questions to several workers at once, and noticing that all have answered.
 
-Covers: who of a round is still to answer. Does not cover: asking, and how long it is worth waiting (``observatory``).
+Covers: who of a round is still to answer. Does not cover: asking, and how long it is worth waiting (``monitor``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """At the scheduler: what clients say of their modules, for all workers, also for those that are still to come.
 
-Covers: keeping it as long as the client is there, passing it on. Does not cover: looking into it (``code``).
+Covers: keeping it as long as the client is there, passing it on. Does not cover: looking into it
+(``uploaded_modules``).
 """
 
 from __future__ import annotations

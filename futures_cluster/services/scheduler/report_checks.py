@@ -1,7 +1,7 @@
 """The shape of what workers say of themselves, checked where it comes in.
 
-Covers: the facts of reports and of heartbeats. Does not cover: making them (``observer``, ``worker_process``), showing
-them (``observatory``, ``status``).
+Covers: the facts of reports and of heartbeats. Does not cover: making them (``reporter``, ``process``), showing
+them (``monitor``, ``status``).
 
 Nothing is decided by these facts, but all of them are put together for people: one wrong value of one worker would
 otherwise fail each look at the whole cluster. What this version does not know, or knows in another shape, is left
@@ -118,7 +118,7 @@ _REPORT: dict[str, Shape] = {
     "metrics": _METRICS,
     "failures": rows(known_number, text, text, text, text),
     "logs": rows(known_number, text, text, text),
-    # [kind, lane, function, start_s, end_s, number, key, size_bytes, failed], see ``recorder``
+    # [kind, lane, function, start_s, end_s, number, key, size_bytes, failed], see ``task_stream``
     "stream": rows(*(known_number,) * 2, text, *(known_number,) * 3, text, known_number, known_number),
     "running": rows(known_number, text, text, known_number),
     "profile": tree,

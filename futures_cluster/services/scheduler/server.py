@@ -2,7 +2,7 @@
 
 Covers: taking connections and giving them up, who is who, workers and managers that go, questions about the cluster.
 Does not cover: deciding (``scheduler.machine``), carrying out its commands (``scheduler``), what each may say
-(``links``), the command line (``cli``).
+(``permissions``), the command line (``cli``).
 
 The way of a message: connection -> ``_Link.received`` (checked against the sender's role) -> ``SchedulerService`` ->
 the machine -> the links of those whom its commands concern. A worker whose connection ends is lost; if the process that

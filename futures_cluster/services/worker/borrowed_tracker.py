@@ -1,4 +1,4 @@
-"""In a worker process: the resource tracker of the process that has started it (see ``tracker``).
+"""In a worker process: the resource tracker of the process that has started it (see ``resource_tracker``).
 
 Covers: asking for it when multiprocessing first needs one. Does not cover: processes of multiprocessing's own, which
 get theirs from their parent ('spawn', 'forkserver').

@@ -107,7 +107,7 @@ class Executions:
         return loaded
 
     def _guard(self, run: Run, fn: Any, values: list[Any]) -> Any:
-        """What to call in the place of a function that has inputs: see ``debug``."""
+        """What to call in the place of a function that has inputs: see ``input_checks``."""
         return fn
 
     def execute(self, run: Run, task: context.TaskContext) -> tuple[Any, Any]:

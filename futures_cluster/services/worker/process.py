@@ -2,8 +2,8 @@
 
 Covers: putting the process in order (signals, stderr, output), the initializer, the loop's thread, the way to the
 scheduler, the client for tasks that submit, the end.
-Does not cover: how the process came to be (``forkserver``, or a multiprocessing context in ``launch``), serving data
-(``data_server``).
+Does not cover: how the process came to be (``fork_server_main``, or a multiprocessing context in ``launchers``),
+serving data (``data_server``).
 
 Tasks run on the main thread, because signals, GUIs and MPI need it; the loop is on another. The socket pair that the
 process is born with leads to whoever started it. In a program of its own that is the scheduler as well; for a scheduler

@@ -1,6 +1,6 @@
 """What a worker says of itself while somebody looks at the status page, or asks once.
 
-Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``notes``), what the
+Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``stats``), what the
 scheduler knows anyway (tasks and results by worker), showing it.
 
 The way: ``Observe`` -> ``Observer.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as nobody
@@ -13,29 +13,49 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
 from futures_cluster.context import LOADS
 from futures_cluster.services.common.log_tail import LogTail
 from futures_cluster.services.common.memory import resident_bytes
-from futures_cluster.services.worker.output import Capture
 from futures_cluster.services.worker.sampler import Profiler
+from futures_cluster.services.worker.stdout_capture import Capture
 from futures_cluster.services.worker.task_stream import Recorder
 from futures_cluster.wire.versions import is_gil_enabled
-
-if TYPE_CHECKING:
-    from futures_cluster.services.worker.service import WorkerService
 
 #: Rows of a list in a detailed report.
 MOST_LISTED = 50
 
 
+class ReportSource(Protocol):
+    """What the reporter reads of a worker; ``services.worker.service.WorkerService`` has it."""
+
+    recorder: Recorder | None
+    memory_limit: int | None
+    store: Any
+    peers: Any
+
+    @property
+    def tell(self) -> Callable[[list[m.Message]], None]: ...
+    @property
+    def machine_lock(self) -> Any: ...
+
+    @property
+    def machine(self) -> Any: ...
+    @property
+    def notes(self) -> Any: ...
+    @property
+    def slots(self) -> Sequence[Any]: ...
+    def executing_threads(self) -> list[int]: ...
+
+
 class Observer:
     """Reports of one worker."""
 
-    def __init__(self, service: WorkerService, loop: Any, logs: LogTail | None) -> None:
+    def __init__(self, service: ReportSource, loop: Any, logs: LogTail | None) -> None:
         self._service = service
         self._loop = loop
         self._logs = logs

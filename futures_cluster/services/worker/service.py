@@ -2,7 +2,7 @@
 
 Covers: slots (threads that execute), reporting, fetching inputs, serving data to peers, lending the slot of a task
 that waits. The same class is a worker process and the worker of the threads backend.
-Does not cover: deciding (``worker.machine``), the call itself (``execute``), starting processes (``launch``).
+Does not cover: deciding (``worker.machine``), the call itself (``execution``), starting processes (``launchers``).
 
 Two kinds of thread drive the machine, under one lock: the loop's, which reads, and those that execute. A thread that
 ends a run takes the next one from the machine and sends the report itself if there is none, so that a short task

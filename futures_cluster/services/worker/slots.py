@@ -1,6 +1,6 @@
 """Slots: the threads of a worker that execute.
 
-Covers: how a run gets to a thread, and how a thread waits for one. Does not cover: executing (``execute``), who gets
+Covers: how a run gets to a thread, and how a thread waits for one. Does not cover: executing (``execution``), who gets
 what (``worker``).
 
 The main thread of a worker process waits for its next run and for messages of the scheduler at the same time, and

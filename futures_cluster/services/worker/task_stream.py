@@ -1,7 +1,7 @@
 """What a worker's threads do, second by second, while somebody looks.
 
 Covers: runs, transfers and spills as rows for the task stream; short runs of one function that follow each other are
-one row, so that a million tasks a second do not become a million rows. Does not cover: sending them (``observer``).
+one row, so that a million tasks a second do not become a million rows. Does not cover: sending them (``reporter``).
 
 A row is ``[kind, lane, function, start_s, end_s, number, key, size_bytes, failed]``: ``kind`` 0 a run, 1 a fetch, 2 a
 spill; ``lane`` the slot, -1 for what is no slot's; times on this host's clock, since 1970; ``key`` that of the last.

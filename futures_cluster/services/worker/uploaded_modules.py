@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import io
 import logging
 import os
 import shutil
@@ -25,12 +24,12 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from futures_cluster import messages as m
+from futures_cluster.services.client.module_upload import ARCHIVES
 from futures_cluster.services.common.modules import LoadedModules, Version, digest_of, version_of
 from futures_cluster.wire.private_files import make_temporary_folder
 
 log = logging.getLogger("futures_cluster.worker")
 
-_ARCHIVES = (".zip", ".whl", ".egg")
 _ADVICE = "call restart_workers() of the executor, which puts fresh processes in the place of all workers"
 
 
@@ -119,7 +118,7 @@ class ClientModules:
             file.write(content)
         os.replace(path + ".new", path)
         stem, ending = os.path.splitext(name)
-        if ending in _ARCHIVES:
+        if ending in ARCHIVES:
             self._add_first(client, path)
             import zipfile
 
@@ -133,7 +132,7 @@ class ClientModules:
         facts = os.stat(path)
         for member, source in sources.items():
             stem = member.partition("/")[0].removesuffix(".py")
-            place = path if ending not in _ARCHIVES else os.path.join(path, member)
+            place = path if ending not in ARCHIVES else os.path.join(path, member)
             client.versions[stem] = Version(stem, place, facts.st_mtime_ns, facts.st_size, digest_of(source))
 
     def _add_first(self, client: _Client, path: str) -> None:
@@ -266,47 +265,3 @@ def _root_of_spec(spec: Any) -> str:
     places = list(getattr(spec, "submodule_search_locations", None) or ())
     place = places[0] if places else getattr(spec, "origin", None) if getattr(spec, "has_location", False) else None
     return os.path.dirname(place) if type(place) is str else ""
-
-
-def shareable_paths() -> list[str]:
-    """The folders of this process's ``sys.path`` where users' modules may lie."""
-    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
-    found = []
-    for entry in sys.path:
-        path = os.path.realpath(entry or os.getcwd())
-        if not os.path.exists(path) or any(path.startswith(prefix + os.sep) for prefix in prefixes):
-            continue
-        found.append(path)
-    return found
-
-
-def read_module(path: str) -> tuple[str, bytes]:
-    """A file as it is uploaded; a folder becomes an archive of the package in it.
-
-    Raises
-    ------
-    ValueError
-        For anything that could not be imported.
-    """
-    path = os.path.abspath(path)
-    if os.path.isdir(path):
-        import zipfile
-
-        buffer = io.BytesIO()
-        parent = os.path.dirname(path)
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for folder, folders, files in os.walk(path):
-                folders[:] = sorted(name for name in folders if name != "__pycache__")
-                for name in sorted(files):
-                    full = os.path.join(folder, name)
-                    archive.write(full, os.path.relpath(full, parent))
-        return os.path.basename(path) + ".zip", buffer.getvalue()
-    if not path.endswith((".py", *_ARCHIVES)):
-        raise ValueError(f"{path} is neither a folder nor a .py, .zip, .whl or .egg file")
-    if path.endswith(_ARCHIVES):
-        import zipfile
-
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
-    with open(path, "rb") as file:
-        return os.path.basename(path), file.read()

@@ -23,7 +23,7 @@ MEASURED_TASKS = 20_000
 def parser() -> argparse.ArgumentParser:
     """All arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m futures_cluster.testing.simulator.simulation",
+        prog="python -m futures_cluster.testing.simulator",
         description="Run the real scheduler and worker machines with simulated work, network and faults.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AssertionError as error:
         for line in [f"FAILED: {error}", *getattr(error, "__notes__", ())]:
             print(line, file=sys.stderr)
-        print(f"see it again: python -m futures_cluster.testing.simulator.simulation {' '.join(argv)}", file=sys.stderr)
+        print(f"see it again: python -m futures_cluster.testing.simulator {' '.join(argv)}", file=sys.stderr)
         return 1
     if arguments.compare:
         print("\nwith greedy random placement, undisturbed:")
@@ -78,3 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = workloads.make(arguments.workload, MEASURED_TASKS, arguments.seed).rows
         print(f"\nthe scheduler's memory for a queued task: {scheduler_bytes_per_task(rows):.0f} bytes")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

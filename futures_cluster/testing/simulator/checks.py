@@ -3,7 +3,7 @@
 Covers: right results (the value of a task follows from its key and its inputs' values, and is compared with what a
 sequential computation gives), answers of old attempts, tasks blamed without guilt.
 Does not cover: the invariants of the machines (``scheduler.invariants``, ``worker.invariants``), what a client may be
-told twice (``clients``), hanging (``simulator.Stuck``).
+told twice (``clients``), hanging (``simulation.Stuck``).
 
 What is compared is independent of the machines' own books: it is taken from the messages alone.
 """

@@ -1,8 +1,8 @@
 """A client of the simulator: it submits, cancels and releases, and does not believe all that it is told.
 
-Covers: what ``services.client.client`` does in production, the promise that nothing is reported twice, and that results are
-right. What it submits it may submit again, if the faults say so.
-Does not cover: time and the network (``simulator``).
+Covers: what ``services.client.client`` does in production, the promise that nothing is reported twice, and that results
+are right. What it submits it may submit again, if the faults say so.
+Does not cover: time and the network (``simulation``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Covers: when a message arrives. A link is one direction of one connection; messa
 connection does. What has a size takes its turn on the link, and, where hosts have network cards of limited rate, its
 share of the sender's and of the receiver's. Partitions: as TCP does it, messages are held while a link is cut, and
 arrive after it has healed; whoever gives up before closes the connection, and nothing of it arrives any more.
-Does not cover: giving up (``simulator``), when partitions happen (``faults``).
+Does not cover: giving up (``simulation``), when partitions happen (``faults``).
 
 The shares are equal: a card divides its rate by the transfers on it, and a transfer gets the smaller of its two shares.
 What it cannot use at one end is not given to the others, so a congested network is a little slower than a perfect one.

@@ -1,7 +1,7 @@
 """What a simulation tells about how it went.
 
 Covers: the counts and times of one run, what follows from them, and a table for people.
-Does not cover: collecting them (``simulator``, ``workers``, ``clients``).
+Does not cover: collecting them (``simulation``, ``workers``, ``clients``).
 """
 
 from __future__ import annotations

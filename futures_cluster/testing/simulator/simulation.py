@@ -20,14 +20,13 @@ Examples
 
 The command line runs one of the ``workloads``:
 
-    python -m futures_cluster.testing.simulator.simulation --workload tree --workers 100 --tasks 10000 --faults crashes --seed 3
+    python -m futures_cluster.testing.simulator --workload tree --workers 100 --tasks 10000 --faults crashes --seed 3
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -415,9 +414,3 @@ class Simulation:
         if self._digest is not None:
             report.history = self._digest.hexdigest()
         return report
-
-
-if __name__ == "__main__":
-    from futures_cluster.testing.simulator.__main__ import main
-
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """A worker of the simulator: a real worker machine, and work that takes only simulated time.
 
 Covers: what ``services.worker.service`` does in production: slots, reporting, fetching, serving, lending slots.
-Does not cover: deciding (``worker.machine``), time (``simulator``), the network (``network``).
+Does not cover: deciding (``worker.machine``), time (``simulation``), the network (``network``).
 
 A result is its size, and where results are checked also a value, which is made of the values of the inputs.
 """

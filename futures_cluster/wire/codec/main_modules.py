@@ -1,6 +1,7 @@
 """Which ``__main__`` the threads of a process see that runs tasks.
 
-Does not cover: what is in it (``programs``), and who says which program a task belongs to (``services.worker.execution``).
+Does not cover: what is in it (``programs``), and who says which program a task belongs to
+(``services.worker.execution``).
 """
 
 from __future__ import annotations

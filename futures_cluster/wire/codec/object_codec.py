@@ -1,6 +1,6 @@
 """Payloads that are the objects themselves, for tasks in the client's own process.
 
-Covers: the part of ``serialize.PickleCodec``'s interface that such tasks and shared objects need, without pickling:
+Covers: the part of ``pickle_codec.PickleCodec``'s interface that such tasks and shared objects need, without pickling:
 arguments are shared, not copied. Does not cover: running anything (``engines.inprocess``, ``engines.inprocess.sync``).
 """
 

@@ -1,8 +1,8 @@
 """Scattered data as a worker keeps it: packed, so that each task gets an object of its own.
 
 Covers: loading a value any number of times over private mappings of the same memory, moving that memory to a file,
-handing it to others. Does not cover: which keys are scattered data (``serialize.is_private``), when something goes to
-disk (``services.worker.store``).
+handing it to others. Does not cover: which keys are scattered data (``pickle_codec.is_private``), when something goes
+to disk (``services.worker.store``).
 
 The kernel copies the pages that a task writes to, and only these. What came over a network is moved to a segment of
 this process when the first task takes it; where there are no segments, each task gets a copy. Large pickles cost each
@@ -26,7 +26,7 @@ class Original:
     Parameters
     ----------
     payload : Payload
-        As ``serialize.as_private`` marks it; a segment must be attached. Its memory belongs to this object.
+        As ``pickle_codec.as_private`` marks it; a segment must be attached. Its memory belongs to this object.
     pool : SegmentPool or None
         Where memory of this process alone is moved to.
 
@@ -110,7 +110,7 @@ class Original:
     def dump(self, pool: shm.SegmentPool | None, codec: str | None = None) -> Payload:
         """A payload for others; with a pool, they are on this machine and get the same memory.
 
-        See ``serialize.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
+        See ``pickle_codec.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
         """
         segment = self._in_segment()
         if pool is not None and segment is not None:

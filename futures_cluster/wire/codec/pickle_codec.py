@@ -423,7 +423,7 @@ def release(payload: Payload, pool: shm.SegmentPool | None) -> None:
 
 
 class PickleCodec:
-    """What a client and its workers agree on when they are different processes. See ``inproc.ObjectCodec``."""
+    """What a client and its workers agree on when they are different processes. See ``object_codec.ObjectCodec``."""
 
     tells_functions = True  # once, by their content
 

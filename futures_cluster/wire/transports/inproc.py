@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 
 class DirectConnection:
-    """One end; see ``transports.Connection``."""
+    """One end; see ``registry.Connection``."""
 
     same_host = True
 
@@ -50,12 +50,12 @@ class DirectConnection:
         self._awake = False
 
     def start(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         self._started = True
         self._wake()
 
     def send(self, messages: Iterable[Message]) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         head, views = frames.pack(messages)
         body = head[frames.HEAD.size + 8 * len(views) :]
         if not self.closed:
@@ -102,19 +102,19 @@ class DirectConnection:
 
     @property
     def pending_bytes(self) -> int:
-        """See ``transports.Connection``: what the other end has not taken."""
+        """See ``registry.Connection``: what the other end has not taken."""
         return 0 if self.closed else self.other._inbox_bytes
 
     @property
     def received_bytes(self) -> int:
-        """See ``transports.Connection``: a frame is there at once."""
+        """See ``registry.Connection``: a frame is there at once."""
         return 0
 
     def fileno(self) -> None:
         """There is no descriptor."""
 
     def close(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         with self._lock:
             if self.closed:
                 return
@@ -129,7 +129,7 @@ def _size(frame: _Frame | None) -> int:
 
 
 class DirectListener:
-    """See ``transports.Listener``."""
+    """See ``registry.Listener``."""
 
     def __init__(
         self, name: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
@@ -158,7 +158,7 @@ class DirectListener:
         return ours
 
     def close(self) -> None:
-        """See ``transports.Listener``."""
+        """See ``registry.Listener``."""
         with _lock:
             if _listeners.get(self._name) is self:
                 del _listeners[self._name]
@@ -171,7 +171,7 @@ class DirectTransport:
     guard = registry.HOST
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> DirectConnection:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         with _lock:
             listener = _listeners.get(rest)
         if listener is None:
@@ -183,5 +183,5 @@ class DirectTransport:
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         return DirectListener(rest, loop, security, on_connection)

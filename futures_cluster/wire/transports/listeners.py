@@ -144,7 +144,7 @@ class StreamListener:
             self._on_connection(connection)
 
     def close(self) -> None:
-        """See ``transports.Listener``."""
+        """See ``registry.Listener``."""
         if self._closed:
             return
         self._closed = True

@@ -70,7 +70,7 @@ class TcpConnection(SocketConnection):
     _question: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         if hasattr(socket, "TCP_INFO") and not self.closed:
             self._acknowledgements = Acknowledgements(GONE_S)
             self._ask_later()
@@ -90,7 +90,7 @@ class TcpConnection(SocketConnection):
             self._ask_later()
 
     def close(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         super().close()
         if self._question is not None:
             self._question.cancel()

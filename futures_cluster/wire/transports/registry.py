@@ -2,7 +2,7 @@
 
 Covers: what a connection and a listener offer whatever carries them, what both sides must know of each other
 (``Security``), and finding the transport of an address. Does not cover: any transport (``streams`` has unix and tcp,
-``tls``, ``direct`` and ``zeromq`` one each), and what messages mean.
+``tls``, ``inproc`` and ``zeromq`` one each), and what messages mean.
 
 An address is ``scheme://rest``; what the rest means is the transport's affair. A transport is one class with the
 methods of ``Transport`` and one line, ``register(TheClass)``. Those that come with the package are imported when an
@@ -171,7 +171,7 @@ _OURS = {
     "unix": "streams:UnixTransport",
     "tcp": "streams:TcpTransport",
     "tls": "tls:TlsTransport",
-    "inproc": "direct:DirectTransport",
+    "inproc": "inproc:DirectTransport",
     "zmq": "zeromq:ZmqTransport",  # by an optional package
 }
 _transports: dict[str, Transport] = {}

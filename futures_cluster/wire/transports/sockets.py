@@ -55,7 +55,7 @@ class SocketConnection:
     session : Session or None
         Authenticates each frame, where others could get at the bytes on their way.
 
-    See ``transports.Connection`` for what all connections have in common.
+    See ``registry.Connection`` for what all connections have in common.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ class SocketConnection:
 
     @property
     def received_bytes(self) -> int:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         return self._parser.received_bytes
 
     def _end(self, error: BaseException | None) -> None:

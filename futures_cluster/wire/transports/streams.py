@@ -184,7 +184,7 @@ class StreamTransport:
     # ---- what is the same
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         rest, identity = self.split(rest)
         sock = await self.open_socket(rest, loop)
         try:
@@ -201,7 +201,7 @@ class StreamTransport:
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         sock, address, clean_up = await self.bind_socket(rest, loop)
         return StreamListener(self, sock, f"{self.scheme}://{address}", loop, security, on_connection, clean_up)
 

@@ -153,12 +153,12 @@ class TlsTransport(TcpTransport):
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         _context(security, is_listener=True)  # what is wrong with it is told now, and not to each who connects
         return await super().listen(rest, loop, security, on_connection)
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         _context(security, is_listener=False)
         return await super().connect(rest, loop, security)
 

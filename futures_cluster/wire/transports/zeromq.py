@@ -101,7 +101,7 @@ def _own_addresses() -> list[str]:
 
 
 class ZmqConnection:
-    """A PAIR socket; see ``transports.Connection``."""
+    """A PAIR socket; see ``registry.Connection``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
         self.on_messages: Callable[[list[Message]], None] = ignore
@@ -135,12 +135,12 @@ class ZmqConnection:
         self._watch()  # a descriptor tells nothing of a socket that was never asked
 
     def start(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         self.is_reading = True
         self._pump()
 
     def send(self, messages: Iterable[Message]) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         self.send_bytes(*(frames.pack if self._seal is None else frames.pack_whole)(messages))
 
     def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
@@ -166,12 +166,12 @@ class ZmqConnection:
 
     @property
     def pending_bytes(self) -> int:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         return self._pending_bytes
 
     @property
     def received_bytes(self) -> int:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         return self._parser.received_bytes
 
     def fileno(self) -> None:
@@ -241,7 +241,7 @@ class ZmqConnection:
             self.on_close(error)
 
     def close(self) -> None:
-        """See ``transports.Connection``."""
+        """See ``registry.Connection``."""
         with self._lock:
             if self.closed:
                 return
@@ -302,7 +302,7 @@ def _peer_of(frame: Any) -> str:
 
 
 class ZmqListener:
-    """The door; see ``transports.Listener``."""
+    """The door; see ``registry.Listener``."""
 
     def __init__(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
@@ -422,7 +422,7 @@ class ZmqListener:
         self._refused.pop(connection, None)
 
     def close(self) -> None:
-        """See ``transports.Listener``."""
+        """See ``registry.Listener``."""
         if self._closed:
             return
         self._closed = True
@@ -443,7 +443,7 @@ class ZmqTransport:
     guard = registry.SECRET
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> ZmqConnection:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         rest, identity = audience.split_identity(rest)
         address = (await resolve(rest, loop))[0][4]
         door = join_host_and_port(address)
@@ -490,6 +490,6 @@ class ZmqTransport:
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
-        """See ``transports.Transport``."""
+        """See ``registry.Transport``."""
         split_host_and_port(rest)
         return ZmqListener(rest, loop, security, on_connection)

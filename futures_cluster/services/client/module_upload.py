@@ -1,0 +1,57 @@
+"""The client's modules for workers elsewhere: folders that they may share with it, and files that it uploads.
+
+Does not cover: what workers do with them (``services.worker.uploaded_modules``).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+#: What ``sys.path`` can hold besides folders.
+ARCHIVES = (".zip", ".whl", ".egg")
+
+
+def shareable_paths() -> list[str]:
+    """Return the folders of this process's ``sys.path`` where users' modules may lie."""
+    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    found = []
+    for entry in sys.path:
+        path = os.path.realpath(entry or os.getcwd())
+        if not os.path.exists(path) or any(path.startswith(prefix + os.sep) for prefix in prefixes):
+            continue
+        found.append(path)
+    return found
+
+
+def read_module(path: str) -> tuple[str, bytes]:
+    """Return the name and the bytes of a file to upload; a folder becomes an archive of the package in it.
+
+    Raises
+    ------
+    ValueError
+        For anything that could not be imported.
+    """
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        import zipfile
+
+        buffer = io.BytesIO()
+        parent = os.path.dirname(path)
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for folder, folders, files in os.walk(path):
+                folders[:] = sorted(name for name in folders if name != "__pycache__")
+                for name in sorted(files):
+                    full = os.path.join(folder, name)
+                    archive.write(full, os.path.relpath(full, parent))
+        return os.path.basename(path) + ".zip", buffer.getvalue()
+    if not path.endswith((".py", *ARCHIVES)):
+        raise ValueError(f"{path} is neither a folder nor a .py, .zip, .whl or .egg file")
+    if path.endswith(ARCHIVES):
+        import zipfile
+
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
+    with open(path, "rb") as file:
+        return os.path.basename(path), file.read()
