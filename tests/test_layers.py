@@ -40,6 +40,8 @@ ROOMS = [
     "dask_reference",
     "future",
     "as_completed",
+    "plugins",
+    "transports",
     "channels",
     "executor",
     "adapters",
@@ -55,7 +57,6 @@ INNER_ROOMS = {
     "services": ["common", "client", "worker", "launch", "observe", "scheduler", "local"],
     "wire": ["codec", "", "transports"],
     "engines": ["", "inprocess", "external"],
-    "scheduler": ["", "queues", "shared", "views"],
 }
 
 # (importing module, imported room): why this one import may point downwards.
@@ -152,6 +153,54 @@ def wrong_directions(tree: ast.Module, *, name: str, is_package: bool) -> list[s
     return wrong
 
 
+def inner_room(name: str) -> str:
+    """The folder in which a module of a room is; "" beside the folders."""
+    room, *rest = name.split(".")
+    return rest[0] if rest and rest[0] in INNER_ROOMS[room] else ""
+
+
+def wrong_inner_directions(tree: ast.Module, *, name: str, is_package: bool) -> list[str]:
+    """What this module imports from later folders of its own room."""
+    room = name.split(".")[0]
+    if room not in INNER_ROOMS or name == room:  # the __init__ of a room may choose among all of it
+        return []
+    order, wrong = INNER_ROOMS[room], []
+    for line, imported in imports(tree, name=name, is_package=is_package):
+        if imported.startswith(f"{PACKAGE}.{room}."):
+            target = inner_room(imported.removeprefix(f"{PACKAGE}."))
+            if order.index(target) > order.index(inner_room(name)):
+                wrong.append(f"line {line}: {room} comes before {target} and must not import {imported}")
+    return wrong
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other, by Tarjan's strongly connected components."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        numbers[name] = lowest[name] = len(numbers)
+        path.append(name)
+        for other in sorted(graph[name]):
+            if other not in numbers:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in path:
+                lowest[name] = min(lowest[name], numbers[other])
+        if lowest[name] == numbers[name]:
+            at = path.index(name)
+            if len(path) > at + 1:
+                found.append(sorted(path[at:]))
+            del path[at:]
+
+    for name in sorted(graph):
+        if name not in numbers:
+            visit(name)
+    return found
+
+
 def is_unordered(node: ast.expr) -> bool:
     """Whether the expression is visibly a set, also inside list(), tuple(), enumerate() and the like."""
     if isinstance(node, ast.Set | ast.SetComp):
@@ -206,6 +255,30 @@ def test_imports_point_upwards(path: Path) -> None:
     name = module_name(path)
     assert name.split(".")[0] in ROOMS, f"{name} is in no room: add it to ROOMS at its place"
     assert wrong_directions(parse(path), name=name, is_package=path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != SOURCE / "__init__.py"], ids=module_name)
+def test_imports_inside_of_rooms_point_upwards(path: Path) -> None:
+    name = module_name(path)
+    assert wrong_inner_directions(parse(path), name=name, is_package=path.name == "__init__.py") == []
+
+
+def test_every_folder_of_an_ordered_room_has_its_place() -> None:
+    for room, order in INNER_ROOMS.items():
+        assert {path.name for path in (SOURCE / room).iterdir() if (path / "__init__.py").exists()} == {*order} - {""}
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not for types either: two modules that name each other cannot be read one after the other."""
+    names = {module_name(path): path for path in MODULES}
+    graph = {}
+    for name, path in names.items():
+        found = {
+            imported.removeprefix(f"{PACKAGE}.") for _, imported in imports(parse(path), name=name, is_package=False)
+        }
+        graph[name] = {full if full in names else full.rpartition(".")[0] for full in found}
+        graph[name] &= {*names} - {name, ""}
+    assert circles(graph) == []
 
 
 def test_exceptions_are_used() -> None:
@@ -317,6 +390,22 @@ def test_downward_imports_are_found(source: str, name: str) -> None:
 )
 def test_upward_imports_pass(source: str, name: str) -> None:
     assert wrong_directions(ast.parse(source), name=name, is_package=False) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from futures_cluster.services.scheduler import server", "services.worker.service"),
+        ("from futures_cluster.services.client.client import Client", "services.common.peers"),
+        ("from futures_cluster.wire.transports.registry import connect", "wire.frames"),
+    ],
+)
+def test_downward_imports_inside_of_rooms_are_found(source: str, name: str) -> None:
+    assert wrong_inner_directions(ast.parse(source), name=name, is_package=False)
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "c"}}) == [["b", "c"]]
 
 
 @pytest.mark.parametrize(

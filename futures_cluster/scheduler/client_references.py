@@ -8,7 +8,8 @@ run for it (``transitions.want_again``).
 from __future__ import annotations
 
 from futures_cluster.scheduler.functions import Functions
-from futures_cluster.scheduler.state import UNFINISHED, State, Task
+from futures_cluster.scheduler.records import UNFINISHED, Task
+from futures_cluster.scheduler.state import State
 
 
 class Interest:

@@ -17,7 +17,7 @@ from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.queues.constrained import DemandQueue
 from futures_cluster.scheduler.queues.fair import Order
-from futures_cluster.scheduler.state import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
+from futures_cluster.scheduler.records import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 
 #: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.

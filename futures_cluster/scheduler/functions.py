@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from futures_cluster.messages import Payload
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.state import Function, Group, State
+from futures_cluster.scheduler.records import Function, Group
+from futures_cluster.scheduler.state import State
 
 #: Names of functions whose durations are remembered.
 MOST_GROUPS = 10_000

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from futures_cluster.messages import SCATTERED_OPTIONS
 from futures_cluster.scheduler import placement
-from futures_cluster.scheduler.state import (
+from futures_cluster.scheduler.records import (
     ASSIGNED,
     FAILED,
     FORGOTTEN,
     MEMORY,
     QUEUED,
     RELEASED,
-    SHARED,
     UNFINISHED,
     WAITING,
-    State,
     Task,
 )
+from futures_cluster.scheduler.state import SHARED, State
 
 
 def check(state: State) -> None:

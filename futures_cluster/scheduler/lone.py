@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from futures_cluster import messages as m
 from futures_cluster.messages import DEFAULT_OPTIONS, FINISHED, Key, Message, Payload
 from futures_cluster.scheduler.outbox import Command
-from futures_cluster.scheduler.state import MEMORY, QUEUED, Function, State, Task, Worker
+from futures_cluster.scheduler.records import MEMORY, QUEUED, Function, Task, Worker
+from futures_cluster.scheduler.state import State
 
 if TYPE_CHECKING:
     from futures_cluster.scheduler.dispatch import Dispatch

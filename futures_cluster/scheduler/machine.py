@@ -26,23 +26,13 @@ from futures_cluster.scheduler import recovery, reruns
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.lone import LoneTasks
 from futures_cluster.scheduler.outbox import Command, Outbox
+from futures_cluster.scheduler.records import ASSIGNED, FORGOTTEN, MEMORY, QUEUED, UNFINISHED, WAITING, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.replication import Copies
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
 from futures_cluster.scheduler.shared.objects import SharedObjects
 from futures_cluster.scheduler.shared.pins import Holds
-from futures_cluster.scheduler.state import (
-    ASSIGNED,
-    FORGOTTEN,
-    MEMORY,
-    QUEUED,
-    SHARED,
-    UNFINISHED,
-    WAITING,
-    State,
-    Task,
-    Worker,
-)
+from futures_cluster.scheduler.state import SHARED, State
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 

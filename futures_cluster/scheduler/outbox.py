@@ -11,7 +11,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
-from futures_cluster.scheduler.state import Worker
+from futures_cluster.scheduler.records import Worker
 
 Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from futures_cluster.scheduler.queues.constrained import DemandQueue
-from futures_cluster.scheduler.state import QUEUED, Demand, State, Task, Worker
+from futures_cluster.scheduler.records import QUEUED, Demand, Task, Worker
+from futures_cluster.scheduler.state import State
 
 HORIZON_S = 0.04
 #: Keeps a worker's queue, and what is lost with it, small where tasks take next to nothing.

@@ -9,7 +9,7 @@ result that the scheduler holds itself (a small one) is never lost.
 
 from __future__ import annotations
 
-from futures_cluster.scheduler.state import RELEASED, Task, Worker
+from futures_cluster.scheduler.records import RELEASED, Task, Worker
 
 #: A task that has lost so many workers is not run again.
 MOST_DEATHS = 3

@@ -11,7 +11,8 @@ from __future__ import annotations
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.state import State, Task
+from futures_cluster.scheduler.records import Task
+from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 

@@ -21,9 +21,10 @@ import heapq
 
 from futures_cluster import messages as m
 from futures_cluster.messages import Key
-from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler import records
+from futures_cluster.scheduler.records import MEMORY, Scattered, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
-from futures_cluster.scheduler.state import MEMORY, Scattered, State, Task, Worker
+from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 #: Asked of one worker at a time.
@@ -153,7 +154,7 @@ class Copies:
                         continue
                 elif self._not_reached(task, worker, event.reporter):
                     continue
-            if task.state is MEMORY or task.state is st.FAILED:
+            if task.state is MEMORY or task.state is records.FAILED:
                 self._change.tell_done(task, tuple(client for client in task.wanted_by if client == event.reporter))
 
     def _give_up(self, task: Task, worker: Worker) -> None:

@@ -13,8 +13,8 @@ no other task can be blamed for the third. After the first one it runs again at 
 from __future__ import annotations
 
 from futures_cluster.messages import Payload
+from futures_cluster.scheduler.records import MOST_DEATHS_BESIDE_OTHERS, Task, Worker
 from futures_cluster.scheduler.recovery import MOST_DEATHS
-from futures_cluster.scheduler.state import MOST_DEATHS_BESIDE_OTHERS, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 #: The pause before a task runs alone: what was wrong with the workers may be over by then.

@@ -14,7 +14,8 @@ from __future__ import annotations
 from itertools import islice
 
 from futures_cluster.scheduler.placement import backlog_s, moving_s
-from futures_cluster.scheduler.state import State, Task, Worker
+from futures_cluster.scheduler.records import Task, Worker
+from futures_cluster.scheduler.state import State
 
 #: A worker that finished nothing for this long is stuck on a task longer than it was thought to be.
 PATIENCE_S = 0.01

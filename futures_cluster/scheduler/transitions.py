@@ -16,12 +16,11 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
-from futures_cluster.scheduler import placement, recovery
-from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler import placement, records, recovery
 from futures_cluster.scheduler.client_references import Interest
 from futures_cluster.scheduler.functions import Functions
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.state import (
+from futures_cluster.scheduler.records import (
     ASSIGNED,
     FORGOTTEN,
     MEMORY,
@@ -30,10 +29,10 @@ from futures_cluster.scheduler.state import (
     TRANSITIONS,
     UNFINISHED,
     WAITING,
-    State,
     Task,
     Worker,
 )
+from futures_cluster.scheduler.state import State
 
 
 def scheduler_error(kind: str, text: str) -> Payload:
@@ -68,7 +67,7 @@ class Transitions:
 
     # ---------------------------------------------------------------- tasks
 
-    def set_state(self, task: Task, new: st.TaskStateName) -> None:
+    def set_state(self, task: Task, new: records.TaskStateName) -> None:
         old = task.state
         if old is new:
             return
@@ -133,7 +132,7 @@ class Transitions:
             state = dep.state
             if state is MEMORY:
                 continue
-            if state is st.FAILED:
+            if state is records.FAILED:
                 self.fail(task, dep.result)
                 return
             missing += 1
@@ -276,13 +275,13 @@ class Transitions:
         stack = [task]
         while stack:
             victim = stack.pop()
-            if victim.state in (st.FAILED, FORGOTTEN):
+            if victim.state in (records.FAILED, FORGOTTEN):
                 continue
             if victim.state is ASSIGNED and victim.worker is not None:
                 self.ask_back(victim, unwanted=False)
                 self.unassign(victim, victim.worker)
             had_finished = victim.state in (MEMORY, RELEASED)
-            self.set_state(victim, st.FAILED)
+            self.set_state(victim, records.FAILED)
             victim.result = error
             self.free_payload(victim)
             dependents = [d for d in victim.dependents or () if d.state in UNFINISHED]
@@ -299,7 +298,7 @@ class Transitions:
             stack.extend(dependents)
 
     def tell_done(self, task: Task, clients: tuple[str, ...]) -> None:
-        if task.state is st.FAILED:
+        if task.state is records.FAILED:
             row: tuple[Any, ...] = (task.key, m.FAILED, task.result, 0, ())
         elif task.has_result:
             row = (task.key, FINISHED, task.result, task.size_bytes, ())
@@ -353,7 +352,7 @@ class Transitions:
                     # What cannot be made again, or is small, is kept for the sake of what was made of it.
                     self.drop_result(task)
                     self.set_state(task, RELEASED)
-            elif state is st.FAILED or state is RELEASED:
+            elif state is records.FAILED or state is RELEASED:
                 if not task.dependents:
                     self.forget_task(task)
             elif state in UNFINISHED and not task.detached:
@@ -488,7 +487,7 @@ class Transitions:
             task.wanted_by = (*task.wanted_by, client)
         if task.state is RELEASED:
             self.run_again(task)
-        elif task.state is MEMORY or task.state is st.FAILED:
+        elif task.state is MEMORY or task.state is records.FAILED:
             self.tell_done(task, (client,))
 
     def remove_worker(self, worker: Worker) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler import records
 from futures_cluster.scheduler.queues.constrained import possible
 from futures_cluster.scheduler.queues.fair import FairQueue
-from futures_cluster.scheduler.state import Demand, State, Worker
+from futures_cluster.scheduler.records import Demand, Worker
+from futures_cluster.scheduler.state import State
 
 #: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.
 MOST_COUNTED = 10_000
@@ -135,7 +136,7 @@ def _acting_for(state: State, client: str) -> dict[str, None]:
 def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple[list[str], int]:
     """Keys of the tasks that are to be run, and how many entries were looked at."""
     entries = list(islice(tasks.tasks_of(clients), most))
-    keys = {task.key: None for task in entries if task.state == st.QUEUED}  # each once
+    keys = {task.key: None for task in entries if task.state == records.QUEUED}  # each once
     return list(keys), len(entries)
 
 

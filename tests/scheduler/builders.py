@@ -8,7 +8,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import DEFAULT_OPTIONS, Message, TaskOptions
 from futures_cluster.scheduler import invariants, reruns
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.scheduler.state import Task, Worker
+from futures_cluster.scheduler.records import Task, Worker
 
 
 class Cluster:

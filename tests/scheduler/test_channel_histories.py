@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler import invariants
-from futures_cluster.scheduler.state import SHARED, UNFINISHED
+from futures_cluster.scheduler.records import UNFINISHED
+from futures_cluster.scheduler.state import SHARED
 
 from .shared_builders import Asking, a_channel, item
 

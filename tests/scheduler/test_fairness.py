@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.messages import SCATTERED_OPTIONS, TaskOptions
-from futures_cluster.scheduler.queues import fair
-from futures_cluster.scheduler.queues.fair import FairQueue, Shares
+from futures_cluster.scheduler.queues import fair, shares
+from futures_cluster.scheduler.queues.fair import FairQueue
+from futures_cluster.scheduler.queues.shares import Shares
 
 from .builders import Cluster, submit
 
@@ -127,7 +128,7 @@ def test_an_empty_queue_has_no_first() -> None:
 
 
 def test_forgotten_levels_leave_no_advantage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair, "MOST_LEVELS", 3)
+    monkeypatch.setattr(shares, "MOST_LEVELS", 3)
     make = Tasks()
     queue = filled([make(i) for i in range(100)])
     taken(queue, 50)

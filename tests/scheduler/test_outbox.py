@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.state import Worker
+from futures_cluster.scheduler.records import Worker
 
 
 def test_the_order_is_stops_frees_drops_runs_reports() -> None:

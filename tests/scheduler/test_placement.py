@@ -7,7 +7,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler import placement
-from futures_cluster.scheduler.state import Bandwidth
+from futures_cluster.scheduler.records import Bandwidth
 
 from .builders import Cluster, ask_back, run, runs, submit
 

@@ -9,8 +9,8 @@ from simulator.scenarios import Scenario
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.scheduler import state as state_module
-from futures_cluster.scheduler.state import TRANSITIONS, Group, Task
+from futures_cluster.scheduler import records as state_module
+from futures_cluster.scheduler.records import TRANSITIONS, Group, Task
 
 from .builders import Cluster, submit
 

@@ -14,6 +14,7 @@ import pytest
 
 from futures_cluster import Executor, NotSupported, context
 from futures_cluster.services.client.task_output import Line
+from futures_cluster.services.worker import stdout_capture
 from futures_cluster.services.worker.stdout_capture import Capture
 
 

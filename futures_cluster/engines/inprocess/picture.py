@@ -14,18 +14,8 @@ from typing import Any
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
-from futures_cluster.scheduler.state import (
-    ASSIGNED,
-    FAILED,
-    MEMORY,
-    QUEUED,
-    WAITING,
-    Function,
-    Group,
-    State,
-    Task,
-    Worker,
-)
+from futures_cluster.scheduler.records import ASSIGNED, FAILED, MEMORY, QUEUED, WAITING, Function, Group, Task, Worker
+from futures_cluster.scheduler.state import State
 
 #: Work that a picture has, one by one.
 MOST_WORK = 20_000

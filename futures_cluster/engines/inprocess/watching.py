@@ -18,7 +18,7 @@ from futures_cluster.wire.codec.sizeof import sizeof
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from futures_cluster.scheduler.state import Group
+    from futures_cluster.scheduler.records import Group
     from futures_cluster.services.worker.task_stream import Recorder
 
 
@@ -132,7 +132,7 @@ class Watching:
             )
 
     def _measure(self, function: str, duration_s: float, failed: bool) -> None:
-        from futures_cluster.scheduler.state import Group
+        from futures_cluster.scheduler.records import Group
 
         with self._lock:
             group = self.groups.get(function)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from futures_cluster.scheduler.queues.fair import FairQueue
 
 if TYPE_CHECKING:
-    from futures_cluster.scheduler.state import Demand, Task, Worker
+    from futures_cluster.scheduler.records import Demand, Task, Worker
 
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
 MOST_EMPTY = 50

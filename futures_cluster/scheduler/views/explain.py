@@ -9,9 +9,10 @@ from __future__ import annotations
 from itertools import islice
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
-from futures_cluster.scheduler import state as st
+from futures_cluster.scheduler import records
+from futures_cluster.scheduler.records import Demand, Task, Worker
 from futures_cluster.scheduler.recovery import suspects
-from futures_cluster.scheduler.state import Demand, State, Task, Worker
+from futures_cluster.scheduler.state import State
 
 #: Sentences in all, and inputs that one sentence names.
 MOST_LINES = 30
@@ -47,8 +48,8 @@ def explain(state: State, key: Key, now: float) -> list[str]:
             break
         task = stack.pop()
         lines.extend(_task(state, task, now))
-        if task.state == st.WAITING:
-            missing = [dep for dep in task.dependencies if dep.state != st.MEMORY and dep not in seen]
+        if task.state == records.WAITING:
+            missing = [dep for dep in task.dependencies if dep.state != records.MEMORY and dep not in seen]
             for dep in reversed(missing[:MOST_NAMED]):
                 seen[dep] = None
                 stack.append(dep)
@@ -72,17 +73,17 @@ def _task(state: State, task: Task, now: float) -> list[str]:
     name = repr(task.key)
     if task in state.resting:
         return [f"{name} pauses before it runs again: {len(task.losses)} workers were lost while they ran it"]
-    if task.state == st.WAITING:
-        missing = [dep for dep in task.dependencies if dep.state != st.MEMORY]
+    if task.state == records.WAITING:
+        missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
         which = _names([repr(dep.key) for dep in missing])
         return [f"{name} waits for {len(missing)} of its {len(task.dependencies)} inputs: {which}"]
-    if task.state == st.QUEUED:
+    if task.state == records.QUEUED:
         return [f"{name} is queued: {reason}" for reason in _queued(state, task)]
-    if task.state == st.ASSIGNED and task.worker is not None:
+    if task.state == records.ASSIGNED and task.worker is not None:
         return [f"{name} {_assigned(task, task.worker, now)}"]
-    if task.state == st.FAILED:
+    if task.state == records.FAILED:
         return [f"{name} has failed: {_error(task)}"]
-    if task.state == st.RELEASED:
+    if task.state == records.RELEASED:
         return [f"{name} has run, and its result was freed; what was made of it is still there"]
     what = "was scattered" if task.options is SCATTERED_OPTIONS else "has finished"
     if task.has_result:

@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
-from futures_cluster.scheduler import state as st
-from futures_cluster.scheduler.state import Function, Group, State, Task
+from futures_cluster.scheduler import records
+from futures_cluster.scheduler.records import Function, Group, Task
+from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views.explain import explain
 
 #: Tasks that are looked at one by one; with more, what is known of the rest is their number.
@@ -35,7 +36,7 @@ def unfinished(state: State, client: str) -> int:
     """How many tasks a client has submitted that are not done; of all clients, if there are too many to look at."""
     if len(state.clients) == 1 or len(state.tasks) > MOST_COUNTED:
         return state.unfinished
-    return sum(task.state in st.UNFINISHED and task.lane.client == client for task in state.tasks.values())
+    return sum(task.state in records.UNFINISHED and task.lane.client == client for task in state.tasks.values())
 
 
 def progress(state: State) -> list[dict[str, Any]]:
@@ -77,8 +78,8 @@ def _counts(state: State) -> dict[Group, dict[str, int]]:
     queued tasks wait for two milliseconds instead of nine.
     """
     totals: dict[str, int] = {name: number for name, number in state.counts.items()}
-    totals[st.QUEUED] = state.queued
-    totals[st.MEMORY] = len(state.tasks) - sum(totals.values())  # with the few that are assigned
+    totals[records.QUEUED] = state.queued
+    totals[records.MEMORY] = len(state.tasks) - sum(totals.values())  # with the few that are assigned
     commonest = max(totals, key=lambda name: totals[name])
     complete = len(state.tasks) <= MOST_COUNTED
     counted: dict[Function, dict[str, int]] = {}
@@ -101,7 +102,15 @@ def _counts(state: State) -> dict[Group, dict[str, int]]:
     return counts
 
 
-_COLUMNS = (st.WAITING, st.QUEUED, st.ASSIGNED, st.MEMORY, st.FAILED, st.RELEASED, "unknown")
+_COLUMNS = (
+    records.WAITING,
+    records.QUEUED,
+    records.ASSIGNED,
+    records.MEMORY,
+    records.FAILED,
+    records.RELEASED,
+    "unknown",
+)
 
 
 def _running(state: State) -> dict[Group, int]:
@@ -116,11 +125,11 @@ def _running(state: State) -> dict[Group, int]:
 
 def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
     """Tasks in state FAILED, the newest first; ``text`` only where the error is the scheduler's own."""
-    if not state.counts[st.FAILED]:
+    if not state.counts[records.FAILED]:
         return []
     found = []
     for task in islice(reversed(state.tasks.values()), MOST_COUNTED):
-        if task.state is st.FAILED:
+        if task.state is records.FAILED:
             error = task.result if isinstance(task.result, dict) else {}
             found.append(
                 {
@@ -130,7 +139,7 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
                     "text": str(error.get("text", "")),
                 }
             )
-            if len(found) >= min(most, state.counts[st.FAILED]):
+            if len(found) >= min(most, state.counts[records.FAILED]):
                 break
     return found
 
@@ -157,7 +166,15 @@ def tasks_of(state: State, name: str) -> dict[str, Any]:
     return {"name": name, "known": group is not None, "tasks": rows}
 
 
-_UNDER_WAY_FIRST = (st.ASSIGNED, st.QUEUED, st.WAITING, st.FAILED, st.MEMORY, st.RELEASED, st.FORGOTTEN)
+_UNDER_WAY_FIRST = (
+    records.ASSIGNED,
+    records.QUEUED,
+    records.WAITING,
+    records.FAILED,
+    records.MEMORY,
+    records.RELEASED,
+    records.FORGOTTEN,
+)
 
 
 def graph(state: State) -> dict[str, Any]:
@@ -217,14 +234,14 @@ def story(state: State, key: Key, now: float) -> dict[str, Any]:
         "function": task.function.group.name,
         "state": task.state,
         "started": task.started,
-        "since_s": max(0.0, now - task.since_s) if task.state is st.ASSIGNED else None,
+        "since_s": max(0.0, now - task.since_s) if task.state is records.ASSIGNED else None,
         "worker": task.worker.name if task.worker is not None else None,
         "attempt": task.attempt,
         "deaths": len(task.losses),
         "retries_left": task.retries_left,
         "priority": -task.level[0],
         "depth": -task.level[1],
-        "size_bytes": task.size_bytes if task.state is st.MEMORY else None,
+        "size_bytes": task.size_bytes if task.state is records.MEMORY else None,
         "held_by": [worker.name for worker in islice(task.holders or (), MOST_NEIGHBOURS)],
         "scattered": task.options is SCATTERED_OPTIONS,
         "wanted_by": list(task.wanted_by),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from futures_cluster.scheduler.state import FAILED, RELEASED, WAITING, State, Worker
+from futures_cluster.scheduler.records import FAILED, RELEASED, WAITING, Worker
+from futures_cluster.scheduler.state import State
 
 
 def snapshot(state: State) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from futures_cluster.messages import Message
 from futures_cluster.services.common import forks
 
 if TYPE_CHECKING:
-    from futures_cluster.scheduler.state import State  # a worker can do without
+    from futures_cluster.scheduler.state import State
 
 logger = logging.getLogger("futures_cluster")
 

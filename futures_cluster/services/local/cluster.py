@@ -26,7 +26,7 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
 from futures_cluster.scheduler.queues.constrained import possible
-from futures_cluster.scheduler.state import QUEUED
+from futures_cluster.scheduler.records import QUEUED
 from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.scheduler.views.explain import explain
 from futures_cluster.services.client import direct_reader

@@ -1,0 +1,322 @@
+"""What the scheduler knows of one task, worker, function, and of a block of scattered data.
+
+Covers: the records and the table of the legal changes of a task's state. Does not cover: where they are kept
+(``state``), any change: only ``machine`` changes what is here.
+
+What is kept for each task is kept small: slots instead of dicts, and None or a shared empty value where most tasks have
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
+from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Lane, Level
+
+TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
+
+WAITING: TaskStateName = "waiting"  # some inputs are not in memory yet
+QUEUED: TaskStateName = "queued"  # could run, no worker chosen
+ASSIGNED: TaskStateName = "assigned"  # committed to a worker, perhaps running
+MEMORY: TaskStateName = "memory"  # the result is held, by workers or (a small one) here
+FAILED: TaskStateName = "failed"  # the error is held here
+RELEASED: TaskStateName = "released"  # the result is gone; kept so that what was made of it can be made again
+FORGOTTEN: TaskStateName = "forgotten"  # no longer in the state
+
+#: state -> states that may follow
+TRANSITIONS: dict[TaskStateName, tuple[TaskStateName, ...]] = {
+    WAITING: (QUEUED, FAILED, RELEASED, FORGOTTEN),
+    QUEUED: (ASSIGNED, WAITING, FAILED, RELEASED, FORGOTTEN),
+    ASSIGNED: (MEMORY, FAILED, QUEUED, WAITING, RELEASED, FORGOTTEN),
+    MEMORY: (RELEASED, WAITING, FAILED, FORGOTTEN),
+    FAILED: (FORGOTTEN,),
+    RELEASED: (WAITING, FAILED, FORGOTTEN),
+    FORGOTTEN: (),
+}
+
+#: states in which a task still has to run
+UNFINISHED = (WAITING, QUEUED, ASSIGNED)
+
+#: A function that was never measured counts as long.
+UNKNOWN_DURATION_S = 1.0
+#: No task costs its worker less than this, whatever was measured around the function alone.
+LEAST_DURATION_S = 15e-6
+#: Weight of the newest measurement in the moving average of durations.
+NEWEST_WEIGHT = 0.25
+
+#: Rough rate at which inputs move between workers, before any was measured: shared memory or a local network.
+BANDWIDTH_BYTES_S = 1e9
+#: Measurements outside of these are not believed.
+LEAST_BANDWIDTH_BYTES_S = 1e6
+MOST_BANDWIDTH_BYTES_S = 2e10
+#: Smaller transfers tell the latency and not the bandwidth.
+LEAST_MEASURED_BYTES = 100_000
+#: Weight of what was measured before a transfer, and of the first guess, as if it were that of so many bytes.
+OLDER_WEIGHT = 0.9
+GUESS_BYTES = 1e7
+
+#: A task that has lost so many workers runs alone on the next one, so that it alone is to blame if that is lost, too.
+MOST_DEATHS_BESIDE_OTHERS = 2
+
+#: What a task asks of a worker beyond a slot: (resources, workers, alone). None for nothing, as is usual.
+Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
+
+
+class Group:
+    """Measured facts about the functions of one name."""
+
+    __slots__ = ("duration_s", "expected_s", "failed", "finished", "name", "turn_s")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.duration_s: float | None = None  # moving average; None before the first measurement
+        self.expected_s = UNKNOWN_DURATION_S  # what a task is counted with; follows from ``duration_s``
+        self.turn_s = UNKNOWN_TURN_S  # what its client's share is charged with
+        self.finished = 0  # executions that had a result
+        self.failed = 0  # executions that raised
+
+    def measure(self, duration_s: float) -> None:
+        """Take an execution that had a result into account."""
+        self.finished += 1
+        mean = self.duration_s
+        mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
+        self.duration_s = mean
+        self.expected_s = self.turn_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+
+
+class Bandwidth:
+    """How fast data moves between workers: a moving average, in which a transfer counts by its size."""
+
+    __slots__ = ("_bytes", "_seconds", "bytes_s")
+
+    def __init__(self) -> None:
+        self.bytes_s = BANDWIDTH_BYTES_S
+        self._bytes = GUESS_BYTES
+        self._seconds = GUESS_BYTES / BANDWIDTH_BYTES_S
+
+    def measure(self, size_bytes: float, duration_s: float) -> None:
+        """Take a transfer into account."""
+        if size_bytes < LEAST_MEASURED_BYTES or not duration_s > 0:
+            return
+        rate = min(max(size_bytes / duration_s, LEAST_BANDWIDTH_BYTES_S), MOST_BANDWIDTH_BYTES_S)
+        self._bytes = OLDER_WEIGHT * self._bytes + size_bytes
+        self._seconds = OLDER_WEIGHT * self._seconds + size_bytes / rate
+        self.bytes_s = self._bytes / self._seconds
+
+
+class Scattered:
+    """What is known of scattered data beyond what every result has.
+
+    Attributes
+    ----------
+    replicas : int
+        On how many workers it should be.
+    untold : str or None
+        The client that waits to hear that it is there.
+    doubts : int
+        How often somebody could not get it from a worker that has it, since somebody last could.
+    refused : dict
+        How often each worker (by name) could not make a copy.
+    """
+
+    __slots__ = ("doubts", "refused", "replicas", "untold")
+
+    def __init__(self, replicas: int, client: str) -> None:
+        self.replicas = replicas
+        self.untold: str | None = client
+        self.doubts = 0
+        self.refused: dict[str, int] = {}
+
+
+class Function:
+    """A pickled function, told once by the clients and once to each worker."""
+
+    __slots__ = ("group", "held_by", "id", "known_by", "payload", "tasks")
+
+    def __init__(self, id: str, group: Group, payload: Payload) -> None:
+        self.id = id
+        self.group = group
+        self.payload = payload
+        self.tasks = 0  # records that use it
+        self.held_by: dict[str, None] = {}  # clients that may use it again without telling it
+        self.known_by: dict[str, None] = {}  # workers that were told
+
+
+class Task:
+    """A task, and after it ran its result or where that is.
+
+    Attributes
+    ----------
+    dependencies : tuple of Task
+        Inputs. Empty from the start, or once nothing can make the task run again.
+    dependents : dict of Task or None
+        The tasks that have this one among their ``dependencies``.
+    waiters : int
+        How many of the dependents are unfinished.
+    missing : int
+        How many dependencies are not in memory; one more while it rests (``State.resting``).
+    wanted_by : tuple of str
+        Clients with a future of it; twice one that has two of them, because the key came to it by its name.
+    detached : bool
+        Runs even if nobody wants it (a submitted task; not a task of a graph).
+    attempt : int
+        The number of its last commitment to a worker; answers to an older one are dropped.
+    """
+
+    __slots__ = (
+        "attempt",
+        "dependencies",
+        "dependents",
+        "detached",
+        "expected_s",
+        "function",
+        "has_result",
+        "holders",
+        "key",
+        "lane",
+        "losses",
+        "missing",
+        "options",
+        "payload",
+        "result",
+        "retries_left",
+        "returning",
+        "serial",
+        "since_s",
+        "size_bytes",
+        "started",
+        "state",
+        "stop_when_refused",
+        "unwanted",
+        "waiters",
+        "wanted_by",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        function: Function,
+        payload: Payload,
+        options: TaskOptions,
+        lane: Lane,
+        serial: int,
+        wanted_by: tuple[str, ...],
+        detached: bool,
+    ) -> None:
+        self.key = key
+        self.function = function
+        self.payload = payload
+        self.options = options
+        self.lane = lane
+        self.serial = serial
+        self.wanted_by = wanted_by
+        self.detached = detached
+        self.state: TaskStateName = WAITING
+        self.dependencies: tuple[Task, ...] = ()
+        self.dependents: dict[Task, None] | None = None
+        self.waiters = 0
+        self.missing = 0
+        self.worker: Worker | None = None  # while assigned
+        self.attempt = 0
+        self.expected_s = 0.0  # what it was counted with in the worker's occupancy
+        self.since_s = 0.0  # when it was committed, or started
+        self.started = False  # this attempt was reported as started
+        self.returning = False  # the worker was asked to give it back
+        self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
+        self.stop_when_refused = False  # cancelled with force: the worker is stopped if it has started it
+        self.retries_left = options.retries
+        self.losses: tuple[str, ...] = ()  # how workers were lost while they executed it
+        self.result: Payload = None  # of a small result the payload; of a failed task the error
+        self.has_result = False  # ``result`` is the result (a payload may well be None)
+        self.holders: dict[Worker, None] | None = None  # workers that hold a large one
+        self.size_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Task {self.key} {self.state}>"
+
+    @property
+    def level(self) -> Level:
+        """Priority and depth of nesting; smaller runs first."""
+        return self.lane.level
+
+    @property
+    def demand(self) -> Demand | None:
+        """What it asks of a worker beyond a free slot."""
+        options, alone = self.options, len(self.losses) >= MOST_DEATHS_BESIDE_OTHERS
+        if (options is DEFAULT_OPTIONS or not (options.resources or options.workers)) and not alone:
+            return None
+        return (options.resources, tuple(map(place_of, options.workers)), alone)
+
+
+class Worker:
+    """A worker, what is committed to it and what it holds."""
+
+    __slots__ = (
+        "address",
+        "alone",
+        "assigned",
+        "copying",
+        "copying_bytes",
+        "data",
+        "free_resources",
+        "held_bytes",
+        "host",
+        "killable",
+        "last_progress_s",
+        "name",
+        "occupancy_s",
+        "only_holder",
+        "own_slots",
+        "pid",
+        "place",
+        "resources",
+        "retiring",
+        "robbed",
+        "silent",
+        "slots",
+        "stopping",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        slots: int,
+        killable: bool,
+        resources: dict[str, float],
+        host: str,
+        pid: int,
+    ) -> None:
+        self.name = name
+        self.place = place_of(name)
+        self.address = address
+        self.only_holder = ((name, address),)  # said of what nobody else holds, as is usual
+        self.slots = slots  # those included that tasks which wait for others have lent
+        self.own_slots = slots
+        self.killable = killable
+        self.resources = resources
+        self.free_resources = dict(resources)
+        self.host = host
+        self.pid = pid
+        self.assigned: dict[Key, Task] = {}  # oldest first
+        self.occupancy_s = 0.0  # the expected seconds of work in ``assigned``
+        self.data: dict[Key, Task] = {}  # results held
+        self.held_bytes = 0  # their size
+        self.copying: dict[Task, None] = {}  # results that it was asked to copy
+        self.copying_bytes = 0
+        self.alone: Task | None = None  # nothing may run beside it; perhaps still queued
+        self.retiring = False
+        self.silent = False  # cannot answer just now, and so gets nothing more
+        self.stopping = False  # was told to stop at once; kept for the tasks which it may have started
+        self.robbed = False  # gave work to idle workers; gets nothing in advance until it has finished something
+        self.last_progress_s = 0.0  # when it last finished something, or got work while it had none
+
+    @property
+    def plain_address(self) -> str:
+        """The address for people: without the identity that binds connections to it."""
+        return self.address if self.address.startswith("unix:") else self.address.partition("#")[0]
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name} {len(self.assigned)}/{self.slots}>"
