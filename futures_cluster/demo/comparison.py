@@ -10,12 +10,12 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from futures_cluster import Executor, clocks, wait
+from futures_cluster import Executor, wait
 from futures_cluster.demo.flights import (
     COLUMNS,
     Answer,
@@ -30,25 +30,9 @@ from futures_cluster.demo.flights import (
 )
 from futures_cluster.demo.report import Progress
 from futures_cluster.demo.search import Setting, gram, held_out_error, prepare, search
+from futures_cluster.demo.timing import Clock
 
 RELATIVE_TOLERANCE = 1e-9
-
-
-class Clock:
-    """Seconds for each named step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = clocks.perf_counter()
-        yield
-        self.seconds[name] = clocks.perf_counter() - started
-
-    @property
-    def total(self) -> float:
-        return sum(self.seconds.values())
 
 
 START, READ, ASK, SEARCH, STOP = "start, import", "read", "questions", "model search", "stop"

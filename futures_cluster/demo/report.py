@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from futures_cluster.demo.search import Setting, best_setting
 
 if TYPE_CHECKING:
-    from futures_cluster.demo.comparison import Clock
+    from futures_cluster.demo.timing import Clock
 
 
 class Progress:

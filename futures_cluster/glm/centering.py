@@ -16,13 +16,10 @@ Does not cover: where centres are subtracted (``RowBlock.pieces``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse
-
-if TYPE_CHECKING:
-    from futures_cluster.glm.rowblocks import RowBlock
 
 Array = Any
 
@@ -35,8 +32,10 @@ SAMPLE_STRIDE = 32
 PIECE_ROWS = 4096
 
 
-def moments_of(block: RowBlock) -> Any:
-    """Weighted sums of each column and of its squares, shape ``(2, features)``; those of a sample of a large block.
+def moments_of(block: Any) -> Any:
+    """Return weighted sums of each column and of its squares, shape ``(2, features)``.
+
+    Those of a large ``RowBlock`` are estimated by a sample of its rows.
 
     Columns of a CSR block that are zero in most rows are not far from zero, and get zeros, in a sparse matrix.
     """

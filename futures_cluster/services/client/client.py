@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.context import TaskContext, submitting_task
+from futures_cluster.context import submitting_task
 from futures_cluster.errors import DuplicateKey, NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.client.batching import pack
@@ -30,7 +30,7 @@ from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_waits import ClientWaits
 from futures_cluster.services.client.fetching import Retrieval
 from futures_cluster.services.client.function_table import FunctionTable, function_name
-from futures_cluster.services.client.graphs import Graph, make_futures, submit_graph
+from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
 from futures_cluster.services.client.log_receiver import LogReceiver
 from futures_cluster.services.client.shared_objects import SharedPort
 from futures_cluster.services.client.task_keys import inherit, key_owner, not_sendable, pure_key
@@ -377,6 +377,11 @@ class Client:
         """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
         self._retrieval.bring_home(future)
 
+    @property
+    def function_table(self) -> FunctionTable:
+        """The functions that the scheduler was told."""
+        return self._functions
+
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other, in one message; the futures of the keys that are wanted.
 
@@ -385,15 +390,8 @@ class Client:
         Exception
             What pickling a task raises; then nothing is submitted.
         """
-        return submit_graph(self, graph)
-
-    @property
-    def function_table(self) -> FunctionTable:
-        """The functions that the scheduler was told."""
-        return self._functions
-
-    def add_graph(self, message: m.SubmitTasks, kept: list[Any], parent: TaskContext | None) -> dict[Key, Any]:
-        """Send the message of a graph; the futures of what it wants."""
+        parent = submitting_task()
+        message, functions, kept = build_graph(graph, self, self.codec, self._functions, parent)
         if self.closed is not None:
             raise RuntimeError("cannot schedule new futures after shutdown")
         futures = make_futures(
@@ -404,6 +402,8 @@ class Client:
         if parent is not None:
             parent.host.has_children(parent)
         self._mailbox.post(message)
+        for function_id in functions:
+            self._functions.told(function_id)
         return futures
 
     def abandon(self, future: Any) -> None:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from futures_cluster import messages as m
-from futures_cluster.context import submitting_task
+from futures_cluster.context import TaskContext
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
+from futures_cluster.services.client.function_table import FunctionTable
 from futures_cluster.services.client.task_keys import inherit
+from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec.pickle_codec import InputCollector
-
-if TYPE_CHECKING:
-    from futures_cluster.services.client.client import Client
 
 _numbers = itertools.count(1)
 
@@ -105,9 +104,41 @@ class _Collector(InputCollector):
         return result
 
 
-def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
-    """See ``Client.submit_graph``."""
-    parent = submitting_task()
+class BuiltGraph(NamedTuple):
+    """A graph ready to be sent.
+
+    Attributes
+    ----------
+    message : SubmitTasks
+        Its only message.
+    functions : list of str
+        Those that the scheduler learns by this message.
+    kept : list of futures
+        What the tasks refer to, to be kept until they are done.
+    """
+
+    message: m.SubmitTasks
+    functions: list[str]
+    kept: list[Any]
+
+
+def build_graph(
+    graph: Graph, client: Any, codec: Codec, table: FunctionTable, parent: TaskContext | None
+) -> BuiltGraph:
+    """Pickle the tasks of a graph.
+
+    Parameters
+    ----------
+    client : Client
+        Whose futures the graph may refer to; no other's.
+    parent : TaskContext or None
+        The task that submits.
+
+    Raises
+    ------
+    Exception
+        What pickling a task raises; then nothing is left behind.
+    """
     for future in graph.references:
         if future.client is not client:
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
@@ -115,7 +146,6 @@ def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
             raise future.copy_error()
         future.used = True
     collector = _Collector(graph.reduce, graph.stores)
-    codec, table = client.codec, client.function_table
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[Any] = []
     apart: list[Any] = []
@@ -140,11 +170,7 @@ def submit_graph(client: Client, graph: Graph) -> dict[Key, Any]:
     options = inherit(graph.options, priority) if priority else graph.options
     news = [each for _, each in functions.values() if each is not None]
     message = m.SubmitTasks(client.name, rows, news, options, depth, graph.wanted, apart)
-    futures = client.add_graph(message, kept, parent)
-    for function_id, each in functions.values():
-        if each is not None:
-            table.told(function_id)
-    return futures
+    return BuiltGraph(message, [function_id for function_id, each in functions.values() if each is not None], kept)
 
 
 def make_futures(

@@ -16,14 +16,11 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import addresses, admission, local_sockets
 from futures_cluster.wire.transports.registry import TIMEOUT_S, OnConnection, Security
-
-if TYPE_CHECKING:
-    from futures_cluster.wire.transports.streams import StreamTransport
 
 log = logging.getLogger("futures_cluster.wire")
 
@@ -33,12 +30,26 @@ RETRY_S = 0.2
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+class Accepting(Protocol):
+    """What a listener asks of the transport of its sockets; ``streams.StreamTransport`` has it."""
+
+    def identity(self, address: str) -> str: ...
+    def source(self, address: Any) -> str: ...
+    def describe_peer(self, address: Any) -> str: ...
+    def acceptor(self, sock: socket.socket, identity: str, security: Security) -> Any: ...
+    def prepare_socket(self, sock: socket.socket) -> None: ...
+    async def shake_hands_on(
+        self, sock: socket.socket, machine: Any, loop: asyncio.AbstractEventLoop, security: Security, peer: str
+    ) -> Any: ...
+    def say_busy(self, sock: socket.socket) -> None: ...
+
+
 class StreamListener:
     """A listening socket, and the handshakes under way on what it has accepted."""
 
     def __init__(
         self,
-        transport: StreamTransport,
+        transport: Accepting,
         sock: socket.socket,
         address: str,
         loop: asyncio.AbstractEventLoop,
