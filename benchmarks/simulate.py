@@ -35,7 +35,7 @@ SHORT_S = 1e-3
 LARGE = 1_000_000
 
 
-class Recorder:
+class TaskStreamRecorder:
     """The real scheduler; keeps what it was handed."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def simulate(
 
 def cost(name: str, workers: int, tasks: int) -> tuple[float, Report]:
     """The scheduler's seconds a task, the joining of workers not counted, best of three; and the report."""
-    recorder = Recorder()
+    recorder = TaskStreamRecorder()
     report = simulate(name, workers, tasks, recorder)
     events, recorder._machine = recorder.events, SchedulerMachine()
     del recorder

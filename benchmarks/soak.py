@@ -48,7 +48,7 @@ MISHAP_S = 1.5
 VISIT_EACH_S = 5.0
 #: Samples in a run, at most, and the shortest time between two.
 SAMPLES = 120
-LEAST_BETWEEN_S = 2.0
+MIN_BETWEEN_S = 2.0
 #: A task that was running when three workers were killed fails with this text.
 BLAMED = "workers died while they ran it"
 
@@ -137,7 +137,7 @@ def soak(place: Place, minutes: float, seed: str) -> None:
     rest = Rest()
     begin = time.monotonic()
     end = begin + 60 * minutes
-    between_s = max(LEAST_BETWEEN_S, 60 * minutes / SAMPLES)
+    between_s = max(MIN_BETWEEN_S, 60 * minutes / SAMPLES)
     with threads_of(place, seed, rest):
         while (left_s := end - time.monotonic()) > 0:
             time.sleep(min(left_s, between_s))

@@ -33,7 +33,7 @@ __all__ = [
 #: Items that a reader gets at a time, at most.
 BATCH = 100
 #: Items that ``Channel.extend`` hands over at a time.
-MOST_PUT = 500
+MAX_PUT = 500
 
 
 class SharedHandle:
@@ -267,7 +267,7 @@ class Channel(SharedHandle):
         batch = []
         for value in values:
             batch.append(self.pack(value))
-            if len(batch) >= MOST_PUT:
+            if len(batch) >= MAX_PUT:
                 self.ask("put", batch)
                 batch = []
         if batch:

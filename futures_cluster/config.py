@@ -53,7 +53,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
         number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
     else:
         number = float(value)
-    if not 1 <= number <= numbers.MOST_BYTES:
+    if not 1 <= number <= numbers.MAX_BYTES:
         raise ValueError(f"{name} must be at least one byte and at most 256 TiB, got {numbers.shown(value)}")
     return int(number)
 

@@ -29,7 +29,7 @@ from futures_cluster import clocks, context, numbers
 from futures_cluster.dask_reference import DaskTaskRef
 from futures_cluster.messages import Key, Payload, Reference
 from futures_cluster.services.common import forks
-from futures_cluster.services.common.signals import Condition, HeldBack
+from futures_cluster.services.common.signals import Condition, DeferredSignals
 from futures_cluster.services.common.sleeper import Sleeper
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickle_codec import current_collector
@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 #: A thread that waits reads for itself as long as no more futures than this are pending.
-MOST_LED = 8
+MAX_LED = 8
 
 _NO_TASK = contextlib.nullcontext()
 
@@ -208,7 +208,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
             )
         first = False
         try:
-            with HeldBack():
+            with DeferredSignals():
                 with self._condition:
                     if self._state == FINISHED or (self._state == RUNNING and not force):
                         return False
@@ -247,7 +247,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                 self._done_callbacks.append(fn)
         if remote:
             if client.closed is None:
-                client.bring_home(self)
+                client.prefetch(self)
             if client.closed is not None:  # nobody brings it: result() tells why
                 self._invoke_callbacks()
             return
@@ -334,7 +334,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
             raise ForkedExecutor(f"{self.key} runs for the parent of this process; only the parent can wait for it")
         if self.number:
             self._sleep(timeout)
-        elif client is not None and client.leader is not None and client.count_pending() <= MOST_LED:
+        elif client is not None and client.leader is not None and client.count_pending() <= MAX_LED:
             start = clocks.monotonic()
             client.leader.wait_for(self, timeout)
             if timeout is not None:

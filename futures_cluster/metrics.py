@@ -26,9 +26,9 @@ from futures_cluster import clocks
 SLICE_S = 10.0
 SLICES = 6
 #: Measurements that may wait to be sorted in.
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 #: Names beyond these are dropped: a name made of what changes is a mistake.
-MOST_NAMES = 500
+MAX_NAMES = 500
 QUANTILES = (0.5, 0.9, 0.99)
 #: Ratio of the bounds of a bucket.
 _STEP = 1.05
@@ -88,7 +88,7 @@ class _Series:
         if value > self.most:
             self.most = value
         self._waiting.append((now, value))
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             self._sort_in(now)
 
     def _sort_in(self, now: float) -> None:
@@ -145,7 +145,7 @@ class Metrics:
     def count(self, name: str, number: float = 1) -> None:
         """Count that something has happened, so many times, or so many bytes of it."""
         with self._lock:
-            if name not in self._counts and len(self._counts) >= MOST_NAMES:
+            if name not in self._counts and len(self._counts) >= MAX_NAMES:
                 self.dropped += 1
                 return
             self._counts[name] = self._counts.get(name, 0) + number
@@ -161,7 +161,7 @@ class Metrics:
         with self._lock:
             series = self._series.get(name)
             if series is None:
-                if len(self._series) >= MOST_NAMES:
+                if len(self._series) >= MAX_NAMES:
                     self.dropped += 1
                     return
                 series = self._series[name] = _Series()

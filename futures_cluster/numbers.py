@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 
 #: The largest number of anything that is counted.
-MOST_COUNT = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 #: Priorities are no further from 0, so that the sum of two fits into 64 bits.
-MOST_PRIORITY = 2**62
+MAX_PRIORITY = 2**62
 #: The largest amount of a resource: the whole numbers up to it are exact as floats.
-MOST_AMOUNT = 2.0**53
+MAX_AMOUNT = 2.0**53
 #: The largest size in bytes, 256 TiB: the sum of many of them fits into 64 bits.
-MOST_BYTES = 2**48
+MAX_BYTES = 2**48
 #: The longest time that the system waits (292 years on Linux).
-MOST_SECONDS = threading.TIMEOUT_MAX
+MAX_SECONDS = threading.TIMEOUT_MAX
 
 _SHOWN = 100
 
@@ -44,7 +44,7 @@ def shown(value: object) -> str:
 
 
 def whole(
-    name: str, value: Any, least: int, most: int = MOST_COUNT, kind: str = "a whole number", wanted: str = ""
+    name: str, value: Any, least: int, most: int = MAX_COUNT, kind: str = "a whole number", wanted: str = ""
 ) -> int:
     """Return a whole number in a range as an ``int``.
 
@@ -83,7 +83,7 @@ def whole(
     return number
 
 
-def amount(name: str, value: Any, least: float = 0.0, most: float = MOST_AMOUNT, wanted: str = "") -> float:
+def amount(name: str, value: Any, least: float = 0.0, most: float = MAX_AMOUNT, wanted: str = "") -> float:
     """Return a finite number in a range as a ``float``; see ``whole``.
 
     Raises
@@ -147,8 +147,8 @@ def limit_s(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    wanted = f"a number of seconds above 0 and up to {MOST_SECONDS:.0f}, or None for no limit"
-    return amount(name, value, 5e-324, MOST_SECONDS, wanted)
+    wanted = f"a number of seconds above 0 and up to {MAX_SECONDS:.0f}, or None for no limit"
+    return amount(name, value, 5e-324, MAX_SECONDS, wanted)
 
 
 def wait_s(name: str, value: Any) -> float | None:
@@ -166,5 +166,5 @@ def wait_s(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    wanted = f"a number of seconds up to {MOST_SECONDS:.0f}, or None for no limit"
-    return max(0.0, amount(name, value, float("-inf"), MOST_SECONDS, wanted))
+    wanted = f"a number of seconds up to {MAX_SECONDS:.0f}, or None for no limit"
+    return max(0.0, amount(name, value, float("-inf"), MAX_SECONDS, wanted))

@@ -348,7 +348,12 @@ def test_force_stops_a_running_task(gate: Gate) -> None:
 )
 @pytest.mark.parametrize("done_before", [False, True])
 def test_a_callback_is_called_once_the_result_is_here(
-    ex: Executor, gate: Gate, function: Callable[..., bytes], args: tuple[Any, ...], size: int, done_before: bool
+    ex: Executor,
+    gate: Gate,
+    function: Callable[..., bytes],
+    args: tuple[Any, ...],
+    size: int,
+    done_before: bool,
 ) -> None:
     ex.submit(gate.hold)
     gate.wait_come()

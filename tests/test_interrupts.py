@@ -22,7 +22,7 @@ from gate import LIMIT_S
 import futures_cluster
 from futures_cluster import Executor, as_completed
 from futures_cluster.engines.inprocess import InProcessEngine
-from futures_cluster.services.common.signals import SIGNALS, Condition, HeldBack
+from futures_cluster.services.common.signals import SIGNALS, Condition, DeferredSignals
 
 PACKAGE = os.path.dirname(futures_cluster.__file__)
 
@@ -166,7 +166,7 @@ def test_start_and_shutdown(backend: str) -> None:
 def test_it_comes_at_the_end() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt):
-        with HeldBack():
+        with DeferredSignals():
             signal.raise_signal(signal.SIGINT)
             steps.append("inside")
         steps.append("behind")
@@ -177,14 +177,14 @@ def test_it_comes_at_the_end() -> None:
 def test_it_comes_at_once_where_it_may() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt):
-        with HeldBack() as held:
+        with DeferredSignals() as held:
             signal.raise_signal(signal.SIGINT)
             steps.append("held")
             held.is_open = True
             held.call_due()
             steps.append("due")
     with pytest.raises(KeyboardInterrupt):
-        with HeldBack() as held:
+        with DeferredSignals() as held:
             held.is_open = True
             signal.raise_signal(signal.SIGINT)
             steps.append("open")
@@ -195,8 +195,8 @@ def test_it_comes_at_once_where_it_may() -> None:
 def test_one_inside_another_changes_nothing() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt):
-        with HeldBack():
-            with HeldBack():
+        with DeferredSignals():
+            with DeferredSignals():
                 signal.raise_signal(signal.SIGINT)
             steps.append("inner one ended")
     assert steps == ["inner one ended"]
@@ -223,7 +223,7 @@ def handlers() -> Iterator[list[tuple[int, FrameType | None]]]:
 
 def test_all_handlers_are_called_though_each_raises(handlers: list[tuple[int, FrameType | None]]) -> None:
     with pytest.raises(InterruptedError):
-        with HeldBack():
+        with DeferredSignals():
             for number in SIGNALS:
                 signal.raise_signal(number)
     assert [number for number, _ in handlers] == list(SIGNALS)
@@ -233,11 +233,13 @@ def test_all_handlers_are_called_though_each_raises(handlers: list[tuple[int, Fr
 
 def test_handlers_are_put_back_wherever_one_raises(handlers: list[tuple[int, FrameType | None]]) -> None:
     def use() -> None:
-        with HeldBack():
+        with DeferredSignals():
             pass
 
     def check() -> None:
-        assert not any(isinstance(getattr(signal.getsignal(number), "__self__", None), HeldBack) for number in SIGNALS)
+        assert not any(
+            isinstance(getattr(signal.getsignal(number), "__self__", None), DeferredSignals) for number in SIGNALS
+        )
 
     for step in range(1, 400):
         at = AtStep(step)
@@ -279,7 +281,7 @@ def test_a_condition_is_never_left_held() -> None:
 
 def test_other_threads_are_left_alone() -> None:
     def in_thread() -> None:
-        with HeldBack():
+        with DeferredSignals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     seen: list[Any] = []

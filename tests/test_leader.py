@@ -21,7 +21,7 @@ from gate import LIMIT_S, Gate, wait_until
 from futures_cluster import Executor, as_completed
 from futures_cluster import messages as m
 from futures_cluster.services.client import direct_reader as leader_module
-from futures_cluster.services.client.direct_reader import Leader
+from futures_cluster.services.client.direct_reader import DirectReader
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import frames
 from futures_cluster.wire.transports.sockets import SocketConnection
@@ -59,7 +59,7 @@ class Rig:
         self.connection = SocketConnection(
             self.ours, self.loop_thread.loop, self._received, lambda error: self.lost.set()
         )
-        self.leader = Leader(self.loop_thread.loop, lambda: self.pending)
+        self.leader = DirectReader(self.loop_thread.loop, lambda: self.pending)
         self.loop_thread.start()
         self.on_loop(self.connection.start)
         self.on_loop(self.leader.add, self.connection)
@@ -97,12 +97,12 @@ class Rig:
 class Waiting:
     """A thread that waits for a future."""
 
-    def __init__(self, leader: Leader, future: Awaited, timeout: float | None) -> None:
+    def __init__(self, leader: DirectReader, future: Awaited, timeout: float | None) -> None:
         self.result: Any = None
         self.thread = threading.Thread(target=self._run, args=(leader, future, timeout))
         self.thread.start()
 
-    def _run(self, leader: Leader, future: Awaited, timeout: float | None) -> None:
+    def _run(self, leader: DirectReader, future: Awaited, timeout: float | None) -> None:
         self.result = leader.wait_for(future, timeout)
 
     def join(self) -> Any:

@@ -402,7 +402,7 @@ class TestHandlersOfTheCaller:
 
 class TestTooMuch:
     def test_a_worker_drops_and_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(log_forwarder, "MOST_ROWS", 3)
+        monkeypatch.setattr(log_forwarder, "MAX_ROWS", 3)
 
         class Loop:
             def call_soon_threadsafe(self, function: Any) -> None:
@@ -415,7 +415,7 @@ class TestTooMuch:
         for number in range(5):
             forwarder.take_warning(f"warning {number}", UserWarning, __file__, 1)
         assert len(wakes) == 1
-        pending = log_forwarder.MOST_PENDING_BYTES + 1
+        pending = log_forwarder.MAX_PENDING_BYTES + 1
         assert forwarder.take() == []
         pending = 0
         (message,) = forwarder.take()
@@ -430,7 +430,7 @@ class TestTooMuch:
         records.addFilter(lambda record: go.wait(60))
         record = logging.makeLogRecord({"msg": "x", "name": "app", "levelno": logging.INFO})
         data = log_records.pack_record(record)
-        monkeypatch.setattr(log_receiver, "MOST_BYTES", 2 * len(data))
+        monkeypatch.setattr(log_receiver, "MAX_BYTES", 2 * len(data))
         receiver = log_receiver.LogReceiver()
         for _ in range(5):
             receiver.deliver(m.LogRecords("w", [("", data)], dropped=10))

@@ -95,12 +95,12 @@ def test_timings_of_the_last_minute() -> None:
 
 def test_names_without_end_are_dropped() -> None:
     m = Metrics(Clock())
-    for i in range(metrics.MOST_NAMES + 7):
+    for i in range(metrics.MAX_NAMES + 7):
         m.count(f"c{i}")
         m.record(f"t{i}", 1.0)
     assert (len(m.summary()["counts"]), len(m.summary()["timings"]), m.dropped) == (
-        metrics.MOST_NAMES,
-        metrics.MOST_NAMES,
+        metrics.MAX_NAMES,
+        metrics.MAX_NAMES,
         14,
     )
 

@@ -105,7 +105,7 @@ def test_giving_never_blocks(main: MainSlot) -> None:
 # ---------------------------------------------------------------- in a worker
 
 
-class Holds:
+class Pins:
     """What tasks of this module wait for; they are pickled by name and so find it."""
 
     begun = threading.Event()
@@ -113,8 +113,8 @@ class Holds:
 
 
 def hold(value: Any) -> Any:
-    Holds.begun.set()
-    assert Holds.go_on.wait(LIMIT_S)
+    Pins.begun.set()
+    assert Pins.go_on.wait(LIMIT_S)
     return value
 
 
@@ -162,7 +162,7 @@ class Worker:
         return [row[0] for message in list(self.sent) if type(message) is m.TasksStarted for row in message.runs]
 
     def close(self) -> None:
-        Holds.go_on.set()
+        Pins.go_on.set()
         self.service.stop()
         self.slot.join(LIMIT_S)
         self.thread.stop()
@@ -178,8 +178,8 @@ class Worker:
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
-    Holds.begun.clear()
-    Holds.go_on.clear()
+    Pins.begun.clear()
+    Pins.go_on.clear()
     worker = Worker()
     try:
         yield worker
@@ -189,12 +189,12 @@ def worker() -> Iterator[Worker]:
 
 def test_the_loop_reads_while_the_main_thread_executes(worker: Worker) -> None:
     worker.receive(worker.run("long", hold, 1))
-    assert Holds.begun.wait(LIMIT_S)
+    assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.loop_reads)
     wait_until(lambda: worker.started() == ["long"])
     wait_until(lambda: not worker.service._ticking)
     assert worker.loop_reads  # also when the timer rests
-    Holds.go_on.set()
+    Pins.go_on.set()
     wait_until(lambda: worker.finished() == ["long"])
     # From the next message on the main thread reads; unless the timer, which looks for some time after each message,
     # never saw it wait.
@@ -219,13 +219,13 @@ def test_the_loop_reads_when_inputs_come_after_the_timer_has_stopped(worker: Wor
     worker.receive(worker.run("long", hold, 1, [("input", 10, None, [("other", "unix://other")])]))
     wait_until(lambda: worker.loop_reads is False and not worker.service._ticking)
     worker.thread.call(arrive.set)
-    assert Holds.begun.wait(LIMIT_S)
+    assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.loop_reads)
     wait_until(lambda: worker.started() == ["long"])
 
 
 def test_what_ended_is_told_while_the_next_one_executes(worker: Worker) -> None:
     worker.receive(worker.run("short", give_back, 1), worker.run("long", hold, 1))
-    assert Holds.begun.wait(LIMIT_S)
+    assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.finished() == ["short"])
     wait_until(lambda: worker.started()[-1:] == ["long"])

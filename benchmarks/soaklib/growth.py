@@ -21,14 +21,14 @@ from pathlib import Path
 import psutil
 
 #: More growth than this is a fault: MB for each 100,000 tasks.
-MOST_GROWTH_MB = 0.2
+MAX_GROWTH_MB = 0.2
 #: Tasks over which a slope says anything, and samples; with less, it is shown and not judged.
-LEAST_TASKS = 500_000
-LEAST_SAMPLES = 12
+MIN_TASKS = 500_000
+MIN_SAMPLES = 12
 #: The first part of a run is no steady state.
 WARM_UP = 0.25
 #: A process may have so many descriptors more at its end than after the warm-up.
-MOST_MORE_DESCRIPTORS = 16
+MAX_MORE_DESCRIPTORS = 16
 #: With these variables free memory goes back to the system. Otherwise Python and the C library keep megabytes of it,
 #: more or less by chance, and a leak of 0.2 MB is not to be seen beside that.
 EXACT = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
@@ -78,16 +78,16 @@ class Process:
     def is_judged(self) -> bool:
         """Whether there is enough to judge by."""
         steady = self.steady
-        return len(steady) >= LEAST_SAMPLES and steady[-1][0] - steady[0][0] >= LEAST_TASKS
+        return len(steady) >= MIN_SAMPLES and steady[-1][0] - steady[0][0] >= MIN_TASKS
 
     def faults(self) -> list[str]:
         """What is wrong with it."""
         found = []
         slope = self.slope
-        if self.is_judged and slope is not None and slope > MOST_GROWTH_MB:
+        if self.is_judged and slope is not None and slope > MAX_GROWTH_MB:
             found.append(f"{self.name} grows by {slope:.2f} MB for each 100,000 tasks")
         steady = self.steady
-        if len(steady) > 1 and steady[-1][2] > steady[0][2] + MOST_MORE_DESCRIPTORS:
+        if len(steady) > 1 and steady[-1][2] > steady[0][2] + MAX_MORE_DESCRIPTORS:
             found.append(f"{self.name} has {steady[-1][2]} descriptors, and had {steady[0][2]}")
         return found
 

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 #: Failures that are kept in words; the rest is counted.
-MOST_KEPT = 20
+MAX_KEPT = 20
 
 
 class Tally:
@@ -37,7 +37,7 @@ class Tally:
         """Count what a job met."""
         with self._lock:
             setattr(self, kind, getattr(self, kind) + number)
-            if text and len(self.failures) < MOST_KEPT:
+            if text and len(self.failures) < MAX_KEPT:
                 self.failures.append(f"{kind}: {text}")
 
     @property
@@ -58,4 +58,4 @@ class Tally:
                 setattr(self, name, getattr(self, name) + numbers[name])
             for job, count in numbers["jobs"].items():
                 self.jobs[job] = self.jobs.get(job, 0) + count
-            self.failures += numbers["failures"][: MOST_KEPT - len(self.failures)]
+            self.failures += numbers["failures"][: MAX_KEPT - len(self.failures)]

@@ -8,7 +8,7 @@ one row for each group, with its steps and the keys of its inputs.
 
 Packing. To a graph of thousands of tasks for each slot it makes no difference whether a few of them move together, but
 each costs as much as a hundred small additions. So nodes whose result only one other node uses become part of that
-one's task, as long as there are still ``LEAST_GROUPS`` tasks for each slot. Small graphs are packed only where nothing
+one's task, as long as there are still ``MIN_GROUPS`` tasks for each slot. Small graphs are packed only where nothing
 could run at the same time anyway: a block that is made of one other block, which nobody else needs, is made in the same
 task. Blocks have tuples as keys; calls of ``delayed`` do not, and in small graphs are tasks of their own, as users see
 them. Nodes that are wanted, or have options of their own, are not packed with others. Nor are those which take one of
@@ -42,11 +42,11 @@ from futures_cluster.adapters.nodes import FutureAlias
 from futures_cluster.future import Future
 
 #: Tasks for each slot that packing leaves.
-LEAST_GROUPS = 64
+MIN_GROUPS = 64
 #: Nodes that one task may have.
-MOST_PACKED = 64
+MAX_PACKED = 64
 #: Inputs that one task may have, unless a single node has more: all are held while it runs.
-MOST_INPUTS = 32
+MAX_INPUTS = 32
 
 _CONTAINERS: dict[type, Callable[..., Any]] = {
     List: st.make_list,
@@ -222,7 +222,7 @@ class Plan:
                 if type(key) is not Future:
                     nodes[key].users += 1
         if slots:
-            self._merge(min(len(nodes) // (slots * LEAST_GROUPS), MOST_PACKED))
+            self._merge(min(len(nodes) // (slots * MIN_GROUPS), MAX_PACKED))
         return list({id(node.group): node.group for node in nodes.values()}.values())
 
     def _merge(self, size: int) -> None:
@@ -240,8 +240,8 @@ class Plan:
                     continue
                 other = nodes[key].group
                 more = inputs_of[id(other)] - 1
-                most = MOST_PACKED if in_chain and type(key) is tuple else size
-                if len(group.nodes) + len(other.nodes) > most or inputs + more > MOST_INPUTS:
+                most = MAX_PACKED if in_chain and type(key) is tuple else size
+                if len(group.nodes) + len(other.nodes) > most or inputs + more > MAX_INPUTS:
                     continue
                 if group.options is not other.options:
                     continue

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from futures_cluster.engines.local import NativeEngine
+from futures_cluster.engines.local import LocalEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
 from futures_cluster.wire.codec import pickle_codec, shm
@@ -166,7 +166,7 @@ class LargeArguments:
         codec: Any = engine_client(executor).codec
         self._codec = codec  # its scope is known once workers start
         self.shares_files = shares_files(executor)
-        self._pool = codec.pool if isinstance(executor._engine, NativeEngine) else None
+        self._pool = codec.pool if isinstance(executor._engine, LocalEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
         self.looks_first = self._pool is None
 

@@ -22,7 +22,7 @@ from futures_cluster import clocks, numbers
 #: Characters of the bar itself.
 WIDTH = 40
 #: The part of the time that looking may take.
-MOST_SHARE = 0.05
+MAX_SHARE = 0.05
 
 
 def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
@@ -131,7 +131,7 @@ class Progress:
         while not self._end.wait(pause_s):
             begun = self._clock()
             self.look()
-            pause_s = max(self._interval_s, (self._clock() - begun) / MOST_SHARE)
+            pause_s = max(self._interval_s, (self._clock() - begun) / MAX_SHARE)
             if self._redraws and self.total:
                 self._write(self._line())
 

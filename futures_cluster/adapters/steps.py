@@ -20,7 +20,7 @@ from futures_cluster.wire.codec import pickling
 Step = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
 
 #: Functions by value that a process remembers.
-MOST_FUNCTIONS = 1000
+MAX_FUNCTIONS = 1000
 
 
 def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
@@ -150,7 +150,7 @@ def load_function(data: bytes) -> Callable[..., Any]:
     function = _functions.get(data)
     if function is None:
         function = pickling.loads(data)
-        if len(_functions) >= MOST_FUNCTIONS:
+        if len(_functions) >= MAX_FUNCTIONS:
             _functions.clear()
         _functions[data] = function
     return function

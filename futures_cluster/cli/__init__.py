@@ -27,7 +27,7 @@ def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
         raise argparse.ArgumentTypeError(str(error).strip()) from None
 
 
-def _count(least: int, most: int = numbers.MOST_COUNT) -> Callable[[str], int]:
+def _count(least: int, most: int = numbers.MAX_COUNT) -> Callable[[str], int]:
     def count(text: str) -> int:
         try:
             value: Any = int(text)
@@ -38,7 +38,7 @@ def _count(least: int, most: int = numbers.MOST_COUNT) -> Callable[[str], int]:
     return count
 
 
-def _seconds(least: float, most: float = numbers.MOST_SECONDS) -> Callable[[str], float]:
+def _seconds(least: float, most: float = numbers.MAX_SECONDS) -> Callable[[str], float]:
     def seconds(text: str) -> float:
         return float(_checked(numbers.amount, _number(text), least, most))
 
@@ -177,7 +177,7 @@ def _worker(arguments: argparse.Namespace) -> int:
         programs.check_is_there(path)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
-    offer = supervisor.Offer(
+    offer = supervisor.WorkerNodeConfig(
         arguments.address,
         arguments.name or f"{socket.gethostname()}-{os.getpid()}",  # a host may run this more than once
         processes,
@@ -195,7 +195,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     )
     try:
         programs.run_worker(offer)
-    except supervisor.Hopeless as error:
+    except supervisor.WorkersCannotStart as error:
         from futures_cluster.status import table
 
         print(f"no worker can start here: {table.plain_lines(str(error))}", file=sys.stderr)

@@ -152,7 +152,7 @@ def preload(path: str) -> None:
         raise ValueError(f"--preload {path}: {error}") from None
 
 
-def run_worker(offer: supervisor.Offer) -> None:
+def run_worker(offer: supervisor.WorkerNodeConfig) -> None:
     """Run the workers of this machine until they are told to leave, or the scheduler is gone."""
     asyncio.run(supervisor.run(offer, _on_signals))
 

@@ -32,9 +32,9 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
 
         return InProcessEngine(config, make_future)
     if backend == "processes":
-        from futures_cluster.engines.local import NativeEngine
+        from futures_cluster.engines.local import LocalEngine
 
-        return NativeEngine(config, make_future)
+        return LocalEngine(config, make_future)
     if isinstance(backend, str) and backend.partition("://")[0] in ADDRESSES and "://" in backend:
         from futures_cluster.engines.remote import RemoteEngine
 

@@ -61,7 +61,7 @@ class Engine(Protocol):
         """A future of a key that was met inside an argument."""
 
     def shared(self) -> Any:
-        """Return the ``SharedPort`` of ``services.client.shared_objects``, by which shared objects are asked.
+        """Return the ``SharedObjectClient`` of ``services.client.shared_objects``, by which shared objects are asked.
 
         Raises NotSupported if there are none.
         """

@@ -23,7 +23,7 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common import process_lifetime, system_limits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.launch import fork_server_process
 from futures_cluster.wire.codec.exception_state import copied
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from futures_cluster.services.local.cluster import LocalCluster
 
 
-class NativeEngine(ClientEngine):
+class LocalEngine(ClientEngine):
     """Processes on this machine."""
 
     def __init__(self, config: Config, make_future: Callable[[str, Any], Any]) -> None:
@@ -54,7 +54,7 @@ class NativeEngine(ClientEngine):
         """The cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
         process_lifetime.left_behind(self)
         self._check_process()
-        with HeldBack(), self._lock:
+        with DeferredSignals(), self._lock:
             process_lifetime.refuse_inside(self._making)
             self._making = True  # before looking: until here a finalizer may have made it
             try:

@@ -58,7 +58,7 @@ def changed(
     """
     changes: dict[str, Any] = {}
     if priority is not NOT_GIVEN:
-        most = numbers.MOST_PRIORITY
+        most = numbers.MAX_PRIORITY
         changes["priority"] = numbers.whole("priority", priority, -most, most)
     if retries is not NOT_GIVEN:
         changes["retries"] = numbers.whole("retries", retries, 0)

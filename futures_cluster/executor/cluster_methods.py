@@ -218,7 +218,7 @@ class WorkerMethods:
         from futures_cluster.services.client import task_output
 
         with self._observed().listen() as fetch:
-            listener = task_output.Listener(fetch, function or task_output.show)
+            listener = task_output.OutputListener(fetch, function or task_output.show)
             try:
                 yield
             finally:

@@ -72,7 +72,7 @@ class TaskOptions(NamedTuple):
         if len(set(names)) < len(names):
             raise ValueError(f"a resource is named twice, got {numbers.shown(names)}")
         return cls(
-            numbers.whole("priority", priority, -numbers.MOST_PRIORITY, numbers.MOST_PRIORITY),
+            numbers.whole("priority", priority, -numbers.MAX_PRIORITY, numbers.MAX_PRIORITY),
             numbers.whole("retries", retries, 0),
             numbers.limit_s("timeout", timeout_s),
             tuple([pair for pair in pairs if pair[1]]),  # 0 of something is no demand

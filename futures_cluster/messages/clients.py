@@ -31,14 +31,14 @@ class ClientLeft(Message):
 class SubmitTasks(Message):
     """New tasks that share their options.
 
-    ``wanted`` is None for submitted tasks: all are wanted, and run even if they are released before. For the
-    tasks of a graph it lists the keys whose results the client wants; the others run only while somebody
-    needs them. ``apart`` names tasks with options of their own. ``calls`` names those whose key may be submitted more
+    ``wanted`` is None for submitted tasks: all are wanted, and run even if they are released before. For the tasks of a
+    graph it lists the keys whose results the client wants; the others run only while somebody needs them.
+    ``option_overrides`` names tasks with options of their own. ``calls`` names those whose key may be submitted more
     than once, because its caller chose it or because it follows from the call: a key that is known already is wanted
     again only if both calls are the same, and every other repetition is an error (``DuplicateKey``).
     """
 
-    __slots__ = ("client", "tasks", "functions", "options", "depth", "wanted", "apart", "calls")
+    __slots__ = ("client", "tasks", "functions", "options", "depth", "wanted", "option_overrides", "calls")
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class SubmitTasks(Message):
         self.options = options
         self.depth = depth
         self.wanted = wanted
-        self.apart = [] if apart is FRESH else apart
+        self.option_overrides = [] if apart is FRESH else apart
         self.calls = [] if calls is FRESH else calls
 
 

@@ -1,8 +1,8 @@
 """Which clients want which tasks, and what becomes of it when one wants no more.
 
 Covers: a client that has one future less or has left, and whether others wait for what is made of a task.
-Does not cover: freeing what nobody wants now (``transitions.release_loose``), wanting a task again, which may have to
-run for it (``transitions.want_again``).
+Does not cover: freeing what nobody wants now (``transitions.release_candidates_now``), wanting a task again, which may
+have to run for it (``transitions.want_again``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from futures_cluster.scheduler.records import UNFINISHED, Task
 from futures_cluster.scheduler.state import State
 
 
-class Interest:
+class ClientReferences:
     """Who wants what; a part of the machine.
 
     Parameters
@@ -24,7 +24,7 @@ class Interest:
     def __init__(self, state: State, functions: Functions, loose: list[Task]) -> None:
         self.state = state
         self.functions = functions
-        self.loose = loose
+        self.release_candidates = loose
 
     def client_left(self, name: str, cancel: bool) -> None:
         """Nobody holds the client's futures any more; with ``cancel`` its tasks stop, too.
@@ -36,9 +36,9 @@ class Interest:
         for task in list(self.state.tasks.values()):
             if name in task.wanted_by:
                 if cancel:
-                    task.detached = False
+                    task.fire_and_forget = False
                 task.wanted_by = tuple(other for other in task.wanted_by if other != name)
-                self.loose.append(task)
+                self.release_candidates.append(task)
         for function in list(self.state.functions.values()):
             self.functions.release(function, name)
         self.state.shares.forget(name)
@@ -64,4 +64,4 @@ class Interest:
         if client in wanted_by:
             place = wanted_by.index(client)
             task.wanted_by = wanted_by[:place] + wanted_by[place + 1 :]
-        self.loose.append(task)
+        self.release_candidates.append(task)

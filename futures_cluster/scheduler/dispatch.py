@@ -17,12 +17,12 @@ from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
 from futures_cluster.scheduler.queues.constrained import DemandQueue
 from futures_cluster.scheduler.queues.fair import Order
-from futures_cluster.scheduler.records import ASSIGNED, MOST_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
+from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 
 #: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.
-MOST_ADDRESSES = 4
-MOST_SKIPPED = 32
+MAX_ADDRESSES = 4
+MAX_SKIPPED = 32
 
 
 class Dispatch:
@@ -36,7 +36,7 @@ class Dispatch:
 
     def __init__(self, change: Transitions) -> None:
         self.steal_at: float | None = None
-        self._change = change
+        self._transitions = change
         self._state = change.state
         self._outbox = change.outbox
 
@@ -44,14 +44,14 @@ class Dispatch:
         """Do what can be done with the room and the tasks there are; called after each event."""
         state = self._state
         if state.queued:
-            if state.demands.ripe:
+            if state.constrained.ripe:
                 self._place_all(now)
-            elif state.idle:
+            elif state.accepting:
                 self._place(now, None)
-        if not state.queued and (state.near or state.begin):
-            state.near.clear()
-            state.begin.clear()
-        if not (state.free and state.crowded):
+        if not state.queued and (state.queued_by_location or state.co_assigned):
+            state.queued_by_location.clear()
+            state.co_assigned.clear()
+        if not (state.with_free_slot and state.saturated):
             self.steal_at = None
         elif self.steal_at is None or now >= self.steal_at:
             self._steal(now)
@@ -60,10 +60,10 @@ class Dispatch:
         """Commit demanding and plain tasks, in their common order."""
         state = self._state
         heap: list[tuple[Order, int, DemandQueue]] = []
-        for queue in list(state.demands.ripe):
+        for queue in list(state.constrained.ripe):
             task = queue.first()
             if task is None:
-                del state.demands.ripe[queue]
+                del state.constrained.ripe[queue]
             else:
                 heap.append((queue.tasks.order(), len(heap), queue))
         heapq.heapify(heap)
@@ -86,13 +86,13 @@ class Dispatch:
     def _place(self, now: float, before: Order | None) -> bool:
         """Commit plain tasks, in order, or those that come before another one; whether there is no room for more."""
         state = self._state
-        ready, idle, free = state.ready, state.idle, state.free
+        ready, idle, free = state.ready, state.accepting, state.with_free_slot
         if not ready.count or not idle:
             return bool(ready.count)
         turns = each = 0
         most = placement.most_in_advance(state, ready.first().function.group.expected_s)
         bytes_s = state.bandwidth.bytes_s
-        refresh = self._change.refresh
+        refresh = self._transitions.refresh
         while ready.count and idle:
             if free:
                 worker = next(iter(free))
@@ -111,11 +111,11 @@ class Dispatch:
                 if before is not None and ready.order() > before:
                     refresh(worker)
                     return False
-                nearer = self._nearer(worker) if state.near or state.begin else None
+                nearer = self._nearer(worker) if state.queued_by_location or state.co_assigned else None
                 task = nearer or ready.pop()
-                if task.state is not QUEUED or (task.losses and len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS):
+                if task.state is not QUEUED or (task.losses and len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS):
                     continue  # cancelled, or placed through another entry
-                if nearer is None and (task.dependencies or (state.preferred and task in state.preferred)):
+                if nearer is None and (task.dependencies or (state.recompute_on and task in state.recompute_on)):
                     chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
                     if chosen is not worker:
                         self._commit(task, chosen, self._message(chosen, now), now)
@@ -133,11 +133,11 @@ class Dispatch:
 
     def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
         """Note that a worker has a task which was sent there without a record; see ``lone``."""
-        task.lane.catch_up()
+        task.flow.catch_up()
         self._state.queued += 1
         self._begin_work(worker, since_s)
         self._commit(task, worker, m.RunTasks([]), since_s)
-        self._change.refresh(worker, rotate=True)
+        self._transitions.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:
         """Say which worker is to begin with which of a graph's tasks without inputs: neighbours go together.
@@ -159,7 +159,7 @@ class Dispatch:
         end = 0
         for number, worker in enumerate(workers):
             begin, end = end, end + each + (number < more)
-            self._state.begin.setdefault(worker, deque()).extend(roots[begin:end])
+            self._state.co_assigned.setdefault(worker, deque()).extend(roots[begin:end])
 
     def _nearer(self, worker: Worker) -> Task | None:
         """A task that the worker had better take than the first in the queue. Its entry there becomes void.
@@ -173,8 +173,8 @@ class Dispatch:
         if first.state is not QUEUED:
             return None
         if not first.dependencies:
-            return self._take(state.begin, worker, first)
-        return self._take(state.near, worker, first) if placement.is_far(first, worker) else None
+            return self._take(state.co_assigned, worker, first)
+        return self._take(state.queued_by_location, worker, first) if placement.is_far(first, worker) else None
 
     def _take(self, chosen: dict[Worker, deque[Task]], worker: Worker, first: Task) -> Task | None:
         """The first of those that were chosen for the worker, if it is in the same lane as the first in the queue."""
@@ -183,10 +183,10 @@ class Dispatch:
             return None
         while tasks:
             task = tasks[0]
-            alone = len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS
-            if task.state is not QUEUED or alone or task in self._state.preferred:
+            alone = len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS
+            if task.state is not QUEUED or alone or task in self._state.recompute_on:
                 tasks.popleft()
-            elif task.lane is first.lane:
+            elif task.flow is first.flow:
                 return tasks.popleft()
             else:
                 return None
@@ -195,17 +195,17 @@ class Dispatch:
 
     def _preferred(self, task: Task) -> Worker | None:
         """Where a result is to be made again because its user cannot get it from elsewhere."""
-        if not self._state.preferred:
+        if not self._state.recompute_on:
             return None
-        worker = self._state.workers.get(self._state.preferred.pop(task, ""))
-        if worker is None or worker.retiring or worker.silent or worker.alone is not None:
+        worker = self._state.workers.get(self._state.recompute_on.pop(task, ""))
+        if worker is None or worker.retiring or worker.silent or worker.exclusive_task is not None:
             return None
         return worker
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
         """Commit a queue's tasks, as long as they come before another task; the next one's order, if it is its turn."""
         state = self._state
-        demands = state.demands
+        demands = state.constrained
         while True:
             task = queue.first()
             if task is None:
@@ -221,32 +221,32 @@ class Dispatch:
                 queue.open.pop(useless, None)
             if worker is None:
                 demands.ripe.pop(queue, None)
-                if queue.demand[2]:
+                if queue.requirements[2]:
                     self._reserve(task, queue)
                 return None
             queue.tasks.pop()
             demands.count_overtaking(queue)
             if state.reserved:
-                self._change.end_reservation(task)
+                self._transitions.end_reservation(task)
             self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
-            if queue.demand[2]:
-                if worker.alone is not None:  # it was emptied for another one of this queue
-                    state.reserved.pop(worker.alone, None)
-                worker.alone = task
+            if queue.requirements[2]:
+                if worker.exclusive_task is not None:  # it was emptied for another one of this queue
+                    state.reserved.pop(worker.exclusive_task, None)
+                worker.exclusive_task = task
             queue.open.pop(worker, None)
-            self._change.refresh(worker, rotate=True)
+            self._transitions.refresh(worker, rotate=True)
 
     def _reserve(self, task: Task, queue: DemandQueue) -> None:
         """Empty a worker for a task that has to run alone: otherwise there might always be something on each."""
         state = self._state
         if task not in state.reserved:
-            worker = placement.choose_to_empty(queue.demand, state)
+            worker = placement.choose_to_empty(queue.requirements, state)
             if worker is not None:
                 state.reserved[task] = worker
-                worker.alone = task
-                self._change.refresh(worker)
+                worker.exclusive_task = task
+                self._transitions.refresh(worker)
 
     def make_room(self, worker: Worker) -> None:
         """Ask for the newest commitments back until there is room: what a task waits for goes before them."""
@@ -254,8 +254,8 @@ class Dispatch:
         for task in reversed(worker.assigned.values()):
             if count < worker.slots or placement.may_have_more(worker, count, occupancy_s):
                 return
-            if not (task.started or task.returning):
-                self._change.ask_back(task, unwanted=task.unwanted)
+            if not (task.started or task.retracting):
+                self._transitions.ask_back(task, unwanted=task.cancel_requested)
                 count -= 1
                 occupancy_s -= task.expected_s
 
@@ -283,7 +283,7 @@ class Dispatch:
         task.worker = worker
         task.attempt = attempt
         task.since_s = now
-        task.started = task.returning = False
+        task.started = task.retracting = False
         group = function.group
         task.expected_s = expected_s = group.expected_s
         worker.occupancy_s += expected_s
@@ -297,13 +297,13 @@ class Dispatch:
                 [(dep.key, dep.size_bytes, dep.result, _addresses(dep, attempt)) for dep in task.dependencies]
             )
         flags = 0
-        if not task.detached and not task.wanted_by:
+        if not task.fire_and_forget and not task.wanted_by:
             flags |= KEEP
         options = task.options
         if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
             flags |= REPORT_START
-        lane = task.lane
-        lane.take_turn(group.turn_s)
+        lane = task.flow
+        lane.charge(group.turn_s)
         high, deep = lane.level
         message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, attempt), inputs, flags))
 
@@ -311,16 +311,16 @@ class Dispatch:
         """Ask busy workers for what idle ones could take over."""
         state = self._state
         for victim, tasks in stealing.propose(state, now):
-            state.crowded[victim] = state.crowded.pop(victim)  # others are looked at first, next time
+            state.saturated[victim] = state.saturated.pop(victim)  # others are looked at first, next time
             if not tasks:
                 continue
             for task in tasks:
-                task.returning = True
+                task.retracting = True
             rows = self._outbox.returns.setdefault(victim, [])
             rows.extend((task.key, task.attempt) for task in tasks)
-            state.asked[victim] = sum(task.function.group.expected_s for task in tasks)
-            victim.robbed = True
-            self._change.refresh(victim)
+            state.pending_steals_s[victim] = sum(task.function.group.expected_s for task in tasks)
+            victim.recently_stolen_from = True
+            self._transitions.refresh(victim)
         self.steal_at = stealing.next_check(state, now)
 
 
@@ -332,7 +332,7 @@ def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
     if len(holders) == 1:
         (worker,) = holders
         return worker.only_holder
-    if len(holders) <= MOST_ADDRESSES:
+    if len(holders) <= MAX_ADDRESSES:
         return tuple((worker.name, worker.address) for worker in holders)
-    first = attempt % min(len(holders) - MOST_ADDRESSES + 1, MOST_SKIPPED)
-    return tuple((worker.name, worker.address) for worker in islice(holders, first, first + MOST_ADDRESSES))
+    first = attempt % min(len(holders) - MAX_ADDRESSES + 1, MAX_SKIPPED)
+    return tuple((worker.name, worker.address) for worker in islice(holders, first, first + MAX_ADDRESSES))

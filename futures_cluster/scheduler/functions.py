@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from futures_cluster.messages import Payload
 from futures_cluster.scheduler.outbox import Outbox
-from futures_cluster.scheduler.records import Function, Group
+from futures_cluster.scheduler.records import Function, FunctionStats
 from futures_cluster.scheduler.state import State
 
 #: Names of functions whose durations are remembered.
-MOST_GROUPS = 10_000
+MAX_GROUPS = 10_000
 
 
 class Functions:
@@ -33,8 +33,8 @@ class Functions:
         state = self._state
         group = state.groups.get(name)
         if group is None:
-            group = state.groups[name] = Group(name)
-            if len(state.groups) > MOST_GROUPS:
+            group = state.groups[name] = FunctionStats(name)
+            if len(state.groups) > MAX_GROUPS:
                 del state.groups[next(iter(state.groups))]
         function = state.functions[function_id] = Function(function_id, group, payload)
         return function

@@ -38,12 +38,12 @@ def check(state: State) -> None:
                 waiters[dep] = waiters.get(dep, 0) + 1
         _check_task(state, task)
     for task in state.tasks.values():
-        assert task.waiters == waiters.get(task, 0), (task, task.waiters, waiters.get(task, 0))
+        assert task.pending_dependents == waiters.get(task, 0), (task, task.pending_dependents, waiters.get(task, 0))
         for dependent in task.dependents or ():
             assert state.tasks.get(dependent.key) is dependent, (task, "forgotten dependent", dependent)
             assert task in dependent.dependencies, (task, dependent)
         if task.state in (RELEASED, FAILED, MEMORY):
-            needed = task.wanted_by or task.waiters or task.dependents
+            needed = task.wanted_by or task.pending_dependents or task.dependents
             assert needed, (task, "kept though nobody needs it")
     assert state.queued == queued, (state.queued, queued)
     for name, number in state.counts.items():
@@ -65,7 +65,7 @@ def check(state: State) -> None:
 def _check_task(state: State, task: Task) -> None:
     if task.state == WAITING:
         missing = sum(dep.state != MEMORY for dep in task.dependencies) + (task in state.resting)
-        assert task.missing == missing > 0, (task, task.missing, missing)
+        assert task.unmet_inputs == missing > 0, (task, task.unmet_inputs, missing)
         for dep in task.dependencies:
             assert dep.state in (*UNFINISHED, MEMORY), (task, "waits for", dep)
     elif task.state == QUEUED:
@@ -93,10 +93,10 @@ def _check_workers(state: State) -> None:
         held_bytes = sum(task.size_bytes for task in worker.data.values())
         assert worker.held_bytes == held_bytes, (worker, worker.held_bytes, held_bytes)
         count = len(worker.assigned)
-        assert (worker in state.crowded) == (count > worker.slots), (worker, "crowded")
-        assert (worker in state.idle) == placement.has_room(worker), (worker, "idle")
-        free = count < worker.slots and worker in state.idle
-        assert (worker in state.free) == free, (worker, "free")
+        assert (worker in state.saturated) == (count > worker.slots), (worker, "crowded")
+        assert (worker in state.accepting) == placement.has_room(worker), (worker, "idle")
+        free = count < worker.slots and worker in state.accepting
+        assert (worker in state.with_free_slot) == free, (worker, "free")
         expected = sum(task.expected_s for task in worker.assigned.values())
         assert abs(worker.occupancy_s - expected) < 1e-6 or not worker.assigned, (
             worker,
@@ -106,35 +106,37 @@ def _check_workers(state: State) -> None:
         for name, amount in worker.resources.items():
             used = sum(dict(task.options.resources).get(name, 0.0) for task in worker.assigned.values())
             assert abs(worker.free_resources[name] + used - amount) < 1e-9, (worker, name)
-    for chosen in (state.near, state.begin):
+    for chosen in (state.queued_by_location, state.co_assigned):
         assert all(state.workers.get(worker.name) is worker for worker in chosen), "chosen for a worker that is gone"
         assert state.queued or not chosen, "remembered though nothing is queued"
     for task, worker in state.reserved.items():
-        assert task.state == QUEUED and worker.alone is task, (task, worker, "reserved")
+        assert task.state == QUEUED and worker.exclusive_task is task, (task, worker, "reserved")
         assert state.workers.get(worker.name) is worker, (task, worker, "reserved, but gone")
     for task in state.tasks.values():
-        demand = task.demand
+        demand = task.requirements
         if task.state == QUEUED and demand is not None:
-            queue = state.demands.queue(demand)
+            queue = state.constrained.queue(demand)
             assert queue is not None and queue.first() is not None, (task, "in no queue")
             for worker in state.workers.values():
                 open_to = worker in queue.open or not placement.fits(worker, task, demand)
                 assert open_to, (task, worker, "could run there, and nobody would look")
-    if state.free and state.ready:
-        ready = [t for t in state.tasks.values() if t.state == QUEUED and t.demand is None]
+    if state.with_free_slot and state.ready:
+        ready = [t for t in state.tasks.values() if t.state == QUEUED and t.requirements is None]
         assert not ready, ("queued though a slot is free", ready[0])
 
 
 def _check_copies(state: State) -> None:
-    assert not state.recheck and not (state.copies_ripe and state.lacking), "copies were not looked after"
+    assert not state.dirty_replicas and not (state.copies_due and state.under_replicated), (
+        "copies were not looked after"
+    )
     for task in state.tasks.values():
         assert (task in state.scattered) == (task.options is SCATTERED_OPTIONS), (task, "scattered")
         for holder in task.holders or ():
             assert state.workers.get(holder.name) is holder and holder.data.get(task.key) is task, (task, holder)
     for task, scattered in state.scattered.items():
         assert state.tasks.get(task.key) is task, (task, "scattered, but forgotten")
-        if scattered.untold is not None and task.state == MEMORY:
-            assert task in state.lacking or task in state.copying, (task, "nobody will tell that it is there")
+        if scattered.unacknowledged_client is not None and task.state == MEMORY:
+            assert task in state.under_replicated or task in state.copying, (task, "nobody will tell that it is there")
     for task, makers in state.copying.items():
         assert task.state == MEMORY and makers, (task, "copied")
         for worker in makers:
@@ -143,13 +145,13 @@ def _check_copies(state: State) -> None:
         assert all(worker in state.copying.get(task, ()) for task in worker.copying), (worker, "copies")
         copying_bytes = sum(task.size_bytes for task in worker.copying)
         assert worker.copying_bytes == copying_bytes, (worker, worker.copying_bytes, copying_bytes)
-    for task in state.lacking:
+    for task in state.under_replicated:
         assert task.state == MEMORY and task.holders, (task, "lacks copies")
-    for worker, alone in state.leaving.items():
+    for worker, alone in state.draining.items():
         assert state.workers.get(worker.name) is worker and worker.retiring, (worker, "leaves")
         assert worker.assigned or alone, (worker, "could end")
         for task in worker.data.values():
-            sole = all(holder in state.leaving for holder in task.holders or ())
+            sole = all(holder in state.draining for holder in task.holders or ())
             assert (task in alone) == sole, (worker, task, "held only by those that leave")
-            assert not sole or task in state.lacking or task in state.copying, (task, "will not be copied")
+            assert not sole or task in state.under_replicated or task in state.copying, (task, "will not be copied")
         assert all(worker.data.get(task.key) is task for task in alone), (worker, "keeps what it does not have")

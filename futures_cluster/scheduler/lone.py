@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from futures_cluster.scheduler.dispatch import Dispatch
 
 #: Results that are kept without a record. Clients release some hundred keys at a time, so a loop never has more.
-MOST_ENDED = 2000
+MAX_ENDED = 2000
 
 
 class _Lone:
@@ -106,15 +106,27 @@ class LoneTasks:
     def begin(self, event: m.SubmitTasks, now: float) -> m.ToWorker | None:
         """The command for a task that need not be queued; None if the event has to be handled as others are."""
         state = self._state
-        if self.running is not None or state.queued or state.crowded or not state.free or len(event.tasks) != 1:
+        if (
+            self.running is not None
+            or state.queued
+            or state.saturated
+            or not state.with_free_slot
+            or len(event.tasks) != 1
+        ):
             return None
-        if event.functions or event.wanted is not None or event.calls or event.apart or state.broken is not None:
+        if (
+            event.functions
+            or event.wanted is not None
+            or event.calls
+            or event.option_overrides
+            or state.broken is not None
+        ):
             return None
         if event.options is not DEFAULT_OPTIONS and event.options != DEFAULT_OPTIONS:
             return None
         key, function_id, payload, dependencies = event.tasks[0]
         function, wanted_by = state.functions.get(function_id), state.clients.get(event.client)
-        worker = next(iter(state.free))
+        worker = next(iter(state.with_free_slot))
         if function is None or wanted_by is None or worker.name not in function.known_by:
             return None
         if dependencies or type(payload) is not bytes or key in state.tasks or key in self.ended:
@@ -136,14 +148,14 @@ class LoneTasks:
         self._count(lone)
         state.attempts = attempt
         worker = lone.worker
-        state.idle.move_to_end(worker)
-        state.free.move_to_end(worker)
+        state.accepting.move_to_end(worker)
+        state.with_free_slot.move_to_end(worker)
         worker.last_progress_s = now
-        worker.robbed = False
+        worker.recently_stolen_from = False
         lone.function.group.measure(duration_s)
         lone.result, lone.size_bytes = payload, size_bytes
         self.ended[key] = lone
-        if len(self.ended) > MOST_ENDED:
+        if len(self.ended) > MAX_ENDED:
             self.settle()
         return m.ToClient(lone.wanted_by[0], m.TasksDone([(key, FINISHED, payload, size_bytes, ())]))
 
@@ -163,7 +175,7 @@ class LoneTasks:
         for lone in self.ended.values():
             task = self._record(lone)
             task.state = MEMORY
-            task.detached = False
+            task.fire_and_forget = False
             task.attempt = lone.attempt
             task.payload = None
             task.result, task.size_bytes = lone.result, lone.size_bytes
@@ -179,13 +191,13 @@ class LoneTasks:
         state, function = self._state, lone.function
         state.serial += 1
         function.tasks += 1
-        lane = state.shares.lane(lone.wanted_by[0], (0, -lone.depth))
+        lane = state.shares.flow(lone.wanted_by[0], (0, -lone.depth))
         task = Task(lone.key, function, lone.payload, DEFAULT_OPTIONS, lane, state.serial, lone.wanted_by, True)
         state.tasks[lone.key] = task
         return task
 
     def _count(self, lone: _Lone) -> None:
         """Charge the client for the task, as when it is committed."""
-        lane = self._state.shares.lane(lone.wanted_by[0], (0, -lone.depth))
+        lane = self._state.shares.flow(lone.wanted_by[0], (0, -lone.depth))
         lane.catch_up()
-        lane.take_turn(lone.function.group.turn_s)
+        lane.charge(lone.function.group.turn_s)

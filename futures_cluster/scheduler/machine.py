@@ -31,7 +31,7 @@ from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.replication import Copies
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
 from futures_cluster.scheduler.shared.objects import SharedObjects
-from futures_cluster.scheduler.shared.pins import Holds
+from futures_cluster.scheduler.shared.pins import Pins
 from futures_cluster.scheduler.state import SHARED, State
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
@@ -52,11 +52,11 @@ class SchedulerMachine:
     def __init__(self) -> None:
         self.state = State()
         self._outbox = Outbox()
-        self._change = Transitions(self.state, self._outbox)
-        self._dispatch = Dispatch(self._change)
-        self._repeats = Repeats(self._change)
-        self._copies = Copies(self._change, self._repeats)
-        self._holds = Holds(self._change)
+        self._transitions = Transitions(self.state, self._outbox)
+        self._dispatch = Dispatch(self._transitions)
+        self._repeats = Repeats(self._transitions)
+        self._copies = Copies(self._transitions, self._repeats)
+        self._holds = Pins(self._transitions)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self.lone = LoneTasks(self.state, self._dispatch)
         self._deadlines_limit = 1000
@@ -103,14 +103,14 @@ class SchedulerMachine:
         if lone.ended or lone.running is not None:
             lone.settle()
         self._handlers[type(event)](event, now)
-        if self._change.loose:
-            self._change.release_loose()
+        if self._transitions.release_candidates:
+            self._transitions.release_candidates_now()
         state = self.state
-        while state.recheck or state.copies_ripe or state.leaving:
+        while state.dirty_replicas or state.copies_due or state.draining:
             self._copies.run()
-            if self._change.loose:
-                self._change.release_loose()
-            elif not (state.recheck or state.copies_ripe):
+            if self._transitions.release_candidates:
+                self._transitions.release_candidates_now()
+            elif not (state.dirty_replicas or state.copies_due):
                 break
         self._dispatch.run(now)
         if self._holds.is_used:
@@ -131,7 +131,7 @@ class SchedulerMachine:
             self.state.clients[event.client] = (event.client,)
 
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
-        self._change.interest.client_left(event.client, cancel=True)
+        self._transitions.interest.client_left(event.client, cancel=True)
         self.shared.client_left(event.client)
         self._repeats.client_left(event.client)
 
@@ -147,16 +147,16 @@ class SchedulerMachine:
             return  # it has left
         tasks, functions = state.tasks, state.functions
         for function_id, name, payload in event.functions:
-            self._change.functions.learn(function_id, name, payload, client)
+            self._transitions.functions.learn(function_id, name, payload, client)
         options = event.options
         if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
-        lane = state.shares.lane(client, (-options.priority, -event.depth))
+        lane = state.shares.flow(client, (-options.priority, -event.depth))
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
         plain = not (options.resources or options.workers)
-        apart: dict[Key, m.TaskOptions] = dict(event.apart) if event.apart else {}
+        apart: dict[Key, m.TaskOptions] = dict(event.option_overrides) if event.option_overrides else {}
         calls: dict[Key, str] = dict(event.calls) if event.calls else {}
         fresh: list[Task] = []  # could run at once, anywhere
         choosy: list[Task] = []  # could run at once, on some workers
@@ -167,7 +167,7 @@ class SchedulerMachine:
                 if function_id and not self._repeats.is_same(key, calls.get(key)):
                     self._repeats.refuse(client, key, is_wanted)
                 elif is_wanted:
-                    self._change.want_again(tasks[key], client, another=not function_id)
+                    self._transitions.want_again(tasks[key], client, another=not function_id)
                 if type(payload) is tuple:
                     self._outbox.freed.append(payload)
                 continue
@@ -193,7 +193,7 @@ class SchedulerMachine:
                 state.calls[key] = calls[key]
             if key in apart:
                 own = task.options = apart[key]
-                task.lane = state.shares.lane(client, (-own.priority, -event.depth))
+                task.flow = state.shares.flow(client, (-own.priority, -event.depth))
                 task.retries_left = own.retries
             if dependencies or state.broken is not None:
                 added.append((task, dependencies))
@@ -202,7 +202,7 @@ class SchedulerMachine:
                 fresh.append(task)
             else:
                 state.counts[WAITING] += 1
-                self._change.make_ready(task)
+                self._transitions.make_ready(task)
                 choosy.append(task)
         state.counts[WAITING] += len(added)
         state.serial = serial
@@ -211,20 +211,20 @@ class SchedulerMachine:
             state.ready.extend(fresh)
         forward = False
         for task, dependencies in added:
-            forward = self._change.link(task, dependencies) or forward
+            forward = self._transitions.link(task, dependencies) or forward
             if state.refused:
                 self._repeats.check_inputs(task, client, dependencies)
         if forward:
             for task in recovery.in_cycles([task for task, _ in added]):
                 text = f"the task {task.key!r} needs its own result, by way of its inputs"
-                self._change.fail(task, scheduler_error("ProtocolError", text))
+                self._transitions.fail(task, scheduler_error("ProtocolError", text))
         for task, _ in added:
             if task.state is WAITING:
-                self._change.start_waiting(task)
+                self._transitions.start_waiting(task)
         if not detached:
             self._dispatch.spread(fresh)
-            self._change.loose.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
-            self._change.loose.extend(task for task, _ in added if not task.wanted_by)
+            self._transitions.release_candidates.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
+            self._transitions.release_candidates.extend(task for task, _ in added if not task.wanted_by)
 
     def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:
         tasks, calls = self.state.tasks, self.state.calls
@@ -246,12 +246,12 @@ class SchedulerMachine:
                 function = task.function
                 function.tasks -= 1
                 if not function.tasks:
-                    self._change.functions.forget_unused(function)
+                    self._transitions.functions.forget_unused(function)
             elif task.wanted_by == alone:
                 task.wanted_by = ()
-                self._change.loose.append(task)
+                self._transitions.release_candidates.append(task)
             else:
-                self._change.interest.lose(task, client)
+                self._transitions.interest.lose(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
         if self.state.refused:
@@ -260,11 +260,11 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            alone = len(task.wanted_by) == 1 and not self._change.interest.others_need(task, event.client)
+            alone = len(task.wanted_by) == 1 and not self._transitions.interest.others_need(task, event.client)
             if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
-                self._change.interest.lose(task, event.client)
+                self._transitions.interest.lose(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
         """Cancel a task and what needs its result; everybody but ``client``, who knows, is told."""
@@ -278,21 +278,21 @@ class SchedulerMachine:
             for name in told:
                 self._outbox.done.setdefault(name, []).append((victim.key, CANCELLED, None, 0, ()))
             victim.wanted_by = ()
-            victim.detached = False
+            victim.fire_and_forget = False
             if victim.state is ASSIGNED:
-                self._change.ask_back(victim, unwanted=True)
+                self._transitions.ask_back(victim, unwanted=True)
                 if force and victim is task and victim.worker is not None and victim.worker.killable:
                     if victim.started:
                         self._stop_worker(victim.worker, f"{task.key} was cancelled while it ran", now)
                     else:
-                        victim.stop_when_refused = True
-            self._change.loose.append(victim)
+                        victim.kill_if_started = True
+            self._transitions.release_candidates.append(victim)
 
     def _on_release_functions(self, event: m.ReleaseFunctions, now: float) -> None:
         for function_id in event.functions:
             function = self.state.functions.get(function_id)
             if function is not None:
-                self._change.functions.release(function, event.client)
+                self._transitions.functions.release(function, event.client)
 
     def _on_scatter_data(self, event: m.ScatterData, now: float) -> None:
         self._copies.scatter(event)
@@ -310,9 +310,9 @@ class SchedulerMachine:
         )
         worker.last_progress_s = now
         self.state.workers[event.worker] = worker
-        self.state.story.append((now, "worker joined", event.worker))
-        self._change.refresh(worker)
-        self.state.copies_ripe = bool(self.state.lacking)
+        self.state.event_log.append((now, "worker joined", event.worker))
+        self._transitions.refresh(worker)
+        self.state.copies_due = bool(self.state.under_replicated)
 
     def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
         worker = self.state.workers.get(event.worker)
@@ -321,11 +321,11 @@ class SchedulerMachine:
         more = event.slots > worker.slots
         worker.slots = event.slots
         if more:
-            worker.robbed = False
+            worker.recently_stolen_from = False
             worker.last_progress_s = now
             if self.state.queued:
                 self._dispatch.make_room(worker)
-        self._change.refresh(worker)
+        self._transitions.refresh(worker)
 
     def _on_data_added(self, event: m.DataAdded, now: float) -> None:
         self._copies.data_added(event)
@@ -346,7 +346,7 @@ class SchedulerMachine:
                 self._outbox.running.setdefault(client, []).append(key)
             if task.options.timeout_s is not None:
                 self._set_deadline(now + task.options.timeout_s, task)
-            if task.stop_when_refused:
+            if task.kill_if_started:
                 self._stop_worker(task.worker, f"{key} was cancelled while it ran", now)
 
     def _set_deadline(self, time_s: float, task: Task) -> None:
@@ -366,7 +366,7 @@ class SchedulerMachine:
         holders: tuple[tuple[str, str], ...]
         tasks, assigned, all_done = state.tasks, worker.assigned, self._outbox.done
         worker.last_progress_s = now
-        worker.robbed = False
+        worker.recently_stolen_from = False
         for key, attempt, payload, size_bytes, duration_s in event.finished:
             task = tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
@@ -378,17 +378,17 @@ class SchedulerMachine:
             task.function.group.measure(duration_s)
             task.worker = None
             task.state = MEMORY
-            task.detached = False
+            task.fire_and_forget = False
             task.size_bytes = size_bytes
-            if task.options is not m.DEFAULT_OPTIONS or worker.alone is not None:
-                self._change.give_back(task, worker)
+            if task.options is not m.DEFAULT_OPTIONS or worker.exclusive_task is not None:
+                self._transitions.give_back(task, worker)
             if payload is None:
                 task.losses = ()  # it may have to run again, but has not lost this worker
                 task.holders = {worker: None}
                 worker.data[key] = task
                 worker.held_bytes += size_bytes
-                if state.leaving:
-                    state.recheck[task] = None
+                if state.draining:
+                    state.dirty_replicas[task] = None
                 holders = worker.only_holder
                 dependencies = task.dependencies
             else:
@@ -400,27 +400,27 @@ class SchedulerMachine:
                 holders = ()
                 dependencies = task.dependencies
             if dependencies:
-                self._change.inputs_used(task, dependencies, for_good=task.has_result)
-            if task.unwanted:
-                task.unwanted = task.stop_when_refused = False
-                self._change.loose.append(task)
+                self._transitions.inputs_used(task, dependencies, for_good=task.has_result)
+            if task.cancel_requested:
+                task.cancel_requested = task.kill_if_started = False
+                self._transitions.release_candidates.append(task)
             for client in task.wanted_by:
                 done = all_done.get(client)
                 if done is None:
                     done = all_done[client] = []
                 done.append((key, FINISHED, payload, size_bytes, holders))
             if task.dependents:
-                self._change.wake_dependents(task)
+                self._transitions.wake_dependents(task)
             if not task.wanted_by:
-                self._change.loose.append(task)
+                self._transitions.release_candidates.append(task)
         for key, attempt, error, _ in event.failed:
             task = tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
                 continue
             task.function.group.failed += 1
-            self._change.unassign(task, worker)
-            self._change.retry_or_fail(task, error)
-        self._change.refresh(worker)
+            self._transitions.unassign(task, worker)
+            self._transitions.retry_or_fail(task, error)
+        self._transitions.refresh(worker)
 
     def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
         """Data that arrived with an old attempt goes, unless the worker holds that result rightly."""
@@ -431,33 +431,33 @@ class SchedulerMachine:
         worker = self.state.workers.get(event.worker)
         if worker is None:
             return
-        self.state.asked.pop(worker, None)
+        self.state.pending_steals_s.pop(worker, None)
         for key, attempt in event.returned:
             task = self.state.tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
                 continue
-            self._change.unassign(task, worker)
-            if self._change.is_given_up(task):
-                self._change.abandon(task)
+            self._transitions.unassign(task, worker)
+            if self._transitions.is_given_up(task):
+                self._transitions.abandon(task)
             else:
                 self.state.moved += 1
-                self._change.start_waiting(task)
+                self._transitions.start_waiting(task)
         for key, attempt in event.refused:
             task = self.state.tasks.get(key)
             if task is None or task.attempt != attempt or task.worker is not worker:
                 continue
-            task.returning = False
-            if task.stop_when_refused:
+            task.retracting = False
+            if task.kill_if_started:
                 self._stop_worker(worker, f"{key} was cancelled while it ran", now)
-        self._change.refresh(worker)
+        self._transitions.refresh(worker)
 
     def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is not None and event.hands_over:
             self._copies.retire(m.RetireWorkers([worker.name]), now)
         elif worker is not None:
-            self._change.retire(worker)
-            self._change.refresh(worker)
+            self._transitions.retire(worker)
+            self._transitions.refresh(worker)
 
     def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
         """A worker that lives cannot answer: it is taken to run what it may run, and the rest goes elsewhere.
@@ -465,7 +465,7 @@ class SchedulerMachine:
         What is said to run can be stopped, by its timeout or by force; nothing can be asked of the worker.
         """
         worker = self.state.workers.get(event.worker)
-        if worker is None or worker.stopping:
+        if worker is None or worker.killing:
             return
         worker.silent = event.silent
         if event.silent:
@@ -473,33 +473,33 @@ class SchedulerMachine:
             begun = [worker.assigned[key] for key in running if not worker.assigned[key].started]
             self._on_tasks_started(m.TasksStarted(worker.name, [(task.key, task.attempt) for task in begun]), now)
             for task in [task for key, task in worker.assigned.items() if key not in running and task.options.rerun]:
-                self._change.ask_back(task, unwanted=task.unwanted)
-                self._change.unassign(task, worker)
-                if self._change.is_given_up(task):
-                    self._change.abandon(task)
+                self._transitions.ask_back(task, unwanted=task.cancel_requested)
+                self._transitions.unassign(task, worker)
+                if self._transitions.is_given_up(task):
+                    self._transitions.abandon(task)
                 else:
-                    self._change.start_waiting(task)
-        self._change.refresh(worker)
+                    self._transitions.start_waiting(task)
+        self._transitions.refresh(worker)
 
     def _on_workers_broken(self, event: m.WorkersBroken, now: float) -> None:
         self.state.broken = event.error
         for task in list(self.state.tasks.values()):
             if task.state in UNFINISHED:
-                self._change.fail(task, event.error)
+                self._transitions.fail(task, event.error)
 
     def _on_worker_lost(self, event: m.WorkerLost, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
-            self._change.interest.client_left(event.worker, cancel=True)
+            self._transitions.interest.client_left(event.worker, cancel=True)
             self.shared.client_left(event.worker)
             self._repeats.client_left(event.worker)
             return
-        self.state.story.append((now, "worker lost", event.worker, event.cause))
+        self.state.event_log.append((now, "worker lost", event.worker, event.cause))
         executed = recovery.suspects(worker, event.executing, event.unheard)
         unsure = event.unheard or event.executing is None
-        self._change.remove_worker(worker)
+        self._transitions.remove_worker(worker)
         self._lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
-        self._change.interest.client_left(worker.name, cancel=True)
+        self._transitions.interest.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
         self._repeats.client_left(worker.name)
 
@@ -508,13 +508,13 @@ class SchedulerMachine:
 
         Those that must not run twice stay until the worker has ended, and with it the doubt whether they started.
         """
-        if worker.stopping:
+        if worker.killing:
             return
         self._outbox.stops.append(m.StopWorker(worker.name, force=True, reason=reason))
-        self.state.story.append((now, "worker stopped", worker.name, reason))
-        worker.retiring = worker.stopping = True
+        self.state.event_log.append((now, "worker stopped", worker.name, reason))
+        worker.retiring = worker.killing = True
         self._lose_tasks(worker, {}, False, reason, now)
-        self._change.refresh(worker)
+        self._transitions.refresh(worker)
 
     def _lose_tasks(
         self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, now: float, unsure: bool = False
@@ -526,28 +526,28 @@ class SchedulerMachine:
         """
         orphans = recovery.orphaned(worker)
         for task in list(worker.data.values()):
-            self._change.unhold(task, worker)
+            self._transitions.unhold(task, worker)
         for task in list(worker.assigned.values()):
             started = task.started or task.key in executed or (unsure and not task.options.rerun)
-            doubtful = not (task.options.rerun or started or task.unwanted)
-            if doubtful and worker.stopping and worker.name in self.state.workers:
+            doubtful = not (task.options.rerun or started or task.cancel_requested)
+            if doubtful and worker.killing and worker.name in self.state.workers:
                 continue
-            self._change.unassign(task, worker)
-            if self._change.is_given_up(task):
-                self._change.abandon(task)
+            self._transitions.unassign(task, worker)
+            if self._transitions.is_given_up(task):
+                self._transitions.abandon(task)
                 continue
             is_counted = blame and task.key in executed
             if is_counted:
                 reruns.count(task, worker, cause)
             if started and not task.options.rerun:
-                self._change.fail(task, reruns.error_of_only_run(task, cause))
+                self._transitions.fail(task, reruns.error_of_only_run(task, cause))
             elif reruns.is_last(task):
-                self._change.fail(task, reruns.error(task))
+                self._transitions.fail(task, reruns.error(task))
             elif not is_counted:
-                self._change.start_waiting(task)
-            elif pause_s := reruns.rest(self._change, task):
+                self._transitions.start_waiting(task)
+            elif pause_s := reruns.rest(self._transitions, task):
                 self._set_deadline(now + pause_s, task)
-        self._change.lost_results(orphans)
+        self._transitions.lost_results(orphans)
 
     # ---------------------------------------------------------------- the clock
 
@@ -559,16 +559,16 @@ class SchedulerMachine:
             if task is None or task.attempt != attempt:
                 continue
             if task in self.state.resting:
-                reruns.wake(self._change, task)
+                reruns.wake(self._transitions, task)
                 continue
             if task.state is not ASSIGNED or task.worker is None:
                 continue
             worker = task.worker
             text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
-            self._change.unassign(task, worker)
+            self._transitions.unassign(task, worker)
             if worker.killable:
-                self._change.retry_or_fail(task, scheduler_error("TaskTimeout", text))
+                self._transitions.retry_or_fail(task, scheduler_error("TaskTimeout", text))
                 self._stop_worker(worker, text, now)
             else:
                 # A thread cannot be stopped: the slot returns when the function ends, its answer is dropped.
-                self._change.fail(task, scheduler_error("TaskTimeout", text))
+                self._transitions.fail(task, scheduler_error("TaskTimeout", text))

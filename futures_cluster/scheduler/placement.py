@@ -5,7 +5,7 @@ Covers: proposals, as pure functions of the state. Does not cover: carrying them
 How much in advance: a worker needs enough work at hand to stay busy until the scheduler hears from it and
 answers. That takes well under a millisecond when the scheduler's process is idle, and several times the
 interpreter's switch interval (5 ms) when it is busy in Python. So tasks are committed until the expected
-work reaches ``HORIZON_S``; a task that alone takes longer is committed only to a free slot, because whatever
+work reaches ``PREFETCH_HORIZON_S``; a task that alone takes longer is committed only to a free slot, because whatever
 waits behind it could have gone elsewhere. Functions that were never measured count as long.
 """
 
@@ -14,14 +14,14 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from futures_cluster.scheduler.queues.constrained import DemandQueue
-from futures_cluster.scheduler.records import QUEUED, Demand, Task, Worker
+from futures_cluster.scheduler.records import QUEUED, Requirements, Task, Worker
 from futures_cluster.scheduler.state import State
 
-HORIZON_S = 0.04
+PREFETCH_HORIZON_S = 0.04
 #: Keeps a worker's queue, and what is lost with it, small where tasks take next to nothing.
-MOST_AHEAD = 4000
+MAX_AHEAD = 4000
 #: A worker may have this much in advance, however few tasks there are.
-LEAST_AHEAD_S = 0.02
+MIN_AHEAD_S = 0.02
 #: Work that is worth a message of its own.
 WORTH_A_MESSAGE_S = 1e-4
 #: What a transfer takes, however small.
@@ -29,10 +29,10 @@ LATENCY_S = 0.5e-3
 #: An input of this size is better used where it is, if there is something else to do elsewhere.
 FAR_BYTES = 1_000_000
 #: Holders of one input that are compared, and workers that are compared for one demanding task.
-MOST_HOLDERS_COMPARED = 16
-MOST_COMPARED = 32
+MAX_HOLDERS_COMPARED = 16
+MAX_COMPARED = 32
 #: Workers looked at for one that may have more in advance.
-MOST_LOOKED_AT = 8
+MAX_LOOKED_AT = 8
 
 
 def has_room(worker: Worker) -> bool:
@@ -40,13 +40,17 @@ def has_room(worker: Worker) -> bool:
     if worker.retiring or worker.silent:
         return False
     count = len(worker.assigned)
-    if worker.alone is not None:
+    if worker.exclusive_task is not None:
         # Only what a task here perhaps waits for: otherwise neither might ever end.
         return count < worker.slots and worker.slots > worker.own_slots
     if count < worker.slots:
         return True
     # What ``may_have_more`` says, without a call for each task.
-    return not worker.robbed and worker.occupancy_s < HORIZON_S * worker.own_slots and count < MOST_AHEAD
+    return (
+        not worker.recently_stolen_from
+        and worker.occupancy_s < PREFETCH_HORIZON_S * worker.own_slots
+        and count < MAX_AHEAD
+    )
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
@@ -54,7 +58,7 @@ def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
 
     Lent slots do not count: the tasks that lent them wait for something that has to run first.
     """
-    return occupancy_s < HORIZON_S * worker.own_slots and count < MOST_AHEAD
+    return occupancy_s < PREFETCH_HORIZON_S * worker.own_slots and count < MAX_AHEAD
 
 
 def share(task: Task, each: int, most: int) -> int:
@@ -74,26 +78,26 @@ def most_in_advance(state: State, expected_s: float) -> int:
     room soon, too, and what is made of these tasks will want to stay where it was made.
     """
     part = min(state.ready.count, state.queued) // len(state.workers)
-    least = int(LEAST_AHEAD_S / expected_s)
+    least = int(MIN_AHEAD_S / expected_s)
     return part if part > least else least
 
 
 def next_in_advance(state: State, most: int) -> Worker | None:
     """The next worker that may have more in advance; only some are looked at."""
-    for worker in islice(state.idle, MOST_LOOKED_AT):
+    for worker in islice(state.accepting, MAX_LOOKED_AT):
         if len(worker.assigned) - worker.slots < most:
             return worker
     return None
 
 
-def fits(worker: Worker, task: Task, demand: Demand) -> bool:
+def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
     """Whether a worker can take a task with this demand now."""
     resources, names, alone = demand
     if alone:
-        kept_for = worker.alone
+        kept_for = worker.exclusive_task
         if worker.assigned or worker.retiring or worker.silent:
             return False
-        if kept_for is not None and not (kept_for.state == QUEUED and kept_for.demand == demand):
+        if kept_for is not None and not (kept_for.state == QUEUED and kept_for.requirements == demand):
             return False
     elif not has_room(worker):
         return False
@@ -113,7 +117,7 @@ def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int
         size = dep.size_bytes or 1
         total += size
         seen = False
-        for holder in islice(holders, MOST_HOLDERS_COMPARED):
+        for holder in islice(holders, MAX_HOLDERS_COMPARED):
             held[holder] = held.get(holder, 0) + size
             seen = seen or holder is also
         if also is not None and not seen and also in holders:
@@ -168,9 +172,9 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
     if best_s == 0.0:
         return best
     for worker, size in held.items():
-        if worker.retiring or worker.silent or worker.alone is not None:
+        if worker.retiring or worker.silent or worker.exclusive_task is not None:
             continue
-        if worker.robbed and len(worker.assigned) >= worker.slots:
+        if worker.recently_stolen_from and len(worker.assigned) >= worker.slots:
             continue  # nobody knows when it will have a slot
         its_s = backlog_s(worker) + moving_s(total - size, bytes_s)
         if its_s < best_s:
@@ -180,7 +184,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
 
 def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
     """The worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
-    demand = queue.demand
+    demand = queue.requirements
     held, total = held_bytes(task)
     best: Worker | None = None
     best_s = 0.0
@@ -194,17 +198,22 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
         if best is None or its_s < best_s:
             best, best_s = worker, its_s
         compared += 1
-        if best_s == 0.0 or compared >= MOST_COMPARED:
+        if best_s == 0.0 or compared >= MAX_COMPARED:
             break
     return best, unfit
 
 
-def choose_to_empty(demand: Demand, state: State) -> Worker | None:
+def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
     """The worker that gets no more tasks until it is empty, for a task that has to run alone."""
     resources, names, _ = demand
     best: Worker | None = None
     for worker in state.workers.values():
-        if worker.retiring or worker.silent or worker.alone is not None or (names and worker.place not in names):
+        if (
+            worker.retiring
+            or worker.silent
+            or worker.exclusive_task is not None
+            or (names and worker.place not in names)
+        ):
             continue
         if any(worker.resources.get(name, 0.0) < amount for name, amount in resources):
             continue

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
-from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Lane, Level
+from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Flow, Level
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
 
@@ -41,29 +41,29 @@ UNFINISHED = (WAITING, QUEUED, ASSIGNED)
 #: A function that was never measured counts as long.
 UNKNOWN_DURATION_S = 1.0
 #: No task costs its worker less than this, whatever was measured around the function alone.
-LEAST_DURATION_S = 15e-6
+MIN_DURATION_S = 15e-6
 #: Weight of the newest measurement in the moving average of durations.
 NEWEST_WEIGHT = 0.25
 
 #: Rough rate at which inputs move between workers, before any was measured: shared memory or a local network.
 BANDWIDTH_BYTES_S = 1e9
 #: Measurements outside of these are not believed.
-LEAST_BANDWIDTH_BYTES_S = 1e6
-MOST_BANDWIDTH_BYTES_S = 2e10
+MIN_BANDWIDTH_BYTES_S = 1e6
+MAX_BANDWIDTH_BYTES_S = 2e10
 #: Smaller transfers tell the latency and not the bandwidth.
-LEAST_MEASURED_BYTES = 100_000
+MIN_MEASURED_BYTES = 100_000
 #: Weight of what was measured before a transfer, and of the first guess, as if it were that of so many bytes.
 OLDER_WEIGHT = 0.9
 GUESS_BYTES = 1e7
 
 #: A task that has lost so many workers runs alone on the next one, so that it alone is to blame if that is lost, too.
-MOST_DEATHS_BESIDE_OTHERS = 2
+MAX_DEATHS_BESIDE_OTHERS = 2
 
 #: What a task asks of a worker beyond a slot: (resources, workers, alone). None for nothing, as is usual.
-Demand = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
+Requirements = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
 
 
-class Group:
+class FunctionStats:
     """Measured facts about the functions of one name."""
 
     __slots__ = ("duration_s", "expected_s", "failed", "finished", "name", "turn_s")
@@ -82,7 +82,7 @@ class Group:
         mean = self.duration_s
         mean = duration_s if mean is None else mean + NEWEST_WEIGHT * (duration_s - mean)
         self.duration_s = mean
-        self.expected_s = self.turn_s = mean if mean > LEAST_DURATION_S else LEAST_DURATION_S
+        self.expected_s = self.turn_s = mean if mean > MIN_DURATION_S else MIN_DURATION_S
 
 
 class Bandwidth:
@@ -97,9 +97,9 @@ class Bandwidth:
 
     def measure(self, size_bytes: float, duration_s: float) -> None:
         """Take a transfer into account."""
-        if size_bytes < LEAST_MEASURED_BYTES or not duration_s > 0:
+        if size_bytes < MIN_MEASURED_BYTES or not duration_s > 0:
             return
-        rate = min(max(size_bytes / duration_s, LEAST_BANDWIDTH_BYTES_S), MOST_BANDWIDTH_BYTES_S)
+        rate = min(max(size_bytes / duration_s, MIN_BANDWIDTH_BYTES_S), MAX_BANDWIDTH_BYTES_S)
         self._bytes = OLDER_WEIGHT * self._bytes + size_bytes
         self._seconds = OLDER_WEIGHT * self._seconds + size_bytes / rate
         self.bytes_s = self._bytes / self._seconds
@@ -120,12 +120,12 @@ class Scattered:
         How often each worker (by name) could not make a copy.
     """
 
-    __slots__ = ("doubts", "refused", "replicas", "untold")
+    __slots__ = ("failed_fetches", "refused", "replicas", "unacknowledged_client")
 
     def __init__(self, replicas: int, client: str) -> None:
         self.replicas = replicas
-        self.untold: str | None = client
-        self.doubts = 0
+        self.unacknowledged_client: str | None = client
+        self.failed_fetches = 0
         self.refused: dict[str, int] = {}
 
 
@@ -134,7 +134,7 @@ class Function:
 
     __slots__ = ("group", "held_by", "id", "known_by", "payload", "tasks")
 
-    def __init__(self, id: str, group: Group, payload: Payload) -> None:
+    def __init__(self, id: str, group: FunctionStats, payload: Payload) -> None:
         self.id = id
         self.group = group
         self.payload = payload
@@ -168,28 +168,28 @@ class Task:
         "attempt",
         "dependencies",
         "dependents",
-        "detached",
+        "fire_and_forget",
         "expected_s",
         "function",
         "has_result",
         "holders",
         "key",
-        "lane",
+        "flow",
         "losses",
-        "missing",
+        "unmet_inputs",
         "options",
         "payload",
         "result",
         "retries_left",
-        "returning",
+        "retracting",
         "serial",
         "since_s",
         "size_bytes",
         "started",
         "state",
-        "stop_when_refused",
-        "unwanted",
-        "waiters",
+        "kill_if_started",
+        "cancel_requested",
+        "pending_dependents",
         "wanted_by",
         "worker",
     )
@@ -200,7 +200,7 @@ class Task:
         function: Function,
         payload: Payload,
         options: TaskOptions,
-        lane: Lane,
+        lane: Flow,
         serial: int,
         wanted_by: tuple[str, ...],
         detached: bool,
@@ -209,23 +209,23 @@ class Task:
         self.function = function
         self.payload = payload
         self.options = options
-        self.lane = lane
+        self.flow = lane
         self.serial = serial
         self.wanted_by = wanted_by
-        self.detached = detached
+        self.fire_and_forget = detached
         self.state: TaskStateName = WAITING
         self.dependencies: tuple[Task, ...] = ()
         self.dependents: dict[Task, None] | None = None
-        self.waiters = 0
-        self.missing = 0
+        self.pending_dependents = 0
+        self.unmet_inputs = 0
         self.worker: Worker | None = None  # while assigned
         self.attempt = 0
         self.expected_s = 0.0  # what it was counted with in the worker's occupancy
         self.since_s = 0.0  # when it was committed, or started
         self.started = False  # this attempt was reported as started
-        self.returning = False  # the worker was asked to give it back
-        self.unwanted = False  # cancelled while assigned: forgotten when the worker answers
-        self.stop_when_refused = False  # cancelled with force: the worker is stopped if it has started it
+        self.retracting = False  # the worker was asked to give it back
+        self.cancel_requested = False  # cancelled while assigned: forgotten when the worker answers
+        self.kill_if_started = False  # cancelled with force: the worker is stopped if it has started it
         self.retries_left = options.retries
         self.losses: tuple[str, ...] = ()  # how workers were lost while they executed it
         self.result: Payload = None  # of a small result the payload; of a failed task the error
@@ -239,12 +239,12 @@ class Task:
     @property
     def level(self) -> Level:
         """Priority and depth of nesting; smaller runs first."""
-        return self.lane.level
+        return self.flow.level
 
     @property
-    def demand(self) -> Demand | None:
+    def requirements(self) -> Requirements | None:
         """What it asks of a worker beyond a free slot."""
-        options, alone = self.options, len(self.losses) >= MOST_DEATHS_BESIDE_OTHERS
+        options, alone = self.options, len(self.losses) >= MAX_DEATHS_BESIDE_OTHERS
         if (options is DEFAULT_OPTIONS or not (options.resources or options.workers)) and not alone:
             return None
         return (options.resources, tuple(map(place_of, options.workers)), alone)
@@ -255,7 +255,7 @@ class Worker:
 
     __slots__ = (
         "address",
-        "alone",
+        "exclusive_task",
         "assigned",
         "copying",
         "copying_bytes",
@@ -273,10 +273,10 @@ class Worker:
         "place",
         "resources",
         "retiring",
-        "robbed",
+        "recently_stolen_from",
         "silent",
         "slots",
-        "stopping",
+        "killing",
     )
 
     def __init__(
@@ -306,11 +306,13 @@ class Worker:
         self.held_bytes = 0  # their size
         self.copying: dict[Task, None] = {}  # results that it was asked to copy
         self.copying_bytes = 0
-        self.alone: Task | None = None  # nothing may run beside it; perhaps still queued
+        self.exclusive_task: Task | None = None  # nothing may run beside it; perhaps still queued
         self.retiring = False
         self.silent = False  # cannot answer just now, and so gets nothing more
-        self.stopping = False  # was told to stop at once; kept for the tasks which it may have started
-        self.robbed = False  # gave work to idle workers; gets nothing in advance until it has finished something
+        self.killing = False  # was told to stop at once; kept for the tasks which it may have started
+        self.recently_stolen_from = (
+            False  # gave work to idle workers; gets nothing in advance until it has finished something
+        )
         self.last_progress_s = 0.0  # when it last finished something, or got work while it had none
 
     @property

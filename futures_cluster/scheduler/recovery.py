@@ -12,7 +12,7 @@ from __future__ import annotations
 from futures_cluster.scheduler.records import RELEASED, Task, Worker
 
 #: A task that has lost so many workers is not run again.
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 
 
 def orphaned(worker: Worker) -> list[Task]:
@@ -22,7 +22,7 @@ def orphaned(worker: Worker) -> list[Task]:
 
 def is_needed(task: Task) -> bool:
     """Whether anybody waits for the result."""
-    return bool(task.wanted_by) or task.waiters > 0
+    return bool(task.wanted_by) or task.pending_dependents > 0
 
 
 def released_ancestors(tasks: list[Task]) -> list[Task]:

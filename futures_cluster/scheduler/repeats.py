@@ -26,7 +26,7 @@ class Repeats:
     """Tells repetitions from collisions; a part of the machine."""
 
     def __init__(self, change: Transitions) -> None:
-        self._change = change
+        self._transitions = change
         self._state: State = change.state
         self._outbox: Outbox = change.outbox
 
@@ -45,7 +45,7 @@ class Repeats:
         refused = self._state.refused
         for key in inputs:
             if (client, key) in refused:
-                self._change.fail(task, refused[client, key])
+                self._transitions.fail(task, refused[client, key])
                 return
 
     def released(self, client: str, keys: list[Key]) -> None:

@@ -28,21 +28,21 @@ from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 #: Asked of one worker at a time.
-MOST_BYTES = 64_000_000
-MOST_KEYS = 1000
+MAX_BYTES = 64_000_000
+MAX_KEYS = 1000
 #: Holders that the maker of a copy is told.
-MOST_ADDRESSES = 4
+MAX_ADDRESSES = 4
 #: So often a worker may say that it has what others could not get from it, before these do without.
-MOST_DOUBTS = 20
+MAX_DOUBTS = 20
 
 #: So often a result may not be had from a worker that lives, before those that need it do without.
-MOST_UNREACHED = 4
+MAX_UNREACHED = 4
 
 #: After so many of these a third worker copies it, which may reach both.
 RELAYED_AFTER = 2
 
 #: So often a worker is asked for a copy that it cannot get.
-MOST_TRIES = 5
+MAX_TRIES = 5
 
 #: Stands for whatever made scattered data.
 SCATTER = "scatter"
@@ -57,7 +57,7 @@ class Copies:
     """Decides who copies what; a part of the machine."""
 
     def __init__(self, change: Transitions, repeats: Repeats) -> None:
-        self._change = change
+        self._transitions = change
         self._repeats = repeats
         self._state: State = change.state
         self._outbox = change.outbox
@@ -85,19 +85,19 @@ class Copies:
             if known:
                 task = self._add(key, size_bytes, event.client, event.replicas)
                 if not workers:
-                    self._change.fail(task, scheduler_error("DataLost", put_lost(key)))
+                    self._transitions.fail(task, scheduler_error("DataLost", put_lost(key)))
             for worker in workers:
                 if task is not None and task.state is MEMORY and task.holders is not None:
-                    self._change.hold(task, worker)
+                    self._transitions.hold(task, worker)
                 else:
                     self._outbox.drops.setdefault(worker, []).append(key)
 
     def _add(self, key: Key, size_bytes: int, client: str, replicas: int) -> Task:
         state = self._state
-        function = state.functions.get(SCATTER) or self._change.functions.add(SCATTER, SCATTER, None)
+        function = state.functions.get(SCATTER) or self._transitions.functions.add(SCATTER, SCATTER, None)
         function.tasks += 1
         state.serial += 1
-        lane = state.shares.lane(client, (0, 0))
+        lane = state.shares.flow(client, (0, 0))
         task = Task(key, function, None, m.SCATTERED_OPTIONS, lane, state.serial, (client,), False)
         task.state = MEMORY
         task.size_bytes = size_bytes
@@ -118,11 +118,11 @@ class Copies:
             if task is None or task.state is not MEMORY or task.holders is None:
                 self._outbox.drops.setdefault(worker, []).append(key)
                 continue
-            self._change.end_copy(task, worker)
+            self._transitions.end_copy(task, worker)
             if worker not in task.holders:
-                self._change.hold(task, worker)
+                self._transitions.hold(task, worker)
                 if (scattered := state.scattered.get(task)) is not None:
-                    scattered.doubts = 0
+                    scattered.failed_fetches = 0
 
     def report_missing(self, event: m.ReportMissing) -> None:
         """Somebody could not get something from a worker."""
@@ -138,7 +138,7 @@ class Copies:
             scattered = state.scattered.get(task)
             makes_copy = reporter is not None and task in reporter.copying
             if reporter is not None and makes_copy:
-                self._change.end_copy(task, reporter)
+                self._transitions.end_copy(task, reporter)
                 if scattered is not None:
                     scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
             worker = state.workers.get(name)
@@ -146,23 +146,25 @@ class Copies:
                 if worker is reporter:
                     self._give_up(task, worker)
                 elif scattered is not None:
-                    scattered.doubts += not makes_copy and task not in state.copying
+                    scattered.failed_fetches += not makes_copy and task not in state.copying
                     self._outbox.copies.setdefault(worker, []).append((key, task.size_bytes, ()))
-                    if scattered.doubts == RELAYED_AFTER:
+                    if scattered.failed_fetches == RELAYED_AFTER:
                         self._relay(task, event.reporter)
-                    if scattered.doubts > MOST_DOUBTS and self._cannot_get(task, worker, event.reporter):
+                    if scattered.failed_fetches > MAX_DOUBTS and self._cannot_get(task, worker, event.reporter):
                         continue
                 elif self._not_reached(task, worker, event.reporter):
                     continue
             if task.state is MEMORY or task.state is records.FAILED:
-                self._change.tell_done(task, tuple(client for client in task.wanted_by if client == event.reporter))
+                self._transitions.tell_done(
+                    task, tuple(client for client in task.wanted_by if client == event.reporter)
+                )
 
     def _give_up(self, task: Task, worker: Worker) -> None:
         """The worker has it no more, or nobody can get it there."""
-        self._change.unhold(task, worker)
+        self._transitions.unhold(task, worker)
         self._outbox.drops.setdefault(worker, []).append(task.key)
         if not task.holders:
-            self._change.lost_results([task])
+            self._transitions.lost_results([task])
 
     def _not_reached(self, task: Task, worker: Worker, reporter: str) -> bool:
         """A worker that lives could not be asked: have it elsewhere, or make it again where it is needed if possible.
@@ -175,14 +177,14 @@ class Copies:
             return False
         if task in state.copying:  # soon it is elsewhere
             return False
-        count = state.unreached[task] = state.unreached.get(task, 0) + 1
-        if count > MOST_UNREACHED:
+        count = state.unreachable_count[task] = state.unreachable_count.get(task, 0) + 1
+        if count > MAX_UNREACHED:
             return self._cannot_get(task, worker, reporter)
         if count == RELAYED_AFTER and self._relay(task, reporter):
             return False
         self._give_up(task, worker)
         if reporter in state.workers:
-            state.preferred[task] = reporter
+            state.recompute_on[task] = reporter
         return False
 
     def _relay(self, task: Task, reporter: str) -> bool:
@@ -211,7 +213,7 @@ class Copies:
             return True
         for dependent in list(task.dependents or ()):
             if dependent.worker is here:
-                self._change.fail(dependent, error)
+                self._transitions.fail(dependent, error)
         return False
 
     def retire(self, event: m.RetireWorkers, now: float) -> None:
@@ -219,46 +221,46 @@ class Copies:
         state = self._state
         for name in event.workers:
             worker = state.workers.get(name)
-            if worker is None or worker.stopping or worker in state.leaving:
+            if worker is None or worker.killing or worker in state.draining:
                 continue
-            state.story.append((now, "worker retires", name))
-            state.leaving[worker] = {}
-            self._change.retire(worker)
+            state.event_log.append((now, "worker retires", name))
+            state.draining[worker] = {}
+            self._transitions.retire(worker)
             for task in reversed(list(worker.assigned.values())):
                 if not task.started:
-                    self._change.ask_back(task, unwanted=task.unwanted)
-            state.recheck.update(dict.fromkeys(worker.data.values()))
-            state.recheck.update(worker.copying)
-            self._change.refresh(worker)
+                    self._transitions.ask_back(task, unwanted=task.cancel_requested)
+            state.dirty_replicas.update(dict.fromkeys(worker.data.values()))
+            state.dirty_replicas.update(worker.copying)
+            self._transitions.refresh(worker)
 
     # ---------------------------------------------------------------- after each event
 
     def run(self) -> None:
         """Do what the event has made necessary."""
         state = self._state
-        while state.recheck:
-            tasks, state.recheck = state.recheck, {}
+        while state.dirty_replicas:
+            tasks, state.dirty_replicas = state.dirty_replicas, {}
             for task in tasks:
                 self._check(task)
-        if state.copies_ripe:
-            state.copies_ripe = False
-            if state.lacking:
+        if state.copies_due:
+            state.copies_due = False
+            if state.under_replicated:
                 self._ask()
-        for worker, alone in list(state.leaving.items()):
+        for worker, alone in list(state.draining.items()):
             if not (alone or worker.assigned):
                 self._end(worker)
 
     def _check(self, task: Task) -> None:
         """Find out whether a result lacks copies."""
         state = self._state
-        state.lacking.pop(task, None)
+        state.under_replicated.pop(task, None)
         scattered = state.scattered.get(task)
         holders = task.holders
         if task.state is not MEMORY or not holders:
             return
-        good = sum(worker not in state.leaving for worker in holders)
+        good = sum(worker not in state.draining for worker in holders)
         for worker in holders:
-            alone = state.leaving.get(worker)
+            alone = state.draining.get(worker)
             if alone is not None:
                 if good:
                     alone.pop(task, None)
@@ -266,18 +268,20 @@ class Copies:
                     alone[task] = None
         wanted = scattered.replicas if scattered is not None else 1
         if good < wanted and (scattered is not None or good < len(holders)):
-            coming = sum(worker not in state.leaving for worker in state.copying.get(task, ()))
+            coming = sum(worker not in state.draining for worker in state.copying.get(task, ()))
             if good + coming < wanted:
-                state.lacking[task] = None
-                state.copies_ripe = True
+                state.under_replicated[task] = None
+                state.copies_due = True
         elif scattered is not None:
             self._tell(task, scattered)
 
     def _tell(self, task: Task, scattered: Scattered) -> None:
         """There are enough copies, or as many as there can be."""
-        if scattered.untold is not None:
-            self._change.tell_done(task, tuple(name for name in task.wanted_by if name == scattered.untold))
-            scattered.untold = None  # also if it does not want to hear it any more
+        if scattered.unacknowledged_client is not None:
+            self._transitions.tell_done(
+                task, tuple(name for name in task.wanted_by if name == scattered.unacknowledged_client)
+            )
+            scattered.unacknowledged_client = None  # also if it does not want to hear it any more
 
     def _ask(self) -> None:
         """Have copies made, of what can be copied now; those with the least data get them."""
@@ -286,17 +290,17 @@ class Copies:
         heap = [
             (worker.held_bytes + worker.copying_bytes, number, worker)
             for number, worker in enumerate(able)
-            if worker.copying_bytes < MOST_BYTES and len(worker.copying) < MOST_KEYS
+            if worker.copying_bytes < MAX_BYTES and len(worker.copying) < MAX_KEYS
         ]
         heapq.heapify(heap)
-        for task in list(state.lacking):
+        for task in list(state.under_replicated):
             scattered = state.scattered.get(task)
             holders = task.holders or {}
             coming = state.copying.setdefault(task, {})
             wanted = scattered.replicas if scattered is not None else 1
-            number = wanted - sum(worker not in state.leaving for worker in (*holders, *coming))
+            number = wanted - sum(worker not in state.draining for worker in (*holders, *coming))
             unable = scattered.refused if scattered is not None else {}
-            unable = {name: times for name, times in unable.items() if times >= MOST_TRIES}
+            unable = {name: times for name, times in unable.items() if times >= MAX_TRIES}
             if scattered is not None and all(worker in holders or worker.name in unable for worker in able):
                 self._tell(task, scattered)  # nobody else is there
             others = []
@@ -308,12 +312,12 @@ class Copies:
                     continue
                 number -= 1
                 self._copy(task, worker)
-                if worker.copying_bytes < MOST_BYTES and len(worker.copying) < MOST_KEYS:
+                if worker.copying_bytes < MAX_BYTES and len(worker.copying) < MAX_KEYS:
                     others.append((worker.held_bytes + worker.copying_bytes, entry[1], worker))
             for entry in others:
                 heapq.heappush(heap, entry)
             if number <= 0:
-                del state.lacking[task]
+                del state.under_replicated[task]
             if not coming:
                 del state.copying[task]
             if not heap:
@@ -326,12 +330,12 @@ class Copies:
         worker.copying_bytes += task.size_bytes
         holders = list(task.holders or ())
         first = state.attempts % len(holders)  # so that not all ask the same one
-        holders = (holders[first:] + holders[:first])[:MOST_ADDRESSES]
+        holders = (holders[first:] + holders[:first])[:MAX_ADDRESSES]
         row = (task.key, task.size_bytes, tuple((holder.name, holder.address) for holder in holders))
         self._outbox.copies.setdefault(worker, []).append(row)
 
     def _end(self, worker: Worker) -> None:
         """A retired worker has nothing any more that is needed."""
         for task in list(worker.data.values()):
-            self._change.unhold(task, worker)
-        self._change.end_worker(worker, "it was retired")
+            self._transitions.unhold(task, worker)
+        self._transitions.end_worker(worker, "it was retired")

@@ -6,15 +6,15 @@ must end some day.
 Does not cover: which tasks an end is counted against (``recovery.suspects``), attempts that raised (``transitions``).
 
 The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
-``wake`` -> queued again. After its second loss it pauses and runs alone (``state.MOST_DEATHS_BESIDE_OTHERS``), so that
+``wake`` -> queued again. After its second loss it pauses and runs alone (``state.MAX_DEATHS_BESIDE_OTHERS``), so that
 no other task can be blamed for the third. After the first one it runs again at once.
 """
 
 from __future__ import annotations
 
 from futures_cluster.messages import Payload
-from futures_cluster.scheduler.records import MOST_DEATHS_BESIDE_OTHERS, Task, Worker
-from futures_cluster.scheduler.recovery import MOST_DEATHS
+from futures_cluster.scheduler.records import MAX_DEATHS_BESIDE_OTHERS, Task, Worker
+from futures_cluster.scheduler.recovery import MAX_DEATHS
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 #: The pause before a task runs alone: what was wrong with the workers may be over by then.
@@ -28,7 +28,7 @@ def count(task: Task, worker: Worker, cause: str) -> None:
 
 def is_last(task: Task) -> bool:
     """Return whether the task must not run again."""
-    return len(task.losses) >= MOST_DEATHS
+    return len(task.losses) >= MAX_DEATHS
 
 
 def error(task: Task) -> Payload:
@@ -46,7 +46,7 @@ def error_of_only_run(task: Task, cause: str) -> Payload:
 
 def rest(change: Transitions, task: Task) -> float:
     """Let an unassigned task wait for its inputs, and for the end of its pause; return how long that is."""
-    if len(task.losses) >= MOST_DEATHS_BESIDE_OTHERS:
+    if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS:
         change.state.resting[task] = None
     change.start_waiting(task)
     return PAUSE_S if task in change.state.resting else 0.0
@@ -55,6 +55,6 @@ def rest(change: Transitions, task: Task) -> float:
 def wake(change: Transitions, task: Task) -> None:
     """The pause is over."""
     del change.state.resting[task]
-    task.missing -= 1
-    if not task.missing:
+    task.unmet_inputs -= 1
+    if not task.unmet_inputs:
         change.make_ready(task)

@@ -12,16 +12,16 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
-from futures_cluster.scheduler.queues.constrained import Demands
+from futures_cluster.scheduler.queues.constrained import ConstrainedQueues
 from futures_cluster.scheduler.queues.fair import FairQueue
-from futures_cluster.scheduler.queues.shares import Shares
+from futures_cluster.scheduler.queues.shares import FairShares
 from futures_cluster.scheduler.records import (
     FAILED,
     RELEASED,
     WAITING,
     Bandwidth,
     Function,
-    Group,
+    FunctionStats,
     Scattered,
     Task,
     TaskStateName,
@@ -39,40 +39,44 @@ class State:
         self.tasks: dict[Key, Task] = {}
         self.workers: dict[str, Worker] = {}
         self.functions: dict[str, Function] = {}
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, FunctionStats] = {}
         self.clients: dict[str, tuple[str, ...]] = {}  # name -> (name,): the usual ``wanted_by``, made once
-        self.unreached: dict[Task, int] = {}  # how often a result could not be had from a worker that lives
-        self.preferred: dict[Task, str] = {}  # of these, on which worker they are to be made again
+        self.unreachable_count: dict[Task, int] = {}  # how often a result could not be had from a worker that lives
+        self.recompute_on: dict[Task, str] = {}  # of these, on which worker they are to be made again
         self.calls: dict[Key, str] = {}  # what a key stands for that may be submitted again
         self.refused: dict[tuple[str, Key], Payload] = {}  # (client, key) of failed futures whose key is another's
         self.held: dict[Key, int] = {}  # keys in shared objects, and how often
-        self.near: dict[Worker, deque[Task]] = {}  # queued tasks by the worker that holds most of their inputs
-        self.begin: dict[Worker, deque[Task]] = {}  # queued tasks without inputs, by the worker for them
-        self.shares = Shares()  # of the clients, where several have tasks of one level
+        self.queued_by_location: dict[
+            Worker, deque[Task]
+        ] = {}  # queued tasks by the worker that holds most of their inputs
+        self.co_assigned: dict[Worker, deque[Task]] = {}  # queued tasks without inputs, by the worker for them
+        self.shares = FairShares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run
-        self.demands = Demands()  # tasks that ask for something
+        self.constrained = ConstrainedQueues()  # tasks that ask for something
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
         self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void
         # Ordered dicts give their first in constant time, also after thousands went from their front.
-        self.idle: OrderedDict[Worker, None] = OrderedDict()  # workers with room
-        self.free: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
-        self.crowded: dict[Worker, None] = {}  # workers with more committed than slots
+        self.accepting: OrderedDict[Worker, None] = OrderedDict()  # workers with room
+        self.with_free_slot: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
+        self.saturated: dict[Worker, None] = {}  # workers with more committed than slots
         self.bandwidth = Bandwidth()
         self.scattered: dict[Task, Scattered] = {}
-        self.recheck: dict[Task, None] = {}  # results whose holders have changed in a way that may call for copies
-        self.lacking: dict[Task, None] = {}  # results of which copies are to be asked for
+        self.dirty_replicas: dict[
+            Task, None
+        ] = {}  # results whose holders have changed in a way that may call for copies
+        self.under_replicated: dict[Task, None] = {}  # results of which copies are to be asked for
         self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
-        self.copies_ripe = False  # somebody may have become able to make copies that are lacking
-        self.leaving: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
+        self.copies_due = False  # somebody may have become able to make copies that are lacking
+        self.draining: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
         self.resting: dict[Task, None] = {}  # tasks that pause before they run again; in state WAITING
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task
         self.attempts = 0  # commitments so far; each has a number of its own, also if a key comes back
-        self.asked: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
+        self.pending_steals_s: dict[Worker, float] = {}  # seconds of work asked back for idle workers, not yet answered
         self.moved = 0  # commitments that were taken back for another worker
-        self.story: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
+        self.event_log: deque[tuple[Any, ...]] = deque(maxlen=1000)  # the last rare events, for people
 
     @property
     def unfinished(self) -> int:

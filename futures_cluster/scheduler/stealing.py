@@ -30,7 +30,7 @@ WANTED_TASKS = 1
 LOOKS = 32
 LOOKS_PER_FREE = 4
 #: Free workers counted each time.
-MOST_FREE_COUNTED = 100
+MAX_FREE_COUNTED = 100
 
 
 def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
@@ -39,16 +39,16 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
     The newest half of what waits there for a slot, all if it is stuck. Every worker that was looked at is listed,
     those without anything to take with an empty list. Only makes sense while some worker has a free slot.
     """
-    free = list(islice(state.free, MOST_FREE_COUNTED))
+    free = list(islice(state.with_free_slot, MAX_FREE_COUNTED))
     free_slots = sum(worker.slots - len(worker.assigned) for worker in free)
-    wanted_s = WANTED_S * free_slots - sum(state.asked.values())
+    wanted_s = WANTED_S * free_slots - sum(state.pending_steals_s.values())
     wanted_tasks = WANTED_TASKS * free_slots
     looked: list[tuple[Worker, list[Task]]] = []
     if wanted_s <= 0:
         return looked
-    for victim in islice(state.crowded, LOOKS + LOOKS_PER_FREE * len(free)):
+    for victim in islice(state.saturated, LOOKS + LOOKS_PER_FREE * len(free)):
         stuck_s = now - victim.last_progress_s
-        taken = _spare(victim, stuck_s, state.bandwidth.bytes_s) if victim not in state.asked else []
+        taken = _spare(victim, stuck_s, state.bandwidth.bytes_s) if victim not in state.pending_steals_s else []
         looked.append((victim, taken))
         wanted_tasks -= len(taken)
         wanted_s -= sum(task.function.group.expected_s for task in taken)
@@ -73,7 +73,7 @@ def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
         waiting_s = max(waiting_s, stuck_s)
     newest = []
     for task in islice(reversed(victim.assigned.values()), behind):
-        if task.started or task.returning or task.options.workers:
+        if task.started or task.retracting or task.options.workers:
             continue
         if task.dependencies and _moving_s(task, victim, bytes_s) > waiting_s:
             continue
@@ -102,6 +102,6 @@ def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
 
 def next_check(state: State, now: float) -> float | None:
     """When ``propose`` may have something to say that it does not say now; None if nothing can come of it."""
-    if not (state.free and state.crowded):
+    if not (state.with_free_slot and state.saturated):
         return None
     return now + INTERVAL_S

@@ -4,8 +4,8 @@ Covers: counters, queues, links between tasks and workers, what clients are told
 freeing what nobody needs any more. Does not cover: which event leads to which change (``machine``),
 committing (``dispatch``).
 
-Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: whoever takes away a need puts
-the task on ``loose``, and ``release_loose`` looks at each of them once the event has been dealt with.
+Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: whoever takes away a need puts the task on
+``release_candidates``, and ``release_candidates_now`` looks at each of them once the event has been dealt with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
 from futures_cluster.scheduler import placement, records, recovery
-from futures_cluster.scheduler.client_references import Interest
+from futures_cluster.scheduler.client_references import ClientReferences
 from futures_cluster.scheduler.functions import Functions
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import (
@@ -61,9 +61,9 @@ class Transitions:
     def __init__(self, state: State, outbox: Outbox) -> None:
         self.state = state
         self.outbox = outbox
-        self.loose: list[Task] = []
+        self.release_candidates: list[Task] = []
         self.functions = Functions(state, outbox)
-        self.interest = Interest(state, self.functions, self.loose)
+        self.interest = ClientReferences(state, self.functions, self.release_candidates)
 
     # ---------------------------------------------------------------- tasks
 
@@ -90,8 +90,8 @@ class Transitions:
     def end_reservation(self, task: Task) -> None:
         """The task does not need the worker that was being emptied for it."""
         worker = self.state.reserved.pop(task, None)
-        if worker is not None and worker.alone is task:
-            worker.alone = None
+        if worker is not None and worker.exclusive_task is task:
+            worker.exclusive_task = None
             self.refresh(worker)
 
     def link(self, task: Task, keys: Iterable[Key]) -> bool:
@@ -110,8 +110,8 @@ class Transitions:
             if dep.dependents is None:
                 dep.dependents = {}
             dep.dependents[task] = None
-            dep.waiters += 1
-            dep.unwanted = dep.stop_when_refused = False
+            dep.pending_dependents += 1
+            dep.cancel_requested = dep.kill_if_started = False
         if unknown is not None:
             text = f"the input {unknown!r} of {task.key!r} is not known any more"
             self.fail(task, scheduler_error("DataLost", text))
@@ -137,7 +137,7 @@ class Transitions:
                 return
             missing += 1
             released = released or state is RELEASED
-        task.missing = missing
+        task.unmet_inputs = missing
         revived = recovery.released_ancestors([task]) if released else []
         if missing:
             self.set_state(task, WAITING)
@@ -150,13 +150,13 @@ class Transitions:
     def make_ready(self, task: Task) -> None:
         if task.state is not QUEUED:
             self.set_state(task, QUEUED)
-        demand = task.demand
+        demand = task.requirements
         if demand is None:
             self.state.ready.push(task)
             if task.dependencies and (nearest := placement.nearest_holder(task)) is not None:
-                self.state.near.setdefault(nearest, deque()).append(task)
+                self.state.queued_by_location.setdefault(nearest, deque()).append(task)
         else:
-            self.state.demands.push(task, demand, self.state.workers)
+            self.state.constrained.push(task, demand, self.state.workers)
 
     def run_again(self, task: Task) -> None:
         """A task that had run has to run once more."""
@@ -168,8 +168,8 @@ class Transitions:
             return
         self.set_state(task, WAITING)
         for dep in task.dependencies:
-            dep.waiters += 1
-            dep.unwanted = dep.stop_when_refused = False
+            dep.pending_dependents += 1
+            dep.cancel_requested = dep.kill_if_started = False
         self.start_waiting(task)
 
     # ---------------------------------------------------------------- on a worker
@@ -180,7 +180,7 @@ class Transitions:
             return
         worker.occupancy_s -= task.expected_s
         task.worker = None
-        task.started = task.returning = False
+        task.started = task.retracting = False
         self.give_back(task, worker)
         self.refresh(worker)
 
@@ -188,13 +188,13 @@ class Transitions:
     def give_back(task: Task, worker: Worker) -> None:
         for name, amount in task.options.resources:
             worker.free_resources[name] += amount
-        if worker.alone is task:
-            worker.alone = None
+        if worker.exclusive_task is task:
+            worker.exclusive_task = None
 
     def ask_back(self, task: Task, unwanted: bool) -> None:
-        task.unwanted = unwanted
-        if not task.returning and task.worker is not None and task.worker.name in self.state.workers:
-            task.returning = True
+        task.cancel_requested = unwanted
+        if not task.retracting and task.worker is not None and task.worker.name in self.state.workers:
+            task.retracting = True
             self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
 
     def hold(self, task: Task, worker: Worker) -> None:
@@ -206,8 +206,8 @@ class Transitions:
             task.holders[worker] = None
             worker.data[task.key] = task
             worker.held_bytes += task.size_bytes
-        if task in state.scattered or state.leaving:
-            state.recheck[task] = None
+        if task in state.scattered or state.draining:
+            state.dirty_replicas[task] = None
 
     def unhold(self, task: Task, worker: Worker) -> None:
         """A worker does not hold the result any more; the caller sees to it if it was the last one."""
@@ -216,10 +216,10 @@ class Transitions:
             del task.holders[worker]
             worker.data.pop(task.key, None)
             worker.held_bytes -= task.size_bytes
-        if worker in state.leaving:
-            state.leaving[worker].pop(task, None)
-        if task in state.scattered or state.leaving:
-            state.recheck[task] = None
+        if worker in state.draining:
+            state.draining[worker].pop(task, None)
+        if task in state.scattered or state.draining:
+            state.dirty_replicas[task] = None
 
     def end_copy(self, task: Task, worker: Worker) -> None:
         """The worker does not make a copy any more: it has it now, or cannot get it."""
@@ -231,12 +231,12 @@ class Transitions:
             del self.state.copying[task]
         worker.copying.pop(task, None)
         worker.copying_bytes -= task.size_bytes
-        self.state.recheck[task] = None
-        self.state.copies_ripe = True
+        self.state.dirty_replicas[task] = None
+        self.state.copies_due = True
 
     def end_copies(self, task: Task) -> None:
         """No copies of the result are needed any more."""
-        self.state.lacking.pop(task, None)
+        self.state.under_replicated.pop(task, None)
         for worker in list(self.state.copying.get(task, ())):
             self.end_copy(task, worker)
             self.outbox.drops.setdefault(worker, []).append(task.key)
@@ -246,18 +246,18 @@ class Transitions:
     def wake_dependents(self, task: Task) -> None:
         for dependent in task.dependents or ():
             if dependent.state is WAITING:
-                dependent.missing -= 1
-                if not dependent.missing:
+                dependent.unmet_inputs -= 1
+                if not dependent.unmet_inputs:
                     self.make_ready(dependent)
 
     def inputs_used(self, task: Task, dependencies: tuple[Task, ...], for_good: bool) -> None:
         """The task has run; with ``for_good`` it never will again, and its inputs need not be remembered."""
         for dep in dependencies:
-            dep.waiters -= 1
+            dep.pending_dependents -= 1
             if for_good and dep.dependents is not None:
                 dep.dependents.pop(task, None)
-            if not dep.waiters and not dep.wanted_by:
-                self.loose.append(dep)
+            if not dep.pending_dependents and not dep.wanted_by:
+                self.release_candidates.append(dep)
         if for_good:
             task.dependencies = ()
 
@@ -289,12 +289,12 @@ class Transitions:
                 for dep in victim.dependencies:
                     if dep.dependents is not None:
                         dep.dependents.pop(victim, None)
-                    self.loose.append(dep)
+                    self.release_candidates.append(dep)
                 victim.dependencies = ()
             else:
                 self.inputs_used(victim, victim.dependencies, for_good=True)
             self.tell_done(victim, victim.wanted_by)
-            self.loose.append(victim)
+            self.release_candidates.append(victim)
             stack.extend(dependents)
 
     def tell_done(self, task: Task, clients: tuple[str, ...]) -> None:
@@ -305,8 +305,8 @@ class Transitions:
         else:
             holders = tuple((w.name, w.address) for w in task.holders or ())
             row = (task.key, FINISHED, None, task.size_bytes, holders)
-        if task.options is m.SCATTERED_OPTIONS and self.state.scattered[task].untold in clients:
-            self.state.scattered[task].untold = None
+        if task.options is m.SCATTERED_OPTIONS and self.state.scattered[task].unacknowledged_client in clients:
+            self.state.scattered[task].unacknowledged_client = None
         for client in clients:
             self.outbox.done.setdefault(client, []).append(row)
 
@@ -319,29 +319,29 @@ class Transitions:
             self.end_copies(task)
             if not recovery.is_needed(task):
                 self.set_state(task, RELEASED)
-                self.loose.append(task)
+                self.release_candidates.append(task)
                 continue
             scattered = self.state.scattered.get(task)
             for client in task.wanted_by:
-                if scattered is not None and scattered.untold == client:
+                if scattered is not None and scattered.unacknowledged_client == client:
                     continue  # it has not heard yet that it was there
                 self.outbox.recomputing.setdefault(client, []).append(task.key)
             for dependent in task.dependents or ():
                 if dependent.state is QUEUED:
                     self.set_state(dependent, WAITING)
-                    dependent.missing = 1
+                    dependent.unmet_inputs = 1
                 elif dependent.state is WAITING:
-                    dependent.missing += 1
+                    dependent.unmet_inputs += 1
             self.run_again(task)
 
     # ---------------------------------------------------------------- no longer needed
 
-    def release_loose(self) -> None:
+    def release_candidates_now(self) -> None:
         """Free what nobody needs any more; what that frees in turn comes onto the same list."""
-        loose = self.loose
+        loose = self.release_candidates
         while loose:
             task = loose.pop()
-            if task.wanted_by or task.waiters > 0:
+            if task.wanted_by or task.pending_dependents > 0:
                 continue
             state = task.state
             if state is MEMORY:
@@ -355,7 +355,7 @@ class Transitions:
             elif state is records.FAILED or state is RELEASED:
                 if not task.dependents:
                     self.forget_task(task)
-            elif state in UNFINISHED and not task.detached:
+            elif state in UNFINISHED and not task.fire_and_forget:
                 if state is ASSIGNED:
                     self.ask_back(task, unwanted=True)
                 else:
@@ -370,11 +370,11 @@ class Transitions:
             worker.held_bytes -= task.size_bytes
             self.outbox.drops.setdefault(worker, []).append(task.key)
             if worker.retiring:
-                if worker in state.leaving:
-                    state.leaving[worker].pop(task, None)
+                if worker in state.draining:
+                    state.draining[worker].pop(task, None)
                 self.stop_if_empty(worker)
         task.holders = None
-        if state.copying or state.lacking:
+        if state.copying or state.under_replicated:
             self.end_copies(task)
 
     def is_given_up(self, task: Task) -> bool:
@@ -382,9 +382,9 @@ class Transitions:
 
         What it was cancelled with may have become needed again, and with it the task.
         """
-        if task.unwanted and recovery.is_needed(task):
-            task.unwanted = task.stop_when_refused = False
-        return task.unwanted
+        if task.cancel_requested and recovery.is_needed(task):
+            task.cancel_requested = task.kill_if_started = False
+        return task.cancel_requested
 
     def abandon(self, task: Task) -> None:
         """An unfinished task that nobody needs now; it is remembered if it had run, and something was made of it."""
@@ -392,10 +392,10 @@ class Transitions:
             self.forget_task(task)
             return
         self.set_state(task, RELEASED)
-        task.unwanted = task.stop_when_refused = False
+        task.cancel_requested = task.kill_if_started = False
         for dep in task.dependencies:
-            dep.waiters -= 1
-            self.loose.append(dep)
+            dep.pending_dependents -= 1
+            self.release_candidates.append(dep)
 
     def forget_task(self, task: Task) -> None:
         """Remove a task for good; nobody may need it."""
@@ -406,15 +406,15 @@ class Transitions:
         self.state.tasks.pop(task.key, None)
         if self.state.calls:
             self.state.calls.pop(task.key, None)
-        if self.state.unreached:
-            self.state.unreached.pop(task, None)
-            self.state.preferred.pop(task, None)
+        if self.state.unreachable_count:
+            self.state.unreachable_count.pop(task, None)
+            self.state.recompute_on.pop(task, None)
         for dep in task.dependencies:
             if dep.dependents is not None:
                 dep.dependents.pop(task, None)
             if unfinished:
-                dep.waiters -= 1
-            self.loose.append(dep)
+                dep.pending_dependents -= 1
+            self.release_candidates.append(dep)
         task.dependencies = ()
         if task.options is m.SCATTERED_OPTIONS:
             del self.state.scattered[task]
@@ -435,54 +435,54 @@ class Transitions:
             return  # removed by the same event
         count = len(worker.assigned)
         if rotate:
-            state.idle.pop(worker, None)
-            state.free.pop(worker, None)
+            state.accepting.pop(worker, None)
+            state.with_free_slot.pop(worker, None)
         if placement.has_room(worker):
-            state.idle[worker] = None
-            if state.demands.queues:
-                state.demands.offer(worker)
+            state.accepting[worker] = None
+            if state.constrained.queues:
+                state.constrained.offer(worker)
         else:
-            state.idle.pop(worker, None)
-            if worker.alone is not None and not count:  # it is empty now, for the one that it was emptied for
-                state.demands.offer(worker)
-        if count < worker.slots and worker in state.idle:
-            state.free[worker] = None
+            state.accepting.pop(worker, None)
+            if worker.exclusive_task is not None and not count:  # it is empty now, for the one that it was emptied for
+                state.constrained.offer(worker)
+        if count < worker.slots and worker in state.accepting:
+            state.with_free_slot[worker] = None
         else:
-            state.free.pop(worker, None)
+            state.with_free_slot.pop(worker, None)
         if count > worker.slots:
-            state.crowded[worker] = None
+            state.saturated[worker] = None
         else:
-            state.crowded.pop(worker, None)
+            state.saturated.pop(worker, None)
         if worker.retiring:
             self.stop_if_empty(worker)
 
     def stop_if_empty(self, worker: Worker) -> None:
-        if not worker.retiring or worker.assigned or worker.data or worker in self.state.leaving:
+        if not worker.retiring or worker.assigned or worker.data or worker in self.state.draining:
             return  # those that leave are looked after by ``replication``
         self.end_worker(worker, "it ran its maximum of tasks")
 
     def retire(self, worker: Worker) -> None:
         """The worker gets no more tasks."""
         worker.retiring = True
-        if worker.alone is not None and worker.alone in self.state.reserved:
-            self.state.demands.retry(worker.alone)
-            self.end_reservation(worker.alone)
+        if worker.exclusive_task is not None and worker.exclusive_task in self.state.reserved:
+            self.state.constrained.retry(worker.exclusive_task)
+            self.end_reservation(worker.exclusive_task)
 
     def end_worker(self, worker: Worker, reason: str) -> None:
         """Nothing of what the worker has is needed."""
         if worker.name not in self.state.workers:
             return
-        if not worker.stopping:
+        if not worker.killing:
             self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
-        self.interest.client_left(worker.name, cancel=worker.stopping)
+        self.interest.client_left(worker.name, cancel=worker.killing)
 
     def want_again(self, task: Task, client: str, another: bool = False) -> None:
         """A client wants a task that is there already (a pure task, or a key of its own choice).
 
         With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
         """
-        task.unwanted = task.stop_when_refused = False
+        task.cancel_requested = task.kill_if_started = False
         if another or client not in task.wanted_by:
             task.wanted_by = (*task.wanted_by, client)
         if task.state is RELEASED:
@@ -493,14 +493,14 @@ class Transitions:
     def remove_worker(self, worker: Worker) -> None:
         state = self.state
         del state.workers[worker.name]
-        for workers in (state.idle, state.free, state.crowded, state.asked, state.leaving):
+        for workers in (state.accepting, state.with_free_slot, state.saturated, state.pending_steals_s, state.draining):
             workers.pop(worker, None)
-        state.near.pop(worker, None)
-        state.begin.pop(worker, None)
+        state.queued_by_location.pop(worker, None)
+        state.co_assigned.pop(worker, None)
         for task in list(worker.copying):
             self.end_copy(task, worker)
-        state.demands.withdraw(worker)
-        if worker.alone is not None and state.reserved.pop(worker.alone, None) is not None:
-            state.demands.retry(worker.alone)
+        state.constrained.withdraw(worker)
+        if worker.exclusive_task is not None and state.reserved.pop(worker.exclusive_task, None) is not None:
+            state.constrained.retry(worker.exclusive_task)
         for function in state.functions.values():
             function.known_by.pop(worker.name, None)

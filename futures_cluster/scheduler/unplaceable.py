@@ -16,16 +16,16 @@ from typing import Any
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.queues.constrained import possible
 from futures_cluster.scheduler.queues.fair import FairQueue
-from futures_cluster.scheduler.records import Demand, Worker
+from futures_cluster.scheduler.records import Requirements, Worker
 from futures_cluster.scheduler.state import State
 
 #: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 #: Different demands that are reported, and workers that are named.
-MOST_ROWS = 5
-MOST_NAMED = 5
+MAX_ROWS = 5
+MAX_NAMED = 5
 
-_NOTHING: Demand = ((), (), False)
+_NOTHING: Requirements = ((), (), False)
 
 
 def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
@@ -49,9 +49,9 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
         return []
     active = {name: worker for name, worker in state.workers.items() if not worker.retiring}
     queues = [
-        (queue.demand, queue.tasks)
-        for queue in state.demands.queues.values()
-        if len(queue.tasks) and not possible(queue.demand, active)
+        (queue.requirements, queue.tasks)
+        for queue in state.constrained.queues.values()
+        if len(queue.tasks) and not possible(queue.requirements, active)
     ]
     if not active:
         queues.insert(0, (_NOTHING, state.ready))
@@ -59,7 +59,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
         return []
     clients = _acting_for(state, client)
     found: dict[Any, dict[str, Any]] = {}
-    left = MOST_COUNTED
+    left = MAX_COUNTED
     for demand, tasks in queues:
         keys, looked_at = _queued_keys(tasks, clients, left)
         left -= looked_at
@@ -67,7 +67,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
         row = found.get((resources, names))
         if row is not None:
             row["count"] += len(keys)
-        elif keys and len(found) < MOST_ROWS:
+        elif keys and len(found) < MAX_ROWS:
             found[resources, names] = {
                 "count": len(keys),
                 "key": keys[0],
@@ -93,13 +93,13 @@ def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[di
         As ``unplaceable``, one row for each of these workers, with its name as ``silent``. The client may wait for a
         worker that has none of its tasks, so ``count`` may be 0.
     """
-    workers = {name: state.workers[name] for name in islice(silent_s, MOST_ROWS) if name in state.workers}
+    workers = {name: state.workers[name] for name in islice(silent_s, MAX_ROWS) if name in state.workers}
     if not workers:
         return []
     clients = _acting_for(state, client)
     queued: list[str] = []  # which a worker that answers would take
     if all(name in silent_s for name in state.workers):
-        queued, _ = _queued_keys(state.ready, clients, MOST_COUNTED)
+        queued, _ = _queued_keys(state.ready, clients, MAX_COUNTED)
     rows = []
     for name, worker in workers.items():
         keys = [task.key for task in worker.assigned.values() if any(other in clients for other in task.wanted_by)]
@@ -140,7 +140,7 @@ def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple
     return list(keys), len(entries)
 
 
-def _want(demand: Demand) -> str:
+def _want(demand: Requirements) -> str:
     resources, names, _ = demand
     which = "a worker"
     if names:
@@ -148,7 +148,7 @@ def _want(demand: Demand) -> str:
     return which + (f" with {_amounts(dict(resources))}" if resources else "")
 
 
-def _why(state: State, active: dict[str, Worker], demand: Demand) -> str:
+def _why(state: State, active: dict[str, Worker], demand: Requirements) -> str:
     resources, names, _ = demand
     if not state.workers:
         return "there is none" + _last_loss(state)
@@ -164,7 +164,7 @@ def _why(state: State, active: dict[str, Worker], demand: Demand) -> str:
 
 
 def _last_loss(state: State) -> str:
-    for _, what, worker, *cause in reversed(state.story):
+    for _, what, worker, *cause in reversed(state.event_log):
         if what == "worker lost":
             lines = str(cause[0]).splitlines() if cause else []
             return f" (the last one, {worker}: {lines[0].rstrip(':')})" if lines else ""
@@ -172,8 +172,8 @@ def _last_loss(state: State) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _amounts(resources: dict[str, float]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from futures_cluster import clocks, numbers
 from futures_cluster.status import profiles, prometheus
 from futures_cluster.status.http import BadRequest, Request, Response
-from futures_cluster.status.sparing import Sparing
+from futures_cluster.status.sparing import ThrottledCache
 
 #: Files of the page, and what they are.
 FILES = {
@@ -128,7 +128,7 @@ class Api:
         self._source = source
         self._make_look = make_look
         self._files: dict[str, bytes] = {}
-        self._kept = Sparing(clock)
+        self._kept = ThrottledCache(clock)
         self._answers: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/api": self._index,
             "/api/v1": self._index,

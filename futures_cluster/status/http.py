@@ -21,11 +21,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger("futures_cluster.status")
 
-MOST_HEADER_BYTES = 16 * 1024
+MAX_HEADER_BYTES = 16 * 1024
 #: A request must be complete within this time, and a reader must take an answer within it.
 PATIENCE_S = 10.0
 #: Connections at a time, and how many descriptors the process may have for each of them: others need theirs.
-MOST_CONNECTIONS = 100
+MAX_CONNECTIONS = 100
 DESCRIPTORS_EACH = 8
 #: A request that finds as many under way must be complete within this time to hear so.
 BRIEF_S = 1.0
@@ -73,7 +73,7 @@ class Response:
 
 
 @dataclass
-class Gate:
+class AccessPolicy:
     """Who is let in.
 
     Attributes
@@ -185,7 +185,7 @@ class HttpServer:
         ``await answer(request)``: the response.
     """
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]], gate: Gate) -> None:
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]], gate: AccessPolicy) -> None:
         self._answer = answer
         self._gate = gate
         self._server: asyncio.Server | None = None
@@ -202,10 +202,10 @@ class HttpServer:
             When the port is taken, or not ours to take.
         """
         descriptors = _most_descriptors()
-        self._most = max(1, min(MOST_CONNECTIONS, descriptors // DESCRIPTORS_EACH))
+        self._most = max(1, min(MAX_CONNECTIONS, descriptors // DESCRIPTORS_EACH))
         # So many are accepted at a time, before the first of them is looked at.
-        backlog = max(1, min(MOST_CONNECTIONS, descriptors // 4))
-        self._server = await asyncio.start_server(self._connected, host, port, limit=MOST_HEADER_BYTES, backlog=backlog)
+        backlog = max(1, min(MAX_CONNECTIONS, descriptors // 4))
+        self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEADER_BYTES, backlog=backlog)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ Tree = list[Any]
 #: Between two samples, as workers take them.
 INTERVAL_S = 0.02
 #: Frames of a merged tree on one level; the rest is put together.
-MOST_CHILDREN = 400
+MAX_CHILDREN = 400
 _OTHERS = "(others)"
 
 
@@ -38,7 +38,7 @@ def merge(into: Tree, tree: Tree) -> None:
         target[0] += source[0]
         children = target[1]
         for name, child in source[1].items():
-            if name not in children and len(children) >= MOST_CHILDREN:
+            if name not in children and len(children) >= MAX_CHILDREN:
                 name = _OTHERS
             stack.append((children.setdefault(name, new_tree()), child))
 

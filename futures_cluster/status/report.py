@@ -41,7 +41,7 @@ def render(data: dict[str, Any], title: str = "") -> str:
     Parameters
     ----------
     data : dict
-        As ``Observatory.everything`` makes it.
+        As ``ClusterMonitor.everything`` makes it.
     """
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(data["snapshot"]["time"]))
     page = read_file("page.html").decode()

@@ -15,12 +15,12 @@ from typing import Any
 from futures_cluster import clocks
 
 #: The share of the time that making one kind of answer may take.
-MOST_SHARE = 0.05
+MAX_SHARE = 0.05
 #: Kinds of answers that are kept, the oldest go first: there is one for each task that somebody looks at.
-MOST_KEPT = 100
+MAX_KEPT = 100
 
 
-class Sparing:
+class ThrottledCache:
     """Keeps answers, by name.
 
     Parameters
@@ -53,10 +53,10 @@ class Sparing:
         answer = make()
         self._kept.pop(name, None)
         self._kept[name] = (now, self._clock() - now, answer)
-        if len(self._kept) > MOST_KEPT:
+        if len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
         return answer
 
     def pause_s(self, name: str) -> float:
         """Between two answers of this name at least, by what the last one has cost."""
-        return self._kept[name][1] / MOST_SHARE if name in self._kept else 0.0
+        return self._kept[name][1] / MAX_SHARE if name in self._kept else 0.0

@@ -30,7 +30,7 @@ HEAD_BYTES = 12
 #: Buffers are hashed in pieces of this size, just before each is sent: it is still in the processor's cache then.
 PIECE_BYTES = 2**20
 #: Number of buffers that one call of ``SealedBuffers.take`` returns at most.
-_MOST_VIEWS = 48
+_MAX_VIEWS = 48
 _EMPTY = hashlib.sha256().digest()
 
 
@@ -56,7 +56,7 @@ class SealedBuffers:
         """Hash and return the next bytes, at most ``most_bytes`` of them; the tag comes last and alone."""
         taken: list[memoryview] = []
         left = most_bytes
-        while left and len(taken) < _MOST_VIEWS and self._buffers:
+        while left and len(taken) < _MAX_VIEWS and self._buffers:
             if self._rest is None:
                 self._rest = self._buffers[-1].memory
                 self._hash = None if self._buffers[-1].digest else hashlib.sha256()

@@ -17,18 +17,18 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message, field_types
-from futures_cluster.numbers import MOST_AMOUNT, MOST_BYTES, MOST_COUNT, shown
+from futures_cluster.numbers import MAX_AMOUNT, MAX_BYTES, MAX_COUNT, shown
 from futures_cluster.wire.codec.buffers import Buffer
 
 #: The longest time that a task or a transfer can have taken, in seconds: ten years. Sums of more would not be exact.
-MOST_DURATION_S = 10 * 365 * 86400
+MAX_DURATION_S = 10 * 365 * 86400
 #: The largest whole number that is only compared.
 _MOST = 2**63 - 1
 
 Check = Callable[[Iterable[Any]], str]
 
 #: Levels of what users put into requests to shared objects. The packer takes some hundreds, and answers add their own.
-MOST_LEVELS = 100
+MAX_LEVELS = 100
 
 _INLINE = frozenset((bytes, type(None)))
 _LEAVES = frozenset((type(None), bool, int, float, str, bytes, Buffer))
@@ -65,7 +65,7 @@ def _all(values: Any, kind: type) -> bool:
     return kind is not int or not values or min(values) >= 0
 
 
-def is_plain(value: Any, levels: int = MOST_LEVELS) -> bool:
+def is_plain(value: Any, levels: int = MAX_LEVELS) -> bool:
     """Whether this is a plain value that can be passed on: not too deep, and names in its dicts are hashable."""
     kind = type(value)
     if kind in _LEAVES:
@@ -105,8 +105,8 @@ def _are_bytes(values: Iterable[Any]) -> str:
 
 def _are_counts(values: Iterable[Any]) -> str:
     for value in values:
-        if type(value) is not int or not 0 <= value <= MOST_BYTES:
-            return f"holds {shown(value)}, where a whole number from 0 to {MOST_BYTES} must be"
+        if type(value) is not int or not 0 <= value <= MAX_BYTES:
+            return f"holds {shown(value)}, where a whole number from 0 to {MAX_BYTES} must be"
     return ""
 
 
@@ -115,7 +115,7 @@ def _are_whole(values: Iterable[Any]) -> str:
     return f"holds {wrong.pop().__name__}, where a whole number must be" if wrong else ""
 
 
-def _are_amounts(values: Iterable[Any], most: float = MOST_AMOUNT) -> str:
+def _are_amounts(values: Iterable[Any], most: float = MAX_AMOUNT) -> str:
     for value in values:
         if type(value) not in (float, int) or not 0 <= value <= most:  # NaN neither
             return f"holds {shown(value)}, where a number from 0 to {most:.0f} must be"
@@ -123,7 +123,7 @@ def _are_amounts(values: Iterable[Any], most: float = MOST_AMOUNT) -> str:
 
 
 def _are_durations(values: Iterable[Any]) -> str:
-    return _are_amounts(values, MOST_DURATION_S)
+    return _are_amounts(values, MAX_DURATION_S)
 
 
 def _are_keys(values: Iterable[Any]) -> str:
@@ -169,13 +169,13 @@ OPEN: dict[type[Message], dict[str, Check]] = {
 }
 #: The numbers that have another range than "from 0 on".
 RANGES: dict[tuple[type[Message], str], tuple[float, float]] = {
-    (m.SubmitTasks, "depth"): (0, MOST_COUNT),
-    (m.ScatterData, "replicas"): (1, MOST_COUNT),
-    (m.WorkerJoined, "slots"): (1, MOST_COUNT),
-    (m.WorkerJoined, "pid"): (0, MOST_COUNT),
-    (m.SlotsChanged, "slots"): (0, MOST_COUNT),
-    (m.DataAdded, "size_bytes"): (0, MOST_BYTES),
-    (m.DataAdded, "duration_s"): (0, MOST_DURATION_S),
+    (m.SubmitTasks, "depth"): (0, MAX_COUNT),
+    (m.ScatterData, "replicas"): (1, MAX_COUNT),
+    (m.WorkerJoined, "slots"): (1, MAX_COUNT),
+    (m.WorkerJoined, "pid"): (0, MAX_COUNT),
+    (m.SlotsChanged, "slots"): (0, MAX_COUNT),
+    (m.DataAdded, "size_bytes"): (0, MAX_BYTES),
+    (m.DataAdded, "duration_s"): (0, MAX_DURATION_S),
 }
 
 _scalars: dict[type[Message], tuple[tuple[str, float, float], ...]] = {}

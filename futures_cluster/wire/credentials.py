@@ -24,9 +24,9 @@ from futures_cluster.wire.private_files import check_is_file, check_is_private, 
 
 _NAME = "secret"
 _RANDOM_BYTES = 32
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 #: What a secret must have at least.
-LEAST_BITS = 128
+MIN_BITS = 128
 #: The characters that common generators draw from; the first that has all of a secret's says what each is worth.
 _ALPHABETS = (
     string.digits,
@@ -117,11 +117,11 @@ def _read(path: str, remedy: str) -> bytes:
         status = os.fstat(fd)
         check_is_file(path, status, _MOVE)
         check_is_private(path, status, _REMOVE)
-        content = os.read(fd, _MOST_BYTES + 1)
+        content = os.read(fd, _MAX_BYTES + 1)
     finally:
         os.close(fd)
-    if len(content) > _MOST_BYTES:
-        raise InvalidSecret(f"{path} has more than {_MOST_BYTES} bytes and is not a secret. {_REMOVE}")
+    if len(content) > _MAX_BYTES:
+        raise InvalidSecret(f"{path} has more than {_MAX_BYTES} bytes and is not a secret. {_REMOVE}")
     content = content.strip()
     if not content:
         raise InvalidSecret(f"{path} is empty; remove it, and the scheduler makes a new one")
@@ -135,10 +135,10 @@ def _check(secret: bytes, source: str, remedy: str) -> bytes:
     except UnicodeDecodeError:
         raise InvalidSecret(f"the secret in {source} is not UTF-8 text. {remedy}") from None
     bits = bits_of(text)
-    if bits < LEAST_BITS:
+    if bits < MIN_BITS:
         raise InvalidSecret(
             f"the secret in {source} is too short: it has at most {bits} bits, and an eavesdropper can try all such "
-            f"secrets against a recorded handshake; {LEAST_BITS} bits are needed. {remedy}"
+            f"secrets against a recorded handshake; {MIN_BITS} bits are needed. {remedy}"
         )
     return secret
 

@@ -33,7 +33,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
 from futures_cluster.wire import weight
-from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MOST_BUFFERS, Buffer, commit, reserve
+from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MAX_BUFFERS, Buffer, commit, reserve
 
 with clocks.real_dates():
     import msgpack
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
 #: No frame is longer, with its buffers.
-MOST_BYTES = 2**40
+MAX_BYTES = 2**40
 #: No body is longer.
-MOST_BODY_BYTES = 8 * 2**30
+MAX_BODY_BYTES = 8 * 2**30
 
 _CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_MESSAGES)}
 _GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
@@ -136,7 +136,7 @@ def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
 _BUFFER_CODE = 1
 _MARK = msgpack.ExtType(_BUFFER_CODE, b"")
 #: A packer keeps the memory of the largest body that it has packed; one that has packed more than this is not kept.
-_MOST_KEPT_BYTES = 2**20
+_MAX_KEPT_BYTES = 2**20
 
 
 #: Users' text need not be valid Unicode. Half of a surrogate pair travels as it is, so that a key stays the same key.
@@ -208,12 +208,12 @@ def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
         kinds = ", ".join(dict.fromkeys(WIRE_MESSAGES[row[0]].__name__ for row in rows))
         raise NotSendable(f"{kinds} cannot be sent: {error}") from error
     buffers = packer.buffers
-    if len(body) <= _MOST_KEPT_BYTES:
+    if len(body) <= _MAX_KEPT_BYTES:
         _local.packer = packer
     if not buffers:
         return HEAD.pack(len(body), 0) + body, ()
     packer.buffers = []
-    if len(buffers) > MOST_BUFFERS:
+    if len(buffers) > MAX_BUFFERS:
         raise NotSendable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
     table = struct.pack(f"<{len(buffers)}Q", *[buffer.memory.nbytes for buffer in buffers])
     return HEAD.pack(len(body), len(buffers)) + table + body, buffers
@@ -315,9 +315,9 @@ class FrameParser:
 
     def __init__(
         self,
-        most_bytes: int = MOST_BYTES,
-        most_body_bytes: int = MOST_BODY_BYTES,
-        most_buffers: int = MOST_BUFFERS,
+        most_bytes: int = MAX_BYTES,
+        most_body_bytes: int = MAX_BODY_BYTES,
+        most_buffers: int = MAX_BUFFERS,
         opener: Opener | None = None,
     ) -> None:
         self.most_bytes = most_bytes

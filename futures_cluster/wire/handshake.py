@@ -42,7 +42,7 @@ MAGIC = b"\xfcFUTCLU\n"
 VERSION = 2
 NONCE_BYTES = HOST_BYTES = PROOF_BYTES = 32
 #: No message of any version is longer.
-MOST_BYTES = 512
+MAX_BYTES = 512
 
 _HEAD = struct.Struct("<8sHBB")  # magic, version, kind, flags or reason
 _OPENING, _CHALLENGE, _PROOF, _WELCOME, _REFUSAL = range(1, 6)

@@ -15,7 +15,7 @@ from futures_cluster import clocks
 FIRST_INTERVAL_S = 10.0
 LONGEST_INTERVAL_S = 3600.0
 #: Number of keys that have lines of their own.
-MOST_KEYS = 32
+MAX_KEYS = 32
 _OTHERS = "others"
 
 
@@ -52,9 +52,9 @@ class RepeatedWarnings:
         """Write a line, or count it if one with this key was written a short time ago."""
         now = self._clock()
         line = self._lines.get(key)
-        if line is None and len(self._lines) >= MOST_KEYS:
+        if line is None and len(self._lines) >= MAX_KEYS:
             self._forget(now)
-            if len(self._lines) >= MOST_KEYS:
+            if len(self._lines) >= MAX_KEYS:
                 line = self._lines.get(key := _OTHERS)
         if line is None or (not line.count and now - line.since >= line.interval_s):
             self._lines[key] = _Line(now)

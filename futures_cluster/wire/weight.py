@@ -15,9 +15,9 @@ from futures_cluster.errors import ProtocolError
 
 #: Bytes of memory that the containers of any body may take, and that they may take for each byte of it.
 FREE_BYTES = 64 * 2**20
-MOST_FACTOR = 16
+MAX_FACTOR = 16
 #: Containers inside of each other. The packer takes 511, and what has come may be passed on inside of something more.
-MOST_DEPTH = 256
+MAX_DEPTH = 256
 #: Bytes of memory for a container, and for the place of an item in it.
 _CONTAINER_BYTES, _PLACE_BYTES = 72, 8
 
@@ -62,14 +62,14 @@ def check(body: bytes | bytearray | memoryview) -> None:
         places += part.count(_LIST_16) * min(size, 0xFFFF) + part.count(_LIST_32) * size
         if size * _CONTAINER_BYTES > FREE_BYTES:
             containers += len(part.translate(None, _OTHERS))
-    if places * _PLACE_BYTES + containers * _CONTAINER_BYTES > FREE_BYTES + MOST_FACTOR * size:
+    if places * _PLACE_BYTES + containers * _CONTAINER_BYTES > FREE_BYTES + MAX_FACTOR * size:
         _walk(body)
 
 
 def _walk(raw: bytes | bytearray | memoryview) -> None:
     """Go through a body from head to head; what is no msgpack is left to the unpacker."""
     at, end, taken = 0, len(raw), 0
-    limit = FREE_BYTES + MOST_FACTOR * end
+    limit = FREE_BYTES + MAX_FACTOR * end
     left = 1  # items that are still to come, of the present container
     levels: list[int] = []  # and of those around it
     while at < end:
@@ -94,8 +94,8 @@ def _walk(raw: bytes | bytearray | memoryview) -> None:
             )
         levels.append(left)
         left = items
-        if len(levels) > MOST_DEPTH:
-            raise ProtocolError(f"a body of {end} bytes has more than {MOST_DEPTH} containers inside of each other")
+        if len(levels) > MAX_DEPTH:
+            raise ProtocolError(f"a body of {end} bytes has more than {MAX_DEPTH} containers inside of each other")
 
 
 def _measure(raw: bytes | bytearray | memoryview, at: int) -> tuple[int, int | None]:

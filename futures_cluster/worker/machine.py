@@ -34,7 +34,7 @@ Command = Message | m.ExecuteRuns | m.FetchData
 
 #: When so many tasks of one worker wait for other tasks (each costs a thread), their slots are lent only to tasks
 #: nested deeper than all of those: one of these can run at any time, so that what the others wait for ends some day.
-MOST_LENT_SLOTS = 1000
+MAX_LENT_SLOTS = 1000
 
 
 class WorkerMachine:
@@ -152,7 +152,7 @@ class WorkerMachine:
         started: list[Run] = []
         reported: list[Any] = []
         free = self.slots + self.lent_slots - len(executing)
-        deepest = self._deepest_waiting() if self.lent_slots > MOST_LENT_SLOTS else None
+        deepest = self._deepest_waiting() if self.lent_slots > MAX_LENT_SLOTS else None
         while free > 0 and ready.count and not self.retiring:
             if deepest is not None and ready.first().state is READY and ready.first().level[1] >= deepest:
                 break

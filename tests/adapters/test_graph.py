@@ -87,12 +87,12 @@ def random_graphs(draw: st.DrawFn) -> tuple[dict[Any, Any], list[Any]]:
 def test_same_values_as_dask(example: tuple[dict[Any, Any], list[Any]], slots: int, least: int) -> None:
     graph, wanted = example
     expected = dict(zip(wanted, dask.local.get_sync(graph, wanted)))
-    before, graphs.LEAST_GROUPS = graphs.LEAST_GROUPS, least
+    before, graphs.MIN_GROUPS = graphs.MIN_GROUPS, least
     try:
         plan = Plan(graph, wanted, no_future, {}, slots)
         assert run(plan) == expected
     finally:
-        graphs.LEAST_GROUPS = before
+        graphs.MIN_GROUPS = before
     assert set(map(type, plan.wanted.values())) <= {graphs.Group}
     names = _Names(plan, "@1")
     assert len({names[group] for group in plan.groups}) == len(plan.groups)
@@ -142,7 +142,7 @@ def test_chains_of_blocks_are_packed_always() -> None:
     assert sorted(len(group.nodes) for group in plan.groups) == [1] + [10] * 10
     assert run(plan) == {"sum": sum(range(10))}
     plan = Plan(chain(100, 1), ["sum"], no_future, {}, 2)
-    assert [len(group.nodes) for group in plan.groups] == [graphs.MOST_PACKED, 100 - graphs.MOST_PACKED, 1]
+    assert [len(group.nodes) for group in plan.groups] == [graphs.MAX_PACKED, 100 - graphs.MAX_PACKED, 1]
     assert run(plan) == {"sum": 0}
 
 
@@ -162,8 +162,8 @@ def test_no_chain_where_tasks_may_run_at_the_same_time() -> None:
 def test_large_graphs_are_packed_as_far_as_all_slots_have_enough(slots: int) -> None:
     graph = chain(8, 600)
     plan = Plan(graph, ["sum"], no_future, {}, slots)
-    size = len(graph) // (slots * graphs.LEAST_GROUPS)
-    assert graphs.LEAST_GROUPS * slots <= len(plan.groups) < len(graph) / 2
+    size = len(graph) // (slots * graphs.MIN_GROUPS)
+    assert graphs.MIN_GROUPS * slots <= len(plan.groups) < len(graph) / 2
     assert max(len(group.nodes) for group in plan.groups) <= size
     assert run(plan) == {"sum": sum(range(600))}
 
@@ -177,7 +177,7 @@ def test_a_task_has_few_inputs_unless_one_node_needs_them() -> None:
     plan = Plan(graph, [("sum", i) for i in range(20)], no_future, {}, 1)
     for group in plan.groups:
         inputs = len(plan.steps(group)[1])
-        assert inputs <= graphs.MOST_INPUTS or len(group.nodes) == 1 or group.last.key[0] == "sum"
+        assert inputs <= graphs.MAX_INPUTS or len(group.nodes) == 1 or group.last.key[0] == "sum"
 
 
 @pytest.mark.parametrize("pick", [(getitem,), (dict.get,)])

@@ -288,7 +288,7 @@ def test_no_memory_for_the_worker_itself(in_haste: None, capfd: pytest.CaptureFi
     with Executor(2, memory_limit="5MB") as ex:
         with pytest.raises(BrokenProcessPool, match=r"(?s)code 77.*before its first task; give workers more"):
             ex.submit(abs, -1).result(WAIT_S)
-    assert capfd.readouterr().err.count("over 80% of its memory_limit of 5 MB") <= 2 + restart_policy.MOST_FAILURES
+    assert capfd.readouterr().err.count("over 80% of its memory_limit of 5 MB") <= 2 + restart_policy.MAX_FAILURES
 
 
 class TestWorkersOfAScheduler:

@@ -132,7 +132,7 @@ def test_what_was_dropped_is_counted() -> None:
     program = """
 import os, threading
 from futures_cluster.services.launch import stderr
-stderr.MOST_WAITING_BYTES = 200_000
+stderr.MAX_WAITING_BYTES = 200_000
 read_fd, write_fd = os.pipe()
 os.set_blocking(write_fd, False)
 try:
@@ -327,7 +327,7 @@ with executor() as ex:
 """
     done = run_script(tmp_path, program, "spawn")
     assert 'under: if __name__ == "__main__":' in done.stderr
-    assert len((tmp_path / "imports").read_text()) <= 1 + restart_policy.MOST_FAILURES
+    assert len((tmp_path / "imports").read_text()) <= 1 + restart_policy.MAX_FAILURES
 
 
 def test_a_module_may_make_an_executor_and_use_it_in_tasks(tmp_path: Path) -> None:

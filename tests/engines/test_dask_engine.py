@@ -20,7 +20,7 @@ dask = pytest.importorskip("dask", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from futures_cluster.adapters.dask import futures_of
-from futures_cluster.adapters.graph import LEAST_GROUPS
+from futures_cluster.adapters.graph import MIN_GROUPS
 
 DASK = ENGINES["dask"]
 
@@ -218,7 +218,7 @@ def test_large_graphs_are_packed(ex: Executor) -> None:
     before = ex._engine.count_tasks()[0]
     assert parts[0].compute(scheduler=ex) == 511
     submitted = ex._engine.count_tasks()[0] - before
-    assert LEAST_GROUPS * 2 <= submitted < 512  # of 1,023
+    assert MIN_GROUPS * 2 <= submitted < 512  # of 1,023
 
 
 def test_shuffles_beside_a_client_of_dask(clusters: Clusters) -> None:

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from futures_cluster.engines.external.payloads import Kept
+from futures_cluster.engines.external.payloads import StoredResult
 
 
 @pytest.mark.parametrize("protocol", [4, 5])  # 4: through Dask's scheduler
@@ -15,5 +15,5 @@ from futures_cluster.engines.external.payloads import Kept
 def test_large_arrays_stay_writable_or_not(protocol: int, is_writable: bool) -> None:
     array = np.ones(100_000)
     array.flags.writeable = is_writable
-    moved = pickle.loads(pickle.dumps(Kept(array, array.nbytes), protocol)).open()
+    moved = pickle.loads(pickle.dumps(StoredResult(array, array.nbytes), protocol)).open()
     assert np.array_equal(moved, array) and moved.flags.writeable == is_writable

@@ -209,7 +209,7 @@ class Site:
         """What the scheduler remembers, apart from tasks that run although their future was dropped."""
         state = self.server.service.machine.state
         shared = self.server.service.machine.shared
-        needed = {task.key: task for task in state.tasks.values() if task.detached}
+        needed = {task.key: task for task in state.tasks.values() if task.fire_and_forget}
         stack = [*needed.values()]
         while stack:
             for task in stack.pop().dependencies:

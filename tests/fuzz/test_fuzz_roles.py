@@ -24,7 +24,7 @@ from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import ProtocolError
 from futures_cluster.services.worker.data_server import DataServer
-from futures_cluster.services.worker.reporter import Observer
+from futures_cluster.services.worker.reporter import WorkerReporter
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
@@ -117,7 +117,7 @@ def client(wire: Wire) -> list[Make]:
     ]
 
 
-FACTS = Observer(
+FACTS = WorkerReporter(
     WorkerService(WorkerMachine("liar"), pickle_codec.PickleCodec(None), None, lambda messages: None, lambda: None),  # type: ignore[arg-type]
     None,
     None,
@@ -249,8 +249,8 @@ def test_a_peer_that_lies_disturbs_nobody(
 
     def look(site: Site) -> None:
         """What people are shown is not spoiled, either."""
-        observatory = site.server.observatory
-        frames.pack([m.Answer(1, observatory.everything())])
+        monitor = site.server.monitor
+        frames.pack([m.Answer(1, monitor.everything())])
         frames.pack([m.Answer(1, [site.server.status(), site.server.worker_facts()])])
 
     async def leave(site: Site) -> None:

@@ -33,7 +33,7 @@ class Value:
         return self.value
 
 
-class Recorder:
+class TaskStreamRecorder:
     """An executor that runs at once and remembers which blocks its tasks had."""
 
     def __init__(self, workers: int = 2) -> None:
@@ -49,8 +49,8 @@ class Recorder:
         return value
 
 
-def placed(holders: list[str | None], workers: int = 2, **options: Any) -> tuple[ExecutorSums, Recorder]:
-    recorder = Recorder(workers)
+def placed(holders: list[str | None], workers: int = 2, **options: Any) -> tuple[ExecutorSums, TaskStreamRecorder]:
+    recorder = TaskStreamRecorder(workers)
     blocks = [Value(*pair) for pair in zip(split_rows(X, Y, None, len(holders)), holders)]
     return ExecutorSums(recorder, blocks, 300, 3, **options), recorder
 

@@ -61,7 +61,7 @@ def test_a_waiting_reader_misses_nothing_of_a_batch_longer_than_the_buffer() -> 
 
 
 def test_bytes_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel_module, "MOST_BYTES", 10)
+    monkeypatch.setattr(channel_module, "MAX_BYTES", 10)
     monkeypatch.setattr(channel_module, "BATCH_BYTES", 8)
     x = a_channel()
     put(x, b"aaaa", b"bbbb")

@@ -117,7 +117,7 @@ class ChannelHistory(RuleBasedStateMachine):
 
     def return_asked(self) -> None:
         for worker in list(self.state.workers.values()):
-            rows = [(task.key, task.attempt) for task in worker.assigned.values() if task.returning]
+            rows = [(task.key, task.attempt) for task in worker.assigned.values() if task.retracting]
             self.x.given(m.TasksReturned(worker.name, rows))
 
     # ---------------------------------------------------------------- the channel

@@ -85,7 +85,7 @@ def sizes(thing: Any) -> Any:
 
 def contents(state: State) -> dict[str, Any]:
     """Sizes of all that the scheduler keeps, and of what it keeps for each worker."""
-    found = {name: sizes(value) for name, value in vars(state).items() if name != "story"}
+    found = {name: sizes(value) for name, value in vars(state).items() if name != "event_log"}
     for worker in state.workers.values():
         for slot in worker.__slots__:
             found[f"{worker.name}.{slot}"] = sizes(getattr(worker, slot))

@@ -189,7 +189,7 @@ def test_a_holder_is_asked_before_its_copy_is_given_up() -> None:
 def test_what_a_program_cannot_get_stays_for_others() -> None:
     cluster = Cluster(1)
     cluster.given(scatter(("x", "w1")))
-    for _ in range(replication.MOST_DOUBTS):
+    for _ in range(replication.MAX_DOUBTS):
         assert cluster.given(m.ReportMissing("c", [("x", "w1")]))[-1] == there("x", "w1")
     (*_, told) = cluster.given(m.ReportMissing("c", [("x", "w1")]))
     ((key, outcome, error, *_),) = told.message.done
@@ -204,7 +204,7 @@ def test_what_a_worker_cannot_get_stays_for_others() -> None:
     cluster.given(scatter(("x", "w1")))
     cluster.given(submit(("a", ["x"]), options=m.TaskOptions(workers=("w2",))))
     cluster.given(submit(("b", ["x"]), options=m.TaskOptions(workers=("w1",))))
-    for _ in range(replication.MOST_DOUBTS):
+    for _ in range(replication.MAX_DOUBTS):
         assert cluster.where()["a"] == "w2"
         cluster.given(m.ReportMissing("w2", [("x", "w1")]))
         cluster.given(m.TasksReturned("w2", [("a", cluster.task("a").attempt)]))
@@ -239,12 +239,12 @@ def test_who_cannot_make_a_copy_is_not_asked_again() -> None:
     cluster.given(scatter(("x", "w1"), replicas=2))
     ask = m.ToWorker("w1", m.CopyData([("x", SIZE, ())]))
     asked = []
-    for _ in range(2 * replication.MOST_TRIES):
+    for _ in range(2 * replication.MAX_TRIES):
         (maker,) = cluster.machine.state.copying[cluster.task("x")]
         asked.append(maker.name)
         commands = cluster.given(m.ReportMissing(maker.name, [("x", "w1")]))
         assert ask in commands
-    assert sorted(asked) == ["w2"] * replication.MOST_TRIES + ["w3"] * replication.MOST_TRIES
+    assert sorted(asked) == ["w2"] * replication.MAX_TRIES + ["w3"] * replication.MAX_TRIES
     assert commands[-1] == there("x", "w1")
 
 
@@ -313,7 +313,7 @@ def test_the_data_is_spread_over_those_with_the_least() -> None:
 def test_not_all_is_copied_at_once() -> None:
     cluster = Cluster(2)
     keys = [f"k{i}" for i in range(5)]
-    size_bytes = replication.MOST_BYTES // 2
+    size_bytes = replication.MAX_BYTES // 2
     cluster.given(m.ScatterData("c", [(key, size_bytes, "w1") for key in keys]))
     asked: list[list[str]] = []
     commands = cluster.given(m.RetireWorkers(["w1"]))
@@ -502,14 +502,14 @@ class History:
             again = [key for key, number in simulation.executions.items() if number > 1]
             assert not again, "nobody died, but these ran twice"
         if not simulation.dice.faults.failed_fetches:
-            assert not state.leaving, "there is a worker that could take everything over"
+            assert not state.draining, "there is a worker that could take everything over"
         for task in state.scattered:
             if task.state == "memory":
                 wanted = min(state.scattered[task].replicas, len(state.workers))
                 assert len(task.holders or ()) >= wanted - len(state.scattered[task].refused)
         self.client.release_all()
         simulation.run()
-        assert not state.tasks and not state.scattered and not state.copying and not state.lacking
+        assert not state.tasks and not state.scattered and not state.copying and not state.under_replicated
         assert not any(worker.data or worker.copying for worker in state.workers.values())
         assert not any(worker.store or worker.machine.replicas for worker in simulation.workers.values())
 

@@ -16,9 +16,9 @@ def named(name: str) -> TaskOptions:
 def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
     cluster = Cluster(3)
     cluster.given(submit("a", "b", options=named("w2")))
-    queue = cluster.machine.state.demands.queue(((), ("w2",), False))
+    queue = cluster.machine.state.constrained.queue(((), ("w2",), False))
     assert queue is not None and queue.first() is cluster.task("b")
-    assert queue not in cluster.machine.state.demands.ripe and not queue.open
+    assert queue not in cluster.machine.state.constrained.ripe and not queue.open
     cluster.given(m.WorkerJoined("w9", "a9"))
     assert not queue.open
     cluster.finish("a")
@@ -39,9 +39,9 @@ def test_empty_queues_do_not_pile_up() -> None:
         cluster.given(submit(f"k{i}", options=TaskOptions(workers=("w1", f"x{i}"))))
         cluster.finish(f"k{i}")
     state = cluster.machine.state
-    assert len(state.demands) == 0
-    assert len(state.demands.queues) <= demands_module.MOST_EMPTY + 1
-    assert len(state.demands._named) <= demands_module.MOST_EMPTY + 2
+    assert len(state.constrained) == 0
+    assert len(state.constrained.queues) <= demands_module.MAX_EMPTY + 1
+    assert len(state.constrained._named) <= demands_module.MAX_EMPTY + 2
 
 
 def test_a_worker_that_is_gone_is_not_looked_at() -> None:
@@ -55,5 +55,5 @@ def test_a_worker_that_is_gone_is_not_looked_at() -> None:
 def test_retrying_a_task_that_has_no_queue_does_nothing() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a"))
-    cluster.machine.state.demands.retry(cluster.task("a"))
-    assert not cluster.machine.state.demands.ripe
+    cluster.machine.state.constrained.retry(cluster.task("a"))
+    assert not cluster.machine.state.constrained.ripe

@@ -80,7 +80,7 @@ def test_long_explanations_end() -> None:
     cluster = Cluster(1)
     cluster.given(submit("k0", *((f"k{i}", [f"k{i - 1}"]) for i in range(1, 100))))
     lines = why(cluster, "k99")
-    assert len(lines) == module.MOST_LINES + 1 and lines[-1] == "... and so on"
+    assert len(lines) == module.MAX_LINES + 1 and lines[-1] == "... and so on"
 
 
 def test_a_resource_that_nobody_has() -> None:

@@ -13,7 +13,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import SCATTERED_OPTIONS, TaskOptions
 from futures_cluster.scheduler.queues import fair, shares
 from futures_cluster.scheduler.queues.fair import FairQueue
-from futures_cluster.scheduler.queues.shares import Shares
+from futures_cluster.scheduler.queues.shares import FairShares
 
 from .builders import Cluster, submit
 
@@ -22,10 +22,10 @@ class Tasks:
     """Makes entries of queues."""
 
     def __init__(self) -> None:
-        self.shares = Shares()
+        self.shares = FairShares()
 
     def __call__(self, serial: int, client: str = "c", priority: int = 0, consumes: bool = False) -> Any:
-        lane = self.shares.lane(client, (-priority, 0))
+        lane = self.shares.flow(client, (-priority, 0))
         inputs = (SimpleNamespace(waiters=1, options=m.DEFAULT_OPTIONS),) if consumes else ()
         return SimpleNamespace(serial=serial, lane=lane, dependencies=inputs, client=client)
 
@@ -44,7 +44,7 @@ def taken(queue: FairQueue, number: int | None = None, turn_s: float = 1.0) -> l
         first = queue.first()
         entry = queue.pop()
         assert entry is first
-        entry.lane.take_turn(turn_s)
+        entry.flow.charge(turn_s)
         entries.append(entry)
     return entries
 
@@ -70,7 +70,7 @@ def test_turns_are_of_equal_time_and_not_of_equal_number() -> None:
     counts = {"short": 0, "long": 0}
     for _ in range(50):
         entry = queue.pop()
-        entry.lane.take_turn(10.0 if entry.client == "long" else 1.0)
+        entry.flow.charge(10.0 if entry.client == "long" else 1.0)
         counts[entry.client] += 1
     assert 4 <= counts["long"] <= 6
 
@@ -110,8 +110,8 @@ def test_what_uses_results_up_comes_before_what_makes_new_ones() -> None:
     ("waiters", "options", "expected"),
     [
         (1, m.DEFAULT_OPTIONS, True),
-        (fair.MOST_SHARERS, m.DEFAULT_OPTIONS, True),
-        (fair.MOST_SHARERS + 1, m.DEFAULT_OPTIONS, False),
+        (fair.MAX_SHARERS, m.DEFAULT_OPTIONS, True),
+        (fair.MAX_SHARERS + 1, m.DEFAULT_OPTIONS, False),
         (1, SCATTERED_OPTIONS, False),
     ],
 )
@@ -128,7 +128,7 @@ def test_an_empty_queue_has_no_first() -> None:
 
 
 def test_forgotten_levels_leave_no_advantage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "MOST_LEVELS", 3)
+    monkeypatch.setattr(shares, "MAX_LEVELS", 3)
     make = Tasks()
     queue = filled([make(i) for i in range(100)])
     taken(queue, 50)
@@ -171,15 +171,15 @@ def test_it_behaves_as_a_list_that_is_searched(history: list[tuple[str, str, int
             queue.extend(entries)
             model.extend((True, entry) for entry in entries)
         elif model:
-            level = min(entry.lane.level for _, entry in model)
-            least_s = min(entry.lane.spent_s for _, entry in model if entry.lane.level == level)
+            level = min(entry.flow.level for _, entry in model)
+            least_s = min(entry.flow.virtual_time_s for _, entry in model if entry.flow.level == level)
             expected_order = queue.order()
             entry = queue.pop()
-            assert (entry.lane.level, entry.lane.spent_s) == (level, least_s)
-            mine = [(late, other.serial) for late, other in model if other.lane is entry.lane]
+            assert (entry.flow.level, entry.flow.virtual_time_s) == (level, least_s)
+            mine = [(late, other.serial) for late, other in model if other.flow is entry.flow]
             assert min(mine) == (expected_order[2], entry.serial) == expected_order[2:]
             model = [row for row in model if row[1] is not entry]
-            entry.lane.take_turn(float(number))
+            entry.flow.charge(float(number))
         assert len(queue) == len(model)
 
 
@@ -225,7 +225,7 @@ def test_a_lone_task_counts_from_where_the_other_clients_are() -> None:
         client = "c" if number else "d"
         cluster.given(submit(f"{client}{number}", client=client))
         cluster.finish(f"{client}{number}")
-    reached_s = shares.lane("c", (0, 0)).share.reached_s
-    assert reached_s >= 2 > shares.lane("d", (0, 0)).spent_s
+    reached_s = shares.flow("c", (0, 0)).share.level_virtual_time_s
+    assert reached_s >= 2 > shares.flow("d", (0, 0)).virtual_time_s
     cluster.given(submit("d1", client="d"))
-    assert shares.lane("d", (0, 0)).spent_s > reached_s
+    assert shares.flow("d", (0, 0)).virtual_time_s > reached_s

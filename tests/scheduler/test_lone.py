@@ -57,8 +57,10 @@ def books(machine: SchedulerMachine) -> dict[str, Any]:
     }
     groups = {name: (group.finished, group.failed, group.expected_s) for name, group in state.groups.items()}
     functions = {name: function.tasks for name, function in state.functions.items()}
-    shares = {(client, depth): state.shares.lane(client, (0, -depth)).spent_s for client in "cd" for depth in range(2)}
-    order = [worker.name for worker in state.free], [worker.name for worker in state.idle]
+    shares = {
+        (client, depth): state.shares.flow(client, (0, -depth)).virtual_time_s for client in "cd" for depth in range(2)
+    }
+    order = [worker.name for worker in state.with_free_slot], [worker.name for worker in state.accepting]
     return {
         "tasks": tasks,
         "workers": workers,
@@ -170,7 +172,7 @@ def test_there_is_no_short_way_for(event: m.Message) -> None:
 
 
 def test_kept_results_get_records_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lone, "MOST_ENDED", 5)
+    monkeypatch.setattr(lone, "MAX_ENDED", 5)
     pair = Pair()
     for number in range(12):
         key = f"k{number}"

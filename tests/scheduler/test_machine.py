@@ -159,7 +159,7 @@ def test_tasks_of_a_graph_with_options_of_their_own() -> None:
     cluster = Cluster(workers=0)
     event = submit("a", "b", ("c", ["a"]), "d", wanted=["a", "b", "c", "d"])
     urgent, patient = m.TaskOptions(priority=1), m.TaskOptions(retries=2)
-    event.apart = [("b", urgent), ("c", patient), ("d", m.TaskOptions(workers=("w2",)))]
+    event.option_overrides = [("b", urgent), ("c", patient), ("d", m.TaskOptions(workers=("w2",)))]
     cluster.given(event)
     assert cluster.states() == {"a": "queued", "b": "queued", "c": "waiting", "d": "queued"}
     assert cluster.task("c").retries_left == 2 and cluster.task("a").retries_left == 0
@@ -519,7 +519,7 @@ def test_a_task_that_waits_makes_room_for_its_children() -> None:
 def test_the_newest_commitments_are_asked_back_so_that_a_child_finds_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(placement, "MOST_AHEAD", 3)
+    monkeypatch.setattr(placement, "MAX_AHEAD", 3)
     cluster = Cluster()
     cluster.measured(0.001)
     cluster.given(submit("a", "b", "c", "d"))
@@ -648,7 +648,7 @@ def test_deadlines_of_ended_tasks_do_not_pile_up() -> None:
 
 
 def test_the_durations_of_finitely_many_names_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functions, "MOST_GROUPS", 10)
+    monkeypatch.setattr(functions, "MAX_GROUPS", 10)
     cluster = Cluster()
     for i in range(30):
         cluster.given(submit(f"k{i}", function=f"f{i}"))

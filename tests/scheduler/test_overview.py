@@ -50,7 +50,7 @@ def test_what_a_client_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.given(m.ClientJoined("d"))
     cluster.given(submit("one", "two", client="d"))
     assert (overview.unfinished(state, "c"), overview.unfinished(state, "d")) == (6, 2)
-    monkeypatch.setattr(overview, "MOST_COUNTED", 5)
+    monkeypatch.setattr(overview, "MAX_COUNTED", 5)
     assert (overview.unfinished(state, "c"), overview.unfinished(state, "d")) == (8, 8)
 
 
@@ -76,7 +76,7 @@ def test_some_tasks_of_a_function_what_is_under_way_first(monkeypatch: pytest.Mo
     for row in found["tasks"]:
         task = state.tasks[row["key"]]
         assert (row["state"], row["worker"]) == (task.state, task.worker and task.worker.name)
-    monkeypatch.setattr(overview, "MOST_OF_STATE", 1)
+    monkeypatch.setattr(overview, "MAX_OF_STATE", 1)
     states = [row["state"] for row in overview.tasks_of(state, "work")["tasks"]]
     assert len(states) == len(set(states))
     assert overview.tasks_of(state, "no") == {"name": "no", "known": False, "tasks": []}
@@ -102,7 +102,7 @@ def test_what_raised_is_counted_at_each_try() -> None:
 
 
 def test_more_tasks_than_are_counted_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "MOST_COUNTED", 4)
+    monkeypatch.setattr(overview, "MAX_COUNTED", 4)
     cluster = Cluster(1)
     cluster.given(submit(*"abcdefgh"))
     cluster.given(submit(("y", ["h"]), function="g"))
@@ -113,7 +113,7 @@ def test_more_tasks_than_are_counted_are_unknown(monkeypatch: pytest.MonkeyPatch
 
 
 def test_most_functions_are_listed_with_tasks_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "MOST_FUNCTIONS", 2)
+    monkeypatch.setattr(overview, "MAX_FUNCTIONS", 2)
     cluster = Cluster(1)
     for name in ("one", "two", "three"):
         cluster.measured(1.0, name)
@@ -145,7 +145,7 @@ def test_graph_of_tasks() -> None:
 
 
 def test_a_large_graph_is_folded_by_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "MOST_NODES", 3)
+    monkeypatch.setattr(overview, "MAX_NODES", 3)
     cluster = mixed()
     graph = overview.graph(cluster.machine.state)
     assert graph["folded"]
@@ -159,8 +159,8 @@ def test_a_large_graph_is_folded_by_function(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_edges_of_a_larger_one_are_those_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "MOST_NODES", 3)
-    monkeypatch.setattr(overview, "MOST_FOLDED", 10)
+    monkeypatch.setattr(overview, "MAX_NODES", 3)
+    monkeypatch.setattr(overview, "MAX_FOLDED", 10)
     cluster = Cluster(1)
     cluster.given(submit("a", function="load"))
     cluster.given(submit(*[(f"x{i}", ["a"]) for i in range(99)], function="work"))
@@ -178,17 +178,17 @@ def test_the_story_of_a_task() -> None:
     cluster = mixed()
     cluster.start("b")
     cluster.now = 2.0
-    story = overview.story(cluster.machine.state, "b", 2.0)
+    story = overview.describe_task(cluster.machine.state, "b", 2.0)
     assert (story["state"], story["function"], story["worker"], story["since_s"]) == ("assigned", "load", "w2", 2.0)
     assert story["used_by"] == [{"key": "y", "function": "work", "state": "waiting"}]
     assert story["explanation"][0].startswith("'b' runs on worker w2")
-    waiting = overview.story(cluster.machine.state, "y", 2.0)
+    waiting = overview.describe_task(cluster.machine.state, "y", 2.0)
     assert waiting["inputs"] == [{"key": "b", "function": "load", "state": "assigned"}]
     assert waiting["worker"] is None and waiting["since_s"] is None
 
 
 def test_the_story_of_an_unknown_task() -> None:
-    story = overview.story(Cluster().machine.state, "no", 0.0)
+    story = overview.describe_task(Cluster().machine.state, "no", 0.0)
     assert story["known"] is False
     assert "not known" in story["explanation"][0]
 

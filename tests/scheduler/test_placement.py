@@ -38,7 +38,7 @@ def test_functions_that_were_never_measured_go_one_to_a_slot() -> None:
 
 
 def test_tiny_tasks_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "MOST_AHEAD", 50)
+    monkeypatch.setattr(placement, "MAX_AHEAD", 50)
     cluster = Cluster(1)
     cluster.measured(1e-6)
     cluster.given(submit(*(f"k{i}" for i in range(100))))
@@ -133,7 +133,7 @@ def test_a_worker_begins_with_what_lies_there(size_bytes: int, begins_with: str)
         cluster.finish(key)
     while assigned := list(cluster.where()):
         cluster.finish(assigned[0])
-    assert set(cluster.states().values()) == {"memory"} and not cluster.machine.state.near
+    assert set(cluster.states().values()) == {"memory"} and not cluster.machine.state.queued_by_location
 
 
 def test_no_task_follows_its_data_to_a_worker_that_is_stuck() -> None:
@@ -171,7 +171,7 @@ def test_comparing_workers_has_a_limit() -> None:
         cluster.given(m.DataAdded(f"w{i}", ["x"]))
     cluster.given(submit(("y", ["x"])))
     held, total = placement.held_bytes(cluster.task("y"), cluster.worker("w150"))
-    assert len(held) == placement.MOST_HOLDERS_COMPARED + 1 and total == 6
+    assert len(held) == placement.MAX_HOLDERS_COMPARED + 1 and total == 6
 
 
 # ---------------------------------------------------------------- resources and places

@@ -326,7 +326,7 @@ def stopped_with_b_in_doubt() -> Cluster:
     cluster.given(submit("b", options=ONCE))
     cluster.start("a")
     cluster.given(m.CancelTasks("c", ["a"], force=True))
-    assert cluster.states() == {"b": "assigned"} and cluster.worker("w1").stopping
+    assert cluster.states() == {"b": "assigned"} and cluster.worker("w1").killing
     cluster.quiet(m.WorkerJoined("w2", "a2"))
     return cluster
 
@@ -483,13 +483,13 @@ class TestUnreachable:
         machine.handle(m.ReportMissing(other, [("k", holder)]), 2.0)
         assert self.finish(machine) == other
         machine.handle(m.ReleaseKeys("c", ["k"]), 3.0)
-        assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
+        assert not (machine.state.unreachable_count or machine.state.recompute_on or machine.state.tasks)
 
     def test_in_the_end_what_needs_it_there_fails_with_the_names_of_both(self) -> None:
         machine = self.machine(("w1",))  # it may be made nowhere else
         there = m.TaskOptions(workers=("w2",))
         machine.handle(m.SubmitTasks("c", [("d", "f", b"", ["k"])], [], there), 2.0)
-        while machine.state.unreached.get(machine.state.tasks["k"], 0) < replication.MOST_UNREACHED:
+        while machine.state.unreachable_count.get(machine.state.tasks["k"], 0) < replication.MAX_UNREACHED:
             machine.handle(m.ReportMissing("w2", [("k", "w1")]), 2.0)
             if machine.state.tasks["k"].state == "assigned":
                 assert self.finish(machine) == "w1"
@@ -498,4 +498,4 @@ class TestUnreachable:
         assert error["kind"] == "DataLost" and "w2 could not get 'k' from w1 at address of w1" in error["text"]
         assert machine.state.tasks["k"].state == "memory"  # for all others
         machine.handle(m.ReleaseKeys("c", ["k", "d"]), 3.0)
-        assert not (machine.state.unreached or machine.state.preferred or machine.state.tasks)
+        assert not (machine.state.unreachable_count or machine.state.recompute_on or machine.state.tasks)

@@ -10,7 +10,7 @@ from simulator.scenarios import Scenario
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler import records as state_module
-from futures_cluster.scheduler.records import TRANSITIONS, Group, Task
+from futures_cluster.scheduler.records import TRANSITIONS, FunctionStats, Task
 
 from .builders import Cluster, submit
 
@@ -18,10 +18,10 @@ ALL = [(old, new) for old, following in TRANSITIONS.items() for new in following
 
 
 def test_group_durations_are_moving_averages_with_a_floor() -> None:
-    group = Group("f")
+    group = FunctionStats("f")
     assert group.expected_s == state_module.UNKNOWN_DURATION_S
     group.measure(1e-9)
-    assert group.expected_s == state_module.LEAST_DURATION_S
+    assert group.expected_s == state_module.MIN_DURATION_S
     group.measure(1.0)
     assert group.expected_s == pytest.approx(state_module.NEWEST_WEIGHT)
 
@@ -31,10 +31,10 @@ def test_most_tasks_demand_nothing() -> None:
     cluster.given(submit("a"))
     cluster.given(submit("b", options=TaskOptions(priority=3)))
     cluster.given(submit("c", options=TaskOptions(resources=(("GPU", 1.0),))))
-    assert cluster.task("a").demand is None and cluster.task("b").demand is None
-    assert cluster.task("c").demand == ((("GPU", 1.0),), (), False)
+    assert cluster.task("a").requirements is None and cluster.task("b").requirements is None
+    assert cluster.task("c").requirements == ((("GPU", 1.0),), (), False)
     cluster.task("a").losses = ("killed", "killed")
-    assert cluster.task("a").demand == ((), (), True)
+    assert cluster.task("a").requirements == ((), (), True)
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], None]:

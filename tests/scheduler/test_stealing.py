@@ -46,12 +46,12 @@ def test_a_robbed_worker_gets_nothing_in_advance_until_it_finishes_something() -
     cluster.given(m.WorkerJoined("w2", "a2"))
     cluster.now = 0.02
     cluster.given(m.Tick())
-    assert cluster.worker("w1").robbed
+    assert cluster.worker("w1").recently_stolen_from
     cluster.given(m.TasksReturned("w1", [("k1", 3), ("k2", 4)]))
     cluster.given(submit(*(f"l{i}" for i in range(100))))
     assert len(cluster.worker("w1").assigned) == 1
     cluster.finish("k0", duration_s=0.001)
-    assert not cluster.worker("w1").robbed and len(cluster.worker("w1").assigned) > 10
+    assert not cluster.worker("w1").recently_stolen_from and len(cluster.worker("w1").assigned) > 10
 
 
 def test_nobody_is_robbed_twice_before_it_answers() -> None:

@@ -132,11 +132,11 @@ def test_tasks_that_its_tasks_have_submitted() -> None:
 
 
 def test_there_are_bounds(monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "MOST_COUNTED", 10)
+    monkeypatch.setattr(module, "MAX_COUNTED", 10)
     cluster = Cluster(0)
     cluster.given(submit(*(f"k{i}" for i in range(30))))
     assert [row[0] for row in lacking(cluster)] == [10]
     cluster = Cluster(1)
     for i in range(9):
         cluster.given(submit(f"k{i}", options=gpu(i + 1)))
-    assert len(lacking(cluster)) == module.MOST_ROWS
+    assert len(lacking(cluster)) == module.MAX_ROWS

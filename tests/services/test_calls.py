@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.services.client.task_keys import MOST_PRIORITY, inherit, pure_key
+from futures_cluster.services.client.task_keys import MAX_PRIORITY, inherit, pure_key
 
 
 def test_priorities_count_from_the_parents() -> None:
@@ -19,8 +19,8 @@ def test_equal_options_stay_the_same_object() -> None:
 
 
 def test_a_message_can_take_any_priority() -> None:
-    assert inherit(TaskOptions(priority=MOST_PRIORITY), MOST_PRIORITY).priority == MOST_PRIORITY
-    assert inherit(TaskOptions(priority=-MOST_PRIORITY), -5).priority == -MOST_PRIORITY
+    assert inherit(TaskOptions(priority=MAX_PRIORITY), MAX_PRIORITY).priority == MAX_PRIORITY
+    assert inherit(TaskOptions(priority=-MAX_PRIORITY), -5).priority == -MAX_PRIORITY
 
 
 def test_names_without_an_encoding_have_keys() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.services.common.heartbeats import LEAST_SILENCE_S, Heartbeats, interval_s
+from futures_cluster.services.common.heartbeats import MIN_SILENCE_S, Heartbeats, interval_s
 
 
 class Timer:
@@ -126,7 +126,7 @@ def test_no_peer_can_ask_for_heartbeats_without_a_pause(silence_s: float) -> Non
     loop, connection, beats, _ = begin()
     beats.agree({"silence_s": silence_s})
     loop.run(110.0)
-    assert len(connection.sent) <= 10.0 / interval_s(LEAST_SILENCE_S) + 2
+    assert len(connection.sent) <= 10.0 / interval_s(MIN_SILENCE_S) + 2
 
 
 def test_both_beat_for_the_less_patient_one() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.worker import sampler as profiler
 from futures_cluster.services.worker import stats
-from futures_cluster.services.worker.task_stream import LONG_S, MOST_ROWS, Recorder
+from futures_cluster.services.worker.task_stream import LONG_S, MAX_ROWS, TaskStreamRecorder
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Clock:
 
 def test_short_runs_of_one_function_are_one_row() -> None:
     clock = Clock()
-    recorder = Recorder(clock)
+    recorder = TaskStreamRecorder(clock)
     for i in range(10):
         clock.now += 0.0005
         recorder.ended(0, "f", f"k{i}", 0.0004, 8, False)
@@ -52,7 +52,7 @@ def test_short_runs_of_one_function_are_one_row() -> None:
 )
 def test_others_are_rows_of_their_own(second: tuple[int, str, float, bool, float], why: str) -> None:
     clock = Clock()
-    recorder = Recorder(clock)
+    recorder = TaskStreamRecorder(clock)
     recorder.ended(0, "f", "a", 0.0004, 0, False)
     slot, function, duration_s, failed, pause_s = second
     clock.now += pause_s
@@ -63,7 +63,7 @@ def test_others_are_rows_of_their_own(second: tuple[int, str, float, bool, float
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("fgh"), st.floats(0, 0.01), st.booleans()), max_size=60))
 def test_nothing_is_lost_and_nothing_overlaps(runs: list[tuple[int, str, float, bool]]) -> None:
     clock = Clock()
-    recorder = Recorder(clock)
+    recorder = TaskStreamRecorder(clock)
     ends = {slot: 0.0 for slot in range(3)}
     for slot, function, duration_s, failed in runs:
         clock.now = max(clock.now, ends[slot] + duration_s)
@@ -80,11 +80,11 @@ def test_nothing_is_lost_and_nothing_overlaps(runs: list[tuple[int, str, float, 
 
 
 def test_what_does_not_fit_is_counted() -> None:
-    recorder = Recorder(Clock())
-    for i in range(MOST_ROWS + 5):
+    recorder = TaskStreamRecorder(Clock())
+    for i in range(MAX_ROWS + 5):
         recorder.fetched("w", [f"k{i}"], 10, 0.1)
     rows, dropped = recorder.take()
-    assert (len(rows), dropped) == (MOST_ROWS, 5)
+    assert (len(rows), dropped) == (MAX_ROWS, 5)
 
 
 # ---------------------------------------------------------------- profile
@@ -112,7 +112,7 @@ def test_a_thread_in_no_task_has_no_stack() -> None:
 
 
 def test_children_of_a_frame_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiler, "MOST_CHILDREN", 2)
+    monkeypatch.setattr(profiler, "MAX_CHILDREN", 2)
     tree = profiler.new_tree()
     for name in "abcd":
         profiler.add(tree, [name])
@@ -176,11 +176,11 @@ def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
     failures.note("k", "f", Bad())
     failures.note("l", "f", Long("x" * 100_000))
     assert failures.rows[0][4] == "Bad"
-    assert len(failures.rows[1][5]) < stats.MOST_TEXT + 100
+    assert len(failures.rows[1][5]) < stats.MAX_TEXT + 100
 
 
 def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "MOST_PEERS", 1)
+    monkeypatch.setattr(stats, "MAX_PEERS", 1)
     traffic = stats.Traffic()
     for holder in ("a", "b", "c", "a"):
         traffic.received(holder, 10, 0.5)

@@ -15,7 +15,7 @@ import pytest
 from futures_cluster import Executor, NotSupported, context
 from futures_cluster.services.client.task_output import Line
 from futures_cluster.services.worker import stdout_capture
-from futures_cluster.services.worker.stdout_capture import Capture
+from futures_cluster.services.worker.stdout_capture import StdoutCapture
 
 
 class Host:
@@ -23,11 +23,11 @@ class Host:
 
 
 @contextlib.contextmanager
-def capturing() -> Iterator[tuple[Capture, io.StringIO]]:
+def capturing() -> Iterator[tuple[StdoutCapture, io.StringIO]]:
     """A capture in the place of an output of our own, for a part of a test; pytest itself puts others in between."""
     former = io.StringIO()
     with contextlib.redirect_stdout(former):
-        capture = Capture()
+        capture = StdoutCapture()
         capture.start()
         try:
             yield capture, former
@@ -78,8 +78,8 @@ def test_threads_do_not_mix() -> None:
 
 
 def test_too_many_lines_are_left_out_and_long_ones_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdout_capture, "MOST_LINES", 2)
-    monkeypatch.setattr(stdout_capture, "MOST_TEXT", 3)
+    monkeypatch.setattr(stdout_capture, "MAX_LINES", 2)
+    monkeypatch.setattr(stdout_capture, "MAX_TEXT", 3)
     with capturing() as (taken, _):
         in_task("a", "12345", "b", "c", "d")
         assert taken.take() == [["a", "123"], ["a", "b"], ["", "(2 more lines are left out)"]]

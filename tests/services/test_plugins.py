@@ -119,7 +119,7 @@ def test_a_plugin_that_raises_is_switched_off(kind: type[BaseException], caplog:
 
 
 def test_a_slow_plugin_delays_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(plugin_runner, "MOST_EVENTS", 10)
+    monkeypatch.setattr(plugin_runner, "MAX_EVENTS", 10)
     go = threading.Event()
 
     class Slow(SchedulerPlugin):

@@ -170,7 +170,7 @@ def test_a_probe_that_hangs_does_not_keep_the_others_waiting_for_ever(machine: M
     machine.launcher.error = None
     machine.loop.sleep(0.2)
     assert len(machine.processes.handles) == 1
-    machine.loop.sleep(restart_policy.MOST_PAUSE_S)
+    machine.loop.sleep(restart_policy.MAX_PAUSE_S)
     assert len(machine.processes.handles) == 2
 
 
@@ -183,7 +183,7 @@ def test_a_probe_that_is_not_wanted_any_more(machine: Machine) -> None:
     (handle,) = machine.processes.handles.values()
     handle.replaced, handle.deliberate = True, "fewer workers are wanted"
     machine.processes.process_ended(handle.name, -9)
-    machine.loop.sleep(restart_policy.MOST_PAUSE_S)
+    machine.loop.sleep(restart_policy.MAX_PAUSE_S)
     assert len(machine.processes.handles) == 1
 
 
@@ -191,7 +191,7 @@ def test_hopeless_when_no_worker_is_left(machine: Machine) -> None:
     machine.launcher.error = NO_FORK
     machine.add(4)
     machine.loop.sleep(1000)
-    assert len(machine.launcher.starts) == restart_policy.MOST_FAILURES
+    assert len(machine.launcher.starts) == restart_policy.MAX_FAILURES
     (text,) = machine.hopeless
     assert text.startswith("6 attempts in a row to start a worker failed") and "temporarily unavailable" in text
     assert not machine.processes.wanted and not machine.processes.handles
@@ -204,10 +204,10 @@ def test_the_healthy_go_on_and_attempts_do_not_end(machine: Machine, caplog: pyt
     machine.processes.process_ended("w0", -9)
     machine.loop.sleep(100)
     assert list(machine.processes.handles) == ["w1"] and not machine.hopeless
-    assert machine.times[-1] - machine.times[-2] == pytest.approx(restart_policy.MOST_PAUSE_S)
+    assert machine.times[-1] - machine.times[-2] == pytest.approx(restart_policy.MAX_PAUSE_S)
     assert caplog.text.count("attempts in a row") == 1
     machine.launcher.error = None
-    machine.loop.sleep(restart_policy.MOST_PAUSE_S)
+    machine.loop.sleep(restart_policy.MAX_PAUSE_S)
     assert len(machine.processes.handles) == 2
 
 
@@ -218,7 +218,7 @@ def test_hopeless_when_the_last_healthy_one_is_lost_too(machine: Machine) -> Non
     machine.processes.process_ended("w0", -9)
     machine.loop.sleep(100)
     machine.processes.process_ended("w1", -9)
-    machine.loop.sleep(2 * restart_policy.MOST_PAUSE_S)
+    machine.loop.sleep(2 * restart_policy.MAX_PAUSE_S)
     assert len(machine.hopeless) == 1
 
 
@@ -229,7 +229,7 @@ def test_workers_that_end_before_they_are_ready(machine: Machine) -> None:
         for name in list(machine.processes.handles):
             machine.processes.process_ended(name, 77)
     assert "exited with code 77" in machine.hopeless[0]
-    assert len(machine.launcher.starts) == 2 + (restart_policy.MOST_FAILURES - 1)
+    assert len(machine.launcher.starts) == 2 + (restart_policy.MAX_FAILURES - 1)
 
 
 @pytest.mark.parametrize(

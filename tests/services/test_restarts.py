@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from futures_cluster.services.launch.restart_policy import FIRST_PAUSE_S, MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
+from futures_cluster.services.launch.restart_policy import FIRST_PAUSE_S, MAX_FAILURES, MAX_PAUSE_S, RestartPolicy
 
 
 def fail_until(policy: RestartPolicy, failures: int) -> list[float]:
@@ -21,7 +21,7 @@ def fail_until(policy: RestartPolicy, failures: int) -> list[float]:
 def test_pauses_double_up_to_the_maximum() -> None:
     pauses = fail_until(RestartPolicy(), 60)
     assert [round(pause_s / FIRST_PAUSE_S) for pause_s in pauses[:6]] == [1, 2, 4, 8, 16, 32]
-    assert all(round(pause_s, 6) == MOST_PAUSE_S for pause_s in pauses[6:])
+    assert all(round(pause_s, 6) == MAX_PAUSE_S for pause_s in pauses[6:])
 
 
 def test_a_policy_without_failures_makes_no_pause() -> None:
@@ -53,7 +53,7 @@ def test_after_a_failure_one_start_at_a_time() -> None:
     assert policy.pause_s(0.0) == 0  # without a failure there is no probe
     policy.failed(0.0, 1.0)
     policy.started(2.0)
-    assert policy.pause_s(2.0) == MOST_PAUSE_S  # at most: it may hang
+    assert policy.pause_s(2.0) == MAX_PAUSE_S  # at most: it may hang
     assert policy.failed(2.0, 2.5)
     assert policy.pause_s(2.5) == pytest.approx(2 * FIRST_PAUSE_S)
     policy.started(3.0)
@@ -63,16 +63,16 @@ def test_after_a_failure_one_start_at_a_time() -> None:
 
 def test_exhausted_after_the_stated_number_in_a_row() -> None:
     policy = RestartPolicy()
-    fail_until(policy, MOST_FAILURES - 1)
+    fail_until(policy, MAX_FAILURES - 1)
     assert not policy.exhausted
-    fail_until(RestartPolicy(), MOST_FAILURES)
+    fail_until(RestartPolicy(), MAX_FAILURES)
     policy.failed(1e6, 1e6)
     assert policy.exhausted
 
 
 def test_a_worker_that_gets_ready_ends_the_row() -> None:
     policy = RestartPolicy()
-    fail_until(policy, MOST_FAILURES)
+    fail_until(policy, MAX_FAILURES)
     policy.succeeded()
     assert policy.failures == 0 and not policy.exhausted and policy.pause_s(0.0) == 0
     assert fail_until(policy, 1) == [FIRST_PAUSE_S]

@@ -9,16 +9,16 @@ from concurrent.futures import Future
 from hypothesis import given
 from hypothesis import strategies as st
 
-from futures_cluster.services.observe.pending_replies import Rounds
+from futures_cluster.services.observe.pending_replies import PendingReplies
 
 
 def test_nobody_to_ask() -> None:
-    assert Rounds().begin([]).done()
+    assert PendingReplies().begin([]).done()
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), unique=True), max_size=5), st.lists(st.sampled_from("abcdx")))
 def test_a_round_ends_with_the_last_answer(asked: list[list[str]], answers: list[str]) -> None:
-    rounds = Rounds()
+    rounds = PendingReplies()
     waiting = [rounds.begin(names) for names in asked]
     heard: set[str] = set()
     for name in ["", *answers]:
@@ -28,7 +28,7 @@ def test_a_round_ends_with_the_last_answer(asked: list[list[str]], answers: list
 
 
 def test_answers_that_never_come() -> None:
-    rounds = Rounds()
+    rounds = PendingReplies()
     done = rounds.begin(["a"])
     rounds.end(done)
     assert done.result() is None
@@ -37,7 +37,7 @@ def test_answers_that_never_come() -> None:
 
 
 def test_one_who_leaves_does_not_end_it_for_others() -> None:
-    rounds = Rounds()
+    rounds = PendingReplies()
     done: Future[None] = rounds.begin(["a"])
 
     async def wait() -> None:

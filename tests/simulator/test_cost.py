@@ -155,7 +155,7 @@ def test_looking_for_work_to_steal_does_not_depend_on_the_size_of_the_cluster() 
         machine.handle(submissions(independent(1))[0], 0.0)
         for event in submissions(independent(workers * 10, "l")):
             machine.handle(event, 0.0)
-        assert len(machine.state.crowded) >= workers - 1
+        assert len(machine.state.saturated) >= workers - 1
         machine.handle(m.WorkerJoined("late", "a"), 1.0)
         counted.handle(m.Tick(), 2.0)
         calls[workers] = counted.calls

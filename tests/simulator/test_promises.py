@@ -194,7 +194,7 @@ def nested(key: str, execution: int) -> Work:
 def test_nested_tasks_never_wait_for_each_other_for_ever(
     number: int, workers: int, latency_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_machine, "MOST_LENT_SLOTS", 10)
+    monkeypatch.setattr(worker_machine, "MAX_LENT_SLOTS", 10)
     simulation = Simulation(work=nested, latency_s=latency_s, check=5)
     simulation.add_workers(workers)
     simulation.add_client("c").submit(independent(number, "a"))

@@ -12,7 +12,7 @@ import pytest
 from futures_cluster.status import api
 from futures_cluster.status.api import Api
 from futures_cluster.status.http import BadRequest, Request
-from futures_cluster.status.sparing import MOST_KEPT, MOST_SHARE, Sparing
+from futures_cluster.status.sparing import MAX_KEPT, MAX_SHARE, ThrottledCache
 
 
 class Clock:
@@ -100,7 +100,7 @@ def test_what_is_costly_is_made_less_often() -> None:
         get(served, "/api/v1/snapshot")
         clock.now += 0.05
     assert len(source.made) == 3  # at 0, 4 and 8 seconds: a twentieth of the time
-    assert MOST_SHARE == 0.05
+    assert MAX_SHARE == 0.05
 
 
 def test_other_answers_are_shared_by_those_who_ask_for_the_same() -> None:
@@ -147,9 +147,9 @@ def test_all_viewers_see_one_snapshot() -> None:
 
 def test_few_answers_are_kept() -> None:
     clock = Clock()
-    kept = Sparing(clock)
-    for i in range(2 * MOST_KEPT):
+    kept = ThrottledCache(clock)
+    for i in range(2 * MAX_KEPT):
         kept.get(f"k{i}", lambda i=i: i, 1.0)  # type: ignore[misc]
-    assert kept.get(f"k{2 * MOST_KEPT - 1}", lambda: "anew", 1.0) == 2 * MOST_KEPT - 1
+    assert kept.get(f"k{2 * MAX_KEPT - 1}", lambda: "anew", 1.0) == 2 * MAX_KEPT - 1
     assert kept.get("k0", lambda: "anew", 1.0) == "anew"
-    assert len(kept._kept) == MOST_KEPT
+    assert len(kept._kept) == MAX_KEPT

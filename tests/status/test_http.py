@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.status import http
-from futures_cluster.status.http import BadRequest, Gate, HttpServer, Request, Response, parse
+from futures_cluster.status.http import AccessPolicy, BadRequest, HttpServer, Request, Response, parse
 
 
 @given(st.binary(max_size=400))
@@ -65,7 +65,7 @@ def test_what_is_refused(head: bytes, status: int) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost:1", "localhost", "[::1]:8787", "[::1]", "LOCALHOST:5"])
 def test_loopback_names_are_let_in(host: str) -> None:
-    assert Gate().complaint(Request("GET", "/", {}, {"host": host})) == ""
+    assert AccessPolicy().complaint(Request("GET", "/", {}, {"host": host})) == ""
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_loopback_names_are_let_in(host: str) -> None:
 )
 def test_others_are_not(host: str) -> None:
     """A page of another site, whose name its owner lets point to this machine, reads nothing."""
-    assert "not called" in Gate().complaint(Request("GET", "/", {}, {"host": host}))
+    assert "not called" in AccessPolicy().complaint(Request("GET", "/", {}, {"host": host}))
 
 
 @pytest.mark.parametrize(
     ("given_token", "is_in"), [("secret", True), ("Secret", False), ("", False), ("sécret", False)]
 )
 def test_elsewhere_the_address_has_a_token(given_token: str, is_in: bool) -> None:
-    gate = Gate("secret", (), frozenset({"/page.css"}))
+    gate = AccessPolicy("secret", (), frozenset({"/page.css"}))
     assert (gate.complaint(Request("GET", "/api", {"token": given_token}, {"host": "any"})) == "") is is_in
     assert gate.complaint(Request("GET", "/page.css", {}, {"host": "any"})) == ""
     assert "token" in gate.complaint(Request("GET", "/", {}, {"host": "any"}))
@@ -110,10 +110,10 @@ async def talk(port: int, text: bytes) -> bytes:
 def serve(
     test: Callable[[HttpServer, int], Awaitable[None]],
     answer: Callable[[Request], Awaitable[Response]] = plain,
-    gate: Gate | None = None,
+    gate: AccessPolicy | None = None,
 ) -> None:
     async def run() -> None:
-        server = HttpServer(answer, gate or Gate())
+        server = HttpServer(answer, gate or AccessPolicy())
         port = await server.listen("127.0.0.1", 0)
         try:
             await test(server, port)
@@ -233,7 +233,7 @@ def test_closing_sends_readers_away() -> None:
 
 def test_too_many_connections_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them gets events, so none is idle."""
-    monkeypatch.setattr(http, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 2)
 
     async def events() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"
@@ -256,7 +256,7 @@ def test_too_many_connections_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_idle_connections_make_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd that asks nothing takes no more than its number of descriptors, and keeps no browser out."""
-    monkeypatch.setattr(http, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 4)
 
     async def test(server: HttpServer, port: int) -> None:
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
@@ -307,7 +307,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         other.listen()
 
         async def run() -> None:
-            await HttpServer(plain, Gate()).listen("127.0.0.1", other.getsockname()[1])
+            await HttpServer(plain, AccessPolicy()).listen("127.0.0.1", other.getsockname()[1])
 
         with pytest.raises(OSError):
             asyncio.run(run())

@@ -210,9 +210,9 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
         ex.run(os.getpid)
         assert ex.status_url
         engine: Any = ex._engine
-        service, observatory = engine.cluster.scheduler, engine.cluster.observatory()
+        service, monitor = engine.cluster.scheduler, engine.cluster.monitor()
         noticed: list[Any] = []
-        service.observatory = type("Counting", (), {"noticed": lambda self, message: noticed.append(message)})()
+        service.monitor = type("Counting", (), {"noticed": lambda self, message: noticed.append(message)})()
         sent: list[Any] = []
         for name, send in list(service.workers.items()):
 
@@ -224,7 +224,7 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
         assert list(ex.map(square, range(500))) == [i * i for i in range(500)]
         assert noticed == []
         assert "RunTasks" in sent and "Observe" not in sent
-        assert observatory._loop_timer is None and observatory._watched == {}
+        assert monitor._loop_timer is None and monitor._watched == {}
 
 
 def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,12 +233,12 @@ def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) ->
         engine: Any = ex._engine
         with Events(ex.status_url) as events:
             events.next("snapshot")
-            observatory = engine.cluster.observatory()
-            eventually(lambda: observatory._watched)
-        eventually(lambda: observatory.viewers == 0)
+            monitor = engine.cluster.monitor()
+            eventually(lambda: monitor._watched)
+        eventually(lambda: monitor.viewers == 0)
 
         def told() -> bool:
-            return all(order.interval_s < 0 for order in observatory._watched.values())
+            return all(order.interval_s < 0 for order in monitor._watched.values())
 
         eventually(told)
         # Whoever asks once gets an answer that is new, all the same.
@@ -270,14 +270,14 @@ def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
     with Executor(2) as ex, opening(gate):
         one, other = ex.run(os.getpid)
         engine: Any = ex._engine
-        observatory = engine.cluster.observatory()
-        observatory.ask_workers().result(PATIENCE_S)
-        assert observatory._heard.keys() == {one, other}
-        assert observatory.ask_workers("no such worker").done()
+        monitor = engine.cluster.monitor()
+        monitor.ask_workers().result(PATIENCE_S)
+        assert monitor._heard.keys() == {one, other}
+        assert monitor.ask_workers("no such worker").done()
         # One that has stopped cannot answer. As soon as it is lost nobody waits for it any longer.
         pid = ex.workers()[one]["pid"]
         os.kill(pid, signal.SIGSTOP)
-        answered = observatory._rounds.begin([one])
+        answered = monitor._rounds.begin([one])
         os.kill(pid, signal.SIGKILL)
         answered.result(PATIENCE_S)
 
@@ -303,7 +303,7 @@ def test_a_page_bound_elsewhere_has_a_token() -> None:
     with Executor(1) as ex:
         engine: Any = ex._engine
         ex.submit(square, 1).result()
-        page = StatusPage(engine.cluster.observatory(), "0.0.0.0", 0)
+        page = StatusPage(engine.cluster.monitor(), "0.0.0.0", 0)
         try:
             assert page.url == f"http://{socket.gethostname()}:{page.port}/?token={page.token}"
             assert len(page.token) >= 20

@@ -64,7 +64,7 @@ def test_known_peers_have_places_of_their_own() -> None:
 
 
 def test_few_known_sources_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "MOST_KNOWN", 2)
+    monkeypatch.setattr(admission, "MAX_KNOWN", 2)
     door = Admission(4)
     for source in ("a", "b", "a", "c"):
         door.enter(source, source, 0.0)
@@ -148,8 +148,8 @@ def test_sources_have_lines_of_their_own(warnings: RepeatedWarnings, caplog: pyt
 def test_many_sources_share_a_line(warnings: RepeatedWarnings, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(10_000):
         warnings.warning(str(number), "refused %s", number)
-    assert len(caplog.messages) == repeated.MOST_KEYS + 1
-    assert len(warnings._lines) == repeated.MOST_KEYS + 1
+    assert len(caplog.messages) == repeated.MAX_KEYS + 1
+    assert len(warnings._lines) == repeated.MAX_KEYS + 1
 
 
 def test_after_a_while_it_is_the_first_line_again(
@@ -160,6 +160,6 @@ def test_after_a_while_it_is_the_first_line_again(
     warnings.warning("a", "second")
     assert caplog.messages == ["first", "second"]
     clock.now += repeated.FIRST_INTERVAL_S
-    for number in range(repeated.MOST_KEYS + 5):  # keys that were quiet make room
+    for number in range(repeated.MAX_KEYS + 5):  # keys that were quiet make room
         warnings.warning(f"key {number}", "other")
     assert "a" not in warnings._lines

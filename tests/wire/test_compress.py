@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.wire.codec import compress
-from futures_cluster.wire.codec.compress import LEAST_BYTES, available, choose, decompress
+from futures_cluster.wire.codec.compress import MIN_BYTES, available, choose, decompress
 
-NOISE = random.Random(0).randbytes(4 * LEAST_BYTES)
-TEXT = b"all work and no play; " * LEAST_BYTES
+NOISE = random.Random(0).randbytes(4 * MIN_BYTES)
+TEXT = b"all work and no play; " * MIN_BYTES
 each_codec = pytest.mark.parametrize("codec", available())
 
 
@@ -21,7 +21,7 @@ def packed(data: bytes, codec: str = "zlib") -> bytes | None:
 
 
 @each_codec
-@pytest.mark.parametrize("data", [TEXT, bytes(LEAST_BYTES), NOISE[:1000] + TEXT])
+@pytest.mark.parametrize("data", [TEXT, bytes(MIN_BYTES), NOISE[:1000] + TEXT])
 def test_what_compresses_comes_back(codec: str, data: bytes) -> None:
     small = packed(data, codec)
     assert small is not None and len(small) < 0.8 * len(data)
@@ -30,7 +30,7 @@ def test_what_compresses_comes_back(codec: str, data: bytes) -> None:
 
 
 @each_codec
-@pytest.mark.parametrize("data", [b"", b"x" * (LEAST_BYTES - 1), NOISE, TEXT[:1000] + NOISE])
+@pytest.mark.parametrize("data", [b"", b"x" * (MIN_BYTES - 1), NOISE, TEXT[:1000] + NOISE])
 def test_what_does_not_pay_is_left(codec: str, data: bytes) -> None:
     assert packed(data, codec) is None
 

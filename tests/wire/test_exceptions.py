@@ -22,7 +22,7 @@ import pytest
 
 from futures_cluster.errors import RemoteError
 from futures_cluster.wire.codec.exception_state import copied
-from futures_cluster.wire.codec.exceptions import MOST_LINKED, dump_error, load_error
+from futures_cluster.wire.codec.exceptions import MAX_LINKED, dump_error, load_error
 
 
 def caught(function: Callable[..., Any], *args: Any) -> BaseException:
@@ -661,8 +661,8 @@ def test_a_long_chain() -> None:
     while back.__context__ is not None:
         back = back.__context__
         length += 1
-    assert length == MOST_LINKED
-    assert back.args == (5000 - MOST_LINKED,)
+    assert length == MAX_LINKED
+    assert back.args == (5000 - MAX_LINKED,)
 
 
 def test_a_circle_of_causes() -> None:

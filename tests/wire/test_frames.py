@@ -246,7 +246,7 @@ def test_every_cut_of_a_body_is_an_error() -> None:
             frames.unpack(body[:end])
 
 
-@pytest.mark.parametrize("length", [2**63, 2**64 - 1, frames.MOST_BODY_BYTES + 1])
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, frames.MAX_BODY_BYTES + 1])
 def test_a_claimed_length_takes_no_memory(length: int) -> None:
     tracemalloc.start()
     try:
@@ -261,7 +261,7 @@ def test_a_length_within_the_limit_takes_memory_only_as_bytes_come() -> None:
     tracemalloc.start()
     try:
         parser = frames.FrameParser()
-        feed(parser, frames.HEAD.pack(frames.MOST_BODY_BYTES, 0) + b"x" * 1000)
+        feed(parser, frames.HEAD.pack(frames.MAX_BODY_BYTES, 0) + b"x" * 1000)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -420,7 +420,7 @@ def test_a_buffer_for_which_there_can_be_no_memory_is_an_error(monkeypatch: pyte
 
 
 def test_too_many_buffers_are_refused_by_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "MOST_BUFFERS", 2)
+    monkeypatch.setattr(frames, "MAX_BUFFERS", 2)
     with pytest.raises(NotSendable, match="3 buffers are too many"):
         frames.pack([with_buffers(b"a", b"b", b"c")])
     frames.pack([m.DropData(["k"])])
@@ -431,6 +431,6 @@ def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
         frames.pack([with_buffers(b"a"), m.DropData([object()])])
     _, parts = frames.pack([with_buffers(b"b")])
     assert [part.tobytes() for part in parts] == [b"b"]
-    large = pack([m.Data(1, (("k", b"x" * (2 * frames._MOST_KEPT_BYTES)),))])
+    large = pack([m.Data(1, (("k", b"x" * (2 * frames._MAX_KEPT_BYTES)),))])
     assert frames._local.packer is None  # and its memory is gone
-    assert len(large) > 2 * frames._MOST_KEPT_BYTES
+    assert len(large) > 2 * frames._MAX_KEPT_BYTES

@@ -65,7 +65,7 @@ class Target:
             said = machine.start()
             for _ in range(min(state, 2)):
                 sock.sendall(said)
-                said = machine.receive(sock.recv(handshake.MOST_BYTES))
+                said = machine.receive(sock.recv(handshake.MAX_BYTES))
             assert machine.done == (state >= 2)
             if state == 3:
                 keys = machine.session_keys()

@@ -59,7 +59,7 @@ def test_two_that_agree(secret: bytes | None, cut: Cut) -> None:
     assert one.done and two.done
     assert one.error is None and two.error is None
     assert [len(part) for part in said] == [108, 76, 44, 44]
-    assert max(map(len, said)) <= handshake.MOST_BYTES
+    assert max(map(len, said)) <= handshake.MAX_BYTES
     assert one.left_over == two.left_over == b""
     if secret is not None:
         assert not any(secret in part for part in said)
@@ -282,9 +282,9 @@ STATES = range(len(machines_at_every_state()))
 def test_random_bytes_at_every_state(state: int, parts: list[bytes]) -> None:
     machine = machines_at_every_state()[state]
     for part in parts:
-        assert len(machine.receive(part)) <= handshake.MOST_BYTES
+        assert len(machine.receive(part)) <= handshake.MAX_BYTES
     assert not machine.done
-    assert len(machine._buffer) < handshake.MOST_BYTES
+    assert len(machine._buffer) < handshake.MAX_BYTES
     assert machine.error is None or isinstance(machine.error, HandshakeError)
 
 
@@ -302,7 +302,7 @@ def test_messages_of_ours_with_other_content(state: int, kind: int, flags: int, 
         machine.receive(data[start : start + step])
     if machine._secret is not None:
         assert not machine.done
-    assert len(machine._buffer) < handshake.MOST_BYTES
+    assert len(machine._buffer) < handshake.MAX_BYTES
 
 
 @given(st.data())

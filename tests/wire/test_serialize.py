@@ -248,7 +248,7 @@ def test_without_memory_for_a_segment_buffers_go_in_the_frame(
 
 
 def test_too_many_buffers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_codec, "MOST_BUFFERS", 3)
+    monkeypatch.setattr(pickle_codec, "MAX_BUFFERS", 3)
     pickle_codec.dump([np.arange(10_000.0) for _ in range(2)], None)
     with pytest.raises(NotSendable, match="3 large buffers cannot travel without shared memory"):
         pickle_codec.dump([np.arange(10_000.0) for _ in range(3)], None)

@@ -329,7 +329,7 @@ def test_a_thousand_writes_and_reads_leave_no_descriptors(pool: shm.SegmentPool)
 
 
 def test_the_pool_keeps_neither_too_much_nor_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shm, "MOST_KEPT", 4)
+    monkeypatch.setattr(shm, "MAX_KEPT", 4)
     pool = shm.SegmentPool(most_kept_bytes=3 * MB)
     before = descriptors()
     references = [pool.write([b"x" * 100_000]) for _ in range(10)]

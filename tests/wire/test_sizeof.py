@@ -169,7 +169,7 @@ def test_few_columns_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pd.Series, "array", property(array))
     sizeof(frame)
-    assert len(looked_at) <= module.MOST_COLUMNS + 2
+    assert len(looked_at) <= module.MAX_COLUMNS + 2
 
 
 def test_nothing_makes_it_fail() -> None:

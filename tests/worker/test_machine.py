@@ -150,7 +150,7 @@ def test_a_lent_slot_comes_back_when_its_task_ends() -> None:
 
 
 def test_when_many_tasks_wait_only_deeper_ones_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_module, "MOST_LENT_SLOTS", 2)
+    monkeypatch.setattr(machine_module, "MAX_LENT_SLOTS", 2)
     desk = Desk()
     desk.given(m.RunTasks([row(f"p{i}", priority=(0, 0, i)) for i in range(9)]))
     desk.expect(m.RunWaits("p0", 1, True), m.SlotsChanged("w", 2), execute(("p1", 1)))

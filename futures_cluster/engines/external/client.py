@@ -7,8 +7,8 @@ engine has), executing calls (``task_runner``), what an engine refuses (``extern
 Each future of ours has a *handle*, the other engine's own future, which keeps the result on its cluster. It is let go
 when our future goes, or when the task is done and nobody has a future any more.
 
-A result comes here when somebody asks for it. Those that are small (``payloads.Small``) and done are brought along:
-asking for a thousand one after the other makes a few requests, not a thousand.
+A result comes here when somebody asks for it. Those that are small (``payloads.InlineResult``) and done are brought
+along: asking for a thousand one after the other makes a few requests, not a thousand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import submitting_task
-from futures_cluster.engines.external.payloads import Call, Parcel, ParcelCodec, Scattered
+from futures_cluster.engines.external.payloads import Call, Envelope, ParcelCodec, Scattered
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
@@ -34,7 +34,7 @@ from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickling import Scope
 
 #: So many small results are brought along with one that is asked for.
-MOST_ALONG = 5000
+MAX_ALONG = 5000
 
 
 class Link(Protocol):
@@ -49,7 +49,7 @@ class Link(Protocol):
     def watch(self, key: Key, handle: Any) -> None:
         """See that the client is told when the task is done."""
 
-    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+    def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
         """Hand data to the cluster; returns its handle."""
 
     def find(self, key: Key) -> Any:
@@ -68,7 +68,7 @@ class Link(Protocol):
         """The end: let go of everything, and leave the cluster as it is."""
 
 
-class ForeignClient:
+class ExternalClient:
     """What futures ask; see ``services.client.client.Client``, which does this for our own cluster."""
 
     leader: Any = None
@@ -151,7 +151,7 @@ class ForeignClient:
             resolved = set(inputs)
             carried = {r.key: self._handles[r.key] for r in references if r.key not in resolved}
         call = Call(
-            self.name, key, function, Parcel(payload), inputs, carried, depth, task.priority, task.timeout_s
+            self.name, key, function, Envelope(payload), inputs, carried, depth, task.priority, task.timeout_s
         )  # fmt: skip
         if references:
             future.kept = references
@@ -205,7 +205,7 @@ class ForeignClient:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
             payload = pickle_codec.dump(value, scope=self.codec.scope)
-            parcel = Scattered(payload) if pickle_codec.can_change(value) else Parcel(payload)
+            parcel = Scattered(payload) if pickle_codec.can_change(value) else Envelope(payload)
         except Exception as error:
             return self._failed(type(value), key, error)
         future = self._make_future(key, self)
@@ -241,10 +241,10 @@ class ForeignClient:
             self._small[key] = None
         future.deliver_remote([], 0)
         if future.wants_value():
-            self.bring_home(future)
+            self.prefetch(future)
         self._settled(future)
 
-    def finished_here(self, key: Key, parcel: Parcel) -> None:
+    def finished_here(self, key: Key, parcel: Envelope) -> None:
         """A task is done, and its result came with the news."""
         future = self._take(key)
         if future is not None:
@@ -319,11 +319,11 @@ class ForeignClient:
         """
         if self.closed is not None:
             raise errors.DataLost(f"the result of {future.key!r} stayed on the cluster, and {self.closed}")
-        here = self._begin_fetch(future, MOST_ALONG)
+        here = self._begin_fetch(future, MAX_ALONG)
         if not here.wait(timeout):
             raise TimeoutError
 
-    def bring_home(self, future: Any) -> None:
+    def prefetch(self, future: Any) -> None:
         """Begin to bring a result here; its callbacks are called then."""
         self._begin_fetch(future, 0)
 
@@ -460,7 +460,7 @@ class ForeignClient:
         for future in list(self._known.values()):
             if future.holders is not None and not future.scattered:
                 try:
-                    self._begin_fetch(future, MOST_ALONG)
+                    self._begin_fetch(future, MAX_ALONG)
                 except errors.DataLost:
                     continue
         with self._changed:

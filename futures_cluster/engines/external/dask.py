@@ -4,8 +4,8 @@ Covers: submitting to distributed's scheduler, its futures and ours, what happen
 engines over other people's clusters share (``foreign*``, ``task_runner``, ``payloads``), Dask collections
 (``adapters``).
 
-Results are ``payloads.Small`` or ``payloads.Kept`` in the memory of its workers; its scheduler counts and moves them as
-any other data. Tasks of ours that submit tasks use the worker's own client.
+Results are ``payloads.InlineResult`` or ``payloads.StoredResult`` in the memory of its workers; its scheduler counts
+and moves them as any other data. Tasks of ours that submit tasks use the worker's own client.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dask.utils import typename
 
 from futures_cluster import clocks, errors
 from futures_cluster.config import Config
-from futures_cluster.engines.external.client import ForeignClient
-from futures_cluster.engines.external.engine import ForeignEngine, client_name, executor_in_task
-from futures_cluster.engines.external.payloads import Call, Kept, Parcel, Small, TaskFailed
-from futures_cluster.engines.external.task_runner import STARTED, Guests
+from futures_cluster.engines.external.client import ExternalClient
+from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.payloads import Call, Envelope, InlineResult, StoredResult, TaskFailed
+from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.worker import import_hooks
 
 #: What its scheduler tells a client of the type of a small result: the class, or this.
-SMALL = typename(Small)
+SMALL = typename(InlineResult)
 #: Between two looks whether a worker has come.
 LOOK_S = 0.05
 #: Of so many tasks it is asked whether they have arrived.
-MOST_ASKED = 100
+MAX_ASKED = 100
 #: Tasks of tasks run first, down to this depth.
-MOST_DEPTH = 1000
+MAX_DEPTH = 1000
 
 
 # ---------------------------------------------------------------- on the workers
@@ -50,11 +50,11 @@ class DaskSite:
         self._worker = worker
         self._lock = threading.Lock()
         self._executor: Any = None
-        self.guests = Guests(self)
+        self.guests = ExternalTaskRunner(self)
         import_hooks.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
 
     def executor(self) -> Any:
-        """See ``task_runner.Site``."""
+        """See ``task_runner.HostWorker``."""
         with self._lock:
             if self._executor is None:
                 client = distributed.get_client()
@@ -62,16 +62,16 @@ class DaskSite:
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``task_runner.Site``; by the cluster's events, which the client has asked for."""
+        """See ``task_runner.HostWorker``; by the cluster's events, which the client has asked for."""
         worker = self._worker
         worker.loop.add_callback(worker.log_event, _topic(client), {"what": what, "keys": keys})
 
     def give_up_slot(self) -> None:
-        """See ``task_runner.Site``."""
+        """See ``task_runner.HostWorker``."""
         distributed.secede()  # type: ignore[no-untyped-call]
 
     def take_slot(self) -> None:
-        """See ``task_runner.Site``."""
+        """See ``task_runner.HostWorker``."""
         distributed.rejoin()  # type: ignore[no-untyped-call]
 
 
@@ -79,7 +79,7 @@ _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
 _sites_lock = threading.Lock()
 
 
-def run_call(call: Call, values: list[Any]) -> Small | Kept:
+def run_call(call: Call, values: list[Any]) -> InlineResult | StoredResult:
     """The task that distributed sees."""
     worker = distributed.get_worker()
     with _sites_lock:
@@ -116,12 +116,12 @@ class DaskLink:
     def __init__(self, client: Any, is_own: bool) -> None:
         self.client = client
         self._is_own = is_own
-        self._ours: ForeignClient = None  # type: ignore[assignment]
+        self._ours: ExternalClient = None  # type: ignore[assignment]
         self._unsent: deque[Any] = deque()
         self._is_awake = False
         self._watching: set[asyncio.Task[None]] = set()
 
-    def connect(self, ours: ForeignClient, listen: bool) -> None:
+    def connect(self, ours: ExternalClient, listen: bool) -> None:
         """Tell this client of ours what happens."""
         self._ours = ours
         if listen:
@@ -170,7 +170,7 @@ class DaskLink:
                 workers=list(options.workers) or None,
                 resources=dict(options.resources) or None,
                 retries=options.retries or None,
-                priority=options.priority + min(first.depth, MOST_DEPTH) / (2 * MOST_DEPTH),  # deeper ones first
+                priority=options.priority + min(first.depth, MAX_DEPTH) / (2 * MAX_DEPTH),  # deeper ones first
                 fifo_timeout=0,
                 pure=False,
             )
@@ -198,7 +198,7 @@ class DaskLink:
         await state.wait()
         ours = self._ours
         if state.status == "finished":
-            ours.finished(key, state.type in (Small, SMALL))
+            ours.finished(key, state.type in (InlineResult, SMALL))
         elif state.status == "error":
             ours.failed(key, _error_of(state.exception))
         elif state.status == "cancelled":
@@ -210,7 +210,7 @@ class DaskLink:
         else:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
-    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+    def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
         """See ``external.client.Link``."""
         kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
         return Handle(key, kept[key])
@@ -293,7 +293,7 @@ def _error_of(error: BaseException) -> BaseException | bytes:
     return error
 
 
-class DaskEngine(ForeignEngine):
+class DaskEngine(ExternalEngine):
     """Workers of a Dask cluster."""
 
     title = "a Dask cluster"
@@ -325,7 +325,7 @@ class DaskEngine(ForeignEngine):
         if client is None or client.asynchronous:
             raise errors.NotSupported("an asynchronous distributed.Client cannot be used; make one that is not")
         link = DaskLink(client, is_own)
-        super().__init__(ForeignClient(client_name(), make_future, link))
+        super().__init__(ExternalClient(client_name(), make_future, link))
         link.connect(self.client, listen=config is not None)
         self._dask: Any = client
 
@@ -342,7 +342,7 @@ class DaskEngine(ForeignEngine):
         return errors.SchedulerLost("the client of the Dask cluster is closed, or could not reach it again")
 
     def check_options(self, options: TaskOptions) -> None:
-        """See ``ForeignEngine``."""
+        """See ``ExternalEngine``."""
         if not options.rerun:
             raise errors.NotSupported("a Dask cluster always runs the tasks of a lost worker again; leave out rerun")
 
@@ -360,7 +360,7 @@ class DaskEngine(ForeignEngine):
         """
         self._check_open()
         dask = self._dask
-        while keys := self.client.pending_keys()[-MOST_ASKED:]:
+        while keys := self.client.pending_keys()[-MAX_ASKED:]:
             status = dask.sync(dask.scheduler.get_task_status, keys=keys)
             if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
                 break

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.external.client import ForeignClient
+from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common.process_lifetime import interpreter_exits
@@ -23,7 +23,7 @@ from futures_cluster.wire.codec.exception_state import copied
 EXECUTOR = "futures_cluster.executor"
 
 
-class ForeignEngine:
+class ExternalEngine:
     """An engine on a cluster that belongs to somebody else."""
 
     #: What arguments of ``Executor`` mean nothing here, and what to do instead.
@@ -35,7 +35,7 @@ class ForeignEngine:
     #: Results that are all done come with one request.
     fetches_together = True
 
-    def __init__(self, client: ForeignClient) -> None:
+    def __init__(self, client: ExternalClient) -> None:
         self.client = client
         self.find_executor: Callable[[], Any] = lambda: None
 

@@ -9,9 +9,9 @@ moving them (``external.client`` and the engines), executing calls (``task_runne
     Call(function, Parcel(args)) -> run_call -> Small(pickle) or Kept(value) -> Parcel -> Future.result()
                                              -> TaskFailed(pickle)           ->           Future.exception()
 
-A user's class is never unpickled by the other engine: whoever wants the object opens the parcel, and what goes wrong
-is the error of that future or task. Large buffers are out of band, as pickle 5 has it, so that the other engine can
-move them without copies. A ``Kept`` result is the object itself, as long as it stays in the process that made it.
+A user's class is never unpickled by the other engine: whoever wants the object opens the parcel, and what goes wrong is
+the error of that future or task. Large buffers are out of band, as pickle 5 has it, so that the other engine can move
+them without copies. A ``StoredResult`` result is the object itself, as long as it stays in the process that made it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from futures_cluster.wire.codec import exceptions, pickle_codec, pickling
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
 
 
-class Parcel:
+class Envelope:
     """A payload of ``pickle_codec`` without shared memory: a pickle and perhaps large buffers."""
 
     __slots__ = ("payload",)
@@ -46,18 +46,18 @@ class Parcel:
         return pickle_codec.load(self.payload)
 
 
-def _arrived(cls: type[Parcel], data: bytes | None, parts: list[Any]) -> Parcel:
+def _arrived(cls: type[Envelope], data: bytes | None, parts: list[Any]) -> Envelope:
     """A parcel whose buffers have come: in memory of its own, or of the engine, which is read-only."""
     return cls((data, ("raw", [Buffer(part, arrived=True) for part in parts])))
 
 
-class Small(Parcel):
+class InlineResult(Envelope):
     """A small result; clients see by the type that they can get it together with others."""
 
     __slots__ = ()
 
 
-class Scattered(Parcel):
+class Scattered(Envelope):
     """Scattered data, of which each task that opens it gets an object of its own."""
 
     __slots__ = ()
@@ -68,7 +68,7 @@ class Scattered(Parcel):
         return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
 
-class Broken(Parcel):
+class FailedEnvelope(Envelope):
     """Stands for a result that could not be packed when it was to leave; opening it raises the error."""
 
     __slots__ = ()
@@ -78,7 +78,7 @@ class Broken(Parcel):
         raise exceptions.load_error(self.payload)
 
 
-class Kept:
+class StoredResult:
     """A result that stays where it was made until somebody asks for it; there it is the object itself."""
 
     __slots__ = ("size_bytes", "value")
@@ -89,9 +89,9 @@ class Kept:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         try:
-            parcel = Parcel(pickle_codec.dump(self.value, copy=False))
+            parcel = Envelope(pickle_codec.dump(self.value, copy=False))
         except Exception as error:
-            parcel = Broken(exceptions.dump_error(error))
+            parcel = FailedEnvelope(exceptions.dump_error(error))
         return parcel.__reduce_ex__(protocol)
 
     def __sizeof__(self) -> int:
@@ -149,7 +149,7 @@ class Call:
         client: str,
         key: Key,
         function: tuple[str, bytes],
-        arguments: Parcel,
+        arguments: Envelope,
         inputs: list[Key],
         carried: dict[Key, Any],
         depth: int,
@@ -181,9 +181,9 @@ class ParcelCodec(pickle_codec.PickleCodec):
 
     def load(self, payload: Payload) -> Any:
         """The object of a result."""
-        return payload.open() if isinstance(payload, (Parcel, Kept)) else pickle_codec.load(payload)
+        return payload.open() if isinstance(payload, (Envelope, StoredResult)) else pickle_codec.load(payload)
 
-    def result(self, value: Any) -> Small | Kept:
+    def result(self, value: Any) -> InlineResult | StoredResult:
         """What a task returns. Raises what pickling raises, if it is not known that it will do."""
         payload, size = self.dump_result(value, keep=False)
-        return Kept(value, size) if payload is None else Small(payload)
+        return StoredResult(value, size) if payload is None else InlineResult(payload)

@@ -26,10 +26,10 @@ import ray.exceptions
 
 from futures_cluster import errors
 from futures_cluster.config import Config
-from futures_cluster.engines.external.client import ForeignClient
-from futures_cluster.engines.external.engine import ForeignEngine, client_name, executor_in_task
-from futures_cluster.engines.external.payloads import Call, Kept, Parcel, Small, TaskFailed
-from futures_cluster.engines.external.task_runner import STARTED, Guests
+from futures_cluster.engines.external.client import ExternalClient
+from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
+from futures_cluster.engines.external.payloads import Call, Envelope, InlineResult, StoredResult, TaskFailed
+from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.worker import import_hooks
@@ -76,11 +76,11 @@ class RaySite:
         self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waits = threading.Event()  # the task has given its slot up
-        self.guests = Guests(self)
+        self.guests = ExternalTaskRunner(self)
         import_hooks.adapt_process()
         threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
 
-    def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
+    def run(self, call: Call, values: tuple[Any, ...]) -> InlineResult | StoredResult:
         """Run a call on the other thread, and wait as it does.
 
         A task that was cancelled too late interrupts this thread, and perhaps during the next one; nothing may be lost
@@ -119,24 +119,24 @@ class RaySite:
             del call, values, outcome, outcomes
 
     def executor(self) -> Any:
-        """See ``task_runner.Site``."""
+        """See ``task_runner.HostWorker``."""
         with self._lock:
             if self._executor is None:
                 self._executor = executor_in_task(lambda make_future: RayEngine(None, make_future))
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``task_runner.Site``; a client without a board is a task, which nobody tells."""
+        """See ``task_runner.HostWorker``; a client without a board is a task, which nobody tells."""
         with contextlib.suppress(ValueError):
             ray.get_actor(_board_name(client)).tell.remote(what, keys)
 
     def give_up_slot(self) -> None:
-        """See ``task_runner.Site``."""
+        """See ``task_runner.HostWorker``."""
         self._waits.set()
         self._wake.put(None)
 
     def take_slot(self) -> None:
-        """See ``task_runner.Site``; Ray gives it back when the main thread does not wait any more."""
+        """See ``task_runner.HostWorker``; Ray gives it back when the main thread does not wait any more."""
         self._waits.clear()
 
 
@@ -150,7 +150,7 @@ def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
         _site = RaySite()
     inputs = tuple(second if first is None else first for first, second in zip(values[::2], values[1::2], strict=True))
     result = _site.run(call, inputs)
-    return (result, None) if type(result) is Small else (None, result)
+    return (result, None) if type(result) is InlineResult else (None, result)
 
 
 # ---------------------------------------------------------------- in the program
@@ -164,13 +164,13 @@ class RayLink:
 
     def __init__(self, users: _Users | None) -> None:
         self._users = users
-        self._ours: ForeignClient = None  # type: ignore[assignment]
+        self._ours: ExternalClient = None  # type: ignore[assignment]
         self._board: Any = None
         self._remote: Any = ray.remote(run_call)
         self._closed = False
         self._news = CallbackThread()
 
-    def connect(self, ours: ForeignClient, listen: bool) -> None:
+    def connect(self, ours: ExternalClient, listen: bool) -> None:
         """Tell this client of ours what happens."""
         self._ours = ours
         if listen:
@@ -242,7 +242,7 @@ class RayLink:
 
         self._when_done(handle[0], done)
 
-    def put(self, key: Key, parcel: Parcel, options: TaskOptions) -> Any:
+    def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
         """See ``external.client.Link``."""
         return ray.put(None), ray.put(parcel)
 
@@ -344,7 +344,7 @@ def _connect(config: Config) -> None:
         ray.init("local", num_cpus=config.max_workers, resources=resources, include_dashboard=False, **quiet)
 
 
-class RayEngine(ForeignEngine):
+class RayEngine(ExternalEngine):
     """Workers of a Ray cluster."""
 
     title = "a Ray cluster"
@@ -362,7 +362,7 @@ class RayEngine(ForeignEngine):
             self.check(config)
             users = _users if _users.enter(config) else None
         link = RayLink(users)
-        super().__init__(ForeignClient(client_name(), make_future, link))
+        super().__init__(ExternalClient(client_name(), make_future, link))
         link.connect(self.client, listen=config is not None)
 
     @property
@@ -371,7 +371,7 @@ class RayEngine(ForeignEngine):
         return int(_ray.cluster_resources().get("CPU", 0)) if ray.is_initialized() else 0
 
     def check_options(self, options: TaskOptions) -> None:
-        """See ``ForeignEngine``."""
+        """See ``ExternalEngine``."""
         if options.priority:
             raise errors.NotSupported("Ray has no priorities; submit what is urgent first, or use our own scheduler")
         if options.workers:

@@ -2,7 +2,7 @@
 
 Covers: executing one call with all that a task of ours may expect (``current_executor()``, errors with their
 tracebacks, options), and telling its client that it has begun or runs too long. Does not cover: how the engine starts
-it, and how a message reaches the client (``Site``, which each engine has).
+it, and how a message reaches the client (``HostWorker``, which each engine has).
 
 Most tasks are short, and nobody asks whether they run: a task is reported only when a tick of the clock finds it
 running. So a short one costs nothing, and a cluster that idles has no ticks.
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks
 from futures_cluster.context import TaskContext
-from futures_cluster.engines.external.payloads import Call, Kept, ParcelCodec, Small, TaskFailed
+from futures_cluster.engines.external.payloads import Call, InlineResult, ParcelCodec, StoredResult, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.worker.execution import Executions, Loaded
@@ -27,15 +27,15 @@ from futures_cluster.worker.runs import Run
 #: Between two looks at what runs.
 TICK_S = 0.05
 #: So many functions are remembered by a worker.
-MOST_FUNCTIONS = 1000
+MAX_FUNCTIONS = 1000
 #: Characters of an error that the other engine's logs show.
-MOST_TEXT = 200
+MAX_TEXT = 200
 
 STARTED = "started"
 TIMED_OUT = "timed out"
 
 
-class Site(Protocol):
+class HostWorker(Protocol):
     """The worker of another engine, as its guests see it."""
 
     def executor(self) -> Any:
@@ -69,7 +69,7 @@ class _Inputs:
 class _Host:
     """The host of one task (``context.TaskHost``)."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostWorker) -> None:
         self._site = site
         self._gave_up = False
 
@@ -97,21 +97,21 @@ class _Host:
             self._site.give_up_slot()
 
     def executor(self) -> Any:
-        """See ``Site``."""
+        """See ``HostWorker``."""
         return self._site.executor()
 
 
-class Guests:
+class ExternalTaskRunner:
     """All that runs for us in one worker process."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostWorker) -> None:
         self._site = site
         mains.begin(guest=True)
         self._codec = ParcelCodec()
         self._functions: OrderedDict[str, Loaded] = OrderedDict()
         self._clock = Clock(site)
 
-    def run(self, call: Call, values: tuple[Any, ...]) -> Small | Kept:
+    def run(self, call: Call, values: tuple[Any, ...]) -> InlineResult | StoredResult:
         """Execute a call; ``values`` are its inputs, as parcels.
 
         Raises
@@ -144,30 +144,30 @@ class Guests:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise TaskFailed(self._codec.dump_error(error), str(error))
         if finished is None:
-            raise TaskFailed(failed[2], f"{call.key}: {headline(failed[2])[:MOST_TEXT]}")
+            raise TaskFailed(failed[2], f"{call.key}: {headline(failed[2])[:MAX_TEXT]}")
         result = finished[2]
         if result is None:
-            return Kept(inputs.value, finished[3])
+            return StoredResult(inputs.value, finished[3])
         try:
             self._codec.load(result)  # who asks for the exception must be told, before anybody fetches the result
         except BaseException as error:
             wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
             wrapped.__cause__ = error
-            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:MOST_TEXT]) from None
-        return Small(result)
+            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:MAX_TEXT]) from None
+        return InlineResult(result)
 
     def _remember(self, function_id: str, function: Loaded | None) -> None:
         if function is not None:
             self._functions[function_id] = function
             self._functions.move_to_end(function_id)
-            while len(self._functions) > MOST_FUNCTIONS:
+            while len(self._functions) > MAX_FUNCTIONS:
                 self._functions.popitem(last=False)
 
 
 class Clock:
     """Tells clients what has been running for a tick, and what runs for too long."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostWorker) -> None:
         self._site = site
         self._running: dict[int, tuple[Call, float]] = {}
         self._told: dict[int, None] = {}

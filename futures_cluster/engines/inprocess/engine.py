@@ -33,10 +33,10 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
-from futures_cluster.services.client.shared_objects import LocalObjects, SharedPort
+from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
 from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.services.common import forks, process_lifetime
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.object_codec import Call, ObjectCodec
@@ -68,7 +68,7 @@ class InProcessEngine(Facts):
         self.forked = False
         self.owner = f"{self.name}{next(_engines)}"  # of keys: no other executor of this process has it
         self.codec = ObjectCodec()
-        self.shared_port = SharedPort(self)
+        self.shared_port = SharedObjectClient(self)
         self.callbacks = CallbackThread()
         self._config = config
         self._make_future = make_future
@@ -170,7 +170,7 @@ class InProcessEngine(Facts):
 
     def _admit(self, work: Work, given: list[Any]) -> None:
         """Let work run once it has what it needs."""
-        with HeldBack():
+        with DeferredSignals():
             try:
                 self.queued[work.number] = work
                 missing = [other for other in given if other._state != "FINISHED" or other._exception is not None]
@@ -253,7 +253,7 @@ class InProcessEngine(Facts):
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if not self._started:
-            with HeldBack(), self._lock:
+            with DeferredSignals(), self._lock:
                 process_lifetime.opened(self)
                 self.watching.joined(os.getpid())
                 self._started = self._is_open = True
@@ -437,7 +437,7 @@ class InProcessEngine(Facts):
 
     def tell(self, message: m.Message) -> None:
         """Do what a scheduler would for shared objects."""
-        with HeldBack():
+        with DeferredSignals():
             self._objects.handle(message, self.shared_port.deliver)
 
     def about_to_wait(self) -> None:
@@ -452,7 +452,7 @@ class InProcessEngine(Facts):
 
     def task_waits(self, task: context.TaskContext, waits: bool) -> None:
         """See ``context.TaskHost``."""
-        with HeldBack():
+        with DeferredSignals():
             self._lending.waits(task, waits)
 
     def has_children(self, task: context.TaskContext) -> None:
@@ -485,7 +485,7 @@ class InProcessEngine(Facts):
         """See ``Engine``; nothing can be killed."""
         if self.forked:
             return
-        with HeldBack() as held:
+        with DeferredSignals() as held:
             with self._lock:
                 first, self.closing, self._is_open = not self.closing, True, False
             try:

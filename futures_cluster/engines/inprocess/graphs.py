@@ -19,7 +19,7 @@ from futures_cluster.engines.inprocess.work import Work, one_by_one
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.graphs import Graph, GraphTask
 from futures_cluster.services.client.task_keys import inherit
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def submit_graph(engine: InProcessEngine, graph: Graph) -> dict[Key, Any]:
         future = futures[key] = engine.make_future(key, node)
         node.users += 1
     unused = [node for node in reversed(nodes.values()) if not node.users]
-    with HeldBack():
+    with DeferredSignals():
         engine.admit_graph(list(nodes.values()))
         _drop(unused)
         for node, pending in waits:

@@ -18,9 +18,9 @@ from futures_cluster import messages as m
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.observe.monitor import Observatory
+from futures_cluster.services.observe.monitor import ClusterMonitor
 from futures_cluster.services.observe.page_thread import StatusPage
-from futures_cluster.services.worker.reporter import Observer
+from futures_cluster.services.worker.reporter import WorkerReporter
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.engine import InProcessEngine
@@ -31,11 +31,11 @@ ANSWERS_S = 5.0
 
 
 class Scheduler:
-    """What ``Observatory`` asks of ``services.scheduler.service.SchedulerService``."""
+    """What ``ClusterMonitor`` asks of ``services.scheduler.service.SchedulerService``."""
 
     def __init__(self, engine: InProcessEngine, now: Callable[[], float]) -> None:
         self.lock = threading.Lock()
-        self.observatory: Any = None
+        self.monitor: Any = None
         self.workers: dict[str, Callable[[list[m.Message]], None]] = {}
         self._engine = engine
         self._now = now
@@ -60,12 +60,12 @@ class Scheduler:
         """Take what the worker reports."""
         with self.lock:
             for message in messages:
-                if self.observatory is not None:
-                    self.observatory.noticed(message)
+                if self.monitor is not None:
+                    self.monitor.noticed(message)
 
 
 class Worker:
-    """What ``Observer`` asks of ``services.worker.service.WorkerService``; all slots are one worker."""
+    """What ``WorkerReporter`` asks of ``services.worker.service.WorkerService``; all slots are one worker."""
 
     memory_limit = None
 
@@ -138,9 +138,9 @@ class Observed:
         loop = self._thread.loop
         self._since = clocks.time()
         scheduler = Scheduler(engine, loop.time)
-        self._observatory = Observatory(scheduler, loop, self._about)
+        self._monitor = ClusterMonitor(scheduler, loop, self._about)
         worker: Any = Worker(engine, scheduler.take)
-        self._observer = Observer(worker, loop, log_tail.tail())
+        self._observer = WorkerReporter(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive
         self._page: StatusPage | None = None
         self._lock = threading.RLock()
@@ -162,7 +162,7 @@ class Observed:
             if self._closed:
                 raise RuntimeError("the executor was shut down, and its status page with it")
             if self._page is None:
-                self._page = StatusPage(self._observatory)
+                self._page = StatusPage(self._monitor)
             return self._page.url
 
     @property
@@ -174,38 +174,38 @@ class Observed:
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """Calls are recorded meanwhile; yields what puts all together."""
-        observatory = self._observatory
-        since = observatory.last_chunk
+        monitor = self._monitor
+        since = monitor.last_chunk
 
         def everything() -> dict[str, Any]:
             self._ask()
-            return observatory.everything(since)
+            return monitor.everything(since)
 
-        with observatory.viewer(observatory.look()):
+        with monitor.viewer(monitor.look()):
             self._ask()  # so that what is submitted from now on is recorded
             yield everything
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
         """What tasks print is taken meanwhile; yields what fetches it."""
-        observatory = self._observatory
-        since, _ = observatory.output(-1)
+        monitor = self._monitor
+        since, _ = monitor.output(-1)
 
         def fetch(last: bool) -> list[Any]:
             nonlocal since
             if last:
                 self._ask()
-            since, rows = observatory.output(since)
+            since, rows = monitor.output(since)
             return rows
 
-        with observatory.viewer(observatory.look(output=True)):
+        with monitor.viewer(monitor.look(output=True)):
             self._ask()  # it listens from now on
             yield fetch
 
     def _ask(self) -> None:
         """Have the worker report, and wait for it a little."""
         with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self._observatory.ask_workers().result(ANSWERS_S)
+            self._monitor.ask_workers().result(ANSWERS_S)
 
     def close(self) -> None:
         """Nobody looks any more; on the last thread of the engine, or that of its caller."""
@@ -215,7 +215,7 @@ class Observed:
         self._observer.close()
         if page is not None:
             page.close()
-        self._thread.call(self._observatory.close)
+        self._thread.call(self._monitor.close)
         self._thread.stop()
 
     def join(self) -> None:

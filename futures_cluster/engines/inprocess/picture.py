@@ -14,11 +14,21 @@ from typing import Any
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
-from futures_cluster.scheduler.records import ASSIGNED, FAILED, MEMORY, QUEUED, WAITING, Function, Group, Task, Worker
+from futures_cluster.scheduler.records import (
+    ASSIGNED,
+    FAILED,
+    MEMORY,
+    QUEUED,
+    WAITING,
+    Function,
+    FunctionStats,
+    Task,
+    Worker,
+)
 from futures_cluster.scheduler.state import State
 
 #: Work that a picture has, one by one.
-MOST_WORK = 20_000
+MAX_WORK = 20_000
 
 
 def make_picture(
@@ -28,7 +38,7 @@ def make_picture(
     running: list[Work],
     queued: Iterable[Work],
     done: Iterable[Any],
-    groups: dict[str, Group],
+    groups: dict[str, FunctionStats],
     now: float,
     in_order: bool = False,
 ) -> State:
@@ -53,7 +63,7 @@ def make_picture(
     works: dict[Work, Task] = {}
     by_future: dict[int, Task] = {}
     for work in chain(running, queued):
-        if len(works) >= MOST_WORK:
+        if len(works) >= MAX_WORK:
             break
         task = works[work] = by_future[id(work.future)] = _task(state, work)
         if work in running:
@@ -78,11 +88,11 @@ def make_picture(
             state.queued += 1
             if not in_order:
                 continue
-            if task.demand is None:
+            if task.requirements is None:
                 state.ready.push(task)
             else:
-                state.demands.push(task, task.demand, state.workers)
-    for future in islice(done, MOST_WORK - len(works)):
+                state.constrained.push(task, task.requirements, state.workers)
+    for future in islice(done, MAX_WORK - len(works)):
         task = _ended(state, future)
         if future._exception is None:
             task.state, task.has_result = MEMORY, True
@@ -95,7 +105,7 @@ def make_picture(
 def _function(state: State, name: str) -> Function:
     function = state.functions.get(name)
     if function is None:
-        group = state.groups.setdefault(name, Group(name))
+        group = state.groups.setdefault(name, FunctionStats(name))
         function = state.functions[name] = Function(name, group, None)
     function.tasks += 1
     return function
@@ -103,7 +113,7 @@ def _function(state: State, name: str) -> Function:
 
 def _ended(state: State, future: Any) -> Task:
     function = _function(state, future.called.rpartition("<locals>.")[2])
-    lane = state.shares.lane("main", (0, 0))
+    lane = state.shares.flow("main", (0, 0))
     task = Task(future.key, function, None, DEFAULT_OPTIONS, lane, 0, ("main",), True)
     state.tasks[task.key] = task
     return task
@@ -116,7 +126,7 @@ def _task(state: State, work: Work) -> Task:
         options = TaskOptions(
             priority=work.priority, retries=work.retries_left, timeout_s=work.timeout_s, resources=work.resources
         )
-    lane = state.shares.lane("main", (-work.priority, -work.depth))
+    lane = state.shares.flow("main", (-work.priority, -work.depth))
     state.serial += 1
     task = Task(work.key, function, None, options, lane, state.serial, ("main",), True)
     task.attempt = work.attempt

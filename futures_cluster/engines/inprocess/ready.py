@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from futures_cluster.engines.inprocess.work import Work
 
 Entry: TypeAlias = tuple[tuple[int, int, int], Work]
-Demand: TypeAlias = tuple[tuple[str, float], ...]
+Requirements: TypeAlias = tuple[tuple[str, float], ...]
 
 #: Stands in the queue for the best work in the heap.
 TICKET: Any = object()
@@ -46,7 +46,7 @@ class Ready:
         self.is_ordered = False
         self.on_order: Callable[[], None] = lambda: None
         self._heap: list[Entry] = []
-        self._parked: dict[Demand, list[Entry]] = {}  # whose resources are in use
+        self._parked: dict[Requirements, list[Entry]] = {}  # whose resources are in use
         self._free = dict(resources)
         self._lock = threading.RLock()  # a finalizer may come back here
 
@@ -101,7 +101,7 @@ class Ready:
         return any(entry[1] is work for entry in list(self._parked.get(work.resources, ())))
 
 
-def _take(demand: Demand, free: dict[str, float]) -> bool:
+def _take(demand: Requirements, free: dict[str, float]) -> bool:
     """Take resources; False if they are not free."""
     if any(free.get(name, 0) < amount for name, amount in demand):
         return False

@@ -22,7 +22,7 @@ from futures_cluster import context
 from futures_cluster.engines.inprocess.ready import TICKET, Ready
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import forks, plugin_runner
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.tracebacks import without_caller
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Slots:
     def want(self) -> None:
         """There is work, perhaps more than idle threads; start one if there may be more."""
         if self._active < self._target and self._lacks_threads():
-            with HeldBack(), self._lock:
+            with DeferredSignals(), self._lock:
                 if self._active < self._target and self._lacks_threads():
                     self._start()
 

@@ -20,7 +20,7 @@ from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.function_table import function_name
-from futures_cluster.services.client.shared_objects import LocalObjects, SharedPort
+from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
 from futures_cluster.services.client.task_keys import pure_key
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
@@ -49,7 +49,7 @@ class _Local:
 
     def __init__(self, keyed: weakref.WeakValueDictionary[Key, Any]) -> None:
         self.codec = ObjectCodec()
-        self.shared = SharedPort(self)
+        self.shared = SharedObjectClient(self)
         self._keyed = keyed
         self.callbacks = _Callbacks()
         self._objects = LocalObjects(self.name)

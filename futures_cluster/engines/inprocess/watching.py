@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import plugin_runner
-from futures_cluster.services.worker.stats import Notes
+from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.wire.codec.sizeof import sizeof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from futures_cluster.scheduler.records import Group
-    from futures_cluster.services.worker.task_stream import Recorder
+    from futures_cluster.scheduler.records import FunctionStats
+    from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 
 
 class Watching:
@@ -34,15 +34,15 @@ class Watching:
     """
 
     def __init__(self, name: str, slots: int, changed: Callable[[], None], debug: bool) -> None:
-        self.notes = Notes()
-        self.groups: dict[str, Group] = {}  # measured durations, by the names of functions
+        self.notes = WorkerStats()
+        self.groups: dict[str, FunctionStats] = {}  # measured durations, by the names of functions
         self._name = name
         self._slots = slots
         self._changed = changed
         self._debug = debug
-        self.recorder: Recorder | None = None  # rows of the task stream, while somebody looks
+        self.recorder: TaskStreamRecorder | None = None  # rows of the task stream, while somebody looks
         self._plugins = plugin_runner.watch_of_scheduler()  # of all schedulers
-        self._worker_plugins: plugin_runner.Watch | None = None
+        self._worker_plugins: plugin_runner.PluginRunner | None = None
         self._has_joined = False
         self._measures = False
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Watching:
         """Tell a plugin of a scheduler what happens from now on."""
         with self._lock:
             if self._plugins is None:
-                self._plugins = plugin_runner.Watch()
+                self._plugins = plugin_runner.PluginRunner()
             self._plugins.add(plugin)
         self._changed()
 
@@ -71,7 +71,7 @@ class Watching:
         """Tell a plugin of a worker what happens from now on."""
         with self._lock:
             if self._worker_plugins is None:
-                self._worker_plugins = plugin_runner.Watch()
+                self._worker_plugins = plugin_runner.PluginRunner()
             self._worker_plugins.add(plugin)
         self._changed()
 
@@ -132,12 +132,12 @@ class Watching:
             )
 
     def _measure(self, function: str, duration_s: float, failed: bool) -> None:
-        from futures_cluster.scheduler.records import Group
+        from futures_cluster.scheduler.records import FunctionStats
 
         with self._lock:
             group = self.groups.get(function)
             if group is None:
-                group = self.groups[function] = Group(function)
+                group = self.groups[function] = FunctionStats(function)
             if failed:
                 group.failed += 1
             else:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from futures_cluster.scheduler.queues.fair import FairQueue
 
 if TYPE_CHECKING:
-    from futures_cluster.scheduler.records import Demand, Task, Worker
+    from futures_cluster.scheduler.records import Requirements, Task, Worker
 
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
-MOST_EMPTY = 50
+MAX_EMPTY = 50
 #: So many younger tasks may take the resources that an older one waits for; then they wait until it has them.
-MOST_OVERTAKEN = 100
+MAX_OVERTAKEN = 100
 
 
 class DemandQueue:
@@ -34,10 +34,10 @@ class DemandQueue:
         Tasks that took, since the first in this queue was found not to fit, what it waits for.
     """
 
-    __slots__ = ("demand", "open", "overtaken", "tasks")
+    __slots__ = ("requirements", "open", "overtaken", "tasks")
 
-    def __init__(self, demand: Demand) -> None:
-        self.demand = demand
+    def __init__(self, demand: Requirements) -> None:
+        self.requirements = demand
         self.tasks = FairQueue()
         self.open: dict[Worker, None] = {}
         self.overtaken = 0
@@ -47,13 +47,13 @@ class DemandQueue:
         tasks = self.tasks
         while len(tasks):
             task = tasks.first()
-            if task.state == "queued" and task.demand == self.demand:
+            if task.state == "queued" and task.requirements == self.requirements:
                 return task
             tasks.pop()
         return None
 
 
-class Demands:
+class ConstrainedQueues:
     """All queues of demanding tasks.
 
     Attributes
@@ -66,19 +66,19 @@ class Demands:
 
     def __init__(self) -> None:
         self.ripe: dict[DemandQueue, None] = {}
-        self.queues: dict[Demand, DemandQueue] = {}
-        self._sweep_at = MOST_EMPTY
+        self.queues: dict[Requirements, DemandQueue] = {}
+        self._sweep_at = MAX_EMPTY
         self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
         self._named: dict[str, dict[DemandQueue, None]] = {}  # by the place of a worker
 
     def __len__(self) -> int:
         return sum(len(queue.tasks) for queue in self.queues.values())
 
-    def queue(self, demand: Demand) -> DemandQueue | None:
+    def queue(self, demand: Requirements) -> DemandQueue | None:
         """The queue of a demand, if there is one."""
         return self.queues.get(demand)
 
-    def push(self, task: Task, demand: Demand, workers: dict[str, Worker]) -> None:
+    def push(self, task: Task, demand: Requirements, workers: dict[str, Worker]) -> None:
         """Add a queued task."""
         queue = self.queues.get(demand)
         if queue is None:
@@ -87,11 +87,11 @@ class Demands:
         if queue.open:
             self.ripe[queue] = None
 
-    def _add(self, demand: Demand, workers: dict[str, Worker]) -> DemandQueue:
+    def _add(self, demand: Requirements, workers: dict[str, Worker]) -> DemandQueue:
         if len(self.queues) >= self._sweep_at:
             for queue in [queue for queue in self.queues.values() if queue.first() is None]:
                 self._remove(queue)
-            self._sweep_at = len(self.queues) + max(MOST_EMPTY, len(self.queues))
+            self._sweep_at = len(self.queues) + max(MAX_EMPTY, len(self.queues))
         queue = self.queues[demand] = DemandQueue(demand)
         names = demand[1]
         if names:
@@ -104,10 +104,10 @@ class Demands:
         return queue
 
     def _remove(self, queue: DemandQueue) -> None:
-        del self.queues[queue.demand]
+        del self.queues[queue.requirements]
         self._anywhere.pop(queue, None)
         self.ripe.pop(queue, None)
-        for name in queue.demand[1]:
+        for name in queue.requirements[1]:
             queues = self._named[name]
             queues.pop(queue, None)
             if not queues:
@@ -123,7 +123,7 @@ class Demands:
 
     def retry(self, task: Task) -> None:
         """Look at a queued task again though no worker has anything new to offer."""
-        queue = self.queues.get(task.demand) if task.demand is not None else None
+        queue = self.queues.get(task.requirements) if task.requirements is not None else None
         if queue is not None:
             self.ripe[queue] = None
 
@@ -135,33 +135,33 @@ class Demands:
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
         """Whether an older task of another queue has been overtaken too often by such tasks as these."""
         task = queue.first()
-        if task is None or len(self.queues) == 1 or not queue.demand[0]:
+        if task is None or len(self.queues) == 1 or not queue.requirements[0]:
             return False
         for other in self.queues.values():
-            if other is queue or other.overtaken < MOST_OVERTAKEN or not _compete(queue, other):
+            if other is queue or other.overtaken < MAX_OVERTAKEN or not _compete(queue, other):
                 continue
             older = other.first()
             if older is None:
                 other.overtaken = 0
-            elif (older.level, older.serial) < (task.level, task.serial) and possible(other.demand, workers):
+            elif (older.level, older.serial) < (task.level, task.serial) and possible(other.requirements, workers):
                 return True
         return False
 
     def count_overtaking(self, queue: DemandQueue) -> None:
         """A task of this queue was placed: those that wait for the same resources were perhaps overtaken."""
         queue.overtaken = 0
-        if len(self.queues) > 1 and queue.demand[0]:
+        if len(self.queues) > 1 and queue.requirements[0]:
             for other in self.queues.values():
                 if other is not queue and len(other.tasks) and _compete(queue, other):
                     other.overtaken += 1
 
 
 def _compete(one: DemandQueue, other: DemandQueue) -> bool:
-    names = [name for name, _ in other.demand[0]]
-    return any(name in names for name, _ in one.demand[0])
+    names = [name for name, _ in other.requirements[0]]
+    return any(name in names for name, _ in one.requirements[0])
 
 
-def possible(demand: Demand, workers: dict[str, Worker]) -> bool:
+def possible(demand: Requirements, workers: dict[str, Worker]) -> bool:
     """Whether some worker could ever take tasks of this demand."""
     resources, names, _ = demand
     return any(

@@ -2,7 +2,7 @@
 
 Covers: the queue of plain tasks, and of those of one demand. Does not cover: how much of the cluster's time each client
 has had (``shares``), whether an entry is still to be run (who pops checks that, so that cancelling costs nothing here),
-and what was committed to workers already: that is at most ``placement.HORIZON_S`` of work, and stays as it is.
+and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of work, and stays as it is.
 
 The order. A level (priority, then depth of nesting) comes before another, whoever asks. Inside a level each client has
 a *lane*, and the lane that has had the least of the cluster's time is next: a client with a million tasks waiting and
@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from sortedcontainers import SortedDict
 
 from futures_cluster.messages import SCATTERED_OPTIONS
-from futures_cluster.scheduler.queues.shares import Lane, Level
+from futures_cluster.scheduler.queues.shares import Flow, Level
 from futures_cluster.scheduler.records import Task
 
 #: An input that so many unfinished tasks need is not freed soon, whichever of them runs.
-MOST_SHARERS = 8
+MAX_SHARERS = 8
 
 #: By what the first tasks of two queues are compared: level, time had by the client, consumers first, age.
 Order = tuple[Level, float, bool, int]
@@ -34,8 +34,8 @@ Order = tuple[Level, float, bool, int]
 
 def is_consumer(task: Task) -> bool:
     """Whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
-    for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
-        if dep.waiters <= MOST_SHARERS and dep.options is not SCATTERED_OPTIONS:
+    for dep in task.dependencies:
+        if dep.pending_dependents <= MAX_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
     return False
 
@@ -43,10 +43,10 @@ def is_consumer(task: Task) -> bool:
 class _Entries:
     """What one lane has in one queue."""
 
-    __slots__ = ("consumers", "consumers_back", "lane", "others", "others_back")
+    __slots__ = ("consumers", "consumers_back", "flow", "others", "others_back")
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, lane: Flow) -> None:
+        self.flow = lane
         self.consumers: deque[Task] = deque()
         self.others: deque[Task] = deque()
         self.consumers_back: list[tuple[int, int, Task]] = []  # heaps of those that came out of order
@@ -59,7 +59,7 @@ class _LevelEntries:
     __slots__ = ("heap", "lanes")
 
     def __init__(self) -> None:
-        self.lanes: dict[Lane, _Entries] = {}
+        self.lanes: dict[Flow, _Entries] = {}
         self.heap: list[tuple[float, int, _Entries]] = []
 
     def next_lane(self) -> _Entries:
@@ -67,9 +67,9 @@ class _LevelEntries:
         heap = self.heap
         while True:
             spent_s, number, entries = heap[0]
-            if entries.lane.spent_s <= spent_s:
+            if entries.flow.virtual_time_s <= spent_s:
                 return entries
-            heapq.heapreplace(heap, (entries.lane.spent_s, number, entries))
+            heapq.heapreplace(heap, (entries.flow.virtual_time_s, number, entries))
 
 
 class FairQueue:
@@ -94,9 +94,9 @@ class FairQueue:
 
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
-        lane = task.lane
+        lane = task.flow
         entries = self._single
-        if entries is None or entries.lane is not lane or not self.count:
+        if entries is None or entries.flow is not lane or not self.count:
             entries = self._entries(lane)
         if task.dependencies and is_consumer(task):
             line, back = entries.consumers, entries.consumers_back
@@ -113,7 +113,7 @@ class FairQueue:
         """Add tasks of one lane and without inputs, in the order of their serial numbers."""
         if tasks:
             self.push(tasks[0])
-            line = self._entries(tasks[0].lane).others
+            line = self._entries(tasks[0].flow).others
             if line and line[-1] is tasks[0]:
                 line.extend(tasks[1:])
                 self.count += len(tasks) - 1
@@ -121,15 +121,15 @@ class FairQueue:
                 for task in tasks[1:]:
                     self.push(task)
 
-    def _entries(self, lane: Lane) -> _Entries:
+    def _entries(self, lane: Flow) -> _Entries:
         """What the lane has in here; makes it known if it had nothing."""
         single = self._single
         if not self.count:
             lane.catch_up()
-            if single is not None and single.lane is lane:
+            if single is not None and single.flow is lane:
                 return single
             if single is not None:
-                del self._levels[single.lane.level]
+                del self._levels[single.flow.level]
                 self._single = None
         level = self._levels.get(lane.level)
         if level is None:
@@ -139,7 +139,7 @@ class FairQueue:
             lane.catch_up()
             entries = level.lanes[lane] = _Entries(lane)
             self._pushes += 1
-            heapq.heappush(level.heap, (lane.spent_s, self._pushes, entries))
+            heapq.heappush(level.heap, (lane.virtual_time_s, self._pushes, entries))
             self._single = entries if len(self._levels) == 1 and len(level.lanes) == 1 else None
         found: _Entries = entries
         return found
@@ -173,19 +173,19 @@ class FairQueue:
         """By what the first task is compared with those of other queues."""
         task, entries = self.first(), self._next()
         consumers = bool(entries.consumers or entries.consumers_back)
-        return (entries.lane.level, entries.lane.spent_s, not consumers, task.serial)
+        return (entries.flow.level, entries.flow.virtual_time_s, not consumers, task.serial)
 
     def ahead(self, task: Task) -> int:
         """About how many come before a task that is in here; void entries count. Costs time, and is for people."""
         number = 0
         for level, lanes in self._levels.items():
-            if level > task.lane.level:
+            if level > task.flow.level:
                 break
             for lane, entries in lanes.lanes.items():
                 lines = (entries.consumers, entries.others, entries.consumers_back, entries.others_back)
-                if level < task.lane.level:
+                if level < task.flow.level:
                     number += sum(len(line) for line in lines)
-                elif lane is task.lane:
+                elif lane is task.flow:
                     rows = (*entries.consumers, *(row[2] for row in entries.consumers_back))
                     others = (*entries.others, *(row[2] for row in entries.others_back))
                     if task in rows:
@@ -227,11 +227,11 @@ class FairQueue:
 
     def _remove(self, entries: _Entries) -> None:
         """A lane of several has nothing any more; it is the first of its level's heap."""
-        level = self._levels[entries.lane.level]
+        level = self._levels[entries.flow.level]
         heapq.heappop(level.heap)
-        del level.lanes[entries.lane]
+        del level.lanes[entries.flow]
         if not level.lanes:
-            del self._levels[entries.lane.level]
+            del self._levels[entries.flow.level]
         if len(self._levels) == 1:
             (level,) = self._levels.values()
             if len(level.lanes) == 1:

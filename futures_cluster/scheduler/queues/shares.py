@@ -8,13 +8,13 @@ from __future__ import annotations
 #: What one turn counts for, as long as nobody knows how long the function takes.
 UNKNOWN_TURN_S = 0.01
 #: Levels of which the shares are remembered.
-MOST_LEVELS = 1000
+MAX_LEVELS = 1000
 
 #: Priority and depth of nesting; the smaller one comes first.
 Level = tuple[int, int]
 
 
-class Share:
+class FairLevel:
     """The lanes of one level.
 
     Attributes
@@ -23,60 +23,60 @@ class Share:
         The time that the lanes that had turns have had by now; who joins them starts there.
     """
 
-    __slots__ = ("lanes", "reached_s")
+    __slots__ = ("lanes", "level_virtual_time_s")
 
     def __init__(self, reached_s: float) -> None:
-        self.lanes: dict[str, Lane] = {}
-        self.reached_s = reached_s
+        self.lanes: dict[str, Flow] = {}
+        self.level_virtual_time_s = reached_s
 
 
-class Lane:
+class Flow:
     """A client's tasks of one level, in whatever queues they are."""
 
-    __slots__ = ("client", "level", "share", "spent_s")
+    __slots__ = ("client", "level", "share", "virtual_time_s")
 
-    def __init__(self, client: str, level: Level, share: Share) -> None:
+    def __init__(self, client: str, level: Level, share: FairLevel) -> None:
         self.client = client
         self.level = level
         self.share = share
-        self.spent_s = share.reached_s  # expected seconds of work that it was given
+        self.virtual_time_s = share.level_virtual_time_s  # expected seconds of work that it was given
 
     def catch_up(self) -> None:
         """Start where the other lanes are, after a time with nothing to do."""
-        if self.spent_s < self.share.reached_s:
-            self.spent_s = self.share.reached_s
+        if self.virtual_time_s < self.share.level_virtual_time_s:
+            self.virtual_time_s = self.share.level_virtual_time_s
 
-    def take_turn(self, seconds: float) -> None:
+    def charge(self, seconds: float) -> None:
         """A task of this lane gets a worker for so long."""
         share = self.share
-        if self.spent_s > share.reached_s:
-            share.reached_s = self.spent_s
-        self.spent_s += seconds
+        if self.virtual_time_s > share.level_virtual_time_s:
+            share.level_virtual_time_s = self.virtual_time_s
+        self.virtual_time_s += seconds
 
 
-class Shares:
+class FairShares:
     """All lanes, by level and client."""
 
     def __init__(self) -> None:
-        self._shares: dict[Level, Share] = {}
-        self._reached_s = 0.0  # by levels that are forgotten
+        self._shares: dict[Level, FairLevel] = {}
+        self._level_virtual_time_s = 0.0  # by levels that are forgotten
 
     def __len__(self) -> int:
         return sum(len(share.lanes) for share in self._shares.values())
 
-    def lane(self, client: str, level: Level) -> Lane:
+    def flow(self, client: str, level: Level) -> Flow:
         """The lane of a client."""
         share = self._shares.get(level)
         if share is None:
-            if len(self._shares) >= MOST_LEVELS:
+            if len(self._shares) >= MAX_LEVELS:
                 oldest = self._shares.pop(next(iter(self._shares)))
-                self._reached_s = max(self._reached_s, oldest.reached_s)
-            share = self._shares[level] = Share(self._reached_s)
-        elif len(self._shares) >= MOST_LEVELS:  # those used last are forgotten last
+                self._level_virtual_time_s = max(self._level_virtual_time_s, oldest.level_virtual_time_s)
+            share = self._shares[level] = FairLevel(self._level_virtual_time_s)
+        elif len(self._shares) >= MAX_LEVELS:  # those used last are forgotten last
             self._shares[level] = self._shares.pop(level)
         lane = share.lanes.get(client)
         if lane is None:
-            lane = share.lanes[client] = Lane(client, level, share)
+            lane = share.lanes[client] = Flow(client, level, share)
         return lane
 
     def forget(self, client: str) -> None:
@@ -84,4 +84,4 @@ class Shares:
         for level, share in list(self._shares.items()):
             if share.lanes.pop(client, None) is not None and not share.lanes:
                 del self._shares[level]
-                self._reached_s = max(self._reached_s, share.reached_s)
+                self._level_virtual_time_s = max(self._level_virtual_time_s, share.level_virtual_time_s)

@@ -20,7 +20,7 @@ from futures_cluster.scheduler.shared.objects import Item, Request, SharedState,
 #: Items in the buffer, unless ``maxlen`` says something else.
 DEFAULT_MAXLEN = 10_000
 #: The values in the buffer take no more than this, whatever ``maxlen`` is.
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 #: A batch for a reader has no more bytes, unless it is a single item.
 BATCH_BYTES = 2**20
 
@@ -57,8 +57,8 @@ class ChannelState(SharedState):
         """``maxlen`` holds for all, as the first one says it who does."""
         maxlen = options.get("maxlen")
         if maxlen is not None:
-            if type(maxlen) is not int or not 1 <= maxlen <= numbers.MOST_COUNT:
-                raise ValueError(f"maxlen must be a whole number from 1 to {numbers.MOST_COUNT}, or None")
+            if type(maxlen) is not int or not 1 <= maxlen <= numbers.MAX_COUNT:
+                raise ValueError(f"maxlen must be a whole number from 1 to {numbers.MAX_COUNT}, or None")
             if self._maxlen not in (None, maxlen):
                 text = f"the channel {self.name!r} has maxlen={self._maxlen}; open it with the same, or without any"
                 self.refuse(request, text)
@@ -85,7 +85,7 @@ class ChannelState(SharedState):
         self._roll()
 
     def _roll(self) -> None:
-        while len(self.items) > self.maxlen or (self.size_bytes > MOST_BYTES and len(self.items) > 1):
+        while len(self.items) > self.maxlen or (self.size_bytes > MAX_BYTES and len(self.items) > 1):
             item = self.items.popleft()
             self.first += 1
             self.size_bytes -= item.size_bytes

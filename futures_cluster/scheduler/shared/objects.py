@@ -22,7 +22,7 @@ from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 
 #: An item's payload is no longer; what is larger belongs into a future.
-MOST_ITEM_BYTES = 32 * 1024
+MAX_ITEM_BYTES = 32 * 1024
 #: The error of a request that was withdrawn; never seen by users.
 WITHDRAWN = "withdrawn"
 
@@ -128,8 +128,8 @@ class SharedState:
             size_bytes = len(payload)
         if type(size_bytes) is not int or size_bytes < 0 or not all(type(key) is str for key in keys):
             raise TypeError("an item is (payload, bytes, keys)")
-        if size_bytes > MOST_ITEM_BYTES:
-            raise ValueError(f"an item has at most {MOST_ITEM_BYTES} bytes, not {size_bytes}")
+        if size_bytes > MAX_ITEM_BYTES:
+            raise ValueError(f"an item has at most {MAX_ITEM_BYTES} bytes, not {size_bytes}")
         return Item(payload, size_bytes, tuple(keys))
 
     def keep(self, item: Item) -> None:
@@ -175,8 +175,8 @@ def register(cls: StateClass) -> StateClass:
 # ---------------------------------------------------------------- all of them
 
 
-class Keeper(Protocol):
-    """Who keeps tasks alive: ``pins.Holds``."""
+class PinsTasks(Protocol):
+    """Who keeps tasks alive: ``pins.Pins``."""
 
     def keep(self, key: Key) -> None:
         """Somebody more needs the result."""
@@ -211,7 +211,7 @@ class SharedObjects:
         ``send(client, reply)``.
     """
 
-    def __init__(self, keeper: Keeper, programs: Programs, send: Callable[[str, m.SharedReply], None]) -> None:
+    def __init__(self, keeper: PinsTasks, programs: Programs, send: Callable[[str, m.SharedReply], None]) -> None:
         self.keeper = keeper
         self.objects: dict[tuple[str, str], SharedState] = {}
         self.lent: dict[tuple[str, int], tuple[Key, ...]] = {}  # what was given away, until the client has futures

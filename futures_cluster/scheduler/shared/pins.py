@@ -14,7 +14,7 @@ from futures_cluster.scheduler.state import SHARED, State
 from futures_cluster.scheduler.transitions import Transitions
 
 
-class Holds:
+class Pins:
     """Counts how often each key is held; a part of the machine.
 
     Attributes
@@ -25,7 +25,7 @@ class Holds:
 
     def __init__(self, change: Transitions) -> None:
         self.is_used = False
-        self._change = change
+        self._transitions = change
         self._state: State = change.state
         self._outbox = change.outbox
 
@@ -36,7 +36,7 @@ class Holds:
         task = self._state.tasks.get(key)
         if task is not None and SHARED not in task.wanted_by:
             self.is_used = True
-            self._change.want_again(task, SHARED)
+            self._transitions.want_again(task, SHARED)
 
     def let_go(self, key: Key) -> None:
         """Hold a key once less."""
@@ -46,7 +46,7 @@ class Holds:
             del held[key]
             task = self._state.tasks.get(key)
             if task is not None:
-                self._change.interest.lose(task, SHARED)
+                self._transitions.interest.lose(task, SHARED)
 
     def drop_news(self) -> None:
         """Take out what the outbox has for the shared objects, as if they were a client: they need no news."""

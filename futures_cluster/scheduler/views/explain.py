@@ -10,13 +10,13 @@ from itertools import islice
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import records
-from futures_cluster.scheduler.records import Demand, Task, Worker
+from futures_cluster.scheduler.records import Requirements, Task, Worker
 from futures_cluster.scheduler.recovery import suspects
 from futures_cluster.scheduler.state import State
 
 #: Sentences in all, and inputs that one sentence names.
-MOST_LINES = 30
-MOST_NAMED = 5
+MAX_LINES = 30
+MAX_NAMED = 5
 
 
 def explain(state: State, key: Key, now: float) -> list[str]:
@@ -43,14 +43,14 @@ def explain(state: State, key: Key, now: float) -> list[str]:
     seen = {task: None}
     stack = [task]
     while stack:
-        if len(lines) >= MOST_LINES:
+        if len(lines) >= MAX_LINES:
             lines.append("... and so on")
             break
         task = stack.pop()
         lines.extend(_task(state, task, now))
         if task.state == records.WAITING:
             missing = [dep for dep in task.dependencies if dep.state != records.MEMORY and dep not in seen]
-            for dep in reversed(missing[:MOST_NAMED]):
+            for dep in reversed(missing[:MAX_NAMED]):
                 seen[dep] = None
                 stack.append(dep)
     return lines
@@ -93,8 +93,8 @@ def _task(state: State, task: Task, now: float) -> list[str]:
 
 
 def _names(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _error(task: Task) -> str:
@@ -120,7 +120,7 @@ def _assigned(task: Task, worker: Worker, now: float) -> str:
         remote = [dep for dep in task.dependencies if dep.holders and worker not in dep.holders]
         if remote:
             text += f"; its worker fetches {_names([repr(dep.key) for dep in remote])}"
-    if task.returning:
+    if task.retracting:
         text += "; it was asked back"
     return text
 
@@ -131,7 +131,7 @@ def _queued(state: State, task: Task) -> list[str]:
         return ["no worker is there"]
     if not workers:
         return [f"all {len(state.workers)} workers are about to end"]
-    demand = task.demand
+    demand = task.requirements
     if demand is not None:
         return _demanding(state, task, demand, workers)
     if silent := _silent(state, workers):
@@ -148,10 +148,10 @@ def _silent(state: State, workers: list[Worker]) -> list[str]:
     """Say of workers, if none of them answers, what they run."""
     if not all(worker.silent for worker in workers):
         return []
-    return [f"worker {w.name} does not answer: {silent_worker(state, w.name)}" for w in workers[:MOST_NAMED]]
+    return [f"worker {w.name} does not answer: {silent_worker(state, w.name)}" for w in workers[:MAX_NAMED]]
 
 
-def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) -> list[str]:
+def _demanding(state: State, task: Task, demand: Requirements, workers: list[Worker]) -> list[str]:
     resources, names, alone = demand
     if names:
         workers = [worker for worker in workers if worker.place in names]
@@ -178,7 +178,7 @@ def _demanding(state: State, task: Task, demand: Demand, workers: list[Worker]) 
         if worker is not None:
             text += f"; worker {worker.name} gets nothing else, and {len(worker.assigned)} tasks have to end there"
         return [text]
-    queue = state.demands.queue(demand)
+    queue = state.constrained.queue(demand)
     ahead = queue.tasks.ahead(task) if queue is not None else 0
     free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
     if not free and resources:

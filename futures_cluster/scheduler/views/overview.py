@@ -14,29 +14,29 @@ from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.scheduler import records
-from futures_cluster.scheduler.records import Function, Group, Task
+from futures_cluster.scheduler.records import Function, FunctionStats, Task
 from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views.explain import explain
 
 #: Tasks that are looked at one by one; with more, what is known of the rest is their number.
-MOST_COUNTED = 200_000
+MAX_COUNTED = 200_000
 #: Functions that are listed, those with tasks first.
-MOST_FUNCTIONS = 200
+MAX_FUNCTIONS = 200
 #: Tasks that a graph shows one by one; more are folded to one node for each function.
-MOST_NODES = 150
+MAX_NODES = 150
 #: Tasks whose inputs are looked at for the edges of a folded graph.
-MOST_FOLDED = 20_000
+MAX_FOLDED = 20_000
 #: Tasks of one function that are listed, in each state.
-MOST_OF_STATE = 40
+MAX_OF_STATE = 40
 #: Neighbours of a task that its story names.
-MOST_NEIGHBOURS = 50
+MAX_NEIGHBOURS = 50
 
 
 def unfinished(state: State, client: str) -> int:
     """How many tasks a client has submitted that are not done; of all clients, if there are too many to look at."""
-    if len(state.clients) == 1 or len(state.tasks) > MOST_COUNTED:
+    if len(state.clients) == 1 or len(state.tasks) > MAX_COUNTED:
         return state.unfinished
-    return sum(task.state in records.UNFINISHED and task.lane.client == client for task in state.tasks.values())
+    return sum(task.state in records.UNFINISHED and task.flow.client == client for task in state.tasks.values())
 
 
 def progress(state: State) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def progress(state: State) -> list[dict[str, Any]]:
     counts = _counts(state)
     groups = dict.fromkeys(counts)
     for group in sorted(state.groups.values(), key=lambda group: -group.finished):
-        if len(groups) >= MOST_FUNCTIONS:
+        if len(groups) >= MAX_FUNCTIONS:
             break
         if group.finished or group.failed:
             groups.setdefault(group)
@@ -67,11 +67,11 @@ def progress(state: State) -> list[dict[str, Any]]:
             "raised": group.failed,
             "duration_s": group.duration_s,
         }
-        for group in islice(groups, MOST_FUNCTIONS)
+        for group in islice(groups, MAX_FUNCTIONS)
     ]
 
 
-def _counts(state: State) -> dict[Group, dict[str, int]]:
+def _counts(state: State) -> dict[FunctionStats, dict[str, int]]:
     """Tasks in each state, by function.
 
     Those in the commonest state are not counted but are what is left: that makes a scheduler with a hundred thousand
@@ -81,16 +81,16 @@ def _counts(state: State) -> dict[Group, dict[str, int]]:
     totals[records.QUEUED] = state.queued
     totals[records.MEMORY] = len(state.tasks) - sum(totals.values())  # with the few that are assigned
     commonest = max(totals, key=lambda name: totals[name])
-    complete = len(state.tasks) <= MOST_COUNTED
+    complete = len(state.tasks) <= MAX_COUNTED
     counted: dict[Function, dict[str, int]] = {}
-    for task in state.tasks.values() if complete else islice(state.tasks.values(), MOST_COUNTED):
+    for task in state.tasks.values() if complete else islice(state.tasks.values(), MAX_COUNTED):
         where: str = task.state
         if where != commonest:
             row = counted.get(task.function)
             if row is None:
                 row = counted[task.function] = {}
             row[where] = row.get(where, 0) + 1
-    counts: dict[Group, dict[str, int]] = {}
+    counts: dict[FunctionStats, dict[str, int]] = {}
     for function in state.functions.values():
         if function.tasks:
             row = counts.setdefault(function.group, {})
@@ -113,9 +113,9 @@ _COLUMNS = (
 )
 
 
-def _running(state: State) -> dict[Group, int]:
+def _running(state: State) -> dict[FunctionStats, int]:
     """Tasks that have slots; the oldest commitments of a worker have them."""
-    running: dict[Group, int] = {}
+    running: dict[FunctionStats, int] = {}
     for worker in state.workers.values():
         for task in islice(worker.assigned.values(), worker.slots):
             group = task.function.group
@@ -128,7 +128,7 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
     if not state.counts[records.FAILED]:
         return []
     found = []
-    for task in islice(reversed(state.tasks.values()), MOST_COUNTED):
+    for task in islice(reversed(state.tasks.values()), MAX_COUNTED):
         if task.state is records.FAILED:
             error = task.result if isinstance(task.result, dict) else {}
             found.append(
@@ -155,8 +155,8 @@ def tasks_of(state: State, name: str) -> dict[str, Any]:
     """
     found: dict[str, list[Task]] = {where: [] for where in _UNDER_WAY_FIRST}
     group = state.groups.get(name)
-    for task in islice(state.tasks.values(), MOST_COUNTED) if group is not None else ():
-        if task.function.group is group and len(found[task.state]) < MOST_OF_STATE:
+    for task in islice(state.tasks.values(), MAX_COUNTED) if group is not None else ():
+        if task.function.group is group and len(found[task.state]) < MAX_OF_STATE:
             found[task.state].append(task)
     rows = [
         {"key": task.key, "state": task.state, "worker": task.worker.name if task.worker is not None else None}
@@ -187,8 +187,8 @@ def graph(state: State) -> dict[str, Any]:
         (their number) and that of each state; ``edges``: ``[from, to, number]``, by the nodes' positions; ``tasks``:
         how many of them there are, and ``shown`` how many were looked at for the edges, evenly chosen.
     """
-    folded = len(state.tasks) > MOST_NODES
-    step = -(-len(state.tasks) // MOST_FOLDED) or 1
+    folded = len(state.tasks) > MAX_NODES
+    step = -(-len(state.tasks) // MAX_FOLDED) or 1
     tasks = list(islice(state.tasks.values(), 0, None, step))
     nodes: dict[Any, dict[str, Any]] = {}
     if folded:
@@ -214,7 +214,7 @@ def graph(state: State) -> dict[str, Any]:
     }
 
 
-def story(state: State, key: Key, now: float) -> dict[str, Any]:
+def describe_task(state: State, key: Key, now: float) -> dict[str, Any]:
     """All that is known of one task, without its arguments and its result.
 
     Returns
@@ -242,12 +242,12 @@ def story(state: State, key: Key, now: float) -> dict[str, Any]:
         "priority": -task.level[0],
         "depth": -task.level[1],
         "size_bytes": task.size_bytes if task.state is records.MEMORY else None,
-        "held_by": [worker.name for worker in islice(task.holders or (), MOST_NEIGHBOURS)],
+        "held_by": [worker.name for worker in islice(task.holders or (), MAX_NEIGHBOURS)],
         "scattered": task.options is SCATTERED_OPTIONS,
         "wanted_by": list(task.wanted_by),
-        "inputs": [_neighbour(dep) for dep in islice(task.dependencies, MOST_NEIGHBOURS)],
+        "inputs": [_neighbour(dep) for dep in islice(task.dependencies, MAX_NEIGHBOURS)],
         "inputs_number": len(task.dependencies),
-        "used_by": [_neighbour(user) for user in islice(task.dependents or (), MOST_NEIGHBOURS)],
+        "used_by": [_neighbour(user) for user in islice(task.dependents or (), MAX_NEIGHBOURS)],
         "used_by_number": len(task.dependents or ()),
     }
 
@@ -278,7 +278,7 @@ def held_on(state: State, name: str, most: int = 100) -> list[dict[str, Any]]:
     worker = state.workers.get(name)
     if worker is None:
         return []
-    largest = sorted(islice(worker.data.values(), MOST_FOLDED), key=lambda task: -task.size_bytes)[:most]
+    largest = sorted(islice(worker.data.values(), MAX_FOLDED), key=lambda task: -task.size_bytes)[:most]
     return [
         {
             "key": task.key,

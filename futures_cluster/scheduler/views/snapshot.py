@@ -46,7 +46,7 @@ def snapshot(state: State) -> dict[str, Any]:
         "functions": functions,
         "clients": list(state.clients),
         "bandwidth_bytes_s": state.bandwidth.bytes_s,
-        "events": [list(event) for event in state.story],
+        "events": [list(event) for event in state.event_log],
     }
 
 
@@ -55,7 +55,7 @@ def worker_row(state: State, worker: Worker) -> dict[str, Any]:
 
     ``running`` is how many of the committed tasks have slots: the newest may not have reached the worker yet.
     """
-    status = "stopping" if worker.stopping else "leaving" if worker in state.leaving else "active"
+    status = "stopping" if worker.killing else "leaving" if worker in state.draining else "active"
     if worker.retiring and status == "active":
         status = "retiring"
     return {

@@ -28,26 +28,26 @@ from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOption
 from futures_cluster.services.client.batching import pack
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_waits import ClientWaits
-from futures_cluster.services.client.fetching import Retrieval
+from futures_cluster.services.client.fetching import Fetching
 from futures_cluster.services.client.function_table import FunctionTable, function_name
 from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
 from futures_cluster.services.client.log_receiver import LogReceiver
-from futures_cluster.services.client.shared_objects import SharedPort
+from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.client.task_keys import inherit, key_owner, not_sendable, pure_key
 from futures_cluster.services.common.log_settings import LogSettingsWatch
 from futures_cluster.services.common.loop_thread import Mailbox
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
 from futures_cluster.services.common.sending import send_apart
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
 
 log = logging.getLogger("futures_cluster")
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
-MOST_AT_ONCE = 2000
+MAX_AT_ONCE = 2000
 #: Released keys wait for company up to so many.
-MOST_UNTOLD_RELEASES = 500
+MAX_UNTOLD_RELEASES = 500
 
 # Of keys: one for all clients of a process, so that a future of one executor is never taken for another's.
 _numbers = itertools.count(1)
@@ -112,12 +112,12 @@ class Client:
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
         self._untold_releases = 0
         self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
-        self._retrieval = Retrieval(loop, peers, self._report_missing, codec.load_error)
-        self.shared = SharedPort(self)
+        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error)
+        self.shared = SharedObjectClient(self)
         self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
-        self.waits = ClientWaits(loop, self._pending, self._retrieval, self.shared)
+        self.waits = ClientWaits(loop, self._pending, self._fetching, self.shared)
 
     # ---------------------------------------------------------------- users' threads
 
@@ -226,7 +226,7 @@ class Client:
 
     def _transmit_now(self, messages: list[m.Message]) -> bool:
         """Hand messages over on the user's thread, which Ctrl-C does not cut in half; False if others are at it."""
-        with HeldBack():
+        with DeferredSignals():
             if not self._lock.acquire(False):
                 return False
             try:
@@ -268,7 +268,7 @@ class Client:
     def flush(self) -> None:
         """Send what waits for the loop now: before this thread says that it waits for it."""
         if self._mailbox.items:
-            with HeldBack(), self._lock:
+            with DeferredSignals(), self._lock:
                 while self._send_items(self._mailbox.items):
                     pass
 
@@ -362,20 +362,20 @@ class Client:
         if self.forked:
             return
         self._untold_releases += 1
-        if at_once or self._untold_releases >= MOST_UNTOLD_RELEASES:
+        if at_once or self._untold_releases >= MAX_UNTOLD_RELEASES:
             self._untold_releases = 0
             self._mailbox.post(key)
         else:
             self._mailbox.post_quietly(key)
 
     def fetch(self, future: Any, timeout: float | None) -> Payload:
-        """Get a result that stays on a worker; blocks. See ``Retrieval.fetch``."""
+        """Get a result that stays on a worker; blocks. See ``Fetching.fetch``."""
         self.waits.begin()
-        return self._retrieval.fetch(future, timeout)
+        return self._fetching.fetch(future, timeout)
 
-    def bring_home(self, future: Any) -> None:
+    def prefetch(self, future: Any) -> None:
         """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
-        self._retrieval.bring_home(future)
+        self._fetching.prefetch(future)
 
     @property
     def function_table(self) -> FunctionTable:
@@ -417,7 +417,7 @@ class Client:
 
     def _send_items(self, items: deque[Any]) -> bool:
         """Send what users' threads left, as far as one turn goes; whether there is more."""
-        messages = pack(self.name, items, MOST_AT_ONCE)
+        messages = pack(self.name, items, MAX_AT_ONCE)
         if messages and self.closed is None:
             self._transmit_behind_news(messages)
         return bool(items)
@@ -491,7 +491,7 @@ class Client:
                 self._known[key] = future
                 future.deliver_remote(holders, size_bytes)
                 if future.wants_value():
-                    self.bring_home(future)
+                    self.prefetch(future)
             else:
                 future.deliver_result(payload)
 
@@ -511,7 +511,7 @@ class Client:
                 future.deliver_remote(holders, size_bytes)
             else:
                 future.deliver_result(payload)
-        self._retrieval.news(key)
+        self._fetching.news(key)
 
     def _report_missing(self, key: Key, worker: str) -> None:
         with self._lock:
@@ -547,7 +547,7 @@ class Client:
     async def bring_all_home(self) -> None:
         """Fetch the results of all live futures that are still on workers."""
         futures = list(self._known.values())
-        await self._retrieval.bring_all_home(
+        await self._fetching.bring_all_home(
             [each for each in futures if each.holders is not None and not each.scattered]
         )
 
@@ -558,5 +558,5 @@ class Client:
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
                 future.fail_here(copied(reason))
-        self._retrieval.close(reason)
+        self._fetching.close(reason)
         self.shared.close(reason)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Key
-from futures_cluster.services.client.fetching import Retrieval
-from futures_cluster.services.client.shared_objects import SharedPort
+from futures_cluster.services.client.fetching import Fetching
+from futures_cluster.services.client.shared_objects import SharedObjectClient
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.wait_watch import WaitWatch
@@ -37,14 +37,18 @@ class ClientWaits:
         Of a program: tasks on workers leave it to theirs.
     """
 
-    __slots__ = ("_for_workers", "_loop", "_pending", "_retrieval", "_shared", "watch")
+    __slots__ = ("_for_workers", "_loop", "_pending", "_fetching", "_shared", "watch")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, pending: Mapping[Key, Any], retrieval: Retrieval, shared: SharedPort
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pending: Mapping[Key, Any],
+        retrieval: Fetching,
+        shared: SharedObjectClient,
     ) -> None:
         self._loop = loop
         self._pending = pending
-        self._retrieval = retrieval
+        self._fetching = retrieval
         self._shared = shared
         self._for_workers: str | None = None
         self.watch: WaitWatch | None = None
@@ -77,7 +81,7 @@ class ClientWaits:
 
     def what_waits(self, row: dict[str, Any]) -> str | None:
         """Return what waits for a silent worker, if no task of this client is there; None if nothing does."""
-        key = self._retrieval.asked_of(row["silent"])
+        key = self._fetching.asked_of(row["silent"])
         return f"the result of {key}" if key is not None else self._for_workers
 
     def _oldest(self) -> str | None:
@@ -86,7 +90,7 @@ class ClientWaits:
             try:
                 return (
                     next(iter(self._pending), None)
-                    or self._retrieval.oldest_wait()
+                    or self._fetching.oldest_wait()
                     or self._shared.oldest_wait()
                     or self._for_workers
                 )

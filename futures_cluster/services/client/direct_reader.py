@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from futures_cluster import clocks
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.
@@ -41,7 +41,7 @@ class Awaited(Protocol):
     def done(self) -> bool: ...
 
 
-class Leader:
+class DirectReader:
     """The place of the leader, on one loop.
 
     Parameters
@@ -134,7 +134,7 @@ class Leader:
         """Read until the future is done; False if another thread leads, or the time is over."""
         if self._closed or threading.get_ident() == self._loop_ident:
             return False
-        with HeldBack() as held:  # in the main thread Ctrl-C must not cut the handling of a message in half
+        with DeferredSignals() as held:  # in the main thread Ctrl-C must not cut the handling of a message in half
             if not self._place.acquire(False):
                 return False
             try:
@@ -143,7 +143,7 @@ class Leader:
                 held.is_open = False
                 self._leave(future)
 
-    def _lead(self, future: Awaited, timeout: float | None, held: HeldBack) -> bool:
+    def _lead(self, future: Awaited, timeout: float | None, held: DeferredSignals) -> bool:
         self._since = clocks.monotonic()
         self._ident = threading.get_ident()
         future.awaited_by = self  # from now on whoever ends it wakes this thread

@@ -21,7 +21,7 @@ from futures_cluster.messages import Key, Payload
 from futures_cluster.services.common.peers import PeerLost, Peers
 
 
-class Retrieval:
+class Fetching:
     """Fetches results for one client.
 
     Parameters
@@ -68,7 +68,7 @@ class Retrieval:
             waiter.cancel()
             raise
 
-    def bring_home(self, future: Any) -> None:
+    def prefetch(self, future: Any) -> None:
         """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))

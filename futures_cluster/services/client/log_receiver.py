@@ -24,13 +24,13 @@ from futures_cluster.services.common import forks, log_records
 log = logging.getLogger("futures_cluster")
 
 #: Bytes of records that wait for the handlers; the rest is dropped and counted.
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 #: Between two reports of how many were dropped, while more come.
 REPORT_S = 1.0
 #: A handler that takes longer than this for a record is not waited for at the end.
 PATIENCE_S = 5.0
 #: Locations of warnings that are remembered.
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 
 
 class LogReceiver:
@@ -55,7 +55,7 @@ class LogReceiver:
             return
         rows = tuple(message.rows)
         size = sum(len(row[1]) for row in rows)
-        if self._received_bytes - self._handled_bytes + size > MOST_BYTES:
+        if self._received_bytes - self._handled_bytes + size > MAX_BYTES:
             self._dropped += len(rows)
             rows, size = (), 0
         self._dropped += message.dropped
@@ -82,7 +82,7 @@ class LogReceiver:
         try:
             with forks.Once():
                 log_records.handle(data, worker, key, self._registry)
-            if len(self._registry) > MOST_REMEMBERED:
+            if len(self._registry) > MAX_REMEMBERED:
                 self._registry.clear()
         except BaseException:  # of a user's handler or filter; what comes next is handled all the same
             with contextlib.suppress(Exception):

@@ -117,7 +117,7 @@ class _Question:
                 loop.call_soon_threadsafe(event.set)
 
 
-class SharedPort:
+class SharedObjectClient:
     """Where a client's handles of shared objects ask.
 
     Parameters
@@ -314,10 +314,10 @@ class SharedPort:
                     "a future inside an object cannot be shared; put it directly, or into a list, tuple, dict or set"
                 )
             size_bytes = codec.call_size(payload)
-            if size_bytes > shared.MOST_ITEM_BYTES:
+            if size_bytes > shared.MAX_ITEM_BYTES:
                 raise ValueError(
                     f"the value takes {size_bytes:,} bytes, and a shared object takes values up to "
-                    f"{shared.MOST_ITEM_BYTES:,}; put a future of it instead, such as executor.scatter(value)"
+                    f"{shared.MAX_ITEM_BYTES:,}; put a future of it instead, such as executor.scatter(value)"
                 )
         except BaseException:
             codec.release(payload)
@@ -369,10 +369,10 @@ class LocalObjects:
         return True
 
     def keep(self, key: Key) -> None:
-        """See ``scheduler.shared.objects.Keeper``."""
+        """See ``scheduler.shared.objects.PinsTasks``."""
 
     def let_go(self, key: Key) -> None:
-        """See ``scheduler.shared.objects.Keeper``."""
+        """See ``scheduler.shared.objects.PinsTasks``."""
 
 
 # ---------------------------------------------------------------- extensions

@@ -11,7 +11,7 @@ import hashlib
 from typing import Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
-from futures_cluster.numbers import MOST_PRIORITY
+from futures_cluster.numbers import MAX_PRIORITY
 from futures_cluster.services.client.function_table import OWNED_BY
 
 
@@ -21,7 +21,7 @@ def inherit(options: TaskOptions, priority: int) -> TaskOptions:
 
     Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
     """
-    total = max(-MOST_PRIORITY, min(MOST_PRIORITY, options.priority + priority))
+    total = max(-MAX_PRIORITY, min(MAX_PRIORITY, options.priority + priority))
     return options._replace(priority=total)
 
 

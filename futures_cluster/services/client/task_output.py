@@ -41,7 +41,7 @@ def printable(text: str, stream: Any) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-class Listener:
+class OutputListener:
     """Hands lines to a function, until ``close``.
 
     Parameters

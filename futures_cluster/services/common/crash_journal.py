@@ -11,11 +11,11 @@ import os
 import struct
 
 PAGE_BYTES = 16 * 1024
-MOST_SLOTS = PAGE_BYTES // 8
+MAX_SLOTS = PAGE_BYTES // 8
 _NUMBER = struct.Struct("<Q")
 
 
-class BlackBox:
+class CrashJournal:
     """One page; made by the parent (no ``fd``) or opened by the worker."""
 
     def __init__(self, fd: int | None = None) -> None:
@@ -30,7 +30,7 @@ class BlackBox:
 
     def record(self, slot: int, attempt: int) -> None:
         """The slot executes the attempt with this number now; 0 for none."""
-        if slot < MOST_SLOTS:
+        if slot < MAX_SLOTS:
             _NUMBER.pack_into(self._page, slot * 8, attempt)
 
     def executing(self) -> list[int]:

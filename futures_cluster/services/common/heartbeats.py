@@ -19,14 +19,14 @@ from futures_cluster import messages as m
 
 #: Heartbeats in the time after which silence means death.
 BEATS = 5
-MOST_INTERVAL_S = 2.0
+MAX_INTERVAL_S = 2.0
 #: Each side bears at least this much silence, so that nobody can ask for heartbeats without a pause.
-LEAST_SILENCE_S = 0.5
+MIN_SILENCE_S = 0.5
 
 
 def interval_s(silence_s: float) -> float:
     """Seconds between two heartbeats."""
-    return min(max(silence_s, LEAST_SILENCE_S) / BEATS, MOST_INTERVAL_S)
+    return min(max(silence_s, MIN_SILENCE_S) / BEATS, MAX_INTERVAL_S)
 
 
 class Heartbeats:

@@ -19,10 +19,10 @@ from typing import Any
 from futures_cluster.services.common.worker_settings import PROCESS_NAME
 
 #: Characters of a message, a traceback or a stack.
-MOST_TEXT = 2**16
+MAX_TEXT = 2**16
 #: Bytes of one value given as ``extra``, pickled; values of one record.
-MOST_EXTRA_BYTES = 2**14
-MOST_EXTRAS = 50
+MAX_EXTRA_BYTES = 2**14
+MAX_EXTRAS = 50
 
 _SMALL = frozenset((int, float, bool, type(None)))
 _PLAIN = _SMALL | {str}
@@ -46,7 +46,7 @@ def pack_record(record: logging.LogRecord) -> bytes:
     for name, value in record.__dict__.items():
         if name in _STANDARD:
             fields[name] = value if type(value) in _SMALL else _plain(value)
-        elif name not in _FORMATTED and len(extras) < MOST_EXTRAS:
+        elif name not in _FORMATTED and len(extras) < MAX_EXTRAS:
             extras[str(name)] = _pack_extra(value)
     fields["msg"] = _short(record.getMessage())
     exc_info: Any = record.exc_info
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}... ({len(text) - MOST_TEXT:,} characters more)"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT:,} characters more)"
 
 
 def _pack_extra(value: Any) -> Any:
@@ -78,7 +78,7 @@ def _pack_extra(value: Any) -> Any:
         return _short(value) if type(value) is str else value
     try:
         data = pickle.dumps(value)
-        return data if len(data) <= MOST_EXTRA_BYTES else _short(_text(value))
+        return data if len(data) <= MAX_EXTRA_BYTES else _short(_text(value))
     except Exception:
         return _short(_text(value))
 

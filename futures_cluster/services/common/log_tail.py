@@ -12,9 +12,9 @@ import threading
 from collections import deque
 from typing import Any
 
-MOST_LINES = 200
+MAX_LINES = 200
 #: Characters of a line.
-MOST_TEXT = 2000
+MAX_TEXT = 2000
 LOGGER = "futures_cluster"
 
 
@@ -23,7 +23,7 @@ class LogTail(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: deque[list[Any]] = deque(maxlen=MOST_LINES)  # [number, time, level, logger, text]
+        self.lines: deque[list[Any]] = deque(maxlen=MAX_LINES)  # [number, time, level, logger, text]
         self.number = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -35,7 +35,7 @@ class LogTail(logging.Handler):
         except Exception as error:
             text = f"{record.msg!r} (its arguments do not fit: {error})"
         self.number += 1
-        self.lines.append([self.number, record.created, record.levelname, record.name, text[:MOST_TEXT]])
+        self.lines.append([self.number, record.created, record.levelname, record.name, text[:MAX_TEXT]])
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not self._is_heard(record.name):
             last.handle(record)

@@ -59,8 +59,8 @@ def occupied_bytes(held_bytes: int = 0) -> int:
 def kept_segments_bytes(limit_bytes: int | None) -> int:
     """How much of shared segments a worker with this limit keeps for use again."""
     if limit_bytes is None:
-        return shm.MOST_KEPT_BYTES
-    return min(shm.MOST_KEPT_BYTES, int(limit_bytes * SEGMENTS_FRACTION))
+        return shm.MAX_KEPT_BYTES
+    return min(shm.MAX_KEPT_BYTES, int(limit_bytes * SEGMENTS_FRACTION))
 
 
 def trim() -> None:

@@ -27,7 +27,7 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _OWN = __name__.partition(".")[0]
 #: Of larger files (archives, extension modules) only the size is compared.
-MOST_HASHED_BYTES = 16 * 2**20
+MAX_HASHED_BYTES = 16 * 2**20
 #: In the place of the digest of a content that is in no file.
 OLDER = "older"
 
@@ -66,7 +66,7 @@ class Version(NamedTuple):
 
 def digest_of(source: bytes) -> str:
     """Return the digest of a module's source."""
-    if len(source) > MOST_HASHED_BYTES:
+    if len(source) > MAX_HASHED_BYTES:
         return f"{len(source)} bytes"
     return hashlib.sha1(source, usedforsecurity=False).hexdigest()[:20]
 

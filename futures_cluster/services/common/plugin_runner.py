@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("futures_cluster")
 
 #: Events that may wait for the plugins of one scheduler or worker.
-MOST_EVENTS = 100_000
+MAX_EVENTS = 100_000
 #: So long the end of an executor waits for plugins to take what there is.
 CLOSE_S = 10.0
 
@@ -163,7 +163,7 @@ _METHODS: dict[type[Any], str] = {
 }
 
 
-class Watch:
+class PluginRunner:
     """The plugins of one scheduler or worker, and the thread that tells them.
 
     Attributes
@@ -187,7 +187,7 @@ class Watch:
 
     def post(self, events: list[Event]) -> None:
         """Hand events over; from any thread."""
-        if self._waiting > MOST_EVENTS:
+        if self._waiting > MAX_EVENTS:
             self.dropped += len(events)
             return
         self._waiting += len(events)  # a guess is enough: threads may count at the same time
@@ -263,7 +263,7 @@ def _returned(message: m.TasksReturned, state: State) -> list[Event]:
     events: list[Event] = []
     for key, attempt in message.returned:
         function = _function(key, attempt, message.worker, state)
-        if function is not None and not state.tasks[key].unwanted:
+        if function is not None and not state.tasks[key].cancel_requested:
             events.append(TaskMoved(key, function, message.worker))
     return events
 
@@ -288,11 +288,11 @@ def watch_schedulers(plugin: SchedulerPlugin) -> None:
         _for_all_schedulers.append(plugin)
 
 
-def watch_of_scheduler() -> Watch | None:
+def watch_of_scheduler() -> PluginRunner | None:
     """What a new scheduler begins with."""
     if not _for_all_schedulers:
         return None
-    watch = Watch()
+    watch = PluginRunner()
     for plugin in _for_all_schedulers:
         watch.add(plugin)
     return watch

@@ -4,8 +4,8 @@ Covers: signal handlers of the program (Python runs them in the main thread, bet
 while that thread changes the scheduler's state, holds its lock or reads a worker's messages.
 Does not cover: other threads, which no handler interrupts, and waiting, which must stay interruptible.
 
-The way: ``HeldBack`` puts a handler of its own in the place of the program's, notes what comes, and at its end puts
-the program's back and calls it. Inside, ``let_in`` opens a place where it may raise at once: around a wait.
+The way: ``DeferredSignals`` puts a handler of its own in the place of the program's, notes what comes, and at its end
+puts the program's back and calls it. Inside, ``let_in`` opens a place where it may raise at once: around a wait.
 
 Why not one handler for good: asyncio and others look whether Python's own is there, and act on it.
 """
@@ -50,14 +50,14 @@ class Condition(threading.Condition):
     end leaves the lock held for good, and whoever ends the future waits for it. These are the lock's own.
 
     From Python 3.14 on, a handler may also run between the lock's own ``__enter__`` and the block; a lock then stays
-    held whatever a library does. ``HeldBack`` around the statement prevents that, too.
+    held whatever a library does. ``DeferredSignals`` around the statement prevents that, too.
     """
 
     __enter__ = property(operator.attrgetter("_lock.__enter__"))
     __exit__ = property(operator.attrgetter("_lock.__exit__"))
 
 
-class HeldBack:
+class DeferredSignals:
     """A context in which handlers of signals do not run; those that were due run at its end.
 
     Attributes
@@ -82,7 +82,7 @@ class HeldBack:
 
     __slots__ = ("_handlers", "due", "is_open")
 
-    def __enter__(self) -> HeldBack:
+    def __enter__(self) -> DeferredSignals:
         self._handlers: dict[int, Any] = {}
         self.due: list[tuple[int, Any]] = []
         self.is_open = False
@@ -93,7 +93,7 @@ class HeldBack:
                     if type(handler) is int or not callable(handler):  # the system's own, which does not raise
                         continue
                     # Not one of this class: an outer context holds it back already.
-                    if type(getattr(handler, "__self__", None)) is not HeldBack:
+                    if type(getattr(handler, "__self__", None)) is not DeferredSignals:
                         self._handlers[number] = handler
                         set_handler(number, self._note)
             except BaseException:  # of the handler of a signal whose turn has not come

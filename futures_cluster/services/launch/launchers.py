@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from futures_cluster import errors
 from futures_cluster.services.common import descriptors, system_limits
-from futures_cluster.services.common.crash_journal import BlackBox
+from futures_cluster.services.common.crash_journal import CrashJournal
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.launch import fork_server_main, orphans
 from futures_cluster.services.launch.fork_server_process import ADVICE, Template, has_folder
@@ -70,7 +70,7 @@ def describe_failure(error: Exception) -> str:
     return f"could not be started: {system_limits.in_words(error)}"
 
 
-#: ``on_exit(name, code, how)``; see ``ForkServer``.
+#: ``on_exit(name, code, how)``; see ``ForkServerLauncher``.
 OnExit = Callable[[str, int | None, str], None]
 
 
@@ -89,7 +89,7 @@ class WorkerHandle:
             made.callback(self.connection.close)
             self.stderr = StderrRelay(loop, writer)
             made.callback(self.stderr.close)
-            self.blackbox = BlackBox() if hasattr(os, "memfd_create") else None
+            self.blackbox = CrashJournal() if hasattr(os, "memfd_create") else None
             made.pop_all()
         self.began_s = 0.0  # when its start began
         self.pid: int | None = None
@@ -165,7 +165,7 @@ class Launcher(Protocol):
         """End whatever serves to start workers."""
 
 
-class ForkServer:
+class ForkServerLauncher:
     """Our own start: a template process forks workers. No ``__main__`` guard is needed.
 
     Parameters
@@ -359,7 +359,7 @@ class MultiprocessingLauncher:
     Parameters
     ----------
     on_exit, on_hopeless : callable
-        As for ``ForkServer``.
+        As for ``ForkServerLauncher``.
     """
 
     def __init__(

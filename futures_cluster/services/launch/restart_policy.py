@@ -16,9 +16,9 @@ import math
 #: Seconds of pause after the first failure; each further one in a row doubles them.
 FIRST_PAUSE_S = 0.1
 #: Maximum pause in seconds; and how long other starts wait for a probe that neither gets ready nor fails.
-MOST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 #: After this number of failures in a row there are no further starts, unless some worker is left.
-MOST_FAILURES = 6
+MAX_FAILURES = 6
 
 
 class RestartPolicy:
@@ -48,7 +48,7 @@ class RestartPolicy:
     def started(self, now_s: float) -> None:
         """A start begins now; after a failure it is a probe, and the others wait for what becomes of it."""
         if self.failures:
-            self.next_s = now_s + MOST_PAUSE_S
+            self.next_s = now_s + MAX_PAUSE_S
 
     def failed(self, began_s: float, now_s: float) -> bool:
         """Take note of a start that has failed; return whether it counts.
@@ -58,7 +58,7 @@ class RestartPolicy:
         if began_s < self._counted_s:
             return False
         self.failures += 1
-        self.next_s = self._counted_s = now_s + min(MOST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 30))
+        self.next_s = self._counted_s = now_s + min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 30))
         return True
 
     def succeeded(self) -> None:
@@ -73,4 +73,4 @@ class RestartPolicy:
     @property
     def exhausted(self) -> bool:
         """Whether to give up, if no worker is left."""
-        return self.failures >= MOST_FAILURES
+        return self.failures >= MAX_FAILURES

@@ -22,7 +22,7 @@ from futures_cluster.services.common import descriptors
 #: So much of a worker's stderr is shown when it dies.
 TAIL_BYTES = 8192
 #: So much waits for a stderr that takes nothing; what comes then is dropped.
-MOST_WAITING_BYTES = 2**20
+MAX_WAITING_BYTES = 2**20
 #: At the end, what still waits may take so long.
 DRAIN_S = 1.0
 
@@ -41,7 +41,7 @@ class StderrWriter:
     def write(self, data: bytes) -> None:
         """Have something written; returns at once."""
         with self._changed:
-            if self._waiting_bytes + len(data) > MOST_WAITING_BYTES:
+            if self._waiting_bytes + len(data) > MAX_WAITING_BYTES:
                 self._dropped_bytes += len(data)
                 return
             data = self._what_is_missing() + data

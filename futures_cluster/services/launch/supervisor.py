@@ -30,7 +30,7 @@ from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.socket_folders import make_folder, remove_folder
 from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
 from futures_cluster.services.launch.fork_server_process import import_path
-from futures_cluster.services.launch.launchers import ForkServer, WorkerHandle
+from futures_cluster.services.launch.launchers import ForkServerLauncher, WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 from futures_cluster.wire.transports import registry
@@ -44,7 +44,7 @@ LEAVE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Offer:
+class WorkerNodeConfig:
     """What this machine offers.
 
     Attributes
@@ -109,14 +109,14 @@ def _make_local(folder: str) -> str:
         ) from error
 
 
-class Hopeless(RuntimeError):
+class WorkersCannotStart(RuntimeError):
     """No worker can start here."""
 
 
-class WorkerManager:
+class WorkerSupervisor:
     """Runs the workers of one offer, on one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, offer: Offer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, offer: WorkerNodeConfig) -> None:
         self._loop = loop
         self._offer = offer
         # Unlike the names of former managers here: in a container each has the same process number.
@@ -159,7 +159,7 @@ class WorkerManager:
                 await self._introduce(connection)
                 await self._serve()
                 if self._hopeless:
-                    raise Hopeless(self._hopeless)
+                    raise WorkersCannotStart(self._hopeless)
                 if not self._leaving and not offer.reconnect_s:
                     log.warning("the scheduler at %s is gone; leaving", offer.scheduler)
                     return
@@ -225,7 +225,9 @@ class WorkerManager:
         self._processes = processes = WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )
-        processes.launcher = ForkServer(self._loop, processes.process_ended, processes.give_up, self._offer.environment)
+        processes.launcher = ForkServerLauncher(
+            self._loop, processes.process_ended, processes.give_up, self._offer.environment
+        )
         for _ in range(self._offer.processes):
             processes.add()
         log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)
@@ -342,9 +344,9 @@ class WorkerManager:
         self._loop.call_later(LEAVE_S, self._lost.set)
 
 
-async def run(offer: Offer, on_signal: Callable[[Callable[[], None]], None]) -> None:
+async def run(offer: WorkerNodeConfig, on_signal: Callable[[Callable[[], None]], None]) -> None:
     """Run a manager; ``on_signal`` is handed what a signal should call."""
-    manager = WorkerManager(asyncio.get_running_loop(), offer)
+    manager = WorkerSupervisor(asyncio.get_running_loop(), offer)
     on_signal(manager.leave)
     with contextlib.suppress(asyncio.CancelledError):
         await manager.run()

@@ -25,7 +25,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
 from futures_cluster.services.launch.launchers import WorkerHandle, describe_exit, describe_failure
 from futures_cluster.services.launch.resource_tracker import TrackerDoor
-from futures_cluster.services.launch.restart_policy import MOST_FAILURES, MOST_PAUSE_S, RestartPolicy
+from futures_cluster.services.launch.restart_policy import MAX_FAILURES, MAX_PAUSE_S, RestartPolicy
 from futures_cluster.services.launch.stderr import StderrWriter
 from futures_cluster.wire.transports import sockets
 
@@ -168,12 +168,12 @@ class WorkerProcesses:
                 log.warning("a worker failed to start (the next attempt follows in %.1f s): %s", pause_s, how)
         elif not any(handle.is_staying for handle in self.handles.values()):
             self.give_up(f"{restarts.failures} attempts in a row to start a worker failed; the last one: {cause}")
-        elif is_counted and restarts.failures == MOST_FAILURES and any(h.joined for h in self.handles.values()):
+        elif is_counted and restarts.failures == MAX_FAILURES and any(h.joined for h in self.handles.values()):
             log.error(
                 "%d attempts in a row to start a worker failed (the other workers go on, and the next attempts follow "
                 "every %.0f s): %s",
                 restarts.failures,
-                MOST_PAUSE_S,
+                MAX_PAUSE_S,
                 how,
             )
 

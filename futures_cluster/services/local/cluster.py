@@ -34,11 +34,11 @@ from futures_cluster.services.client.client import Client
 from futures_cluster.services.common import process_identity, process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.socket_folders import make_folder, remove_folder
 from futures_cluster.services.common.worker_settings import WorkerSettings, new_incarnation
 from futures_cluster.services.launch.fork_server_process import Template, import_path
-from futures_cluster.services.launch.launchers import ForkServer, MultiprocessingLauncher, WorkerHandle
+from futures_cluster.services.launch.launchers import ForkServerLauncher, MultiprocessingLauncher, WorkerHandle
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.services.local import late_imports
 from futures_cluster.services.local.data_relay import DataRelay
@@ -48,7 +48,7 @@ from futures_cluster.wire.codec import pickle_codec, pickling, shm
 from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
-    from futures_cluster.services.observe.monitor import Observatory
+    from futures_cluster.services.observe.monitor import ClusterMonitor
     from futures_cluster.services.observe.page_thread import StatusPage
 
 
@@ -103,10 +103,10 @@ class LocalCluster:
         self.client.tell_modules()
         self.client.waits.speak(self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
-        self._leader: direct_reader.Leader | None = None
+        self._leader: direct_reader.DirectReader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
-        self._observatory: Observatory | None = None
+        self._monitor: ClusterMonitor | None = None
         self._page: StatusPage | None = None
         self._lock = threading.RLock()  # a collection of garbage may run a finalizer that uses this executor
         self._starting = self._started = False
@@ -118,7 +118,7 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start the scheduler and the workers, once; from a user's thread."""
-        with HeldBack(), self._lock:
+        with DeferredSignals(), self._lock:
             process_lifetime.refuse_inside(self._starting)
             self._starting = True  # before looking: until here a finalizer may have started it
             try:
@@ -153,7 +153,7 @@ class LocalCluster:
             self.scheduler.logs.want(self.client.forward_logs(config.forward_logs is True, filters=True))
         self._folder = make_folder()
         processes = self.processes
-        reader: direct_reader.Leader | None = None
+        reader: direct_reader.DirectReader | None = None
         try:
             if mp_context is not None:
                 self._drop_template()
@@ -167,13 +167,13 @@ class LocalCluster:
                     launcher.create(processes.create())
             else:
                 self._template = self._template or Template(config.worker_environment)
-                processes.launcher = ForkServer(
+                processes.launcher = ForkServerLauncher(
                     loop, processes.process_ended, processes.give_up, config.worker_environment, self._template
                 )
                 for _ in range(config.max_workers):
                     processes.create()
             if direct_reader.available:
-                reader = direct_reader.Leader(loop, self.client.count_waiting)
+                reader = direct_reader.DirectReader(loop, self.client.count_waiting)
             self._thread.start()
         except BaseException:
             processes.give_up_start()
@@ -227,7 +227,7 @@ class LocalCluster:
             name = f"{m.place_of(former.name)}~{next(self._extra)}"
         else:
             name = f"worker-{next(self._numbers)}"
-        forks = isinstance(self.processes.launcher, ForkServer)
+        forks = isinstance(self.processes.launcher, ForkServerLauncher)
         return WorkerSettings(
             name,
             f"unix://{self._folder}/{name}.sock",
@@ -311,14 +311,14 @@ class LocalCluster:
 
     # ---------------------------------------------------------------- for people
 
-    def observatory(self) -> Observatory:
+    def monitor(self) -> ClusterMonitor:
         """Where to look; made when first wanted, and loaded only then."""
-        from futures_cluster.services.observe.monitor import Observatory
+        from futures_cluster.services.observe.monitor import ClusterMonitor
 
         with self._lock:
-            if self._observatory is None:
-                self._observatory = Observatory(self.scheduler, self._loop, self._about)
-            return self._observatory
+            if self._monitor is None:
+                self._monitor = ClusterMonitor(self.scheduler, self._loop, self._about)
+            return self._monitor
 
     def _about(self) -> dict[str, Any]:
         return {"addresses": ["processes of this program"], "since": self._since}
@@ -327,48 +327,48 @@ class LocalCluster:
         """The address of the status page, which is served from the first call on. From any thread."""
         from futures_cluster.services.observe.page_thread import StatusPage
 
-        observatory = self.observatory()
+        monitor = self.monitor()
         with self._lock:
             if self.closing:
                 raise RuntimeError("the executor was shut down, and its status page with it")
             if self._page is None:
-                self._page = StatusPage(observatory)
+                self._page = StatusPage(monitor)
             return self._page.url
 
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """Workers report meanwhile; yields what puts all together."""
-        observatory = self.observatory()
-        since = observatory.last_chunk
+        monitor = self.monitor()
+        since = monitor.last_chunk
 
         def everything() -> dict[str, Any]:
             self._ask_workers()
-            return observatory.everything(since)
+            return monitor.everything(since)
 
-        with observatory.viewer(observatory.look()):
+        with monitor.viewer(monitor.look()):
             yield everything
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
         """Workers report what tasks print meanwhile; yields what fetches it."""
-        observatory = self.observatory()
-        since, _ = observatory.output(-1)
+        monitor = self.monitor()
+        since, _ = monitor.output(-1)
 
         def fetch(last: bool) -> list[Any]:
             nonlocal since
             if last:
                 self._ask_workers()
-            since, rows = observatory.output(since)
+            since, rows = monitor.output(since)
             return rows
 
-        with observatory.viewer(observatory.look(output=True)):
+        with monitor.viewer(monitor.look(output=True)):
             self._ask_workers()  # they listen from now on
             yield fetch
 
     def _ask_workers(self) -> None:
         """Have all workers report, and wait for it a little."""
         with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self.observatory().ask_workers().result(ANSWERS_S)
+            self.monitor().ask_workers().result(ANSWERS_S)
 
     @property
     def known_url(self) -> str:
@@ -409,7 +409,7 @@ class LocalCluster:
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
         """End, once all futures are done; with ``kill`` at once, by SIGKILL (True) or SIGTERM (False)."""
-        with HeldBack() as held:
+        with DeferredSignals() as held:
             with self._lock:
                 first = not self.closing
                 self.closing = True
@@ -468,7 +468,7 @@ class LocalCluster:
                 return False
             if not self.processes.handles and not self.processes.wanted:
                 return True
-            return task.demand is not None and not possible(task.demand, state.workers)
+            return task.requirements is not None and not possible(task.requirements, state.workers)
 
     def _kill_workers(self, force: bool) -> None:
         self.processes.kill_all(force, "the executor was told to stop its workers")
@@ -492,8 +492,8 @@ class LocalCluster:
             await self.processes.end("the executor was shut down")
             self._peers.close()
             await self._close_page()
-            if self._observatory is not None:
-                self._observatory.close()
+            if self._monitor is not None:
+                self._monitor.close()
             self.scheduler.close()
             if self._pool is not None:
                 self._pool.close()

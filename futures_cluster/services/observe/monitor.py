@@ -29,7 +29,7 @@ from futures_cluster.scheduler.views import overview
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
-from futures_cluster.services.observe.pending_replies import Rounds
+from futures_cluster.services.observe.pending_replies import PendingReplies
 from futures_cluster.status import profiles
 from futures_cluster.wire.versions import is_gil_enabled, own_versions
 
@@ -39,24 +39,24 @@ VERSION = 1
 INTERVAL_S = 0.5
 REPORTS_A_SECOND = 400
 #: Rows of the task stream, failures and lines of the log that are kept.
-MOST_ROWS = 20_000
-MOST_FAILURES = 200
-MOST_LOGS = 400
+MAX_ROWS = 20_000
+MAX_FAILURES = 200
+MAX_LOGS = 400
 #: Trees of samples that wait until somebody looks at a profile, or a snapshot is made.
-MOST_SAMPLES = 1000
+MAX_SAMPLES = 1000
 #: Lines that tasks have printed, while somebody listens.
-MOST_LINES = 20_000
+MAX_LINES = 20_000
 #: Executions of the stream that have not ended.
-MOST_RUNNING = 5000
+MAX_RUNNING = 5000
 #: Pairs of workers between whom bytes have moved.
-MOST_TRANSFERS = 400
+MAX_TRANSFERS = 400
 #: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
 ANSWER_S = 2.0
 FRESH_S = 0.4
 
 
 @dataclass(frozen=True)
-class Look:
+class Subscription:
     """What one viewer wants to see: a worker in detail, where tasks spend their time, what they print."""
 
     worker: str = ""
@@ -67,7 +67,7 @@ class Look:
 class SchedulerView(Protocol):
     """What the monitor reads of a scheduler; ``services.scheduler.service.SchedulerService`` has it."""
 
-    observatory: Any
+    monitor: Any
     lock: Any
 
     @property
@@ -77,7 +77,7 @@ class SchedulerView(Protocol):
     def reading(self) -> contextlib.AbstractContextManager[State]: ...
 
 
-class Observatory:
+class ClusterMonitor:
     """What people may know of one scheduler.
 
     Parameters
@@ -103,7 +103,7 @@ class Observatory:
         self._facts_of = facts_of
         self._logs = log_tail.tail()
         self._lock = threading.Lock()
-        self._looks: dict[int, Look] = {}
+        self._looks: dict[int, Subscription] = {}
         self._next_look = 0
         self._watched: dict[str, m.Observe] = {}  # workers that report, and as they were told
         self._reports: dict[str, dict[str, Any]] = {}
@@ -119,20 +119,20 @@ class Observatory:
         self._samples: deque[tuple[str, profiles.Tree]] = deque()  # what no profile has taken in yet
         self._profile = profiles.new_tree()
         self._profiles: dict[str, profiles.Tree] = {}
-        self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MOST_LINES)
+        self._output: deque[tuple[int, str, str, str]] = deque(maxlen=MAX_LINES)
         self._lines = 0
-        self._rounds = Rounds()
+        self._rounds = PendingReplies()
         self._asked_at = float("-inf")
         self._all_asked = self._rounds.begin(())
         self._loop_timer: asyncio.TimerHandle | None = None
         self._loop_delay_s = 0.0
         self._cpu = (clocks.monotonic(), clocks.process_time(), 0.0)
-        service.observatory = self
+        service.monitor = self
 
     # ---------------------------------------------------------------- viewers
 
     @contextlib.contextmanager
-    def viewer(self, look: Look) -> Iterator[None]:
+    def viewer(self, look: Subscription) -> Iterator[None]:
         """Workers report as long as somebody is in here."""
         with self._lock:
             number = self._next_look = self._next_look + 1
@@ -146,9 +146,9 @@ class Observatory:
             self._on_loop(self._tell_workers)
 
     @staticmethod
-    def look(worker: str = "", output: bool = False) -> Look:
+    def look(worker: str = "", output: bool = False) -> Subscription:
         """What ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
-        return Look(worker, profile=not output, output=output)
+        return Subscription(worker, profile=not output, output=output)
 
     @property
     def viewers(self) -> int:
@@ -223,20 +223,20 @@ class Observatory:
             self._chunks += 1
             self._stream.append((self._chunks, name, offset, rows))
             self._rows += len(rows)
-            while self._rows > MOST_ROWS and len(self._stream) > 1:
+            while self._rows > MAX_ROWS and len(self._stream) > 1:
                 self._rows -= len(self._stream.popleft()[3])
         self._dropped += facts.pop("stream_dropped", 0)
         for when, *rest in facts.pop("failures", ()):
             self._failures[name, when, rest[0]] = [when + offset, name, *rest]
-        while len(self._failures) > MOST_FAILURES:
+        while len(self._failures) > MAX_FAILURES:
             del self._failures[next(iter(self._failures))]
         for when, level, logger, text in facts.pop("logs", ()):
             self._worker_logs[when + offset, name, level, logger, text] = None
-        while len(self._worker_logs) > MOST_LOGS:
+        while len(self._worker_logs) > MAX_LOGS:
             del self._worker_logs[next(iter(self._worker_logs))]
         if (tree := facts.pop("profile", None)) is not None:
             self._samples.append((name, tree))
-            if len(self._samples) > MOST_SAMPLES:
+            if len(self._samples) > MAX_SAMPLES:
                 self._merge_samples()
         for key, text in facts.pop("output", ()):
             self._lines += 1
@@ -308,7 +308,7 @@ class Observatory:
         found["events"] = [[now - (loop_now - event[0]), *event[1:]] for event in found["events"][-200:]]
         found["failures"] = _failures(failed, recorded)
         own = [[when, "scheduler", level, logger, text] for when, level, logger, text in self._logs.since(0)]
-        found["logs"] = sorted([*own, *(list(line) for line in worker_logs)])[-MOST_LOGS:]
+        found["logs"] = sorted([*own, *(list(line) for line in worker_logs)])[-MAX_LOGS:]
         found["metrics"] = metrics.summary()
         return found
 
@@ -361,7 +361,7 @@ class Observatory:
     def _transfers(reports: dict[str, Any]) -> list[list[Any]]:
         rows = [[holder, name, *row] for name, r in reports.items() for holder, *row in r.get("traffic", ())]
         rows.sort(key=lambda row: -row[2])
-        return rows[:MOST_TRANSFERS]
+        return rows[:MAX_TRANSFERS]
 
     def stream(self, since: int = 0) -> dict[str, Any]:
         """Rows of the task stream after the chunk with this number, and what has not ended; see docs/status.md."""
@@ -374,7 +374,7 @@ class Observatory:
                 for *row, start_s in report.get("running", ())
             ]
         chunks_of_workers = [[worker, offset, rows] for _, worker, offset, rows in chunks]
-        return {"last": last, "chunks": chunks_of_workers, "running": running[:MOST_RUNNING]}
+        return {"last": last, "chunks": chunks_of_workers, "running": running[:MAX_RUNNING]}
 
     def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
         """The number of the last line that tasks have printed, and those after this one; none after -1."""
@@ -396,7 +396,7 @@ class Observatory:
     def task(self, key: str) -> dict[str, Any]:
         """The story of one task."""
         with self._service.reading() as state:
-            found = overview.story(state, key, self._loop.time())
+            found = overview.describe_task(state, key, self._loop.time())
             chunks = list(self._stream)
             texts = [row for row in self._failures.values() if row[2] == key]
         found["runs"] = [
@@ -475,4 +475,4 @@ def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[d
             known["final"] = True
         else:
             extra.append({"time": None, "worker": "", **task, "final": True})
-    return [*extra, *rows][:MOST_FAILURES]
+    return [*extra, *rows][:MAX_FAILURES]

@@ -14,9 +14,9 @@ import secrets
 import socket
 
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.observe.monitor import Observatory
+from futures_cluster.services.observe.monitor import ClusterMonitor
 from futures_cluster.status.api import PUBLIC, Api
-from futures_cluster.status.http import LOOPBACK_NAMES, Gate, HttpServer
+from futures_cluster.status.http import LOOPBACK_NAMES, AccessPolicy, HttpServer
 from futures_cluster.wire.transports.addresses import in_words
 
 DEFAULT_PORT = 8787
@@ -56,12 +56,12 @@ class StatusPage:
         If the page cannot listen there; in a sentence.
     """
 
-    def __init__(self, observatory: Observatory, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, monitor: ClusterMonitor, host: str = "127.0.0.1", port: int = 0) -> None:
         local = is_loopback(host)
         self.token = "" if local else secrets.token_urlsafe(16)
         names = (*LOOPBACK_NAMES, host.lower(), f"[{host.lower()}]") if local else ()
-        gate = Gate(self.token, names, PUBLIC)
-        api = Api(observatory, observatory.look)
+        gate = AccessPolicy(self.token, names, PUBLIC)
+        api = Api(monitor, monitor.look)
         self._thread = LoopThread("futures_cluster-status")
         self._thread.start()
         self._server = HttpServer(api.answer, gate)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 
 
-class Rounds:
+class PendingReplies:
     """Rounds of questions; each method may be called on any thread.
 
     Examples

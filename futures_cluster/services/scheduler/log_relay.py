@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from futures_cluster.scheduler.state import State
 
 #: A client whose connection has more than this to send gets no more records for now.
-MOST_PENDING_BYTES = 16 * 2**20
+MAX_PENDING_BYTES = 16 * 2**20
 
 
 class LogRelay:
@@ -93,7 +93,7 @@ class LogRelay:
             if type(row[1]) is not bytes:
                 continue
             task = self._state.tasks.get(row[0])
-            owner = task.lane.client if task is not None else ""
+            owner = task.flow.client if task is not None else ""
             if owner in by_client:
                 by_client[owner].append(row)
             elif not owner or owner in self._state.workers:
@@ -106,7 +106,7 @@ class LogRelay:
         send = self._clients.get(client)
         if send is None:
             return
-        if self.pending_bytes(client) > MOST_PENDING_BYTES:
+        if self.pending_bytes(client) > MAX_PENDING_BYTES:
             self._dropped[client] = self._dropped.get(client, 0) + len(rows) + dropped
             return
         dropped += self._dropped.pop(client, 0)

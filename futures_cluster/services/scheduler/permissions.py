@@ -20,7 +20,7 @@ from futures_cluster.wire import contents
 CLIENT, WORKER, MANAGER = "client", "worker", "manager"
 ROLES = (CLIENT, WORKER, MANAGER)
 #: Characters of a name, and of an address.
-MOST_NAME, MOST_ADDRESS = 255, 4096
+MAX_NAME, MAX_ADDRESS = 255, 4096
 _WITHOUT_ENCODING = re.compile("[\ud800-\udfff]")
 
 #: The field that says in whose name a message is sent, which has to be the sender's; "" if there is none.
@@ -89,7 +89,7 @@ def is_line(text: str) -> bool:
     return _WITHOUT_ENCODING.sub("", text).isprintable()
 
 
-def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
+def check_text(field: str, text: str, most: int = MAX_NAME) -> None:
     """Refuse a name that could forge lines of logs and texts on terminals.
 
     Raises
@@ -98,7 +98,7 @@ def check_text(field: str, text: str, most: int = MOST_NAME) -> None:
         If it has characters that are not printable, or too many.
     """
     if len(text) > most or not is_line(text):
-        raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MOST_NAME]!r}")
+        raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MAX_NAME]!r}")
 
 
 def _check_worker(message: m.WorkerJoined) -> None:
@@ -109,9 +109,9 @@ def _check_worker(message: m.WorkerJoined) -> None:
     ProtocolError
         With the field.
     """
-    check_text("WorkerJoined.address", message.address, MOST_ADDRESS)
+    check_text("WorkerJoined.address", message.address, MAX_ADDRESS)
     check_text("WorkerJoined.host", message.host)
-    check_text("WorkerJoined.manager", message.manager, 2 * MOST_NAME)
+    check_text("WorkerJoined.manager", message.manager, 2 * MAX_NAME)
     check_text("WorkerJoined.incarnation", message.incarnation)
     for name in message.resources:
         check_text("WorkerJoined.resources", str(name))
@@ -132,9 +132,9 @@ def check_hello(messages: list[Message]) -> m.Hello:
         raise ProtocolError(f"the first message was a {type(message).__name__} and not a Hello")
     contents.check(message)
     if message.role not in ROLES or not message.name:
-        raise ProtocolError(f"a Hello of role {message.role[:MOST_NAME]!r} and name {message.name[:MOST_NAME]!r}")
+        raise ProtocolError(f"a Hello of role {message.role[:MAX_NAME]!r} and name {message.name[:MAX_NAME]!r}")
     # The name of a manager is that of its workers with its host and process.
-    check_text("Hello.name", message.name, MOST_NAME if message.role != MANAGER else 2 * MOST_NAME)
+    check_text("Hello.name", message.name, MAX_NAME if message.role != MANAGER else 2 * MAX_NAME)
     for package, version in message.versions.items():
         check_text("Hello.versions", f"{package} {version}")
     return message

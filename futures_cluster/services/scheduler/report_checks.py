@@ -14,19 +14,19 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster.errors import ProtocolError
-from futures_cluster.numbers import MOST_AMOUNT, MOST_COUNT, shown
-from futures_cluster.services.common.heartbeats import LEAST_SILENCE_S
+from futures_cluster.numbers import MAX_AMOUNT, MAX_COUNT, shown
+from futures_cluster.services.common.heartbeats import MIN_SILENCE_S
 
 Shape = Callable[[Any], bool]
 
 #: Frames of one stack of a profile, and levels of the details of a worker.
-MOST_DEPTH = 1000
-MOST_LEVELS = 10
+MAX_DEPTH = 1000
+MAX_LEVELS = 10
 
 
 def number(value: Any) -> bool:
     """Accept a number that can be added to others, or None for one that is not known."""
-    return value is None or (type(value) in (int, float, bool) and -MOST_AMOUNT <= value <= MOST_AMOUNT)
+    return value is None or (type(value) in (int, float, bool) and -MAX_AMOUNT <= value <= MAX_AMOUNT)
 
 
 def known_number(value: Any) -> bool:
@@ -36,7 +36,7 @@ def known_number(value: Any) -> bool:
 
 def count(value: Any) -> bool:
     """Accept a number of what has happened since the last report."""
-    return type(value) is int and 0 <= value <= MOST_COUNT
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def text(value: Any) -> bool:
@@ -80,7 +80,7 @@ def record(shapes: dict[str, Shape]) -> Shape:
     return fits
 
 
-def plain(value: Any, levels: int = MOST_LEVELS) -> bool:
+def plain(value: Any, levels: int = MAX_LEVELS) -> bool:
     """Accept what JSON can say, apart from its size."""
     if type(value) in (list, tuple):
         return levels > 0 and all(plain(item, levels - 1) for item in value)
@@ -92,7 +92,7 @@ def plain(value: Any, levels: int = MOST_LEVELS) -> bool:
 def tree(value: Any) -> bool:
     """Accept a profile: ``[samples, {frame: tree}]``."""
     level = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         if not all(row(count, by_name(lambda child: True))(node) for node in level):
             return False
         level = [child for node in level for child in node[1].values()]
@@ -126,7 +126,7 @@ _REPORT: dict[str, Shape] = {
     "detail": lambda value: type(value) is dict and plain(value),
 }
 _HEARTBEAT: dict[str, Shape] = {
-    "silence_s": lambda value: type(value) in (int, float) and value >= LEAST_SILENCE_S,  # perhaps infinite
+    "silence_s": lambda value: type(value) in (int, float) and value >= MIN_SILENCE_S,  # perhaps infinite
     "memory_bytes": number,
     "stored": known_number,
     "spilled": known_number,
@@ -156,5 +156,5 @@ def heartbeat(facts: dict[str, Any]) -> dict[str, Any]:
     found = {name: facts[name] for name, fits in _HEARTBEAT.items() if name in facts and fits(facts[name])}
     if "silence_s" in facts and "silence_s" not in found:
         value = shown(facts["silence_s"])
-        raise ProtocolError(f"Heartbeat.facts['silence_s'] must be at least {LEAST_SILENCE_S}, got {value}")
+        raise ProtocolError(f"Heartbeat.facts['silence_s'] must be at least {MIN_SILENCE_S}, got {value}")
     return found

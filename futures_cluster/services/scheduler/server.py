@@ -27,7 +27,7 @@ from futures_cluster.scheduler.views.explain import explain, silent_worker
 from futures_cluster.scheduler.views.overview import unfinished
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common.heartbeats import Heartbeats
-from futures_cluster.services.observe.monitor import Observatory
+from futures_cluster.services.observe.monitor import ClusterMonitor
 from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.scheduler import permissions
 from futures_cluster.services.scheduler.service import SchedulerService
@@ -44,12 +44,12 @@ HELLO_S = 10.0
 #: In the place of a worker that is restarted another one joins within this time.
 SUCCESSOR_S = 60.0
 #: A peer that lets so much pile up does not read any more.
-MOST_PENDING_BYTES = 4 * 2**30
+MAX_PENDING_BYTES = 4 * 2**30
 
 
 def _line(argument: Any) -> int:
     """The number of a line, or of a chunk of the stream, after which a client wants to know more; -1 for nothing."""
-    return numbers.whole("the number of the last line", argument, -1, numbers.MOST_BYTES)
+    return numbers.whole("the number of the last line", argument, -1, numbers.MAX_BYTES)
 
 
 class _Link:
@@ -102,7 +102,7 @@ class _Link:
                 others.append(message)
         if others:
             self.server.service.handle(others)
-        if self.connection.pending_bytes > MOST_PENDING_BYTES:
+        if self.connection.pending_bytes > MAX_PENDING_BYTES:
             self.refuse("it does not read what it is sent")
 
     def introduced(self, hello: m.Hello) -> None:
@@ -174,14 +174,14 @@ class SchedulerServer:
         }
         self.service.logs.pending_bytes = self._pending_bytes
         self.warnings = RepeatedWarnings(log)  # about peers before their Hello
-        self.observatory = Observatory(self.service, loop, self._about, self._facts_of)
+        self.monitor = ClusterMonitor(self.service, loop, self._about, self._facts_of)
         self.page: StatusPage | None = None
         self.questions: dict[str, Callable[[Any], Any]] = {
             "workers": lambda argument: self.worker_facts(),
             "status": lambda argument: self.status(),
             "status_url": lambda argument: self._status_url(),
-            "output": lambda argument: self.observatory.output(_line(argument)),
-            "observed": lambda argument: self.observatory.everything(_line(argument)),
+            "output": lambda argument: self.monitor.output(_line(argument)),
+            "observed": lambda argument: self.monitor.everything(_line(argument)),
             "unfinished": lambda argument: unfinished(self.service.settled(), str(argument)),
             "lacks": lambda argument: self._lacks(str(argument)),
             "explain": lambda argument: explain(self.service.settled(), str(argument), loop.time()),
@@ -450,12 +450,12 @@ class SchedulerServer:
         if message.what == "observe":  # as long as this client is here, or until it says that it looks no more
             link.looks.close()
             if message.argument:
-                look = self.observatory.look(output=message.argument == "output")
-                link.looks.enter_context(self.observatory.viewer(look))
-            link.send([m.Answer(message.request, self.observatory.last_chunk)])
+                look = self.monitor.look(output=message.argument == "output")
+                link.looks.enter_context(self.monitor.viewer(look))
+            link.send([m.Answer(message.request, self.monitor.last_chunk)])
             return False
         if message.what == "observe_now":  # answered when the workers have reported
-            answered = asyncio.wrap_future(self.observatory.ask_workers(), loop=self.loop)
+            answered = asyncio.wrap_future(self.monitor.ask_workers(), loop=self.loop)
             answered.add_done_callback(lambda _: link.send([m.Answer(message.request)]))
             return False
         if message.what == "restart_workers":  # answered when that is done
@@ -522,7 +522,7 @@ class SchedulerServer:
         OSError
             When the port is taken.
         """
-        self.page = StatusPage(self.observatory, host, port)
+        self.page = StatusPage(self.monitor, host, port)
         return self.page.url
 
     def _status_url(self) -> str:
@@ -544,7 +544,7 @@ class SchedulerServer:
         """Close all connections; clients' futures end with ``SchedulerLost``."""
         if self.page is not None:
             self.page.close()
-        self.observatory.close()
+        self.monitor.close()
         self.warnings.close()
         for listener in self._listeners:
             listener.close()

@@ -84,7 +84,7 @@ class SchedulerService:
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
         self._plugins = plugin_runner.watch_of_scheduler()
-        self.observatory: Noticing | None = None  # who keeps what workers report, for people
+        self.monitor: Noticing | None = None  # who keeps what workers report, for people
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""
@@ -110,8 +110,8 @@ class SchedulerService:
             if kind in _RELAYED:
                 self._relay(message)
                 continue
-            if self.observatory is not None:
-                self.observatory.noticed(message)  # first: a worker that is looked at is told so before its tasks
+            if self.monitor is not None:
+                self.monitor.noticed(message)  # first: a worker that is looked at is told so before its tasks
             if type(message) is m.WorkerJoined:
                 self.logs.joined(message.worker)
                 self.code.joined(message.worker)
@@ -155,7 +155,7 @@ class SchedulerService:
     def could_start(self) -> bool:
         """Whether a task that came now would start at once; a guess, asked without the lock."""
         state = self.machine.state
-        return bool(state.free) and not state.queued and self.machine.lone.running is None
+        return bool(state.with_free_slot) and not state.queued and self.machine.lone.running is None
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -237,7 +237,7 @@ class SchedulerService:
         """Tell a plugin what happens from now on."""
         with self.lock:
             if self._plugins is None:
-                self._plugins = plugin_runner.Watch()
+                self._plugins = plugin_runner.PluginRunner()
             self._plugins.add(plugin)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from futures_cluster import context
 DASK_IN_TASKS = {("dask", "config"): "futures_cluster.adapters.steps:become_default"}
 
 
-class Watch:
+class PostImportFinder:
     """A finder of modules, for ``sys.meta_path``.
 
     Parameters
@@ -71,10 +71,13 @@ def adapt_process(dask_in_tasks: bool = True, on_found: Callable[[ModuleSpec], M
     dask_in_tasks : bool
         See ``DASK_IN_TASKS``.
     on_found : callable or None
-        See ``Watch``.
+        See ``PostImportFinder``.
     """
     if dask_in_tasks:
         context.ADAPTERS.update(DASK_IN_TASKS)
-    is_watched = any(isinstance(finder, Watch) for finder in sys.meta_path)
+    is_watched = any(isinstance(finder, PostImportFinder) for finder in sys.meta_path)
     if on_found is not None or not is_watched:  # a forked copy of another process has that one's
-        sys.meta_path[:] = [Watch(on_found), *(finder for finder in sys.meta_path if not isinstance(finder, Watch))]
+        sys.meta_path[:] = [
+            PostImportFinder(on_found),
+            *(finder for finder in sys.meta_path if not isinstance(finder, PostImportFinder)),
+        ]

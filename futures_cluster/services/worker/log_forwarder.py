@@ -32,12 +32,12 @@ from futures_cluster.services.common.log_tail import LogTail
 #: Between two messages, while a task logs and nothing else is said.
 DELAY_S = 0.02
 #: What may wait to be sent; the rest is dropped and counted.
-MOST_ROWS = 20_000
-MOST_BYTES = 16 * 2**20
+MAX_ROWS = 20_000
+MAX_BYTES = 16 * 2**20
 #: Rows of one message.
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 #: A connection with more than this does not get more records for now.
-MOST_PENDING_BYTES = 4 * 2**20
+MAX_PENDING_BYTES = 4 * 2**20
 
 
 class LogForwarder(logging.Handler):
@@ -167,7 +167,7 @@ class LogForwarder(logging.Handler):
         task = current_task()
         row = ("" if task is None else task.key, data)
         with self._guard:
-            if len(self.rows) >= MOST_ROWS or self._bytes + len(data) > MOST_BYTES:
+            if len(self.rows) >= MAX_ROWS or self._bytes + len(data) > MAX_BYTES:
                 self._dropped += 1
             else:
                 self.rows.append(row)
@@ -201,7 +201,7 @@ class LogForwarder(logging.Handler):
             self._loop.call_soon(self._flush)
 
     def _is_busy(self) -> bool:
-        return self._pending_bytes() > MOST_PENDING_BYTES
+        return self._pending_bytes() > MAX_PENDING_BYTES
 
     def take(self, is_last: bool = False) -> list[m.Message]:
         """Return a message with what waits, if there is something and it can be sent now.
@@ -211,7 +211,7 @@ class LogForwarder(logging.Handler):
         if not is_last and self._is_busy():
             return []
         with self._guard:
-            rows = [self.rows.popleft() for _ in range(min(MOST_AT_ONCE, len(self.rows)))]
+            rows = [self.rows.popleft() for _ in range(min(MAX_AT_ONCE, len(self.rows)))]
             self._bytes -= sum(len(data) for _, data in rows)
             dropped, self._dropped = self._dropped, 0
         return [m.LogRecords(self._worker, rows, dropped)] if rows or dropped else []

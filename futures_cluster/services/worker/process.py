@@ -40,7 +40,7 @@ from futures_cluster.services.common import (
     security,
     system_limits,
 )
-from futures_cluster.services.common.crash_journal import BlackBox
+from futures_cluster.services.common.crash_journal import CrashJournal
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.memory import kept_segments_bytes, resident_bytes
@@ -90,7 +90,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
         connection_fd, stderr_fd, tracker_fd, *blackbox_fd = fds
         _tidy_process(settings, stderr_fd)
         borrowed_tracker.borrow(tracker_fd)
-        blackbox = BlackBox(*blackbox_fd) if blackbox_fd else None
+        blackbox = CrashJournal(*blackbox_fd) if blackbox_fd else None
         process = WorkerProcess(settings, Socket(fileno=connection_fd), blackbox)
         process.run(initializer, initargs)
         code = 0
@@ -192,7 +192,7 @@ def _running_client() -> str:
 class WorkerProcess:
     """The parts of a worker process and how they hang together."""
 
-    def __init__(self, settings: WorkerSettings, connection: socket.socket, blackbox: BlackBox | None) -> None:
+    def __init__(self, settings: WorkerSettings, connection: socket.socket, blackbox: CrashJournal | None) -> None:
         self._settings = settings
         self._thread = LoopThread("futures_cluster-worker")
         self._loop = self._thread.loop

@@ -3,9 +3,9 @@
 Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``stats``), what the
 scheduler knows anyway (tasks and results by worker), showing it.
 
-The way: ``Observe`` -> ``Observer.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as nobody
-looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Until somebody has looked
-once there is no observer either: a worker starts without loading this module and those it needs.
+The way: ``Observe`` -> ``WorkerReporter.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as
+nobody looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Until somebody has
+looked once there is no observer either: a worker starts without loading this module and those it needs.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from futures_cluster.context import LOADS
 from futures_cluster.services.common.log_tail import LogTail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.worker.sampler import Profiler
-from futures_cluster.services.worker.stdout_capture import Capture
-from futures_cluster.services.worker.task_stream import Recorder
+from futures_cluster.services.worker.stdout_capture import StdoutCapture
+from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 from futures_cluster.wire.versions import is_gil_enabled
 
 #: Rows of a list in a detailed report.
-MOST_LISTED = 50
+MAX_LISTED = 50
 
 
 class ReportSource(Protocol):
     """What the reporter reads of a worker; ``services.worker.service.WorkerService`` has it."""
 
-    recorder: Recorder | None
+    recorder: TaskStreamRecorder | None
     memory_limit: int | None
     store: Any
     peers: Any
@@ -52,7 +52,7 @@ class ReportSource(Protocol):
     def executing_threads(self) -> list[int]: ...
 
 
-class Observer:
+class WorkerReporter:
     """Reports of one worker."""
 
     def __init__(self, service: ReportSource, loop: Any, logs: LogTail | None) -> None:
@@ -61,7 +61,7 @@ class Observer:
         self._logs = logs
         self._notes = service.notes
         self._profiler: Profiler | None = None
-        self._capture: Capture | None = None
+        self._capture: StdoutCapture | None = None
         self._told = [0, 0]  # numbers of the last failure and the last line of the log that were told
         self._order = m.Observe(-1.0)
         self._timer: Any = None
@@ -87,7 +87,7 @@ class Observer:
         self._order = order
         watched = order.interval_s > 0
         if watched and self._service.recorder is None:
-            self._service.recorder = Recorder()
+            self._service.recorder = TaskStreamRecorder()
         elif not watched:
             self._service.recorder = None
         if watched and order.profile and self._profiler is None:
@@ -96,7 +96,7 @@ class Observer:
             self._profiler.stop()
             self._profiler = None
         if watched and order.output and self._capture is None:
-            self._capture = Capture()
+            self._capture = StdoutCapture()
             self._capture.start()
         elif self._capture is not None and not (watched and order.output):
             self._stop_capture()
@@ -199,12 +199,12 @@ class Observer:
                 [replica.key, replica.size_bytes, replica.holders[0][0] if replica.holders else ""]
                 for replica in machine.replicas.values()
                 if not replica.held
-            ][:MOST_LISTED]
+            ][:MAX_LISTED]
             runs = [
                 [run.key, self._notes.names.get(run.function, run.function), run.state, run.missing, run.waits]
-                for run in list(machine.runs.values())[:MOST_LISTED]
+                for run in list(machine.runs.values())[:MAX_LISTED]
             ]
-        on_disk = self._service.store.spilled_keys(MOST_LISTED)
+        on_disk = self._service.store.spilled_keys(MAX_LISTED)
         return {"fetching": fetching, "runs": runs, "on_disk": on_disk, "connections": self._service.peers.number}
 
     def close(self) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 #: Between two samples.
 INTERVAL_S = 0.02
 #: Frames of a stack that are kept, those next to the task.
-MOST_FRAMES = 60
+MAX_FRAMES = 60
 #: Children of a frame; what comes later is put together.
-MOST_CHILDREN = 200
+MAX_CHILDREN = 200
 #: Below these modules' frames a task begins.
 _OUTSIDE = frozenset(
     f"futures_cluster.{name}"
@@ -43,7 +43,7 @@ def stack_of(frame: FrameType | None) -> list[str]:
         code = frame.f_code
         if frame.f_globals.get("__name__") in _OUTSIDE:
             names.reverse()
-            return names[:MOST_FRAMES]
+            return names[:MAX_FRAMES]
         if not code.co_filename.startswith("<frozen importlib"):  # how modules are loaded tells nobody anything
             names.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
         frame = frame.f_back
@@ -66,7 +66,7 @@ def add(tree: Tree, stack: Iterable[str]) -> None:
         children = tree[1]
         child = children.get(name)
         if child is None:
-            if len(children) >= MOST_CHILDREN:
+            if len(children) >= MAX_CHILDREN:
                 name = "(others)"
             child = children.setdefault(name, new_tree())
         child[0] += 1

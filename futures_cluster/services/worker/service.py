@@ -28,10 +28,10 @@ from futures_cluster.services.common import forks, plugin_runner
 from futures_cluster.services.common.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
-from futures_cluster.services.common.signals import HeldBack
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.worker.execution import Executions
 from futures_cluster.services.worker.slots import MainSlot, Slot
-from futures_cluster.services.worker.stats import Notes
+from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire.codec import compress, pickle_codec, shm
 from futures_cluster.wire.transports import registry
@@ -41,8 +41,8 @@ from futures_cluster.worker.runs import Run
 if TYPE_CHECKING:
     from futures_cluster.services.common.log_tail import LogTail
     from futures_cluster.services.worker.log_forwarder import LogForwarder
-    from futures_cluster.services.worker.reporter import Observer
-    from futures_cluster.services.worker.task_stream import Recorder
+    from futures_cluster.services.worker.reporter import WorkerReporter
+    from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -139,12 +139,12 @@ class WorkerService:
         self._last_message = 0.0
         self._ticking = False
         self._stopping = False
-        self._plugins: plugin_runner.Watch | None = None
+        self._plugins: plugin_runner.PluginRunner | None = None
         self.memory_limit = memory_limit
-        self.notes = Notes()
+        self.notes = WorkerStats()
         self._log_tail = log_tail
-        self._observer: Observer | None = None  # from the first look on
-        self.recorder: Recorder | None = None  # while somebody looks
+        self._observer: WorkerReporter | None = None  # from the first look on
+        self.recorder: TaskStreamRecorder | None = None  # while somebody looks
         self.logs: LogForwarder | None = None  # of a worker process, from the first client on that wants them
         self.store.on_spill = self._spilled
         self.executions.on_failure = self.notes.failed
@@ -384,9 +384,9 @@ class WorkerService:
     def _observe(self, order: m.Observe) -> None:
         """Somebody looks, or looks no more."""
         if self._observer is None:
-            from futures_cluster.services.worker.reporter import Observer
+            from futures_cluster.services.worker.reporter import WorkerReporter
 
-            self._observer = Observer(self, self._loop, self._log_tail)
+            self._observer = WorkerReporter(self, self._loop, self._log_tail)
             if self._stopping:  # set before this one could be closed
                 self._observer.close()
         self._observer.observe(order)
@@ -413,7 +413,7 @@ class WorkerService:
         """Tell a plugin what happens from now on."""
         with self._lock:
             if self._plugins is None:
-                self._plugins = plugin_runner.Watch()
+                self._plugins = plugin_runner.PluginRunner()
             self._plugins.add(plugin)
 
     def close_plugins(self) -> None:
@@ -525,7 +525,7 @@ class WorkerService:
         """See ``context.TaskHost``."""
         if waits:
             self.before_waiting()
-        with HeldBack(), self._lock:
+        with DeferredSignals(), self._lock:
             self._set_waits(task, waits)
 
     def _set_waits(self, task: context.TaskContext, waits: bool) -> None:

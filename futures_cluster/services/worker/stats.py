@@ -16,19 +16,19 @@ from typing import Any
 from futures_cluster import clocks
 
 #: Failures that are remembered, and texts of them that are made in one second.
-MOST_FAILURES = 100
+MAX_FAILURES = 100
 FAILURES_A_SECOND = 20
 #: Characters of a text.
-MOST_TEXT = 20_000
+MAX_TEXT = 20_000
 #: Peers of whom the bytes that came from them are told apart.
-MOST_PEERS = 1000
+MAX_PEERS = 1000
 
 
 class Failures:
     """The last failures of tasks on a worker, as text."""
 
     def __init__(self) -> None:
-        self.rows: deque[list[Any]] = deque(maxlen=MOST_FAILURES)  # [number, time, key, function, kind, text]
+        self.rows: deque[list[Any]] = deque(maxlen=MAX_FAILURES)  # [number, time, key, function, kind, text]
         self.number = 0
         self._second = 0
         self._in_second = 0
@@ -46,8 +46,8 @@ class Failures:
             text = "".join(traceback.format_exception(error))
         except Exception as other:
             text = f"(its text cannot be made: {type(other).__name__})"
-        if len(text) > MOST_TEXT:
-            text = f"{text[: MOST_TEXT // 2]}\n[...]\n{text[-MOST_TEXT // 2 :]}"
+        if len(text) > MAX_TEXT:
+            text = f"{text[: MAX_TEXT // 2]}\n[...]\n{text[-MAX_TEXT // 2 :]}"
         self.rows.append([self.number, now, key, function, type(error).__name__, text])
 
 
@@ -62,7 +62,7 @@ class Traffic:
     def received(self, holder: str, size_bytes: int, duration_s: float) -> None:
         """A fetch has ended; on the loop."""
         self.received_bytes += size_bytes
-        if holder not in self.peers and len(self.peers) >= MOST_PEERS:
+        if holder not in self.peers and len(self.peers) >= MAX_PEERS:
             holder = "(others)"
         row = self.peers.setdefault(holder, [0, 0, 0.0])
         row[0] += size_bytes
@@ -70,7 +70,7 @@ class Traffic:
         row[2] += duration_s
 
 
-class Notes:
+class WorkerStats:
     """All that one worker notes."""
 
     def __init__(self) -> None:

@@ -19,11 +19,11 @@ from futures_cluster.context import current_task
 from futures_cluster.services.client.task_output import printable
 
 #: Lines that wait to be sent, and characters of one; the rest is left out, and said to be.
-MOST_LINES = 5000
-MOST_TEXT = 10_000
+MAX_LINES = 5000
+MAX_TEXT = 10_000
 
 
-class Capture(io.TextIOBase):
+class StdoutCapture(io.TextIOBase):
     """Stands in the place of ``sys.stdout`` between ``start`` and ``stop``; from any thread."""
 
     def __init__(self) -> None:
@@ -75,12 +75,12 @@ class Capture(io.TextIOBase):
             for line in lines:
                 self._add(key, line)
             if rest:
-                self._begun[key] = rest[:MOST_TEXT]
+                self._begun[key] = rest[:MAX_TEXT]
         return len(text)
 
     def _add(self, key: str, line: str) -> None:
-        if len(self._lines) < MOST_LINES:
-            self._lines.append([key, line[:MOST_TEXT]])
+        if len(self._lines) < MAX_LINES:
+            self._lines.append([key, line[:MAX_TEXT]])
         else:
             self._left_out += 1
 

@@ -25,9 +25,9 @@ from futures_cluster.wire.codec.originals import Original
 from futures_cluster.wire.codec.sizeof import sizeof
 
 #: Whoever adds a result waits while those in memory take more than this multiple of the limit.
-BRAKE = 1.1
+BACKPRESSURE_RATIO = 1.1
 #: Smaller results stay in memory: a file for each would cost more than it frees.
-LEAST_SPILLED_BYTES = 64 * 1024
+MIN_SPILLED_BYTES = 64 * 1024
 
 
 class _Packed:
@@ -153,9 +153,9 @@ class Store:
     def put(self, key: Key, value: Any) -> None:
         """Hold a value; waits for the disk while there is far too much in memory. Not on the event loop."""
         self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
-        if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BRAKE:
+        if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
             with self._spilled:
-                while self._thread is not None and self.memory_bytes > self._room_bytes * BRAKE:
+                while self._thread is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
                     self._spilled.wait()
 
     def put_packed(self, key: Key, payload: Payload) -> None:
@@ -179,7 +179,7 @@ class Store:
             self._set(key, value)
             if self.limit_bytes is None:
                 return
-            if size >= LEAST_SPILLED_BYTES:
+            if size >= MIN_SPILLED_BYTES:
                 self._look_at_room()
             full = self.memory_bytes > self._room_bytes
         if full:
@@ -318,7 +318,7 @@ class Store:
         if self.memory_bytes <= self._room_bytes:
             return None
         for key, size in self._sizes.items():
-            if size >= LEAST_SPILLED_BYTES and key not in self._pinned:
+            if size >= MIN_SPILLED_BYTES and key not in self._pinned:
                 value = self._values[key]
                 if type(value) is _Packed and pickle_codec.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing

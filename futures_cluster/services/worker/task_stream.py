@@ -23,10 +23,10 @@ GAP_S = 0.001
 #: and until they are together as long as this.
 LONG_S = 0.02
 #: Rows that may wait to be taken.
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 
 
-class Recorder:
+class TaskStreamRecorder:
     """Rows of one worker; from any thread.
 
     Parameters
@@ -78,7 +78,7 @@ class Recorder:
             self._add([kind, -1, name, end_s - duration_s, end_s, number, key, size_bytes, False])
 
     def _add(self, row: list[Any]) -> None:
-        if len(self._rows) >= MOST_ROWS:
+        if len(self._rows) >= MAX_ROWS:
             self.dropped += 1
             return
         self._rows.append(row)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import FAILED, FINISHED, Key, Message
-from futures_cluster.scheduler.recovery import MOST_DEATHS
+from futures_cluster.scheduler.recovery import MAX_DEATHS
 
 if TYPE_CHECKING:
     from futures_cluster.worker.machine import WorkerMachine
@@ -139,6 +139,6 @@ class Checks:
     def _blamed(self, key: Key) -> None:
         if key not in self._rerun:
             return
-        guilty = self._deaths.get(key, 0) >= MOST_DEATHS or (not self._rerun[key] and self._lost.get(key, 0))
+        guilty = self._deaths.get(key, 0) >= MAX_DEATHS or (not self._rerun[key] and self._lost.get(key, 0))
         inherited = self.expected(key) is None or self._inputs[key]
         assert guilty or inherited, f"{key} is blamed for the death of workers, of {self._deaths.get(key, 0)} rightly"

@@ -14,7 +14,7 @@ import mmap
 from typing import Any
 
 #: No frame has more buffers.
-MOST_BUFFERS = 2**18
+MAX_BUFFERS = 2**18
 #: Memory from this size on is mapped by itself: only what is written to is taken.
 MAPPED_BYTES = 2**20
 #: So much is asked of the system at once, just before it is written to.

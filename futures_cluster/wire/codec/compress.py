@@ -16,12 +16,12 @@ from typing import Any
 from futures_cluster import metrics
 
 #: Smaller buffers are sent as they are.
-LEAST_BYTES = 64 * 1024
+MIN_BYTES = 64 * 1024
 SAMPLES, SAMPLE_BYTES = 5, 4096
 #: Samples, and the whole, must become this much smaller.
-MOST_RATIO = 0.8
+MAX_RATIO = 0.8
 #: Larger buffers are sent as they are: some codecs take no more in one call.
-MOST_BYTES = 2**31 - 2**16
+MAX_BYTES = 2**31 - 2**16
 
 Compress = Callable[[memoryview], bytes]
 Decompress = Callable[[memoryview, int], Any]
@@ -89,20 +89,20 @@ def choose(theirs: Iterable[str]) -> str | None:
 
 def compress(data: memoryview, codec: str) -> bytes | None:
     """The buffer compressed; None where that would not pay."""
-    if not LEAST_BYTES <= data.nbytes <= MOST_BYTES:
+    if not MIN_BYTES <= data.nbytes <= MAX_BYTES:
         return None
     found = _find(codec)
     if found is None:
         return None
     step = (data.nbytes - SAMPLE_BYTES) // (SAMPLES - 1)
     sample = b"".join([data[at * step : at * step + SAMPLE_BYTES] for at in range(SAMPLES)])
-    if len(found[0](memoryview(sample))) > MOST_RATIO * len(sample):
+    if len(found[0](memoryview(sample))) > MAX_RATIO * len(sample):
         return None
     with metrics.timing("compress"):
         packed = found[0](data)
     metrics.count("compressed_bytes_before", data.nbytes)
     metrics.count("compressed_bytes_after", min(len(packed), data.nbytes))
-    return packed if len(packed) <= MOST_RATIO * data.nbytes else None
+    return packed if len(packed) <= MAX_RATIO * data.nbytes else None
 
 
 def decompress(data: memoryview, codec: str, size: int) -> memoryview:
@@ -116,7 +116,7 @@ def decompress(data: memoryview, codec: str, size: int) -> memoryview:
     found = _find(codec)
     if found is None:
         raise ValueError(f"a buffer is compressed by {codec!r}, which is not installed here")
-    if not 0 <= size <= MOST_BYTES:
+    if not 0 <= size <= MAX_BYTES:
         raise ValueError(f"a compressed buffer cannot have {size} bytes")
     try:
         plain = found[1](data, size)

@@ -17,7 +17,7 @@ from futures_cluster.wire.codec.exception_state import members_of
 from futures_cluster.wire.codec.pickling import PROTOCOL
 
 #: Exceptions that hang on one (causes, contexts, members of groups) and travel with it.
-MOST_LINKED = 1000
+MAX_LINKED = 1000
 
 # One exception: name of its class, pickle or None, text, frames, notes, suppress_context, cause, context, members.
 _Row = tuple[str, bytes | None, str, list[tracebacks.Frame], list[str], bool, int, int, list[int]]
@@ -37,7 +37,7 @@ def dump_error(error: BaseException) -> bytes:
     numbers = {id(error): 0}
 
     def number_of(other: BaseException | None) -> int:
-        if other is None or (id(other) not in numbers and len(chain) >= MOST_LINKED):
+        if other is None or (id(other) not in numbers and len(chain) >= MAX_LINKED):
             return -1
         if id(other) not in numbers:
             numbers[id(other)] = len(chain)

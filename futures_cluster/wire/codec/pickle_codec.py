@@ -55,7 +55,7 @@ SHARED_BYTES = 256 * 1024
 #: Results up to this size travel with the message that says the task is finished; larger ones stay.
 INLINE_BYTES = 32 * 1024
 #: No payload has more buffers of its own than this without shared memory; a frame may hold some such payloads.
-MOST_BUFFERS = buffers.MOST_BUFFERS // 4
+MAX_BUFFERS = buffers.MAX_BUFFERS // 4
 
 #: The third member of payloads of scattered data.
 PRIVATE, KEPT = "private", "kept"
@@ -293,7 +293,7 @@ def pack_large(
             return (None, pool.write([data, *large]))
         except OSError:
             pass  # no descriptor or no memory for a segment: through the socket then
-    if len(large) >= MOST_BUFFERS:
+    if len(large) >= MAX_BUFFERS:
         from futures_cluster.errors import NotSendable  # here: ``import futures_cluster`` does not need it
 
         raise NotSendable(f"{len(large):,} large buffers cannot travel without shared memory; put them together")

@@ -49,17 +49,17 @@ except ImportError:  # Windows: no segments there, and nothing of these is calle
 
 ALIGNMENT = 64
 #: Bytes of free segments that a pool keeps for use again.
-MOST_KEPT_BYTES = 512 * 2**20
+MAX_KEPT_BYTES = 512 * 2**20
 #: Free segments that a pool keeps, however small.
-MOST_KEPT = 64
+MAX_KEPT = 64
 #: No segment is written when so much of the process's descriptors is open, and none is mapped when so much is.
 WRITE_LIMIT, MAP_LIMIT = 0.5, 0.75
 #: A free segment is used for a request no smaller than this fraction of it.
-LEAST_FILL = 0.4
+MIN_FILL = 0.4
 #: Segments from this size on are mapped by their writer when they are used again.
 MAPPED_BYTES = 8 * 2**20
 _PAGE = 4096
-_MOST_BUFFERS_A_CALL = 1000  # below IOV_MAX
+_MAX_BUFFERS_A_CALL = 1000  # below IOV_MAX
 
 #: Behind the buffers: the serial number.
 _SERIAL = struct.Struct("<Q")
@@ -151,7 +151,7 @@ class SegmentPool:
     [b'abc', b'defg']
     """
 
-    def __init__(self, most_kept_bytes: int = MOST_KEPT_BYTES) -> None:
+    def __init__(self, most_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._most_kept_bytes = most_kept_bytes
         # Not held while data is copied. Reentrant: a collection of garbage may run a finalizer that writes, too.
         self._lock = threading.RLock()
@@ -216,7 +216,7 @@ class SegmentPool:
     def _take(self, size: int) -> tuple[Segment, bool]:
         """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
         with self._lock:
-            fitting = [segment for segment in self._free if segment.size * LEAST_FILL <= size <= segment.size]
+            fitting = [segment for segment in self._free if segment.size * MIN_FILL <= size <= segment.size]
             for segment in sorted(fitting, key=lambda segment: segment.size):
                 try:
                     place = self._free.index(segment)
@@ -245,7 +245,7 @@ class SegmentPool:
             free = self._free
             free.append(segment)
             kept = sum(one.size for one in free)
-            while free and (kept > self._most_kept_bytes or len(free) > MOST_KEPT):
+            while free and (kept > self._most_kept_bytes or len(free) > MAX_KEPT):
                 dropped = free.pop(0)
                 kept -= dropped.size
                 dropped.close()
@@ -306,8 +306,8 @@ def _fill(fd: int, views: list[memoryview]) -> None:
         if padding := -view.nbytes % ALIGNMENT:
             padded.append(bytes(padding))
     offset = 0
-    for start in range(0, len(padded), _MOST_BUFFERS_A_CALL):
-        parts = padded[start : start + _MOST_BUFFERS_A_CALL]
+    for start in range(0, len(padded), _MAX_BUFFERS_A_CALL):
+        parts = padded[start : start + _MAX_BUFFERS_A_CALL]
         total = sum(len(part) for part in parts)
         written = os.pwritev(fd, parts, offset)
         while written < total:  # a call writes at most 2 GiB

@@ -15,14 +15,14 @@ from itertools import islice
 from math import prod
 from typing import Any
 
-from futures_cluster.numbers import MOST_BYTES
+from futures_cluster.numbers import MAX_BYTES
 
 #: Bytes assumed for each Python object in an array or column of objects, as nobody looks at them all.
 OBJECT_BYTES = 100
 #: So many items of a container are looked at, and so many attributes of an object.
 SAMPLES = 8
 #: So many columns of a frame are looked at.
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 #: Bytes of an array or a column beside its data.
 _HEADER = 100
 
@@ -57,7 +57,7 @@ def _index(x: Any) -> int:
 def _frame(x: Any) -> int:
     rows, count = x.shape
     dtypes = x.dtypes.array
-    step = max(1, -(-count // MOST_COLUMNS))
+    step = max(1, -(-count // MAX_COLUMNS))
     total = looked_at = 0
     for number in range(0, count, step):
         dtype = dtypes[number]
@@ -144,8 +144,8 @@ def flat_size(obj: object) -> int | None:
     if estimator is None or _name(cls) not in _FLAT:
         return None
     if estimator is _array:
-        return None if obj.dtype.hasobject else min(_HEADER + int(obj.nbytes), MOST_BYTES)  # type: ignore[attr-defined]
-    return min(estimator(obj), MOST_BYTES)
+        return None if obj.dtype.hasobject else min(_HEADER + int(obj.nbytes), MAX_BYTES)  # type: ignore[attr-defined]
+    return min(estimator(obj), MAX_BYTES)
 
 
 def sizeof(obj: object) -> int:
@@ -156,7 +156,7 @@ def sizeof(obj: object) -> int:
     >>> 8e6 <= sizeof(list(range(1_000_000))) <= 1e8
     True
     """
-    return min(_sizeof(obj, 4), MOST_BYTES)
+    return min(_sizeof(obj, 4), MAX_BYTES)
 
 
 def _sizeof(obj: Any, depth: int) -> int:

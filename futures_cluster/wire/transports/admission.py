@@ -17,12 +17,12 @@ from typing import Any
 #: No handshake is ended earlier to make room for others.
 GRACE_S = 0.05
 #: Places for strangers, and as many for known sources.
-MOST_PLACES = 512
+MAX_PLACES = 512
 #: Sources that are remembered; the one that was seen longest ago is forgotten first.
-MOST_KNOWN = 4096
+MAX_KNOWN = 4096
 
 
-def places(most: int = MOST_PLACES) -> int:
+def places(most: int = MAX_PLACES) -> int:
     """Number of places that a process can afford: strangers take a quarter of its descriptors at most."""
     try:
         import resource
@@ -122,7 +122,7 @@ class Admission:
             source = self._places[item][1]
             self._known.pop(source, None)
             self._known[source] = None
-            if len(self._known) > MOST_KNOWN:
+            if len(self._known) > MAX_KNOWN:
                 del self._known[next(iter(self._known))]
             self.leave(item)
 

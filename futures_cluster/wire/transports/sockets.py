@@ -30,7 +30,7 @@ READ_BYTES = 64 * 1024
 #: Of large buffers at most so much is read or written before others have their turn, on the loop and with the lock.
 TURN_BYTES = 4 * 2**20
 #: Parts that one call may send; the system takes 1024.
-_MOST_PARTS = 64
+_MAX_PARTS = 64
 
 
 def ignore(_: object) -> None:
@@ -202,7 +202,7 @@ class SocketConnection:
     def _send_some(self) -> int:
         """Hand the first parts of the outbox to the socket; how many bytes it took."""
         outbox = self._outbox
-        parts = list(itertools.islice(outbox, _MOST_PARTS))
+        parts = list(itertools.islice(outbox, _MAX_PARTS))
         if self._seal is not None:
             parts = self._take_sealed(parts)
         if len(parts) == 1:

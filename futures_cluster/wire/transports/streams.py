@@ -86,7 +86,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes
     """What has come on a plain socket; empty at the end."""
     while True:
         try:
-            return sock.recv(handshake.MOST_BYTES)
+            return sock.recv(handshake.MAX_BYTES)
         except (BlockingIOError, InterruptedError):
             await until(loop, sock, is_writing=False)
 
@@ -249,7 +249,7 @@ async def shake_hands(
 # ---------------------------------------------------------------- unix
 
 #: Paths of unix sockets are no longer than this (108 bytes on Linux, 104 on macOS, with a zero at the end).
-_MOST_PATH_BYTES = 100
+_MAX_PATH_BYTES = 100
 
 
 @contextlib.contextmanager
@@ -258,7 +258,7 @@ def _short(path: str) -> Iterator[str]:
 
     Folders for temporary files can have long names: those of batch systems, and of tests.
     """
-    if len(os.fsencode(path)) <= _MOST_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
+    if len(os.fsencode(path)) <= _MAX_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
         yield path
         return
     folder, name = os.path.split(path)

@@ -193,7 +193,7 @@ class TlsTransport(TcpTransport):
                 raise _no_tls(is_listener, "it closed the connection") from None
             return await shake_hands(
                 machine,
-                lambda: call(tls.recv, handshake.MOST_BYTES),
+                lambda: call(tls.recv, handshake.MAX_BYTES),
                 lambda data: call(tls.send, data),
                 lambda: TlsConnection(tls, loop, left_over=machine.left_over, same_host=machine.same_host, peer=peer),
             )

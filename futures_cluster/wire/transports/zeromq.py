@@ -9,7 +9,7 @@ tags of frames (``authenticator``).
                PAIR <---------> PAIR     the handshake, then pieces of at most PIECE_BYTES
 
 Pieces, because ZeroMQ takes whole messages into memory: their size and number are limited, so that a peer that has not
-passed the handshake can make nobody take more than ``MOST_QUEUED`` of them. The door answers every knock, also when it
+passed the handshake can make nobody take more than ``MAX_QUEUED`` of them. The door answers every knock, also when it
 cannot open a socket: a REP socket that owes an answer takes no other request. ZeroMQ's sockets may not be used by two
 threads at once: each has a lock. Its descriptors only tell of changes, so every use is followed by a look at what else
 may be done (``_pump``).
@@ -44,7 +44,7 @@ from futures_cluster.wire.transports.sockets import ignore
 from futures_cluster.wire.transports.streams import host_identity, join_host_and_port, resolve, split_host_and_port
 
 PIECE_BYTES = 256 * 1024
-MOST_QUEUED = 8
+MAX_QUEUED = 8
 #: Pieces that are handled before others have their turn on the loop.
 _A_TURN = 64
 _OPEN = b"open"
@@ -85,8 +85,8 @@ def _options(sock: Any) -> None:
     sock.setsockopt(zmq.IPV6, 1)
     sock.setsockopt(zmq.RECONNECT_IVL, -1)
     sock.setsockopt(zmq.MAXMSGSIZE, PIECE_BYTES)
-    sock.setsockopt(zmq.SNDHWM, MOST_QUEUED)
-    sock.setsockopt(zmq.RCVHWM, MOST_QUEUED)
+    sock.setsockopt(zmq.SNDHWM, MAX_QUEUED)
+    sock.setsockopt(zmq.RCVHWM, MAX_QUEUED)
 
 
 def _is_wildcard(host: str) -> bool:
@@ -266,7 +266,7 @@ class ZmqConnection:
         over: asyncio.Future[None] = self._loop.create_future()
 
         def receive(piece: bytes) -> None:
-            said = machine.receive(piece[: handshake.MOST_BYTES])
+            said = machine.receive(piece[: handshake.MAX_BYTES])
             if said:
                 self.send_bytes(said)
             if machine.done or machine.error is not None:
