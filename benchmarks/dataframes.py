@@ -38,7 +38,7 @@ FORMATS = ("csv", "parquet")
 #: How often all questions are asked before the clock runs, and with it.
 WARM_UPS, TURNS = 2, 3
 #: Of one process; on a machine that is busy with something else Spark's start alone may take a minute.
-PATIENCE_S = 600
+TIMEOUT_S = 600
 COLUMNS = ("year", "month", "day", "dep_time", "dep_delay", "origin", "carrier", "distance")
 
 Questions = dict[str, Callable[[], Any]]
@@ -176,9 +176,9 @@ def measure_apart(system: str, kind: str, folder: str, quick: bool) -> dict[str,
     start = time.perf_counter()
     command = [sys.executable, __file__, "--one", system, kind, folder, *(["--quick"] if quick else [])]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        print(f"{system}, {kind}: no end after {PATIENCE_S} s", file=sys.stderr, flush=True)
+        print(f"{system}, {kind}: no end after {TIMEOUT_S} s", file=sys.stderr, flush=True)
         return None
     if done.returncode:
         print(f"{system}, {kind} failed:\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)

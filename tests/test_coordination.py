@@ -13,7 +13,7 @@ from gate import wait_until
 from futures_cluster import Executor
 from futures_cluster.channels import Channel, ChannelReader
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 def describe(channel: Any) -> tuple[str, str, int]:
@@ -28,9 +28,9 @@ def put_in_nested(holder: dict[str, list[Channel]]) -> None:
 def test_a_channel_travels_in_arguments(backend: str) -> None:
     with Executor(1, backend=backend) as ex:
         channel = ex.channel("x", maxlen=7)
-        assert ex.submit(describe, channel).result(PATIENCE_S) == ("Channel", "<Channel 'x'>", 7)
-        ex.submit(put_in_nested, {"channels": [channel]}).result(PATIENCE_S)
-        assert next(channel.reader(PATIENCE_S)) == "from a task"
+        assert ex.submit(describe, channel).result(TIMEOUT_S) == ("Channel", "<Channel 'x'>", 7)
+        ex.submit(put_in_nested, {"channels": [channel]}).result(TIMEOUT_S)
+        assert next(channel.reader(TIMEOUT_S)) == "from a task"
 
 
 def test_a_task_may_make_a_channel_anew_from_its_handle() -> None:
@@ -38,7 +38,7 @@ def test_a_task_may_make_a_channel_anew_from_its_handle() -> None:
     with Executor(1) as ex:
         channel = ex.channel("x", maxlen=7)
         channel.delete()
-        assert ex.submit(describe, channel).result(PATIENCE_S)[2] == 7
+        assert ex.submit(describe, channel).result(TIMEOUT_S)[2] == 7
 
 
 def test_a_handle_outside_of_tasks_cannot_be_unpickled() -> None:
@@ -64,9 +64,9 @@ def test_a_reader_keeps_nothing_that_was_read() -> None:
     with Executor(1, backend="threads") as ex:
         channel = ex.channel("x")
         channel.extend(ex.submit(Thing) for _ in range(3))
-        reader = channel.reader(PATIENCE_S)
+        reader = channel.reader(TIMEOUT_S)
         future = next(reader)
-        thing = weakref.ref(future.result(PATIENCE_S))
+        thing = weakref.ref(future.result(TIMEOUT_S))
         first = weakref.ref(future)
         channel.delete()
         del future
@@ -78,4 +78,4 @@ def test_a_reader_keeps_nothing_that_was_read() -> None:
             return thing() is None
 
         wait_until(is_gone)
-        assert next(reader).result(PATIENCE_S) is not None
+        assert next(reader).result(TIMEOUT_S) is not None

@@ -19,7 +19,7 @@ from futures_cluster.errors import SharedObjectError
 from futures_cluster.scheduler.shared import objects as shared
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_only_one_has_the_lock(ex: Executor, tmp_path: Path) -> None:
     path.write_text("0")
     lock = make_lock(ex, "a lock")
     for future in [ex.submit(add_one, path, lock) for _ in range(50)]:
-        future.result(PATIENCE_S)
+        future.result(TIMEOUT_S)
     assert path.read_text() == "50"
 
 
@@ -100,7 +100,7 @@ def test_a_lock_is_released_when_its_owner_dies(gate: Gate) -> None:
         gate.wait_come()
         waits = ex.submit(take, lock)
         gate.open(1)
-        assert waits.result(PATIENCE_S) is True
+        assert waits.result(TIMEOUT_S) is True
         assert take(lock)
 
 
@@ -124,7 +124,7 @@ def test_a_lock_given_to_nobody_is_released() -> None:
     with Executor(1, backend="threads") as ex:
         lock = make_lock(ex, "a lock")
         asyncio.run(give_up(lock))
-        assert lock.acquire(timeout=PATIENCE_S)
+        assert lock.acquire(timeout=TIMEOUT_S)
 
 
 # ---------------------------------------------------------------- the queue
@@ -132,7 +132,7 @@ def test_a_lock_given_to_nobody_is_released() -> None:
 
 def consume(queue: Any) -> list[int]:
     found = []
-    while (value := queue.get(PATIENCE_S)) is not None:
+    while (value := queue.get(TIMEOUT_S)) is not None:
         found.append(value.result())
     return found
 
@@ -147,7 +147,7 @@ def test_each_item_goes_to_one_consumer(ex: Executor) -> None:
         queue.put(None)
     if is_sync:
         consumers = [ex.submit(consume, queue) for _ in range(3)]
-    found = [future.result(PATIENCE_S) for future in consumers]
+    found = [future.result(TIMEOUT_S) for future in consumers]
     assert sorted(number for numbers in found for number in numbers) == list(range(60))
     assert all(numbers == sorted(numbers) for numbers in found)
     assert len(queue) == 0
@@ -161,7 +161,7 @@ def test_a_full_queue_makes_producers_wait(ex: Executor) -> None:
         queue.put(3, timeout=0.01)
     thread = threading.Thread(target=queue.put, args=(4,))
     thread.start()
-    assert [queue.get(PATIENCE_S) for _ in range(3)] == [1, 2, 4]
+    assert [queue.get(TIMEOUT_S) for _ in range(3)] == [1, 2, 4]
     thread.join()
     with pytest.raises(TimeoutError):
         queue.get(timeout=0)
@@ -180,7 +180,7 @@ def test_no_item_is_lost_with_a_cancelled_consumer() -> None:
             await asyncio.sleep(0)
             queue.put(ex.submit(pow, 2, 5))  # answered, but the coroutine has not seen it
             await cancel_late(queue, answered)
-            future = await queue.get_async(PATIENCE_S)
+            future = await queue.get_async(TIMEOUT_S)
             assert len(queue) == 0
             assert await future == 32
 
@@ -199,11 +199,11 @@ def put_and_end(queue: Any, gate: Gate) -> None:
 def test_a_queue_keeps_what_its_maker_has_left(backend: str, gate: Gate) -> None:
     with Executor(2, backend=backend) as ex:
         queue = make_queue(ex, "q")
-        ex.submit(put_and_end, queue, gate).result(PATIENCE_S)
-        future = queue.get(PATIENCE_S)
+        ex.submit(put_and_end, queue, gate).result(TIMEOUT_S)
+        future = queue.get(TIMEOUT_S)
         gate.wait_come()
         gate.open(1)
-        assert future.result(PATIENCE_S) == 5
+        assert future.result(TIMEOUT_S) == 5
 
 
 # ---------------------------------------------------------------- the documentation

@@ -123,7 +123,7 @@ def rig() -> Iterator[Rig]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop leaves a leader alone however long it waits."""
-    monkeypatch.setattr(leader_module, "LINGER_S", 1e9)
+    monkeypatch.setattr(leader_module, "IDLE_TIMEOUT_S", 1e9)
 
 
 # ---------------------------------------------------------------- one hand-over at a time
@@ -223,7 +223,7 @@ def test_the_time_is_over(rig: Rig, patient: None) -> None:
 
 def test_no_wait_is_without_end(rig: Rig, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal may come too late for Python and too early for the system; then nothing would end the wait."""
-    monkeypatch.setattr(leader_module, "LOOK_S", 0.001)
+    monkeypatch.setattr(leader_module, "POLL_INTERVAL_S", 0.001)
     epoll, waits, looked = rig.leader._epoll, [], threading.Semaphore(0)
 
     class Watched:

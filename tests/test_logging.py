@@ -362,7 +362,7 @@ class TestHandlersOfTheCaller:
     def test_one_that_blocks(
         self, records: Records, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(log_receiver, "PATIENCE_S", 0.05)
+        monkeypatch.setattr(log_receiver, "HANDLER_TIMEOUT_S", 0.05)
         go = threading.Event()
         records.addFilter(lambda record: go.wait())
         with Executor(1) as ex:

@@ -15,7 +15,7 @@ from futures_cluster import context
 from futures_cluster.future import Future
 
 #: Between two looks whether a call is over; whoever ends it says so at once.
-LOOK_S = 0.1
+POLL_INTERVAL_S = 0.1
 #: So long the end of a call waits for a callback that is under way.
 STOP_S = 1.0
 
@@ -76,7 +76,7 @@ class Dispatcher(threading.Thread):
     def wait(self) -> None:
         """Wait until the call is over: joblib itself would look every 10 ms."""
         while not self._is_over():
-            self._over.wait(LOOK_S)
+            self._over.wait(POLL_INTERVAL_S)
             self._over.clear()
 
     def stop(self) -> None:

@@ -25,7 +25,7 @@ from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 _NOT_HERE = {
     "mp_context": "workers of a cluster are started by: futures-cluster worker",
@@ -113,7 +113,7 @@ class RemoteEngine(ClientEngine):
             if names:
                 return names
             speak_if_due(reminder, self._no_workers_sentence)
-            clocks.sleep(LOOK_S)
+            clocks.sleep(POLL_INTERVAL_S)
 
     def _no_workers_sentence(self, seconds: float) -> str:
         address = self.cluster.address

@@ -18,9 +18,9 @@ from futures_cluster.scheduler.records import Task, Worker
 from futures_cluster.scheduler.state import State
 
 #: A worker that finished nothing for this long is stuck on a task longer than it was thought to be.
-PATIENCE_S = 0.01
+STUCK_AFTER_S = 0.01
 #: Seconds between two looks.
-INTERVAL_S = 0.002
+STEAL_INTERVAL_S = 0.002
 #: Queues shorter than this are not worth the messages.
 WORTHWHILE_S = 0.005
 #: Seconds of work, by expectation, to get for each free slot, and at least so many tasks.
@@ -63,7 +63,7 @@ def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
     Inputs are moved when that takes less than waiting. Nobody knows how long a stuck worker will be: as long again as
     it has been is a guess that costs at most twice the best one.
     """
-    stuck = stuck_s >= PATIENCE_S
+    stuck = stuck_s >= STUCK_AFTER_S
     waiting_s = _backlog_s(victim)
     if not stuck and waiting_s * victim.slots < WORTHWHILE_S:
         return []
@@ -104,4 +104,4 @@ def next_check(state: State, now: float) -> float | None:
     """When ``propose`` may have something to say that it does not say now; None if nothing can come of it."""
     if not (state.with_free_slot and state.saturated):
         return None
-    return now + INTERVAL_S
+    return now + STEAL_INTERVAL_S

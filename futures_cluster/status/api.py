@@ -34,7 +34,7 @@ PUBLIC = frozenset(path for path in FILES if path != "/")
 #: Between two events, at least.
 EVENT_S = 0.5
 #: Who asks gets an answer that is younger, if making it does not cost too much.
-ANSWER_AGE_S = 0.1
+MAX_ANSWER_AGE_S = 0.1
 JSON = "application/json"
 
 API = {
@@ -160,7 +160,7 @@ class Api:
     async def _index(self, request: Request) -> Response:
         return _json({"version": 1, "addresses": API})
 
-    def _snapshot(self, age_s: float = ANSWER_AGE_S) -> tuple[dict[str, Any], bytes]:
+    def _snapshot(self, age_s: float = MAX_ANSWER_AGE_S) -> tuple[dict[str, Any], bytes]:
         """One for all, as it is and as JSON."""
 
         def make() -> tuple[dict[str, Any], bytes]:
@@ -172,7 +172,7 @@ class Api:
 
     def _shared(self, kind: str, make: Callable[..., Any], *names: str) -> bytes:
         """Another answer as JSON; one for all who ask for the same."""
-        body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), ANSWER_AGE_S)
+        body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), MAX_ANSWER_AGE_S)
         return body
 
     async def _get_snapshot(self, request: Request) -> Response:
@@ -198,7 +198,7 @@ class Api:
 
     async def _get_profile(self, request: Request) -> Response:
         def make(worker: str) -> dict[str, Any]:
-            return {"interval_s": profiles.INTERVAL_S, "tree": self._source.profile(worker)}
+            return {"interval_s": profiles.SAMPLE_INTERVAL_S, "tree": self._source.profile(worker)}
 
         return Response(self._shared("profile", make, request.query.get("worker", "")), JSON)
 

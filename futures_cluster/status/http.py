@@ -23,7 +23,7 @@ log = logging.getLogger("futures_cluster.status")
 
 MAX_HEADER_BYTES = 16 * 1024
 #: A request must be complete within this time, and a reader must take an answer within it.
-PATIENCE_S = 10.0
+REQUEST_TIMEOUT_S = 10.0
 #: Connections at a time, and how many descriptors the process may have for each of them: others need theirs.
 MAX_CONNECTIONS = 100
 DESCRIPTORS_EACH = 8
@@ -252,7 +252,7 @@ class HttpServer:
         method = "GET"
         try:
             try:
-                head = await self._read_head(reader, writer, PATIENCE_S)
+                head = await self._read_head(reader, writer, REQUEST_TIMEOUT_S)
             except asyncio.LimitOverrunError:
                 raise BadRequest(431, "the header is too large") from None
             request = parse(head[:-4])
@@ -286,7 +286,7 @@ class HttpServer:
         if method != "HEAD":
             writer.write(response.body)
         # Not wait_for: before Python 3.12 it may swallow that this task is cancelled.
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await writer.drain()
 
     async def _stream(
@@ -305,7 +305,7 @@ class HttpServer:
                 except StopAsyncIteration:
                     return
                 # A reader that does not keep up gets the next event when it has taken this one.
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     await writer.drain()
         finally:
             if following is not None and not following.done():
@@ -321,7 +321,7 @@ class HttpServer:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=PATIENCE_S)
+            await asyncio.wait(tasks, timeout=REQUEST_TIMEOUT_S)
         for writer in list(self._connections):
             writer.transport.abort()
         await asyncio.sleep(0)  # aborted transports close their sockets in the next round

@@ -11,7 +11,7 @@ from typing import Any
 
 Tree = list[Any]
 #: Between two samples, as workers take them.
-INTERVAL_S = 0.02
+SAMPLE_INTERVAL_S = 0.02
 #: Frames of a merged tree on one level; the rest is put together.
 MAX_CHILDREN = 400
 _OTHERS = "(others)"
@@ -68,7 +68,7 @@ def speedscope(tree: Tree, name: str) -> dict[str, Any]:
         own = node[0] - sum(child[0] for child in node[1].values())
         if own > 0 and path:
             samples.append(path)
-            weights.append(round(own * INTERVAL_S, 6))
+            weights.append(round(own * SAMPLE_INTERVAL_S, 6))
         for frame, child in reversed(node[1].items()):
             stack.append((child, [*path, frames.setdefault(frame, len(frames))]))
     return {

@@ -24,7 +24,7 @@ from futures_cluster import clocks
 from futures_cluster.executor import Executor
 from futures_cluster.services.launch.fork_server_main import die_with_parent
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))
 #: Commands of clusters that several tests share: what they start and open may stay from test to test.
 shared_pids: set[int] = set()
@@ -53,7 +53,7 @@ class Command:
 
     def wait_for(self, text: str) -> None:
         """Until it has printed this."""
-        end = clocks.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + TIMEOUT_S
         while text not in self.log:
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
             assert clocks.monotonic() < end, f"{text!r} was not printed:\n{self.log}"
@@ -75,13 +75,13 @@ class Command:
         """Send a signal and wait until it and all that it has started are gone; the exit code."""
         children = self.children()
         self.kill(number)
-        code = self.process.wait(PATIENCE_S)
+        code = self.process.wait(TIMEOUT_S)
         alive = outlasting(children)
         assert not alive, f"left behind: {alive}\n{self.log}"
         return code
 
 
-def outlasting(processes: list[psutil.Process], limit_s: float = PATIENCE_S) -> list[psutil.Process]:
+def outlasting(processes: list[psutil.Process], limit_s: float = TIMEOUT_S) -> list[psutil.Process]:
     """Wait until processes, not of this one's making, have ended; those that are left after the time limit.
 
     Unlike ``psutil.wait_procs`` it does not wait for somebody to ask for their exit codes, which may take the first
@@ -132,7 +132,7 @@ class Cluster:
     def run(self, *arguments: str) -> str:
         """Run a command to its end; what it has printed."""
         command = [sys.executable, "-m", "futures_cluster", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT_S)
         return done.stdout + done.stderr
 
     def add_worker(self, *options: str, prefix: list[str] | None = None) -> Command:
@@ -144,7 +144,7 @@ class Cluster:
         before = self._workers_joined()
         command = self.start("worker", self.address, *options, prefix=prefix)
         number = int(options[options.index("--workers") + 1])
-        end = clocks.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + TIMEOUT_S
         while self._workers_joined() < before + number:
             assert command.process.poll() is None, command.log
             assert clocks.monotonic() < end, command.log

@@ -23,7 +23,7 @@ from joblib.parallel import get_active_backend
 CASES: dict[str, Callable[[Path], Any]] = {}
 #: These have options, for each of which loky starts its workers anew.
 CASES_WITH_OPTIONS: dict[str, Callable[[Path], Any]] = {}
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
@@ -91,7 +91,7 @@ def facts(array: Any, *others: Any) -> Any:
 def both_write(array: Any, i: int) -> bool:
     """Whether two calls at a time see what the other one writes."""
     array[i] = i + 1
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while array[1 - i] != 2 - i:
         if time.monotonic() > end:
             return False

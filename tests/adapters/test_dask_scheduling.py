@@ -25,7 +25,7 @@ np = pytest.importorskip("numpy")
 da = pytest.importorskip("dask.array")
 db = pytest.importorskip("dask.bag")
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 def append(path: str, text: str, *after: Any) -> str:
@@ -68,7 +68,7 @@ def test_retries(ex: Executor, tmp_path: Path) -> None:
 def test_priority() -> None:
     with Executor(1, backend="threads") as ex:
         opened, ran = threading.Event(), []
-        first = ex.submit(opened.wait, PATIENCE_S)
+        first = ex.submit(opened.wait, TIMEOUT_S)
         parts = []
         for priority in (0, 5, 2):
             with dask.annotate(priority=priority):

@@ -27,7 +27,7 @@ from futures_cluster.adapters import large
 from futures_cluster.testing.engine_checks.harness import Folder
 
 BACKEND = "futures_cluster"
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_no_more_calls_at_a_time_than_jobs() -> None:
         )
         folder.wait("begun-0")
         folder.wait("begun-1")
-        assert ex.submit(same, 1).result(PATIENCE_S) == 1  # a third would have begun before this
+        assert ex.submit(same, 1).result(TIMEOUT_S) == 1  # a third would have begun before this
         assert sorted(folder.names()) == ["begun-0", "begun-1"]
         folder.set("go")
         assert len(list(started)) == 6
@@ -258,7 +258,7 @@ def test_timeout(processes: Executor) -> None:
     with Folder() as folder, parallel_config(backend=BACKEND, executor=processes):
         with pytest.raises(joblib.parallel.TimeoutError):
             Parallel(n_jobs=2, timeout=0.2)(delayed(folder.wait)("never") for _ in range(2))
-        assert processes.submit(same, 1).result(PATIENCE_S) == 1
+        assert processes.submit(same, 1).result(TIMEOUT_S) == 1
 
 
 def test_a_dropped_generator_stops_its_calls(processes: Executor) -> None:
@@ -268,7 +268,7 @@ def test_a_dropped_generator_stops_its_calls(processes: Executor) -> None:
         with pytest.warns(UserWarning, match="cancelled"):
             del calls
             gc.collect()
-        assert processes.submit(same, 1).result(PATIENCE_S) == 1
+        assert processes.submit(same, 1).result(TIMEOUT_S) == 1
 
 
 # ---------------------------------------------------------------- large arguments
@@ -385,7 +385,7 @@ def test_nested_calls(ex: Executor) -> None:
 
 def test_workers_know_the_name(ex: Executor) -> None:
     """A function of a module that imports joblib can use the backend by name on a worker."""
-    assert ex.submit(use_the_name).result(PATIENCE_S) == 10
+    assert ex.submit(use_the_name).result(TIMEOUT_S) == 10
 
 
 # ---------------------------------------------------------------- by itself
@@ -509,7 +509,7 @@ def test_nobody_is_called_back_after_the_end_of_a_call() -> None:
 def test_the_thread_of_a_call_ends_with_it() -> None:
     with Executor(2, backend="threads") as ex, parallel_config(backend=BACKEND, executor=ex):
         Parallel(n_jobs=2)(delayed(same)(i) for i in range(3))
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + TIMEOUT_S
         while any(thread.name == "futures_cluster-joblib" for thread in threading.enumerate()):
             assert time.monotonic() < end
             time.sleep(0.002)

@@ -11,7 +11,7 @@ import pytest
 from futures_cluster import Executor
 from futures_cluster.adapters.progress import Progress, line
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 class Terminal(io.StringIO):
@@ -47,9 +47,9 @@ def test_on_a_terminal() -> None:
     with Executor(1, backend="threads") as ex:
         ex.submit(abs, 1).result()  # not counted: it was before
         with ex.progress(title="work", file=terminal, interval_s=0.001) as progress:
-            futures = [ex.submit(abs, 1), ex.submit(opened.wait, PATIENCE_S)]
+            futures = [ex.submit(abs, 1), ex.submit(opened.wait, TIMEOUT_S)]
             futures[0].result()
-            assert terminal.drawn.wait(PATIENCE_S)
+            assert terminal.drawn.wait(TIMEOUT_S)
             opened.set()
             assert futures[1].result()
     assert (progress.done, progress.total) == (2, 2)
@@ -78,9 +78,9 @@ def test_of_some_futures(each: Executor) -> None:
 def test_of_futures_that_are_not_done() -> None:
     opened = threading.Event()
     with Executor(1, backend="threads") as ex:
-        futures = [ex.submit(abs, 1), ex.submit(opened.wait, PATIENCE_S)]
+        futures = [ex.submit(abs, 1), ex.submit(opened.wait, TIMEOUT_S)]
         futures[0].result()
-        with ex.progress(iter(futures), file=io.StringIO(), interval_s=PATIENCE_S) as progress:
+        with ex.progress(iter(futures), file=io.StringIO(), interval_s=TIMEOUT_S) as progress:
             progress.look()
             assert (progress.done, progress.total) == (1, 2)
             opened.set()
@@ -96,8 +96,8 @@ def test_tasks_that_are_not_done_are_counted() -> None:
     opened = threading.Event()
     with Executor(1, backend="threads") as ex:
         out = io.StringIO()
-        with ex.progress(file=out, interval_s=PATIENCE_S) as progress:
-            futures = [ex.submit(opened.wait, PATIENCE_S) for _ in range(3)]
+        with ex.progress(file=out, interval_s=TIMEOUT_S) as progress:
+            futures = [ex.submit(opened.wait, TIMEOUT_S) for _ in range(3)]
         assert (progress.done, progress.total) == (0, 3) and "0 of 3" in out.getvalue()
         opened.set()
         assert all(future.result() for future in futures)

@@ -219,7 +219,7 @@ with open("starts", "a") as starts:
     starts.write("x")
 if __name__ == "__main__":
     from futures_cluster.services.launch import launchers as launch
-    launch.ANSWER_S = 1.0
+    launch.ANSWER_TIMEOUT_S = 1.0
     try:
         with executor() as ex:
             print(ex.submit(abs, -1).result(30))
@@ -468,7 +468,7 @@ def leave():
 
 if __name__ == "__main__":
     from futures_cluster.services.launch import worker_pool as processes
-    processes.GRACE_S = 0.5
+    processes.STOP_TIMEOUT_S = 0.5
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     with executor() as ex:
         ex.submit(leave).result(30)

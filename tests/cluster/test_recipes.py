@@ -21,7 +21,7 @@ import pytest
 from futures_cluster import cli, config
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 #: Each of the commands that start workers starts so many: on one host here, and not on several.
 WORKERS = config.usable_cores()
@@ -80,7 +80,7 @@ def run(script: str, folder: Path, workers: int) -> str:
     )
     assert process.stdout is not None
     try:
-        code = process.wait(PATIENCE_S)
+        code = process.wait(TIMEOUT_S)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         with process.stdout:

@@ -28,7 +28,7 @@ from futures_cluster.testing.real_cluster import Cluster
 slow = pytest.mark.slow
 WAIT_S = 60
 #: In place of 5 s, and what goes with it.
-SHORT = {"reminders.FIRST_S": 0.2, "reminders.EARLY_S": 0.0, "waits.LOOK_S": 0.11}
+SHORT = {"reminders.FIRST_S": 0.2, "reminders.EARLY_S": 0.0, "wait_watch.CHECK_INTERVAL_S": 0.11}
 
 
 class Said(logging.Handler):
@@ -57,7 +57,7 @@ class Said(logging.Handler):
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:
     for name, value in SHORT.items():
         module, _, attribute = name.partition(".")
-        monkeypatch.setattr({"reminders": reminders, "waits": wait_watch}[module], attribute, value)
+        monkeypatch.setattr({"reminders": reminders, "wait_watch": wait_watch}[module], attribute, value)
     logger, handler = logging.getLogger("futures_cluster"), Said()
     logger.addHandler(handler)
     try:
@@ -238,7 +238,8 @@ def test_worker_processes_that_are_gone_for_good(said: Said) -> None:
 PROGRAM = """
 import sys
 from futures_cluster import Executor
-from futures_cluster.services.common import reminders, waits
+from futures_cluster.services.client import wait_watch
+from futures_cluster.services.common import reminders
 
 {short}
 def work():

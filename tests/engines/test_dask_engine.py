@@ -14,7 +14,7 @@ from foreign_clusters import Clusters
 
 from futures_cluster import Executor, NotSupported, as_completed, wait
 from futures_cluster.errors import SchedulerLost
-from futures_cluster.testing.engine_checks import CHECKS, ENGINES, PATIENCE_S, run_check
+from futures_cluster.testing.engine_checks import CHECKS, ENGINES, TIMEOUT_S, run_check
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -93,14 +93,14 @@ def test_a_client_can_be_given_and_stays_open(clusters: Clusters) -> None:
             future = ex.submit(bytes, 10**6)
             wait([future])
             assert future.key in keys_on(client)  # it has not been brought here
-            assert ex.submit(len, future).result(PATIENCE_S) == 10**6
+            assert ex.submit(len, future).result(TIMEOUT_S) == 10**6
         assert len(future.result()) == 10**6  # brought home at the end
         assert client.status == "running" and client.submit(len, "four").result() == 4
 
 
 def wait_until_gone(client: Any, keys: set[str]) -> None:
     gc.collect()
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while keys & keys_on(client):
         assert time.monotonic() < end, "the cluster still holds results that nobody has a future of"
         time.sleep(0.02)
@@ -126,8 +126,8 @@ def test_scattered_arrays_are_private(ex: Executor, length: int) -> None:
         array += 1
         return float(array[0])
 
-    assert [ex.submit(add_one, scattered).result(PATIENCE_S) for _ in range(4)] == [2.0] * 4
-    assert scattered.result(PATIENCE_S)[0] == 1
+    assert [ex.submit(add_one, scattered).result(TIMEOUT_S) for _ in range(4)] == [2.0] * 4
+    assert scattered.result(TIMEOUT_S)[0] == 1
 
 
 def test_persisted_parts_go_with_their_collection(ex: Executor, clusters: Clusters) -> None:
@@ -149,8 +149,8 @@ def test_workers_with_a_nanny_are_restarted(clusters: Clusters) -> None:
         held = ex.submit(list, range(100_000))
         wait([held])
         ex.restart_workers()
-        assert ex.submit(os.getpid).result(PATIENCE_S) not in before
-        assert held.result(PATIENCE_S)[-1] == 99_999  # computed again
+        assert ex.submit(os.getpid).result(TIMEOUT_S) not in before
+        assert held.result(TIMEOUT_S)[-1] == 99_999  # computed again
     with executor(clusters, max_workers=1) as ex, pytest.raises(NotSupported, match="nanny"):
         ex.restart_workers()
 
@@ -158,7 +158,7 @@ def test_workers_with_a_nanny_are_restarted(clusters: Clusters) -> None:
 def test_our_shutdown_leaves_the_cluster_alone(clusters: Clusters) -> None:
     for _ in range(2):
         with executor(clusters) as ex:
-            assert ex.submit(os.getpid).result(PATIENCE_S) != os.getpid()
+            assert ex.submit(os.getpid).result(TIMEOUT_S) != os.getpid()
     with pytest.raises(NotSupported, match="not this executor's to stop"):
         ex.kill_workers()
     with pytest.raises(RuntimeError, match="after shutdown"):
@@ -175,8 +175,8 @@ def test_the_scheduler_is_lost() -> None:
         doomed.kill()
         for future in (running, dependent):
             with pytest.raises(SchedulerLost, match="the Dask scheduler is gone"):
-                future.result(PATIENCE_S)
-        end = time.monotonic() + PATIENCE_S
+                future.result(TIMEOUT_S)
+        end = time.monotonic() + TIMEOUT_S
         while ex._engine.broken is None:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -195,8 +195,8 @@ def test_somebody_restarts_the_cluster(clusters: Clusters) -> None:
             time.sleep(0.02)
         client.restart()
         with pytest.raises(SchedulerLost, match="restarted"):
-            running.result(PATIENCE_S)
-        assert ex.submit(abs, -1).result(PATIENCE_S) == 1
+            running.result(TIMEOUT_S)
+        assert ex.submit(abs, -1).result(TIMEOUT_S) == 1
 
 
 def test_small_results_come_together(ex: Executor) -> None:
@@ -266,7 +266,7 @@ def test_callbacks_may_ask_for_other_results(ex: Executor) -> None:
         there.set()
 
     ex.submit(bytes, 10**6).add_done_callback(callback)
-    assert there.wait(PATIENCE_S) and got == [2 * 10**6]
+    assert there.wait(TIMEOUT_S) and got == [2 * 10**6]
 
 
 def test_arguments_that_mean_nothing_here(clusters: Clusters) -> None:

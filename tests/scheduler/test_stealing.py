@@ -30,10 +30,10 @@ def test_half_of_a_long_queue_is_asked_back_at_once() -> None:
 def test_a_short_queue_is_not_worth_it_until_the_worker_is_stuck() -> None:
     cluster = lopsided(3)
     cluster.quiet(m.WorkerJoined("w2", "a2"))
-    assert cluster.machine.next_deadline() == stealing.INTERVAL_S
-    cluster.now = stealing.INTERVAL_S
+    assert cluster.machine.next_deadline() == stealing.STEAL_INTERVAL_S
+    cluster.now = stealing.STEAL_INTERVAL_S
     cluster.quiet(m.Tick())
-    cluster.now = stealing.PATIENCE_S
+    cluster.now = stealing.STUCK_AFTER_S
     cluster.expect(m.Tick(), ask_back("w1", ("k1", 3), ("k2", 4)))
     cluster.expect(
         m.TasksReturned("w1", [("k1", 3), ("k2", 4)]),

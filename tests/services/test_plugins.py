@@ -19,7 +19,7 @@ from futures_cluster.services.client.shared_objects import load_on_worker
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin, WorkerPlugin, watch_worker
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Log(SchedulerPlugin):
@@ -54,8 +54,8 @@ def test_a_plugin_hears_of_tasks_and_workers(backend: str) -> None:
     with Executor(2, backend=backend) as ex:
         ex.watch(log)
         futures = [ex.submit(pow, 2, 3), ex.submit(fail)]
-        assert futures[0].result(PATIENCE_S) == 8
-        assert futures[1].exception(PATIENCE_S) is not None
+        assert futures[0].result(TIMEOUT_S) == 8
+        assert futures[1].exception(TIMEOUT_S) is not None
     assert log.closed
     assert len(log.of(plugin_runner.WorkerJoined)) == (2 if backend == "processes" else 1)
     (finished,) = log.of(plugin_runner.TaskFinished)
@@ -127,13 +127,13 @@ def test_a_slow_plugin_delays_nothing(monkeypatch: pytest.MonkeyPatch, caplog: p
 
         def task_finished(self, event: Any) -> None:
             self.heard += 1
-            assert go.wait(PATIENCE_S)
+            assert go.wait(TIMEOUT_S)
 
     slow = Slow()
     with Executor(1, backend="threads") as ex:
         ex.watch(slow)
         for number in range(30):
-            assert ex.submit(abs, -number).result(PATIENCE_S) == number
+            assert ex.submit(abs, -number).result(TIMEOUT_S) == number
         go.set()
     assert 10 <= slow.heard < 30
     assert [record.getMessage() for record in caplog.records] == ["plugins are too slow: events are dropped"]
@@ -145,7 +145,7 @@ def test_where_no_scheduler_is() -> None:
     with Executor(backend="sync") as ex, pytest.raises(NotSupported):
         ex.watch(Log())
     with Executor(1, backend="processes") as ex:
-        error = ex.submit(lambda: current_executor().watch(None)).exception(PATIENCE_S)
+        error = ex.submit(lambda: current_executor().watch(None)).exception(TIMEOUT_S)
         assert isinstance(error, NotSupported)
     with pytest.raises(RuntimeError, match="after shutdown"):
         ex.watch(Log())
@@ -173,7 +173,7 @@ def test_a_plugin_that_is_loaded_watches_every_scheduler(monkeypatch: pytest.Mon
     assert load_extension(f"{__name__}:Loaded") is Loaded
     for _ in range(2):
         with Executor(1, backend="threads") as ex:
-            assert ex.submit(abs, -1).result(PATIENCE_S) == 1
+            assert ex.submit(abs, -1).result(TIMEOUT_S) == 1
     (log,) = Loaded.made
     assert len(log.of(plugin_runner.TaskFinished)) == 2
     with pytest.raises(TypeError, match="no subclass of SharedState or SchedulerPlugin"):
@@ -216,7 +216,7 @@ def test_a_plugin_of_a_worker_hears_of_its_runs(backend: str, tmp_path: Path) ->
     plugin = Lines(tmp_path)
     with Executor(1, backend=backend, initializer=watch_worker, initargs=(plugin,)) as ex:
         good, bad = ex.submit(abs, -1), ex.submit(fail)
-        assert good.result(PATIENCE_S) == 1 and bad.exception(PATIENCE_S) is not None
+        assert good.result(TIMEOUT_S) == 1 and bad.exception(TIMEOUT_S) is not None
     (path,) = tmp_path.iterdir()
     assert path.read_text().splitlines() == [
         f"started {good.key}",
@@ -232,7 +232,7 @@ def test_a_plugin_of_a_worker_hears_of_what_it_fetches(tmp_path: Path, gate: Gat
         ex.run(watch_worker, Lines(tmp_path))  # a task may do it as well
         one, two = ex.workers()
         large = ex.with_options(workers=one).submit(bytes, 10**6)
-        assert ex.with_options(workers=two).submit(len, large).result(PATIENCE_S) == 10**6
+        assert ex.with_options(workers=two).submit(len, large).result(TIMEOUT_S) == 10**6
     assert f"fetched {large.key}" in (tmp_path / two).read_text().splitlines()
 
 

@@ -24,7 +24,7 @@ from futures_cluster.future import Future
 from futures_cluster.scheduler.shared import objects as shared
 from futures_cluster.services.client.client import Client
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Box(SharedState):
@@ -68,7 +68,7 @@ class BoxHandle(SharedHandle):
     def fill(self, value: Any) -> None:
         self.ask("fill", self.pack(value))
 
-    def take(self, timeout: float | None = PATIENCE_S) -> Any:
+    def take(self, timeout: float | None = TIMEOUT_S) -> Any:
         answer = self.ask("take", timeout=timeout, undo=lambda answer: self.tell("fill", answer[0]))
         return answer.load(answer[0])
 
@@ -86,7 +86,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(params=["processes", "threads"])
 def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     with Executor(2, backend=request.param) as ex:
-        assert ex.submit(abs, -1).result(PATIENCE_S) == 1
+        assert ex.submit(abs, -1).result(TIMEOUT_S) == 1
         yield ex
 
 
@@ -149,13 +149,13 @@ def test_clients_share_by_names(ex: Executor) -> None:
     ours, theirs = ex.channel("x"), guest.executor.channel("x")
     theirs.put((1, guest.executor.submit(pow, 2, 10)))
     ours.put(2)
-    number, future = next(reader := ours.reader(PATIENCE_S))
-    assert (number, future.result(PATIENCE_S)) == (1, 1024) and next(reader) == 2
-    assert ex.submit(abs, future).result(PATIENCE_S) == 1024  # it is ours as well
+    number, future = next(reader := ours.reader(TIMEOUT_S))
+    assert (number, future.result(TIMEOUT_S)) == (1, 1024) and next(reader) == 2
+    assert ex.submit(abs, future).result(TIMEOUT_S) == 1024  # it is ours as well
     with pytest.raises(ValueError, match="another executor"):
         theirs.put(future)
     guest.vanish()
-    assert next(ours.reader(PATIENCE_S))[0] == 1
+    assert next(ours.reader(TIMEOUT_S))[0] == 1
 
 
 @with_scheduler
@@ -173,8 +173,8 @@ def test_the_computation_goes_on_when_its_maker_vanishes(ex: Executor, gate: Gat
     gate.open()
     found = [future for _, future in zip(range(2), channel, strict=False)]
     keys = [future.key for future in found]
-    assert found[0].result(PATIENCE_S) == 5
-    assert len(found[1].result(PATIENCE_S)) == 10**6
+    assert found[0].result(TIMEOUT_S) == 5
+    assert len(found[1].result(TIMEOUT_S)) == 10**6
     del found
     channel.delete()
     wait_forgotten(ex, *keys)
@@ -185,9 +185,9 @@ def test_the_computation_goes_on_when_its_maker_vanishes(ex: Executor, gate: Gat
 def test_what_a_vanished_reader_was_given_goes_to_nobody(ex: Executor) -> None:
     guest = Guest(ex)
     ex.channel("x").put(ex.submit(abs, -1))
-    reader = guest.executor.channel("x").reader(PATIENCE_S)
+    reader = guest.executor.channel("x").reader(TIMEOUT_S)
     future = next(reader)
-    assert future.result(PATIENCE_S) == 1
+    assert future.result(TIMEOUT_S) == 1
     guest.vanish()
     ex.channel("x").delete()
     wait_forgotten(ex, future.key)
@@ -197,7 +197,7 @@ def test_what_a_vanished_reader_was_given_goes_to_nobody(ex: Executor) -> None:
 
 
 def take_second(box: BoxHandle) -> Any:
-    return box.take()[1].result(PATIENCE_S)
+    return box.take()[1].result(TIMEOUT_S)
 
 
 def test_a_question_waits_until_somebody_answers(ex: Executor) -> None:
@@ -205,7 +205,7 @@ def test_a_question_waits_until_somebody_answers(ex: Executor) -> None:
     taken = ex.submit(take_second, box)
     wait_until(lambda: box.count() == (1, False))
     box.fill([1, ex.submit(abs, -2)])
-    assert taken.result(PATIENCE_S) == 2
+    assert taken.result(TIMEOUT_S) == 2
 
 
 def test_a_time_limit_withdraws_the_question(ex: Executor) -> None:
@@ -214,7 +214,7 @@ def test_a_time_limit_withdraws_the_question(ex: Executor) -> None:
         box.take(timeout=0.01)
     assert box.count() == (0, False)
     with pytest.raises(TimeoutError):
-        ex.submit(BoxHandle.take, box, 0.01).result(PATIENCE_S)
+        ex.submit(BoxHandle.take, box, 0.01).result(TIMEOUT_S)
     assert box.count() == (0, False)
     box.fill(1)
     assert box.take(timeout=0) == 1
@@ -227,7 +227,7 @@ def test_the_questions_of_a_dead_worker_are_withdrawn() -> None:
         taken = ex.with_options(rerun=False).submit(BoxHandle.take, box)
         wait_until(lambda: box.count() == (1, False))
         os.kill(facts["pid"], signal.SIGKILL)
-        assert isinstance(taken.exception(PATIENCE_S), WorkerDied)
+        assert isinstance(taken.exception(TIMEOUT_S), WorkerDied)
         assert box.count() == (0, False)
         box.fill(3)
         assert box.take() == 3
@@ -236,7 +236,7 @@ def test_the_questions_of_a_dead_worker_are_withdrawn() -> None:
 def test_an_answer_that_comes_too_late_is_undone() -> None:
     """The answer is under way when the one who asked gives up."""
     with Executor(1) as ex:
-        assert ex.submit(abs, -1).result(PATIENCE_S) == 1
+        assert ex.submit(abs, -1).result(TIMEOUT_S) == 1
         guest = Guest(ex)
         held: list[Any] = []
         scheduler = guest.cluster.scheduler
@@ -256,7 +256,7 @@ def test_an_answer_that_comes_too_late_is_undone() -> None:
         port._abandon(number, question)
         guest.client.deliver(held)
         assert len(undone) == 1
-        assert box.take().result(PATIENCE_S) == 7  # it is back, with its task
+        assert box.take().result(TIMEOUT_S) == 7  # it is back, with its task
         wait_until(lambda: not guest.cluster.scheduler.machine.shared.lent)
         assert not state_of(ex).held
         guest.vanish()
@@ -293,10 +293,10 @@ def test_a_future_that_was_just_submitted_can_be_put(ex: Executor) -> None:
     put_here = [ex.submit(abs, -number) for number in range(5000)]
     channel.put(put_here[-1])
     del put_here
-    assert next(reader := channel.reader(PATIENCE_S)).result(PATIENCE_S) == 4999
+    assert next(reader := channel.reader(TIMEOUT_S)).result(TIMEOUT_S) == 4999
     work = ex.submit(put_after_many, channel, 3000)
-    assert next(reader).result(PATIENCE_S) == 2999
-    assert len(work.result(PATIENCE_S)) == 2999
+    assert next(reader).result(TIMEOUT_S) == 2999
+    assert len(work.result(TIMEOUT_S)) == 2999
 
 
 def test_many_threads_at_once(ex: Executor) -> None:
@@ -309,7 +309,7 @@ def test_many_threads_at_once(ex: Executor) -> None:
     threads = [threading.Thread(target=put, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
-    reader = channel.reader(PATIENCE_S)
+    reader = channel.reader(TIMEOUT_S)
     seen = [next(reader) for _ in range(400)]
     for thread in threads:
         thread.join()
@@ -355,12 +355,12 @@ def test_a_failed_or_cancelled_future_cannot_be_put(ex: Executor, gate: Gate) ->
     channel.put(dependent)
     assert dependency.cancel()
     gate.open()
-    shared = next(channel.reader(PATIENCE_S))
+    shared = next(channel.reader(TIMEOUT_S))
     if has_scheduler:
-        assert shared.result(PATIENCE_S) == 1  # it goes on, and so does what it needs
+        assert shared.result(TIMEOUT_S) == 1  # it goes on, and so does what it needs
     else:
         assert shared is dependent and shared.cancelled()
-    assert [future.result(PATIENCE_S) for future in blocked] == [None, None]
+    assert [future.result(TIMEOUT_S) for future in blocked] == [None, None]
 
 
 def test_a_forked_copy_cannot_ask() -> None:

@@ -151,9 +151,9 @@ def test_what_is_lacking_for_a_moment_is_not_spoken_of(world: World) -> None:
     world.submit("a")
     for _ in range(20):
         world.rows = [lack()]
-        world.loop.run(wait_watch.LOOK_S)
+        world.loop.run(wait_watch.CHECK_INTERVAL_S)
         world.rows = []
-        world.loop.run(wait_watch.LOOK_S)
+        world.loop.run(wait_watch.CHECK_INTERVAL_S)
     assert world.asked > 20
     assert world.said == []
 
@@ -174,7 +174,7 @@ def test_the_scheduler_is_not_asked_while_results_come(world: World) -> None:
         world.pending.pop(f"k{number - 10}", None)
         world.loop.run(0.1)
     assert world.asked == 0
-    assert world.loop.wakeups < 2 + 100 / wait_watch.LOOK_S
+    assert world.loop.wakeups < 2 + 100 / wait_watch.CHECK_INTERVAL_S
 
 
 def test_one_task_after_the_other_wakes_the_loop_as_seldom(world: World) -> None:
@@ -183,14 +183,14 @@ def test_one_task_after_the_other_wakes_the_loop_as_seldom(world: World) -> None
         world.pending.clear()
         world.loop.run(0.1)
     assert world.asked == 0
-    assert world.loop.wakeups < 2 + 2 * 100 / wait_watch.LOOK_S
+    assert world.loop.wakeups < 2 + 2 * 100 / wait_watch.CHECK_INTERVAL_S
 
 
 def test_the_timer_ends_with_the_last_future(world: World) -> None:
     world.submit("a")
     world.loop.run(1)
     world.pending.clear()
-    world.loop.run(wait_watch.LOOK_S)
+    world.loop.run(wait_watch.CHECK_INTERVAL_S)
     assert not world.watch.is_armed
     before = world.loop.wakeups
     world.loop.run(1000)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 def read(url: str, path: str, **parameters: str) -> bytes:
@@ -40,7 +40,7 @@ def ask(url: str, path: str, **parameters: str) -> Any:
 
 def eventually(look: Callable[[], Any]) -> Any:
     """What ``look`` returns, as soon as that is true; it looks again and again."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while not (found := look()):
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.02)

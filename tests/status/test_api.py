@@ -87,7 +87,7 @@ def test_who_asks_at_the_same_time_gets_the_same_snapshot() -> None:
     assert len(bodies) == 1 and source.made == ["snapshot"]
     assert get(served, "/metrics").startswith(b"# HELP")
     assert source.made == ["snapshot"]
-    clock.now += api.ANSWER_AGE_S
+    clock.now += api.MAX_ANSWER_AGE_S
     assert json.loads(get(served, "/api/v1/snapshot"))["number"] == 2
 
 
@@ -113,7 +113,7 @@ def test_other_answers_are_shared_by_those_who_ask_for_the_same() -> None:
         get(served, "/api/v1/profile")
         get(served, "/api/v1/profile", worker="a")
     assert source.made == ["task a", "task b", "worker a", "graph", "profile ", "profile a"]
-    clock.now += api.ANSWER_AGE_S
+    clock.now += api.MAX_ANSWER_AGE_S
     get(served, "/api/v1/graph")
     assert source.made[-1] == "graph" and len(source.made) == 7
 

@@ -293,7 +293,7 @@ def test_a_refusal_of_the_answering_side_is_told(caplog: pytest.LogCaptureFixtur
 
 
 def test_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.05)
 
     async def test(server: HttpServer, port: int) -> None:
         assert await talk(port, b"GET / HT") == b""

@@ -21,7 +21,7 @@ from gate import Gate
 from futures_cluster import Executor, NotSupported, wait
 from futures_cluster.services.observe.page_thread import StatusPage
 
-from .looking import PATIENCE_S, Events, ask, eventually, read, refusal
+from .looking import TIMEOUT_S, Events, ask, eventually, read, refusal
 
 
 def square(x: int) -> int:
@@ -228,7 +228,7 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
 
 
 def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_TIMEOUT_S", TIMEOUT_S)
     with Executor(1) as ex:
         engine: Any = ex._engine
         with Events(ex.status_url) as events:
@@ -266,12 +266,12 @@ def test_workers_load_what_viewers_need_with_the_first_look() -> None:
 def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr("futures_cluster.services.observe.monitor.ANSWER_TIMEOUT_S", TIMEOUT_S)
     with Executor(2) as ex, opening(gate):
         one, other = ex.run(os.getpid)
         engine: Any = ex._engine
         monitor = engine.cluster.monitor()
-        monitor.ask_workers().result(PATIENCE_S)
+        monitor.ask_workers().result(TIMEOUT_S)
         assert monitor._heard.keys() == {one, other}
         assert monitor.ask_workers("no such worker").done()
         # One that has stopped cannot answer. As soon as it is lost nobody waits for it any longer.
@@ -279,7 +279,7 @@ def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
         os.kill(pid, signal.SIGSTOP)
         answered = monitor._rounds.begin([one])
         os.kill(pid, signal.SIGKILL)
-        answered.result(PATIENCE_S)
+        answered.result(TIMEOUT_S)
 
 
 def test_where_there_is_no_scheduler_to_look_at() -> None:

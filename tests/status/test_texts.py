@@ -175,7 +175,7 @@ def test_speedscope_files_have_the_time_of_all_samples_in_tasks(tree: Any) -> No
     made = profiles.speedscope(tree, "run")
     (profile,) = made["profiles"]
     own = sum(child[0] for child in tree[1].values())
-    assert profile["endValue"] == pytest.approx(own * profiles.INTERVAL_S)
+    assert profile["endValue"] == pytest.approx(own * profiles.SAMPLE_INTERVAL_S)
     assert len(profile["samples"]) == len(profile["weights"])
     assert all(0 <= frame < len(made["shared"]["frames"]) for sample in profile["samples"] for frame in sample)
 

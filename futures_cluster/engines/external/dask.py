@@ -33,7 +33,7 @@ from futures_cluster.services.worker import import_hooks
 #: What its scheduler tells a client of the type of a small result: the class, or this.
 SMALL = typename(InlineResult)
 #: Between two looks whether a worker has come.
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 #: Of so many tasks it is asked whether they have arrived.
 MAX_ASKED = 100
 #: Tasks of tasks run first, down to this depth.
@@ -364,7 +364,7 @@ class DaskEngine(ExternalEngine):
             status = dask.sync(dask.scheduler.get_task_status, keys=keys)
             if all(status.get(key) is not None for key in keys if key in self.client.pending_keys()):
                 break
-            clocks.sleep(LOOK_S)
+            clocks.sleep(POLL_INTERVAL_S)
         pids = self._dask.run(_pid)
         return {
             address: {
@@ -381,7 +381,7 @@ class DaskEngine(ExternalEngine):
         """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
         self._check_open()
         while not (names := list(self._dask.scheduler_info(n_workers=-1)["workers"])):
-            clocks.sleep(LOOK_S)
+            clocks.sleep(POLL_INTERVAL_S)
         return names
 
     def restart_workers(self) -> None:

@@ -35,7 +35,7 @@ from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.worker import import_hooks
 
 #: How long the main thread of a worker waits for children before it looks again whether the task goes on.
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 #: How long it waits for the task itself before it looks again whether it has missed the end.
 WAKE_S = 5.0
 
@@ -91,7 +91,7 @@ class RaySite:
         while not outcomes:
             try:
                 waits = self._waits.is_set() and self._wait_as_it_does()
-                self._wake.get(timeout=0.001 if waits else LOOK_S if self._waits.is_set() else WAKE_S)
+                self._wake.get(timeout=0.001 if waits else POLL_INTERVAL_S if self._waits.is_set() else WAKE_S)
             except (queue.Empty, KeyboardInterrupt):
                 continue
         if isinstance(outcomes[0], BaseException):
@@ -103,7 +103,7 @@ class RaySite:
         executor = self._executor
         waiting = [] if executor is None else executor._engine.client.unfinished()
         if waiting:
-            ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=LOOK_S, fetch_local=False)
+            ray.wait([handle[0] for handle in waiting], num_returns=1, timeout=POLL_INTERVAL_S, fetch_local=False)
         return bool(waiting)
 
     def _run(self) -> None:

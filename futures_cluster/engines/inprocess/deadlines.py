@@ -16,7 +16,7 @@ from futures_cluster import clocks
 log = logging.getLogger("futures_cluster")
 
 #: The thread ends when there was nothing to do for so long.
-LINGER_S = 1.0
+IDLE_TIMEOUT_S = 1.0
 
 
 class Deadlines:
@@ -57,7 +57,7 @@ class Deadlines:
         with self._condition:
             while not self._closed:
                 if not self._heap:
-                    if not self._condition.wait(LINGER_S) and not self._heap:
+                    if not self._condition.wait(IDLE_TIMEOUT_S) and not self._heap:
                         break
                     continue
                 left = self._heap[0][0] - clocks.monotonic()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.slots import Slots
 
 #: Between two looks at tasks with unfinished children.
-LOOK_S = 0.004
+POLL_INTERVAL_S = 0.004
 
 
 class Lending:
@@ -57,7 +57,7 @@ class Lending:
             if self._looking:
                 return
             self._looking = True
-        self._deadlines.add(LOOK_S, self._look)
+        self._deadlines.add(POLL_INTERVAL_S, self._look)
 
     def _look(self) -> None:
         for task, before in list(self._parents.items()):
@@ -72,11 +72,11 @@ class Lending:
                 continue
             self._parents[task] = used
             if before is not None:
-                self.waits(task, used - before < LOOK_S / 4)
+                self.waits(task, used - before < POLL_INTERVAL_S / 4)
         with self._lock:
             self._looking = bool(self._parents)
         if self._looking:
-            self._deadlines.add(LOOK_S, self._look)
+            self._deadlines.add(POLL_INTERVAL_S, self._look)
 
     def _executes(self, task: Any) -> bool:
         return any(slot.task is task for slot in self._slots.all)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from futures_cluster.scheduler.state import State
 
 #: The worker has answered by then, or never will.
-ANSWERS_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 
 
 class Scheduler:
@@ -205,7 +205,7 @@ class Observed:
     def _ask(self) -> None:
         """Have the worker report, and wait for it a little."""
         with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self._monitor.ask_workers().result(ANSWERS_S)
+            self._monitor.ask_workers().result(ANSWER_TIMEOUT_S)
 
     def close(self) -> None:
         """Nobody looks any more; on the last thread of the engine, or that of its caller."""

@@ -25,10 +25,10 @@ from futures_cluster.wire.transports.sockets import SocketConnection
 #: The timer looks so often whether the loop should read again.
 TICK_S = 0.004
 #: A leader that waits longer is joined by the loop; and so long after the last one the timer goes on.
-LINGER_S = 0.05
+IDLE_TIMEOUT_S = 0.05
 #: No wait is longer. A signal that comes after Python has last looked for one, and before the system waits, ends no
 #: wait: Ctrl-C would be noticed with the result.
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 available = hasattr(select, "epoll")
 
@@ -97,7 +97,7 @@ class DirectReader:
             self._start_ticking()
 
     def _is_recent(self) -> bool:
-        return clocks.monotonic() - self._since < LINGER_S
+        return clocks.monotonic() - self._since < IDLE_TIMEOUT_S
 
     def _begin_ticking(self) -> None:
         if not self._ticking:  # two threads may have asked for it
@@ -153,7 +153,7 @@ class DirectReader:
         while not future.done():
             if self._closed:
                 return False
-            left = LOOK_S if end is None else min(LOOK_S, max(0.0, end - clocks.monotonic()))
+            left = POLL_INTERVAL_S if end is None else min(POLL_INTERVAL_S, max(0.0, end - clocks.monotonic()))
             held.is_open = True
             if held.due:
                 held.call_due()

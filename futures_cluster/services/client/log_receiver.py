@@ -28,7 +28,7 @@ MAX_BYTES = 64 * 2**20
 #: Between two reports of how many were dropped, while more come.
 REPORT_S = 1.0
 #: A handler that takes longer than this for a record is not waited for at the end.
-PATIENCE_S = 5.0
+HANDLER_TIMEOUT_S = 5.0
 #: Locations of warnings that are remembered.
 MAX_REMEMBERED = 10_000
 
@@ -116,14 +116,14 @@ class LogReceiver:
             return
         while True:
             handled = self._handled
-            thread.join(PATIENCE_S)
+            thread.join(HANDLER_TIMEOUT_S)
             if not thread.is_alive():
                 return
             if self._handled == handled:
                 with contextlib.suppress(Exception):
                     print(
-                        f"futures_cluster: a logging handler has taken more than {PATIENCE_S:g} s for a record of a "
-                        "worker, so the executor does not wait for the records that are left",
+                        f"futures_cluster: a logging handler has taken more than {HANDLER_TIMEOUT_S:g} s for a record "
+                        "of a worker, so the executor does not wait for the records that are left",
                         file=sys.stderr,
                     )
                 return

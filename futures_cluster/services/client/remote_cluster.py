@@ -36,7 +36,7 @@ from futures_cluster.wire.transports import registry
 #: A scheduler that says nothing for so long is gone.
 SILENCE_S = 60.0
 #: A question that is not answered within so many seconds will not be.
-ANSWER_S = 30
+ANSWER_TIMEOUT_S = 30
 
 
 def worker_command(address: str, resources: dict[str, float], workers: Sequence[str]) -> str:
@@ -195,7 +195,7 @@ class RemoteCluster:
             self.client.broken = lost
             self.client.close(lost)
 
-    async def _ask(self, what: str, argument: Any, limit_s: int | None = ANSWER_S) -> Any:
+    async def _ask(self, what: str, argument: Any, limit_s: int | None = ANSWER_TIMEOUT_S) -> Any:
         number = next(self._numbers)
         waiter = self._questions[number] = self._loop.create_future()
         self._send([m.AskScheduler(number, what, argument)])
@@ -209,7 +209,7 @@ class RemoteCluster:
         finally:
             self._questions.pop(number, None)
 
-    def ask(self, what: str, argument: Any = None, limit_s: int | None = ANSWER_S) -> Any:
+    def ask(self, what: str, argument: Any = None, limit_s: int | None = ANSWER_TIMEOUT_S) -> Any:
         """Ask the scheduler about the cluster; blocks. Not on the loop.
 
         Parameters

@@ -25,7 +25,7 @@ from futures_cluster.wire.codec import pickle_codec, shm
 #: What was heard of the workers is believed for so long.
 FACTS_S = 1.0
 #: Between two looks whether a worker has come.
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
 class Scatterer:
@@ -94,7 +94,7 @@ class Scatterer:
                 if is_chosen and isinstance(error, DuplicateKey):
                     raise  # one that this client made is its own, put there before the connection was lost
                 self._asked_at = float("-inf")  # what is known of the workers is old
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
             finally:
                 if payload is not None:
                     pickle_codec.release(payload, self._pool)
@@ -114,7 +114,7 @@ class Scatterer:
             if names:
                 name = names[next(self._turns) % len(names)]
                 return name, self._facts[name]["exact_address"]
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
             self._asked_at = float("-inf")
 
     def _sentence(self, workers: Sequence[str], seconds: float) -> str:

@@ -22,7 +22,7 @@ from futures_cluster.services.common import forks
 from futures_cluster.services.common.reminders import FIRST_S, Reminder, log
 
 #: Between two looks.
-LOOK_S = FIRST_S / 2
+CHECK_INTERVAL_S = FIRST_S / 2
 #: What is waited for when the scheduler does not answer.
 _ANSWER = "an answer"
 
@@ -73,7 +73,7 @@ class WaitWatch:
         # The timer, even if the wait is over by now: one task after the other must not wake the loop for each.
         if self._timer is None:
             self._oldest, self._looked_at_s = self._find_oldest(), self._loop.time()
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+            self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     def _look(self) -> None:
         # First: a thread that submits after the look at what is waited for finds that it has to arm this again.
@@ -87,11 +87,13 @@ class WaitWatch:
             if self._asking is None or self._asking.done():
                 self._asked_at_s = self._looked_at_s
                 self._asking = self._loop.create_task(self._find_out(before_s))
-            elif self._looked_at_s - before_s < 2 * LOOK_S:  # else this process was stopped, and the answer may be here
+            elif (
+                self._looked_at_s - before_s < 2 * CHECK_INTERVAL_S
+            ):  # else this process was stopped, and the answer may be here
                 self._speak_of_silence()
         if self._oldest is not None:
             self.is_armed = True
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+            self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     async def _find_out(self, before_s: float) -> None:
         """Ask what is lacking, which may have been lacking since the look before, and say it when it is time."""

@@ -25,7 +25,7 @@ RETIRE_FRACTION = 0.8
 DIE_FRACTION = 0.95
 #: Shared segments for use again take at most this part of the limit: memory that is neither results nor a task's.
 SEGMENTS_FRACTION = 1 / 16
-INTERVAL_S = 0.1
+CHECK_INTERVAL_S = 0.1
 EXIT_CODE = 77
 
 
@@ -92,7 +92,7 @@ class MemoryMonitor:
         used = resident_bytes()
         if used > RETIRE_FRACTION * self._limit:
             self._die(used, RETIRE_FRACTION, "before its first task; give workers more")
-        self._loop.call_later(INTERVAL_S, self._look)
+        self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     def _die(self, used: int, fraction: float, advice: str) -> None:
         print(
@@ -110,4 +110,4 @@ class MemoryMonitor:
         if used > RETIRE_FRACTION * self._limit and self._retire is not None:
             self._retire()
             self._retire = None
-        self._loop.call_later(INTERVAL_S, self._look)
+        self._loop.call_later(CHECK_INTERVAL_S, self._look)

@@ -26,7 +26,7 @@ from futures_cluster.services.launch.resource_tracker import TrackerDoor
 from futures_cluster.services.launch.stderr import StderrRelay, StderrWriter
 
 #: A program that is started as the template says within this time that it is one.
-ANSWER_S = 15.0
+ANSWER_TIMEOUT_S = 15.0
 #: A template that has closed its connection ends within this time.
 EXIT_S = 0.5
 
@@ -213,7 +213,9 @@ class ForkServerLauncher:
         if not self._reads:
             self._reads, self._answers = True, False
             self._loop.add_reader(self._template.control.fileno(), self._read)
-            self._patience = self._loop.call_later(ANSWER_S, self._lost, f"did not answer within {ANSWER_S:.0f} s")
+            self._patience = self._loop.call_later(
+                ANSWER_TIMEOUT_S, self._lost, f"did not answer within {ANSWER_TIMEOUT_S:.0f} s"
+            )
         self._ordered.append(handle)
         if self._answers:
             self._order()

@@ -32,7 +32,7 @@ from futures_cluster.wire.transports import sockets
 log = logging.getLogger("futures_cluster")
 
 #: A worker that was asked to end is killed after so long.
-GRACE_S = 5.0
+STOP_TIMEOUT_S = 5.0
 #: A worker whose connection has ended is killed after this time, if it has not ended by then.
 HUNG_UP_S = 0.5
 
@@ -272,7 +272,7 @@ class WorkerProcesses:
             handle.kill()
         else:
             handle.link.send([command])
-            self._loop.call_later(GRACE_S, self._kill_slow, handle)
+            self._loop.call_later(STOP_TIMEOUT_S, self._kill_slow, handle)
 
     def _kill_slow(self, handle: WorkerHandle) -> None:
         """A worker was asked to end, and should have by now."""
@@ -282,7 +282,7 @@ class WorkerProcesses:
                 "has left running or a function registered with atexit takes longer",
                 handle.name,
                 handle.pid,
-                GRACE_S,
+                STOP_TIMEOUT_S,
             )
             handle.kill()
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 
 #: Workers have answered by then, or never will.
-ANSWERS_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 
 
 class LocalCluster:
@@ -368,7 +368,7 @@ class LocalCluster:
     def _ask_workers(self) -> None:
         """Have all workers report, and wait for it a little."""
         with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self.monitor().ask_workers().result(ANSWERS_S)
+            self.monitor().ask_workers().result(ANSWER_TIMEOUT_S)
 
     @property
     def known_url(self) -> str:

@@ -19,9 +19,9 @@ from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.services.scheduler.service import SchedulerService
 
 #: Seconds between two looks at the work.
-INTERVAL_S = 0.25
+CHECK_INTERVAL_S = 0.25
 #: So many looks in a row must find fewer workers enough, before some are retired: they take time to start again.
-PATIENCE = 8
+CHECKS_BEFORE_RETIRING = 8
 
 
 class Scaling:
@@ -62,7 +62,7 @@ class Scaling:
         self._bounds = (minimum, maximum)
         self._fewer = 0
         self._set(max(minimum, min(maximum, self.number)))
-        self._timer = self._loop.call_later(INTERVAL_S, self._look)
+        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     async def restart(self) -> None:
         """Put a fresh process in the place of each worker, one after another.
@@ -101,12 +101,12 @@ class Scaling:
             self._set(wanted)
         elif wanted < self.number:
             self._fewer += 1
-            if self._fewer >= PATIENCE:
+            if self._fewer >= CHECKS_BEFORE_RETIRING:
                 self._fewer = 0
                 self._set(wanted)
         else:
             self._fewer = 0
-        self._timer = self._loop.call_later(INTERVAL_S, self._look)
+        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     def _set(self, number: int) -> None:
         self.number = number

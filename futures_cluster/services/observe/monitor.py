@@ -36,7 +36,7 @@ from futures_cluster.wire.versions import is_gil_enabled, own_versions
 #: Version of what ``/api`` says.
 VERSION = 1
 #: Between two reports of a worker, while somebody looks; with many workers it takes longer.
-INTERVAL_S = 0.5
+REPORT_INTERVAL_S = 0.5
 REPORTS_A_SECOND = 400
 #: Rows of the task stream, failures and lines of the log that are kept.
 MAX_ROWS = 20_000
@@ -51,8 +51,8 @@ MAX_RUNNING = 5000
 #: Pairs of workers between whom bytes have moved.
 MAX_TRANSFERS = 400
 #: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
-ANSWER_S = 2.0
-FRESH_S = 0.4
+ANSWER_TIMEOUT_S = 2.0
+MAX_ANSWER_AGE_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class ClusterMonitor:
         """Bring every worker to report as the viewers want it; on the loop."""
         looks = list(self._looks.values())
         names = list(self._service.machine.state.workers)
-        interval_s = max(INTERVAL_S, len(names) / REPORTS_A_SECOND)
+        interval_s = max(REPORT_INTERVAL_S, len(names) / REPORTS_A_SECOND)
         for name in names:
             order = self._order(name, interval_s)
             if self._watched.get(name, m.Observe(-1.0)) != order:
@@ -195,7 +195,7 @@ class ClusterMonitor:
     def _measure_delay(self, due: float) -> None:
         self._loop_delay_s = max(0.0, self._loop.time() - due)
         metrics.record("loop_delay", self._loop_delay_s)
-        due = self._loop.time() + INTERVAL_S
+        due = self._loop.time() + REPORT_INTERVAL_S
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
     def noticed(self, message: m.Message) -> None:
@@ -209,7 +209,7 @@ class ClusterMonitor:
         elif type(message) is m.WorkerJoined:
             self._reports.pop(message.worker, None)
             self._watched.pop(message.worker, None)
-            order = self._order(message.worker, INTERVAL_S)
+            order = self._order(message.worker, REPORT_INTERVAL_S)
             if order.interval_s > 0:
                 self._send(message.worker, order)
 
@@ -255,14 +255,14 @@ class ClusterMonitor:
             await asyncio.wrap_future(self.ask_workers(worker))
         elif not self._looks:
             now = clocks.monotonic()
-            if now - self._asked_at >= FRESH_S:
+            if now - self._asked_at >= MAX_ANSWER_AGE_S:
                 self._asked_at, self._all_asked = now, self.ask_workers()
             await asyncio.wrap_future(self._all_asked)
 
     def ask_workers(self, worker: str = "") -> Future[None]:
         """Have all workers report now, or one of them in detail.
 
-        The future is done, on any thread, when they have answered; after ``ANSWER_S`` in any case.
+        The future is done, on any thread, when they have answered; after ``ANSWER_TIMEOUT_S`` in any case.
         """
         connected = self._service.workers
         names = [name for name in ([worker] if worker else list(connected)) if name in connected]
@@ -272,7 +272,7 @@ class ClusterMonitor:
         return done
 
     def _ask(self, names: list[str], order: m.Observe, done: Future[None]) -> None:
-        self._loop.call_later(ANSWER_S, self._rounds.end, done)
+        self._loop.call_later(ANSWER_TIMEOUT_S, self._rounds.end, done)
         for name in names:
             self._send(name, order)
 

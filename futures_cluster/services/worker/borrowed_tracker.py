@@ -16,7 +16,7 @@ from futures_cluster.services.common import descriptors
 from futures_cluster.wire.transports.local_sockets import Socket
 
 #: The loop that answers is never busy for so long. Without an answer the worker starts a tracker of its own.
-ANSWER_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 class BorrowedTracker(resource_tracker.ResourceTracker):
@@ -42,9 +42,9 @@ def _ask(door: socket.socket) -> int | None:
     ours, theirs = descriptors.socketpair()
     with ours:
         with theirs:
-            door.settimeout(ANSWER_S)
+            door.settimeout(ANSWER_TIMEOUT_S)
             socket.send_fds(door, [b"?"], [theirs.fileno()])
-        ours.settimeout(ANSWER_S)
+        ours.settimeout(ANSWER_TIMEOUT_S)
         _, fds, _, _ = socket.recv_fds(ours, 1, 1)
         for fd in fds:
             os.set_inheritable(fd, False)

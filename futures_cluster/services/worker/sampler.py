@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 #: Between two samples.
-INTERVAL_S = 0.02
+SAMPLE_INTERVAL_S = 0.02
 #: Frames of a stack that are kept, those next to the task.
 MAX_FRAMES = 60
 #: Children of a frame; what comes later is put together.
@@ -91,7 +91,7 @@ class Profiler:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._end.wait(INTERVAL_S):
+        while not self._end.wait(SAMPLE_INTERVAL_S):
             self.sample()
 
     def sample(self) -> None:

@@ -49,7 +49,7 @@ log = logging.getLogger("futures_cluster.worker")
 #: Results of short runs wait for company so long.
 FLUSH_S = 0.004
 #: The timer goes on for so long after the last message.
-LINGER_S = 0.05
+IDLE_TIMEOUT_S = 0.05
 #: Answers from this size on are pickled in a thread of their own.
 LARGE_BYTES = 2 * 2**20
 
@@ -202,7 +202,7 @@ class WorkerService:
             # Some time longer, as it would cost more to begin again with the next message. False first: whoever
             # has seen it true has set the time before.
             self._ticking = False
-            recent = clocks.monotonic() - self._last_message < LINGER_S
+            recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
             self._ticking = (busy or recent) and not self._stopping
             if self._ticking:
                 self._loop.call_later(FLUSH_S, self._tick)

@@ -11,7 +11,7 @@ the given arguments of ``Executor``. ``CHECKS`` has all of them by name, with wh
 - *libraries*: what runs on executors, such as Dask. Without it the check says nothing either.
 
 Tasks and checks tell each other things by files in a folder that they share, because events of ``threading`` do not
-reach other processes. Nothing waits for a fixed time, but for ``PATIENCE_S`` at most.
+reach other processes. Nothing waits for a fixed time, but for ``TIMEOUT_S`` at most.
 
 Examples
 --------
@@ -25,13 +25,13 @@ from __future__ import annotations
 
 from futures_cluster.testing.engine_checks import callbacks, calls, channels, data, libraries, lifetime, nested
 from futures_cluster.testing.engine_checks.capabilities import ENGINES, Capabilities
-from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, PATIENCE_S, TRAITS, Check, run_check
+from futures_cluster.testing.engine_checks.harness import CHECKS, FEATURES, TIMEOUT_S, TRAITS, Check, run_check
 
 __all__ = [
     "CHECKS",
     "ENGINES",
     "FEATURES",
-    "PATIENCE_S",
+    "TIMEOUT_S",
     "TRAITS",
     "Capabilities",
     "Check",

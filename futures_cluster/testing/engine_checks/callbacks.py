@@ -11,7 +11,7 @@ from typing import Any
 from futures_cluster.as_completed import as_completed
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check
 
 #: Bytes of a result that no engine sends along with the news of its task.
 LARGE = 2_000_000
@@ -24,7 +24,7 @@ def _call_back(ex: Executor, callback: Callable[[Any], object]) -> Any:
         future.add_done_callback(callback)
         folder.wait("begun")
         folder.set("go")
-        future.result(PATIENCE_S)
+        future.result(TIMEOUT_S)
     return future
 
 
@@ -42,7 +42,7 @@ class _Outcome:
             self._future.set_exception(error)
 
     def get(self) -> Any:
-        return self._future.result(PATIENCE_S)
+        return self._future.result(TIMEOUT_S)
 
 
 @check(traits=("concurrent",))
@@ -51,12 +51,12 @@ def check_callbacks_wait(make_executor: MakeExecutor) -> None:
 
     def wait(future: Any) -> list[Any]:
         return [
-            large.result(PATIENCE_S) == bytes(LARGE),
-            ex.submit(bytes, LARGE).result(PATIENCE_S) == bytes(LARGE),
-            list(ex.map(tasks.same, range(3), timeout=PATIENCE_S)),
-            len(concurrent.futures.wait([ex.submit(tasks.same, 1)], PATIENCE_S).done),
-            [each.result() for each in as_completed([ex.submit(tasks.same, 2)], PATIENCE_S)],
-            ex.submit(tasks.same, ex.submit(tasks.same, 3)).result(PATIENCE_S),
+            large.result(TIMEOUT_S) == bytes(LARGE),
+            ex.submit(bytes, LARGE).result(TIMEOUT_S) == bytes(LARGE),
+            list(ex.map(tasks.same, range(3), timeout=TIMEOUT_S)),
+            len(concurrent.futures.wait([ex.submit(tasks.same, 1)], TIMEOUT_S).done),
+            [each.result() for each in as_completed([ex.submit(tasks.same, 2)], TIMEOUT_S)],
+            ex.submit(tasks.same, ex.submit(tasks.same, 3)).result(TIMEOUT_S),
         ]
 
     with make_executor() as ex:
@@ -94,7 +94,7 @@ def check_callbacks_raise(make_executor: MakeExecutor) -> None:
 
             with make_executor() as ex:
                 _call_back(ex, fail)
-                assert [ex.submit(tasks.same, i).result(PATIENCE_S) for i in range(20)] == list(range(20))
+                assert [ex.submit(tasks.same, i).result(TIMEOUT_S) for i in range(20)] == list(range(20))
                 outcome = _Outcome(lambda future: "called")
                 _call_back(ex, outcome)
                 assert outcome.get() == "called"
@@ -109,15 +109,15 @@ def check_callbacks_block_no_task(make_executor: MakeExecutor) -> None:
 
     def block(future: Any) -> bool:
         begun.set()
-        return go_on.wait(PATIENCE_S)
+        return go_on.wait(TIMEOUT_S)
 
     outcome = _Outcome(block)
     ex = make_executor()
     try:
         _call_back(ex, outcome)
-        assert begun.wait(PATIENCE_S)
-        assert [ex.submit(tasks.same, i).result(PATIENCE_S) for i in range(20)] == list(range(20))
-        assert ex.submit(bytes, LARGE).result(PATIENCE_S) == bytes(LARGE)
+        assert begun.wait(TIMEOUT_S)
+        assert [ex.submit(tasks.same, i).result(TIMEOUT_S) for i in range(20)] == list(range(20))
+        assert ex.submit(bytes, LARGE).result(TIMEOUT_S) == bytes(LARGE)
         ex.shutdown(wait=False)
     finally:
         go_on.set()
@@ -133,14 +133,14 @@ def check_callbacks_before_the_end(make_executor: MakeExecutor) -> None:
 
     def hold(future: Any) -> None:
         begun.set()
-        go_on.wait(PATIENCE_S)
+        go_on.wait(TIMEOUT_S)
 
     with make_executor(max_workers=1) as ex:
         _call_back(ex, hold)
-        assert begun.wait(PATIENCE_S)
+        assert begun.wait(TIMEOUT_S)
         for number in range(20):
             ex.submit(tasks.same, number).add_done_callback(lambda future: called.append(future.result(0)))
-        ex.submit(tasks.same, "last").result(PATIENCE_S)
+        ex.submit(tasks.same, "last").result(TIMEOUT_S)
         ex.shutdown(wait=False)
         go_on.set()
     assert sorted(called) == list(range(20))

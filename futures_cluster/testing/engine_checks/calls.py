@@ -20,7 +20,7 @@ from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.errors import CancelledError, DeserializationError, RemoteError
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 # ---------------------------------------------------------------- submit
 
@@ -31,9 +31,9 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
     names = ("self", "fn", "key", "retries", "timeout", "priority", "resolve", "pure", "args", "kwargs", "executor")
     kwargs = {name: number for number, name in enumerate(sorted(names))}
     with make_executor() as ex:
-        assert ex.submit(tasks.keywords, 1, **kwargs).result(PATIENCE_S) == ((1,), kwargs)
+        assert ex.submit(tasks.keywords, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
         view = ex.with_options(retries=1)
-        assert view.submit(tasks.keywords, 1, **kwargs).result(PATIENCE_S) == ((1,), kwargs)
+        assert view.submit(tasks.keywords, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
         with raises(TypeError):
             ex.submit()  # type: ignore[call-arg]
 
@@ -57,10 +57,10 @@ def check_submit_callables(make_executor: MakeExecutor) -> None:
                 argument = 3
             else:
                 argument = "c"
-            result = ex.submit(call, argument).result(PATIENCE_S)
+            result = ex.submit(call, argument).result(TIMEOUT_S)
             expected = call(argument)
             assert result == expected or result.__dict__ == expected.__dict__
-        assert type(ex.submit(Local, 1).result(PATIENCE_S)) is Local
+        assert type(ex.submit(Local, 1).result(TIMEOUT_S)) is Local
 
 
 @check()
@@ -69,8 +69,8 @@ def check_states(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         future = ex.submit(pow, 2, 5)
         assert isinstance(future, concurrent.futures.Future)
-        assert concurrent.futures.wait([future], PATIENCE_S).done == {future}
-        assert list(concurrent.futures.as_completed([future], PATIENCE_S)) == [future]
+        assert concurrent.futures.wait([future], TIMEOUT_S).done == {future}
+        assert list(concurrent.futures.as_completed([future], TIMEOUT_S)) == [future]
         assert future.done() and not future.running() and not future.cancelled() and not future.cancel()
         assert future.exception() is None and future.result() == 32
         called: list[Any] = []
@@ -90,13 +90,13 @@ def check_running(make_executor: MakeExecutor) -> None:
             future.result(0.01)
         with raises(TimeoutError):
             future.exception(0.01)
-        end = clocks.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + TIMEOUT_S
         while not future.running():
             assert clocks.monotonic() < end, "the task runs, and its future does not say so"
             clocks.sleep(0.002)
         assert not future.done() and not future.cancel() and called == []
         folder.set("go")
-        assert future.result(PATIENCE_S) == 5
+        assert future.result(TIMEOUT_S) == 5
         ex.shutdown()
         assert called == [future]
 
@@ -118,10 +118,10 @@ def check_cancel(make_executor: MakeExecutor) -> None:
         with raises(CancelledError):
             others[2].exception()
         with raises(CancelledError):  # before "go": otherwise the worker may be faster than the news of it
-            needs.result(PATIENCE_S)
+            needs.result(TIMEOUT_S)
         folder.set("go")
-        assert first.result(PATIENCE_S) == 1
-        assert [other.result(PATIENCE_S) for other in others if other is not others[2]] == [0, 1, 3, 4]
+        assert first.result(TIMEOUT_S) == 1
+        assert [other.result(TIMEOUT_S) for other in others if other is not others[2]] == [0, 1, 3, 4]
         assert not first.cancel()
 
 
@@ -148,7 +148,7 @@ def check_cancel_force(make_executor: MakeExecutor) -> None:
             assert future.cancel(force=True)
             with raises(CancelledError):
                 future.result()
-            assert waiting.result(PATIENCE_S) == 1
+            assert waiting.result(TIMEOUT_S) == 1
         finally:
             folder.set("never")
 
@@ -163,7 +163,7 @@ def check_arguments_are_taken_at_submit(make_executor: MakeExecutor) -> None:
             argument[0] = number
             futures.append(ex.submit(tasks.same, argument))
         argument.clear()
-        assert [future.result(PATIENCE_S) for future in futures] == [[number, [2]] for number in range(50)]
+        assert [future.result(TIMEOUT_S) for future in futures] == [[number, [2]] for number in range(50)]
 
 
 @check()
@@ -187,7 +187,7 @@ def check_errors(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         future = ex.submit(tasks.fail_because)
         with raises(KeyError) as caught:
-            future.result(PATIENCE_S)
+            future.result(TIMEOUT_S)
         (error,) = caught
         assert error.args == ("the effect",) and isinstance(error.__cause__, ValueError)
         assert future.exception() is error
@@ -196,11 +196,11 @@ def check_errors(make_executor: MakeExecutor) -> None:
         assert (frames[-1].filename, frames[-1].line) == (tasks.__file__, 'raise KeyError("the effect") from error')
         assert traceback.extract_tb(error.__cause__.__traceback__)[-1].name == "fail"
         with raises(tasks.OwnInit) as caught:
-            ex.submit(tasks.fail_own_init).result(PATIENCE_S)
+            ex.submit(tasks.fail_own_init).result(TIMEOUT_S)
         assert caught[0].args == ("7: why",) and caught[0].code == 7  # type: ignore[attr-defined]
         with raises(SystemExit):
-            ex.submit(sys.exit, 3).result(PATIENCE_S)
-        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+            ex.submit(sys.exit, 3).result(TIMEOUT_S)
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
 
 
 @check()
@@ -210,9 +210,9 @@ def check_errors_of_inputs(make_executor: MakeExecutor) -> None:
         bad = ex.submit(tasks.fail)
         needs = ex.submit(tasks.log_line, folder, [bad])
         with raises(ValueError):
-            needs.result(PATIENCE_S)
+            needs.result(TIMEOUT_S)
         with raises(ValueError):
-            ex.submit(tasks.same, {"needs": needs}).result(PATIENCE_S)
+            ex.submit(tasks.same, {"needs": needs}).result(TIMEOUT_S)
         assert folder.log() == []
 
 
@@ -233,12 +233,12 @@ def check_what_does_not_pickle(make_executor: MakeExecutor) -> None:
         ):
             bad = call()  # type: ignore[no-untyped-call]
             good.append(ex.submit(tasks.same, len(good)))
-            error = bad.exception(PATIENCE_S)
+            error = bad.exception(TIMEOUT_S)
             assert isinstance(error, kinds), (error, kinds)
-            needs = ex.submit(tasks.same, [bad]).exception(PATIENCE_S)
+            needs = ex.submit(tasks.same, [bad]).exception(TIMEOUT_S)
             assert needs is not None
-        assert [future.result(PATIENCE_S) for future in good] == list(range(len(good)))
-        error = ex.submit(tasks.fail_unpicklably).exception(PATIENCE_S)
+        assert [future.result(TIMEOUT_S) for future in good] == list(range(len(good)))
+        error = ex.submit(tasks.fail_unpicklably).exception(TIMEOUT_S)
         assert "with a lock" in str(error) and "fail_unpicklably" in str(error)
 
 
@@ -296,7 +296,7 @@ def check_map_timeout(make_executor: MakeExecutor) -> None:
     with Folder() as folder, make_executor(max_workers=1) as ex:
         results = ex.map(folder.wait, ["there", "not there"], timeout=1.0)
         folder.set("there")
-        concurrent.futures.wait(results.futures[:1], PATIENCE_S)  # a worker may take longer than that to start
+        concurrent.futures.wait(results.futures[:1], TIMEOUT_S)  # a worker may take longer than that to start
         assert next(results) is None
         with raises(TimeoutError):
             next(results)
@@ -354,8 +354,8 @@ def check_map_closed(make_executor: MakeExecutor) -> None:
             assert all(future.cancelled() for future in futures[2:])
             for number in range(1, 20):  # what was on its way to a worker may begin all the same
                 folder.set(f"go-{number}")
-            assert futures[1].cancelled() or futures[1].result(PATIENCE_S) is None
-            assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+            assert futures[1].cancelled() or futures[1].result(TIMEOUT_S) is None
+            assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
 
 
 @check()
@@ -363,7 +363,7 @@ def check_progress(make_executor: MakeExecutor) -> None:
     """The bar counts what is submitted meanwhile, and only that."""
     out = io.StringIO()
     with make_executor() as ex:
-        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
         with ex.progress(file=out) as progress:
             assert list(ex.map(tasks.same, range(7))) == list(range(7))
     assert (progress.done, progress.total) == (7, 7)

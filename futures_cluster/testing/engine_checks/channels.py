@@ -13,7 +13,7 @@ from futures_cluster.context import current_executor
 from futures_cluster.errors import ChannelClosed, SharedObjectError
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 # ---------------------------------------------------------------- tasks
 
@@ -69,12 +69,12 @@ def check_channel_values(make_executor: MakeExecutor) -> None:
     values: list[Any] = [1, "two", [3.0, {"four": (5,)}], None, b"six", {7}]
     with make_executor() as ex:
         channel = ex.channel("values")
-        ex.submit(put_values, "values", values).result(PATIENCE_S)
+        ex.submit(put_values, "values", values).result(TIMEOUT_S)
         assert len(channel) == len(values)
         channel.extend(range(1000))
         channel.close()
-        assert list(channel) == list(channel.reader(timeout=PATIENCE_S)) == [*values, *range(1000)]
-        assert ex.submit(read_all, channel).result(PATIENCE_S) == [*values, *range(1000)]
+        assert list(channel) == list(channel.reader(timeout=TIMEOUT_S)) == [*values, *range(1000)]
+        assert ex.submit(read_all, channel).result(TIMEOUT_S) == [*values, *range(1000)]
 
 
 @check("channel")
@@ -87,16 +87,16 @@ def check_channel_futures(make_executor: MakeExecutor) -> None:
             channel.put(future)
         channel.put(["deep", {"in": (ex.submit(tasks.same, 5),)}])
         del made, future
-        reader = channel.reader(timeout=PATIENCE_S)
+        reader = channel.reader(timeout=TIMEOUT_S)
         small, large, failing, scattered, deep = (next(reader) for _ in range(5))
-        assert small.result(PATIENCE_S) == 1 and len(large.result(PATIENCE_S)) == 10**6
-        assert isinstance(failing.exception(PATIENCE_S), ValueError)
-        assert ex.submit(len, scattered).result(PATIENCE_S) == 2
-        assert ex.submit(len, large).result(PATIENCE_S) == 10**6
-        assert deep[0] == "deep" and deep[1]["in"][0].result(PATIENCE_S) == 5
+        assert small.result(TIMEOUT_S) == 1 and len(large.result(TIMEOUT_S)) == 10**6
+        assert isinstance(failing.exception(TIMEOUT_S), ValueError)
+        assert ex.submit(len, scattered).result(TIMEOUT_S) == 2
+        assert ex.submit(len, large).result(TIMEOUT_S) == 10**6
+        assert deep[0] == "deep" and deep[1]["in"][0].result(TIMEOUT_S) == 5
         del small, large, failing, scattered, deep
         again = list(zip(range(4), channel, strict=False))  # still there for others
-        assert again[0][1].result(PATIENCE_S) == 1 and len(again[1][1].result(PATIENCE_S)) == 10**6
+        assert again[0][1].result(TIMEOUT_S) == 1 and len(again[1][1].result(TIMEOUT_S)) == 10**6
 
 
 @check("channel")
@@ -104,15 +104,15 @@ def check_channel_outlives_the_maker(make_executor: MakeExecutor) -> None:
     """A task puts futures of its children into a channel and ends; the client reads them."""
     with make_executor() as ex:
         channel = ex.channel("children")
-        ex.submit(put_children, channel, 20).result(PATIENCE_S)
-        reader = channel.reader(timeout=PATIENCE_S)
+        ex.submit(put_children, channel, 20).result(TIMEOUT_S)
+        reader = channel.reader(timeout=TIMEOUT_S)
         found = [next(reader) for _ in range(20)]
         assert [number for number, _ in found] == list(range(20))
-        assert [future.result(PATIENCE_S) for _, future in found] == list(range(20))
+        assert [future.result(TIMEOUT_S) for _, future in found] == list(range(20))
         ex.submit(put_a_tree, channel, 5)
         grown = [next(reader) for _ in range(6)]
         assert [item["depth"] for item in grown] == [5, 4, 3, 2, 1, 0]
-        assert [item["futures"][0].result(PATIENCE_S) for item in grown] == [32, 16, 8, 4, 2, 1]
+        assert [item["futures"][0].result(TIMEOUT_S) for item in grown] == [32, 16, 8, 4, 2, 1]
 
 
 @check("channel")
@@ -122,7 +122,7 @@ def check_channel_rolls(make_executor: MakeExecutor) -> None:
         channel = ex.channel("rolling", maxlen=3)
         channel.extend(range(5))
         assert len(channel) == channel.maxlen == 3
-        reader = channel.reader(timeout=PATIENCE_S)
+        reader = channel.reader(timeout=TIMEOUT_S)
         assert [next(reader) for _ in range(3)] == [2, 3, 4] and reader.missed == 0
         channel.extend(range(5, 15))
         assert [next(reader) for _ in range(3)] == [12, 13, 14] and reader.missed == 7
@@ -142,7 +142,7 @@ def check_channel_limits(make_executor: MakeExecutor) -> None:
         assert "scatter" in str(caught[0]) and "100,0" in str(caught[0])
         channel.put(ex.scatter(b"x" * 100_000))
         released = ex.submit(tasks.same, 1)
-        released.result(PATIENCE_S)
+        released.result(TIMEOUT_S)
         released.release()
         with raises(ValueError):
             channel.put(released)
@@ -155,7 +155,7 @@ def check_channel_limits(make_executor: MakeExecutor) -> None:
         assert "'limits'" in str(caught[0]) and channel.closed
         with raises(TypeError):
             ex.channel(3)  # type: ignore[arg-type]
-        assert len(next(iter(channel)).result(PATIENCE_S)) == 100_000
+        assert len(next(iter(channel)).result(TIMEOUT_S)) == 100_000
 
 
 @check("channel")
@@ -173,7 +173,7 @@ def check_channel_time_limit(make_executor: MakeExecutor) -> None:
         with raises(TimeoutError):
             next(reader)
         channel.close()
-        reader.timeout = PATIENCE_S
+        reader.timeout = TIMEOUT_S
         assert list(reader) == [] and list(reader) == []
 
 
@@ -207,27 +207,27 @@ def check_channel_blocks(make_executor: MakeExecutor) -> None:
         thread.start()
         try:
             channel.put("first")
-            channel.put(("held", ex.submit(tasks.same, 1).result(PATIENCE_S)))
+            channel.put(("held", ex.submit(tasks.same, 1).result(TIMEOUT_S)))
         finally:
             channel.close()
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
         assert seen == ["first", ("held", 1)]
-        assert [future.result(PATIENCE_S) for future in reading] == [seen, seen]
+        assert [future.result(TIMEOUT_S) for future in reading] == [seen, seen]
 
         questions, answers = ex.channel("questions"), ex.channel("answers")
         echoing = ex.submit(echo, questions, answers)
-        reader = answers.reader(timeout=PATIENCE_S)
+        reader = answers.reader(timeout=TIMEOUT_S)
         for number in range(50):
             questions.put(number)
             assert next(reader) == number + 1
         questions.close()
-        assert echoing.result(PATIENCE_S) == 50
+        assert echoing.result(TIMEOUT_S) == 50
 
         pending = ex.submit(hold_until, folder, "go", 7)
         answers.put(pending)
         assert next(reader) is pending  # the same future in the same client
         folder.set("go")
-        assert pending.result(PATIENCE_S) == 7
+        assert pending.result(TIMEOUT_S) == 7
 
 
 @check("channel", traits=("concurrent",))
@@ -236,9 +236,9 @@ def check_channel_readers_give_their_slots_back(make_executor: MakeExecutor) -> 
     with make_executor(max_workers=1) as ex:
         channel = ex.channel("crowd")
         readers = [ex.submit(read_all, channel) for _ in range(4)]
-        ex.submit(put_values, "crowd", [1, 2]).result(PATIENCE_S)
+        ex.submit(put_values, "crowd", [1, 2]).result(TIMEOUT_S)
         channel.close()
-        assert [future.result(PATIENCE_S) for future in readers] == [[1, 2]] * 4
+        assert [future.result(TIMEOUT_S) for future in readers] == [[1, 2]] * 4
 
 
 @check("channel", traits=("concurrent",))
@@ -288,7 +288,7 @@ def check_channel_after_shutdown(make_executor: MakeExecutor) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     ex.shutdown()
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert [type(error) for error in caught] == [RuntimeError]
     with raises(RuntimeError):
         channel.put(2)

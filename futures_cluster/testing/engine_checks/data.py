@@ -12,7 +12,7 @@ import weakref
 
 from futures_cluster.errors import DataLost, TaskTimeout
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 # ---------------------------------------------------------------- data
 
@@ -23,15 +23,15 @@ def check_futures_as_arguments(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         one, two = ex.submit(tasks.same, 1), ex.submit(tasks.same, "two")
         nested = ex.submit(tasks.everything, one, [one, (two, {one: {"k": {two}}})], x=[frozenset([one])])
-        assert nested.result(PATIENCE_S) == ((1, [1, ("two", {1: {"k": {"two"}}})]), {"x": [frozenset([1])]})
-        assert ex.submit(sum, ex.submit(list, range(10))).result(PATIENCE_S) == 45
+        assert nested.result(TIMEOUT_S) == ((1, [1, ("two", {1: {"k": {"two"}}})]), {"x": [frozenset([1])]})
+        assert ex.submit(sum, ex.submit(list, range(10))).result(TIMEOUT_S) == 45
         total = ex.submit(tasks.same, 0)
         for number in range(30):
             total = ex.submit(lambda *x: sum(x), total, number)
-        assert total.result(PATIENCE_S) == sum(range(30))
-        assert ex.submit(lambda box: type(box.content).__name__, tasks.Box(one)).result(PATIENCE_S) == "Future"
-        assert ex.submit(len, {ex.submit(list)}).exception(PATIENCE_S) is not None  # no set holds a list
-        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+        assert total.result(TIMEOUT_S) == sum(range(30))
+        assert ex.submit(lambda box: type(box.content).__name__, tasks.Box(one)).result(TIMEOUT_S) == "Future"
+        assert ex.submit(len, {ex.submit(list)}).exception(TIMEOUT_S) is not None  # no set holds a list
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
 
 
 @check()
@@ -39,7 +39,7 @@ def check_futures_stay_futures(make_executor: MakeExecutor) -> None:
     """``with_options(resolve=False)`` passes futures as they are, and a task can wait for them."""
     with make_executor() as ex:
         futures = [ex.submit(tasks.same, i) for i in range(5)]
-        assert ex.with_options(resolve=False).submit(tasks.sum_results, futures).result(PATIENCE_S) == 10
+        assert ex.with_options(resolve=False).submit(tasks.sum_results, futures).result(TIMEOUT_S) == 10
 
 
 @check()
@@ -47,7 +47,7 @@ def check_scatter_and_gather(make_executor: MakeExecutor) -> None:
     """Data goes out once, to be used by many tasks, and comes back."""
     with make_executor() as ex:
         block = ex.scatter("data")
-        assert [ex.submit(len, block).result(PATIENCE_S) for _ in range(3)] == [4] * 3
+        assert [ex.submit(len, block).result(TIMEOUT_S) for _ in range(3)] == [4] * 3
         assert ex.gather(block) == "data"
         assert ex.gather(ex.scatter([1, "two"])) == [1, "two"]
         assert ex.gather(ex.scatter((1, 2))) == (1, 2)
@@ -65,9 +65,9 @@ def check_scattered_data_is_private(make_executor: MakeExecutor) -> None:
         values = {"short": [1, 2], "long": list(range(50_000)), "deep": {"a": [bytearray(100_000)]}}
         scattered = ex.scatter(values)
         for name, future in scattered.items():
-            changed = ex.submit(tasks.change, future).result(PATIENCE_S)
-            assert changed != values[name] and tasks.change(future.result(PATIENCE_S)) == changed
-            assert [ex.submit(tasks.change, future).result(PATIENCE_S) for _ in range(3)] == [changed] * 3
+            changed = ex.submit(tasks.change, future).result(TIMEOUT_S)
+            assert changed != values[name] and tasks.change(future.result(TIMEOUT_S)) == changed
+            assert [ex.submit(tasks.change, future).result(TIMEOUT_S) for _ in range(3)] == [changed] * 3
 
 
 @check()
@@ -119,9 +119,9 @@ def check_retries(make_executor: MakeExecutor) -> None:
     table = {0: ["ok"], 1: ["fail", "ok"], 2: ["fail", "fail", "ok"], 3: ["fail"] * 3, 4: ["fail"] * 3}
     with Folder() as folder, make_executor() as ex:
         futures = [ex.with_options(retries=2).submit(tasks.outcome, folder, table, item) for item in table]
-        assert [future.result(PATIENCE_S) for future in futures[:3]] == [0, 1, 2]
+        assert [future.result(TIMEOUT_S) for future in futures[:3]] == [0, 1, 2]
         for item in (3, 4):
-            assert futures[item].exception(PATIENCE_S).args == (f"attempt 3 of {item}",)  # type: ignore[union-attr]
+            assert futures[item].exception(TIMEOUT_S).args == (f"attempt 3 of {item}",)  # type: ignore[union-attr]
         names = [name for name in folder.names() if name.startswith("item-")]
         assert len(names) == 1 + 2 + 3 + 3 + 3
         with raises(ValueError):
@@ -134,9 +134,9 @@ def check_timeout(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         view = ex.with_options(timeout=0.1)
         future = view.submit(time.sleep, 0.4)
-        assert isinstance(future.exception(PATIENCE_S), TaskTimeout)
-        assert ex.with_options(timeout=PATIENCE_S).submit(tasks.same, 1).result(PATIENCE_S) == 1
-        assert view.with_options(timeout=None).submit(tasks.same, 2).result(PATIENCE_S) == 2
+        assert isinstance(future.exception(TIMEOUT_S), TaskTimeout)
+        assert ex.with_options(timeout=TIMEOUT_S).submit(tasks.same, 1).result(TIMEOUT_S) == 1
+        assert view.with_options(timeout=None).submit(tasks.same, 2).result(TIMEOUT_S) == 2
         with raises(ValueError):
             ex.with_options(timeout=0)
 
@@ -153,12 +153,12 @@ def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
         beside = ex.submit(begin_beside_others, folder)
         folder.wait("begun")
         late = ex.with_options(timeout=0.2).submit(folder.wait, "never")
-        behind = [ex.with_options(timeout=PATIENCE_S).submit(tasks.same, i) for i in range(5)]
-        assert isinstance(late.exception(PATIENCE_S), TaskTimeout)
+        behind = [ex.with_options(timeout=TIMEOUT_S).submit(tasks.same, i) for i in range(5)]
+        assert isinstance(late.exception(TIMEOUT_S), TaskTimeout)
         folder.set("never")
-        assert [future.result(PATIENCE_S) for future in behind] == list(range(5))
+        assert [future.result(TIMEOUT_S) for future in behind] == list(range(5))
         folder.set("go")
-        assert beside.result(PATIENCE_S) == "beside"
+        assert beside.result(TIMEOUT_S) == "beside"
 
 
 @check()
@@ -167,7 +167,7 @@ def check_resources(make_executor: MakeExecutor) -> None:
     with Folder() as folder, make_executor(max_workers=2, threads_per_worker=2, resources={"token": 1}) as ex:
         view = ex.with_options(resources={"token": 1})
         at_once = [view.submit(tasks.in_turn, folder, number) for number in range(20)]
-        assert max(future.result(PATIENCE_S) for future in at_once) <= 2
+        assert max(future.result(TIMEOUT_S) for future in at_once) <= 2
 
 
 @check(traits=("closed",))
@@ -176,9 +176,9 @@ def check_impossible_demands(make_executor: MakeExecutor) -> None:
     with make_executor(max_workers=2, resources={"token": 1}) as ex:
         for impossible in ({"token": 2.0}, {"unheard of": 1.0}):
             with raises(ValueError):
-                ex.with_options(resources=impossible).submit(tasks.same, 1).result(PATIENCE_S)
+                ex.with_options(resources=impossible).submit(tasks.same, 1).result(TIMEOUT_S)
         with raises(ValueError):
-            ex.with_options(workers=["nobody"]).submit(tasks.same, 1).result(PATIENCE_S)
+            ex.with_options(workers=["nobody"]).submit(tasks.same, 1).result(TIMEOUT_S)
 
 
 @check()
@@ -187,16 +187,16 @@ def check_pure(make_executor: MakeExecutor) -> None:
     with Folder() as folder, make_executor() as ex:
         pure = ex.with_options(pure=True)
         one, two = pure.submit(tasks.count, folder, "pure"), pure.submit(tasks.count, folder, "pure")
-        assert one.result(PATIENCE_S) == two.result(PATIENCE_S) == 1
-        assert pure.submit(tasks.count, folder, "other").result(PATIENCE_S) == 1
+        assert one.result(TIMEOUT_S) == two.result(TIMEOUT_S) == 1
+        assert pure.submit(tasks.count, folder, "other").result(TIMEOUT_S) == 1
         assert pure.submit(tasks.log_line, folder, "x").key != pure.submit(tasks.log_line, folder, "y").key
         numbers = [1, 2]
         three = pure.submit(sum, numbers)
-        assert three.result(PATIENCE_S) == 3
+        assert three.result(TIMEOUT_S) == 3
         numbers.append(3)  # the same list, and not the same call
-        assert pure.submit(sum, numbers).result(PATIENCE_S) == 6
+        assert pure.submit(sum, numbers).result(TIMEOUT_S) == 6
         twice = [ex.submit(folder.number, "twice") for _ in range(2)]
-        assert sorted(future.result(PATIENCE_S) for future in twice) == [1, 2]
+        assert sorted(future.result(TIMEOUT_S) for future in twice) == [1, 2]
 
 
 @check()
@@ -204,16 +204,16 @@ def check_key(make_executor: MakeExecutor) -> None:
     """A key of the user's own names the task while its future lives."""
     with make_executor() as ex:
         future = ex.with_options(key="my own").submit(tasks.same, 1)
-        assert future.key == "my own" and future.result(PATIENCE_S) == 1
+        assert future.key == "my own" and future.result(TIMEOUT_S) == 1
         with raises(ValueError):
             ex.with_options(key="my own").submit(tasks.same, 2)
-        assert ex.submit(tasks.same, [future]).result(PATIENCE_S) == [1]
-        assert ex.submit(tasks.same, "my own").result(PATIENCE_S) == "my own"  # a text is a text
+        assert ex.submit(tasks.same, [future]).result(TIMEOUT_S) == [1]
+        assert ex.submit(tasks.same, "my own").result(TIMEOUT_S) == "my own"  # a text is a text
         gone = weakref.ref(future)
         del future
         gc.collect()  # the error above holds frames that hold it
         assert gone() is None
-        assert ex.with_options(key="my own").submit(tasks.same, 3).result(PATIENCE_S) == 3
+        assert ex.with_options(key="my own").submit(tasks.same, 3).result(TIMEOUT_S) == 3
 
 
 @check("workers")
@@ -222,7 +222,7 @@ def check_workers(make_executor: MakeExecutor) -> None:
     with make_executor(max_workers=2) as ex:
         ex.run(int)
         for name, facts in ex.workers().items():
-            pids = {ex.with_options(workers=name).submit(os.getpid).result(PATIENCE_S) for _ in range(5)}
+            pids = {ex.with_options(workers=name).submit(os.getpid).result(TIMEOUT_S) for _ in range(5)}
             assert pids == {facts["pid"] or os.getpid()}
 
 

@@ -21,7 +21,7 @@ from futures_cluster.executor import Executor
 MakeExecutor = Callable[..., Executor]
 
 #: The longest that a check waits for anything.
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 FEATURES = {
     "kill": "terminate_workers and kill_workers end what is running",
@@ -130,7 +130,7 @@ class Folder:
 
     def wait(self, name: object) -> None:
         """Wait for a file."""
-        end = clocks.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + TIMEOUT_S
         while not os.path.exists(os.path.join(self.path, str(name))):
             assert clocks.monotonic() < end, f"nobody made the file {name}"
             clocks.sleep(0.002)

@@ -11,7 +11,7 @@ import operator
 from typing import Any
 
 from futures_cluster.context import current_executor
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 DASK = ("dask", "numpy")
 FRAMES = (*DASK, "pandas", "pyarrow")
@@ -36,7 +36,7 @@ def check_dask_arrays(make_executor: MakeExecutor) -> None:
     with make_executor(max_workers=2) as ex:
         assert x.sum().compute(scheduler=ex) == 4950
         assert dask.compute(x.min(), x.max(), scheduler=ex) == (0, 99)
-        assert ex.compute(x.sum()).result(PATIENCE_S) == 4950
+        assert ex.compute(x.sum()).result(TIMEOUT_S) == 4950
         assert ex.get({"a": 1, "b": (operator.add, "a", 5)}, ["a", "b"]) == (1, 6)
         with ex.as_default():
             odd = x[x % 2 == 1]
@@ -63,8 +63,8 @@ def check_dask_persist(make_executor: MakeExecutor) -> None:
         assert z.sum().compute(scheduler=ex) == 1640
         assert len(folder.log()) == 4
         futures = futures_of(y)
-        assert [future.result(PATIENCE_S).sum() for future in futures] == [55, 155, 255, 355]
-        assert ex.submit(len, futures[0]).result(PATIENCE_S) == 10
+        assert [future.result(TIMEOUT_S).sum() for future in futures] == [55, 155, 255, 355]
+        assert ex.submit(len, futures[0]).result(TIMEOUT_S) == 10
 
 
 @check(libraries=DASK)
@@ -187,4 +187,4 @@ def check_joblib_inside_of_a_task(make_executor: MakeExecutor) -> None:
             return list(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(number)))
 
     with make_executor(max_workers=1) as ex:
-        assert ex.submit(compute, 3).result(PATIENCE_S) == [0, 1, 2]
+        assert ex.submit(compute, 3).result(TIMEOUT_S) == [0, 1, 2]

@@ -13,7 +13,7 @@ from futures_cluster import clocks
 from futures_cluster.errors import BrokenExecutor
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 # ---------------------------------------------------------------- start and end
 
@@ -35,7 +35,7 @@ def check_failing_initializer(make_executor: MakeExecutor) -> None:
         with make_executor(max_workers=2, initializer=tasks.fail_to_initialize) as ex:
             for _ in range(3):
                 try:
-                    error = ex.submit(tasks.same, 1).exception(PATIENCE_S)
+                    error = ex.submit(tasks.same, 1).exception(TIMEOUT_S)
                 except BrokenExecutor as raised:
                     error = raised
                 assert isinstance(error, BrokenExecutor)
@@ -77,7 +77,7 @@ def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
         with raises(RuntimeError):
             ex.submit(tasks.same, 1)
         folder.set("go")
-        assert [future.result(PATIENCE_S) for future in futures] == [0, 1, 2]
+        assert [future.result(TIMEOUT_S) for future in futures] == [0, 1, 2]
         ex.shutdown(wait=True)
 
 
@@ -89,7 +89,7 @@ def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "done")
         folder.wait("begun")
         pending = [ex.submit(tasks.same, i) for i in range(20)]
-        end = clocks.monotonic() + PATIENCE_S
+        end = clocks.monotonic() + TIMEOUT_S
         while not running.running() and clocks.monotonic() < end:
             clocks.sleep(0.002)
         ex.shutdown(wait=False, cancel_futures=True)
@@ -108,7 +108,7 @@ def _check_stop(make_executor: MakeExecutor, stop: Callable[[Executor], None]) -
             waiting = ex.submit(tasks.same, 1)
             stop(ex)
             for future in (running, waiting):
-                error = future.exception(PATIENCE_S) if not future.cancelled() else None
+                error = future.exception(TIMEOUT_S) if not future.cancelled() else None
                 assert future.cancelled() or isinstance(error, BrokenExecutor), error
             with raises(RuntimeError):
                 ex.submit(tasks.same, 1)
@@ -141,4 +141,4 @@ def check_max_tasks_per_child(make_executor: MakeExecutor) -> None:
 def check_memory_limit(make_executor: MakeExecutor) -> None:
     """A limit for each worker is taken, and tasks run."""
     with make_executor(max_workers=1, memory_limit="1GB") as ex:
-        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1

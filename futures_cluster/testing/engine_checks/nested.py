@@ -11,7 +11,7 @@ import traceback
 from futures_cluster.as_completed import as_completed
 from futures_cluster.context import current_executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
 # ---------------------------------------------------------------- tasks that submit
 
@@ -20,8 +20,8 @@ from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder, Ma
 def check_nested(make_executor: MakeExecutor) -> None:
     """Tasks submit tasks and wait for them, deeper than there are workers."""
     with make_executor(max_workers=2) as ex:
-        assert ex.submit(tasks.fib, 8).result(PATIENCE_S) == 21
-        assert ex.submit(tasks.descend, 25).result(PATIENCE_S) == 25
+        assert ex.submit(tasks.fib, 8).result(TIMEOUT_S) == 21
+        assert ex.submit(tasks.descend, 25).result(TIMEOUT_S) == 25
 
 
 @check("priority", traits=("concurrent", "prompt"))
@@ -43,7 +43,7 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
         later = ex.with_options(priority=-3).submit(child, folder, "less urgent")
         children = [ex.submit(child, folder, "child"), ex.with_options(priority=1).submit(child, folder, "urgent")]
         for future in [*children, later]:
-            future.result(PATIENCE_S)
+            future.result(TIMEOUT_S)
         folder.append("parent")
 
     with Folder() as folder, make_executor(max_workers=1) as ex:
@@ -53,7 +53,7 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
         futures.append(ex.with_options(priority=5).submit(parent, folder))
         ex.workers()  # the answer comes after all that was submitted has arrived
         folder.set("go")
-        concurrent.futures.wait(futures, PATIENCE_S)
+        concurrent.futures.wait(futures, TIMEOUT_S)
         log = folder.log()
         urgent, first, later = log.index("urgent"), log.index("unrelated"), log.index("less urgent")
         assert log.index("child") < first and urgent < first, log
@@ -65,16 +65,16 @@ def check_waiting_in_a_task(make_executor: MakeExecutor) -> None:
     """A task waits for others by whatever means there are, also on a single worker."""
     with make_executor(max_workers=1) as ex:
         for how in ("wait", "stdlib", "as_completed", "map", "gather"):
-            assert ex.submit(tasks.wait_for_children, how, 5).result(PATIENCE_S) == 10, how
+            assert ex.submit(tasks.wait_for_children, how, 5).result(TIMEOUT_S) == 10, how
         many = [ex.submit(tasks.wait_for_children, how, 5) for how in ("wait", "stdlib", "gather") for _ in range(3)]
-        assert [future.result(PATIENCE_S) for future in many] == [10] * 9
+        assert [future.result(TIMEOUT_S) for future in many] == [10] * 9
 
 
 @check()
 def check_errors_of_nested_tasks(make_executor: MakeExecutor) -> None:
     """The error of a task goes through the one that waits for it, with the frames of both."""
     with make_executor() as ex:
-        error = ex.submit(lambda: current_executor().submit(tasks.fail).result()).exception(PATIENCE_S)
+        error = ex.submit(lambda: current_executor().submit(tasks.fail).result()).exception(TIMEOUT_S)
         assert isinstance(error, ValueError)
         names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
         assert "<lambda>" in names and names[-1] == "fail"
@@ -85,7 +85,7 @@ def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
     """A task that is submitted runs, also when nobody keeps its future and its parent has ended."""
     with Folder() as folder, make_executor() as ex:
         futures = [ex.submit(tasks.submit_and_leave, folder, str(i)) for i in range(5)]
-        concurrent.futures.wait(futures, PATIENCE_S)
+        concurrent.futures.wait(futures, TIMEOUT_S)
         for number in range(5):
             folder.wait(number)
 
@@ -98,16 +98,16 @@ def check_current_executor(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         with raises(RuntimeError):
             current_executor()
-        texts, value = ex.submit(tasks.make_executor_inside).result(PATIENCE_S)
+        texts, value = ex.submit(tasks.make_executor_inside).result(TIMEOUT_S)
         assert value == 5 and len(texts) == 1 and "current_executor()" in texts[0]
-        assert ex.submit(tasks.same, 1).result(PATIENCE_S) == 1  # the with statement in the task has ended nothing
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1  # the with statement in the task has ended nothing
 
 
 @check()
 def check_as_completed_grows(make_executor: MakeExecutor) -> None:
     """``as_completed`` takes new futures while it runs, and keeps going until all are done."""
     with make_executor() as ex:
-        running = as_completed(ex.map(tasks.same, range(4)).futures, timeout=PATIENCE_S)
+        running = as_completed(ex.map(tasks.same, range(4)).futures, timeout=TIMEOUT_S)
         seen = []
         for future in running:
             seen.append(future.result())

@@ -15,7 +15,7 @@ from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.context import current_executor
 from futures_cluster.executor import Executor
-from futures_cluster.testing.engine_checks.harness import PATIENCE_S, Folder
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder
 
 
 def same(value: Any) -> Any:
@@ -122,13 +122,13 @@ def wait_for_children(how: str, count: int) -> int:
     ex = current_executor()
     futures = [ex.submit(same, i) for i in range(count)]
     if how == "wait":
-        done, not_done = concurrent.futures.wait(futures, PATIENCE_S)
+        done, not_done = concurrent.futures.wait(futures, TIMEOUT_S)
         assert not not_done
         return sum(future.result() for future in done)
     if how == "stdlib":
-        return sum(future.result() for future in concurrent.futures.as_completed(futures, PATIENCE_S))
+        return sum(future.result() for future in concurrent.futures.as_completed(futures, TIMEOUT_S))
     if how == "as_completed":
-        return sum(future.result() for future in as_completed(futures, PATIENCE_S))
+        return sum(future.result() for future in as_completed(futures, TIMEOUT_S))
     if how == "map":
         return sum(ex.map(same, range(count)))
     return sum(ex.gather(futures))
