@@ -48,7 +48,7 @@ class SubmitTasks(Message):
         options: TaskOptions = DEFAULT_OPTIONS,
         depth: int = 0,  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
         wanted: list[Key] | None = None,
-        apart: list[Any] = FRESH,  # (key, TaskOptions)
+        option_overrides: list[Any] = FRESH,  # (key, TaskOptions)
         calls: list[Any] = FRESH,  # (key, digest of function, arguments and inputs)
     ) -> None:
         self.client = client
@@ -57,7 +57,7 @@ class SubmitTasks(Message):
         self.options = options
         self.depth = depth
         self.wanted = wanted
-        self.option_overrides = [] if apart is FRESH else apart
+        self.option_overrides = [] if option_overrides is FRESH else option_overrides
         self.calls = [] if calls is FRESH else calls
 
 

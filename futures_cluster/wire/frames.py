@@ -50,14 +50,14 @@ MAX_BODY_BYTES = 8 * 2**30
 _CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_MESSAGES)}
 _GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
 _OPTIONS_AT = field_names(SubmitTasks).index("options")
-_APART_AT = field_names(SubmitTasks).index("apart")
+_OVERRIDES_AT = field_names(SubmitTasks).index("option_overrides")
 
 
 #: What each row of a batch consists of is said beside the field, in ``messages``; here only how many values.
 _ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
     (m.SubmitTasks, "tasks"): 4,
     (m.SubmitTasks, "functions"): 3,
-    (m.SubmitTasks, "apart"): 2,
+    (m.SubmitTasks, "option_overrides"): 2,
     (m.SubmitTasks, "calls"): 2,
     (m.ReportMissing, "missing"): 2,
     (m.TasksStarted, "runs"): 2,
@@ -279,7 +279,7 @@ def _message(content: Any) -> Message:
                     raise ProtocolError(f"{cls.__name__}.{name} has a row that does not begin with a key")
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
-        values[_APART_AT] = tuple([(key, _options(options)) for key, options in values[_APART_AT]])
+        values[_OVERRIDES_AT] = tuple([(key, _options(options)) for key, options in values[_OVERRIDES_AT]])
     return cls(*values)
 
 

@@ -26,8 +26,8 @@ class Tasks:
 
     def __call__(self, serial: int, client: str = "c", priority: int = 0, consumes: bool = False) -> Any:
         lane = self.shares.flow(client, (-priority, 0))
-        inputs = (SimpleNamespace(waiters=1, options=m.DEFAULT_OPTIONS),) if consumes else ()
-        return SimpleNamespace(serial=serial, lane=lane, dependencies=inputs, client=client)
+        inputs = (SimpleNamespace(pending_dependents=1, options=m.DEFAULT_OPTIONS),) if consumes else ()
+        return SimpleNamespace(serial=serial, flow=lane, dependencies=inputs, client=client)
 
 
 def filled(entries: list[Any]) -> FairQueue:
@@ -116,7 +116,7 @@ def test_what_uses_results_up_comes_before_what_makes_new_ones() -> None:
     ],
 )
 def test_what_will_be_needed_for_long_is_not_used_up(waiters: int, options: TaskOptions, expected: bool) -> None:
-    task: Any = SimpleNamespace(dependencies=(SimpleNamespace(waiters=waiters, options=options),))
+    task: Any = SimpleNamespace(dependencies=(SimpleNamespace(pending_dependents=waiters, options=options),))
     assert fair.is_consumer(task) is expected
 
 

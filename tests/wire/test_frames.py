@@ -61,7 +61,7 @@ def field_values(cls: type[m.Message], name: str) -> st.SearchStrategy[Any]:
     row_length = frames._ROW_LENGTHS.get((cls, name))
     if row_length is not None:
         rest: list[st.SearchStrategy[Any]] = [payloads] * (row_length - 1)
-        if (cls, name) == (m.SubmitTasks, "apart"):
+        if (cls, name) == (m.SubmitTasks, "option_overrides"):
             rest = [options]
         return st.lists(st.tuples(names, *rest), max_size=3).map(tuple)
     strategies = []

@@ -148,7 +148,7 @@ def build_graph(
     collector = _Collector(graph.reduce, graph.stores)
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[Any] = []
-    apart: list[Any] = []
+    overrides: list[Any] = []
     depth = 0 if parent is None else parent.depth + 1
     priority = 0 if parent is None else parent.priority
     try:
@@ -159,7 +159,7 @@ def build_graph(
             payload = codec.dump_task(task.args, task.inputs, collector)
             rows.append((task.key, known[0], payload, task.inputs))
             if task.options is not None:
-                apart.append((task.key, inherit(task.options, priority) if priority else task.options))
+                overrides.append((task.key, inherit(task.options, priority) if priority else task.options))
     except BaseException:
         for _, _, payload, _ in rows:
             codec.release(payload)
@@ -169,7 +169,7 @@ def build_graph(
         kept = kept + list(collector.found.values())
     options = inherit(graph.options, priority) if priority else graph.options
     news = [each for _, each in functions.values() if each is not None]
-    message = m.SubmitTasks(client.name, rows, news, options, depth, graph.wanted, apart)
+    message = m.SubmitTasks(client.name, rows, news, options, depth, graph.wanted, overrides)
     return BuiltGraph(message, [function_id for function_id, each in functions.values() if each is not None], kept)
 
 
