@@ -12,12 +12,13 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from typing import Any, Protocol
 
+from futures_cluster import late
+
 #: What a library has once it is fully imported, and the function ``"module:function"`` that tells it of our executor.
-ADAPTERS = {("joblib", "parallel_config"): "futures_cluster.adapters.joblib:register"}
+ADAPTERS = {("joblib", "parallel_config"): late.JOBLIB}
 _adapted: set[str] = set()
 
 
@@ -26,16 +27,10 @@ def load_adapters() -> None:
     for (library, name), adapter in ADAPTERS.items():
         if adapter not in _adapted and hasattr(sys.modules.get(library), name):
             with contextlib.suppress(ImportError):  # a version that we know nothing of
-                adapt = find_function(adapter)
+                adapt = late.find(adapter)
                 if adapt is not None:  # else the adapter is what has imported the library: the next time
                     adapt()
                     _adapted.add(adapter)
-
-
-def find_function(path: str) -> Callable[..., Any] | None:
-    """The function of ``"module:function"``; None if the module has none, perhaps as it is being imported."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name, None)
 
 
 #: In the place of a task's beginning: its function and arguments are still being unpickled.
@@ -200,6 +195,4 @@ def set_executor_factory(path: str) -> None:
 
 def make_executor(client: Any) -> Any:
     """An executor for tasks, over a worker's own client."""
-    factory = find_function(_factory)
-    assert factory is not None, _factory
-    return factory(client)
+    return late.load(_factory)(client)

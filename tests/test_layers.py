@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from futures_cluster import late
+
 PACKAGE = "futures_cluster"
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / PACKAGE
@@ -23,6 +25,7 @@ SOURCE = ROOT / PACKAGE
 # Each room may import itself and the rooms before it.
 ROOMS = [
     "clocks",
+    "late",
     "pool_errors",
     "errors",
     "numbers",
@@ -283,6 +286,25 @@ def test_no_modules_import_each_other() -> None:
         graph[name] &= {*names} - {name, ""}
     for circle in circles(graph):
         assert {name.rpartition(".")[0] for name in circle} <= PARTS_OF_ONE, circle
+
+
+def late_names() -> dict[str, str]:
+    """Every ``"module:name"`` of this package that stands in it as a string, and the module where it stands."""
+    found = {}
+    for path in MODULES:
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                module, separator, name = node.value.partition(":")
+                if separator and module.startswith(f"{PACKAGE}.") and name.isidentifier():
+                    found[node.value] = module_name(path)
+    return found
+
+
+def test_what_is_imported_by_name_stands_in_one_table_and_exists() -> None:
+    names = late_names()
+    assert len(names) > 3 and {*names.values()} == {"late"}
+    for name in names:
+        assert callable(late.load(name))
 
 
 def test_exceptions_are_used() -> None:

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, ClassVar
 
-from futures_cluster import errors
+from futures_cluster import errors, late
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.wire.codec.exception_state import copied
-
-#: A later room; tasks that submit tasks import it on their workers.
-EXECUTOR = "futures_cluster.executor"
 
 
 class ExternalEngine:
@@ -147,4 +143,4 @@ def client_name() -> str:
 
 def executor_in_task(make_engine: Callable[[Any], Any]) -> Any:
     """The executor of the tasks in a worker process; ``make_engine(make_future)`` makes its engine."""
-    return import_module(EXECUTOR).executor_over(make_engine)
+    return late.load(late.EXECUTOR_OVER)(make_engine)

@@ -16,10 +16,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from futures_cluster import context
+from futures_cluster import context, late
 
 #: A task that computes a collection of Dask's does it on the executor that runs the task.
-DASK_IN_TASKS = {("dask", "config"): "futures_cluster.adapters.steps:become_default"}
+DASK_IN_TASKS = {("dask", "config"): late.DASK_IN_TASKS}
 
 
 class PostImportFinder:

@@ -25,7 +25,7 @@ import threading
 import traceback
 from typing import Any
 
-from futures_cluster import context, pool_errors
+from futures_cluster import context, late, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
@@ -61,8 +61,6 @@ from futures_cluster.worker.machine import WorkerMachine
 
 log = logging.getLogger("futures_cluster.worker")
 
-EXECUTOR_FACTORY = "futures_cluster.executor:executor_in_task"
-FUTURE_FACTORY = "futures_cluster.future:Future"
 #: How a worker ends that the scheduler refuses.
 REFUSED_CODE = 78
 #: Maximum time in which a worker that ends sends its last log records.
@@ -245,7 +243,7 @@ class WorkerProcess:
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
         service = self._service
-        context.set_executor_factory(EXECUTOR_FACTORY)
+        context.set_executor_factory(late.EXECUTOR_IN_TASK)
         plugin_runner.local.add = service.watch
         if self._settings.logging is not None:
             self._forward_logs(self._settings.logging)
@@ -377,8 +375,7 @@ class WorkerProcess:
 
     def _get_client(self) -> Client:
         if self._client is None:
-            module, _, name = FUTURE_FACTORY.partition(":")
-            make_future = getattr(__import__(module, fromlist=[name]), name)
+            make_future = late.load(late.FUTURE)
             client = Client(
                 self._settings.name,
                 self._codec,

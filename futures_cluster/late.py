@@ -1,0 +1,33 @@
+"""What is imported by its name, because its room comes later: the only table of such names.
+
+Each is ``"module:name"``. A room that needs one calls ``load`` when it needs it. What is imported late only to save
+time stands where it is used, in an ordinary import statement.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+#: The class of the futures of tasks that submit tasks.
+FUTURE = "futures_cluster.future:Future"
+#: Make an executor over a worker's own client.
+EXECUTOR_IN_TASK = "futures_cluster.executor:executor_in_task"
+#: Make an executor over an engine, in the workers of another system.
+EXECUTOR_OVER = "futures_cluster.executor:executor_over"
+#: Tell joblib of the backend.
+JOBLIB = "futures_cluster.adapters.joblib:register"
+#: Make the executor of a task Dask's default scheduler there.
+DASK_IN_TASKS = "futures_cluster.adapters.steps:become_default"
+
+
+def find(path: str) -> Any:
+    """Return what ``"module:name"`` names; None if the module has no such name, as when it is just being imported."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name, None)
+
+
+def load(path: str) -> Any:
+    """Return what ``"module:name"`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
