@@ -30,7 +30,7 @@ def test_examples_in_docstrings(name: str) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize("name", ["scheduler.machine", "wire.shm", "glm.passes"])
+@pytest.mark.parametrize("name", ["scheduler.machine", "wire.codec.shm", "glm.passes"])
 def test_there_are_examples(name: str) -> None:
     if name.startswith("glm."):
         pytest.importorskip("sklearn")

@@ -56,7 +56,7 @@ def test_every_module_imports(lack: tuple[tuple[str, ...], tuple[str, ...]], tmp
 import importlib, pkgutil
 import futures_cluster
 # Other libraries have to be there for these, and find out themselves what the system has.
-extras = "adapters. glm engines.dask engines.ray wire.zeromq"
+extras = "adapters. glm engines.external.dask engines.external.ray wire.transports.zeromq"
 extras = tuple("futures_cluster." + name for name in extras.split())
 for module in pkgutil.walk_packages(futures_cluster.__path__, "futures_cluster."):
     if not module.name.endswith("__main__") and not module.name.startswith(extras):

@@ -93,7 +93,7 @@ class AccessPolicy:
 
         Examples
         --------
-        >>> gate = Gate()
+        >>> gate = AccessPolicy()
         >>> gate.complaint(Request("GET", "/", {}, {"host": "127.0.0.1:8787"}))
         ''
         >>> gate.complaint(Request("GET", "/", {}, {"host": "evil.example"}))

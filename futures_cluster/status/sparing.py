@@ -31,7 +31,7 @@ class ThrottledCache:
     Examples
     --------
     >>> now = 0.0
-    >>> answers = Sparing(lambda: now)
+    >>> answers = ThrottledCache(lambda: now)
     >>> answers.get("a", lambda: "first", 0.5), answers.get("a", lambda: "second", 0.5)
     ('first', 'first')
     >>> now = 0.6

@@ -71,7 +71,7 @@ class DeferredSignals:
     Examples
     --------
     >>> try:
-    ...     with HeldBack():
+    ...     with DeferredSignals():
     ...         signal.raise_signal(signal.SIGINT)
     ...         print("goes on")
     ... except KeyboardInterrupt:

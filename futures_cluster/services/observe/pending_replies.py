@@ -15,7 +15,7 @@ class PendingReplies:
 
     Examples
     --------
-    >>> rounds = Rounds()
+    >>> rounds = PendingReplies()
     >>> done = rounds.begin(["a", "b"])
     >>> rounds.answered("a")
     >>> done.done()

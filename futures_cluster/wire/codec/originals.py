@@ -32,7 +32,7 @@ class Original:
 
     Examples
     --------
-    >>> original = Original(serialize.as_private(serialize.dump([1, 2])))
+    >>> original = Original(pickle_codec.as_private(pickle_codec.dump([1, 2])))
     >>> original.load().append(3)
     >>> original.load()
     [1, 2]
