@@ -17,7 +17,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.testing.simulator.simulation import binary_tree, independent
+from futures_cluster.testing.simulator import binary_tree, independent
 
 BATCH = 1000
 DURATION_S = 1e-5

@@ -23,11 +23,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.testing.simulator import workloads
+from futures_cluster.testing.simulator import Simulation, workloads
 from futures_cluster.testing.simulator.baseline import RandomScheduler
 from futures_cluster.testing.simulator.network import NetworkModel
 from futures_cluster.testing.simulator.report import Report, scheduler_bytes_per_task
-from futures_cluster.testing.simulator.simulation import Simulation
 
 #: What issue 3 asks for: name -> most.
 TARGETS = {"messy": 1.15, "tree": 1.5, "10 workers": 10e-6, "1000 workers": 15e-6, "growth": 8e-6}

@@ -63,7 +63,7 @@ INNER_ROOMS = {
 }
 
 # Folders whose modules are the parts of one class, and name it in their types.
-PARTS_OF_ONE = {"engines.inprocess", "testing.simulator"}
+PARTS_OF_ONE = {"engines.inprocess"}
 
 # (importing module, imported room): why this one import may point downwards.
 ALLOWED_DOWNWARDS: dict[tuple[str, str], str] = {

@@ -9,7 +9,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.scheduler import replication, transitions
-from futures_cluster.testing.simulator.simulation import Faults, Simulation, Work
+from futures_cluster.testing.simulator import Faults, Simulation, Work
 
 from .builders import Cluster, ask_back, done, drop, failed, finished, recomputing, run, runs, submit
 

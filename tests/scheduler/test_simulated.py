@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from futures_cluster.testing.simulator import workloads
-from futures_cluster.testing.simulator.simulation import Simulation, Work
+from futures_cluster.testing.simulator import Simulation, Work, workloads
 
 LARGE = 1_000_000
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator.simulation import Faults, NetworkModel, Simulation, Work
+from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work
 
 from .scenarios import Scenario
 

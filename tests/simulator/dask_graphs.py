@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from futures_cluster.testing.simulator.workers import Work
+from futures_cluster.testing.simulator import Work
 from futures_cluster.testing.simulator.workloads import Rows, Workload
 
 

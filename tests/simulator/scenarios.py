@@ -12,7 +12,7 @@ from collections.abc import Container
 from typing import Any
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator.simulation import Faults, NetworkModel, Simulation, Work
+from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work
 
 DURATIONS_S = (1e-5, 1e-4, 1e-3, 0.02, 0.3)
 SIZES_BYTES = (0, 10, 1000, 100_000, 100_000_000)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from futures_cluster.testing.simulator import __main__, workloads
+from futures_cluster.testing.simulator import Simulation, Work, __main__, workloads
 from futures_cluster.testing.simulator.faults import KINDS, PRESETS, Dice, Faults
 from futures_cluster.testing.simulator.report import Report, scheduler_bytes_per_task
-from futures_cluster.testing.simulator.simulation import Simulation, Work
 
 
 def test_it_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler.machine import SchedulerMachine
-from futures_cluster.testing.simulator.simulation import Simulation, Work, binary_tree, independent
+from futures_cluster.testing.simulator import Simulation, Work, binary_tree, independent
 
 Rows = list[tuple[str, list[str]]]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from futures_cluster.testing.simulator import workloads
+from futures_cluster.testing.simulator import Simulation, workloads
 from futures_cluster.testing.simulator.baseline import RandomScheduler
 from futures_cluster.testing.simulator.report import Report
-from futures_cluster.testing.simulator.simulation import Simulation
 
 from . import dask_graphs
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator.simulation import Faults, Simulation, Work, binary_tree, independent
+from futures_cluster.testing.simulator import Faults, Simulation, Work, binary_tree, independent
 from futures_cluster.testing.simulator.workloads import sliding_windows
 from futures_cluster.worker import machine as worker_machine
 

@@ -6,7 +6,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator.simulation import Faults, Simulation, Stuck, Work, binary_tree, independent
+from futures_cluster.testing.simulator import Faults, Simulation, Stuck, Work, binary_tree, independent
 
 
 def tree_with_faults(seed: int) -> Simulation:

@@ -6,9 +6,8 @@ import statistics
 
 import pytest
 
-from futures_cluster.testing.simulator import workloads
+from futures_cluster.testing.simulator import Simulation, workloads
 from futures_cluster.testing.simulator.baseline import RandomScheduler
-from futures_cluster.testing.simulator.simulation import Simulation
 
 from .scenarios import check_empty
 

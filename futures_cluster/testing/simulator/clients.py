@@ -8,14 +8,12 @@ Does not cover: time and the network (``simulation``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import CANCELLED, FAILED, FINISHED, Key, Message, Payload, TaskOptions
 from futures_cluster.testing.simulator.checks import value_of
-
-if TYPE_CHECKING:
-    from futures_cluster.testing.simulator.simulation import Simulation
+from futures_cluster.testing.simulator.world import World
 
 
 class SimulatedClient:
@@ -33,7 +31,7 @@ class SimulatedClient:
         Keys that were reported as running.
     """
 
-    def __init__(self, simulation: Simulation, name: str, keep: bool = False) -> None:
+    def __init__(self, simulation: World, name: str, keep: bool = False) -> None:
         self.name = name
         self.keep = keep
         self.waiting: dict[Key, None] = {}

@@ -12,15 +12,11 @@ worker is first to notice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from futures_cluster import messages as m
 from futures_cluster.testing.simulator.faults import KINDS
 from futures_cluster.testing.simulator.network import SCHEDULER, Partition
 from futures_cluster.testing.simulator.workers import SimulatedWorker
-
-if TYPE_CHECKING:
-    from futures_cluster.testing.simulator.simulation import Simulation
+from futures_cluster.testing.simulator.world import World
 
 #: A worker that has lost its connection is killed after this time.
 HUNG_UP_S = 0.01
@@ -37,7 +33,7 @@ class Mishaps:
         How many events of the simulation's heap only begin further faults.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: World) -> None:
         self.planned = 0
         self._simulation = simulation
         self._dice = simulation.dice

@@ -42,7 +42,8 @@ from futures_cluster.testing.simulator.faults import Dice, Faults
 from futures_cluster.testing.simulator.mishaps import Mishaps
 from futures_cluster.testing.simulator.network import SCHEDULER, Network, NetworkModel
 from futures_cluster.testing.simulator.report import Report
-from futures_cluster.testing.simulator.workers import SimulatedWorker, Work
+from futures_cluster.testing.simulator.work import Work
+from futures_cluster.testing.simulator.workers import SimulatedWorker
 from futures_cluster.testing.simulator.workloads import binary_tree, independent
 
 __all__ = [

@@ -8,20 +8,18 @@ A result is its size, and where results are checked also a value, which is made 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
 from futures_cluster.services.client.task_keys import key_owner
 from futures_cluster.testing.simulator.checks import value_of
 from futures_cluster.testing.simulator.network import SCHEDULER
+from futures_cluster.testing.simulator.work import Work
+from futures_cluster.testing.simulator.world import World
 from futures_cluster.worker import invariants
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
-
-if TYPE_CHECKING:
-    from futures_cluster.testing.simulator.simulation import Simulation
 
 #: As in ``services.worker.service``: results of short runs wait for company so long.
 FLUSH_S = 0.004
@@ -31,40 +29,12 @@ LARGE_BYTES = 50_000
 Identity = tuple[Key, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one execution of a task does.
-
-    Attributes
-    ----------
-    duration_s : float
-        How long it takes, not counting the time in which it waits for children.
-    size_bytes : int
-        The size of its result.
-    fails : bool
-        It raises in the end.
-    kills : bool
-        The worker dies in the end.
-    closes : bool
-        It closes the worker's connection in the end; the worker cannot say anything from then on.
-    children : tuple of str
-        Keys of tasks that it submits at its start, and waits for.
-    """
-
-    duration_s: float = 0.001
-    size_bytes: int = 100
-    fails: bool = False
-    kills: bool = False
-    closes: bool = False
-    children: tuple[Key, ...] = ()
-
-
 class SimulatedWorker:
     """One worker; made by ``Simulation.add_worker``."""
 
     def __init__(
         self,
-        simulation: Simulation,
+        simulation: World,
         name: str,
         slots: int = 1,
         killable: bool = True,

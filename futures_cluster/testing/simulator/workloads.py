@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from futures_cluster.messages import Key
-from futures_cluster.testing.simulator.workers import Work
+from futures_cluster.testing.simulator.work import Work
 
 Rows = list[tuple[Key, list[Key]]]
 
