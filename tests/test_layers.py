@@ -62,9 +62,6 @@ INNER_ROOMS = {
     "engines": ["", "inprocess", "external"],
 }
 
-# Folders whose modules are the parts of one class, and name it in their types.
-PARTS_OF_ONE = {"engines.inprocess"}
-
 # (importing module, imported room): why this one import may point downwards.
 ALLOWED_DOWNWARDS: dict[tuple[str, str], str] = {
     ("executor.dask_methods", "adapters"): "loaded when a method of the executor gets a collection",
@@ -284,8 +281,7 @@ def test_no_modules_import_each_other() -> None:
         }
         graph[name] = {full if full in names else full.rpartition(".")[0] for full in found}
         graph[name] &= {*names} - {name, ""}
-    for circle in circles(graph):
-        assert {name.rpartition(".")[0] for name in circle} <= PARTS_OF_ONE, circle
+    assert circles(graph) == []
 
 
 def late_names() -> dict[str, str]:

@@ -23,7 +23,7 @@ from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
-    from futures_cluster.engines.inprocess.engine import InProcessEngine
+    from futures_cluster.engines.inprocess.host import Host
 
 # Reentrant: a finalizer may give up a future in the middle of a change.
 _lock = threading.RLock()
@@ -48,7 +48,7 @@ class Node(Work):
     reference: weakref.ref[Any] | None = None
     value_is_there = False
 
-    def __init__(self, engine: InProcessEngine, number: int, graph: Graph, task: GraphTask) -> None:
+    def __init__(self, engine: Host, number: int, graph: Graph, task: GraphTask) -> None:
         super().__init__(engine, number, None, graph.function, task.args, {})
         self._key = task.key
         self._name = task.name
@@ -182,7 +182,7 @@ def _drop(nodes: list[Node]) -> None:
                 nodes += [need for need in needs if type(need) is Node and need.loses_user()]
 
 
-def submit_graph(engine: InProcessEngine, graph: Graph) -> dict[Key, Any]:
+def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
     """Submit calls that need each other; the futures of those that are wanted.
 
     Raises

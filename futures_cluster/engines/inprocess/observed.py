@@ -23,7 +23,7 @@ from futures_cluster.services.observe.page_thread import StatusPage
 from futures_cluster.services.worker.reporter import WorkerReporter
 
 if TYPE_CHECKING:
-    from futures_cluster.engines.inprocess.engine import InProcessEngine
+    from futures_cluster.engines.inprocess.host import Host
     from futures_cluster.scheduler.state import State
 
 #: The worker has answered by then, or never will.
@@ -33,7 +33,7 @@ ANSWER_TIMEOUT_S = 5.0
 class Scheduler:
     """What ``ClusterMonitor`` asks of ``services.scheduler.service.SchedulerService``."""
 
-    def __init__(self, engine: InProcessEngine, now: Callable[[], float]) -> None:
+    def __init__(self, engine: Host, now: Callable[[], float]) -> None:
         self.lock = threading.Lock()
         self.monitor: Any = None
         self.workers: dict[str, Callable[[list[m.Message]], None]] = {}
@@ -69,7 +69,7 @@ class Worker:
 
     memory_limit = None
 
-    def __init__(self, engine: InProcessEngine, tell: Callable[[list[m.Message]], None]) -> None:
+    def __init__(self, engine: Host, tell: Callable[[list[m.Message]], None]) -> None:
         self.name = engine.name
         self.tell = tell
         self.machine_lock = threading.Lock()
@@ -133,7 +133,7 @@ class _NothingStored:
 class Observed:
     """Looks at one engine, from the first on until its end."""
 
-    def __init__(self, engine: InProcessEngine) -> None:
+    def __init__(self, engine: Host) -> None:
         self._thread = LoopThread("futures_cluster-observatory")
         loop = self._thread.loop
         self._since = clocks.time()

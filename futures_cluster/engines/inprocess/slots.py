@@ -26,7 +26,7 @@ from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.tracebacks import without_caller
 
 if TYPE_CHECKING:
-    from futures_cluster.engines.inprocess.engine import InProcessEngine
+    from futures_cluster.engines.inprocess.host import Host
 
 
 class Slot:
@@ -53,7 +53,7 @@ class Slots:
 
     Parameters
     ----------
-    engine : InProcessEngine
+    engine : Host
         Is told of what ends.
     queued : dict
         Work that has not begun, by its number: whoever takes it out of there has it.
@@ -63,7 +63,7 @@ class Slots:
 
     def __init__(
         self,
-        engine: InProcessEngine,
+        engine: Host,
         number: int,
         prefix: str,
         ready: Ready,

@@ -16,7 +16,7 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire.codec import arguments
 
 if TYPE_CHECKING:
-    from futures_cluster.engines.inprocess.engine import InProcessEngine
+    from futures_cluster.engines.inprocess.host import Host
 
 
 class Work(context.TaskContext):
@@ -30,7 +30,7 @@ class Work(context.TaskContext):
         Whether anything but calling the function and delivering the value has to be done.
     """
 
-    host: InProcessEngine
+    host: Host
     special = False
     retries_left = 0
     timeout_s: float | None = None
@@ -42,7 +42,7 @@ class Work(context.TaskContext):
 
     def __init__(
         self,
-        engine: InProcessEngine,
+        engine: Host,
         number: int,
         future: Any,
         fn: Callable[..., Any],
@@ -144,7 +144,7 @@ class Needs:
 
     __slots__ = ("_engine", "_left", "_lock", "_work")
 
-    def __init__(self, engine: InProcessEngine, work: Work, number: int) -> None:
+    def __init__(self, engine: Host, work: Work, number: int) -> None:
         self._engine = engine
         self._work = work
         self._left = number
