@@ -15,11 +15,13 @@ measured durations, the clients' shares, the order of the workers, and the numbe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import DEFAULT_OPTIONS, FINISHED, Key, Message, Payload
+from futures_cluster.messages import DEFAULT_OPTIONS, FINISHED, Key, Message
 from futures_cluster.scheduler.outbox import Command
+from futures_cluster.scheduler.queues.shares import Flow
 from futures_cluster.scheduler.records import MEMORY, QUEUED, Function, Task, Worker
 from futures_cluster.scheduler.state import State
 
@@ -30,43 +32,27 @@ if TYPE_CHECKING:
 MAX_ENDED = 2000
 
 
-class _Lone:
-    """A task without a record."""
+class _Series:
+    """What lone tasks one after the other have in common, as long as the scheduler hears of nothing else.
 
-    __slots__ = (
-        "attempt",
-        "depth",
-        "function",
-        "key",
-        "payload",
-        "result",
-        "since_s",
-        "size_bytes",
-        "wanted_by",
-        "worker",
-    )
+    So a task that is like the one before it asks nothing of the machine's state but which worker is next.
+    """
 
-    def __init__(
-        self,
-        key: Key,
-        function: Function,
-        payload: Payload,
-        wanted_by: tuple[str, ...],
-        depth: int,
-        worker: Worker,
-        attempt: int,
-        since_s: float,
-    ) -> None:
-        self.key = key
-        self.function = function
-        self.payload = payload
+    __slots__ = ("client", "depth", "flow", "function", "function_id", "known_by", "stats", "wanted_by")
+
+    def __init__(self, client: str, wanted_by: tuple[str, ...], function: Function, depth: int, flow: Flow) -> None:
+        self.client = client
         self.wanted_by = wanted_by
+        self.function = function
+        self.function_id = function.id
+        self.known_by = function.known_by
+        self.stats = function.group
         self.depth = depth
-        self.worker = worker
-        self.attempt = attempt
-        self.since_s = since_s
-        self.result: Payload = None
-        self.size_bytes = 0
+        self.flow = flow
+
+
+#: A task without a record: the row of ``RunTasks`` says the rest.
+_Running = tuple[_Series, Worker, tuple[Any, ...], float]  # the last: since when
 
 
 class LoneTasks:
@@ -74,130 +60,138 @@ class LoneTasks:
 
     Attributes
     ----------
-    running : _Lone or None
+    running : tuple or None
         The one that a worker has.
     ended : dict
-        Those whose results were sent to their clients, and are not released.
+        Those whose results were sent to their clients, and are not released: (series, row of ``RunTasks``, row of
+        ``TasksFinished``).
+    is_settled : bool
+        Whether the machine's books are complete, so that ``settle`` would change nothing.
     """
 
-    __slots__ = ("_dispatch", "_state", "ended", "running")
+    __slots__ = ("_dispatch", "_handlers", "_series", "_state", "ended", "is_settled", "running")
 
     def __init__(self, state: State, dispatch: Dispatch) -> None:
         self._state = state
         self._dispatch = dispatch
-        self.running: _Lone | None = None
-        self.ended: dict[Key, _Lone] = {}
+        self._series: _Series | None = None
+        self.running: _Running | None = None
+        self.ended: dict[Key, tuple[_Series, tuple[Any, ...], tuple[Any, ...]]] = {}
+        self.is_settled = True
+        self._handlers: dict[type[Message], Callable[[Any, float], list[Command] | None]] = {
+            m.SubmitTasks: self.begin,
+            m.TasksFinished: self.end,
+            m.ReleaseKeys: self.release,
+        }
 
     def handle(self, event: Message, now: float) -> list[Command] | None:
         """What ``SchedulerMachine.handle`` would return, if the event is about a lone task; None if it is to handle it.
 
         After this the machine's state may lack such tasks: whoever reads it calls ``settle`` before.
         """
-        kind = type(event)
-        command: Command | None = None
-        if kind is m.SubmitTasks:
-            command = self.begin(event, now)  # type: ignore[arg-type]
-        elif kind is m.TasksFinished:
-            command = self.end(event, now)  # type: ignore[arg-type]
-        elif kind is m.ReleaseKeys:
-            return [] if self.release(event) else None  # type: ignore[arg-type]
-        return None if command is None else [command]
+        handler = self._handlers.get(type(event))
+        return None if handler is None else handler(event, now)
 
-    def begin(self, event: m.SubmitTasks, now: float) -> m.ToWorker | None:
-        """The command for a task that need not be queued; None if the event has to be handled as others are."""
-        state = self._state
-        if (
-            self.running is not None
-            or state.queued
-            or state.saturated
-            or not state.with_free_slot
-            or len(event.tasks) != 1
-        ):
+    def begin(self, event: m.SubmitTasks, now: float) -> list[Command] | None:
+        """Send a task that need not be queued; None if the event has to be handled as others are."""
+        tasks = event.tasks
+        if self.running is not None or len(tasks) != 1:
             return None
-        if (
-            event.functions
-            or event.wanted is not None
-            or event.calls
-            or event.option_overrides
-            or state.broken is not None
-        ):
+        if event.functions or event.wanted is not None or event.calls or event.option_overrides:
             return None
         if event.options is not DEFAULT_OPTIONS and event.options != DEFAULT_OPTIONS:
             return None
-        key, function_id, payload, dependencies = event.tasks[0]
-        function, wanted_by = state.functions.get(function_id), state.clients.get(event.client)
+        key, function_id, payload, dependencies = tasks[0]
+        series = self._series
+        if (
+            series is None
+            or function_id != series.function_id
+            or event.client != series.client
+            or event.depth != series.depth
+        ):
+            series = self._begin_series(event.client, function_id, event.depth)
+            if series is None:
+                return None
+        state = self._state
         worker = next(iter(state.with_free_slot))
-        if function is None or wanted_by is None or worker.name not in function.known_by:
+        if worker.name not in series.known_by or dependencies or type(payload) is not bytes:
             return None
-        if dependencies or type(payload) is not bytes or key in state.tasks or key in self.ended:
+        if key in state.tasks or key in self.ended:
             return None
         attempt = state.attempts + 1
-        self.running = _Lone(key, function, payload, wanted_by, event.depth, worker, attempt, now)
         row = (key, attempt, function_id, payload, (0, -event.depth, attempt), (), 0)
-        return m.ToWorker(worker.name, m.RunTasks([row]))
+        self.running = series, worker, row, now
+        return [m.ToWorker(worker.name, m.RunTasks([row]))]
 
-    def end(self, event: m.TasksFinished, now: float) -> m.ToClient | None:
-        """The command for the small result of the task that runs; None for all others, and for errors."""
-        lone, state = self.running, self._state
-        if lone is None or event.failed or len(event.finished) != 1 or event.worker != lone.worker.name:
+    def _begin_series(self, client: str, function_id: str, depth: int) -> _Series | None:
+        """The series of a task that need not be queued, or None."""
+        state = self._state
+        if state.queued or state.saturated or not state.with_free_slot or state.broken is not None:
             return None
-        key, attempt, payload, size_bytes, duration_s = event.finished[0]
-        if attempt != lone.attempt or key != lone.key or payload is None:
+        function, wanted_by = state.functions.get(function_id), state.clients.get(client)
+        if function is None or wanted_by is None:
+            return None
+        flow = state.shares.flow(client, (0, -depth))
+        self._series = _Series(client, wanted_by, function, depth, flow)
+        self.is_settled = False
+        return self._series
+
+    def end(self, event: m.TasksFinished, now: float) -> list[Command] | None:
+        """Tell the client the small result of the task that runs; None for all others, and for errors."""
+        if self.running is None or event.failed or len(event.finished) != 1:
+            return None
+        series, worker, row, _ = self.running
+        finished = event.finished[0]
+        key, attempt, payload, size_bytes, duration_s = finished
+        if attempt != row[1] or key != row[0] or payload is None or event.worker != worker.name:
             return None
         self.running = None
-        self._count(lone)
+        series.flow.take_turn(series.stats.turn_s)  # as when it is committed
+        series.stats.measure(duration_s)
+        state = self._state
         state.attempts = attempt
-        worker = lone.worker
         state.accepting.move_to_end(worker)
         state.with_free_slot.move_to_end(worker)
         worker.last_progress_s = now
         worker.recently_stolen_from = False
-        lone.function.group.measure(duration_s)
-        lone.result, lone.size_bytes = payload, size_bytes
-        self.ended[key] = lone
+        self.ended[key] = series, row, finished
         if len(self.ended) > MAX_ENDED:
             self.settle()
-        return m.ToClient(lone.wanted_by[0], m.TasksDone([(key, FINISHED, payload, size_bytes, ())]))
+        return [m.ToClient(series.client, m.TasksDone([(key, FINISHED, payload, size_bytes, ())]))]
 
-    def release(self, event: m.ReleaseKeys) -> bool:
-        """Whether all these keys are of lone tasks that have ended; then nothing of them is left."""
+    def release(self, event: m.ReleaseKeys, now: float) -> list[Command] | None:
+        """Forget these keys if all are of lone tasks that have ended."""
         ended, client = self.ended, event.client
         for key in event.keys:
-            lone = ended.get(key)
-            if lone is None or lone.wanted_by[0] != client:
-                return False
+            if key not in ended or ended[key][0].client != client:
+                return None
         for key in event.keys:
             ended.pop(key, None)  # a key may be there twice
-        return True
+        return []
 
     def settle(self) -> None:
         """Make the records of all that are left."""
-        for lone in self.ended.values():
-            task = self._record(lone)
+        for series, row, finished in self.ended.values():
+            task = self._record(series, row)
             task.state = MEMORY
             task.fire_and_forget = False
-            task.attempt = lone.attempt
+            task.attempt = row[1]
             task.payload = None
-            task.result, task.size_bytes = lone.result, lone.size_bytes
+            _, _, task.result, task.size_bytes, _ = finished
             task.has_result = True
         self.ended = {}
         if self.running is not None:
-            running, self.running = self.running, None
-            task = self._record(running)
+            (series, worker, row, since_s), self.running = self.running, None
+            task = self._record(series, row)
             task.state = QUEUED
-            self._dispatch.commit_lone(task, running.worker, running.since_s)
+            self._dispatch.commit_lone(task, worker, since_s)
+        self._series = None  # what follows may change what it knows
+        self.is_settled = True
 
-    def _record(self, lone: _Lone) -> Task:
-        state, function = self._state, lone.function
+    def _record(self, series: _Series, row: tuple[Any, ...]) -> Task:
+        state, function = self._state, series.function
         state.serial += 1
         function.tasks += 1
-        lane = state.shares.flow(lone.wanted_by[0], (0, -lone.depth))
-        task = Task(lone.key, function, lone.payload, DEFAULT_OPTIONS, lane, state.serial, lone.wanted_by, True)
-        state.tasks[lone.key] = task
+        task = Task(row[0], function, row[3], DEFAULT_OPTIONS, series.flow, state.serial, series.wanted_by, True)
+        state.tasks[row[0]] = task
         return task
-
-    def _count(self, lone: _Lone) -> None:
-        """Charge the client for the task, as when it is committed."""
-        lane = self._state.shares.flow(lone.wanted_by[0], (0, -lone.depth))
-        lane.catch_up()
-        lane.charge(lone.function.group.turn_s)

@@ -99,9 +99,8 @@ class SchedulerMachine:
         now : float
             Seconds on a monotonic clock.
         """
-        lone = self.lone
-        if lone.ended or lone.running is not None:
-            lone.settle()
+        if not self.lone.is_settled:
+            self.lone.settle()
         self._handlers[type(event)](event, now)
         if self._transitions.release_candidates:
             self._transitions.release_candidates_now()

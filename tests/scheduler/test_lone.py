@@ -106,7 +106,8 @@ def test_random_histories_end_with_the_same_books(seed: int) -> None:
     rng, is_busy = random.Random(seed), seed % 2
     pair = Pair(workers=rng.randint(1, 3), slots=rng.randint(1, 2))
     running: list[tuple[str, Any]] = runs_of(pair.given(submit(*[f"first{i}" for i in range(4)])))
-    kept: list[tuple[str, str]] = [("c", f"first{i}") for i in range(4)]
+    running += runs_of(pair.given(m.SubmitTasks("c", [("first4", "g", b"", [])], [("g", "g", b"code")])))
+    kept: list[tuple[str, str]] = [("c", f"first{i}") for i in range(5)]
     for step in range(150):
         choice = rng.random()
         commands: list[Any] = []
@@ -115,7 +116,7 @@ def test_random_histories_end_with_the_same_books(seed: int) -> None:
             keys = [f"{client}{step}-{i}" for i in range(number)]
             options = m.DEFAULT_OPTIONS if rng.random() < 0.9 else TaskOptions(priority=1)
             inputs = [kept[-1][1]] if kept and kept[-1][0] == client and rng.random() < 0.1 else []
-            rows = [(key, "f", b"", inputs) for key in keys]
+            rows = [(key, rng.choice("fffg"), b"", inputs) for key in keys]
             commands = pair.given(m.SubmitTasks(client, rows, [], options, rng.randint(0, 1)))
             kept += [(client, key) for key in keys]
         elif choice < 0.8 and running:
@@ -169,6 +170,23 @@ def test_there_is_no_short_way_for(event: m.Message) -> None:
     assert machine.lone.handle(event, 0.0) is None
     machine.handle(event, 0.0)
     invariants.check(machine.state)
+
+
+def test_what_others_do_between_two_tasks_is_seen() -> None:
+    pair = Pair(workers=1)
+    for number in range(4):
+        functions = [("f", "f", b"code")] if number < 1 else []
+        ((worker, row),) = runs_of(pair.given(m.SubmitTasks("c", [(f"k{number}", "f", b"", [])], functions)))
+        pair.given(m.TasksFinished(worker, [(row[0], row[1], b"r", 1, 0.5)]))
+    assert pair.taken == 6
+    pair.given(m.RetireWorkers([worker]))
+    assert not runs_of(pair.given(m.SubmitTasks("c", [("k4", "f", b"", [])])))
+    ((worker, row),) = runs_of(pair.given(m.WorkerJoined("new", "a", 1)))
+    assert worker == "new"
+    pair.given(m.TasksFinished(worker, [(row[0], row[1], b"r", 1, 0.5)]))
+    pair.given(m.ClientLeft("c"))
+    assert not runs_of(pair.given(m.SubmitTasks("c", [("k5", "f", b"", [])])))
+    pair.check()
 
 
 def test_kept_results_get_records_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
