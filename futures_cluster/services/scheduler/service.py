@@ -93,37 +93,47 @@ class SchedulerService:
 
     def handle_locked(self, messages: Iterable[Message]) -> None:
         """Take messages; the caller holds ``lock``, and may be on any thread."""
-        now = self._loop.time()
-        machine = self.machine
+        now, lone = self._loop.time(), self.machine.lone
         for message in messages:
-            kind = type(message)
-            if kind is m.WorkersBroken:  # first: whoever sees a future fail finds the executor broken
-                self._on_broken(message.error)  # type: ignore[attr-defined]
             if self._plugins is not None:
-                machine.lone.settle()
-                if events := plugin_runner.look(message, machine.state):
+                lone.settle()
+                if events := plugin_runner.look(message, self.machine.state):
                     self._plugins.post(events)
-            if kind not in _WATCHED:
-                commands = machine.lone.handle(message, now) if self._plugins is None else None
-                self._carry_out(machine.handle(message, now) if commands is None else commands)
+            elif (commands := lone.handle(message, now)) is not None:
+                self._carry_out(commands)
                 continue
-            if kind in _RELAYED:
-                self._relay(message)
-                continue
-            if self.monitor is not None:
-                self.monitor.noticed(message)  # first: a worker that is looked at is told so before its tasks
-            if type(message) is m.WorkerJoined:
-                self.logs.joined(message.worker)
-                self.code.joined(message.worker)
-            self._carry_out(machine.handle(message, now))
-            if type(message) is m.WorkerJoined:
-                self._pids[message.pid] = message.worker
-            elif type(message) is m.WorkerLost:
-                self.logs.lost(message.worker)
-                self.code.lost(message.worker)
-            if self._on_event is not None and kind is not m.WorkerReport:
-                self._on_loop(self._on_event, message)
-        deadline = machine.next_deadline()
+            kind = type(message)
+            if kind in _WATCHED:
+                self._handle_watched(message, now)
+            else:
+                if kind is m.WorkersBroken:  # first: whoever sees a future fail finds the executor broken
+                    self._on_broken(message.error)  # type: ignore[attr-defined]
+                self._drive(message, now)
+
+    def _handle_watched(self, message: Message, now: float) -> None:
+        """Take a message about the set of workers, or one to pass on."""
+        kind = type(message)
+        if kind in _RELAYED:
+            self._relay(message)
+            return
+        if self.monitor is not None:
+            self.monitor.noticed(message)  # first: a worker that is looked at is told so before its tasks
+        if type(message) is m.WorkerJoined:
+            self.logs.joined(message.worker)
+            self.code.joined(message.worker)
+        self._drive(message, now)
+        if type(message) is m.WorkerJoined:
+            self._pids[message.pid] = message.worker
+        elif type(message) is m.WorkerLost:
+            self.logs.lost(message.worker)
+            self.code.lost(message.worker)
+        if self._on_event is not None and kind is not m.WorkerReport:
+            self._on_loop(self._on_event, message)
+
+    def _drive(self, message: Message, now: float) -> None:
+        """Give the machine a message, which may change when it wants to be woken."""
+        self._carry_out(self.machine.handle(message, now))
+        deadline = self.machine.next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
             self._on_loop(self._set_timer)
@@ -162,14 +172,13 @@ class SchedulerService:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _carry_out(self, commands: list[Any]) -> None:
-        if not commands:
-            return
         if len(commands) == 1:
-            command = commands[0]
-            if type(command) is m.ToWorker:
+            (command,) = commands
+            kind = type(command)
+            if kind is m.ToWorker:
                 self._send_to_worker(command.worker, [command.message])
                 return
-            if type(command) is m.ToClient:
+            if kind is m.ToClient:
                 self._send_to_client(command.client, [command.message])
                 return
         to_workers: dict[str, list[Message]] = {}
