@@ -229,3 +229,6 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     Retire,
     RelayData,
 )
+
+for _code, _cls in enumerate(WIRE_MESSAGES):
+    _cls.code = _code

@@ -5,7 +5,7 @@ Covers: keys, payloads, the options of tasks, the base of all messages. Does not
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from futures_cluster import numbers
 
@@ -127,9 +127,10 @@ class Record:
 
 
 class Message(Record):
-    """Base of what machines are told, and of all that is sent."""
+    """Base of what machines are told, and of all that is sent; each class that is sent has a ``code``."""
 
     __slots__ = ()
+    code: ClassVar[int]
 
 
 def field_names(kind: type[Record]) -> tuple[str, ...]:

@@ -22,10 +22,10 @@ length and begin with a key: what the machines take apart without looking. Paylo
 from __future__ import annotations
 
 import struct
-import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks
@@ -47,8 +47,10 @@ MAX_BYTES = 2**40
 #: No body is longer.
 MAX_BODY_BYTES = 8 * 2**30
 
-_CODES: dict[type[Message], int] = {cls: code for code, cls in enumerate(WIRE_MESSAGES)}
-_GETTERS = {cls: attrgetter(*names) if len(names := field_names(cls)) > 1 else None for cls in WIRE_MESSAGES}
+#: From a message to its row: code and fields.
+_GETTERS: dict[type[Message], Callable[[Message], Any]] = {
+    cls: attrgetter("code", *field_names(cls)) for cls in WIRE_MESSAGES
+}
 _OPTIONS_AT = field_names(SubmitTasks).index("options")
 _OVERRIDES_AT = field_names(SubmitTasks).index("option_overrides")
 
@@ -92,6 +94,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "None": (type(None),),
 }
 _TUPLES = {tuple}
+_TEXTS = {str}
+_first = itemgetter(0)
 
 
 def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
@@ -110,9 +114,9 @@ def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type
 
 
 _FIELDS = [_fields_of(cls) for cls in WIRE_MESSAGES]
-#: Of these the lists that are looked into: the field's place, its name, the types of items, the length of rows.
+#: Of these the lists that are looked into: the place behind the code, the types of items, the length of rows in a set.
 _BATCHES = [
-    [(at, name, items, rows) for at, (name, _, items, rows) in enumerate(fields) if items is not None or rows]
+    [(at, items, {rows}) for at, (_, _, items, rows) in enumerate(fields, 1) if items is not None or rows]
     for fields in _FIELDS
 ]
 #: Types of all fields that were found right before: (code, types). There are few, as values come from msgpack.
@@ -120,13 +124,13 @@ _ACCEPTED: set[tuple[int, tuple[type, ...]]] = set()
 
 
 def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
-    """Check a message's code, the number of its fields and their types; remember that they are right."""
+    """Check a message's code, the number of its fields and their types (the code's first); remember that it is right."""
     if not 0 <= code < len(WIRE_MESSAGES):
         raise ProtocolError(f"no message has the code {code}")
     cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
-    if len(kinds) != len(fields):
-        raise ProtocolError(f"{cls.__name__} has {len(kinds)} fields instead of {len(fields)}")
-    for kind, (name, accepted, _, _) in zip(kinds, fields):  # of the same length
+    if len(kinds) != len(fields) + 1:
+        raise ProtocolError(f"{cls.__name__} has {len(kinds) - 1} fields instead of {len(fields)}")
+    for kind, (name, accepted, _, _) in zip(kinds[1:], fields):  # of the same length
         if accepted is not None and kind not in accepted:
             raise ProtocolError(f"{cls.__name__}.{name} is of type {kind.__name__}")
     _ACCEPTED.add((code, kinds))
@@ -144,7 +148,7 @@ _TEXT_ERRORS = "surrogatepass"
 
 
 class _Packer:
-    """Packs bodies. Making msgpack's packer takes as long as packing a small body, so each thread keeps one."""
+    """Packs bodies. Making msgpack's packer takes as long as packing a small body, so it is used again."""
 
     __slots__ = ("buffers", "pack")
 
@@ -159,12 +163,8 @@ class _Packer:
         raise TypeError(f"{type(obj).__name__} cannot be part of a message")
 
 
-class _Local(threading.local):
-    packer: _Packer | None = None
-
-
-_local = _Local()
-_NOTHING: deque[Buffer] = deque()
+#: Taken out while they are used: another thread may pack meanwhile, and so may a signal handler.
+_packers: list[_Packer] = []
 
 
 def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
@@ -188,16 +188,11 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
 
 def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
     """The same, with the buffers as they are in the messages."""
-    rows = []
-    for message in messages:
-        cls = type(message)
-        getter = _GETTERS[cls]
-        if getter is not None:
-            rows.append((_CODES[cls], *getter(message)))
-        else:
-            rows.append((_CODES[cls], *(getattr(message, name) for name in field_names(cls))))
-    # Taken away while it is used: a signal handler may send, too.
-    packer, _local.packer = _local.packer or _Packer(), None
+    rows = [_GETTERS[type(message)](message) for message in messages]
+    try:
+        packer = _packers.pop()
+    except IndexError:
+        packer = _Packer()
     try:
         try:
             body: bytes = packer.pack(rows)
@@ -207,20 +202,33 @@ def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         kinds = ", ".join(dict.fromkeys(WIRE_MESSAGES[row[0]].__name__ for row in rows))
         raise NotSendable(f"{kinds} cannot be sent: {error}") from error
-    buffers = packer.buffers
-    if len(body) <= _MAX_KEPT_BYTES:
-        _local.packer = packer
+    length, buffers = len(body), packer.buffers
+    if buffers:
+        packer.buffers = []
+    if length <= _MAX_KEPT_BYTES:
+        _packers.append(packer)
     if not buffers:
-        return HEAD.pack(len(body), 0) + body, ()
-    packer.buffers = []
+        return HEAD.pack(length, 0) + body, ()
     if len(buffers) > MAX_BUFFERS:
         raise NotSendable(f"{len(buffers):,} buffers are too many for one message; put them into fewer arrays")
     table = struct.pack(f"<{len(buffers)}Q", *[buffer.memory.nbytes for buffer in buffers])
-    return HEAD.pack(len(body), len(buffers)) + table + body, buffers
+    return HEAD.pack(length, len(buffers)) + table + body, buffers
 
 
 def _no_marks(code: int, data: bytes) -> Any:
     raise ProtocolError("a frame has a mark for a buffer that it does not have")
+
+
+def _take_buffer(left: deque[Buffer], code: int, data: bytes) -> Buffer:
+    if code != _BUFFER_CODE or data or not left:
+        raise ProtocolError("a frame has marks that do not fit its buffers")
+    return left.popleft()
+
+
+_unpackb: Callable[..., Any] = partial(
+    msgpack.unpackb, use_list=False, strict_map_key=False, raw=False, unicode_errors=_TEXT_ERRORS, ext_hook=_no_marks
+)
+_NO_BUFFERS: deque[Buffer] = deque()
 
 
 def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = None) -> list[Message]:
@@ -231,56 +239,45 @@ def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = 
     ProtocolError
         When it is anything else.
     """
-    if buffers:
-        left = deque(buffers)
-
-        def take(code: int, data: bytes) -> Buffer:
-            if code != _BUFFER_CODE or data or not left:
-                raise ProtocolError("a frame has marks that do not fit its buffers")
-            return left.popleft()
-
-    else:
-        left, take = _NOTHING, _no_marks
     if len(body) > weight.HARMLESS_BYTES:
         weight.check(body)
+    left = deque(buffers) if buffers else _NO_BUFFERS
     try:
-        rows = msgpack.unpackb(
-            body, use_list=False, strict_map_key=False, raw=False, unicode_errors=_TEXT_ERRORS, ext_hook=take
-        )
+        rows = _unpackb(body, ext_hook=partial(_take_buffer, left)) if left else _unpackb(body)
     except Exception as error:
         raise ProtocolError(f"a frame of {len(body)} bytes is not msgpack: {error}") from None
     if left:
         raise ProtocolError("a frame has buffers that no message has a mark for")
     if type(rows) is not tuple:
         raise ProtocolError("a frame is not a list of messages")
-    return [_message(row) for row in rows]
+    return list(map(_message, rows))
 
 
 def _message(content: Any) -> Message:
     if type(content) is not tuple or not content or type(content[0]) is not int:
         raise ProtocolError("a message has no code")
-    code, *values = content
-    kinds = tuple(map(type, values))
+    code, kinds = content[0], tuple(map(type, content))
     if (code, kinds) not in _ACCEPTED:
         _check_kinds(code, kinds)
+    for at, items, lengths in _BATCHES[code]:
+        if batch := content[at]:
+            if items is not None:
+                if not items.issuperset(map(type, batch)):
+                    raise _wrong(code, at, "holds something else than it should")
+            elif not (_TUPLES.issuperset(map(type, batch)) and lengths.issuperset(map(len, batch))):
+                raise _wrong(code, at, f"has other rows than ours, of {max(lengths)} values")
+            elif not _TEXTS.issuperset(map(type, map(_first, batch))):
+                raise _wrong(code, at, "has a row that does not begin with a key")
     cls = WIRE_MESSAGES[code]
-    for at, name, items, row_length in _BATCHES[code]:
-        batch: Any = values[at]
-        if not batch:
-            continue
-        if items is not None:
-            if not items.issuperset(map(type, batch)):
-                raise ProtocolError(f"{cls.__name__}.{name} holds something else than it should")
-        else:
-            if not _TUPLES.issuperset(map(type, batch)) or set(map(len, batch)) != {row_length}:
-                raise ProtocolError(f"{cls.__name__}.{name} has other rows than ours, of {row_length} values")
-            for row in batch:
-                if type(row[0]) is not str:
-                    raise ProtocolError(f"{cls.__name__}.{name} has a row that does not begin with a key")
+    _, *values = content
     if cls is SubmitTasks:
         values[_OPTIONS_AT] = _options(values[_OPTIONS_AT])
         values[_OVERRIDES_AT] = tuple([(key, _options(options)) for key, options in values[_OVERRIDES_AT]])
     return cls(*values)
+
+
+def _wrong(code: int, at: int, text: str) -> ProtocolError:
+    return ProtocolError(f"{WIRE_MESSAGES[code].__name__}.{_FIELDS[code][at - 1][0]} {text}")
 
 
 def _options(values: Any) -> TaskOptions:
@@ -336,8 +333,8 @@ class FrameParser:
         self._filling: memoryview | None = None  # all of the memory that ``space`` is the rest of
         self._committed = 0  # how much of that is ready
 
-    def feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
-        """Take bytes; yield the messages of each frame that they complete.
+    def feed(self, data: bytes | memoryview) -> Iterable[list[Message]]:
+        """Take bytes; iterate over the messages of each frame that they complete.
 
         Raises
         ------
@@ -346,14 +343,17 @@ class FrameParser:
         AuthenticationError
             For a frame whose tags are wrong; likewise.
         """
+        size = len(data)
+        self.received_bytes += size
+        if self._body is None and not self._buffer and self._opener is None and size >= HEAD.size:
+            length, count = HEAD.unpack_from(data)
+            if not count and HEAD.size + length == size and length <= self.most_body_bytes:
+                return (unpack(data[HEAD.size :]),)  # one whole frame, as is usual for a lone task
+        return self._feed(data)
+
+    def _feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         buffer = self._buffer
-        self.received_bytes += len(data)
         if self._body is None:
-            if not buffer and self._opener is None and len(data) >= HEAD.size:
-                length, count = HEAD.unpack_from(data)
-                if not count and HEAD.size + length == len(data) and length <= self.most_body_bytes:
-                    yield unpack(data[HEAD.size :])  # one whole frame, as is usual for a lone task
-                    return
             buffer += data
         else:
             view = memoryview(data)

@@ -207,6 +207,9 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
             msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True], 0, None, [], []]]),
             "does not begin with a key",
         ),
+        (msgpack.packb([[14, "w", [["k", 1, b"", 1, 0.1], ["k", 1]], []]]), "TasksFinished.finished has other rows"),
+        (msgpack.packb([[14, "w", [["k", 1, b"", 1, 0.1], "split"], []]]), "TasksFinished.finished has other rows"),
+        (msgpack.packb([[14, "w", [], [["k", 1, b"", 0.1], [1, 1, b"", 0.1]]]]), "TasksFinished.failed has a row that"),
         (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, [], []]]), "SubmitTasks.options"),
         (
             msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True], 0, None, [], []]]),
@@ -431,6 +434,7 @@ def test_threads_and_failures_do_not_mix_what_is_packed() -> None:
         frames.pack([with_buffers(b"a"), m.DropData([object()])])
     _, parts = frames.pack([with_buffers(b"b")])
     assert [part.tobytes() for part in parts] == [b"b"]
+    kept = len(frames._packers)
     large = pack([m.Data(1, (("k", b"x" * (2 * frames._MAX_KEPT_BYTES)),))])
-    assert frames._local.packer is None  # and its memory is gone
+    assert len(frames._packers) < kept  # its memory is gone
     assert len(large) > 2 * frames._MAX_KEPT_BYTES

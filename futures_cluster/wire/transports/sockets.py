@@ -96,7 +96,7 @@ class SocketConnection:
         left_over, self._left_over = self._left_over, b""
         if left_over:
             with self._reading:
-                self._take(self._parser.feed(left_over))
+                self._take(self._parser.feed, left_over)
             if self.closed:  # meanwhile
                 self._sock.close()
 
@@ -238,7 +238,7 @@ class SocketConnection:
                 if not data:
                     self._end(None)
                     return False
-                self._take(parser.feed(data))
+                self._take(parser.feed, data)
                 return not self._ended
             left = TURN_BYTES
             while left > 0 and parser.space is not None and not self.closed:
@@ -247,16 +247,17 @@ class SocketConnection:
                     self._end(None)
                     return False
                 left -= count
-                self._take(parser.filled(count))
+                self._take(parser.filled, count)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
             self._end(error)
         return not self._ended
 
-    def _take(self, batches: Iterable[list[Message]]) -> None:
+    def _take(self, parse: Callable[[Any], Iterable[list[Message]]], what: Any) -> None:
+        """Give the parser what came, and hand over the messages of each frame."""
         try:
-            for messages in batches:
+            for messages in parse(what):
                 try:
                     self.on_messages(messages)
                 except Exception as error:
