@@ -83,19 +83,15 @@ class DeferredSignals:
     __slots__ = ("_handlers", "due", "is_open")
 
     def __enter__(self) -> DeferredSignals:
-        self._handlers: dict[int, Any] = {}
+        self._handlers: tuple[tuple[int, Any], ...] = ()
         self.due: list[tuple[int, Any]] = []
         self.is_open = False
         if get_ident() == _main:
+            handlers = tuple(map(getsignal, SIGNALS))
+            self._handlers = _USUAL_TO_DEFER if handlers == _USUAL else _to_defer(handlers)
             try:
-                for number in SIGNALS:
-                    handler = getsignal(number)
-                    if type(handler) is int or not callable(handler):  # the system's own, which does not raise
-                        continue
-                    # Not one of this class: an outer context holds it back already.
-                    if type(getattr(handler, "__self__", None)) is not DeferredSignals:
-                        self._handlers[number] = handler
-                        set_handler(number, self._note)
+                for number, _ in self._handlers:
+                    set_handler(number, self._note)
             except BaseException:  # of the handler of a signal whose turn has not come
                 self._put_back()
                 raise
@@ -103,7 +99,7 @@ class DeferredSignals:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.is_open:
-            self._handlers[number](number, frame)
+            dict(self._handlers)[number](number, frame)
         else:
             self.due.append((number, frame))
 
@@ -112,13 +108,13 @@ class DeferredSignals:
         if self.due:
             number, frame = self.due.pop(0)
             try:
-                self._handlers[number](number, frame)
+                dict(self._handlers)[number](number, frame)
             finally:
                 self.call_due()
 
     def _put_back(self) -> None:
         try:
-            for number, handler in self._handlers.items():
+            for number, handler in self._handlers:
                 set_handler(number, handler)
         except BaseException:  # of one that is back: so once more, as the others must be, too
             self._put_back()
@@ -130,3 +126,17 @@ class DeferredSignals:
             self._put_back()
             if self.due:
                 self.call_due()
+
+
+def _to_defer(handlers: tuple[Any, ...]) -> tuple[tuple[int, Any], ...]:
+    """Which of the handlers of ``SIGNALS`` may raise, and are not deferred yet by an outer context."""
+    return tuple(
+        (number, handler)
+        for number, handler in zip(SIGNALS, handlers, strict=True)
+        if callable(handler) and type(getattr(handler, "__self__", None)) is not DeferredSignals
+    )
+
+
+# Python's own for Ctrl-C, the system's for all others: what most programs have. To look at each takes longer.
+_USUAL = tuple(signal.default_int_handler if number == signal.SIGINT else int(signal.SIG_DFL) for number in SIGNALS)
+_USUAL_TO_DEFER = _to_defer(_USUAL)
