@@ -59,7 +59,7 @@ class _ByValue:
     Functions in its closure are held weakly: they may refer back to this one, which must be able to die.
     """
 
-    __slots__ = ("called", "cells", "function_id", "name", "ref", "traits", "watched")
+    __slots__ = ("called", "cells", "code", "defaults", "function_id", "keywords", "name", "ref", "watched")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class _ByValue:
         self.ref: Callable[[], Any] = weakref.ref(fn)
         self.function_id = function_id
         self.name = name
-        self.traits = fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})
+        self.code, self.defaults, self.keywords = fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})
         self.cells = [_weak(_content(cell)) for cell in fn.__closure__ or ()]
         self.watched = watched
         # Functions in the closure are in the pickle by value, and what their closures hold.
@@ -87,8 +87,7 @@ class _ByValue:
         """Whether the function would pickle to the same again; comparing is cheaper than pickling."""
         if fn is None or self.ref() is not fn:
             return False
-        code, defaults, keywords = self.traits
-        if fn.__code__ is not code or fn.__defaults__ is not defaults:
+        if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
             return False
         if self.watched and not pickling.is_unchanged(self.watched):
             return False
@@ -96,7 +95,7 @@ class _ByValue:
             for cell, value in zip(fn.__closure__ or (), self.cells, strict=True):
                 if not _is_same(value, _content(cell)):
                     return False
-        now = fn.__kwdefaults__
+        now, keywords = fn.__kwdefaults__, self.keywords
         if now or keywords:
             if not now or now.keys() != keywords.keys():
                 return False
@@ -176,11 +175,11 @@ class FunctionTable:
         Exception
             When the function does not pickle.
         """
+        by_value = self._by_value.get(id(fn))
+        if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
+            return by_value.function_id, by_value.name, None, False
         kind = type(fn)
         if self._tell and (kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type):
-            by_value = self._by_value.get(id(fn))
-            if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
-                return by_value.function_id, by_value.name, None, False
             known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.is_host else fn)
             if known is not None and known[0] in self._told:
                 return known[0], known[1], None, False
