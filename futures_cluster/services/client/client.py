@@ -194,7 +194,7 @@ class Client:
             depth = parent.depth + 1
             if parent.priority:
                 options = inherit(options, parent.priority)
-        item = (options, depth, (key, function_id, payload, inputs), news, call)
+        row = (key, function_id, payload, inputs)
         self.submitted += 1
         try:
             self._pending[key] = future
@@ -202,9 +202,17 @@ class Client:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if not is_own_key:
                 self._known[key] = future
-                self._mailbox.post(item)
-            elif self._mailbox.awake or not self._send_now() or not self._submit_now(item):
-                self._mailbox.post(item)
+            # What is in the mailbox now are releases that nobody hurries for; they may come after a task, but not
+            # after one of the same key.
+            if (
+                not is_own_key
+                or self._mailbox.awake
+                or not self._send_now()
+                or not self._transmit_now(
+                    [m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)]
+                )
+            ):
+                self._mailbox.post((options, depth, row, news, call))
         except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
             self._pending.pop(key, None)
             self._done_with(future)
@@ -214,15 +222,6 @@ class Client:
         if news is not None:
             self._functions.told(function_id)
         return future
-
-    def _submit_now(self, item: Any) -> bool:
-        """Hand a task to the scheduler on the user's thread; False if others are at it.
-
-        What is in the mailbox now are releases that nobody hurries for; they may come after this (but not after a
-        task of the same key).
-        """
-        options, depth, row, news, _ = item
-        return self._transmit_now([m.SubmitTasks(self.name, [row], [] if news is None else [news], options, depth)])
 
     def _transmit_now(self, messages: list[m.Message]) -> bool:
         """Hand messages over on the user's thread, which Ctrl-C does not cut in half; False if others are at it."""
