@@ -124,7 +124,7 @@ _ACCEPTED: set[tuple[int, tuple[type, ...]]] = set()
 
 
 def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
-    """Check a message's code, the number of its fields and their types (the code's first); remember that it is right."""
+    """Check a message's code, the number of its fields and their types, the code first; remember them."""
     if not 0 <= code < len(WIRE_MESSAGES):
         raise ProtocolError(f"no message has the code {code}")
     cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
