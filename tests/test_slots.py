@@ -10,6 +10,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,3 +230,20 @@ def test_what_ended_is_told_while_the_next_one_executes(worker: Worker) -> None:
     assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.finished() == ["short"])
     wait_until(lambda: worker.started()[-1:] == ["long"])
+
+
+def test_the_loop_leaves_the_reading_to_a_thread_that_waits_in_between(worker: Worker) -> None:
+    seen: list[bool | None] = []
+    main, busy = worker.service._main, SimpleNamespace(waits=False, has_waited=True)
+
+    def look() -> None:
+        worker.service._main = busy  # type: ignore[assignment]
+        for _ in range(2):
+            worker.service._tick()
+            seen.append(worker.loop_reads)
+        worker.service._main = main
+
+    worker.thread.call(look)
+    wait_until(lambda: len(seen) == 2)
+    assert seen == [None, True]  # it has waited since the look before; it has not
+    wait_until(lambda: worker.loop_reads is False)

@@ -190,15 +190,18 @@ class WorkerService:
 
     def _tick(self) -> None:
         """While something executes: report what ended and what runs on, lend slots of tasks that wait."""
-        main = self._main
+        main, waited = self._main, False
         if main is not None:
-            self._watch(not main.waits)
+            # A thread that runs short tasks waits in between, and reads: the loop would wake up for nothing.
+            waited, main.has_waited = main.has_waited, False
+            if main.waits or not waited:
+                self._watch(not main.waits)
         with self._lock:
             machine = self.machine
             if machine.has_unreported:
                 self._flush(clocks.monotonic())
             self._lend_slots()
-            busy = len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
+            busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # Some time longer, as it would cost more to begin again with the next message. False first: whoever
             # has seen it true has set the time before.
             self._ticking = False

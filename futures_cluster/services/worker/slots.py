@@ -59,6 +59,13 @@ class MainSlot(Slot):
         Descriptor of the connection to the scheduler.
     read : callable
         Reads what has arrived there.
+
+    Attributes
+    ----------
+    waits : bool
+        Whether it waits for a run, and so reads.
+    has_waited : bool
+        Whether it has waited since this was last set to False.
     """
 
     def __init__(self, index: int, fd: int, read: Callable[[], bool]) -> None:
@@ -73,7 +80,7 @@ class MainSlot(Slot):
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
-        self.waits = False  # and so reads
+        self.waits = self.has_waited = False
 
     def give(self, run: Run | None) -> None:
         """See ``Slot``."""
@@ -91,7 +98,7 @@ class MainSlot(Slot):
             If a task has closed the connection.
         """
         runs = self._runs
-        self.waits = True
+        self.waits = self.has_waited = True
         try:
             while not runs:
                 for fd, event in self._poll.poll():
