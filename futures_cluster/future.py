@@ -52,6 +52,7 @@ if hasattr(os, "register_at_fork"):
 MAX_LED = 8
 
 _NO_TASK = contextlib.nullcontext()
+_DONE = (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
 
 # What ``_unread`` is, as long as nobody has read the result.
 _NOTHING = 0
@@ -281,7 +282,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
 
     def done(self) -> bool:
         """Whether the task has ended or was cancelled."""
-        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
+        return self._state in _DONE
 
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio
@@ -298,7 +299,8 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        timeout = numbers.wait_s("timeout", timeout)
+        if timeout is not None:
+            timeout = numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)
@@ -501,8 +503,9 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                     self._payload = payload
                     self.holders = holders
                     self._state = FINISHED
-                if self.awaited_by is not None:
-                    self._wake_leader()
+                leader = self.awaited_by
+                if leader is not None:
+                    leader.wake()
                 return
         with condition:
             if self._state not in (PENDING, RUNNING):

@@ -230,10 +230,10 @@ def test_no_wait_is_without_end(rig: Rig, patient: None, monkeypatch: pytest.Mon
         def __getattr__(self, name: str) -> Any:
             return getattr(epoll, name)
 
-        def poll(self, left_s: float | None) -> Any:
+        def poll(self, left_s: float | None, max_events: int) -> Any:
             waits.append(left_s)
             looked.release()
-            return epoll.poll(left_s)
+            return epoll.poll(left_s, max_events)
 
     rig.leader._epoll = Watched()  # type: ignore[assignment]
     for timeout in (None, LIMIT_S):

@@ -16,6 +16,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Protocol
 
 from futures_cluster import clocks
@@ -29,6 +30,8 @@ IDLE_TIMEOUT_S = 0.05
 #: No wait is longer. A signal that comes after Python has last looked for one, and before the system waits, ends no
 #: wait: Ctrl-C would be noticed with the result.
 POLL_INTERVAL_S = 1.0
+#: Connections that are read before the leader looks again. For as many as by default each wait takes 12 KB.
+MAX_EVENTS = 16
 
 available = hasattr(select, "epoll")
 
@@ -73,7 +76,7 @@ class DirectReader:
 
     def add(self, connection: SocketConnection) -> None:
         """A connection to read."""
-        self._loop_ident = threading.get_ident()
+        self._loop_ident = get_ident()
         with self._lock:
             self._connections[connection.fileno()] = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
@@ -132,7 +135,7 @@ class DirectReader:
 
     def wait_for(self, future: Awaited, timeout: float | None) -> bool:
         """Read until the future is done; False if another thread leads, or the time is over."""
-        if self._closed or threading.get_ident() == self._loop_ident:
+        if self._closed or get_ident() == self._loop_ident:
             return False
         with DeferredSignals() as held:  # in the main thread Ctrl-C must not cut the handling of a message in half
             if not self._place.acquire(False):
@@ -145,7 +148,7 @@ class DirectReader:
 
     def _lead(self, future: Awaited, timeout: float | None, held: DeferredSignals) -> bool:
         self._since = clocks.monotonic()
-        self._ident = threading.get_ident()
+        self._ident = get_ident()
         future.awaited_by = self  # from now on whoever ends it wakes this thread
         if not self._ticking:
             self._start_ticking()
@@ -157,7 +160,7 @@ class DirectReader:
             held.is_open = True
             if held.due:
                 held.call_due()
-            events = self._epoll.poll(left)
+            events = self._epoll.poll(left, MAX_EVENTS)
             held.is_open = False
             if not events and end is not None and clocks.monotonic() >= end:
                 return future.done()
@@ -192,6 +195,6 @@ class DirectReader:
 
     def wake(self) -> None:
         """The leader's future is done, by another thread."""
-        if threading.get_ident() != self._ident:
+        if get_ident() != self._ident:
             with self._lock, contextlib.suppress(OSError):  # it is full, which does as well, or closed
                 os.write(self._wake_write, b"x")
