@@ -20,7 +20,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.common import process_lifetime, system_limits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.services.common.signals import DeferredSignals
@@ -126,9 +126,10 @@ class LocalEngine(ClientEngine):
         cluster = self._cluster
         if cluster is None or cluster.closing or not self._started or cluster.client.broken or self._forked:
             cluster = self._check()
-        if options.task.resources or options.task.workers:
-            self.check_options(options.task)
-        return cluster.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+        task = options.task
+        if task is not DEFAULT_OPTIONS:
+            self.check_options(task)
+        return cluster.client.submit(fn, args, kwargs, task, options.resolve, options.pure, options.key)
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 
 PAGE_BYTES = 16 * 1024
 MAX_SLOTS = PAGE_BYTES // 8
-_NUMBER = struct.Struct("<Q")
 
 
 class CrashJournal:
@@ -24,6 +22,7 @@ class CrashJournal:
             if fd is None:
                 os.ftruncate(self.fd, PAGE_BYTES)
             self._page = mmap.mmap(self.fd, PAGE_BYTES)
+            self._numbers = memoryview(self._page).cast("Q")
         except BaseException:
             os.close(self.fd)
             raise
@@ -31,13 +30,14 @@ class CrashJournal:
     def record(self, slot: int, attempt: int) -> None:
         """The slot executes the attempt with this number now; 0 for none."""
         if slot < MAX_SLOTS:
-            _NUMBER.pack_into(self._page, slot * 8, attempt)
+            self._numbers[slot] = attempt
 
     def executing(self) -> list[int]:
         """The numbers of what is or was executed."""
-        return [number for (number,) in _NUMBER.iter_unpack(self._page[:]) if number]
+        return [number for number in self._numbers.tolist() if number]
 
     def close(self) -> None:
         """Give up the page."""
+        self._numbers.release()
         self._page.close()
         os.close(self.fd)

@@ -200,12 +200,15 @@ def _dump_call(
 
 def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The inverse of ``dump_arguments``; ``inputs`` are the values, in the order of the keys."""
-    outer = _local.inputs
-    _local.inputs = inputs
-    try:
+    if not inputs:  # then the payload asks for none
         obj = load(payload)
-    finally:
-        _local.inputs = outer
+    else:
+        outer = _local.inputs
+        _local.inputs = inputs
+        try:
+            obj = load(payload)
+        finally:
+            _local.inputs = outer
     if type(payload) is not bytes and is_private(payload):
         return (obj,), {}
     if type(obj) is list:
