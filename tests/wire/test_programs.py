@@ -339,6 +339,20 @@ def test_a_global_that_cannot_travel_is_named(sender: Sender) -> None:
     assert sender.send("f")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x): return x[..., 0]",
+        "rest = ...\ndef f(x): return x[rest, 0]",
+        "rest = NotImplemented\ndef f(x): return x[..., 0] if rest is NotImplemented else None",
+        "def f(x, rest=..., other={1: (lambda: ...)}): return x[rest, 0]",
+    ],
+)
+def test_constants_that_pickle_by_name_and_have_no_module(sender: Sender, receiver: Receiver, source: str) -> None:
+    sender.run(source)
+    assert receiver.call(sender.send("f"), {(..., 0): 5}) == 5
+
+
 def test_a_traceback_can_be_a_value() -> None:
     try:
         raise ValueError

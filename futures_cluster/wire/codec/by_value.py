@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
+import pickle
 import sys
 import types
 from collections import ChainMap
@@ -148,7 +149,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
         if type(reduced) is str:
-            module = getattr(obj, "__module__", None) or MAIN
+            module = getattr(obj, "__module__", None) or pickle.whichmodule(obj, reduced)  # Ellipsis has none
             by_name = self._by_name(obj, module, reduced)
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
