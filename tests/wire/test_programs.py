@@ -5,11 +5,14 @@ Two processes are played by two sets of programs: what is dumped here is loaded 
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import pickle
 import sys
 import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -351,6 +354,49 @@ def test_a_global_that_cannot_travel_is_named(sender: Sender) -> None:
 def test_constants_that_pickle_by_name_and_have_no_module(sender: Sender, receiver: Receiver, source: str) -> None:
     sender.run(source)
     assert receiver.call(sender.send("f"), {(..., 0): 5}) == 5
+
+
+def test_a_partialmethod_in_a_class(sender: Sender, receiver: Receiver) -> None:
+    sender.run(
+        "import functools\n"
+        "class C:\n"
+        "    def add(self, a, b, *, c): return a, b, c\n"
+        "    of_one = functools.partialmethod(add, 1, c=3)\n"
+        "    def f(): return C().of_one(2)\n"
+    )
+    assert receiver.call(sender.send("C.f")) == (1, 2, 3)
+
+
+@pytest.mark.skipif(not hasattr(builtins, "sentinel"), reason="needs Python 3.15")
+def test_a_sentinel_stays_the_one_that_its_name_is_bound_to(sender: Sender, receiver: Receiver) -> None:
+    sender.run("no = sentinel('no', repr='<no>')\ndef f(x=no): return x is no, repr(x), x.__module__, x.__name__")
+    assert receiver.call(sender.send("f")) == (True, "<no>", MAIN, "no")
+
+
+def test_what_is_imported_lazily_is_imported_when_a_task_uses_it(sender: Sender, receiver: Receiver) -> None:
+    sender.run(
+        "__lazy_modules__ = ['json', 'wsgiref.util', 'collections', 'no_such_module']\n"
+        "import json, wsgiref.util\n"
+        "from collections import OrderedDict\n"
+        "if __import__('sys').version_info >= (3, 15):\n"
+        "    import no_such_module\n"
+        "def f(): return json.dumps(OrderedDict(a=1)), wsgiref.util.guess_scheme({})\n"
+    )
+    sent = sender.send("f")
+    assert receiver.call(sent) == ('{"a": 1}', "http")
+    receiver.call(sent)
+    assert sender.send("f") == sent  # by then the names are bound as the program's own use would bind them
+
+
+def test_a_closure_of_a_module_that_imports_lazily(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "lazy_helpers.py").write_text(
+        "__lazy_modules__ = ['json', 'wsgiref.util']\nimport json, wsgiref.util\n"
+        "def make(): return lambda x: (json.dumps(x), wsgiref.util.guess_scheme({}))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lazy_helpers", raising=False)
+    lazy_helpers = importlib.import_module("lazy_helpers")
+    assert pickling.loads(pickling.dumps(lazy_helpers.make()))([1]) == ("[1]", "http")
 
 
 def test_a_traceback_can_be_a_value() -> None:

@@ -41,6 +41,8 @@ from futures_cluster.wire.codec.reducers import is_singledispatch, reduce_cached
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))
+# Finds the module of an object without ``__module__``, as Ellipsis is; as pickle does.
+_whichmodule: Any = pickle.whichmodule  # type: ignore[attr-defined]
 
 
 class ByValuePickler(cp.Pickler):  # type: ignore[misc]
@@ -149,7 +151,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
         if type(reduced) is str:
-            module = getattr(obj, "__module__", None) or pickle.whichmodule(obj, reduced)  # Ellipsis has none
+            module = getattr(obj, "__module__", None) or _whichmodule(obj, reduced)
             by_name = self._by_name(obj, module, reduced)
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
@@ -213,7 +215,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         used: dict[Key, None] = {(module, name): None for name in programs.OF_THE_SCRIPT if space.get(name)}
         used[SOURCE, function.__code__.co_filename] = None
         for name in names.read:
-            value = space.get(name, MISSING)
+            value = programs.bound(space, name)
             if value is not MISSING or not hasattr(builtins, name):
                 used[module, name] = None
             if type(value) is ModuleType and not importable(value.__name__):
@@ -242,7 +244,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         for package in held:
             if type(package) is ModuleType and hasattr(package, "__path__"):
                 prefix = package.__name__ + "."
-                for module in list(sys.modules):
+                # From Python 3.15 on also those that a `lazy import` has named, which load at their first use.
+                for module in (*sys.modules, *getattr(sys, "lazy_modules", ())):
                     if module.startswith(prefix) and all(
                         part in names.attributes for part in module[len(prefix) :].split(".")
                     ):

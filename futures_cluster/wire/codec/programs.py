@@ -26,6 +26,7 @@ import os
 import pickle
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,11 +52,22 @@ MISSING = _Missing()
 #: Names that go with every function; a script does not bind them.
 OF_THE_SCRIPT = ("__file__", "__package__")
 
+#: The type of a name's value until the name's ``lazy import`` runs; None before Python 3.15.
+LAZY_IMPORT = getattr(types, "LazyImportType", None)
+
 #: What a module has in its namespace before anything is bound there.
 _NEW_MODULE = frozenset(vars(ModuleType("")))
 
 # A module and a name in it.
 Key = tuple[str, str]
+
+
+def bound(space: dict[str, Any], name: str) -> Any:
+    """Return what a name is bound to, ``MISSING`` if it is not bound; its ``lazy import`` runs, as at each use."""
+    value = space.get(name, MISSING)
+    if type(value) is LAZY_IMPORT:
+        value = space[name] = value.resolve()
+    return value
 
 
 class Record:
@@ -148,7 +160,7 @@ class Program:
         module, name = key
         if module == SOURCE:
             return source_of(name)
-        return self.spaces.get(module, {}).get(name, MISSING)
+        return bound(self.spaces.get(module, {}), name)
 
     def resolve(self, module: str, qualname: str) -> Any:
         """Return the object of a dotted name, ``MISSING`` if there is none."""

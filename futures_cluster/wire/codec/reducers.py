@@ -5,6 +5,7 @@ Covers: code, cells, standard streams, tracebacks; functions behind standard dec
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import functools
 import io
@@ -56,12 +57,33 @@ def _reduce_traceback(traceback: types.TracebackType) -> Any:
     return pickling_support.pickle_traceback(traceback)
 
 
+def _reduce_partialmethod(method: Any) -> Any:
+    """``pickle`` makes an empty one and then fills it, which fails from Python 3.14 on: its ``__new__`` needs more."""
+    return _make_partialmethod, (type(method), method.func, method.args, method.keywords)
+
+
+def _make_partialmethod(cls: Any, func: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return cls(func, *args, **keywords)
+
+
+def _reduce_lazy_import(lazy: Any) -> Any:
+    """What a ``lazy import`` gives, in copies of the globals of a module that can be imported."""
+    return _itself, (lazy.resolve(),)
+
+
+def _itself(obj: Any) -> Any:
+    return obj
+
+
 BY_TYPE: dict[type, Callable[[Any], Any]] = {
     CodeType: _reduce_code,
     types.CellType: _reduce_cell,
     io.TextIOWrapper: _reduce_file,
     types.TracebackType: _reduce_traceback,
+    functools.partialmethod: _reduce_partialmethod,
 }
+if hasattr(types, "LazyImportType"):  # Python 3.15
+    BY_TYPE[types.LazyImportType] = _reduce_lazy_import
 
 
 # ---------------------------------------------------------------- objects of a name
@@ -73,6 +95,8 @@ def reduce_named(obj: Any, kind: Any) -> Any:
         return _make_alias, (obj.__name__, obj.__value__, obj.__type_params__)
     if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
         return kind, (obj.__name__,)
+    if kind is getattr(builtins, "sentinel", None):
+        return _make_sentinel, (obj.__name__, repr(obj), obj.__module__)
     args = obj.__getnewargs__() if hasattr(kind, "__getnewargs__") else ()
     return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
 
@@ -80,6 +104,12 @@ def reduce_named(obj: Any, kind: Any) -> Any:
 def _make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
     make: Any = typing.TypeAliasType  # type: ignore[attr-defined]
     return make(name, value, type_params=parameters)
+
+
+def _make_sentinel(name: str, shown: str, module: str) -> Any:
+    made: Any = builtins.sentinel(name, repr=shown)  # type: ignore[attr-defined]
+    made.__module__ = module
+    return made
 
 
 # ---------------------------------------------------------------- functions behind standard decorators
