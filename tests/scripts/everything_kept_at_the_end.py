@@ -5,6 +5,8 @@
 
 import concurrent.futures
 
+CONTEXT = None
+
 
 def same(x):
     return x
@@ -15,7 +17,7 @@ def fail(x):
 
 
 if __name__ == "__main__":
-    pool = concurrent.futures.ProcessPoolExecutor(2)
+    pool = concurrent.futures.ProcessPoolExecutor(2, mp_context=CONTEXT)
     threads = concurrent.futures.ThreadPoolExecutor(2)
     kept = [pool.submit(same, i) for i in range(1200)]
     kept += [pool.submit(same, bytes(300_000)), pool.submit(fail, 1), threads.submit(same, 2)]
