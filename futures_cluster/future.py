@@ -23,7 +23,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from futures_cluster import clocks, context, numbers
 from futures_cluster.dask_reference import DaskTaskRef
@@ -53,6 +53,7 @@ MAX_LED = 8
 
 _NO_TASK = contextlib.nullcontext()
 _DONE = (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
+T = TypeVar("T")
 
 # What ``_unread`` is, as long as nobody has read the result.
 _NOTHING = 0
@@ -61,7 +62,7 @@ _ERROR = 2  # the payload of an error
 _REMOTE = 3  # still on the workers in ``holders``
 
 
-class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
+class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     """The result of a task, now or later.
 
     Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, ``await`` works,
@@ -74,7 +75,6 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
     """
 
     _state: str = PENDING
-    _result: Any = None
     _exception: BaseException | None = None
     _traceback: TracebackType | None = None  # the exception's, without what ``result`` adds
     _lazy_condition: threading.Condition | None = None
@@ -110,7 +110,9 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         _condition: threading.Condition
         _waiters: list[Any]
         _done_callbacks: list[Callable[[Any], object]]
+        _result: T
     else:
+        _result = None
 
         @property
         def _condition(self) -> threading.Condition:
@@ -135,7 +137,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
 
     # ---------------------------------------------------------------- for users
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """The task's result; waits for it, and brings it here if it is still on a worker.
 
         Parameters
@@ -229,7 +231,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                 self._invoke_callbacks()
         return True
 
-    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call ``fn(self)`` once the task is done and ``result()`` returns without the network.
 
         The executor has a thread for callbacks, which calls them in the order in which futures became done. An
@@ -284,7 +286,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
         """Whether the task has ended or was cancelled."""
         return self._state in _DONE
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
@@ -366,8 +368,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                     raise TimeoutError
 
     def _wake_leader(self) -> None:
-        leader = self.awaited_by
-        if leader is not None:
+        if (leader := self.awaited_by) is not None:
             leader.wake()
 
     def _notify(self, method: str) -> None:
@@ -596,7 +597,7 @@ class Future(DaskTaskRef, _StdlibFuture[Any], Reference):
                 raise
 
 
-def _adopt(key: Key) -> Future:
+def _adopt(key: Key) -> Future[Any]:
     """A future that arrives inside an argument, on a worker: the same key, by the worker's own client."""
-    future: Future = context.current_executor().future_of_key(key)
+    future: Future[Any] = context.current_executor().future_of_key(key)
     return future

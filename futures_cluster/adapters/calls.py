@@ -33,7 +33,7 @@ class Calls:
         self._items = items
         self._large = large
         self._pickled: Any = None
-        self.futures: list[Future] = []
+        self.futures: list[Future[Any]] = []
         self.kept: list[Any] = []
         if large is not None and large.looks_first:
             self._items, self.futures, self.kept = large.replace(items)

@@ -63,7 +63,7 @@ def compute(executor: Any, collections: Any, **options: Any) -> list[Any]:
     return list(dask.compute(*collections, traverse=False, scheduler=schedule, **options))
 
 
-def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
+def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future[Any]]:
     """Submit what the keys need; a future for each of them, in their order."""
     adapt_libraries()
     engine = executor._engine
@@ -77,11 +77,11 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
     apart = _apart(executor, annotations)
     wanted = list(dict.fromkeys(flatten([keys])))
 
-    def find(key: Any) -> Future:
+    def find(key: Any) -> Future[Any]:
         if type(key) is not str:
             raise ValueError(f"the key {key!r} is needed, and is not in the graph")
         seen = seen_by_dask.get(key)
-        future: Future = engine.future_of_key(key) if seen is None else seen
+        future: Future[Any] = engine.future_of_key(key) if seen is None else seen
         return future
 
     nodes, left = by_tasks(convert_legacy_graph(dict(graph)))
@@ -91,9 +91,9 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future]:
     return submit(plan, engine, executor._options)
 
 
-def results(futures: list[Future]) -> list[Any]:
+def results(futures: list[Future[Any]]) -> list[Any]:
     """The values; when one fails, or somebody presses Ctrl-C, all others are cancelled at once."""
-    future: Future | None
+    future: Future[Any] | None
     try:
         if len(futures) > 1:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)

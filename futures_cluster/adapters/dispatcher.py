@@ -29,7 +29,7 @@ class _Waiter:
         self._done = done
         self._callback = callback
 
-    def add_result(self, future: Future) -> None:
+    def add_result(self, future: Future[Any]) -> None:
         """The future is done."""
         self._done.put((self._callback, future))
 
@@ -58,11 +58,11 @@ class Dispatcher(threading.Thread):
         self._task = context.current_task()
         self.start()
 
-    def call_back(self, callback: Callable[[Future], object], future: Future) -> None:
+    def call_back(self, callback: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         """Have ``callback(future)`` called, soon."""
         self._done.put((callback, future))
 
-    def watch(self, future: Future, callback: Callable[[Future], object]) -> None:
+    def watch(self, future: Future[Any], callback: Callable[[Future[Any]], object]) -> None:
         """Have ``callback(future)`` called once it is done and its result is here.
 
         The executor's thread for callbacks has no part in it unless a large result has to be brought here.

@@ -126,7 +126,7 @@ class Plan:
         self,
         graph: Mapping[Any, Any],
         keys: Iterable[Any],
-        find: Callable[[Any], Future],
+        find: Callable[[Any], Future[Any]],
         options: Mapping[Any, Any] | None = None,
         slots: int = 0,
     ) -> None:
@@ -136,7 +136,7 @@ class Plan:
         self._nodes: dict[Any, Node] = {}
         self._data: dict[Any, Any] = {}  # small data by key, which goes into the steps that need it
         self._resolved: dict[Any, Any] = {}
-        self.futures: dict[str, Future] = {}
+        self.futures: dict[str, Future[Any]] = {}
         ends = {key: self._resolve(key) for key in keys}
         self._ends = dict.fromkeys(end for end in ends.values() if type(end) is not Future)
         self._collect()
@@ -165,7 +165,7 @@ class Plan:
             self._resolved[key] = end
         return end
 
-    def _future(self, key: Any) -> Future:
+    def _future(self, key: Any) -> Future[Any]:
         future = self._find(key)
         self.futures[future.key] = future
         return future

@@ -292,7 +292,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self._executor = None
         self.reset_batch_stats()
 
-    def submit(self, func: Any, callback: Callable[[Future], object]) -> Any:
+    def submit(self, func: Any, callback: Callable[[Future[Any]], object]) -> Any:
         """Send a batch of calls, or let it wait until fewer than ``n_jobs`` are under way."""
         with self._lock:
             if self._most_at_once is not None and len(self._pending) >= self._most_at_once:
@@ -305,7 +305,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
 
     apply_async = submit  # its name before joblib 1.5
 
-    def _send(self, func: Any, callback: Callable[[Future], object], marker: object) -> None:
+    def _send(self, func: Any, callback: Callable[[Future[Any]], object], marker: object) -> None:
         executor, dispatcher, large = self._executor, self._dispatcher, self._large
         if executor is None or dispatcher is None:
             return  # it was aborted meanwhile
@@ -327,7 +327,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._pending[id(marker)] = (future, calls.kept)
         dispatcher.watch(future, done)
 
-    def _finished(self, marker: object, callback: Callable[[Future], object], future: Future) -> None:
+    def _finished(self, marker: object, callback: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         with self._lock:
             self._pending.pop(id(marker), None)
             following = self._waiting.popleft() if self._waiting else None

@@ -274,7 +274,7 @@ class LargeArguments:
         plain = memmaps.plain(arg) if type(arg) in ARRAYS else arg
         return self._once(arg, lambda: self._executor._scatter(plain, 1)), mode == "c"
 
-    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future], list[Any]]:
+    def replace(self, items: list[Any]) -> tuple[list[Any], list[Future[Any]], list[Any]]:
         """Take the large arguments out of some calls.
 
         Returns
@@ -294,7 +294,7 @@ class LargeArguments:
         if types <= _NEVER_LARGE:
             return items, [], []
         found: dict[int, int] = {}
-        futures: list[Future] = []
+        futures: list[Future[Any]] = []
         kept: list[Any] = []
 
         def put(arg: Any) -> Any:

@@ -22,7 +22,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
 
     __slots__ = ("future",)
 
-    def __init__(self, key: Any, future: Future) -> None:
+    def __init__(self, key: Any, future: Future[Any]) -> None:
         super().__init__(key, future.key)
         self.future = future
 
@@ -56,7 +56,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
         return f"FutureAlias({self.key!r}, {self.future!r})"
 
 
-def futures_of(*collections: Any) -> list[Future]:
+def futures_of(*collections: Any) -> list[Future[Any]]:
     """The futures in the graphs of persisted collections, or of collections made of them.
 
     Examples
@@ -67,7 +67,7 @@ def futures_of(*collections: Any) -> list[Future]:
     ...     [future.result() for future in futures_of(ex.persist(da.arange(4, chunks=2)))]
     [array([0, 1]), array([2, 3])]
     """
-    found: dict[int, Future] = {}
+    found: dict[int, Future[Any]] = {}
     for collection in collections:
         for part in collection if isinstance(collection, (list, tuple)) else [collection]:
             if isinstance(part, Future):
@@ -78,7 +78,7 @@ def futures_of(*collections: Any) -> list[Future]:
     return list(found.values())
 
 
-def _look(node: Any, found: dict[int, Future]) -> None:
+def _look(node: Any, found: dict[int, Future[Any]]) -> None:
     """Futures in a node, and in the nodes and containers among its arguments."""
     kind = type(node)
     if kind is FutureAlias:

@@ -29,7 +29,7 @@ LARGE_FUNCTION_BYTES = 16 * 1024
 SMALL_FUNCTION_BYTES = 200
 
 
-def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future]:
+def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future[Any]]:
     """The futures of the wanted keys.
 
     Raises
@@ -112,7 +112,7 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
-def _one_by_one(plan: Plan, tasks: Iterator[GraphTask], engine: Any, options: SubmitOptions) -> dict[str, Future]:
+def _one_by_one(plan: Plan, tasks: Iterator[GraphTask], engine: Any, options: SubmitOptions) -> dict[str, Future[Any]]:
     """For engines that take single calls only."""
     made = dict(plan.futures)
     for task in tasks:
