@@ -10,13 +10,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from futures_cluster import clocks, context, numbers
 from futures_cluster.services.common.signals import Condition
 
 if TYPE_CHECKING:
     import asyncio
+
+    from futures_cluster.future import Future
+
+F = TypeVar("F", bound=_StdlibFuture[Any])
+T = TypeVar("T")
+Y = TypeVar("Y")  # what the iteration yields
 
 
 class _Waiter:
@@ -50,7 +56,7 @@ class _Waiter:
                 continue
 
 
-class as_completed:  # the name of the function it takes the place of
+class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function it takes the place of
     """Iterate over futures as they complete.
 
     Parameters
@@ -90,12 +96,43 @@ class as_completed:  # the name of the function it takes the place of
     [8, 64, 4096]
     """
 
+    @overload
+    def __init__(self: as_completed[Future[Any]], fs: tuple[()] = (), timeout: float | None = None) -> None: ...
+
+    @overload
     def __init__(
-        self,
+        self: as_completed[F], fs: Iterable[F], timeout: float | None = None, *, with_results: Literal[False] = False
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: as_completed[tuple[Future[T], T]],
+        fs: Iterable[Future[T]],
+        timeout: float | None = None,
+        *,
+        with_results: Literal[True],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: as_completed[tuple[_StdlibFuture[T], T]],
+        fs: Iterable[_StdlibFuture[T]],
+        timeout: float | None = None,
+        *,
+        with_results: Literal[True],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: as_completed[Any],
         fs: Iterable[_StdlibFuture[Any]] = (),
         timeout: float | None = None,
         *,
         with_results: bool = False,
+    ) -> None: ...
+
+    def __init__(
+        self, fs: Iterable[_StdlibFuture[Any]] = (), timeout: float | None = None, *, with_results: bool = False
     ) -> None:
         wait_s = numbers.wait_s("timeout", timeout)
         self._end = None if wait_s is None else clocks.monotonic() + wait_s
@@ -204,11 +241,12 @@ class as_completed:  # the name of the function it takes the place of
 
     # ---------------------------------------------------------------- iterating
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
-        return self._yield(self._take())
+    def __next__(self) -> Y:
+        item: Y = self._yield(self._take())
+        return item
 
     def _take(self) -> Any:
         """Take a future that is done; wait for one if none is."""
@@ -290,7 +328,7 @@ class as_completed:  # the name of the function it takes the place of
         finally:
             del future  # the traceback of an error has this frame, and must not keep it alive
 
-    def next_batch(self, block: bool = True) -> list[Any]:
+    def next_batch(self, block: bool = True) -> list[Y]:
         """Return all futures that are done; wait for one if none is.
 
         Parameters
@@ -321,7 +359,7 @@ class as_completed:  # the name of the function it takes the place of
         ...     [result for _, result in ac.next_batch()]
         [1, 2]
         """
-        batch = [self._yield(self._take())] if block else []
+        batch: list[Y] = [self._yield(self._take())] if block else []
         future = None
         try:
             while (future := self._take_ready()) is not None:
@@ -346,10 +384,14 @@ class as_completed:  # the name of the function it takes the place of
 
     # ---------------------------------------------------------------- asynchronously
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Y:
+        item: Y = await self._next_async()
+        return item
+
+    async def _next_async(self) -> Any:
         while (future := self._take_ready()) is None:
             if self.is_empty():
                 raise StopAsyncIteration

@@ -250,7 +250,7 @@ def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
     gradients = [np.zeros_like(z)] * n
     heard: set[int] = set()
     renewals = answered = 0
-    stream = as_completed([])
+    stream = as_completed()
 
     def send(number: int) -> None:
         future = rows.submit(number, fit_block, share, z, us[number], rho, _local_tol(gap, value, options))
