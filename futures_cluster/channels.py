@@ -11,8 +11,8 @@ the same state. A handle can be an argument of a task, where it sends requests t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, ClassVar, Self
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, ClassVar, Self, TypeVar
 
 from futures_cluster import context, numbers
 from futures_cluster.scheduler.shared.objects import Item, Request, SharedState, register
@@ -29,6 +29,8 @@ __all__ = [
     "load_extension",
     "register",
 ]
+
+T = TypeVar("T")
 
 #: Items that a reader gets at a time, at most.
 BATCH = 100
@@ -190,7 +192,7 @@ def _reopen(cls: type[SharedHandle], name: str, options: dict[str, Any]) -> Shar
     return cls._reopen(context.current_executor(), name, options)
 
 
-class Channel(SharedHandle):
+class Channel(SharedHandle, Iterable[T], AsyncIterable[T]):
     """A named stream of futures and small values, as ``Executor.channel`` returns.
 
     Clients and tasks put items, and any number of them read, each from its own position. Iteration begins with the
@@ -233,7 +235,7 @@ class Channel(SharedHandle):
             maxlen = numbers.whole("maxlen", maxlen, 1, kind="a whole number or None")
         super().__init__(executor, name, maxlen=maxlen)
 
-    def put(self, value: Any) -> None:
+    def put(self, value: T) -> None:
         """Append a future, or a small value.
 
         Parameters
@@ -251,7 +253,7 @@ class Channel(SharedHandle):
         """
         self.ask("put", (self.pack(value),))
 
-    def extend(self, values: Iterable[Any]) -> None:
+    def extend(self, values: Iterable[T]) -> None:
         """Append several values, with few messages.
 
         Parameters
@@ -294,7 +296,7 @@ class Channel(SharedHandle):
     def __bool__(self) -> bool:
         return True
 
-    def reader(self, timeout: float | None = None) -> ChannelReader:
+    def reader(self, timeout: float | None = None) -> ChannelReader[T]:
         """Return an iterator that begins with the oldest item.
 
         Parameters
@@ -309,14 +311,14 @@ class Channel(SharedHandle):
         """
         return ChannelReader(self, timeout)
 
-    def __iter__(self) -> ChannelReader:
+    def __iter__(self) -> ChannelReader[T]:
         return ChannelReader(self)
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> ChannelReader[T]:
         return ChannelReader(self)
 
 
-class ChannelReader(Iterator[Any], AsyncIterator[Any]):
+class ChannelReader(Iterator[T], AsyncIterator[T]):
     """Read a channel from its own position, in one thread or coroutine at a time.
 
     Parameters
@@ -341,7 +343,7 @@ class ChannelReader(Iterator[Any], AsyncIterator[Any]):
         While iterating, if the channel is deleted.
     """
 
-    def __init__(self, channel: Channel, timeout: float | None = None) -> None:
+    def __init__(self, channel: Channel[T], timeout: float | None = None) -> None:
         self.channel = channel
         self.timeout = numbers.wait_s("timeout", timeout)
         self.missed = 0
@@ -350,13 +352,13 @@ class ChannelReader(Iterator[Any], AsyncIterator[Any]):
         self._ended = False
         self._batch: deque[Answer] = deque()
 
-    def __iter__(self) -> ChannelReader:
+    def __iter__(self) -> Self:
         return self
 
-    def __aiter__(self) -> ChannelReader:
+    def __aiter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         if not self._batch:
             if not self._ended:
                 self._take(self.channel.ask("next", self._serial, self._position, BATCH, timeout=self.timeout))
@@ -364,7 +366,7 @@ class ChannelReader(Iterator[Any], AsyncIterator[Any]):
                 raise StopIteration
         return self._load_next()
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T:
         if not self._batch:
             if not self._ended:
                 ask = self.channel.ask_async
@@ -380,6 +382,7 @@ class ChannelReader(Iterator[Any], AsyncIterator[Any]):
         self._serial, self._position = serial, start + len(items)
         self._batch.extend(answer.part(item) for item in items)
 
-    def _load_next(self) -> Any:
+    def _load_next(self) -> T:
         part = self._batch.popleft()
-        return part.load(part[0])
+        item: T = part.load(part[0])
+        return item
