@@ -59,12 +59,14 @@ if TYPE_CHECKING:
         wait,
     )
 
-    from futures_cluster.context import current_executor
     from futures_cluster.errors import DataLost, NotSupported, TaskTimeout, WorkerDied
     from futures_cluster.executor import Executor
     from futures_cluster.executor.pools import ProcessPoolExecutor, ThreadPoolExecutor
     from futures_cluster.future import Future
     from futures_cluster.log_filter import TaskLogFilter
+
+    def current_executor() -> Executor:
+        """See ``context.current_executor``, which is below the executor and cannot name its class."""
 
 
 def __getattr__(name: str) -> Any:

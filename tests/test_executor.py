@@ -46,6 +46,21 @@ def test_asyncio_run_in_executor(make_pool: Any) -> None:
     assert asyncio.run(main()) == [i * i for i in range(10)]
 
 
+@each_pool
+def test_with_options_keeps_the_class_and_its_attributes(make_pool: Any) -> None:
+    class Named(make_pool):  # type: ignore[misc]
+        def __init__(self, name: str) -> None:
+            super().__init__(1)
+            self.name = name
+
+    with Named("squares") as pool:
+        with pool.with_options(priority=1).with_options(retries=1) as other:
+            assert type(other) is Named and other.name == "squares"
+            assert other.submit(square, 3).result() == 9
+        with pytest.raises(RuntimeError):
+            pool.submit(square, 3)  # it is the same pool that has ended
+
+
 def test_asyncio_default_executor() -> None:
     async def main() -> Any:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))

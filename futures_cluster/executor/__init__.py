@@ -1,8 +1,11 @@
 """The public executor: a ``concurrent.futures.Executor`` over an engine.
 
-Covers ``submit``, ``map``, ``with_options``, ``scatter``, ``gather``, ``run`` and shutdown. ``cluster_methods`` has the
-methods about workers and observation, ``dask_methods`` those for Dask's collections. ``engines`` runs the tasks, and
-``pools`` has the classes with the standard library's signatures.
+Covers ``submit``, ``map``, ``with_options``, ``run`` and shutdown. ``data_methods`` has ``scatter`` and ``gather``,
+``cluster_methods`` the methods about workers and observation, ``dask_methods`` those for Dask's collections.
+``engines`` runs the tasks, and ``pools`` has the classes with the standard library's signatures.
+
+Each method that calls a function has two overloads: the first checks the arguments and solves the types of generic
+functions, the second takes futures in the place of arguments.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import concurrent.futures
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from futures_cluster import context, numbers
 from futures_cluster.config import make_config
@@ -20,15 +23,20 @@ from futures_cluster.engines.base import Engine, Observed
 from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
 from futures_cluster.executor.cluster_methods import WorkerMethods
 from futures_cluster.executor.dask_methods import DaskMethods
+from futures_cluster.executor.data_methods import DataMethods
 from futures_cluster.executor.map_iterator import MapIterator
 from futures_cluster.future import Future
-from futures_cluster.wire.codec import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.channels import Channel
 
+P = ParamSpec("P")
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
-class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
+
+class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Executor):
     """Run calls on all cores of this machine, on threads, or on a cluster.
 
     Parameters
@@ -201,7 +209,15 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
 
     # ---------------------------------------------------------------- submitting
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    @overload
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+
+    @overload  # mypy does not see that ``P`` is narrower
+    def submit(  # type: ignore[overload-cannot-match]
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Future[T]: ...
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker, and return its future at once.
 
         The task gets the values of futures among its arguments, at any depth of lists, tuples, dicts and sets. It
@@ -226,17 +242,52 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         BrokenExecutor
             If no worker can start.
         """
-        future: Future = self._engine.submit(fn, args, kwargs, self._options)
+        future: Future[T] = self._engine.submit(fn, args, kwargs, self._options)
         return future
 
+    @overload
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[[A], T],
+        iterable: Iterable[A],
+        /,
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> MapIterator[T]: ...
+
+    @overload
+    def map(
+        self,
+        fn: Callable[[A, B], T],
+        first: Iterable[A],
+        second: Iterable[B],
+        /,
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> MapIterator[T]: ...
+
+    @overload
+    def map(
+        self,
+        fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> MapIterator:
+    ) -> MapIterator[T]: ...
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> MapIterator[T]:
         """Call ``fn`` on workers for each item, and iterate over results in order.
 
         Parameters
@@ -288,7 +339,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         pure: bool = NOT_GIVEN,
         key: str | None = NOT_GIVEN,
         resolve: bool = NOT_GIVEN,
-    ) -> Executor:
+    ) -> Self:
         """Return an executor over the same workers, whose tasks have these options.
 
         Options that you omit stay as they are in this executor.
@@ -320,7 +371,7 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         Returns
         -------
         Executor
-            An executor with these options. Shutting it down shuts down this executor, too.
+            An executor of the same class with these options. Shutting it down shuts down this executor, too.
 
         Raises
         ------
@@ -345,77 +396,19 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
             key=key,
             resolve=resolve,
         )
-        view = _view(Executor, self._engine, options)
-        view._borrowed = self._borrowed
-        view._parent = self  # type: ignore[attr-defined]  # the workers live as long as the view
+        view = _view(type(self), self._engine, options)
+        vars(view).update(vars(self), _options=options, _parent=self)  # the workers live as long as the view
         return view
 
-    # ---------------------------------------------------------------- data
+    @overload
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> dict[str, T]: ...
 
-    def scatter(self, data: Any, *, replicas: int = 1) -> Any:
-        """Send data to the workers once, for use in many tasks.
+    @overload  # mypy does not see that ``P`` is narrower
+    def run(  # type: ignore[overload-cannot-match]
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> dict[str, T]: ...
 
-        Each task gets its own object, which it may change; memory is copied only where the task writes. With threads
-        and ``sync`` all tasks have the caller's own object. Tasks share the results of other tasks, and must not change
-        those.
-
-        Parameters
-        ----------
-        data : object, or a list, tuple or dict of objects
-            Data to send. Each item of a list, tuple or dict becomes a separate future.
-        replicas : int
-            Number of workers that keep a copy on a cluster. If the last copy is lost with its worker, every task that
-            needs it fails with ``DataLost``. Workers of this machine cannot lose it.
-
-        Returns
-        -------
-        Future, or a list, tuple or dict of futures
-            Futures in the structure of ``data``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ``replicas`` is not a positive integer.
-        """
-        replicas = numbers.whole("replicas", replicas, 1)
-        if type(data) in (list, tuple):
-            return type(data)(self._scatter(item, replicas) for item in data)
-        if type(data) is dict:
-            return {name: self._scatter(item, replicas) for name, item in data.items()}
-        return self._scatter(data, replicas)
-
-    def _scatter(self, item: Any, replicas: int) -> Future:
-        future: Future = self._engine.scatter(item, self._options, replicas)
-        future.scattered = True
-        return future
-
-    def gather(self, futures: Any) -> Any:
-        """Return the results of futures in lists, tuples, dicts and sets.
-
-        Parameters
-        ----------
-        futures : Future, or a structure of futures
-            Futures at any depth of lists, tuples, dicts and sets. Other objects stay as they are.
-
-        Returns
-        -------
-        object
-            The results, in the structure of ``futures``. The exception of the first failed future is raised.
-
-        Examples
-        --------
-        >>> with Executor(backend="sync") as ex:
-        ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
-        {'a': [4], 'b': 1}
-        """
-        if getattr(self._engine, "fetches_together", False):
-            concurrent.futures.wait(list(arguments.find((futures,), {}).references.values()))  # type: ignore[arg-type]
-        try:
-            return _gather(futures)
-        finally:
-            del futures  # the traceback of an error has this frame, and must not keep them alive
-
-    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def run(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> dict[str, T]:
         """Run ``fn(*args, **kwargs)`` once on every worker.
 
         Parameters
@@ -435,20 +428,19 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         NotSupported
             If the backend cannot choose workers.
         """
-        results: dict[str, Any] = self.gather(
+        return self.gather(
             {
                 name: self.with_options(workers=(name,), priority=2**61).submit(fn, *args, **kwargs)
                 for name in self._engine.wait_for_workers()
             }
         )
-        return results
 
-    def future_of_key(self, key: str) -> Future:
+    def future_of_key(self, key: str) -> Future[Any]:
         """Return the future of a key, as ``future.key`` has it."""
-        future: Future = self._engine.future_of_key(key)
+        future: Future[Any] = self._engine.future_of_key(key)
         return future
 
-    def channel(self, name: str, maxlen: int | None = None) -> Channel:
+    def channel(self, name: str, maxlen: int | None = None) -> Channel[Any]:
         """Return the channel of this name, shared by all clients and tasks.
 
         Parameters
@@ -552,20 +544,10 @@ class Executor(DaskMethods, WorkerMethods, concurrent.futures.Executor):
         self.shutdown(wait=True)
 
 
-def _gather(futures: Any) -> Any:
-    try:
-        if isinstance(futures, concurrent.futures.Future):
-            return futures.result()
-        if type(futures) in (list, tuple, set, frozenset):
-            return type(futures)(map(_gather, futures))
-        if type(futures) is dict:
-            return dict(zip(futures, map(_gather, futures.values()), strict=True))
-        return futures
-    finally:
-        del futures  # the traceback of an error has this frame, and must not keep them alive
+E = TypeVar("E", bound=Executor)
 
 
-def _view(cls: type[Executor], engine: Engine, options: SubmitOptions) -> Executor:
+def _view(cls: type[E], engine: Engine, options: SubmitOptions) -> E:
     """Return an executor over an existing engine."""
     view = cls.__new__(cls)
     view._set_up(engine, options)

@@ -224,7 +224,7 @@ class WorkerMethods:
             finally:
                 listener.close()
 
-    def explain(self, future: Future | str) -> str:
+    def explain(self, future: Future[Any] | str) -> str:
         """Explain why a task is not running, or describe its state.
 
         Parameters

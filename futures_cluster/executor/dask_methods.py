@@ -5,14 +5,17 @@ Each method loads ``adapters``, which does the work, when it is called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from concurrent.futures import Future
+    from concurrent.futures import Future as _StdlibFuture
 
     from futures_cluster.adapters.defaults import Default
     from futures_cluster.adapters.progress import Progress
+    from futures_cluster.future import Future
+
+C = TypeVar("C")
 
 
 class DaskMethods:
@@ -55,7 +58,16 @@ class DaskMethods:
 
         return get(self, graph, keys)
 
-    def compute(self, *collections: Any, **options: Any) -> Any:
+    @overload
+    def compute(self, collections: list[Any] | tuple[Any, ...], /, **options: Any) -> list[Future[Any]]: ...
+
+    @overload
+    def compute(self, collection: object, /, **options: Any) -> Future[Any]: ...
+
+    @overload
+    def compute(self, first: object, second: object, /, *more: object, **options: Any) -> list[Future[Any]]: ...
+
+    def compute(self, /, *collections: Any, **options: Any) -> Any:
         """Start to compute Dask collections, and return their futures at once.
 
         Parameters
@@ -86,7 +98,16 @@ class DaskMethods:
 
         return _in_shape(collections, lambda flat: compute(self, flat, **options))
 
-    def persist(self, *collections: Any, **options: Any) -> Any:
+    @overload
+    def persist(self, collections: list[C] | tuple[C, ...], /, **options: Any) -> list[C]: ...
+
+    @overload
+    def persist(self, collection: C, /, **options: Any) -> C: ...
+
+    @overload
+    def persist(self, first: C, second: C, /, *more: C, **options: Any) -> list[C]: ...
+
+    def persist(self, /, *collections: Any, **options: Any) -> Any:
         """Start to compute Dask collections, and leave their parts on the workers.
 
         Parameters
@@ -142,7 +163,7 @@ class DaskMethods:
 
         return Default(self)
 
-    def progress(self, futures: Iterable[Future[Any]] | None = None, **options: Any) -> Progress:
+    def progress(self, futures: Iterable[_StdlibFuture[Any]] | None = None, **options: Any) -> Progress:
         """Show the progress of tasks submitted in a ``with`` block, or of futures.
 
         Parameters

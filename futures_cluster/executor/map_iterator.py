@@ -12,24 +12,26 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 from futures_cluster import clocks, numbers
 from futures_cluster.future import Future
+
+T = TypeVar("T")
 
 
 class Submits(Protocol):
     """The part of an executor that ``map`` needs."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run a call on a worker."""
 
 
-def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
     return [fn(*args) for args in chunk]
 
 
-class MapIterator(Iterator[Any]):
+class MapIterator(Iterator[T]):
     """The results of ``Executor.map``, in order.
 
     Dropped before its first item, nothing is cancelled; closed or dropped later, what has not begun is.
@@ -40,7 +42,7 @@ class MapIterator(Iterator[Any]):
     def __init__(
         self,
         executor: Submits,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         calls: Iterator[tuple[Any, ...]],
         timeout: float | None,
         chunksize: int,
@@ -53,8 +55,8 @@ class MapIterator(Iterator[Any]):
         self._executor: Submits | None = executor
         self._fn = fn
         self._calls = calls
-        self._tasks: deque[Future] = deque()
-        self._ready: deque[Any] = deque()  # results of a chunk that were not taken yet
+        self._tasks: deque[Future[Any]] = deque()  # of one result each, or of a list of them
+        self._ready: deque[T] = deque()  # results of a chunk that were not taken yet
         if buffersize is None and chunksize == 1:
             submit, append = executor.submit, self._tasks.append
             for args in calls:
@@ -81,7 +83,7 @@ class MapIterator(Iterator[Any]):
         return False
 
     @property
-    def futures(self) -> list[Future]:
+    def futures(self) -> list[Future[T]]:
         """One future for each item, in order, of those whose results were not taken yet.
 
         Raises
@@ -93,10 +95,10 @@ class MapIterator(Iterator[Any]):
             raise ValueError("map(...).futures has one future an item; leave out chunksize and buffersize")
         return list(self._tasks)
 
-    def __iter__(self) -> MapIterator:
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         self._begun = True
         if self._ready:
             return self._ready.popleft()
@@ -105,7 +107,7 @@ class MapIterator(Iterator[Any]):
         try:
             # As in the standard library: hold no reference to a future whose result was taken.
             left = None if self._end is None else self._end - clocks.monotonic()
-            result = self._tasks[0].result(left)
+            result: T = self._tasks[0].result(left)
         except BaseException:
             self.close()  # also this one: when it was not done in time, nobody waits for it any more
             raise
@@ -114,8 +116,9 @@ class MapIterator(Iterator[Any]):
             self._submit_next(self._buffersize)
         if self._chunksize == 1:
             return result
-        self._ready.extend(result)
-        del result
+        chunk: Any = result
+        self._ready.extend(chunk)
+        del result, chunk
         return self.__next__()
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
         view = ex.with_options(retries=1)
         assert view.submit(tasks.keywords, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
         with raises(TypeError):
-            ex.submit()  # type: ignore[call-arg]
+            ex.submit()  # type: ignore[call-overload]
 
 
 @check()
@@ -231,7 +231,7 @@ def check_what_does_not_pickle(make_executor: MakeExecutor) -> None:
             (lambda: ex.submit(tasks.same, tasks.NotOnArrival()), (DeserializationError,)),
             (lambda: ex.submit(tasks.NotOnArrival), (DeserializationError,)),
         ):
-            bad = call()  # type: ignore[no-untyped-call]
+            bad = call()
             good.append(ex.submit(tasks.same, len(good)))
             error = bad.exception(TIMEOUT_S)
             assert isinstance(error, kinds), (error, kinds)
@@ -260,7 +260,7 @@ def check_map(make_executor: MakeExecutor) -> None:
         with raises(ValueError):
             ex.map(tasks.same, [1], buffersize=0)
         with raises(TypeError):
-            ex.map(tasks.same, [1], buffersize=1.5)  # type: ignore[arg-type]
+            ex.map(tasks.same, [1], buffersize=1.5)  # type: ignore[call-overload]
 
 
 @check()
