@@ -345,8 +345,8 @@ class ChannelReader(Iterator[T], AsyncIterator[T]):
 
     def __init__(self, channel: Channel[T], timeout: float | None = None) -> None:
         self.channel = channel
-        self.timeout = numbers.wait_s("timeout", timeout)
-        self.missed = 0
+        self.timeout: float | None = numbers.wait_s("timeout", timeout)
+        self.missed: int = 0
         self._serial = 0  # of the channel, once something has been read
         self._position = 0
         self._ended = False

@@ -18,7 +18,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from futures_cluster import clocks
 
@@ -140,7 +140,7 @@ class Metrics:
         self._counts: dict[str, float] = {}
         self._recent: dict[str, dict[int, float]] = {}  # name -> slice -> amount
         self._series: dict[str, _Series] = {}
-        self.dropped = 0
+        self.dropped: int = 0
 
     def count(self, name: str, number: float = 1) -> None:
         """Count that something has happened, so many times, or so many bytes of it."""
@@ -196,7 +196,7 @@ class Metrics:
 
 
 _process = Metrics()
-count = _process.count
-record = _process.record
-timing = _process.timing
-summary = _process.summary
+count: Final = _process.count
+record: Final = _process.record
+timing: Final = _process.timing
+summary: Final = _process.summary

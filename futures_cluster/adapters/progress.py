@@ -80,7 +80,8 @@ class Progress:
         interval_s: float = 0.1,
         clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
-        self.done = self.total = 0
+        self.done: int = 0
+        self.total: int = 0
         self._engine = executor._engine
         self._pending = list(futures) if futures is not None else None
         self._title = title

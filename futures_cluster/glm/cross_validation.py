@@ -256,8 +256,8 @@ class RidgeCV(_SquaresCV):
                 axis=0,
             )
         best = int(np.argmax(scores))
-        self.alpha_ = float(alphas[best])
-        self.best_score_ = float(scores[best])
+        self.alpha_: float = float(alphas[best])
+        self.best_score_: float = float(scores[best])
 
     def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts], coding: Coding) -> Array:
         """R squared of a fold's fits."""
@@ -336,11 +336,11 @@ class _GridCV(_SquaresCV):
             return (found[3:] / found[0]).reshape(alphas.shape)
 
         paths = np.array(each_fold(errors, folds.number, sums))  # folds, ratios, alphas
-        self.mse_path_ = np.squeeze(np.moveaxis(paths, 0, 2))
+        self.mse_path_: Array = np.squeeze(np.moveaxis(paths, 0, 2))
         best = np.unravel_index(np.argmin(paths.mean(axis=0)), alphas.shape)
-        self.alpha_ = float(alphas[best])
-        self.l1_ratio_ = float(ratios[best[0]])
-        self.alphas_ = alphas if self._finds_grid() and len(ratios) > 1 else alphas[0]
+        self.alpha_: float = float(alphas[best])
+        self.l1_ratio_: float = float(ratios[best[0]])
+        self.alphas_: Array = alphas if self._finds_grid() and len(ratios) > 1 else alphas[0]
 
     def _finds_grid(self) -> bool:
         return self.alphas is None or isinstance(self.alphas, numbers.Integral)

@@ -93,7 +93,15 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             raise absent(self, name)
         return object.__getattribute__(self, name)  # raises Python's own error, or again that of a property
 
+    # Known after ``fit``; some estimators have arrays where others have one number.
     feature_names_in_: Array
+    n_features_in_: int
+    coef_: Array
+    intercept_: Array
+    n_iter_: Any
+    solver_: str
+    objective_: float
+    history_: dict[str, list[float]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -354,7 +362,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self.solver_ = solver
             self.objective_ = result.objective
             self.history_ = result.history
-            self.n_iter_: Any = result.n_iter
+            self.n_iter_ = result.n_iter
             self._family_ = coding.family
             theta = result.theta
             self._statistics_ = separation = None

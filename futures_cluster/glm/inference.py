@@ -142,6 +142,28 @@ class Summary:
     df_residual : float
     """
 
+    model: str
+    solver: str
+    n_iter: int
+    family: Family
+    names: list[str]
+    coef: Array
+    rows: float
+    df_residual: float
+    separation: Separation | None
+    rank: int
+    undetermined: Array
+    std_err: Array
+    statistic: Array
+    is_t: bool
+    p_values: Array
+    intervals: Array
+    deviance: float
+    pearson: float
+    log_likelihood: float
+    aic: float
+    dispersion: float
+
     def __init__(
         self,
         family: Family,
@@ -154,7 +176,7 @@ class Summary:
     ) -> None:
         import scipy.stats  # takes longer to import than most fits take
 
-        order = np.arange(len(coef))
+        order: Array = np.arange(len(coef))
         if names[0] == "const" and len(coef) == statistics.covariance.shape[0]:
             order = np.roll(order, 1)  # the intercept is last in the covariance
         self.model, self.solver, self.n_iter, self.family = model, solver, n_iter, family

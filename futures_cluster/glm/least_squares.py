@@ -84,10 +84,10 @@ class _LeastSquares(_Regressor):
             models.append(one)
         self.coef_: Array = np.array([one.coef_ for one in models])
         self.intercept_: Any = np.array([one.intercept_ for one in models]) if self.fit_intercept else 0.0
-        self.n_iter_ = np.array([one.n_iter_ for one in models])
+        self.n_iter_: Any = np.array([one.n_iter_ for one in models])
         self.objective_: Any = np.array([one.objective_ for one in models])
         self.history_: Any = [one.history_ for one in models]
-        self.solver_ = models[0].solver_
+        self.solver_: str = models[0].solver_
         self._family_ = self._family()
         self._statistics_ = None
         return self
@@ -312,7 +312,7 @@ class Lasso(_Sparse):
     """
     )
 
-    l1_ratio = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
+    l1_ratio: float = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
 
     def __init__(
         self,

@@ -112,7 +112,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         class_weight: Any = None,
         solver: str = "auto",
         tol: float = 1e-11,
-        max_iter: int = 1000,
+        max_iter: int | None = 1000,
         warm_start: bool = False,
         executor: Any = None,
         callback: Any = None,
@@ -172,12 +172,12 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
 
     def _set_coefficients(self, theta: Array) -> None:
         q = self.n_features_in_
-        self.coef_ = np.ascontiguousarray(theta[:q].T)
+        self.coef_: Array = np.ascontiguousarray(theta[:q].T)
         self.intercept_: Any = theta[q].copy() if self.fit_intercept else np.zeros(theta.shape[1])
         if theta.shape[1] > 1 and self.fit_intercept:
             # A constant added to all of them changes no probability.
             self.intercept_ -= self.intercept_.mean()
-        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
+        self.n_iter_: Any = np.array([self.n_iter_], dtype=np.int32)
 
     def fit(
         self,

@@ -125,8 +125,10 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     # Parameters of the base, which are chosen here.
     penalty = "auto"
     C = 1.0
-    l1_ratio = 0.0
+    l1_ratio: float | None = 0.0
 
+    C_: Any  # a number for two classes, else one for each class
+    l1_ratio_: Any
     coefs_paths_: Any
     scores_: Any
 
@@ -194,8 +196,8 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
             best = [np.unravel_index(np.argmax(each.T), each.T.shape) for each in scores]
             chosen = np.array([[cs[c], ratios[ratio]] for c, ratio in best]).mean(axis=0, keepdims=True)
             mean = np.mean([paths[fold, ratio, c] for fold, (c, ratio) in enumerate(best)], axis=0)
-            self.coef_ = mean[:, : self.n_features_in_]
-            self.intercept_ = mean[:, -1] if self.fit_intercept else np.zeros(outputs)
+            self.coef_: Array = mean[:, : self.n_features_in_]
+            self.intercept_: Array = mean[:, -1] if self.fit_intercept else np.zeros(outputs)
             self._statistics_ = None
         self.Cs_ = cs
         self.l1_ratios_ = ratios
@@ -210,7 +212,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
             paths, scores, n_iter = paths[:, :, 0], scores[:, :, 0], n_iter[:, :, 0]
         self.coefs_paths_ = {name: paths[..., number, :] for number, name in enumerate(names)}
         self.scores_ = {name: scores.copy() for name in names}
-        self.n_iter_ = n_iter[None]
+        self.n_iter_: Any = n_iter[None]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Return the score that ``scoring`` names: accuracy, or minus the log loss.

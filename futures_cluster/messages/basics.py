@@ -110,7 +110,7 @@ class Record:
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]  # fields may change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # fields may change
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -36,7 +36,7 @@ class Command:
     def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], prefix: list[str]) -> None:
         self.log_path = log
         with open(log, "wb") as file:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "futures_cluster", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -108,7 +108,7 @@ class Cluster:
     ) -> None:
         self.folder = folder
         self.is_shared = is_shared
-        self.environment = {
+        self.environment: dict[str, str] = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FUTURES_CLUSTER")},
             "FUTURES_CLUSTER_SECRET": secrets.token_hex(16),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
@@ -116,9 +116,9 @@ class Cluster:
         self.commands: list[Command] = []
         options = scheduler_options if "--port" in scheduler_options else ("--port", "0", *scheduler_options)
         address_file = folder / "address"
-        self.scheduler = self.start("scheduler", *options, "--address-file", str(address_file), prefix=prefix)
+        self.scheduler: Command = self.start("scheduler", *options, "--address-file", str(address_file), prefix=prefix)
         self.scheduler.wait_for("use it")
-        self.address = self.scheduler.log.partition("listens at")[2].split()[0]
+        self.address: str = self.scheduler.log.partition("listens at")[2].split()[0]
 
     def start(self, *arguments: str, prefix: list[str] | None = None) -> Command:
         """Start any command."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster.errors import AuthenticationError
@@ -50,7 +50,7 @@ class SealedBuffers:
         self._buffers = list(reversed(buffers))  # the next one last
         self._rest: memoryview | None = None  # of the one that is under way
         self._hash: Any = None  # of the same, if it is not known
-        self.nbytes = sum(map(len, buffers)) + TAG_BYTES
+        self.nbytes: int = sum(map(len, buffers)) + TAG_BYTES
 
     def take(self, most_bytes: int = PIECE_BYTES) -> list[memoryview]:
         """Hash and return the next bytes, at most ``most_bytes`` of them; the tag comes last and alone."""
@@ -177,5 +177,5 @@ class Session:
     """
 
     def __init__(self, keys: tuple[bytes, bytes]) -> None:
-        self.seal = Sealer(keys[0]).seal
-        self.opener = Opener(keys[1])
+        self.seal: Callable[[bytes, Sequence[Buffer]], tuple[bytes, Sequence[SealedBuffers]]] = Sealer(keys[0]).seal
+        self.opener: Opener = Opener(keys[1])

@@ -131,8 +131,8 @@ class Handshake:
         self._transcript = b""
         self.done = False
         self.error: HandshakeError | None = None
-        self.left_over = b""
-        self.same_host = False
+        self.left_over: bytes = b""
+        self.same_host: bool = False
 
     def start(self) -> bytes:
         """What to send before anything is received."""

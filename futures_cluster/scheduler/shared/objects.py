@@ -51,10 +51,10 @@ class Request:
     __slots__ = ("client", "is_open", "number", "state")
 
     def __init__(self, client: str, number: int, state: SharedState) -> None:
-        self.client = client
-        self.number = number
-        self.state = state
-        self.is_open = True
+        self.client: str = client
+        self.number: int = number
+        self.state: SharedState = state
+        self.is_open: bool = True
 
     def __repr__(self) -> str:
         return f"<Request {self.number} of {self.client}>"
@@ -85,7 +85,7 @@ class SharedState:
     def __init__(self, name: str) -> None:
         self.name = name
         self.serial = 0
-        self.now = 0.0
+        self.now: float = 0.0
         self._host: SharedObjects
         self._kept: dict[Key, int] = {}
         self._users: dict[str, bool] = {}  # client -> whether it is a program, and no worker

@@ -73,7 +73,7 @@ class Answer:
     __slots__ = ("_codec", "_futures", "values")
 
     def __init__(self, values: Any, futures: dict[Key, Any], codec: ItemCodec) -> None:
-        self.values = tuple(values)
+        self.values: tuple[Any, ...] = tuple(values)
         self._futures = futures
         self._codec = codec
 

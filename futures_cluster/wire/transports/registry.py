@@ -65,9 +65,9 @@ class Security(Record):
     __slots__ = ("secret", "tls", "insecure")
 
     def __init__(self, secret: bytes | None = None, tls: TlsFiles | None = None, insecure: bool = False) -> None:
-        self.secret = secret
-        self.tls = tls
-        self.insecure = insecure
+        self.secret: bytes | None = secret
+        self.tls: TlsFiles | None = tls
+        self.insecure: bool = insecure
 
     def __repr__(self) -> str:
         return f"Security(tls={self.tls!r}, insecure={self.insecure})"  # no secret must get into any log

@@ -87,7 +87,7 @@ class SocketConnection:
         self._reading = threading.Lock()
         self._watched = False
         self._ended = False
-        self.closed = False
+        self.closed: bool = False
         sock.setblocking(False)
 
     def start(self) -> None:

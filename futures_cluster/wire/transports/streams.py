@@ -372,7 +372,7 @@ class TcpTransport(StreamTransport):
     """``tcp://HOST:PORT``: names, IPv4 addresses, and IPv6 addresses in brackets."""
 
     scheme = "tcp"
-    connection = TcpConnection
+    connection: type[SocketConnection] = TcpConnection
     authenticates_frames = True
 
     def split(self, rest: str) -> tuple[str, str]:
