@@ -129,7 +129,7 @@ def _no_module(path: str, module: str) -> ValueError:
 
 
 def preload(path: str) -> None:
-    """Import what a command was told to, from the folder where it was started too; see ``shared.load_extension``.
+    """Import what an option names, from the current folder too; see ``shared_objects.load_extension``.
 
     Raises
     ------

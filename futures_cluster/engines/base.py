@@ -112,4 +112,4 @@ class Observed(Protocol):
         """Around what a report is to be about; yields what collects it. Raises NotSupported as ``status_url``."""
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """Around what tasks print; yields what fetches it, as ``services.client.task_output.Listener`` wants it."""
+        """Around what tasks print; yields what fetches it, as ``OutputListener`` wants it."""

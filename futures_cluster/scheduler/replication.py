@@ -3,16 +3,16 @@
 Covers: the events about data, which results lack copies, who is asked to fetch them, when a retired worker may end.
 Does not cover: what a lost result means (``transitions``, ``recovery``), fetching (the worker machine).
 
-The way of a copy: something changes who holds a result -> ``State.recheck`` -> ``_check``: it lacks copies ->
-``State.lacking`` -> ``_ask`` chooses a worker -> ``CopyData`` -> ``DataAdded`` -> ``State.recheck`` -> nothing is
-lacking any more: the client is told, or the retired worker ends.
+The way of a copy: an event changes the holders of a result -> ``State.dirty_replicas`` -> ``_check``: it lacks copies
+-> ``State.under_replicated`` -> ``_ask`` chooses a worker -> ``CopyData`` -> ``DataAdded`` -> ``State.dirty_replicas``
+-> no copies are lacking: the scheduler tells the client, or the retired worker ends.
 
 Scattered data is a task that has run and cannot run again: when a worker could not fetch it from one which still is
 there, that one is asked. Other results are made again, some times. What stays out of reach for one worker is there for
 all others: a third worker copies it, and at last only the tasks fail that need it where it cannot be had.
 
 No more than some bytes are asked of a worker at a time. The rest waits until it has answered, so that messages stay
-small and nobody's memory is overrun; ``State.copies_ripe`` says that it is worth while to look again.
+small and nobody's memory is overrun; ``State.copies_due`` says that it is worth while to look again.
 """
 
 from __future__ import annotations

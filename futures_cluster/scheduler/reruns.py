@@ -6,7 +6,7 @@ must end some day.
 Does not cover: which tasks an end is counted against (``recovery.suspects``), attempts that raised (``transitions``).
 
 The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
-``wake`` -> queued again. After its second loss it pauses and runs alone (``state.MAX_DEATHS_BESIDE_OTHERS``), so that
+``wake`` -> queued again. After its second loss it pauses and runs alone (``records.MAX_DEATHS_BESIDE_OTHERS``), so that
 no other task can be blamed for the third. After the first one it runs again at once.
 """
 

@@ -7,8 +7,9 @@ Of ``submit`` in a program that uses processes::
                                      SchedulerMachine             WorkerMachine -> slot (main thread)
     Future.result <---   client.deliver <- socket <----------------------------- the slot's thread
 
-``scheduler``, ``worker`` and ``client`` carry out what the machines decide, ``launchers`` and ``fork_server_main``
-start processes, ``local`` puts a scheduler and its workers together, ``peers`` fetches data, ``loop_thread`` has the
-thread with the loop and the mailbox into it, ``direct_reader`` and ``slots`` let threads that wait read for themselves,
-``signals`` keeps Ctrl-C out while they do.
+The folders are the processes: ``scheduler``, ``worker`` and ``client`` carry out what the machines decide, ``launch``
+starts processes, ``observe`` collects for the status page, ``local`` puts a scheduler and its workers together, and
+``common`` has what several of them use. Of ``common``, ``peers`` fetches data, ``loop_thread`` has the thread with the
+loop and the mailbox into it, and ``signals`` keeps Ctrl-C out where a thread drives a machine. ``direct_reader`` and
+``slots`` let threads that wait read for themselves.
 """

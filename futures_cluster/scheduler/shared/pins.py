@@ -1,7 +1,7 @@
 """The interest that shared objects have in tasks.
 
 Covers: keeping a task and its result while its key is in a shared object, as if that were a client with a future of
-it. Does not cover: the shared objects (``shared``).
+it. Does not cover: the shared objects (``objects``).
 
 To the rest of the machine all shared objects together are one more name in a task's ``wanted_by``. So a task that
 failed is remembered, a result that was lost is computed again, and cancelling one client's future cancels nothing.

@@ -1,7 +1,7 @@
 """What a client waits for, as the watch of waits looks at it.
 
 Covers: the oldest wait of a client, and what waits for a silent worker. Does not cover: when a wait speaks
-(``wait_watch``), what it says (``remote``, ``local``).
+(``wait_watch``), what it says (``remote_cluster``, ``cluster``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Plugins: they are told what a scheduler or a worker has done, and can change nothing.
 
 Covers: the events, the base classes of plugins, handing events over to them. Does not cover: where things happen
-(``services.scheduler.service`` and ``services.worker.service`` call ``notice``), shared objects
+(``services.scheduler.service`` and ``services.worker.service`` post them), shared objects
 (``scheduler.shared.objects``).
 
 Events are plain facts, so a plugin has nothing to change. It runs in a thread of its own: a slow one delays nothing

@@ -1,7 +1,8 @@
 """Clusters end with their program, however it ends.
 
 Covers: waiting at the end of the interpreter for what was submitted, letting go in a forked copy of the process.
-Does not cover: ending a cluster (``local``, ``remote``), folders that a killed program leaves (``socket_folders``).
+Does not cover: ending a cluster (``cluster``, ``remote_cluster``), folders that a killed program leaves
+(``socket_folders``).
 """
 
 from __future__ import annotations

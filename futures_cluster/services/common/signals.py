@@ -5,7 +5,7 @@ while that thread changes the scheduler's state, holds its lock or reads a worke
 Does not cover: other threads, which no handler interrupts, and waiting, which must stay interruptible.
 
 The way: ``DeferredSignals`` puts a handler of its own in the place of the program's, notes what comes, and at its end
-puts the program's back and calls it. Inside, ``let_in`` opens a place where it may raise at once: around a wait.
+puts the program's back and calls it. While ``is_open`` is set, around a wait, it may raise at once.
 
 Why not one handler for good: asyncio and others look whether Python's own is there, and act on it.
 """

@@ -1,8 +1,8 @@
 """Starting and ending worker processes, seen from the client's process.
 
 Covers: workers by our own fork server, and by a multiprocessing context with the standard library's rules; how one
-ended, in words. Does not cover: what a worker says over its connection (``scheduler``), when to start one
-(``processes``), what it writes to stderr (``stderr``).
+ended, in words. Does not cover: what a worker says over its connection (``service``), when to start one
+(``worker_pool``), what it writes to stderr (``stderr``).
 """
 
 from __future__ import annotations

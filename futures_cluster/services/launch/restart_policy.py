@@ -1,7 +1,7 @@
 """When worker processes are started after starts that have failed: a restart policy with exponential back-off.
 
 Covers: counting failures in a row, the pause before the next start, and when to give up. Does not cover: starting
-processes (``processes``), what made a start fail (``launchers``).
+processes (``worker_pool``), what made a start fail (``launchers``).
 
 The policy is pure: it reads no clock, and times are arguments. A start has failed when there was no descriptor or no
 process for it, or when the process ended before it was ready. Starts under way at the same time often fail together and

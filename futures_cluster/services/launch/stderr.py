@@ -1,7 +1,7 @@
 """What workers write to stderr: passed on to this program's own, and its end kept for the report of a death.
 
 Covers: reading the workers' pipes, writing without ever blocking the loop. Does not cover: records of ``logging``, what
-tasks print to stdout (``output``).
+tasks print to stdout (``stdout_capture``).
 
 A terminal that is stopped or a pipe that is full blocks whoever writes to it, and other processes share its setting to
 block or not. So a thread writes, which starts with the first output. It never writes into a file that only has the

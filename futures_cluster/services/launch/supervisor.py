@@ -2,7 +2,7 @@
 
 Covers: connecting to the scheduler, starting worker processes and starting them again, stopping those that the
 scheduler wants stopped, saying how they ended, leaving when told to, and waiting for a scheduler that is gone.
-Does not cover: what a worker does (``process``), processes (``processes``).
+Does not cover: what a worker does (``process``), processes (``worker_pool``).
 
 Each worker has a connection of its own to the scheduler. The manager executes nothing, and so it always answers: it can
 kill a worker that is stuck, and tell what one died of.

@@ -1,7 +1,7 @@
 """A scheduler of its own: clients and workers connect to it from anywhere.
 
 Covers: taking connections and giving them up, who is who, workers and managers that go, questions about the cluster.
-Does not cover: deciding (``scheduler.machine``), carrying out its commands (``scheduler``), what each may say
+Does not cover: deciding (``scheduler.machine``), carrying out its commands (``service``), what each may say
 (``permissions``), the command line (``cli``).
 
 The way of a message: connection -> ``_Link.received`` (checked against the sender's role) -> ``SchedulerService`` ->

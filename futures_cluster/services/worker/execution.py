@@ -1,7 +1,7 @@
 """Executing one run: from payloads to a result or an error.
 
 Covers: finding the function, unpickling arguments, the call, pickling the result, turning whatever is raised into an
-error for the right future. Does not cover: when and in which thread (``worker``).
+error for the right future. Does not cover: when and in which thread (``service``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Covers: folders of a client's ``sys.path`` that are there as well, files that a client uploads, noticing that this
 process has other versions of modules than a client. Does not cover: functions, which travel with the tasks
-(``functions``), versions themselves (``modules``), and starting fresh processes (``processes``).
+(``function_table``), versions themselves (``modules``), and starting fresh processes (``worker_pool``).
 
 A process can have one module of a name, and no module can be unloaded for certain: others have its objects. So a
 module that was edited is not loaded again here. The worker retires, and a fresh process takes its place.

@@ -1,7 +1,7 @@
 """What each engine of this package can do: declared once, for the checks, the documentation, and whoever chooses.
 
 Covers: features and traits of all our engines, and the table of them. Does not cover: checking that it is true, which
-the checks do (``lacks`` and ``traits`` of ``run_check``).
+the checks do (``run_check`` has parameters for it).
 """
 
 from __future__ import annotations
