@@ -194,7 +194,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "cannot pickle an as_completed: its futures are told to it in this process; pass the futures themselves, "
+            "cannot pickle an as_completed: it follows its futures in this process; pass the futures themselves, "
             "which arrive as their values, or as futures by with_options(resolve=False)"
         )
 

@@ -264,7 +264,7 @@ def _certificates(arguments: argparse.Namespace) -> int:
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("address", type=_address, help="of the scheduler, like tcp://host:8786, or a file with it")
+    parser.add_argument("address", type=_address, help="of the scheduler, such as tcp://host:8786, or a file with it")
     _add_security(parser)
 
 
@@ -290,7 +290,7 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
         type=_seconds(0.5, 1e6),
         default=60.0,
         metavar="SECONDS",
-        help="give up who says nothing for so long (default: 60); a closed connection is noticed at once",
+        help="drop peers silent for this many seconds (default: 60); closed connections are detected at once",
     )
 
 
@@ -298,26 +298,28 @@ def _add_cluster_commands(commands: Any) -> None:
     scheduler = commands.add_parser(
         "scheduler",
         help="start a scheduler that workers and clients connect to",
-        description="Start a scheduler. It listens on this machine only, unless --host says otherwise, and lets in "
-        "only who knows its secret: FUTURES_CLUSTER_SECRET, or the file that it makes for this user.",
+        description="Start a scheduler. It listens on this machine only, unless --host says otherwise, and admits "
+        "only peers with its secret: FUTURES_CLUSTER_SECRET, or the file that it makes for this user.",
     )
-    scheduler.add_argument("--host", default="127.0.0.1", help="to listen at; 0.0.0.0 for all (default: 127.0.0.1)")
-    scheduler.add_argument("--port", type=_count(0, 65535), default=8786, help="0 for any that is free (default: 8786)")
-    scheduler.add_argument("--listen", action="append", metavar="ADDRESS", help="instead of both; may be repeated")
+    scheduler.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: 127.0.0.1)"
+    )
+    scheduler.add_argument("--port", type=_count(0, 65535), default=8786, help="0 for any free port (default: 8786)")
+    scheduler.add_argument("--listen", action="append", metavar="ADDRESS", help="listen here instead (repeatable)")
     scheduler.add_argument(
         "--status-port",
         type=_port,
         default=None,
         metavar="PORT",
-        help="of the status page; 0 for any that is free, none for no page (default: 8787, or any if that is taken)",
+        help="port of the status page; 0 for any free one, none for no page (default: 8787, or any if taken)",
     )
     scheduler.add_argument(
         "--status-host",
         default="127.0.0.1",
         metavar="HOST",
-        help="where the page listens; anywhere but on this machine its address has a token (default: 127.0.0.1)",
+        help="address of the status page; unless it is of this machine, its URL has a token (default: 127.0.0.1)",
     )
-    scheduler.add_argument("--address-file", metavar="FILE", help="write the address there, for batch systems")
+    scheduler.add_argument("--address-file", metavar="FILE", help="write the address to a file, for batch systems")
     _add_security(scheduler)
     _add_logs(scheduler)
     _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
@@ -330,15 +332,15 @@ def _add_cluster_commands(commands: Any) -> None:
         "SIGTERM hands over what only they hold and leaves; the second leaves at once.",
     )
     _add_connection(worker)
-    worker.add_argument("--workers", type=_count(1), metavar="N", help="processes (default: cores / threads)")
-    worker.add_argument("--threads", type=_count(1), default=1, metavar="N", help="tasks at a time in each")
-    worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='of each process, like "2GB"')
+    worker.add_argument("--workers", type=_count(1), metavar="N", help="number of processes (default: cores / threads)")
+    worker.add_argument("--threads", type=_count(1), default=1, metavar="N", help="tasks at a time in each process")
+    worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='limit of each process: "2GB"')
     worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
     worker.add_argument(
         "--name", type=_name, help="of the worker, for with_options(workers=...) (default: host and process)"
     )
-    worker.add_argument("--host", default="", help="where others reach this machine (default: found out)")
-    worker.add_argument("--local-directory", metavar="FOLDER", help="for what does not fit into memory")
+    worker.add_argument("--host", default="", help="address at which other machines reach this one (default: detected)")
+    worker.add_argument("--local-directory", metavar="FOLDER", help="for results that do not fit into memory")
     worker.add_argument(
         "--wait",
         type=_seconds(0),
@@ -367,11 +369,11 @@ def _add_cluster_commands(commands: Any) -> None:
         metavar="SECONDS",
         help="show it again and again, until Ctrl-C (default: every second)",
     )
-    status.add_argument("--number", type=_count(1), metavar="N", help="with --watch: leave after so many times")
-    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--number", type=_count(1), metavar="N", help="with --watch: stop after this number of updates")
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.set_defaults(run=_status)
 
-    explain = commands.add_parser("explain", help="say why a task does not run")
+    explain = commands.add_parser("explain", help="explain why a task does not run")
     _add_connection(explain)
     explain.add_argument("key", help="the key of its future")
     explain.set_defaults(run=_explain)
@@ -382,7 +384,7 @@ def _add_cluster_commands(commands: Any) -> None:
     certificates.add_argument(
         "--authority",
         metavar="FOLDER",
-        help="where the authority with its key is, or is to be kept, to make more sets by it; do not copy this folder "
+        help="folder of the authority and its key, kept there to make more sets; do not copy this folder "
         "(default: the key of a new authority is deleted)",
     )
     certificates.set_defaults(run=_certificates)
@@ -397,13 +399,15 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         help="answer questions about 336,776 flights and search a model, on workers and in one process",
         description="Read the flights that left New York in 2013 in parts on the workers, answer questions "
-        "about them, search the best of many settings of a small model, and check it all by pandas.",
+        "about them, tune a small model over many settings, and check all results with pandas.",
     )
-    demo.add_argument("--workers", type=_count(1), metavar="N", help="how many (default: one per core)")
-    demo.add_argument("--settings", type=_count(1), metavar="N", default=60, help="to search (default: 60)")
+    demo.add_argument("--workers", type=_count(1), metavar="N", help="number of workers (default: one per core)")
+    demo.add_argument(
+        "--settings", type=_count(1), metavar="N", default=60, help="number of settings to try (default: 60)"
+    )
     demo.add_argument("--rows", type=_count(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
-    demo.add_argument("--report", metavar="FILE", help="write the status page of the run there, as one HTML file")
+    demo.add_argument("--report", metavar="FILE", help="write the status page of the run to one HTML file")
     demo.set_defaults(run=_demo)
     _add_cluster_commands(commands)
     return parser

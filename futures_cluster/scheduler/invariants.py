@@ -44,13 +44,13 @@ def check(state: State) -> None:
             assert task in dependent.dependencies, (task, dependent)
         if task.state in (RELEASED, FAILED, MEMORY):
             needed = task.wanted_by or task.pending_dependents or task.dependents
-            assert needed, (task, "kept though nobody needs it")
+            assert needed, (task, "kept without a need")
     assert state.queued == queued, (state.queued, queued)
     for name, number in state.counts.items():
         assert number == sum(task.state == name for task in state.tasks.values()), (name, number)
     for function in state.functions.values():
         assert function.tasks == function_tasks.get(function.id, 0), function.id
-        assert function.tasks or function.held_by, (function.id, "kept though nobody uses it")
+        assert function.tasks or function.held_by, (function.id, "kept without a use")
     assert all(number > 0 for number in state.held.values()), state.held
     for key, task in state.tasks.items():
         assert SHARED not in task.wanted_by or key in state.held, (task, "wanted by no shared object")
@@ -119,7 +119,7 @@ def _check_workers(state: State) -> None:
             assert queue is not None and queue.first() is not None, (task, "in no queue")
             for worker in state.workers.values():
                 open_to = worker in queue.open or not placement.fits(worker, task, demand)
-                assert open_to, (task, worker, "could run there, and nobody would look")
+                assert open_to, (task, worker, "could run there, and is not looked for")
     if state.with_free_slot and state.ready:
         ready = [t for t in state.tasks.values() if t.state == QUEUED and t.requirements is None]
         assert not ready, ("queued though a slot is free", ready[0])
@@ -136,7 +136,10 @@ def _check_copies(state: State) -> None:
     for task, scattered in state.scattered.items():
         assert state.tasks.get(task.key) is task, (task, "scattered, but forgotten")
         if scattered.unacknowledged_client is not None and task.state == MEMORY:
-            assert task in state.under_replicated or task in state.copying, (task, "nobody will tell that it is there")
+            assert task in state.under_replicated or task in state.copying, (
+                task,
+                "its client will not hear that it is there",
+            )
     for task, makers in state.copying.items():
         assert task.state == MEMORY and makers, (task, "copied")
         for worker in makers:

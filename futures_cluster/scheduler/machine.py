@@ -171,8 +171,8 @@ class SchedulerMachine:
                     self._outbox.freed.append(payload)
                 continue
             function = functions.get(function_id)
-            if function is None:  # a key that came by its name, and is not known any more
-                error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
+            if function is None:  # a key that came by its name, and is no longer known
+                error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
                 self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
                 continue
             serial += 1
@@ -303,7 +303,7 @@ class SchedulerMachine:
 
     def _on_worker_joined(self, event: m.WorkerJoined, now: float) -> None:
         if event.worker in self.state.workers:  # it has lost its connection, and all it had
-            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined anew", unheard=True), now)
+            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined again", unheard=True), now)
         worker = Worker(
             event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
         )

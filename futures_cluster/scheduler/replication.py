@@ -132,7 +132,7 @@ class Copies:
             task = state.tasks.get(key)
             if task is None:
                 if event.reporter in state.clients:
-                    error = scheduler_error("DataLost", f"the result of {key!r} is not known any more")
+                    error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
                     self._outbox.done.setdefault(event.reporter, []).append((key, m.FAILED, error, 0, ()))
                 continue
             scattered = state.scattered.get(task)

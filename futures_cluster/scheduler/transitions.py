@@ -113,7 +113,7 @@ class Transitions:
             dep.pending_dependents += 1
             dep.cancel_requested = dep.kill_if_started = False
         if unknown is not None:
-            text = f"the input {unknown!r} of {task.key!r} is not known any more"
+            text = f"the input {unknown!r} of {task.key!r} is no longer known"
             self.fail(task, scheduler_error("DataLost", text))
         serial = task.serial
         for dep in dependencies:  # noqa: SIM110, a generator would take twice the time

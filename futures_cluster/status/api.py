@@ -43,7 +43,7 @@ API = {
     "/api/v1/task?key=KEY": "the story of one task",
     "/api/v1/function?name=NAME": "some tasks of one function, in each state",
     "/api/v1/graph": "what is in flight and what it depends on",
-    "/api/v1/stream?since=0": "what threads of workers did, while somebody looked",
+    "/api/v1/stream?since=0": "what threads of workers did, while the page had a viewer",
     "/api/v1/profile?worker=NAME": "where tasks spent their time, as a tree; without a name on all workers",
     "/api/v1/profile.speedscope.json": "the same for https://www.speedscope.app",
     "/api/v1/events": "the snapshot and the stream again and again, as server-sent events",

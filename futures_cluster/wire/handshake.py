@@ -68,7 +68,7 @@ _HOW_TO_AGREE = (
 )
 
 _GOES_WITHOUT = (
-    "this process was told to use none: drop --insecure, insecure=True or FUTURES_CLUSTER_INSECURE, whichever is given"
+    "this process is set to use none: drop --insecure, insecure=True or FUTURES_CLUSTER_INSECURE, whichever is given"
 )
 
 _HOW_TO_FORWARD = (

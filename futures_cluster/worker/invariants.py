@@ -28,7 +28,7 @@ def check(machine: WorkerMachine) -> None:
             users[key] = users.get(key, 0) + (payload is None)
     for key, replica in machine.replicas.items():
         assert replica.users == users.get(key, 0), (replica, replica.users, users.get(key, 0))
-        assert not (replica.held and replica.dropped and not replica.users), (replica, "kept for nobody")
+        assert not (replica.held and replica.dropped and not replica.users), (replica, "kept without users")
     if machine.lent_slots > machine_module.MAX_LENT_SLOTS:
         return
     if len(machine.executing) < machine.slots + machine.lent_slots and not machine.retiring:

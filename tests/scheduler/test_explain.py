@@ -180,4 +180,4 @@ def test_what_has_failed() -> None:
     cluster.given(submit("raises", ("lost", ["unknown"])))
     cluster.given(m.TasksFinished("w1", [], [("raises", 1, b"pickle", 1.0)]))
     assert why(cluster, "raises")[0].startswith("'raises' has failed: the function raised")
-    assert why(cluster, "lost") == ["'lost' has failed: DataLost: the input 'unknown' of 'lost' is not known any more"]
+    assert why(cluster, "lost") == ["'lost' has failed: DataLost: the input 'unknown' of 'lost' is no longer known"]

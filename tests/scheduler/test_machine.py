@@ -71,7 +71,7 @@ def test_an_input_may_come_after_its_consumer_in_one_message() -> None:
 
 def test_an_unknown_input_fails_the_task_and_what_needs_it() -> None:
     cluster = Cluster()
-    error = {"kind": "DataLost", "text": "the input 'x' of 'a' is not known any more"}
+    error = {"kind": "DataLost", "text": "the input 'x' of 'a' is no longer known"}
     cluster.expect(submit(("a", ["x"]), ("b", ["a"])), done(failed("a", error), failed("b", error)))
 
 
@@ -87,7 +87,7 @@ def test_a_task_cannot_need_its_own_result() -> None:
 
 def test_a_known_key_without_its_function_is_lost() -> None:
     cluster = Cluster()
-    error = {"kind": "DataLost", "text": "the result of 'k' is not known any more"}
+    error = {"kind": "DataLost", "text": "the result of 'k' is no longer known"}
     cluster.expect(m.SubmitTasks("c", [("k", "f", b"", [])]), done(failed("k", error)))
 
 
@@ -499,7 +499,7 @@ def test_who_misses_data_is_told_of_other_copies() -> None:
 
 def test_missing_data_that_nobody_knows_is_lost() -> None:
     cluster = Cluster()
-    error = {"kind": "DataLost", "text": "the result of 'x' is not known any more"}
+    error = {"kind": "DataLost", "text": "the result of 'x' is no longer known"}
     cluster.expect(m.ReportMissing("c", [("x", "w1")]), done(failed("x", error)))
     cluster.quiet(m.ReportMissing("w1", [("x", "w9")]))
 
@@ -549,7 +549,7 @@ def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
     cluster.expect(m.WorkerJoined("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
-    assert cluster.task("a").losses == ("on w1: it joined anew",)
+    assert cluster.task("a").losses == ("on w1: it joined again",)
 
 
 def test_when_no_worker_can_start_every_task_fails() -> None:

@@ -114,7 +114,7 @@ def test_errors_go_to_who_asked_and_nowhere_else() -> None:
 
 def test_an_object_that_nobody_opened_is_not_there() -> None:
     x = Asking(Cluster(), "slate", "s")
-    assert "open it anew" in x.refused("wait")
+    assert "open it again" in x.refused("wait")
     assert not x.cluster.machine.shared.objects
 
 

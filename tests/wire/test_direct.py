@@ -17,11 +17,11 @@ def test_one_name_has_one_listener() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         listener = await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
-        with pytest.raises(OSError, match="somebody listens at inproc://x already"):
+        with pytest.raises(OSError, match="inproc://x is in use by another listener"):
             await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)
         listener.close()
         listener.close()
-        with pytest.raises(ConnectionRefusedError, match="nobody in this process listens"):
+        with pytest.raises(ConnectionRefusedError, match="no listener of this process"):
             await registry.connect("inproc://x", loop)
         (await registry.listen("inproc://x", loop, NO_SECURITY, lambda connection: None)).close()
 

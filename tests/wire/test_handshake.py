@@ -96,7 +96,7 @@ def test_a_connector_that_was_told_to_use_no_secret_is_told_so() -> None:
     _, two = pair(b"secret", b"secret")
     one = handshake.Connector(None, bytes(32), insecure=True)
     talk(one, two)
-    assert "told to use none: drop --insecure" in str(one.error) and "there is none here" not in str(one.error)
+    assert "set to use none: drop --insecure" in str(one.error) and "there is none here" not in str(one.error)
 
 
 def test_what_follows_is_left_over() -> None:

@@ -285,7 +285,7 @@ def test_both_know_that_they_are_on_one_host(site: Site) -> None:
     ("theirs", "text"),
     [
         (Security(b"another"), "both sides need the same secret"),
-        (Security(insecure=True), "this process was told to use none: drop --insecure"),
+        (Security(insecure=True), "this process is set to use none: drop --insecure"),
     ],
 )
 def test_nobody_gets_in_without_the_secret(site: Site, theirs: Security, text: str) -> None:

@@ -270,9 +270,9 @@ def _why_cancelled(error: BaseException | None, key: Key) -> BaseException | Non
     """Our error, if it was not a user who cancelled a future of distributed's."""
     reason = getattr(error, "reason", "")
     if reason == "scheduler-connection-lost":
-        return errors.SchedulerLost("the Dask scheduler is gone; nothing that was unfinished will finish")
+        return errors.SchedulerLost("the Dask scheduler is gone; unfinished tasks are lost")
     if reason == "scheduler-restart":
-        return errors.SchedulerLost("somebody has restarted the Dask cluster; nothing that was unfinished will finish")
+        return errors.SchedulerLost("the Dask cluster was restarted; unfinished tasks are lost")
     if reason in ("lost dependencies", "already forgotten"):
         return errors.DataLost(f"the Dask cluster has lost data that {key!r} needs; scatter or compute it again")
     return None
@@ -287,7 +287,7 @@ def _error_of(error: BaseException) -> BaseException | bytes:
         died.__cause__ = error
         return died
     if isinstance(error, errors.CancelledError):
-        lost = errors.DataLost(f"the Dask cluster does not have the result any more: {error}")
+        lost = errors.DataLost(f"the Dask cluster no longer has the result: {error}")
         lost.__cause__ = error
         return lost
     return error

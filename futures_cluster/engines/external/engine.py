@@ -121,7 +121,7 @@ class ExternalEngine:
 
     def scale(self, minimum: int, maximum: int) -> None:
         """See ``Engine``."""
-        raise errors.NotSupported(f"the workers of {self.title} are started by whoever runs that cluster")
+        raise errors.NotSupported(f"the workers of {self.title} are started with the means of that cluster")
 
     def restart_workers(self) -> None:
         """See ``Engine``."""

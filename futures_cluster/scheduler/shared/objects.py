@@ -265,7 +265,7 @@ class SharedObjects:
                 f"scheduler runs (for the command: futures-cluster scheduler --preload MODULE)"
             )
         elif event.op != "open":
-            text = f"there is no {kind} {name!r}: it was deleted, or nobody has opened it; open it anew"
+            text = f"there is no {kind} {name!r}: it was deleted, or never opened; open it again"
         if cls is None or text:
             if event.request:
                 error = {"kind": "SharedObjectError", "text": text}

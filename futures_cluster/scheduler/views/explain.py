@@ -38,7 +38,7 @@ def explain(state: State, key: Key, now: float) -> list[str]:
     """
     task = state.tasks.get(key)
     if task is None:
-        return [f"{key!r} is not known: it never came here, or it has ended and nobody holds its future any more"]
+        return [f"{key!r} is not known: it never came here, or it has ended and no client holds its future"]
     lines: list[str] = []
     seen = {task: None}
     stack = [task]

@@ -186,7 +186,7 @@ class RemoteCluster:
         """The scheduler is gone."""
         why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
         self._heartbeats.stop()
-        lost = errors.SchedulerLost(f"{why}; nothing that was unfinished will finish. Make a new Executor")
+        lost = errors.SchedulerLost(f"{why}; unfinished tasks are lost. Create a new Executor")
         for waiter in self._questions.values():
             if not waiter.done():
                 waiter.set_exception(lost)

@@ -471,8 +471,8 @@ class LocalCluster:
             return task.requirements is not None and not possible(task.requirements, state.workers)
 
     def _kill_workers(self, force: bool) -> None:
-        self.processes.kill_all(force, "the executor was told to stop its workers")
-        error = pool_errors.WorkerDied("the executor was told to stop its workers before this task had finished")
+        self.processes.kill_all(force, "the program stopped the workers of the executor")
+        error = pool_errors.WorkerDied("the program stopped the workers of the executor before this task had finished")
         self.client.broken = error
         payload = self.codec.dump_error(error)
         self.scheduler.handle([m.WorkersBroken(payload)])

@@ -266,7 +266,7 @@ class SchedulerServer:
         if not self._is_known_to_run(link):
             link.refuse(f"it said nothing for {self.silence_s:g} s")
             if link.manager:
-                self._tell_manager(link, m.StopWorker(link.name, True, "it did not answer the scheduler any more"))
+                self._tell_manager(link, m.StopWorker(link.name, True, "it no longer answered the scheduler"))
             return False
         if not link.silent:
             link.silent = True
@@ -345,7 +345,7 @@ class SchedulerServer:
         """Nobody has said how this worker ended."""
         if name in self._dying:
             self._dying.pop(name)[0].cancel()
-            self._lose(name, "its connection ended, and nobody said how")
+            self._lose(name, "its connection closed without an exit report")
 
     def _tell_peers(self, name: str) -> None:
         """Whoever fetches from a worker that is lost need not wait for it; after the machine has dealt with it."""

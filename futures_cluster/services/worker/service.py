@@ -240,7 +240,7 @@ class WorkerService:
         duration_s = 0.0
         try:
             if not command.address:
-                raise PeerLost("nobody holds it")
+                raise PeerLost("no worker holds it")
             start = clocks.perf_counter()
             data = await self.peers.get_data(command.address, command.keys)
             duration_s = clocks.perf_counter() - start

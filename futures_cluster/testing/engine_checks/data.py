@@ -178,7 +178,7 @@ def check_impossible_demands(make_executor: MakeExecutor) -> None:
             with raises(ValueError):
                 ex.with_options(resources=impossible).submit(tasks.same, 1).result(TIMEOUT_S)
         with raises(ValueError):
-            ex.with_options(workers=["nobody"]).submit(tasks.same, 1).result(TIMEOUT_S)
+            ex.with_options(workers=["no-such-worker"]).submit(tasks.same, 1).result(TIMEOUT_S)
 
 
 @check()

@@ -132,7 +132,7 @@ class Folder:
         """Wait for a file."""
         end = clocks.monotonic() + TIMEOUT_S
         while not os.path.exists(os.path.join(self.path, str(name))):
-            assert clocks.monotonic() < end, f"nobody made the file {name}"
+            assert clocks.monotonic() < end, f"no task made the file {name}"
             clocks.sleep(0.002)
 
     def number(self, name: str) -> int:

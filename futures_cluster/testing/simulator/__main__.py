@@ -28,9 +28,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--workload", choices=list(workloads.WORKLOADS), default="independent")
-    parser.add_argument("--tasks", type=int, default=10_000, help="about so many")
+    parser.add_argument("--tasks", type=int, default=10_000, help="approximate number of tasks")
     parser.add_argument("--workers", type=int, default=10)
-    parser.add_argument("--slots", type=int, default=1, help="of each worker")
+    parser.add_argument("--slots", type=int, default=1, help="slots of each worker")
     parser.add_argument("--per-host", type=int, default=1, help="workers that share a host and its network card")
     parser.add_argument("--seed", type=int, default=0, help="decides durations, faults and jitter")
     parser.add_argument("--faults", choices=list(PRESETS), default="none")

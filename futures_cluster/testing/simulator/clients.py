@@ -204,7 +204,7 @@ class SimulatedClient:
             if outcome == FAILED:
                 self.errors[key] = payload
             elif outcome == FINISHED and payload is None:
-                assert holders, f"{key} is to be had nowhere"
+                assert holders, f"{key} has no holders"
                 self.holders[key] = list(holders)
             elif outcome == FINISHED and self._simulation.checks is not None:
                 self._simulation.checks.right(key, int(payload))

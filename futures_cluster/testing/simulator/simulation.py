@@ -403,7 +403,7 @@ class Simulation:
             if report.events > most_events:
                 raise Stuck(f"{report.events} events, and no end: {self._unfinished()}")
         if until_s is None and (unfinished := self._unfinished()):
-            raise Stuck(f"nothing will happen any more, but these have not ended: {unfinished}")
+            raise Stuck(f"no event is left, but these tasks have not ended: {unfinished}")
 
     def _unfinished(self) -> list[Key]:
         return [key for client in self.clients.values() for key in client.waiting][:10]

@@ -141,7 +141,7 @@ class DirectListener:
         self._on_connection = on_connection
         with _lock:
             if name in _listeners:
-                raise OSError(f"somebody listens at {self.address} already")
+                raise OSError(f"{self.address} is in use by another listener of this process")
             _listeners[name] = self
 
     def admit(self, connector: handshake.Connector, loop: asyncio.AbstractEventLoop) -> DirectConnection:
@@ -175,7 +175,7 @@ class DirectTransport:
         with _lock:
             listener = _listeners.get(rest)
         if listener is None:
-            raise ConnectionRefusedError(f"nobody in this process listens at inproc://{rest}")
+            raise ConnectionRefusedError(f"no listener of this process has the address inproc://{rest}")
         return listener.admit(
             handshake.Connector(security.secret, os.urandom(handshake.NONCE_BYTES), insecure=security.insecure), loop
         )
