@@ -218,7 +218,7 @@ class TestLoss:
         block = ex.submit(np.ones, 200_000)
         concurrent.futures.wait([block])
         cluster.scheduler.kill()
-        with pytest.raises(SchedulerLost, match="Make a new Executor"):
+        with pytest.raises(SchedulerLost, match="Create a new Executor"):
             held.result(WAIT_S)
         with pytest.raises((SchedulerLost, DataLost)):
             block.result(WAIT_S)
