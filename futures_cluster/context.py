@@ -147,12 +147,17 @@ def loading() -> Iterator[None]:
 
 
 def current_executor() -> Any:
-    """The executor over the cluster that runs the present task, to submit more tasks.
+    """Return an executor of the cluster that runs the present task.
+
+    Returns
+    -------
+    Executor
+        An executor whose tasks run on the same workers.
 
     Raises
     ------
     RuntimeError
-        Outside of a task.
+        If no task runs in this thread.
     """
     task = local.task
     if task is None:

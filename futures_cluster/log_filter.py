@@ -18,6 +18,11 @@ class TaskLogFilter(logging.Filter):
     ``task_key`` is the key of the task that the thread executes, and both are ``""`` outside tasks. It lets every
     record pass.
 
+    Parameters
+    ----------
+    name : str
+        Name of a logger, for ``logging.Filter``; it has no effect here.
+
     Examples
     --------
     >>> import logging
@@ -28,7 +33,18 @@ class TaskLogFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """See ``logging.Filter``."""
+        """Add the attributes to a record, and let it pass.
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+            Record that a handler or a logger has.
+
+        Returns
+        -------
+        bool
+            True.
+        """
         task = current_task()
         fields = record.__dict__
         fields.setdefault("task_key", "" if task is None else task.key)

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from futures_cluster import clocks
 
-#: The last minute is kept in slices of so many seconds.
+#: Length of the slices in which the last minute is kept, in seconds.
 SLICE_S = 10.0
 SLICES = 6
 #: Measurements that may wait to be sorted in.
@@ -52,7 +52,13 @@ class Buckets:
         self._total = 0
 
     def add(self, values: list[float]) -> None:
-        """Take values in; what is not positive counts as the smallest value."""
+        """Add values; those that are not positive count as the smallest one.
+
+        Parameters
+        ----------
+        values : list of float
+            Measured values.
+        """
         counts = self._counts
         for value in values:
             place = math.ceil(math.log(value) / _LOG_STEP) if value > _SMALLEST else -1_000_000
@@ -60,7 +66,18 @@ class Buckets:
         self._total += len(values)
 
     def quantile(self, fraction: float) -> float:
-        """Return the value below which this fraction of all lies; nan when empty."""
+        """Estimate a quantile, to 2.5 %.
+
+        Parameters
+        ----------
+        fraction : float
+            Fraction of the values that lie below it, from 0 to 1.
+
+        Returns
+        -------
+        float
+            The quantile; nan if there are no values.
+        """
         left = fraction * self._total
         for place in sorted(self._counts):
             left -= self._counts[place]
@@ -143,7 +160,15 @@ class Metrics:
         self.dropped: int = 0
 
     def count(self, name: str, number: float = 1) -> None:
-        """Count that something has happened, so many times, or so many bytes of it."""
+        """Add to a counter.
+
+        Parameters
+        ----------
+        name : str
+            Name of the counter.
+        number : float
+            Number of events, or of bytes.
+        """
         with self._lock:
             if name not in self._counts and len(self._counts) >= MAX_NAMES:
                 self.dropped += 1
@@ -157,7 +182,15 @@ class Metrics:
                     del recent[old]
 
     def record(self, name: str, value: float) -> None:
-        """Take in a measured time (in seconds) or another quantity."""
+        """Record a measurement.
+
+        Parameters
+        ----------
+        name : str
+            Name of the quantity.
+        value : float
+            Time in seconds, or another quantity.
+        """
         with self._lock:
             series = self._series.get(name)
             if series is None:
@@ -169,7 +202,13 @@ class Metrics:
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Measure how long the block takes, however it ends."""
+        """Record how long a block takes, however it ends.
+
+        Parameters
+        ----------
+        name : str
+            Name of the quantity.
+        """
         start = self._clock()
         try:
             yield
@@ -177,7 +216,7 @@ class Metrics:
             self.record(name, self._clock() - start)
 
     def summary(self) -> dict[str, Any]:
-        """All there is, as plain values.
+        """Return all counters and measurements as plain values.
 
         Returns
         -------

@@ -491,7 +491,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         self._engine.watch(plugin)
 
     def shared_port(self) -> Any:
-        """Return the port through which ``channels.SharedHandle`` sends requests."""
+        """See ``channels.SharedHandle``, which sends its requests through this port."""
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end

@@ -184,6 +184,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         drop_first : bool
             Whether the first level of each category gets no column. Without a penalty this makes coefficients and their
             standard errors meaningful: they compare a level with the first.
+        **unknown
+            No other arguments are accepted; the error names the parameter or the method to use.
 
         Returns
         -------

@@ -258,6 +258,8 @@ class _Sparse(_LeastSquares):
             As for ``LinearRegression.fit``.
         check_input : bool
             Accepted without effect: the fit always checks rows.
+        **unknown
+            No other arguments are accepted; the error names the parameter or the method to use.
 
         Returns
         -------

@@ -201,6 +201,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
             Known part of the log odds of each row, with the coefficient 1; only for two classes.
         columns, categories, drop_first
             As for ``LinearRegression.fit``.
+        **unknown
+            No other arguments are accepted; the error names the parameter or the method to use.
 
         Returns
         -------

@@ -180,6 +180,8 @@ class _Deviance(_Alpha):
             it needs the log link.
         columns, categories, drop_first
             As for ``LinearRegression.fit``.
+        **unknown
+            No other arguments are accepted; the error names the parameter or the method to use.
 
         Returns
         -------

@@ -122,7 +122,18 @@ class Record:
         return f"{type(self).__name__}({', '.join(values)})"
 
     def replace(self, **changes: Any) -> Self:
-        """Another one with these changes."""
+        """Return a copy with changes.
+
+        Parameters
+        ----------
+        **changes
+            New values of fields.
+
+        Returns
+        -------
+        Record
+            A new one of the same class.
+        """
         return type(self)(**{name: getattr(self, name) for name in field_names(type(self))} | changes)
 
 

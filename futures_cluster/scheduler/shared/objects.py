@@ -30,7 +30,17 @@ _LEAVES = frozenset((type(None), bool, int, float, str, bytes))
 
 
 class Item(NamedTuple):
-    """Something a user gave: a payload, and the keys of the futures that belong into it."""
+    """A value that a caller put into a shared object.
+
+    Attributes
+    ----------
+    payload : bytes or tuple
+        The pickled value.
+    size_bytes : int
+        Size of the payload.
+    keys : tuple of str
+        Keys of the futures in the value.
+    """
 
     payload: Payload
     size_bytes: int
@@ -38,12 +48,12 @@ class Item(NamedTuple):
 
 
 class Request:
-    """Something that a client asks, to be answered once.
+    """A request of a client, which the object answers once.
 
     Attributes
     ----------
     client : str
-        Who asks.
+        Name of the client.
     is_open : bool
         Whether it can still be answered.
     """
@@ -61,7 +71,7 @@ class Request:
 
 
 class SharedState:
-    """The base of the states of shared objects.
+    """Base class of the states of shared objects.
 
     A class derived from it has a ``kind`` and methods ``on_<op>(request, *args)``. Each of these answers its request
     with ``reply`` or ``refuse``, or keeps it, for another method to answer later. What such a method raises refuses
@@ -95,28 +105,76 @@ class SharedState:
     # ---------------------------------------------------------------- for the kinds to override
 
     def on_open(self, request: Request, options: dict[str, Any]) -> None:
-        """A handle was made, with these options; the first one has just made the object."""
+        """Answer a client that opens the object; the first one has just made it.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        options : dict
+            Options of the handle, plain values.
+        """
         self.reply(request)
 
     def withdrawn(self, request: Request) -> None:
-        """Nobody waits for the answer any more: forget the request."""
+        """Forget a request whose answer its client no longer awaits.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        """
 
     def client_left(self, client: str) -> None:
-        """A client that had used the object is gone, and all its requests were withdrawn."""
+        """Take note that a client has left; all its requests were withdrawn.
+
+        Parameters
+        ----------
+        client : str
+            Name of the client, which had used the object.
+        """
 
     # ---------------------------------------------------------------- for the kinds to use
 
     def reply(self, request: Request, *values: Any) -> None:
-        """Answer a request, with plain values and items."""
+        """Answer a request.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        *values
+            Plain values and items.
+        """
         self._host.answer(request, values)
 
     def refuse(self, request: Request, text: str, error: str = "SharedObjectError") -> None:
-        """Answer with an error, of a class in ``futures_cluster.errors``."""
+        """Answer a request with an error.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        text : str
+            What went wrong, and what to do.
+        error : str
+            Name of a class in ``futures_cluster.errors``.
+        """
         self._host.answer(request, (), {"kind": error, "text": text})
 
     @staticmethod
     def item(value: Any) -> Item:
-        """An item among the arguments of a request.
+        """Read an item from the arguments of a request.
+
+        Parameters
+        ----------
+        value : object
+            Argument of a request.
+
+        Returns
+        -------
+        Item
+            The item.
 
         Raises
         ------
@@ -133,13 +191,25 @@ class SharedState:
         return Item(payload, size_bytes, tuple(keys))
 
     def keep(self, item: Item) -> None:
-        """Keep the tasks of an item alive; without their results being lost or computed for nobody."""
+        """Keep the tasks of an item, and their results.
+
+        Parameters
+        ----------
+        item : Item
+            The item; each call needs a ``let_go``.
+        """
         for key in item.keys:
             self._kept[key] = self._kept.get(key, 0) + 1
             self._host.keeper.keep(key)
 
     def let_go(self, item: Item) -> None:
-        """The inverse of ``keep``, once for each time."""
+        """Release the tasks of an item: the inverse of one call of ``keep``.
+
+        Parameters
+        ----------
+        item : Item
+            The item.
+        """
         for key in item.keys:
             if key in self._kept:
                 self._kept[key] -= 1
@@ -156,7 +226,17 @@ StateClass = TypeVar("StateClass", bound=type[SharedState])
 
 
 def register(cls: StateClass) -> StateClass:
-    """Make a kind of shared object known to the schedulers of this process; may decorate the class.
+    """Register a kind of shared object with the schedulers of this process.
+
+    Parameters
+    ----------
+    cls : type
+        Class of the states; it needs a ``kind``.
+
+    Returns
+    -------
+    type
+        The class, so that this may decorate it.
 
     Raises
     ------

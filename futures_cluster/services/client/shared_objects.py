@@ -65,9 +65,14 @@ Undo = Callable[["Answer"], None]
 
 
 class Answer:
-    """What a shared object answered: its values, in order.
+    """The answer of a shared object: its values, in order.
 
-    ``load`` makes of an item among them what the user had put in, with futures of this client in it.
+    ``load`` turns an item among them into the value that its caller put in, with futures of this client.
+
+    Attributes
+    ----------
+    values : tuple
+        Plain values and items.
     """
 
     __slots__ = ("_codec", "_futures", "values")
@@ -81,13 +86,35 @@ class Answer:
         return self.values[index]
 
     def load(self, item: Any) -> Any:
-        """The user's value of an item."""
+        """Unpickle the value of an item.
+
+        Parameters
+        ----------
+        item : object
+            One of the values.
+
+        Returns
+        -------
+        object
+            The value that a caller put in, with futures of this client.
+        """
         payload, _, keys = item
         args, _ = self._codec.load_call(payload, [self._futures[key] for key in keys])
         return args[0]
 
     def part(self, item: Any) -> Answer:
-        """An answer of this item alone, which keeps no other futures."""
+        """Return an answer of one item alone, which keeps no other futures.
+
+        Parameters
+        ----------
+        item : object
+            One of the values.
+
+        Returns
+        -------
+        Answer
+            An answer with this one value.
+        """
         return Answer((item,), {key: self._futures[key] for key in item[2]}, self._codec)
 
 
@@ -379,9 +406,19 @@ class LocalObjects:
 
 
 def load_extension(path: str) -> Any:
-    """Import ``"module:Class"`` (or ``"module"``) and make it known to the schedulers of this process.
+    """Import a class or module, and register it with the schedulers of this process.
 
-    A class of states is registered, a class of plugins is made and watches; a module does either when it is imported.
+    A class of states is registered, and of a class of plugins one is made; a module does either when it is imported.
+
+    Parameters
+    ----------
+    path : str
+        ``"module:Class"`` or ``"module"``.
+
+    Returns
+    -------
+    type or module
+        The class, or the module.
 
     Raises
     ------

@@ -36,7 +36,21 @@ CLOSE_S = 10.0
 
 
 class TaskFinished(NamedTuple):
-    """A task has a result. ``function`` is the name of what was called."""
+    """A task has a result.
+
+    Attributes
+    ----------
+    key : str
+        Key of the task.
+    function : str
+        Name of the function that the task calls.
+    worker : str
+        Name of the worker.
+    duration_s : float
+        Duration of the call in seconds.
+    size_bytes : int
+        Estimated size of the result.
+    """
 
     key: str
     function: str
@@ -46,7 +60,19 @@ class TaskFinished(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """A task has raised; perhaps it is tried again."""
+    """A task has raised; it may be retried.
+
+    Attributes
+    ----------
+    key : str
+        Key of the task.
+    function : str
+        Name of the function that the task calls.
+    worker : str
+        Name of the worker.
+    duration_s : float
+        Duration of the call in seconds.
+    """
 
     key: str
     function: str
@@ -55,7 +81,17 @@ class TaskFailed(NamedTuple):
 
 
 class TaskMoved(NamedTuple):
-    """A task was taken back from a worker that had not started it, for another one to run it sooner."""
+    """The scheduler took a task back that a worker had not started, for another worker.
+
+    Attributes
+    ----------
+    key : str
+        Key of the task.
+    function : str
+        Name of the function that the task calls.
+    worker : str
+        Name of the worker that had the task.
+    """
 
     key: str
     function: str
@@ -63,7 +99,19 @@ class TaskMoved(NamedTuple):
 
 
 class WorkerJoined(NamedTuple):
-    """A worker is ready."""
+    """A worker is ready.
+
+    Attributes
+    ----------
+    worker : str
+        Name of the worker.
+    host : str
+        Host on which it runs.
+    pid : int
+        Its process.
+    slots : int
+        Maximum number of tasks that it runs at a time.
+    """
 
     worker: str
     host: str
@@ -72,7 +120,17 @@ class WorkerJoined(NamedTuple):
 
 
 class WorkerLost(NamedTuple):
-    """A worker has ended; ``deliberate``: because it was told to."""
+    """A worker has ended.
+
+    Attributes
+    ----------
+    worker : str
+        Name of the worker.
+    deliberate : bool
+        Whether the executor or the cluster stopped it.
+    cause : str
+        Reason, in words.
+    """
 
     worker: str
     deliberate: bool
@@ -80,14 +138,36 @@ class WorkerLost(NamedTuple):
 
 
 class RunStarted(NamedTuple):
-    """On a worker: an execution begins."""
+    """On a worker: a task starts to run.
+
+    Attributes
+    ----------
+    key : str
+        Key of the task.
+    worker : str
+        Name of the worker.
+    """
 
     key: str
     worker: str
 
 
 class RunEnded(NamedTuple):
-    """On a worker: an execution has ended; ``failed``: it raised."""
+    """On a worker: a task has stopped running.
+
+    Attributes
+    ----------
+    key : str
+        Key of the task.
+    worker : str
+        Name of the worker.
+    failed : bool
+        Whether it raised.
+    duration_s : float
+        Duration of the call in seconds.
+    size_bytes : int
+        Estimated size of the result.
+    """
 
     key: str
     worker: str
@@ -97,7 +177,19 @@ class RunEnded(NamedTuple):
 
 
 class DataFetched(NamedTuple):
-    """On a worker: results came from another one."""
+    """On a worker: results have come from another worker.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Keys of the results.
+    worker : str
+        Name of the worker that fetched them.
+    holder : str
+        Address of the worker that sent them.
+    size_bytes : int
+        Size of their payloads.
+    """
 
     keys: tuple[str, ...]
     worker: str
@@ -112,41 +204,89 @@ Event = TaskFinished | TaskFailed | TaskMoved | WorkerJoined | WorkerLost | RunS
 
 
 class SchedulerPlugin:
-    """The base of plugins of a scheduler; each method is told of what has happened, one event at a time."""
+    """Base class of plugins of a scheduler, which calls one method for each event."""
 
     def task_finished(self, event: TaskFinished) -> None:
-        """A task has a result."""
+        """Take note that a task has a result.
+
+        Parameters
+        ----------
+        event : TaskFinished
+            Facts about it.
+        """
 
     def task_failed(self, event: TaskFailed) -> None:
-        """A task has raised."""
+        """Take note that a task has raised.
+
+        Parameters
+        ----------
+        event : TaskFailed
+            Facts about it.
+        """
 
     def task_moved(self, event: TaskMoved) -> None:
-        """A task was taken back from a worker."""
+        """Take note that the scheduler took a task back from a worker.
+
+        Parameters
+        ----------
+        event : TaskMoved
+            Facts about it.
+        """
 
     def worker_joined(self, event: WorkerJoined) -> None:
-        """A worker is ready."""
+        """Take note that a worker is ready.
+
+        Parameters
+        ----------
+        event : WorkerJoined
+            Facts about it.
+        """
 
     def worker_lost(self, event: WorkerLost) -> None:
-        """A worker has ended."""
+        """Take note that a worker has ended.
+
+        Parameters
+        ----------
+        event : WorkerLost
+            Facts about it.
+        """
 
     def close(self) -> None:
-        """There are no more events."""
+        """Close the plugin: no more events come."""
 
 
 class WorkerPlugin:
-    """The base of plugins of a worker, where they are made and live; see ``watch_worker``."""
+    """Base class of plugins of a worker, which live in its process; see ``watch_worker``."""
 
     def run_started(self, event: RunStarted) -> None:
-        """An execution begins."""
+        """Take note that a task starts to run.
+
+        Parameters
+        ----------
+        event : RunStarted
+            Facts about it.
+        """
 
     def run_ended(self, event: RunEnded) -> None:
-        """An execution has ended."""
+        """Take note that a task has stopped running.
+
+        Parameters
+        ----------
+        event : RunEnded
+            Facts about it.
+        """
 
     def data_fetched(self, event: DataFetched) -> None:
-        """Results came from another worker."""
+        """Take note that results have come from another worker.
+
+        Parameters
+        ----------
+        event : DataFetched
+            Facts about it.
+        """
 
     def close(self) -> None:
-        """There are no more events."""
+        """Close the plugin: no more events come."""
 
 
 Plugin = SchedulerPlugin | WorkerPlugin
@@ -280,9 +420,14 @@ _for_all_schedulers: list[SchedulerPlugin] = []
 
 
 def watch_schedulers(plugin: SchedulerPlugin) -> None:
-    """Tell a plugin what happens on each scheduler that is made in this process from now on.
+    """Send a plugin the events of each scheduler that this process makes from now on.
 
     For a module that the scheduler's command loads; with an executor of this process, ``Executor.watch`` is simpler.
+
+    Parameters
+    ----------
+    plugin : SchedulerPlugin
+        Plugin to call.
     """
     if not any(other is plugin for other in _for_all_schedulers):
         _for_all_schedulers.append(plugin)
@@ -309,12 +454,17 @@ local = _Local()
 
 
 def watch_worker(plugin: WorkerPlugin) -> None:
-    """Tell a plugin what the worker does that runs this code: a task, or the executor's initializer.
+    """Send a plugin the events of the worker that runs this task or initializer.
+
+    Parameters
+    ----------
+    plugin : WorkerPlugin
+        Plugin to call.
 
     Raises
     ------
     RuntimeError
-        Outside of a worker.
+        If this is not a worker.
     """
     if local.add is None:
         raise RuntimeError("watch_worker() is for tasks and initializers; elsewhere use Executor.watch()")

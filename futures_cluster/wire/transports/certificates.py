@@ -70,6 +70,11 @@ def make_certificates(folder: str, hosts: Sequence[str], authority: str | None =
         signs otherwise: so sets for more machines can be made later. Not given: the key of a new authority is deleted
         once it has signed, and no further certificate can be made.
 
+    Returns
+    -------
+    TlsFiles
+        Paths of the set's files.
+
     Raises
     ------
     ValueError

@@ -34,7 +34,7 @@ HOST, CERTIFICATES, SECRET = "host", "certificates", "secret"
 
 
 class TlsFiles(NamedTuple):
-    """Paths of what one side of ``tls://`` needs.
+    """Paths of the files that one side of ``tls://`` needs.
 
     Attributes
     ----------
@@ -100,24 +100,36 @@ class Connection(Protocol):
     peer: str
 
     def start(self) -> None:
-        """Begin to read; on the loop's thread."""
+        """Start to read; call it on the loop's thread."""
 
     def send(self, messages: Iterable[Message]) -> None:
-        """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
+        """Send messages in one frame, from any thread, without blocking.
+
+        Parameters
+        ----------
+        messages : iterable of Message
+            Messages of the frame; a closed connection drops them.
+        """
 
     def close(self) -> None:
-        """Close without calling ``on_close``; on the loop's thread. What is unsent is dropped."""
+        """Close, and drop unsent messages, without calling ``on_close``; on the loop's thread."""
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that are not sent yet: who makes more of them can wait until these have gone."""
+        """Bytes that are not sent yet; a sender may wait until there are fewer."""
 
     @property
     def received_bytes(self) -> int:
         """Bytes that have come, also of a frame that is not complete."""
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable when ``SocketConnection.read`` has something to do; None if there is none."""
+        """Return a descriptor that is readable when there is something to read.
+
+        Returns
+        -------
+        int or None
+            The descriptor; None for a connection without one.
+        """
 
 
 class Listener(Protocol):
@@ -135,7 +147,7 @@ class Listener(Protocol):
     exact_address: str
 
     def close(self) -> None:
-        """Take no more connections; those that were made stay. On the loop's thread."""
+        """Accept no more connections, and keep those there are; on the loop's thread."""
 
 
 OnConnection = Callable[[Connection], None]
@@ -157,12 +169,44 @@ class Transport(Protocol):
     guard: str
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> Connection:
-        """Connect to a listener."""
+        """Connect to a listener.
+
+        Parameters
+        ----------
+        rest : str
+            Address without its scheme.
+        loop : asyncio.AbstractEventLoop
+            Loop that reads and writes.
+        security : Security
+            Secret and certificates of this side.
+
+        Returns
+        -------
+        Connection
+            A connection that has passed the handshake, not started.
+        """
 
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
-        """Listen, and call ``on_connection`` on the loop with each connection."""
+        """Listen for connections.
+
+        Parameters
+        ----------
+        rest : str
+            Address without its scheme.
+        loop : asyncio.AbstractEventLoop
+            Loop that reads and writes.
+        security : Security
+            Secret and certificates of this side.
+        on_connection : callable
+            Called on the loop with each connection that has passed the handshake.
+
+        Returns
+        -------
+        Listener
+            What closes it.
+        """
 
 
 _HERE = __name__.rpartition(".")[0]
@@ -178,12 +222,24 @@ _transports: dict[str, Transport] = {}
 
 
 def register(transport: type[Transport]) -> None:
-    """Make a transport known under its scheme; a later one takes the place of an earlier."""
+    """Register a transport under its scheme, in the place of an earlier one.
+
+    Parameters
+    ----------
+    transport : type
+        Class of the transport; it is made without arguments.
+    """
     _transports[transport.scheme] = transport()
 
 
 def schemes() -> list[str]:
-    """The schemes that are known."""
+    """Return the schemes that have a transport.
+
+    Returns
+    -------
+    list of str
+        Schemes of the package, then registered ones.
+    """
     return list(dict.fromkeys([*_OURS, *_transports]))
 
 
@@ -235,7 +291,23 @@ async def connect(
     security: Security = NO_SECURITY,
     timeout_s: float = TIMEOUT_S,
 ) -> Connection:
-    """A connection that has passed the handshake; set its callbacks, and start it.
+    """Connect to a listener.
+
+    Parameters
+    ----------
+    address : str
+        Address with its scheme, such as ``"tcp://host:8786"``.
+    loop : asyncio.AbstractEventLoop
+        Loop that reads and writes.
+    security : Security
+        Secret and certificates of this side.
+    timeout_s : float
+        Maximum time until the handshake is done, in seconds.
+
+    Returns
+    -------
+    Connection
+        A connection that has passed the handshake; set its callbacks, and start it.
 
     Raises
     ------
@@ -273,7 +345,23 @@ async def connect(
 async def listen(
     address: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
 ) -> Listener:
-    """Listen at an address; ``on_connection`` gets each connection that has passed the handshake, on the loop.
+    """Listen at an address.
+
+    Parameters
+    ----------
+    address : str
+        Address with its scheme; port 0 stands for any free port.
+    loop : asyncio.AbstractEventLoop
+        Loop that reads and writes.
+    security : Security
+        Secret and certificates of this side.
+    on_connection : callable
+        Called on the loop with each connection that has passed the handshake.
+
+    Returns
+    -------
+    Listener
+        What closes it, and has the address with the port.
 
     Raises
     ------

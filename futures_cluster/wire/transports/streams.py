@@ -101,7 +101,7 @@ async def send_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: b
 
 
 class StreamTransport:
-    """What unix, tcp and tls share; each says how sockets are made, and may wrap them."""
+    """Base class of transports over stream sockets: unix, tcp and tls."""
 
     scheme = ""
     guard = registry.SECRET
@@ -112,17 +112,49 @@ class StreamTransport:
     # ---- what differs
 
     async def open_socket(self, rest: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        """A connected socket that does not block."""
+        """Open a socket to a listener.
+
+        Parameters
+        ----------
+        rest : str
+            Address without its scheme.
+        loop : asyncio.AbstractEventLoop
+            Loop that reads and writes.
+
+        Returns
+        -------
+        socket.socket
+            A connected socket that does not block.
+        """
         raise NotImplementedError
 
     async def bind_socket(
         self, rest: str, loop: asyncio.AbstractEventLoop
     ) -> tuple[socket.socket, str, Callable[[], None]]:
-        """A listening socket that does not block, its address, and what is to be done when it is closed."""
+        """Bind a listening socket.
+
+        Parameters
+        ----------
+        rest : str
+            Address without its scheme.
+        loop : asyncio.AbstractEventLoop
+            Loop that reads and writes.
+
+        Returns
+        -------
+        tuple
+            A listening socket that does not block, its address, and a function to call when it is closed.
+        """
         raise NotImplementedError
 
     def prepare_socket(self, sock: socket.socket) -> None:
-        """Set the options of a socket that was connected or accepted."""
+        """Set the options of a socket.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            A socket that was connected or accepted.
+        """
 
     async def shake_hands_on(
         self,
@@ -132,7 +164,26 @@ class StreamTransport:
         security: Security,
         peer: str,
     ) -> SocketConnection:
-        """Pass the handshake, and make a connection of it."""
+        """Run the handshake on a socket, and make a connection of it.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            The socket.
+        machine : Handshake
+            This side's part of the handshake.
+        loop : asyncio.AbstractEventLoop
+            Loop that reads and writes.
+        security : Security
+            Secret and certificates of this side.
+        peer : str
+            The other side, for logs.
+
+        Returns
+        -------
+        SocketConnection
+            A connection, not started.
+        """
         return await shake_hands(
             machine,
             lambda: receive(loop, sock),
@@ -152,32 +203,112 @@ class StreamTransport:
         return None if keys is None else Session(keys)
 
     def audience(self, sock: socket.socket, identity: str) -> bytes:
-        """Which listener the connector of this socket means, see ``audience``; ``identity`` may be empty."""
+        """Return the listener that the connector of this socket means.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            The socket.
+        identity : str
+            The listener's identity; empty if unknown.
+
+        Returns
+        -------
+        bytes
+            The audience; see the module ``audience``.
+        """
         return audience.UNBOUND
 
     def audiences(self, sock: socket.socket, identity: str) -> frozenset[bytes]:
-        """What the listener of this accepted socket answers to."""
+        """Return the audiences to which the listener of an accepted socket answers.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            The socket.
+        identity : str
+            The listener's identity; empty if unknown.
+
+        Returns
+        -------
+        frozenset of bytes
+            Accepted audiences; empty for any.
+        """
         return frozenset()
 
     def acceptor(self, sock: socket.socket, identity: str, security: Security) -> handshake.Acceptor:
-        """The handshake on an accepted socket."""
+        """Make the listener's part of the handshake on an accepted socket.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            The socket.
+        identity : str
+            The listener's identity; empty if unknown.
+        security : Security
+            Secret and certificates of this side.
+
+        Returns
+        -------
+        Acceptor
+            A machine in its first state.
+        """
         answers_to = self.audiences(sock, identity)
         return handshake.Acceptor(security.secret, os.urandom(handshake.NONCE_BYTES), host_identity(), answers_to)
 
     def split(self, rest: str) -> tuple[str, str]:
-        """What stands in an address behind the scheme: where to connect, and the listener's identity or nothing."""
+        """Split an address into the place and the listener's identity.
+
+        Parameters
+        ----------
+        rest : str
+            Address without its scheme.
+
+        Returns
+        -------
+        tuple of str
+            Where to connect, and the identity or ``""``.
+        """
         return rest, ""
 
     def identity(self, address: str) -> str:
-        """The identity of a listener; empty if it has none."""
+        """Return the identity of a listener.
+
+        Parameters
+        ----------
+        address : str
+            Address at which it listens.
+
+        Returns
+        -------
+        str
+            Its identity; empty if it has none.
+        """
         return ""
 
     def source(self, address: Any) -> str:
-        """What ``admission`` counts as the source of an accepted connection."""
+        """Return the source that ``admission`` counts an accepted connection to.
+
+        Parameters
+        ----------
+        address : object
+            Address of the other side, as the socket gives it.
+
+        Returns
+        -------
+        str
+            The source; the empty string counts all connections together.
+        """
         return ""
 
     def say_busy(self, sock: socket.socket) -> None:
-        """Tell an accepted connector to try again later, if that can be said without waiting."""
+        """Tell a connector to try again later, if the socket takes it at once.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            An accepted socket.
+        """
         with contextlib.suppress(OSError):
             sock.send(handshake.busy())
 
@@ -206,7 +337,18 @@ class StreamTransport:
         return StreamListener(self, sock, f"{self.scheme}://{address}", loop, security, on_connection, clean_up)
 
     def describe_peer(self, address: Any) -> str:
-        """The other side of an accepted connection, for logs."""
+        """Describe the other side of an accepted connection, for logs.
+
+        Parameters
+        ----------
+        address : object
+            Its address, as the socket gives it.
+
+        Returns
+        -------
+        str
+            A text such as ``"tcp://host:port"``.
+        """
         return f"{self.scheme}://{address}"
 
 
