@@ -34,7 +34,7 @@ _ANNOTATIONS = ("priority", "retries", "resources", "workers")
 
 
 def get(executor: Any, graph: Any, keys: Any) -> Any:
-    """The values of keys; see ``Executor.get``."""
+    """Return the values of keys; see ``Executor.get``."""
     futures = submit_keys(executor, graph, keys)
     values = results(list(futures.values()))
     by_key = dict(zip(futures, values))
@@ -42,7 +42,7 @@ def get(executor: Any, graph: Any, keys: Any) -> Any:
 
 
 def persist(executor: Any, collections: Any, **options: Any) -> list[Any]:
-    """The same collections, with their parts on the workers."""
+    """Return the same collections, with their parts on the workers."""
 
     def schedule(graph: Any, keys: Any, **ignored: Any) -> list[Any]:
         futures = submit_keys(executor, graph, keys)
@@ -54,7 +54,7 @@ def persist(executor: Any, collections: Any, **options: Any) -> list[Any]:
 
 
 def compute(executor: Any, collections: Any, **options: Any) -> list[Any]:
-    """A future of the value of each collection."""
+    """Return a future of the value of each collection."""
 
     def schedule(graph: Any, keys: Any, **ignored: Any) -> list[Any]:
         futures = submit_keys(executor, graph, keys)
@@ -116,13 +116,13 @@ def results(futures: list[Future[Any]]) -> list[Any]:
 
 
 def _annotated(executor: Any, annotations: Mapping[str, Any]) -> Any:
-    """The executor with what is annotated as options; Dask's other annotations are not for schedulers."""
+    """Return the executor with what is annotated as options; Dask's other annotations are not for schedulers."""
     options = {name: value for name, value in annotations.items() if name in _ANNOTATIONS and value is not None}
     return executor.with_options(**options) if options else executor
 
 
 def _layers(graph: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
-    """The annotations of a graph with layers, which may be functions of the key."""
+    """Return the annotations of a graph with layers, which may be functions of the key."""
     found: dict[str, dict[Any, Any]] = {}
     for layer in getattr(graph, "layers", {}).values():
         for name, value in (getattr(layer, "annotations", None) or {}).items():
@@ -132,7 +132,7 @@ def _layers(graph: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
 
 
 def _apart(executor: Any, annotations: Mapping[str, Mapping[Any, Any]]) -> dict[Any, TaskOptions]:
-    """The options of the keys that have annotations of their own."""
+    """Return the options of the keys that have annotations of their own."""
     by_key: dict[Any, dict[str, Any]] = {}
     for name in _ANNOTATIONS:
         for key, value in annotations.get(name, {}).items():

@@ -37,7 +37,7 @@ class Scheduler:
         return self.executor.get(graph, keys, **options)
 
     def persist(self, collections: Any, **options: Any) -> Any:
-        """What Dask calls for ``persist``."""
+        """Persist collections; Dask calls this for ``persist``."""
         return self.executor.persist(list(collections), **options)
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class Default:
         context.defaults.append(executor)
 
     def _schedule(self, executor: Any) -> None:
-        """Be Dask's scheduler."""
+        """Become Dask's scheduler."""
         import dask.base
 
         from futures_cluster.adapters.libraries import adapt_libraries
@@ -109,7 +109,7 @@ def _unname(names: dict[str, Any], before: Any, scheduler: Scheduler) -> None:
 
 
 def _forget(executor: Any) -> None:
-    """The last time that it became the default is over."""
+    """Forget an executor once it is nowhere the default."""
     defaults = context.defaults
     for at in reversed(range(len(defaults))):
         if defaults[at] is executor:

@@ -87,7 +87,7 @@ class Dispatcher(threading.Thread):
             self._calls_back.release()
 
     def run(self) -> None:
-        """Until ``stop``."""
+        """Call joblib back until ``stop``."""
         context.local.task = self._task  # what is submitted here are children of the task that called ``Parallel``
         while (item := self._done.get()) is not None:
             callback, future = item

@@ -146,7 +146,7 @@ class Plan:
     # ---------------------------------------------------------------- what is needed
 
     def _resolve(self, key: Any) -> Any:
-        """The key of the node behind aliases, or the future."""
+        """Return the key of the node behind aliases, or the future."""
         end = self._resolved.get(key)
         if end is None:
             end = key
@@ -252,7 +252,7 @@ class Plan:
             inputs_of[id(group)] = inputs
 
     def _picks(self, node: Node) -> bool:
-        """Whether a node takes one of many items out of its input, as shuffles do.
+        """Return whether a node takes one of many items out of its input, as shuffles do.
 
         It runs where this is, and soon: only the item moves then, and the whole need not be kept.
         """
@@ -265,7 +265,7 @@ class Plan:
         return type(key) is not Future and self._nodes[key].users > 1
 
     def _order(self, groups: list[Group]) -> list[Group]:
-        """As ``dask.order`` has it, but items are taken out of what is split when that is there."""
+        """Order groups as ``dask.order`` does, but take items out of a split input when it is there."""
         if len(groups) < 3:
             return sorted(groups, key=lambda group: group.last.number)
         for group in groups:
@@ -282,7 +282,7 @@ class Plan:
     # ---------------------------------------------------------------- steps
 
     def steps(self, group: Group) -> tuple[list[st.Step], list[Any]]:
-        """What a group does, and its inputs: groups and futures."""
+        """Return what a group does, and its inputs: groups and futures."""
         inside = group.nodes
         inputs: dict[Any, None] = {}
         if len(inside) > 1:
@@ -305,21 +305,21 @@ class Plan:
         return self._nodes.keys()
 
     def stores(self) -> bool:
-        """Whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
+        """Return whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
         core = sys.modules.get("dask.array.core")
         if core is None or "zarr.storage" not in sys.modules:
             return False  # there is nobody to refuse it
         return any(_calls(node.node, core.load_store_chunk) for node in self._nodes.values())
 
     def name(self, group: Group) -> str:
-        """What the durations of such tasks are remembered by."""
+        """Return what the durations of such tasks are remembered by."""
         name = str(key_split(group.last.key))
         number = len(group.nodes)
         return name if number == 1 else f"{name} x{1 << number.bit_length() >> 1}"
 
 
 def _calls(node: Any, function: Any) -> bool:
-    """Whether a node calls this function, perhaps inside of what Dask has fused."""
+    """Return whether a node calls this function, perhaps inside of what Dask has fused."""
     if not isinstance(node, Task):
         return False
     if node.func is _execute_subgraph:
@@ -350,7 +350,7 @@ class _Builder:
         self._data = data
 
     def top(self, key: Any) -> int | _Here:
-        """Where the value of a key of the graph is."""
+        """Return where the value of a key of the graph is."""
         end = self._resolved.get(key, key)
         place = self.places.get(end)
         return _Here(self._data[end]) if place is None else place
@@ -379,7 +379,7 @@ class _Builder:
         return self._add(st.call_node, (node, keys, *args), [(at + 2, number) for at, number in places], key)
 
     def _arguments(self, key: Any, args: tuple[Any, ...], find: Find) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
-        """Arguments with what is known in its place, and the places of what is not."""
+        """Return arguments with what is known in its place, and the places of what is not."""
         places: list[tuple[int, int]] = []
         known: list[Any] | None = None
         for at, arg in enumerate(args):
@@ -403,7 +403,7 @@ class _Builder:
         return args if known is None else tuple(known), places
 
     def _add_call(self, key: Any, node: Task, args: tuple[Any, ...], places: list[tuple[int, int]], find: Find) -> int:
-        """A task with keywords."""
+        """Add a task with keywords."""
         values, among = self._arguments(key, tuple(node.kwargs.values()), find)
         keywords: dict[str, Any] = dict(zip(node.kwargs, values))
         places = [(at + 2, number) for at, number in places]
@@ -415,7 +415,7 @@ class _Builder:
         return self._add(st.call_with_keywords, (node.func, keywords, *args), places, key)
 
     def _add_subgraph(self, key: Any, node: Task, find: Find) -> int:
-        """The nodes that Dask has fused: step by step, instead of ordering them again in each task."""
+        """Add the nodes that Dask has fused, so that no task orders them again."""
         inner, out, names, *outer = node.args
         args, places = self._arguments(key, tuple(outer), find)
         numbers: dict[Any, int | _Here] = {name: _Here(arg) for name, arg in zip(names, args)}
@@ -447,7 +447,7 @@ class _Builder:
         return self._add(st.same, (None,), [(0, result)], key)  # the last step makes the task's result
 
     def find_drops(self) -> None:
-        """Values are let go with the last step that needs them."""
+        """Find the last step that needs each value, after which it is dropped."""
         needed: set[int] = set()
         for number in range(len(self.steps) - 1, -1, -1):
             function, args, places, _, key = self.steps[number]

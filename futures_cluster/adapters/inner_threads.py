@@ -16,7 +16,7 @@ from joblib.parallel import ParallelBackendBase
 
 
 def can_limit() -> bool:
-    """Whether libraries that are loaded can be told."""
+    """Return whether libraries that are loaded can be told."""
     return find_spec("threadpoolctl") is not None
 
 

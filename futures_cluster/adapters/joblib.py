@@ -107,7 +107,7 @@ def register() -> None:
 def run_batch(
     calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None, on_one_host: bool
 ) -> Any:
-    """The task: make all calls of a batch; ``Parallel`` in them submits to the executor that runs this task."""
+    """Make all calls of a batch; ``Parallel`` in them submits to the executor of this task."""
     backend = nested_backend(nesting_level, workers, inner_threads)
     limit = contextlib.nullcontext() if inner_threads is None else limited_threads(inner_threads)
     with parallel_config(backend=backend, n_jobs=None), limit:
@@ -116,7 +116,7 @@ def run_batch(
 
 
 def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
-    """The backend of ``Parallel`` inside a task; without a number of jobs that one runs its calls itself."""
+    """Return the backend of ``Parallel`` inside a task; without a number of jobs that one runs its calls itself."""
     backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
     backend.workers = workers
     backend.default_n_jobs = 1
@@ -183,7 +183,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     # ---------------------------------------------------------------- how many
 
     def _known_executor(self) -> Executor | None:
-        """The executor that runs the calls, unless it is the shared one."""
+        """Return the executor that runs the calls, unless it is the shared one."""
         if self._given is not None:
             return self._given
         if context.current_task() is not None:
@@ -203,7 +203,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return max(1, executor._max_workers)
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """How many calls run at a time; see joblib."""
+        """Return how many calls run at a time; see joblib."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None or n_jobs == 1:
@@ -247,7 +247,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return backend
 
     def compute_batch_size(self) -> int:
-        """How many calls the next task has: as joblib has it, but short ones grow faster.
+        """Return how many calls the next task has: as joblib has it, but short ones grow faster.
 
         joblib doubles, and each size is a round trip at least.
         """
@@ -260,13 +260,13 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return int(GROWTH * size)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
-        """What joblib would send along with each batch; ``run_batch`` makes its own."""
+        """Return what joblib would send along with each batch; ``run_batch`` makes its own."""
         return self, None
 
     # ---------------------------------------------------------------- one call of Parallel
 
     def start_call(self) -> None:
-        """``Parallel`` begins."""
+        """Begin a call of ``Parallel``."""
         executor = self._executor
         assert executor is not None, "configure() comes first"
         # joblib 1.6 (also 1.4 and 1.5) keeps the batches that it has not sent when a call fails; the next call of the
@@ -277,7 +277,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self._large = None if shares_memory(executor) else LargeArguments(executor, *self._memmapping)
 
     def stop_call(self) -> None:
-        """``Parallel`` has ended."""
+        """End a call of ``Parallel``."""
         if self._dispatcher is not None:
             self._dispatcher.stop()
         if self._large is not None:
@@ -288,7 +288,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._pending.clear()
 
     def terminate(self) -> None:
-        """The workers stay for the next call."""
+        """Do nothing: the workers stay for the next call."""
         self._executor = None
         self.reset_batch_stats()
 
@@ -339,7 +339,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         callback(future)
 
     def retrieve_result_callback(self, future: concurrent.futures.Future[Any]) -> list[Any]:
-        """The results of a batch."""
+        """Return the results of a batch."""
         try:
             return own_results(future.result())
         except Exception as error:
@@ -353,7 +353,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             del future  # the traceback of an error has this frame, and must not keep it alive
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Nobody wants the results any more: stop what runs, where that is possible, so that workers are free."""
+        """Cancel all calls, and stop those that run if the backend can."""
         with self._lock:
             self._waiting.clear()
             pending = [each for each in self._pending.values() if each is not None]
@@ -368,7 +368,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
 
     @contextlib.contextmanager
     def retrieval_context(self) -> Iterator[None]:
-        """While ``Parallel`` waits: a task that called it gives its slot back.
+        """Give the slot of a calling task back while ``Parallel`` waits.
 
         Not for generators, where the caller's code runs meanwhile; the worker sees by itself when that one waits.
         """
@@ -381,7 +381,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
                 yield
 
     def _is_over(self) -> bool:
-        """Whether ``Parallel`` need not wait any more: all calls have been made, or one has failed."""
+        """Return whether ``Parallel`` need not wait any more: all calls have been made, or one has failed."""
         waits = getattr(self.parallel, "_wait_retrieval", None)  # not a public method
         return waits is None or self.parallel._aborting or not waits()
 

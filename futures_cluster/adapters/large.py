@@ -40,18 +40,18 @@ ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
 def engine_client(executor: Executor) -> Any:
-    """What stands between an executor and its scheduler; None where each call runs at submit."""
+    """Return what stands between an executor and its scheduler; None where each call runs at submit."""
     return getattr(executor._engine, "client", None)
 
 
 def shares_memory(executor: Executor) -> bool:
-    """Whether the tasks of an executor get the caller's own objects."""
+    """Return whether the tasks of an executor get the caller's own objects."""
     client = engine_client(executor)
     return client is None or not client.codec.tells_functions
 
 
 def shares_files(executor: Executor) -> bool:
-    """Whether the tasks of an executor run in processes of this host, which find the caller's files."""
+    """Return whether the tasks of an executor run in processes of this host, which find the caller's files."""
     return shares_memory(executor) or getattr(engine_client(executor).codec, "pool", None) is not None
 
 
@@ -110,7 +110,7 @@ class InMemory:
         return _read_large, (self._payload, self._is_writable)
 
     def spoil(self) -> None:
-        """A batch that was stopped may still come to read it: no other data may be written there."""
+        """Never reuse the segment: a batch that was stopped may still read it."""
         self._is_spoiled = True
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -329,7 +329,7 @@ class LargeArguments:
         return data, buffers
 
     def clear(self) -> None:
-        """The end; the callbacks of the references refer to the tables, which would keep them until a collection."""
+        """Drop the tables, which callbacks of their references would keep."""
         self._known.clear()
         self._files.clear()
 

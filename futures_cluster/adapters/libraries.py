@@ -61,7 +61,7 @@ class FileLock:
         self._thread_lock.release()
 
     def locked(self) -> bool:
-        """Whether this object has it."""
+        """Return whether this object has it."""
         return self._thread_lock.locked()
 
     def _path(self) -> str:
@@ -137,7 +137,7 @@ def _adapt_xarray(locks: Any) -> None:
 
 
 def _moves_locks(scheduler: Any) -> bool:
-    """Whether it is an executor whose tasks are in other processes."""
+    """Return whether it is an executor whose tasks are in other processes."""
     executor = getattr(scheduler, "executor", scheduler)
     client = getattr(getattr(executor, "_engine", None), "client", None)
     return client is not None and getattr(client.codec, "tells_functions", False)

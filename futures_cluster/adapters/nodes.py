@@ -32,15 +32,15 @@ class FutureAlias(Alias):  # type: ignore[misc]
         return True
 
     def result(self) -> Any:
-        """The value; waits for it."""
+        """Return the value; waits for it."""
         return self.future.result()
 
     def copy(self) -> FutureAlias:
-        """The same future once more."""
+        """Return the same future once more."""
         return FutureAlias(self.key, self.future)
 
     def substitute(self, subs: Any, key: Any = None) -> GraphNode:
-        """Under another key, perhaps."""
+        """Return the alias, under another key if it gets one."""
         new = key if key is not None else subs.get(self.key, self.key)
         if new == self.key or isinstance(new, (GraphNode, TaskRef)):
             return self

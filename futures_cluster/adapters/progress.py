@@ -26,7 +26,7 @@ MAX_SHARE = 0.05
 
 
 def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
-    """The text of a bar.
+    """Return the text of a bar.
 
     Examples
     --------
@@ -146,7 +146,7 @@ class Progress:
 
 
 def _is_notebook() -> bool:
-    """Whether output goes to a notebook, where a line can be drawn again as on a terminal."""
+    """Return whether output goes to a notebook, where a line can be drawn again as on a terminal."""
     kernel = sys.modules.get("ipykernel.zmqshell")
     ipython = sys.modules.get("IPython")
     return kernel is not None and ipython is not None and isinstance(ipython.get_ipython(), kernel.ZMQInteractiveShell)

@@ -172,7 +172,7 @@ def refuse(left: Mapping[Any, str], needed: Collection[Any]) -> None:
 
 
 def _use(node: Any, known: dict[int, str]) -> str:
-    """How a node uses a store, or one of those that are fused with it or among its arguments."""
+    """Return how a node uses a store, or one of those that are fused with it or among its arguments."""
     if not isinstance(node, Task):
         return ""
     func = node.func
@@ -193,7 +193,7 @@ def _use(node: Any, known: dict[int, str]) -> str:
 
 
 def _held_stores(graph: Mapping[Any, Any]) -> dict[Any, str]:
-    """The tasks that get a store which the caller has made, as an argument, also in containers."""
+    """Return the tasks that get a store which the caller has made, as an argument, also in containers."""
     core = sys.modules.get("partd.core")
     if core is None:
         return {}
@@ -259,14 +259,14 @@ def _take_apart(graph: dict[Any, Any], key: Any, known: dict[int, str]) -> dict[
 
 
 def _node_or_key(arg: Any) -> Any:
-    """What ``substitute`` takes."""
+    """Return what ``substitute`` takes."""
     if isinstance(arg, TaskRef):
         return arg.key
     return arg if isinstance(arg, GraphNode) else DataNode(None, arg)
 
 
 def _shuffles(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashable, _Shuffle]:
-    """The shuffles by their stores: the key of the file's task, or P2P's identifier."""
+    """Return the shuffles by their stores: the key of the file's task, or P2P's identifier."""
     shuffles: dict[Hashable, _Shuffle] = {}
     specs = _specs(graph, using)
     for key, use in using.items():
@@ -304,13 +304,13 @@ def _shuffles(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashab
 
 
 def _specs(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashable, Any]:
-    """What P2P's tasks between writing and reading say of their shuffle, by its identifier."""
+    """Return what P2P's tasks between writing and reading say of their shuffle, by its identifier."""
     nodes = [graph[key] for key, use in using.items() if use == "make p2p"]
     return {node.spec.id: node.spec for node in nodes if hasattr(node, "spec")}  # which Dask's fusing may have dropped
 
 
 def _reads(graph: Mapping[Any, Any], node: Task, use: str) -> list[tuple[Hashable, int]]:
-    """The stores and partitions that a task reads."""
+    """Return the stores and partitions that a task reads."""
     args = node.args
     if use == "read frame":
         return [(_key(graph, args[0]), args[1])]
@@ -324,7 +324,7 @@ def _reads(graph: Mapping[Any, Any], node: Task, use: str) -> list[tuple[Hashabl
 
 
 def _key(graph: Mapping[Any, Any], reference: Any) -> Hashable:
-    """The key behind a reference, and behind aliases."""
+    """Return the key behind a reference, and behind aliases."""
     key: Hashable = getattr(reference, "key", None)
     while isinstance(node := graph.get(key), Alias) and node.target != key:
         key = node.target
@@ -370,7 +370,7 @@ def _runs(items: list[Any], size: int) -> list[list[Any]]:
 
 
 def _reader(node: Task, use: str, reads: list[tuple[_Shuffle, int]]) -> GraphNode:
-    """What takes the place of a task that reads partitions."""
+    """Return what takes the place of a task that reads partitions."""
     parts = [TaskRef(shuffle.joined[part]) for shuffle, part in reads]
     columns = tuple(shuffle.column for shuffle, _ in reads)
     if use == "read bag":

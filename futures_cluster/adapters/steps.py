@@ -73,7 +73,7 @@ class Nested:
         return context.current_executor()(graph, keys, **options)
 
     def persist(self, collections: Any, **options: Any) -> Any:
-        """What Dask calls for ``persist``."""
+        """Persist collections; Dask calls this for ``persist``."""
         if context.current_task() is None:
             import dask
 
@@ -93,37 +93,37 @@ def become_default() -> None:
 
 
 def call_with_keywords(function: Callable[..., Any], keywords: dict[str, Any], *args: Any) -> Any:
-    """A step of a task with keywords."""
+    """Call a function with keywords, as a step."""
     return function(*args, **keywords)
 
 
 def call_node(node: Any, keys: tuple[Any, ...], *values: Any) -> Any:
-    """A step of a node that only Dask knows how to run."""
+    """Call a node that only Dask knows how to run, as a step."""
     return node(dict(zip(keys, values)))
 
 
 def same(value: Any) -> Any:
-    """A step that is data."""
+    """Return data, as a step."""
     return value
 
 
 def make_list(*items: Any) -> list[Any]:
-    """A list in the arguments of a task."""
+    """Make a list in the arguments of a task, as a step."""
     return list(items)
 
 
 def make_tuple(*items: Any) -> tuple[Any, ...]:
-    """A tuple in the arguments of a task."""
+    """Make a tuple in the arguments of a task, as a step."""
     return items
 
 
 def make_set(*items: Any) -> set[Any]:
-    """A set in the arguments of a task."""
+    """Make a set in the arguments of a task, as a step."""
     return set(items)
 
 
 def make_dict(*items: Any) -> dict[Any, Any]:
-    """A dict in the arguments of a task, from its keys and values in turn."""
+    """Make a dict of keys and values in turn, as a step."""
     return dict(zip(items[::2], items[1::2]))
 
 
@@ -146,7 +146,7 @@ _functions: dict[bytes, Callable[..., Any]] = {}
 
 
 def load_function(data: bytes) -> Callable[..., Any]:
-    """The function of such a pickle."""
+    """Return the function of such a pickle."""
     function = _functions.get(data)
     if function is None:
         function = pickling.loads(data)

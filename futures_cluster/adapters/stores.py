@@ -82,7 +82,7 @@ def share_targets(steps: list[st.Step], inputs: Sequence[Any]) -> None:
 
 
 def _shared(target: Any) -> Any:
-    """The target, or what stands for it."""
+    """Return the target, or what stands for it."""
     if not _is_numpy(target):
         return target
     import numpy as np

@@ -86,7 +86,7 @@ class _Names(dict[Any, str]):
 
 
 def _as_reference(plan: Plan) -> Any:
-    """Futures that the graph's nodes refer to pickle as references; others stay futures."""
+    """Return a reducer that pickles the futures of the graph's nodes as references."""
 
     def reduce(future: Any) -> Any:
         return (TaskRef, (future.key,)) if future.key in plan.futures else None
@@ -95,7 +95,7 @@ def _as_reference(plan: Plan) -> Any:
 
 
 def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[GraphTask]:
-    """A task for each group, and before it one for each large function that it is the first to use."""
+    """Yield a task for each group, and before it one for each large function that it is the first to use."""
     functions = _Functions(scope) if scope is not None else None
     for group in plan.groups:
         steps, inputs = plan.steps(group)
@@ -141,7 +141,7 @@ class _Functions:
         self._alive: list[Any] = []
 
     def apart(self, steps: list[st.Step], inputs: int) -> tuple[list[st.Step], dict[int, Any]]:
-        """The steps with functions by value replaced, and the large ones, which are inputs behind the others.
+        """Return the steps with functions by value replaced, and the large ones, which are inputs behind the others.
 
         Of these the function itself, or None if a task before was the first to use it.
         """
@@ -171,7 +171,7 @@ class _Functions:
 
     @staticmethod
     def _shift(steps: list[st.Step], inputs: int, more: int) -> None:
-        """There are more inputs, so the results of steps have higher numbers."""
+        """Raise the numbers of the results of steps by the number of new inputs."""
 
         def new(number: int) -> int:
             return number + more if number >= inputs else number
@@ -181,7 +181,7 @@ class _Functions:
             steps[at] = (function, args, moved, tuple([new(number) for number in drops]), key)
 
     def _pickle(self, function: Any) -> Any:
-        """The function itself, if its pickle is small and by reference; else what stands for it."""
+        """Return the function itself, if its pickle is small and by reference; else what stands for it."""
         data, buffers = pickling.dumps_apart(function, self._scope)
         if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
