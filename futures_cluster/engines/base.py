@@ -58,7 +58,7 @@ class Engine(Protocol):
         """Hand data to the engine; returns a future of it. It is kept on so many workers, where they could lose it."""
 
     def future_of_key(self, key: Key) -> Any:
-        """A future of a key that was met inside an argument."""
+        """Return a future of a key that was met inside an argument."""
 
     def shared(self) -> Any:
         """Return the ``SharedObjectClient`` of ``services.client.shared_objects``, by which shared objects are asked.
@@ -70,13 +70,13 @@ class Engine(Protocol):
         """Tell a ``SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Facts about each worker by its name."""
+        """Return facts about each worker by its name."""
 
     def count_tasks(self) -> tuple[int, int]:
-        """How many tasks this client has submitted, and how many are not done."""
+        """Return how many tasks this client has submitted, and how many are not done."""
 
     def wait_for_workers(self) -> list[str]:
-        """Names of the workers, once all have started. Raises what broke the executor, if none can."""
+        """Return names of the workers, once all have started. Raises what broke the executor, if none can."""
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """Take nothing more; end when all is done."""
@@ -94,7 +94,7 @@ class Engine(Protocol):
         """Let workers import a module, a package or an archive of the caller."""
 
     def explain(self, key: Key) -> list[str]:
-        """Why a task does not run, or how it stands with it, line by line."""
+        """Return why a task does not run, or how it stands with it, line by line."""
 
 
 @runtime_checkable
@@ -102,14 +102,14 @@ class Observed(Protocol):
     """What an engine offers besides whose scheduler can be looked at."""
 
     def status_url(self) -> str:
-        """The address of the status page. Raises NotSupported where there is none."""
+        """Return the address of the status page. Raises NotSupported where there is none."""
 
     @property
     def known_url(self) -> str:
         """That address, if somebody has asked for it; else ""."""
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
-        """Around what a report is to be about; yields what collects it. Raises NotSupported as ``status_url``."""
+        """Record until the block ends; yields what collects the report. Raises as ``status_url``."""
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """Around what tasks print; yields what fetches it, as ``OutputListener`` wants it."""
+        """Take what tasks print until the block ends; yields what ``OutputListener`` calls to fetch it."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def identity(value: Any) -> Any:
-    """The task of scattered data."""
+    """Return its argument: the function of scattered data."""
     return value
 
 
@@ -127,7 +127,7 @@ class ClientEngine:
         raise errors.NotSupported("explain() is for the program that made the executor")
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """In a task: the cluster belongs to somebody else and goes on."""
+        """Do nothing: in a task, the cluster belongs to another process and goes on."""
 
     def stop_workers(self, force: bool) -> None:
         """See ``Engine``."""

@@ -51,7 +51,7 @@ class LocalEngine(ClientEngine):
         self._forked = False
 
     def _make(self, starts: bool = False) -> LocalCluster:
-        """The cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
+        """Return the cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
         process_lifetime.left_behind(self)
         self._check_process()
         with DeferredSignals(), self._lock:
@@ -95,7 +95,7 @@ class LocalEngine(ClientEngine):
         return self.cluster.client
 
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: nothing here works."""
+        """Let go of everything in a forked copy of the process: nothing works there."""
         self._forked = True
 
     def _check_process(self) -> None:

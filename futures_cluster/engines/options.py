@@ -49,7 +49,7 @@ def changed(
     key: str | None = NOT_GIVEN,
     resolve: bool = NOT_GIVEN,
 ) -> SubmitOptions:
-    """The options with these changes; for what each means see ``Executor.with_options``.
+    """Return the options with these changes; for what each means see ``Executor.with_options``.
 
     Raises
     ------
@@ -91,7 +91,7 @@ _interned_options: dict[TaskOptions, TaskOptions] = {}
 
 
 def _interned(options: TaskOptions) -> TaskOptions:
-    """The same object for equal options, so that tasks which share them can be told by ``is``."""
+    """Return the same object for equal options, so that tasks which share them can be told by ``is``."""
     if len(_interned_options) > 10_000:
         _interned_options.clear()
     return _interned_options.setdefault(options, options)

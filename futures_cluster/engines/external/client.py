@@ -53,19 +53,19 @@ class Link(Protocol):
         """Hand data to the cluster; returns its handle."""
 
     def find(self, key: Key) -> Any:
-        """The handle of a key that came inside of an argument."""
+        """Return the handle of a key that came inside of an argument."""
 
     def fetch(self, handles: dict[Key, Any]) -> None:
         """Begin to bring results here; the client is told of each."""
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """Nobody wants the result; with ``force`` stop the task if it runs."""
+        """Cancel a task; with ``force`` stop it if it runs."""
 
     def explain(self, key: Key) -> str:
-        """How a task that is not done stands."""
+        """Return how a task that is not done stands."""
 
     def close(self) -> None:
-        """The end: let go of everything, and leave the cluster as it is."""
+        """Let go of everything, and leave the cluster as it is."""
 
 
 class ExternalClient:
@@ -215,11 +215,11 @@ class ExternalClient:
         return future
 
     def introduce(self, handles: dict[Key, Any]) -> None:
-        """Handles of keys that are about to arrive inside of arguments."""
+        """Remember the handles of keys that are about to arrive in arguments."""
         self._introduced.update(handles)
 
     def adopt(self, key: Key) -> Any:
-        """A future of a key that came inside of an argument."""
+        """Return a future of a key that came inside of an argument."""
         known = self._known.get(key)
         if known is not None:
             return known
@@ -233,7 +233,7 @@ class ExternalClient:
     # ---------------------------------------------------------------- told by the link, on its threads
 
     def finished(self, key: Key, is_small: bool) -> None:
-        """A task is done; its result is on the cluster."""
+        """Take note that a task is done, with its result on the cluster."""
         future = self._take(key)
         if future is None:
             return
@@ -245,14 +245,14 @@ class ExternalClient:
         self._settled(future)
 
     def finished_here(self, key: Key, parcel: Envelope) -> None:
-        """A task is done, and its result came with the news."""
+        """Take note that a task is done, with its result."""
         future = self._take(key)
         if future is not None:
             future.deliver_result(parcel)
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
-        """A task has failed; as ``payloads.TaskFailed`` has it, or because of the cluster."""
+        """Take note that a task has failed, as ``payloads.TaskFailed`` or because of the cluster."""
         future = self._take(key)
         if future is None:
             return
@@ -263,21 +263,21 @@ class ExternalClient:
         self._settled(future)
 
     def cancelled_there(self, key: Key) -> None:
-        """The cluster says that a task was cancelled."""
+        """Take note that the cluster has cancelled a task."""
         future = self._take(key)
         if future is not None:
             future.deliver_cancelled()
             self._settled(future)
 
     def started(self, keys: Iterable[Key]) -> None:
-        """These tasks run."""
+        """Take note that these tasks run."""
         for key in keys:
             future = self._pending.get(key)
             if future is not None:
                 future.deliver_running()
 
     def timed_out(self, keys: Iterable[Key]) -> None:
-        """These have been running for too long."""
+        """Stop tasks that have been running for too long."""
         for key in keys:
             handle = self._handles.get(key)
             future = self._take(key)
@@ -353,14 +353,14 @@ class ExternalClient:
         return event
 
     def arrived(self, key: Key, parcel: Any) -> None:
-        """A result is here."""
+        """Take a result that was fetched."""
         future, event = self._stop_fetching(key)
         if future is not None:
             future.deliver_result(parcel)
             self._tell_arrived(future, event)
 
     def lost(self, key: Key, error: BaseException | bytes) -> None:
-        """A result will not come."""
+        """Take note that a result will not come."""
         future, event = self._stop_fetching(key)
         if future is not None:
             if isinstance(error, bytes):
@@ -381,7 +381,7 @@ class ExternalClient:
     # ---------------------------------------------------------------- cancelling and releasing
 
     def cancelled(self, future: Any, force: bool) -> None:
-        """A future has been cancelled, and with it all that needs it."""
+        """Cancel all that needs a future that was cancelled."""
         self._pending.pop(future.key, None)
         self._done_with(future)
         handle = self._handles.pop(future.key, None)
@@ -402,31 +402,31 @@ class ExternalClient:
                 self._settled(future)
 
     def release(self, key: Key, at_once: bool) -> None:
-        """The last future of a key is gone. Called by ``__del__``, anywhere and at any time."""
+        """Release a key whose last future is gone; ``__del__`` calls it anywhere, at any time."""
         self._small.pop(key, None)
         self._handles.pop(key, None)
 
     def count_pending(self) -> int:
-        """How many futures are not done."""
+        """Return how many futures are not done."""
         return len(self._pending)
 
     def remember(self, future: Any) -> None:
-        """Somebody may ask for this future by its key."""
+        """Keep a future that may be asked for by its key."""
         self._known[future.key] = future
 
     def explain(self, key: Key) -> str:
-        """How a task stands."""
+        """Return how a task stands."""
         future = self._known.get(key)
         if future is not None and future.done():
             return f"{key} is done"
         return self._link.explain(key)
 
     def pending_keys(self) -> list[Key]:
-        """The keys of futures that are not done, oldest first."""
+        """Return the keys of futures that are not done, oldest first."""
         return list(self._pending)
 
     def unfinished(self) -> list[Any]:
-        """The handles of futures that are not done."""
+        """Return the handles of futures that are not done."""
         return [handle for key in list(self._pending) if (handle := self._handles.get(key)) is not None]
 
     # ---------------------------------------------------------------- the end
@@ -468,7 +468,7 @@ class ExternalClient:
         self.close(RuntimeError("the executor was shut down"))
 
     def close(self, reason: BaseException) -> None:
-        """Nothing works any more; whatever is pending fails with the reason."""
+        """Refuse everything from now on, and fail pending futures with the reason."""
         with self._changed:
             if self.closed is not None:
                 return

@@ -80,7 +80,7 @@ _sites_lock = threading.Lock()
 
 
 def run_call(call: Call, values: list[Any]) -> InlineResult | StoredResult:
-    """The task that distributed sees."""
+    """Run a call, as the task that distributed sees."""
     worker = distributed.get_worker()
     with _sites_lock:
         site = _sites.get(worker)
@@ -142,7 +142,7 @@ class DaskLink:
         return handle
 
     def _send(self) -> None:
-        """On the loop: what was submitted, those with equal options together."""
+        """Send what was submitted, equal options together; on the loop."""
         self._is_awake = False  # before looking: whoever submits from now on wakes the loop again
         batch: list[Any] = []
         while self._unsent:
@@ -267,7 +267,7 @@ class DaskLink:
 
 
 def _why_cancelled(error: BaseException | None, key: Key) -> BaseException | None:
-    """Our error, if it was not a user who cancelled a future of distributed's."""
+    """Return our error, if it was not a user who cancelled a future of distributed's."""
     reason = getattr(error, "reason", "")
     if reason == "scheduler-connection-lost":
         return errors.SchedulerLost("the Dask scheduler is gone; unfinished tasks are lost")
@@ -279,7 +279,7 @@ def _why_cancelled(error: BaseException | None, key: Key) -> BaseException | Non
 
 
 def _error_of(error: BaseException) -> BaseException | bytes:
-    """Our error for one of distributed's."""
+    """Return our error for one of distributed's."""
     if isinstance(error, TaskFailed):
         return error.payload
     if isinstance(error, distributed.KilledWorker):

@@ -137,10 +137,10 @@ class ExternalEngine:
 
 
 def client_name() -> str:
-    """A name that no other client of a cluster has."""
+    """Return a name that no other client of a cluster has."""
     return uuid.uuid4().hex[:10]
 
 
 def executor_in_task(make_engine: Callable[[Any], Any]) -> Any:
-    """The executor of the tasks in a worker process; ``make_engine(make_future)`` makes its engine."""
+    """Return the executor of the tasks in a worker process; ``make_engine(make_future)`` makes its engine."""
     return late.load(late.EXECUTOR_OVER)(make_engine)

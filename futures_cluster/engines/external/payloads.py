@@ -42,12 +42,12 @@ class Envelope:
         return _arrived, (type(self), data, [pickle.PickleBuffer(part.view) for part in parts])
 
     def open(self) -> Any:
-        """The object. Raises whatever unpickling raises."""
+        """Return the object. Raises whatever unpickling raises."""
         return pickle_codec.load(self.payload)
 
 
 def _arrived(cls: type[Envelope], data: bytes | None, parts: list[Any]) -> Envelope:
-    """A parcel whose buffers have come: in memory of its own, or of the engine, which is read-only."""
+    """Return a parcel whose buffers have come: in memory of its own, or of the engine, which is read-only."""
     return cls((data, ("raw", [Buffer(part, arrived=True) for part in parts])))
 
 
@@ -63,7 +63,7 @@ class Scattered(Envelope):
     __slots__ = ()
 
     def open(self) -> Any:
-        """A new object: what can be written to is copied, and what the engine has read-only stays so."""
+        """Return a new object: what can be written to is copied, and what the engine has read-only stays so."""
         data, buffers = pickle_codec.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
         return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
@@ -98,7 +98,7 @@ class StoredResult:
         return self.size_bytes
 
     def open(self) -> Any:
-        """The object."""
+        """Return the object."""
         return self.value
 
 
@@ -180,10 +180,10 @@ class ParcelCodec(pickle_codec.PickleCodec):
         super().__init__(None, scope)
 
     def load(self, payload: Payload) -> Any:
-        """The object of a result."""
+        """Return the object of a result."""
         return payload.open() if isinstance(payload, (Envelope, StoredResult)) else pickle_codec.load(payload)
 
     def result(self, value: Any) -> InlineResult | StoredResult:
-        """What a task returns. Raises what pickling raises, if it is not known that it will do."""
+        """Return what a task returns. Raises what pickling raises, if it is not known that it will do."""
         payload, size = self.dump_result(value, keep=False)
         return StoredResult(value, size) if payload is None else InlineResult(payload)

@@ -144,7 +144,7 @@ _site: RaySite | None = None
 
 
 def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
-    """The task that Ray sees; of each input it gets both objects."""
+    """Run a call, as the task that Ray sees; of each input it gets both objects."""
     global _site
     if _site is None:
         _site = RaySite()
@@ -283,7 +283,7 @@ class RayLink:
 
 
 def _error_of(error: BaseException, key: Key) -> BaseException | bytes:
-    """Our error for one of Ray's."""
+    """Return our error for one of Ray's."""
     cause: Any = error
     while isinstance(cause, ray.exceptions.RayTaskError):
         if isinstance(cause, TaskFailed):
@@ -321,7 +321,7 @@ class _Users:
             return True
 
     def leave(self) -> None:
-        """One executor less."""
+        """Count one executor less."""
         with self._lock:
             self._count -= 1
             if self._count == 0:

@@ -39,16 +39,16 @@ class HostWorker(Protocol):
     """The worker of another engine, as its guests see it."""
 
     def executor(self) -> Any:
-        """An executor over the engine, for tasks that submit tasks."""
+        """Return an executor over the engine, for tasks that submit tasks."""
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
         """Let a client know; from any thread, and may be lost."""
 
     def give_up_slot(self) -> None:
-        """The task on this thread waits: others may run meanwhile."""
+        """Let other tasks run while the task on this thread waits."""
 
     def take_slot(self) -> None:
-        """The task on this thread goes on."""
+        """Take the slot again: the task on this thread goes on."""
 
 
 class _Inputs:
@@ -58,11 +58,11 @@ class _Inputs:
         self.value: Any = None
 
     def put(self, key: Key, value: Any) -> None:
-        """A result that is too large to travel with the message."""
+        """Keep a result that is too large to travel with the message."""
         self.value = value
 
     def get(self, key: Key) -> Any:
-        """Never: all inputs come as payloads."""
+        """Raise: all inputs come as payloads."""
         raise AssertionError
 
 
@@ -87,7 +87,7 @@ class _Host:
             self._gave_up = False
 
     def has_children(self, task: TaskContext) -> None:
-        """The task submits others, and will probably wait for them."""
+        """Take note that the task submits others, and will probably wait for them."""
         if threading.get_ident() == task.thread:
             self._give_up()
 
@@ -176,7 +176,7 @@ class Clock:
         self._thread: threading.Thread | None = None
 
     def begins(self, call: Call, now: float) -> None:
-        """A call starts."""
+        """Take note that a call starts."""
         self._running[id(call)] = (call, now)
         if not self._begun.is_set():
             with self._lock:
@@ -186,12 +186,12 @@ class Clock:
                 self._begun.set()
 
     def ends(self, call: Call) -> None:
-        """It has ended."""
+        """Take note that the call has ended."""
         del self._running[id(call)]
         self._told.pop(id(call), None)
 
     def look(self, now: float) -> list[tuple[str, str, list[Key]]]:
-        """What there is to say now: ``(client, what, keys)``."""
+        """Return what there is to say now: ``(client, what, keys)``."""
         news: dict[tuple[str, str], list[Key]] = {}
         for identity, (call, start) in list(self._running.items()):
             if identity not in self._told and now - start >= TICK_S / 2:

@@ -211,7 +211,7 @@ class InProcessEngine(Facts):
         self._slots.want()
 
     def _refuse_late(self, number: int) -> None:
-        """The executor was closed while work was put away: unless a thread has it, it does not run.
+        """Withdraw work that was put away while the executor closed, unless a thread has it.
 
         Raises
         ------
@@ -223,7 +223,7 @@ class InProcessEngine(Facts):
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _is_own(self, reference: Any) -> bool:
-        """Whether it is not a future of another executor: those are left alone. One that was released is nobody's."""
+        """Return whether a future may be replaced: it is released, or of this executor."""
         return reference.client is self or (reference.client is None and bool(reference.key))
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
@@ -265,7 +265,7 @@ class InProcessEngine(Facts):
     # ---------------------------------------------------------------- what happens to work, on its thread
 
     def begins(self, work: Work) -> None:
-        """Special work is about to be called.
+        """Take note that special work is about to be called.
 
         Raises
         ------
@@ -283,7 +283,7 @@ class InProcessEngine(Facts):
             self.watching.begins(work)
 
     def returned(self, work: Work, value: Any) -> None:
-        """Special work has returned."""
+        """Take note that special work has returned."""
         if self.watching.is_on:
             self.watching.ended(work, value, None)
         if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
@@ -311,26 +311,26 @@ class InProcessEngine(Facts):
         work.raised(error)
 
     def _done_with(self, work: Work) -> None:
-        """It needs nothing more."""
+        """Drop what work needed."""
         if work.resources:
             self._ready.give_back(work)
         if work.parent is not None:
             work.parent.children.pop(work.number, None)
 
     def _too_long(self, reference: weakref.ref[Work], attempt: int) -> None:
-        """The time of an attempt is over: its future fails, and its thread is free when the function returns."""
+        """Fail the future of an attempt whose time is over; its thread is free when the function returns."""
         work = reference()
         if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
             work.raised(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
 
     def fail(self, work: Work, error: BaseException) -> None:
-        """What waiting work needs has failed."""
+        """Fail work that waits for what has failed."""
         if self.take_out(work):
             work.forget_call()
             work.raised(error)
 
     def cancel(self, work: Work) -> None:
-        """What waiting work needs was cancelled."""
+        """Cancel work that waits for what was cancelled."""
         if self.take_out(work):
             work.forget_call()
             work.cancelled()
@@ -354,11 +354,11 @@ class InProcessEngine(Facts):
         return submit_graph(self, graph)
 
     def next_number(self) -> int:
-        """The number of one more work."""
+        """Return the number of one more work."""
         return next(self._numbers)
 
     def make_future(self, key: Key, work: Any) -> Any:
-        """The future of a call in a graph, which has it weakly."""
+        """Return the future of a call in a graph, which has it weakly."""
         future = self._keyed[key] = self._make_future(key, self)
         future.number, future.called, future.of_graph = work.number, work.function, True
         work.future = future
@@ -379,7 +379,7 @@ class InProcessEngine(Facts):
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def abandon(self, future: Any) -> None:
-        """The last reference to the future of an unfinished call of a graph is gone. Called by ``__del__``."""
+        """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future.number)
         if work is not None and not self.forked:
             work.unwanted()
@@ -412,22 +412,22 @@ class InProcessEngine(Facts):
         return True
 
     def cancelled(self, future: Any, force: bool) -> None:
-        """A future has been cancelled, and its work was withdrawn."""
+        """Take note that a future was cancelled, and its work withdrawn."""
         self._look_quiet()
 
     def release(self, key: Key, at_once: bool) -> None:
-        """Nothing is held elsewhere."""
+        """Do nothing: no other process holds a result."""
 
     def future_of_key(self, key: Key) -> Any:
         """See ``Engine``."""
         return self._keyed[key]
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
-        """The futures: whoever put them into a shared object keeps them alive by it."""
+        """Return the futures: whoever put them into a shared object keeps them alive by it."""
         return {key: self._keyed[key] for key in keys}
 
     def share(self, future: Any) -> None:
-        """A future goes into a shared object."""
+        """Take note that a future goes into a shared object."""
         if future.local_error is not None:
             raise future.copy_error()
         if future.client is not self:
@@ -441,7 +441,7 @@ class InProcessEngine(Facts):
             self._objects.handle(message, self.shared_port.deliver)
 
     def about_to_wait(self) -> None:
-        """There is nothing to hurry."""
+        """Do nothing: there is nothing to hurry."""
 
     def shared(self) -> Any:
         """See ``Engine``."""
@@ -511,7 +511,7 @@ class InProcessEngine(Facts):
             self._slots.look_quiet()
 
     def ended(self) -> None:
-        """The last thread has ended, after ``shutdown``; on that thread, or that of the caller where there was none."""
+        """Finish, after ``shutdown``; on the last thread, or the caller's if there was none."""
         with self._lock:
             if self._has_ended:
                 return
@@ -526,5 +526,5 @@ class InProcessEngine(Facts):
         self.callbacks.close(lambda: process_lifetime.ended(self))
 
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: nothing here works."""
+        """Let go of everything in a forked copy of the process: nothing works there."""
         self.forked, self._is_open = True, False

@@ -64,7 +64,7 @@ class Facts:
         return [task for task in tasks if isinstance(task, Work) and task.number not in self.queued]
 
     def picture(self, now: float, in_order: bool = False) -> State:
-        """What there is, as the state of a scheduler."""
+        """Return what there is, as the state of a scheduler."""
         from futures_cluster.engines.inprocess.picture import make_picture
 
         queued, running = list(self.queued.values()), self.running()
@@ -85,7 +85,7 @@ class Facts:
         return {self.name: facts}
 
     def count_pending(self) -> int:
-        """How many tasks are not done."""
+        """Return how many tasks are not done."""
         return len(self.queued) + len(self.running())
 
     def count_tasks(self) -> tuple[int, int]:

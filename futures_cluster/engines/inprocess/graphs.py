@@ -135,7 +135,7 @@ class Node(Work):
             one_by_one(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
 
     def _let_go(self) -> None:
-        """It has ended, and needs nothing any more."""
+        """Drop what the node needed, once it has ended."""
         self.forget_call()
         with _lock:
             needs, self.needs, self._own = self.needs, [], ()
@@ -143,12 +143,12 @@ class Node(Work):
         _drop(unused)
 
     def loses_user(self) -> bool:
-        """One less needs it; whether nobody does, and it has not begun. Under the lock."""
+        """Count one user less; whether none is left and it has not begun. Under the lock."""
         self.users -= 1
         return not self.users and not self.value_is_there
 
     def unwanted(self) -> bool:
-        """Its future is given up; False if it has begun."""
+        """Give up its future; False if it has begun."""
         with _lock:
             if self.number not in self.host.queued:
                 return False
@@ -159,7 +159,7 @@ class Node(Work):
 
 
 def _count_down(nodes: Iterable[Node]) -> None:
-    """Of these nodes one need more has a value; those that have all can begin."""
+    """Count one need less of these nodes, and start those that have all."""
     ready = []
     with _lock:
         for node in nodes:
@@ -171,7 +171,7 @@ def _count_down(nodes: Iterable[Node]) -> None:
 
 
 def _drop(nodes: list[Node]) -> None:
-    """Nobody needs these: they do not begin, and what only they need does not, either."""
+    """Drop nodes without users, and what only they need."""
     while nodes:
         node = nodes.pop()
         engine: Any = node.host

@@ -34,7 +34,7 @@ class Lending:
         self._lock = threading.RLock()
 
     def waits(self, task: context.TaskContext, waits: bool) -> None:
-        """A task waits from now on, or does not."""
+        """Take note that a task waits from now on, or does not."""
         with self._lock:
             if waits == (task in self._lent):
                 return
@@ -48,7 +48,7 @@ class Lending:
             self._slots.take_back()
 
     def look_after(self, task: context.TaskContext) -> None:
-        """A task has submitted others; called by the task."""
+        """Take note that a task has submitted others; the task calls it."""
         if task in self._parents:
             return
         task.thread = threading.get_ident()
@@ -83,7 +83,7 @@ class Lending:
 
 
 def _thread_cpu_s(ident: int) -> float | None:
-    """Processor time that a thread has used; None where the system does not tell."""
+    """Return processor time that a thread has used; None where the system does not tell."""
     try:
         return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):

@@ -52,7 +52,7 @@ class Scheduler:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
-        """The same, under the lock."""
+        """Yield the same, under the lock."""
         with self.lock:
             yield self.state
 
@@ -113,7 +113,7 @@ class Worker:
         )
 
     def executing_threads(self) -> list[int]:
-        """The identities of the threads that execute tasks."""
+        """Return the identities of the threads that execute tasks."""
         return [slot.thread.ident for slot in self._engine.threads if isinstance(slot.task, Work) and slot.thread.ident]
 
 
@@ -126,7 +126,7 @@ class _NothingStored:
         return 0
 
     def spilled_keys(self, most: int) -> list[Any]:
-        """None is on disk."""
+        """Return no keys: no value is on disk."""
         return []
 
 
@@ -157,7 +157,7 @@ class Observed:
                 self._observer.observe(message)
 
     def status_url(self) -> str:
-        """The address of the status page, which is served from the first call on."""
+        """Return the address of the status page, which is served from the first call on."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor was shut down, and its status page with it")
@@ -173,7 +173,7 @@ class Observed:
 
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Calls are recorded meanwhile; yields what puts all together."""
+        """Record calls until the block ends; yields what puts all together."""
         monitor = self._monitor
         since = monitor.last_chunk
 
@@ -187,7 +187,7 @@ class Observed:
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
-        """What tasks print is taken meanwhile; yields what fetches it."""
+        """Take what tasks print until the block ends; yields what fetches it."""
         monitor = self._monitor
         since, _ = monitor.output(-1)
 
@@ -208,7 +208,7 @@ class Observed:
             self._monitor.ask_workers().result(ANSWER_TIMEOUT_S)
 
     def close(self) -> None:
-        """Nobody looks any more; on the last thread of the engine, or that of its caller."""
+        """Stop recording; on the last thread of the engine, or that of its caller."""
         with self._lock:
             self._closed = True
             page, self._page = self._page, None

@@ -67,7 +67,7 @@ class Ready:
             self.put_ordered(item)
 
     def choose(self, item: Any) -> Work | None:
-        """The best work there is, for an item that was taken from the queue; None if it has to wait for resources."""
+        """Return the best work for an item of the queue; None if it waits for resources."""
         with self._lock:
             if item is not TICKET:
                 heapq.heappush(self._heap, (item.order, item))
@@ -97,7 +97,7 @@ class Ready:
             self.put(TICKET)
 
     def is_parked(self, work: Work) -> bool:
-        """Whether work waits for resources that others use."""
+        """Return whether work waits for resources that others use."""
         return any(entry[1] is work for entry in list(self._parked.get(work.resources, ())))
 
 

@@ -88,14 +88,14 @@ class Slots:
     # ---------------------------------------------------------------- how many
 
     def want(self) -> None:
-        """There is work, perhaps more than idle threads; start one if there may be more."""
+        """Start a thread if there may be more work than idle threads."""
         if self._active < self._target and self._lacks_threads():
             with DeferredSignals(), self._lock:
                 if self._active < self._target and self._lacks_threads():
                     self._start()
 
     def _lacks_threads(self) -> bool:
-        """Whether there is more work than idle threads."""
+        """Return whether there is more work than idle threads."""
         left = self._ready.size()
         for slot in self.all:
             if left <= 0:
@@ -139,14 +139,14 @@ class Slots:
             )
 
     def lend(self) -> None:
-        """A task waits: another thread may run in its place."""
+        """Let another thread run in the place of a task that waits."""
         with self._lock:
             self._target += 1
             self.settle()
         self.want()
 
     def take_back(self) -> None:
-        """It goes on."""
+        """Take the slot back for a task that goes on."""
         with self._lock:
             self._target -= 1
             self.settle()
@@ -162,7 +162,7 @@ class Slots:
         self.look_quiet()
 
     def look_quiet(self) -> None:
-        """After ``close``: wake the threads if nothing is left to do."""
+        """Wake the threads after ``close`` if nothing is left to do."""
         if self._closing and not self._queued:
             self._ready.put(None)
 

@@ -36,7 +36,7 @@ class _Callbacks:
     is_running = True
 
     def call(self, function: Callable[[], object]) -> None:
-        """The engine calls them when the future is done."""
+        """Do nothing: the engine calls them when the future is done."""
 
 
 class _Local:
@@ -55,7 +55,7 @@ class _Local:
         self._objects = LocalObjects(self.name)
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
-        """The futures: whoever put them into a shared object keeps them alive by it."""
+        """Return the futures: whoever put them into a shared object keeps them alive by it."""
         return {key: self._keyed[key] for key in keys}
 
     def name_future(self, future: Any) -> Key:
@@ -66,7 +66,7 @@ class _Local:
         return key
 
     def share(self, future: Any) -> None:
-        """A future goes into a shared object."""
+        """Take note that a future goes into a shared object."""
         if future.client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
 
@@ -75,17 +75,17 @@ class _Local:
         self._objects.handle(message, self.shared.deliver)
 
     def about_to_wait(self) -> None:
-        """There is nothing to hurry."""
+        """Do nothing: there is nothing to hurry."""
 
     def release(self, key: Key, at_once: bool) -> None:
-        """Nothing is held elsewhere."""
+        """Do nothing: no other process holds a result."""
 
     def withdraw(self, future: Any) -> bool:
-        """It runs already."""
+        """Return False: it runs already."""
         return False
 
     def cancelled(self, future: Any, force: bool) -> None:
-        """Never: a future is done before anybody could cancel it."""
+        """Do nothing: a future is done before a caller could cancel it."""
 
 
 class _Task(context.TaskContext):
@@ -158,7 +158,7 @@ class SyncEngine:
         return future
 
     def _put_in_values(self, future: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The arguments with the values of futures in their places; None if the call's future has failed by one."""
+        """Return the arguments with values of futures; None if the call's future has failed by one."""
         call, keys, references = self._client.codec.dump_call(args, kwargs, True)
         for reference in references:
             if reference.cancelled():  # type: ignore[attr-defined]
@@ -277,13 +277,13 @@ class SyncEngine:
     # ---------------------------------------------------------------- for tasks (``context.TaskHost``)
 
     def task_waits(self, task: context.TaskContext, waits: bool) -> None:
-        """Nothing else could use the time."""
+        """Do nothing: no other task could use the time."""
 
     def has_children(self, task: context.TaskContext) -> None:
-        """They are done when they are submitted."""
+        """Do nothing: they are done when they are submitted."""
 
     def executor(self) -> Any:
-        """The executor that made this engine."""
+        """Return the executor that made this engine."""
         return self.find_executor()
 
 

@@ -76,13 +76,13 @@ class Watching:
         self._changed()
 
     def joined(self, pid: int) -> None:
-        """The first call comes."""
+        """Take note of the first call."""
         if self._plugins is not None and not self._has_joined:
             self._has_joined = True
             self._plugins.post([plugin_runner.WorkerJoined(self._name, "", pid, self._slots)])
 
     def close(self) -> None:
-        """Nothing happens any more; plugins are told the rest."""
+        """Close the plugins once they have heard the rest."""
         for watch in (self._plugins, self._worker_plugins):
             if watch is not None:
                 watch.close()
@@ -96,20 +96,20 @@ class Watching:
     # ---------------------------------------------------------------- calls
 
     def begins(self, work: Work) -> None:
-        """A call is about to be made."""
+        """Take note that a call is about to be made."""
         if self._worker_plugins is not None:
             self._worker_plugins.post([plugin_runner.RunStarted(work.key, self._name)])
         work.begun_s = clocks.perf_counter()
 
     def check_inputs(self, work: Work) -> None:
-        """In debug mode: have a call fail that changes the values of futures among its arguments."""
+        """Let a call fail in debug mode if it changes the values of futures among its arguments."""
         if self._debug and (shared := work.inputs()):
             from futures_cluster.services.worker.input_checks import checked
 
             work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)
 
     def ended(self, work: Work, value: Any, error: BaseException | None) -> None:
-        """A call has returned a value, or raised; before its future is told."""
+        """Take note that a call has returned or raised, before its future is done."""
         key, function = work.key, work.function
         if error is not None:
             self.notes.failed(key, function, error)

@@ -81,19 +81,19 @@ class Work(context.TaskContext):
         self.timeout_s, self.resources = options.timeout_s, options.resources
 
     def has_futures(self) -> None:
-        """The futures that it waits for are done."""
+        """Take note that the futures that it waits for are done."""
         self.host.is_ready(self)
 
     def waits_for(self) -> list[Any]:
-        """The futures that it needs, and that are not done."""
+        """Return the futures that it needs, and that are not done."""
         return [future for future in self.given or () if not future.done()]
 
     def inputs(self) -> list[tuple[Key, Any]]:
-        """The values that it shares with others, with their keys."""
+        """Return the values that it shares with others, with their keys."""
         return [(future.key, future._result) for future in self.given or () if not future.scattered]
 
     def begins(self) -> None:
-        """A thread executes it from now on."""
+        """Take note that a thread executes it from now on."""
         self.future._state = "RUNNING"
 
     def put_in_values(self) -> None:
@@ -136,7 +136,7 @@ class Work(context.TaskContext):
 
 
 def _nothing() -> None:
-    """What a call calls that was forgotten."""
+    """Do nothing, in the place of a function that was forgotten."""
 
 
 class Needs:
@@ -151,7 +151,7 @@ class Needs:
         self._lock = threading.Lock()
 
     def add_result(self, future: Any) -> None:
-        """One less to wait for."""
+        """Count one less to wait for."""
         with self._lock:
             self._left -= 1
             if self._left:
@@ -159,11 +159,11 @@ class Needs:
         self._work.has_futures()
 
     def add_exception(self, future: Any) -> None:
-        """The work fails as what it needs has failed."""
+        """Fail the work with the error of what it needs."""
         one_by_one(lambda: self._engine.fail(self._work, future.copy_error()))
 
     def add_cancelled(self, future: Any) -> None:
-        """The work is cancelled with what it needs."""
+        """Cancel the work with what it needs."""
         one_by_one(lambda: self._engine.cancel(self._work))
 
 
