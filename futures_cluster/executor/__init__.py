@@ -195,7 +195,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         return f"<{type(self).__name__} with {self._max_workers} workers{', ' + url if url else ''}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: with a link to the status page, once that was asked for."""
+        """Describe the executor for notebooks, with a link to the status page if there is one."""
         from html import escape
 
         url = self._known_url
