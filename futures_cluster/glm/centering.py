@@ -61,7 +61,7 @@ def moments_of(block: Any) -> Any:
 
 
 def column_center(moments: Sequence[Any], weight: float) -> Array | None:
-    """What to subtract from the columns of all blocks; None if no column needs it.
+    """Return what to subtract from the columns of all blocks; None if no column needs it.
 
     Parameters
     ----------
@@ -95,11 +95,11 @@ class CenteredRows:
         return self.rows @ right - self.center @ right
 
     def transposed_product(self, right: Array) -> Array:
-        """``self.T @ right``."""
+        """Return ``self.T @ right``."""
         return self.rows.T @ right - np.multiply.outer(self.center, right.sum(axis=0))
 
     def transposed_square_product(self, right: Array) -> Array:
-        """``(self * self).T @ right``."""
+        """Return ``(self * self).T @ right``."""
         rows = self.rows
         stored = rows.data - self.center[rows.indices]
         squares = scipy.sparse.csr_matrix((stored * stored, rows.indices, rows.indptr), shape=rows.shape)
@@ -109,12 +109,12 @@ class CenteredRows:
 
 
 def with_center(theta: Array, center: Array | None, outputs: int) -> Array:
-    """The flat parameters for centred columns, of those for the columns as they are: the intercept is another."""
+    """Return the flat parameters for centred columns; the intercept is another."""
     return theta if center is None else _moved(theta, center, outputs)
 
 
 def without_center(theta: Array, center: Array | None, outputs: int) -> Array:
-    """The inverse of ``with_center``."""
+    """Return the inverse of ``with_center``."""
     return theta if center is None else _moved(theta, -center, outputs)
 
 

@@ -95,7 +95,7 @@ def _names(argument: str, value: Any) -> list[str]:
 def choose(
     available: Sequence[Any], default: Sequence[Any], features: Features, own: Sequence[str], where: str = ""
 ) -> list[Any]:
-    """The columns of one table that are features, in order.
+    """Return the columns of one table that are features, in order.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class Rows:
 
 
 def rows_of_frame(frame: Any, features: Features, own: Sequence[str] = (), where: str = "") -> Rows:
-    """A data frame as numbers.
+    """Return a data frame as numbers.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def refuse_texts(frame: Any) -> None:
 
 
 def without_named(frame: Any, features: Features, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """The features of a data frame in this process, and values of which some are names of its columns.
+    """Return the features of a data frame in this process, and values of which some are names of its columns.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def without_named(frame: Any, features: Features, values: Mapping[str, Any]) -> 
 
 
 def names_of_columns(names: Sequence[Any]) -> list[str] | None:
-    """Names, if all are texts; None if none is, as in scikit-learn.
+    """Return names, if all are texts; None if none is, as in scikit-learn.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def names_of_columns(names: Sequence[Any]) -> list[str] | None:
 
 
 def numbers_of(column: Any) -> Array | None:
-    """A series as numbers, NaN where a value is missing; None if it is something else."""
+    """Return a series as numbers, NaN where a value is missing; None if it is something else."""
     kind = column.dtype
     if isinstance(kind, np.dtype) and kind.kind in "fiub":
         return column.to_numpy()
@@ -283,7 +283,7 @@ def numbers_of(column: Any) -> Array | None:
 
 
 def target_of(values: Any) -> Array:
-    """A target or weights, from a series or anything like an array.
+    """Return a target or weights, from a series or anything like an array.
 
     Columns of numbers and booleans in which values are missing become numbers with NaN.
     """
@@ -300,7 +300,7 @@ def target_of(values: Any) -> Array:
 
 
 def kind_of_column(column: Any) -> str:
-    """What pandas finds in a series, for errors: "string", "datetime64"."""
+    """Return what pandas finds in a series, for errors: "string", "datetime64"."""
     import pandas
 
     kind: str = pandas.api.types.infer_dtype(column, skipna=True)
@@ -308,7 +308,7 @@ def kind_of_column(column: Any) -> str:
 
 
 def code_column(column: Any) -> tuple[Array, Array]:
-    """Codes of a category, NaN where it is missing, and the levels that they count."""
+    """Return codes of a category, NaN where it is missing, and the levels that they count."""
     import pandas
 
     codes, levels = pandas.factorize(column)
@@ -318,7 +318,7 @@ def code_column(column: Any) -> tuple[Array, Array]:
 
 
 def levels_array(levels: list[Any]) -> Array:
-    """Levels as an array that keeps each as it is; numpy would make texts of a number beside a text."""
+    """Return levels as an array that keeps each as it is; numpy would make texts of a number beside a text."""
     array = np.empty(len(levels), dtype=object)
     array[:] = [level.item() if isinstance(level, np.generic) else level for level in levels]
     return array

@@ -260,7 +260,7 @@ class RidgeCV(_SquaresCV):
         self.best_score_: float = float(scores[best])
 
     def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts], coding: Coding) -> Array:
-        """R squared of a fold's fits."""
+        """Return R squared of a fold's fits."""
         mean = _mean_of(facts)
         start = _start_of(folds.sums, self.fit_intercept, mean)
         sums, weight = self._training(folds, fold, start)
@@ -278,7 +278,7 @@ class RidgeCV(_SquaresCV):
         return 1.0 - found[3:] / squares
 
     def _left_out(self, sums: Sums, alphas: Array, facts: list[Facts]) -> Array:
-        """Minus the mean squared error of each row, predicted by the fit without it."""
+        """Return minus the mean squared error of each row, predicted by the fit without it."""
         level = _mean_of(facts) if self.fit_intercept else 0.0
         start = _start_of(sums, self.fit_intercept, level)
         objective = Objective(sums, Normal(), Penalty(), self.fit_intercept)

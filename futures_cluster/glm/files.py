@@ -49,7 +49,7 @@ class DataFile:
 
 
 def files_of(x: Any) -> list[DataFile]:
-    """The files of a path, a glob, a folder, or a list of these.
+    """Return the files of a path, a glob, a folder, or a list of these.
 
     Those of a folder or a glob are in the order of the numbers in their names: ``part.2`` before ``part.10``. Folders
     in folders are read, too, but not what starts with a dot or an underscore, as pandas and Dask do.
@@ -82,7 +82,7 @@ def files_of(x: Any) -> list[DataFile]:
 
 
 def natural_order(path: str) -> list[Any]:
-    """A key for sorting by the numbers in names.
+    """Return a key for sorting by the numbers in names.
 
     Examples
     --------
@@ -107,14 +107,14 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _base_of(pattern: str) -> str:
-    """The folders of a glob before the first that has a wildcard."""
+    """Return the folders of a glob before the first that has a wildcard."""
     while glob.has_magic(pattern):
         pattern = os.path.dirname(pattern)
     return pattern
 
 
 def partitions_of(path: str) -> dict[str, str]:
-    """Columns in the names of folders.
+    """Return columns in the names of folders.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def partitions_of(path: str) -> dict[str, str]:
 
 
 def _with_partitions(found: list[tuple[str, str]]) -> list[DataFile]:
-    """Whole numbers are numbers if all files have one, as pyarrow takes them."""
+    """Add columns of folder names; whole numbers are numbers if all files have one, as in pyarrow."""
     partitions = [partitions_of(path) for path, _ in found]
     values: dict[str, set[str]] = {}
     for each in partitions:
@@ -149,7 +149,7 @@ def _is_number(text: str) -> bool:
 
 
 def blocks_of(file: DataFile, features: Features) -> list[DataFile]:
-    """A file as one block, or a Parquet file as several."""
+    """Return a file as one block, or a Parquet file as several."""
     if not is_parquet(file.path):
         return [file]
     # Columns beside the features: the target and the weights.
@@ -158,7 +158,7 @@ def blocks_of(file: DataFile, features: Features) -> list[DataFile]:
 
 
 def read_rows(file: DataFile, features: Features, own: Sequence[str] = ()) -> tuple[Rows, list[Array]]:
-    """The rows of a file, and its own columns: the target and the weights.
+    """Return the rows of a file, and its own columns: the target and the weights.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Folds:
             self.masks = sums.executor.scatter(self.masks)
 
     def train(self, fold: int) -> Sums:
-        """Sums over the training rows of a fold."""
+        """Return sums over the training rows of a fold."""
         if isinstance(self.sums, ExecutorSums):
             return TrainingSums(self.sums, self.masks, 2 * fold)
         assert isinstance(self.sums, LocalSums)
@@ -59,7 +59,7 @@ class Folds:
         return LocalSums([on_train(pair, 2 * fold, _itself) for pair in pairs], threads=1)
 
     def test(self, fold: int, fn: Callable[..., Array], *args: Any) -> Array:
-        """The sum over all blocks of ``fn(block, keep, *args)``; ``keep`` is true for test rows of the fold."""
+        """Return the sum over all blocks of ``fn(block, keep, *args)``; ``keep`` is true for test rows of the fold."""
         sums = self.sums
         if isinstance(sums, ExecutorSums):
             shared = [sums.share(each) if getattr(each, "nbytes", 0) > SMALL_BYTES else each for each in args]
@@ -101,14 +101,14 @@ def _kept(pair: tuple[RowBlock, Array], row: int) -> Array:
 
 
 def on_train(pair: tuple[RowBlock, Array], row: int, fn: Callable[..., Any], *args: Any) -> Any:
-    """The task: ``fn`` of a block in which the rows that the mask leaves out weigh nothing."""
+    """Call ``fn`` with a block in which the rows left out by the mask weigh nothing; a task."""
     block, keep = pair[0], _kept(pair, row)
     weights = keep.astype(np.float64) if block.weights is None else np.where(keep, block.weights, 0.0)
     return fn(replace(block, weights=weights, _cut={}), *args)
 
 
 def on_test(pair: tuple[RowBlock, Array], row: int, fn: Callable[..., Any], *args: Any) -> Any:
-    """The task: ``fn`` of a block and which of its rows are meant."""
+    """Call ``fn`` with a block and which of its rows are meant; a task."""
     return fn(pair[0], _kept(pair, row), *args)
 
 
@@ -117,7 +117,7 @@ def _itself(block: RowBlock) -> RowBlock:
 
 
 def block_target(block: RowBlock, wanted: bool) -> Array:
-    """The task: the coded target of a block for splitters; zeros, of a byte each, when they need none."""
+    """Return the coded target of a block for splitters, or zeros if they need none; a task."""
     if not wanted:
         return np.zeros(block.n_rows, dtype=np.int8)
     y = block.y if block.y.ndim == 1 else block.y[:, 0]

@@ -54,7 +54,7 @@ class Identification:
 
 
 def identify(objective: Objective, theta: Array, information: Array, factor: Factor) -> tuple[Identification, Array]:
-    """What the data determine; and which null directions of the factor are none. For families of one output.
+    """Return what the data determine; and which null directions of the factor are none. For families of one output.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def identify(objective: Objective, theta: Array, information: Array, factor: Fac
 
 
 def _say_something(objective: Objective, theta: Array, information: Array, factor: Factor) -> Array:
-    """Which null directions are such for the rounding errors of the information only."""
+    """Return which null directions are such for the rounding errors of the information only."""
     null, rows, n = factor.null, objective.all_rows, objective.n_coefs
     if not null.shape[1]:
         return np.zeros(0, dtype=bool)
@@ -93,7 +93,7 @@ def _say_something(objective: Objective, theta: Array, information: Array, facto
 
 
 def shortest_by_products(objective: Objective, theta: Array) -> Array:
-    """The shortest coefficients with the same predictions, when there are too many columns for a Hessian.
+    """Return the shortest coefficients with the same predictions, when there are too many columns for a Hessian.
 
     Conjugate gradients from zero, without a preconditioner, stay among the combinations of rows. They need at most as
     many passes as there are rows, so this is for fewer rows than columns, where the shortest coefficients are others.
@@ -117,7 +117,7 @@ def shortest_by_products(objective: Objective, theta: Array) -> Array:
 
 
 def _parts_of(directions: Array, scale: Array, means: Array, center: Array | None) -> Array:
-    """Which parameters, of the columns as they are, have a part in any of these directions."""
+    """Return which parameters, of the columns as they are, have a part in any of these directions."""
     coefs = directions[: len(scale)]
     parts = np.abs(coefs) / scale[:, None]
     has_part = np.any(parts > PART * np.max(parts, axis=0, initial=0.0), axis=1)
@@ -141,6 +141,6 @@ def warn_of_dropped(identification: Identification, names: Sequence[str]) -> Non
 
 
 def name_some(names: Sequence[str], which: Array, most: int = 5) -> str:
-    """The names of some columns, for a message."""
+    """Return the names of some columns, for a message."""
     chosen = [name for name, is_chosen in zip(names, which) if is_chosen]
     return ", ".join(chosen[:most]) + (f" and {len(chosen) - most} more" if len(chosen) > most else "")

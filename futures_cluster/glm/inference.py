@@ -71,7 +71,7 @@ class Expected(Family):
 
 
 def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array]:
-    """The statistics at the optimum, and the shortest coefficients with the same predictions."""
+    """Return the statistics at the optimum, and the shortest coefficients with the same predictions."""
     family, center = objective.family, objective.column_center
     rows = objective.all_rows
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
@@ -113,7 +113,7 @@ def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array
 
 
 def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:
-    """The task: ``[weight, deviance, Pearson's chi square, terms of the likelihood]`` of a block."""
+    """Return ``[weight, deviance, Pearson's chi square, likelihood terms]`` of a block; a task."""
     q = block.n_features
     eta = np.empty(block.n_rows)
     start = 0
@@ -199,7 +199,7 @@ class Summary:
         self.dispersion = statistics.dispersion
 
     def to_frame(self) -> Any:
-        """The coefficients as a pandas data frame."""
+        """Return the coefficients as a pandas data frame."""
         import pandas
 
         return pandas.DataFrame(
@@ -263,7 +263,7 @@ def _known(value: float) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """A number with so many decimals, or with an exponent where these would be too many or all zero.
+    """Return a number with so many decimals, or with an exponent where these would be too many or all zero.
 
     Examples
     --------

@@ -117,7 +117,7 @@ class Objective:
         return self.size <= (SPARSE_HESSIAN if self.all_rows.is_sparse else DENSE_HESSIAN)
 
     def at(self, theta: Array, order: int = 1) -> Point:
-        """The objective at ``theta``: the value, with ``order`` 1 also its gradient, with 2 also its Hessian."""
+        """Return the objective at ``theta``: the value, with ``order`` 1 also its gradient, with 2 also its Hessian."""
         self.passes += 1
         vector = self.all_rows.sums(self.family, self.intercept, theta, order, self.stride)
         self.weight = float(vector[0])
@@ -136,7 +136,7 @@ class Objective:
         return Point(theta, smooth, smooth + self.penalty.l1_value(b), gradient, hessian)
 
     def _assemble(self, flat: Array) -> Array:
-        """The square matrix from those of pairs of outputs."""
+        """Return the square matrix from those of pairs of outputs."""
         rows, outputs = self.rows, self.outputs
         if outputs == 1:
             return flat.reshape(rows, rows)
@@ -149,7 +149,7 @@ class Objective:
         return hessian.reshape(self.size, self.size)
 
     def noise(self, weight: float) -> Any:
-        """What rounding errors of centred columns add to the diagonal of a Hessian, of each coefficient.
+        """Return what rounding errors of centred columns add to the diagonal of a Hessian, of each coefficient.
 
         Parameters
         ----------
@@ -161,18 +161,18 @@ class Objective:
         return weight * np.repeat((ROUNDING * self.column_center) ** 2, self.outputs)
 
     def noise_of(self, hessian: Array) -> Any:
-        """The ``noise`` of a Hessian, whose intercepts know the weight."""
+        """Return the ``noise`` of a Hessian, whose intercepts know the weight."""
         return 0.0 if self.column_center is None else self.noise(np.max(np.diagonal(hessian)[self.n_coefs :]))
 
     def product(self, theta: Array, vector: Array) -> Array:
-        """The Hessian at ``theta`` times a vector, without the matrix."""
+        """Return the Hessian at ``theta`` times a vector, without the matrix."""
         self.passes += 1
         result = self.all_rows.product(self.family, self.intercept, theta, vector) / self.weight
         result[: self.n_coefs] += self.penalty.l2 * vector[: self.n_coefs]
         return result
 
     def diagonal(self, theta: Array) -> Array:
-        """The diagonal of the Hessian at ``theta``."""
+        """Return the diagonal of the Hessian at ``theta``."""
         self.passes += 1
         result = self.all_rows.diagonal(self.family, self.intercept, theta)
         result /= self.weight if np.isfinite(self.weight) else self.at(theta, 0) and self.weight
@@ -180,13 +180,13 @@ class Objective:
         return result
 
     def sampled(self, stride: int) -> Objective:
-        """The same over every ``stride``-th piece of the rows; its minimum is a good start."""
+        """Return the same over every ``stride``-th piece of the rows; its minimum is a good start."""
         return Objective(
             self.all_rows, self.family, self.penalty, self.intercept, stride, self.base, self.column_center
         )
 
     def start(self, mean_target: float = 0.0) -> Array:
-        """No coefficients, and the intercept of the model without columns."""
+        """Return no coefficients, and the intercept of the model without columns."""
         theta = np.zeros(self.size)
         if self.intercept and self.outputs == 1:
             theta[-1] = self.family.start(mean_target)

@@ -36,7 +36,7 @@ class Offset:
     values: Any
 
     def numbers(self, n_rows: int) -> Array:
-        """The values for rows in this process.
+        """Return the values for rows in this process.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class Offset:
 
 
 def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> Offset | None:
-    """What of the two parameters was given.
+    """Return what of the two parameters was given.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> 
 
 
 def checked_offset(values: Any, name: str, n_rows: int) -> Array:
-    """The offset of each row, of what was given as ``name``.
+    """Return the offset of each row, of what was given as ``name``.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def checked_offset(values: Any, name: str, n_rows: int) -> Array:
 
 
 def beside(y: Array, offset: Array) -> Array:
-    """The target that ``WithOffset`` reads; its columns are contiguous."""
+    """Return the target that ``WithOffset`` reads; its columns are contiguous."""
     both = np.empty((len(y), 2), order="F")
     both[:, 0] = y
     both[:, 1] = offset
@@ -161,14 +161,14 @@ class WithOffset(Family):
 
 
 def without_offset(family: Family, y: Array, eta: Array) -> tuple[Family, Array, Array]:
-    """The plain family, target and linear predictor of a pass."""
+    """Return the plain family, target and linear predictor of a pass."""
     if isinstance(family, WithOffset):
         return family.family, y[:, 0], eta + y[:, 1]
     return family, y, eta
 
 
 def block_center(y: Array, weights: Array | None, link_name: str) -> tuple[float, float]:
-    """The weight of a block, and the ``center`` of its offsets.
+    """Return the weight of a block, and the ``center`` of its offsets.
 
     With a log link that is the logarithm of the mean exposure. With the identity link it is the least offset, so that
     every mean is positive at the start.
@@ -187,7 +187,7 @@ def block_center(y: Array, weights: Array | None, link_name: str) -> tuple[float
 
 
 def center_of(blocks: list[tuple[float, float]], link_name: str) -> float:
-    """The ``center`` of all blocks, of what ``block_center`` gives for each."""
+    """Return the ``center`` of all blocks, of what ``block_center`` gives for each."""
     weights, centers = np.array([each for each in blocks if each[0] > 0]).T
     if link_name == "log":
         largest = float(centers.max())

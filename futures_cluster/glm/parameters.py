@@ -152,7 +152,7 @@ def _truth(value: Any) -> bool:
 
 
 def _numbers(value: Any, is_good: Callable[[Array], Array]) -> bool:
-    """Whether it is one number or more, in one dimension."""
+    """Return whether it is one number or more, in one dimension."""
     try:
         array = np.atleast_1d(np.asarray(value))
     except ValueError:  # lists in lists, of several lengths
@@ -176,7 +176,7 @@ _Rule = tuple[Callable[[Any], bool], str]
 
 
 def _choice(*choices: Any) -> _Rule:
-    """One of some values. The type counts, too, as True == 1; arrays and the like are no choice."""
+    """Return the rule of some values; the type counts, too, as True == 1."""
     texts = list(map(repr, choices))
     needed = " or ".join([", ".join(texts[:-1]), texts[-1]])
     return (lambda value: any(type(value) is type(each) and value == each for each in choices), needed)

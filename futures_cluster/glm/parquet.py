@@ -24,7 +24,7 @@ COLUMNS_BYTES = 4 * 1024 * 1024
 
 
 def is_parquet(path: str) -> bool:
-    """By the end of its name."""
+    """Return whether a file is Parquet, by the end of its name."""
     return path.lower().endswith((".parquet", ".pq", ".parq"))
 
 
@@ -46,7 +46,7 @@ def open_parquet(path: str) -> Any:
 
 
 def row_groups_of(path: str, n_columns: int | None = None) -> list[list[int]]:
-    """Row groups of a Parquet file, joined to blocks of a useful size.
+    """Return row groups of a Parquet file, joined to blocks of a useful size.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def row_groups_of(path: str, n_columns: int | None = None) -> list[list[int]]:
 
 
 def index_columns(schema: Any) -> list[str]:
-    """Columns that pandas and Dask made of an index, by the metadata that they wrote.
+    """Return columns that pandas and Dask made of an index, by the metadata that they wrote.
 
     A range has no column of its own, only an entry of another kind.
     """
@@ -85,7 +85,7 @@ def read_parquet(
     constants: Mapping[str, Any],
     implied: Sequence[str],
 ) -> tuple[Rows, list[Array]]:
-    """The rows of a file, or of some of its row groups, and its own columns: target and weights.
+    """Return the rows of a file, or of some of its row groups, and its own columns: target and weights.
 
     A few columns at a time go into the array that the block keeps. A data frame between would need three times the
     memory, and the whole row group at once as an Arrow table and its pages three times as well.
@@ -166,7 +166,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _values(column: Any, as_numbers: bool = False) -> Array:
-    """A column as an array; numbers are NaN where there is none."""
+    """Return a column as an array; numbers are NaN where there is none."""
     import pyarrow
 
     types = pyarrow.types

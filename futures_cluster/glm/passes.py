@@ -50,7 +50,7 @@ SPARSE_ROWS = 16 * 1024
 
 
 def pairs_of(outputs: int) -> list[tuple[int, int]]:
-    """Pairs of outputs with a matrix of their own in the Hessian.
+    """Return pairs of outputs with a matrix of their own in the Hessian.
 
     Examples
     --------
@@ -61,14 +61,14 @@ def pairs_of(outputs: int) -> list[tuple[int, int]]:
 
 
 def sums_size(features: int, intercept: bool, outputs: int, order: int) -> int:
-    """Numbers in the vector of a pass."""
+    """Return numbers in the vector of a pass."""
     rows = features + intercept
     size = 2 + (rows * outputs if order >= 1 else 0)
     return size + (len(pairs_of(outputs)) * rows * rows if order >= 2 else 0)
 
 
 def segments_of(block: RowBlock, size: int) -> list[tuple[int, int]]:
-    """How the rows of a block are cut: ``(start, stop)`` of each segment; ``size`` is that of the vector."""
+    """Return how the rows of a block are cut: ``(start, stop)`` of each segment; ``size`` is that of the vector."""
     n_rows = block.n_rows
     if block.is_sparse:
         rows = SPARSE_ROWS
@@ -80,7 +80,7 @@ def segments_of(block: RowBlock, size: int) -> list[tuple[int, int]]:
 
 
 def piece_rows(n_features: int) -> int:
-    """Rows of a dense piece."""
+    """Return rows of a dense piece."""
     return max(PIECE_ROWS, PIECE_NUMBERS // max(n_features, 1))
 
 
@@ -96,7 +96,7 @@ def block_sums(
     stride: int = 1,
     run: Runner = map,
 ) -> Array:
-    """The vector of one pass over a block.
+    """Return the vector of one pass over a block.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _segment_sums(
 
 
 def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tuple[int, int]], outputs: int) -> Array:
-    """Second derivatives of the weighted loss by each pair of outputs, shape ``(rows, pairs)``."""
+    """Return second derivatives of the weighted loss by each pair of outputs, shape ``(rows, pairs)``."""
     if outputs == 1:
         result = curvature[:, None]
     else:
@@ -203,7 +203,7 @@ def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tup
 def block_product(
     block: RowBlock, family: Family, intercept: bool, theta: Array, vector: Array, run: Runner = map
 ) -> Array:
-    """The Hessian of the summed loss at ``theta``, times a vector, without the matrix; flat, as ``theta``."""
+    """Return the Hessian of the summed loss at ``theta``, times a vector, without the matrix; flat, as ``theta``."""
     p = block.n_features + intercept
     q = block.n_features
     outputs = family.outputs
@@ -251,7 +251,7 @@ def _transposed_square_product(x: Any, right: Array) -> Array:
 
 
 def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array, vectors: Array) -> Array:
-    """The Hessian of the summed loss times several vectors, then their own squares in it; for one output.
+    """Return the Hessian of the summed loss times several vectors, then their own squares in it; for one output.
 
     The square of a vector along which the rows hardly vary is exact here, and drowns in the Hessian. After it come the
     vectors' squares without curvature, ``sum(w * (x v)**2)``, and those of the columns.
@@ -279,7 +279,7 @@ def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array,
 
 
 def block_recession(block: RowBlock, family: Family, intercept: bool, theta: Array, direction: Array) -> Array:
-    """How the loss goes on from ``theta`` in a direction: its least and its largest ``Family.recession``.
+    """Return how the loss goes on from ``theta`` in a direction: its least and its largest ``Family.recession``.
 
     The largest is that of rows that are not yet far beyond where the loss ends. Then come the least recession of
     ``theta`` itself as a direction, and the sums of squares of the columns. Rows without weight do not count.
@@ -302,7 +302,7 @@ def block_recession(block: RowBlock, family: Family, intercept: bool, theta: Arr
 
 
 def block_saturated(block: RowBlock, family: Family) -> float:
-    """The summed loss of perfect predictions."""
+    """Return the summed loss of perfect predictions."""
     least = family.saturated(block.y)
     if isinstance(least, float):
         return least * block.n_rows
@@ -310,7 +310,7 @@ def block_saturated(block: RowBlock, family: Family) -> float:
 
 
 def block_diagonal(block: RowBlock, family: Family, intercept: bool, theta: Array, run: Runner = map) -> Array:
-    """The diagonal of the Hessian of the summed loss, flat, as ``theta``."""
+    """Return the diagonal of the Hessian of the summed loss, flat, as ``theta``."""
     p = block.n_features + intercept
     q = block.n_features
     outputs = family.outputs

@@ -58,7 +58,7 @@ def solve_path(
 
 
 def solver_for(name: str, objective: Objective) -> str:
-    """The solver that ``"auto"`` stands for."""
+    """Return the solver that ``"auto"`` stands for."""
     smooth = objective.penalty.is_smooth
     if name == "auto":
         return "newton" if objective.has_hessian else "lbfgs" if smooth else "proximal_grad"
@@ -80,7 +80,7 @@ def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:
 def _predictors(
     block: RowBlock, keep: Array, thetas: Array, outputs: int, intercept: bool
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """Linear predictors of shape ``(rows, fits, outputs)``, targets and weights of the rows that are kept."""
+    """Yield linear predictors of shape ``(rows, fits, outputs)``, targets and weights of the rows that are kept."""
     q = block.n_features
     fits = len(thetas)
     parts = thetas.reshape(fits, q + intercept, outputs)
@@ -99,7 +99,7 @@ def _predictors(
 
 
 def block_errors(block: RowBlock, keep: Array, thetas: Array, intercept: bool, center: float) -> Array:
-    """``[weight, y, y**2, squared error of each fit]``, summed; ``y`` counts from ``center``."""
+    """Return ``[weight, y, y**2, squared error of each fit]``, summed; ``y`` counts from ``center``."""
     total = np.zeros(3 + len(thetas))
     for eta, y, weights in _predictors(block, keep, thetas, 1, intercept):
         away = y - center
@@ -111,7 +111,7 @@ def block_errors(block: RowBlock, keep: Array, thetas: Array, intercept: bool, c
 def block_hits(
     block: RowBlock, keep: Array, thetas: Array, intercept: bool, family: Family, class_weights: Array | None
 ) -> Array:
-    """``[weight, weight of the rows that each fit classifies rightly, loss of each fit]``, summed.
+    """Return ``[weight, weight of the rows that each fit classifies rightly, loss of each fit]``, summed.
 
     The weights of the classes, which are in those of the block, are taken out.
     """

@@ -57,23 +57,23 @@ class Penalty:
         return self.l1 == 0 and not self.positive
 
     def value(self, b: Array) -> float:
-        """Both parts."""
+        """Return both parts."""
         return self.smooth_value(b) + self.l1_value(b)
 
     def smooth_value(self, b: Array) -> float:
-        """The l2 part."""
+        """Return the l2 part."""
         return 0.5 * self.l2 * float(np.vdot(b, b)) if self.l2 else 0.0
 
     def l1_value(self, b: Array) -> float:
-        """The l1 part."""
+        """Return the l1 part."""
         return self.l1 * float(np.abs(b).sum()) if self.l1 else 0.0
 
     def gradient(self, b: Array) -> Array:
-        """Gradient of the l2 part; its curvature is ``l2`` for each coefficient."""
+        """Return gradient of the l2 part; its curvature is ``l2`` for each coefficient."""
         return self.l2 * b
 
     def prox(self, b: Array, step: Array | float) -> Array:
-        """The point ``x`` where ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))`` is least; a step each, or one."""
+        """Return the ``x`` of the least ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))``."""
         if self.positive:
             return np.maximum(b - self.l1 * step, 0.0)
         return np.sign(b) * np.maximum(np.abs(b) - self.l1 * step, 0.0)
@@ -87,22 +87,22 @@ class Penalty:
 
 
 def none() -> Penalty:
-    """No penalty."""
+    """Return no penalty."""
     return Penalty()
 
 
 def l1(strength: float) -> Penalty:
-    """``strength * sum(abs(b))``."""
+    """Return ``strength * sum(abs(b))``."""
     return Penalty(l1=strength)
 
 
 def l2(strength: float) -> Penalty:
-    """``strength / 2 * sum(b**2)``."""
+    """Return ``strength / 2 * sum(b**2)``."""
     return Penalty(l2=strength)
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
-    """``l1_ratio`` of the strength as l1, the rest as l2, as scikit-learn means it.
+    """Return ``l1_ratio`` of the strength as l1, the rest as l2, as scikit-learn means it.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def predict_collection(model: Any, x: Any, method: str, executor: Any, offset: O
 
 
 def offset_of_blocks(offset: Offset | None, number: int) -> list[dict[str, Any]]:
-    """The keyword of each block of a list of futures."""
+    """Return the keyword of each block of a list of futures."""
     if offset is None:
         return [{}] * number
     values = offset.values
@@ -55,14 +55,14 @@ def _result(keywords: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_process(model: Any) -> Any:
-    """The model without what belongs to this process."""
+    """Return the model without what belongs to this process."""
     model = copy.copy(model)
     model.executor = model.callback = None
     return model
 
 
 def features_of_model(model: Any) -> Features:
-    """The columns of tables that the model was fitted on; tables have the target and other columns, too."""
+    """Return the columns of tables that the model was fitted on; tables have the target and other columns, too."""
     if model._encoding_ is not None:
         features: Features = model._encoding_.features
         return features
@@ -71,14 +71,14 @@ def features_of_model(model: Any) -> Features:
 
 
 def predict_block(model: Any, method: str, x: Any, **offset: Any) -> Any:
-    """The task: predictions for one block; of a pair ``(X, y)`` for its rows."""
+    """Predict for one block; of a pair ``(X, y)`` for its rows; a task."""
     if isinstance(x, tuple):
         x = x[0]
     return predict_rows(model, method, _own_columns(model, x), **_offset_in(x, offset))
 
 
 def predict_file(model: Any, method: str, file: DataFile, features: Features, **offset: str) -> Any:
-    """The task for a file, or some of its row groups."""
+    """Predict for a file, or some of its row groups; a task."""
     rows, values = read_rows(file, features, list(offset.values()))
     beside = dict(zip(offset, values))
     encoding = model._encoding_
@@ -88,7 +88,7 @@ def predict_file(model: Any, method: str, file: DataFile, features: Features, **
 
 
 def predict_rows(model: Any, method: str, x: Any, columns: list[str] | None = None, **offset: Any) -> Any:
-    """Predictions for rows of one block, also if there are none, which scikit-learn refuses.
+    """Return predictions for rows of one block, also if there are none, which scikit-learn refuses.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def predict_rows(model: Any, method: str, x: Any, columns: list[str] | None = No
 
 
 def _offset_in(table: Any, offset: dict[str, Any]) -> dict[str, Any]:
-    """The offset as numbers, where it names a column.
+    """Return the offset as numbers, where it names a column.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _offset_in(table: Any, offset: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_columns(model: Any, x: Any) -> Any:
-    """Only what the model was fitted on."""
+    """Return only the columns that the model was fitted on."""
     names = features_of_model(model).names
     if names is None or not hasattr(x, "columns"):
         return x

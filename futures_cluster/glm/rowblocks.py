@@ -87,7 +87,7 @@ class RowBlock:
     def pieces(
         self, segment: tuple[int, int], rows: int, stride: int, *, sparse_as_dense: bool
     ) -> Iterator[tuple[Any, Array, Array | None]]:
-        """The rows of a segment as ``(x, y, weights)``, float64 and centred, so many at a time.
+        """Yield the rows of a segment as ``(x, y, weights)``, float64 and centred, so many at a time.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class RowBlock:
         return piece if self.center is None else CenteredRows(piece, self.center)
 
     def _sparse_piece(self, start: int, stop: int, keep: bool = True) -> Any:
-        """Rows of a CSR matrix over its own numbers; slicing would copy them, each time."""
+        """Return rows of a CSR matrix over its own numbers; slicing would copy them, each time."""
         piece = self._cut.get((start, stop))
         if piece is None:
             x = self.x
@@ -144,7 +144,7 @@ def _cut(weights: Array | None, start: int, stop: int) -> Array | None:
 
 
 def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """A block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
+    """Return a block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
 
     Raises
     ------
@@ -246,7 +246,7 @@ class Facts:
 
 
 def problem_of_rows(x: Any) -> str | None:
-    """Whether there are numbers that are none."""
+    """Return whether there are numbers that are none."""
     values = x.data if scipy.sparse.issparse(x) else x
     with np.errstate(all="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)) or np.all(np.isfinite(values)):
@@ -304,7 +304,7 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
 
 
 def _is_missing(y: Array) -> Array:
-    """Which objects are None, NaN or pandas' NA."""
+    """Return which objects are None, NaN or pandas' NA."""
     pandas = sys.modules.get("pandas")
     if pandas is not None:
         return np.asarray(pandas.isna(y))
@@ -312,7 +312,7 @@ def _is_missing(y: Array) -> Array:
 
 
 def _mixed(y: Array) -> str:
-    """A text and another value among objects, for an error; empty if all are of one kind."""
+    """Return a text and another value among objects, for an error; empty if all are of one kind."""
     if y.dtype != object or len({issubclass(kind, str) for kind in set(map(type, y))}) < 2:
         return ""
     text = next(each for each in y if isinstance(each, str))
@@ -321,7 +321,7 @@ def _mixed(y: Array) -> str:
 
 
 def distinct(y: Array) -> Array:
-    """The distinct values, sorted; of two numbers without sorting.
+    """Return the distinct values, sorted; of two numbers without sorting.
 
     Examples
     --------
@@ -336,7 +336,7 @@ def distinct(y: Array) -> Array:
 
 
 def check_facts(facts: Sequence[Facts], names: Sequence[str] = ()) -> None:
-    """Whether blocks go together. Columns with names may come in any order.
+    """Raise if blocks do not go together; columns with names may come in any order.
 
     Parameters
     ----------

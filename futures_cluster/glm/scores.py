@@ -35,7 +35,7 @@ class Scored:
 
 
 def score_collection(model: Any, x: Any, y: Any, weights: Any, executor: Any, offset: Offset | None = None) -> float:
-    """The part of the loss that the model explains, beside that of the mean; of classes the part that is right.
+    """Return the part of the loss that the model explains, beside that of the mean; of classes the part that is right.
 
     Parameters
     ----------
@@ -110,13 +110,13 @@ def _scored(block: RowBlock, model: Any, name: str, offset: str | None) -> Score
 
 
 def _totals(block: Scored) -> Array:
-    """Rows, their weight, and the weighted target, if it is numbers."""
+    """Return rows, their weight, and the weighted target, if it is numbers."""
     y = block.y if block.y.dtype.kind in "fiub" else np.zeros(len(block.y))
     return np.array([len(y), block.weights.sum(), block.weights @ y], dtype=np.float64)
 
 
 def _losses(block: Scored, model: Any, mean: float | None) -> Array:
-    """Weighted losses of the predictions, and of the mean of all targets."""
+    """Return weighted losses of the predictions, and of the mean of all targets."""
     y, weights = block.y, block.weights
     whole = 0.0 if mean is None else weights @ model._losses(y, np.full(len(y), mean))
     return np.array([weights @ model._losses(y, block.prediction), whole])

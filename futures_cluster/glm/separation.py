@@ -72,7 +72,7 @@ class Separation:
 
 
 def separation_of(objective: Objective, theta: Array, step: Array, hidden: Array | None = None) -> Separation | None:
-    """The separation that a Newton step from ``theta`` shows, if there is any.
+    """Return the separation that a Newton step from ``theta`` shows, if there is any.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def separation_of(objective: Objective, theta: Array, step: Array, hidden: Array
 
 
 def separation_of_classes(objective: Objective, theta: Array) -> Separation | None:
-    """The separation of several classes, if a Hessian is small enough to be formed."""
+    """Return the separation of several classes, if a Hessian is small enough to be formed."""
     if objective.outputs == 1 or not objective.has_hessian:
         return None
     return separation_of(objective, theta, _newton_step(objective, theta)[1])
@@ -103,7 +103,7 @@ def _newton_step(objective: Objective, theta: Array) -> tuple[Factor, Array]:
 
 
 def _go_on(objective: Objective, theta: Array) -> Array:
-    """Where Newton's method stops with a small ``tol``; the same ``theta`` if that is here."""
+    """Return where Newton's method stops with a small ``tol``; the same ``theta`` if that is here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

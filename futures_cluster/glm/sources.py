@@ -33,7 +33,7 @@ class Load:
 
 
 def kind_of(x: Any) -> str:
-    """``"array"`` for what is in this process, else ``"futures"``, ``"dask"`` or ``"files"``.
+    """Return ``"array"`` for what is in this process, else ``"futures"``, ``"dask"`` or ``"files"``.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def _is_dask(x: Any) -> bool:
 def loads_of(
     x: Any, y: Any, weights: Any, executor: Any, offset: Any = None, features: Features | None = None
 ) -> list[Load]:
-    """The loads of a collection.
+    """Return the loads of a collection.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def loads_of(
 
 
 def place(loads: Iterable[Load], executor: Any, look: Callable[..., Any], *args: Any) -> tuple[list[Any], list[Any]]:
-    """The blocks, and ``look(block, *args)`` of each; with an executor, futures of both.
+    """Return the blocks, and ``look(block, *args)`` of each; with an executor, futures of both.
 
     A block is looked at as soon as it is made, before others: if not all fit into memory, it is still there.
     """
@@ -112,14 +112,14 @@ def _values(args: tuple[Any, ...]) -> list[Any]:
 
 
 def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """A block of rows, target, weights and offset."""
+    """Return a block of rows, target, weights and offset."""
     return make_block(x, y, weights, offset, features)
 
 
 def from_table(
     table: Any, target: str, weight: str | None = None, offset: str | None = None, features: Features | None = None
 ) -> RowBlock:
-    """A block of a data frame that has the target as a column.
+    """Return a block of a data frame that has the target as a column.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def from_table(
 
 
 def from_pair(pair: Any, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """A block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
+    """Return a block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def from_file(
     offset: str | None = None,
     features: Features | None = None,
 ) -> RowBlock:
-    """A block of a file, or of some row groups of a Parquet file."""
+    """Return a block of a file, or of some row groups of a Parquet file."""
     names = (target, weight, offset)
     own = [name for name in names if name is not None]
     rows, values = read_rows(file, features or Features(), own)
@@ -171,7 +171,7 @@ def from_file(
 def from_delayed(
     part: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None
 ) -> RowBlock:
-    """A block of Dask's delayed values, or of one and names of its columns, computed where this runs."""
+    """Return a block of Dask's delayed values, or of one and names of its columns, computed where this runs."""
     part, y, weights, offset = _dask_compute()(part, y, weights, offset, scheduler="synchronous")
     if isinstance(y, str):
         return from_table(part, y, weights, offset, features)
@@ -221,7 +221,7 @@ def _must_be_name(value: Any, name: str) -> None:
 
 
 def of_same_length(name: str, parts: Any, number: int) -> list[Any]:
-    """One entry for each block; of None, None for each."""
+    """Return one entry for each block; of None, None for each."""
     if parts is None:
         return [None] * number
     if not isinstance(parts, list | tuple):
@@ -267,7 +267,7 @@ def _dask_loads(x: Any, y: Any, weights: Any, executor: Any, offset: Any, featur
 
 
 def chunked_like(x: Any, other: Any, name: str) -> Any:
-    """A target, weights or an offset cut where the rows are, if that is known."""
+    """Return a target, weights or an offset cut where the rows are, if that is known."""
     if not _is_dask(other):
         raise TypeError(f"with rows from Dask {name} must be a Dask collection or the name of a column")
     if not (hasattr(x, "chunks") and hasattr(other, "chunks")):

@@ -47,15 +47,15 @@ class Sums:
     is_sparse = False
 
     def sums(self, family: Family, intercept: bool, theta: Array, order: int, stride: int = 1) -> Array:
-        """The vector of one pass (``passes.block_sums``) over all blocks."""
+        """Return the vector of one pass (``passes.block_sums``) over all blocks."""
         raise NotImplementedError
 
     def product(self, family: Family, intercept: bool, theta: Array, vector: Array) -> Array:
-        """The Hessian of the summed loss times a vector."""
+        """Return the Hessian of the summed loss times a vector."""
         raise NotImplementedError
 
     def diagonal(self, family: Family, intercept: bool, theta: Array) -> Array:
-        """The diagonal of the Hessian of the summed loss."""
+        """Return the diagonal of the Hessian of the summed loss."""
         raise NotImplementedError
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
@@ -63,7 +63,7 @@ class Sums:
         raise NotImplementedError
 
     def share(self, value: Any) -> Any:
-        """What many calls of ``submit`` get: itself, or a future of it that is sent once."""
+        """Return what many calls of ``submit`` get: itself, or a future of it that is sent once."""
         return value
 
 
@@ -158,14 +158,14 @@ class ExecutorSums(Sums):
         self.nbytes = nbytes or 8 * n_rows * n_features
 
     def _share(self, vector: Array) -> Any:
-        """What every task gets, sent once."""
+        """Return what every task gets, sent once."""
         return self.executor.scatter(vector) if vector.nbytes > SMALL_BYTES else vector
 
     def share(self, value: Any) -> Any:
         return self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
-        """Which blocks one task passes over: some that one worker holds, or neighbours if all blocks are small.
+        """Return which blocks one task passes over: some that one worker holds, or neighbours if all blocks are small.
 
         Small blocks go to another worker once, where each pass would pay for one more task, or for sums that cannot be
         added because others have the neighbours.
@@ -184,11 +184,11 @@ class ExecutorSums(Sums):
         return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
 
     def _argument(self, number: int) -> Any:
-        """What a task gets for a block."""
+        """Return what a task gets for a block."""
         return self.blocks[number]
 
     def _sum(self, size: int, fn: Callable[..., Array], *args: Any) -> Array:
-        """The sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""
+        """Return the sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""
         n = self.n_blocks
 
         def start(numbers: list[int]) -> Any:
@@ -208,7 +208,7 @@ class ExecutorSums(Sums):
         return total
 
     def _added(self, futures: dict[Node, Any]) -> list[Any]:
-        """One future of the sum of large vectors: tasks add those that the tree adds, some levels at a time."""
+        """Return one future of the sum of large vectors: tasks add those that the tree adds, some levels at a time."""
         height = 0
         while len(futures) > 1:
             height += LEVELS
@@ -240,18 +240,18 @@ class ExecutorSums(Sums):
 def sum_of_group(
     n_blocks: int, numbers: list[int], fn: Callable[..., Array], args: tuple[Any, ...], *blocks: RowBlock
 ) -> dict[Node, Array]:
-    """The task of a pass: some blocks one after the other, added as far as the tree of all blocks goes."""
+    """Pass over some blocks, and add as far as the tree of all blocks goes; a task."""
     return fold({(0, number): fn(block, *args) for number, block in zip(numbers, blocks)}, n_blocks)
 
 
 def add_nodes(n_blocks: int, *parts: dict[Node, Array]) -> dict[Node, Array]:
-    """The task that adds partial sums."""
+    """Add partial sums; a task."""
     return fold({node: vector for part in parts for node, vector in part.items()}, n_blocks)
 
 
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """BLAS must not start threads of its own under each of ours."""
+    """Keep BLAS from starting threads under each of ours."""
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:  # comes with scikit-learn

@@ -55,7 +55,7 @@ class Coding:
 
 
 def code_block(block: RowBlock, coding: Coding) -> RowBlock:
-    """The same rows with the target as the family reads it.
+    """Return the same rows with the target as the family reads it.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _coded(block: RowBlock, coding: Coding, y: Array, weights: Array | None) -> 
 
 
 def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
-    """The block with its columns in this order, and its categories encoded."""
+    """Return the block with its columns in this order, and its categories encoded."""
     if encoding is None or block.columns is None or (block.columns == encoding.columns and not encoding.levels):
         return block
     x = encoding.encode(Rows(block.x, block.columns, dict(block.levels)))
@@ -103,7 +103,7 @@ def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
 
 
 def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Facts]:
-    """Facts of the same blocks after encoding."""
+    """Return facts of the same blocks after encoding."""
     if encoding is None:
         return list(facts)
     names = encoding.names
@@ -126,7 +126,7 @@ def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Fac
 
 
 def _encoded_moments(facts: Facts, names: list[str]) -> Array:
-    """The moments of the columns that encoding leaves as they are; zeros and ones need no centre."""
+    """Return the moments of the columns that encoding leaves as they are; zeros and ones need no centre."""
     columns = facts.columns or []
     there = {name: number for number, name in enumerate(columns) if name not in facts.levels}
     moments = np.zeros((2, len(names)))
@@ -137,12 +137,12 @@ def _encoded_moments(facts: Facts, names: list[str]) -> Array:
 
 
 def of_target(block: RowBlock, number: int) -> RowBlock:
-    """The same rows with one of several targets; a task."""
+    """Return the same rows with one of several targets; a task."""
     return replace(block, y=block.y[:, number], _cut={})
 
 
 def all_classes(facts: Sequence[Facts]) -> Array:
-    """The classes of all blocks, sorted; each block may have seen but some.
+    """Return the classes of all blocks, sorted; each block may have seen but some.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def all_classes(facts: Sequence[Facts]) -> Array:
 
 
 def weighed_classes(facts: Sequence[Facts]) -> Array:
-    """The classes of rows that have a weight."""
+    """Return the classes of rows that have a weight."""
     return np.unique(np.concatenate([each.weighed for each in facts if each.weighed is not None]))
 
 
@@ -178,13 +178,13 @@ def warn_of_weightless(classes: Array, weighed: Array, model: str) -> None:
 
 
 def class_counts(block: RowBlock, classes: Array) -> Array:
-    """The weight of each class in a block; a task."""
+    """Return the weight of each class in a block; a task."""
     codes = np.searchsorted(classes, block.y)
     return np.bincount(codes, weights=block.weights, minlength=len(classes)).astype(np.float64)
 
 
 def weights_of_classes(class_weight: Any, classes: Array, counts: Array, model: str) -> Array:
-    """``class_weight``, ``"balanced"`` or a dict, as one number for each class, with scikit-learn's meaning.
+    """Return ``class_weight``, ``"balanced"`` or a dict, as one number for each class, with scikit-learn's meaning.
 
     Parameters
     ----------

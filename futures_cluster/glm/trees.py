@@ -41,7 +41,7 @@ def fold(sums: Mapping[Node, Array], n_parts: int) -> dict[Node, Array]:
 
 
 def tree_sum(parts: Sequence[Array]) -> Array:
-    """The sum of all parts.
+    """Return the sum of all parts.
 
     Examples
     --------

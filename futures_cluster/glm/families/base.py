@@ -48,41 +48,41 @@ class Family:
     link_name = ""
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
-        """Loss of each observation, and with ``order`` 1 its gradient, with 2 also its curvature."""
+        """Return loss of each observation, and with ``order`` 1 its gradient, with 2 also its curvature."""
         raise NotImplementedError
 
     def mean(self, eta: Array) -> Array:
-        """The expected target."""
+        """Return the expected target."""
         raise NotImplementedError
 
     def link(self, mean: Array) -> Array:
-        """The inverse of ``mean``."""
+        """Return the inverse of ``mean``."""
         raise NotImplementedError
 
     def deviance(self, y: Array, mean: Array) -> Array:
-        """Twice the loss of each observation above that of a perfect prediction."""
+        """Return twice the loss of each observation above that of a perfect prediction."""
         raise NotImplementedError
 
     def saturated(self, y: Array) -> Array | float:
-        """The least loss of each observation, that of a perfect prediction."""
+        """Return the least loss of each observation, that of a perfect prediction."""
         return 0.0
 
     def expected_curvature(self, y: Array, eta: Array) -> Array:
-        """The expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+        """Return the expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
         curvature = self.derivatives(y, eta, 2)[2]
         assert curvature is not None
         return curvature
 
     def likelihood_terms(self, y: Array, mean: Array) -> list[Array]:
-        """What ``log_likelihood`` needs of each observation, beside the deviance."""
+        """Return what ``log_likelihood`` needs of each observation, beside the deviance."""
         return []
 
     def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
-        """The log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
+        """Return the log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
         return float("nan")
 
     def recession(self, y: Array, change: Array) -> Array:
-        """Whether the loss keeps falling as ``eta`` moves on and on by ``change``.
+        """Return whether the loss keeps falling as ``eta`` moves on and on by ``change``.
 
         Shape ``(rows,)`` or ``(rows, outputs)``: positive where it falls for ever, zero where it stays, negative where
         it rises sooner or later. A direction that is negative for no row has no optimum.
@@ -90,22 +90,22 @@ class Family:
         return -np.abs(change)
 
     def fit_of(self, y: Array, eta: Array) -> tuple[Array, Array]:
-        """Deviance and Pearson's chi square of each observation."""
+        """Return deviance and Pearson's chi square of each observation."""
         mean = self.mean(eta)
         residual = y - mean
         pearson = np.where(residual == 0, 0.0, residual / np.sqrt(self.variance(mean))) ** 2
         return self.deviance(y, mean), pearson
 
     def variance(self, mean: Array) -> Array:
-        """The variance of an observation with this mean, up to the dispersion."""
+        """Return the variance of an observation with this mean, up to the dispersion."""
         raise NotImplementedError
 
     def check(self, y: Array) -> str | None:
-        """What is wrong with these targets, or None."""
+        """Return what is wrong with these targets, or None."""
         return None
 
     def start(self, mean: float) -> float:
-        """The intercept from which solvers start: that of the best model without columns."""
+        """Return the intercept from which solvers start: that of the best model without columns."""
         return float(self.link(np.float64(mean)))
 
     def __repr__(self) -> str:
@@ -149,5 +149,5 @@ class Normal(Family):
 
 
 def normal_log_likelihood(weight: float, deviance: float) -> float:
-    """The log-likelihood of normal errors, at the variance that makes it largest."""
+    """Return the log-likelihood of normal errors, at the variance that makes it largest."""
     return -0.5 * weight * float(np.log(2 * np.pi * deviance / weight) + 1.0) if deviance > 0 else float("inf")

@@ -183,10 +183,10 @@ class Tweedie(Family):
 
 
 def poisson() -> Tweedie:
-    """Counts, with the log link."""
+    """Return the family of counts, with the log link."""
     return Tweedie(1.0)
 
 
 def gamma() -> Tweedie:
-    """Positive targets whose standard deviation is proportional to their mean, with the log link."""
+    """Return the family of positive targets with a deviation proportional to the mean; log link."""
     return Tweedie(2.0)

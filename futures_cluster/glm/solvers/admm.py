@@ -101,7 +101,7 @@ class BlockObjective(Objective):
 
 
 def fit_block(block: RowBlock, share: Share, z: Array, u: Array, rho: float, tol: float) -> tuple[Array, float, Array]:
-    """The task of a block: its coefficients, and its part of the loss and of the gradient at ``z``."""
+    """Fit a block: its coefficients, its part of the loss, and the gradient at ``z``; a task."""
     if block.n_rows == 0:
         return z - u, 0.0, np.zeros_like(z)
     objective = BlockObjective(block, share, z - u, rho)
@@ -148,7 +148,7 @@ class _Consensus:
         self._factors: dict[float, Factor | Diagonal] = {}
 
     def agree(self, center: Array, rho: float) -> Array:
-        """``z`` for the mean of ``x_i + u_i``."""
+        """Return ``z`` for the mean of ``x_i + u_i``."""
         weights = rho * self.curvature  # N times the metric
         if self.penalty.is_smooth:
             return self._factor(rho).solve(_times(weights, center))
@@ -171,7 +171,7 @@ class _Consensus:
         return self._factors[rho]
 
     def gap(self, z: Array, gradient: Array) -> float:
-        """The estimated distance of the objective from its minimum; ``gradient`` is that of the loss."""
+        """Return the estimated distance of the objective from its minimum; ``gradient`` is that of the loss."""
         slope = gradient + self.l2 * z
         if self.penalty.is_smooth:
             return 0.5 * float(slope @ self._factor(1.0).solve(slope))
@@ -184,13 +184,13 @@ class _Consensus:
         return float((new - z) @ (weights * (new - z)))
 
     def point(self, z: Array, loss: float, gradient: Array) -> Point:
-        """The objective at ``z``, of the blocks' parts."""
+        """Return the objective at ``z``, of the blocks' parts."""
         b = z[: self.objective.n_coefs]
         smooth = loss - self.objective.base + self.penalty.smooth_value(b)
         return Point(z, smooth, smooth + self.penalty.l1_value(b), gradient + self.l2 * z, None)
 
     def norm2(self, vector: Array) -> float:
-        """``|v|_M^2``."""
+        """Return ``|v|_M^2``."""
         return float(vector @ _times(self.share.metric, vector))
 
 
@@ -299,7 +299,7 @@ def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
 
 
 def _local_tol(gap: float, value: float, options: Options) -> float:
-    """How exactly blocks are fitted: more exactly than all of them are known to be, not much more."""
+    """Return how exactly blocks are fitted: more exactly than all of them are known to be, not much more."""
     return float(np.clip(1e-3 * gap / max(abs(value), 1e-300), 0.01 * options.tol, 1e-3))
 
 

@@ -154,12 +154,12 @@ class Run:
         return number >= options.max_iter
 
     def threshold(self, objective: float) -> float:
-        """The distance that is good enough. An objective that ends near zero is measured by where it came from."""
+        """Return the distance that is good enough, by where an objective that ends near zero came from."""
         scale = max(abs(objective), 1e-6 * abs(self.first or 0.0), float(np.finfo(np.float64).tiny))
         return max(self.options.tol * scale, PRECISION * (scale + abs(self.base)))
 
     def result(self, theta: Array, objective: float, trouble: str | None = None) -> Result:
-        """The end. Warns when it is not the minimum."""
+        """End the run, with a warning if it is not at the minimum."""
         if self.shown:
             sys.stderr.write("\n")
         n_iter = max(1, len(self.history["objective"]) - 1)
@@ -176,14 +176,14 @@ class Run:
 
 
 def warn_of_convergence(text: str) -> None:
-    """With scikit-learn's class of warning, so that its users' filters work."""
+    """Warn with scikit-learn's class, so that its users' filters work."""
     from sklearn.exceptions import ConvergenceWarning
 
     warnings.warn(text, ConvergenceWarning, stacklevel=2)
 
 
 def gradient_norm(objective: Objective, point: Point) -> float:
-    """The largest entry of the gradient; where the penalty is not smooth, of the least subgradient."""
+    """Return the largest entry of the gradient; where the penalty is not smooth, of the least subgradient."""
     gradient = point.gradient
     if not objective.penalty.is_smooth:
         n = objective.n_coefs
@@ -192,7 +192,7 @@ def gradient_norm(objective: Objective, point: Point) -> float:
 
 
 def sample_of(objective: Objective, options: Options) -> Objective | None:
-    """A sample whose optimum is a good start, if it pays."""
+    """Return a sample whose optimum is a good start, if it pays."""
     rows = objective.all_rows.n_rows // objective.stride
     if not options.sample or rows < max(SAMPLE_FROM, SAMPLE_STRIDE * SAMPLE_ROWS_A_PARAMETER * objective.size):
         return None
@@ -202,7 +202,7 @@ def sample_of(objective: Objective, options: Options) -> Objective | None:
 def better_start(
     objective: Objective, theta: Array, options: Options, solver: Callable[[Objective, Array, Options], Result]
 ) -> Array:
-    """The optimum over a sample of the rows, when that is better than ``theta``.
+    """Return the optimum over a sample of the rows, when that is better than ``theta``.
 
     The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an
     iteration, coefficients as near as so many rows can tell; from there few iterations over all rows remain.
@@ -220,7 +220,7 @@ def better_start(
 def first_point(
     objective: Objective, theta: Array, options: Options, solver: Callable[[Objective, Array, Options], Result]
 ) -> Point:
-    """The objective and its gradient where to begin: at the better start if it is finite there, else at ``theta``.
+    """Return the objective and its gradient at the better start if finite, else at ``theta``.
 
     Raises
     ------

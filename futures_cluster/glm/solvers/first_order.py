@@ -112,7 +112,7 @@ def _accelerated(name: str, objective: Objective, theta: Array, options: Options
 
 
 def _gap(decrement: float, recent: list[float]) -> float:
-    """The estimated distance from the minimum.
+    """Return the estimated distance from the minimum.
 
     One step's decrement would be it if the metric were the Hessian. Where it is not, many small steps remain: the gains
     of the last iterations, which shrink geometrically, say how many.

@@ -73,7 +73,7 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
 
 
 def first_guess(objective: Objective, theta: Array, most: int) -> Factor | Diagonal:
-    """The Hessian at ``theta`` to solve with, or its diagonal where the whole is too large."""
+    """Return the Hessian at ``theta`` to solve with, or its diagonal where the whole is too large."""
     if objective.size <= most and objective.has_hessian:
         hessian = objective.at(theta, 2).hessian
         assert hessian is not None
@@ -111,7 +111,7 @@ class _Memory:
         self.scale = 1.0
 
     def solve(self, gradient: Array) -> Array:
-        """The approximate inverse Hessian times a vector."""
+        """Return the approximate inverse Hessian times a vector."""
         q = gradient.copy()
         alphas = []
         for step, change, product in reversed(self.pairs):
@@ -125,7 +125,7 @@ class _Memory:
 
 
 def _search(objective: Objective, point: Point, direction: Array, slope: float) -> Point | None:
-    """A point that satisfies the weak Wolfe conditions, by bisection; None if there is none."""
+    """Return a point that satisfies the weak Wolfe conditions, by bisection; None if there is none."""
     low, high, step = 0.0, np.inf, 1.0
     noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     best: Point | None = None

@@ -101,7 +101,7 @@ class Factor:
         self.basis = np.linalg.qr(coefs if self.is_null_basis else self.vectors / self.scale[:, None])[0]
 
     def solve(self, gradient: Array) -> Array:
-        """The step ``x`` with ``hessian @ x = gradient``; for a matrix, one of each column."""
+        """Return the step ``x`` with ``hessian @ x = gradient``; for a matrix, one of each column."""
         n = self.n_coefs
         right = ((gradient[:n] - self.means @ gradient[n:]).T * self.scale).T
         if self.is_definite:
@@ -118,7 +118,7 @@ class Factor:
         return coefs - part if self.is_null_basis else part
 
     def shortest(self, theta: Array, but: Array) -> Array:
-        """The parameters with the shortest coefficients that differ in null directions only.
+        """Return the parameters with the shortest coefficients that differ in null directions only.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class Factor:
 
 
 def _separated(unseen: Array, scale: Array) -> Array:
-    """A basis of null directions without rounding errors.
+    """Return a basis of null directions without rounding errors.
 
     Where units differ much, those of one direction are larger than the entries of another, so the directions must not
     be mixed: each gets one column of its own, which the other columns make up.
@@ -147,7 +147,7 @@ def _separated(unseen: Array, scale: Array) -> Array:
 
 
 def _pseudo_inverse(matrix: Array) -> Array:
-    """The inverse of a small symmetric matrix, of the directions that have one."""
+    """Return the inverse of a small symmetric matrix, of the directions that have one."""
     values, vectors = np.linalg.eigh(matrix)
     kept = values > len(values) * EPS * 8 * max(float(values[-1]), 0.0)
     return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
@@ -163,14 +163,14 @@ class Diagonal:
         self.diagonal = np.where(diagonal > 1e-14 * largest, diagonal, largest)
 
     def solve(self, gradient: Array) -> Array:
-        """The gradient over the diagonal."""
+        """Return the gradient over the diagonal."""
         return gradient / self.diagonal
 
 
 def conjugate_gradients(
     product: Callable[[Array], Array], gradient: Array, preconditioner: Diagonal, tol: float, max_iter: int
 ) -> Array:
-    """An approximate step ``x`` with ``hessian @ x = gradient``, by products with vectors.
+    """Return an approximate step ``x`` with ``hessian @ x = gradient``, by products with vectors.
 
     Parameters
     ----------

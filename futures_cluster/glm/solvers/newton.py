@@ -95,7 +95,7 @@ class _Model:
         self.preconditioner: Diagonal | None = None
 
     def step(self, point: Point) -> tuple[Array, float]:
-        """The step, and the change of the objective that its slope promises (negative)."""
+        """Return the step, and the change of the objective that its slope promises (negative)."""
         objective = self.objective
         if not objective.has_hessian:
             direction = self._by_products(point)
@@ -128,7 +128,7 @@ class _Model:
 
 
 def search(objective: Objective, point: Point, direction: Array, promise: float, order: int) -> Point | None:
-    """The point along the direction that decreases the objective enough; None if there is none."""
+    """Return the point along the direction that decreases the objective enough; None if there is none."""
     step = 1.0
     noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     for attempt in range(MAX_HALVINGS):

@@ -27,7 +27,7 @@ SWEEP_TOL = 1e-14
 def minimize_model(
     hessian: Array, gradient: Array, theta: Array, penalty: Penalty, n_coefs: int
 ) -> tuple[Array, float]:
-    """The step, and the change that the model with penalty promises to first order (never positive).
+    """Return the step, and the change that the model with penalty promises to first order (never positive).
 
     Examples
     --------
@@ -72,14 +72,14 @@ def minimize_model(
 
 
 def _pull(slope: Array, low: Array) -> Array:
-    """How strongly each parameter wants to leave zero: at a bound in one direction only."""
+    """Return how strongly each parameter wants to leave zero: at a bound in one direction only."""
     return np.where(low == 0, -slope, np.abs(slope))
 
 
 def _sweep(
     hessian: Array, diagonal: Array, slope: Array, x: Array, strength: Array, low: Array, moving: Array
 ) -> float:
-    """One round of exact minimization by single coordinates, in place; what it gained."""
+    """Minimize by single coordinates for one round, in place; return the gain."""
     gained = 0.0
     for j in moving:
         old, curvature, most = x[j], diagonal[j], strength[j]
@@ -95,7 +95,7 @@ def _sweep(
 
 
 def _polish(hessian: Array, slope: Array, x: Array, strength: Array, low: Array, wants: Array) -> Array | None:
-    """The exact solution for those that are not zero; None if nothing moves.
+    """Return the exact solution for those that are not zero; None if nothing moves.
 
     Where a sign would change, the step ends at zero, and the next one goes on without that parameter.
     """
@@ -130,7 +130,7 @@ def _polish(hessian: Array, slope: Array, x: Array, strength: Array, low: Array,
 
 
 def _is_optimal(slope: Array, x: Array, strength: Array, low: Array, movable: Array, diagonal: Array) -> bool:
-    """Whether no zero wants to leave."""
+    """Return whether no zero wants to leave."""
     slack = 1e-10 * np.sqrt(diagonal) * max(float(np.max(strength, initial=0.0)), 1e-300)
     zero = movable & (x == 0) & ((strength > 0) | (low == 0))
     return bool(np.all(_pull(slope, low)[zero] <= strength[zero] + slack[zero]))
