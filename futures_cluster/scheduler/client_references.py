@@ -27,7 +27,7 @@ class ClientReferences:
         self.release_candidates = loose
 
     def client_left(self, name: str, cancel: bool) -> None:
-        """Nobody holds the client's futures any more; with ``cancel`` its tasks stop, too.
+        """Drop a client's references; with ``cancel`` its tasks stop, too.
 
         A worker is a client as well, once one of its tasks has submitted something.
         """
@@ -44,7 +44,7 @@ class ClientReferences:
         self.state.shares.forget(name)
 
     def others_need(self, task: Task, client: str) -> bool:
-        """Whether another client waits for something that is made of the task."""
+        """Return whether another client waits for something that is made of the task."""
         if not task.dependents or (len(self.state.clients) == 1 and not self.state.held):
             return False
         stack, seen = [task], {task: None}
@@ -59,7 +59,7 @@ class ClientReferences:
         return False
 
     def lose(self, task: Task, client: str) -> None:
-        """The client has one future less of the task."""
+        """Count one future less of the client for a task."""
         wanted_by = task.wanted_by
         if client in wanted_by:
             place = wanted_by.index(client)

@@ -162,7 +162,7 @@ class Dispatch:
             self._state.co_assigned.setdefault(worker, deque()).extend(roots[begin:end])
 
     def _nearer(self, worker: Worker) -> Task | None:
-        """A task that the worker had better take than the first in the queue. Its entry there becomes void.
+        """Return a task that the worker had better take than the first in the queue. Its entry there becomes void.
 
         If the inputs of the first are far from the worker, one whose inputs it has: so that a worker which ends its
         part of a step first does not begin with what lies at others, while they come for what lies here. If the first
@@ -177,7 +177,7 @@ class Dispatch:
         return self._take(state.queued_by_location, worker, first) if placement.is_far(first, worker) else None
 
     def _take(self, chosen: dict[Worker, deque[Task]], worker: Worker, first: Task) -> Task | None:
-        """The first of those that were chosen for the worker, if it is in the same lane as the first in the queue."""
+        """Return the first task co-assigned to the worker, if it is in the flow whose turn it is."""
         tasks = chosen.get(worker)
         if tasks is None:
             return None
@@ -194,7 +194,7 @@ class Dispatch:
         return None
 
     def _preferred(self, task: Task) -> Worker | None:
-        """Where a result is to be made again because its user cannot get it from elsewhere."""
+        """Return where a result is to be made again because its user cannot get it from elsewhere."""
         if not self._state.recompute_on:
             return None
         worker = self._state.workers.get(self._state.recompute_on.pop(task, ""))
@@ -239,7 +239,7 @@ class Dispatch:
             self._transitions.refresh(worker, rotate=True)
 
     def _reserve(self, task: Task, queue: DemandQueue) -> None:
-        """Empty a worker for a task that has to run alone: otherwise there might always be something on each."""
+        """Empty a worker for a task that must run alone, which would otherwise wait for ever."""
         state = self._state
         if task not in state.reserved:
             worker = placement.choose_to_empty(queue.requirements, state)
@@ -261,13 +261,13 @@ class Dispatch:
 
     @staticmethod
     def _begin_work(worker: Worker, now: float) -> None:
-        """A worker is about to get a task, perhaps after a time with none."""
+        """Take note that a worker is about to get a task, perhaps after a time with none."""
         if not worker.assigned:
             worker.occupancy_s = 0.0  # no rounding error stays for long
             worker.last_progress_s = now
 
     def _message(self, worker: Worker, now: float) -> m.RunTasks:
-        """The message that takes commitments to the worker after this event."""
+        """Return the message that takes commitments to the worker after this event."""
         self._begin_work(worker, now)
         message = self._outbox.runs.get(worker)
         if message is None:
@@ -325,7 +325,7 @@ class Dispatch:
 
 
 def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
-    """Where an input is to be had: some of the holders, not the same for everybody."""
+    """Return where an input is to be had: some of the holders, not the same for everybody."""
     holders = dep.holders
     if not holders:
         return ()

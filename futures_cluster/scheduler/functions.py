@@ -24,12 +24,12 @@ class Functions:
         self._outbox = outbox
 
     def learn(self, function_id: str, name: str, payload: Payload, client: str) -> None:
-        """A client tells a function, perhaps not as the first one."""
+        """Record a function of a client; others may have it already."""
         function = self._state.functions.get(function_id) or self.add(function_id, name, payload)
         function.held_by[client] = None
 
     def add(self, function_id: str, name: str, payload: Payload) -> Function:
-        """A function that is not known."""
+        """Return a function that is not known."""
         state = self._state
         group = state.groups.get(name)
         if group is None:
@@ -40,13 +40,13 @@ class Functions:
         return function
 
     def release(self, function: Function, client: str) -> None:
-        """The client will not use the function again without telling it anew."""
+        """Drop a client's function, which it sends again before it uses it again."""
         if client in function.held_by:
             del function.held_by[client]
             self.forget_unused(function)
 
     def leave(self, function: Function) -> None:
-        """A task that calls it is gone."""
+        """Count one task less that calls it."""
         function.tasks -= 1
         if not function.tasks:
             self.forget_unused(function)

@@ -117,7 +117,7 @@ class SchedulerMachine:
         return self._outbox.collect()
 
     def next_deadline(self) -> float | None:
-        """When a ``Tick`` is due; None if nothing waits for time to pass."""
+        """Return when a ``Tick`` is due; None if nothing waits for time to pass."""
         deadline = self.state.deadlines[0][0] if self.state.deadlines else None
         if self._dispatch.steal_at is None:
             return deadline
@@ -422,7 +422,7 @@ class SchedulerMachine:
         self._transitions.refresh(worker)
 
     def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
-        """Data that arrived with an old attempt goes, unless the worker holds that result rightly."""
+        """Drop data of an old attempt, unless the worker holds that result rightly."""
         if task is None or task.holders is None or worker not in task.holders:
             self._outbox.drops.setdefault(worker, []).append(key)
 
@@ -459,7 +459,7 @@ class SchedulerMachine:
             self._transitions.refresh(worker)
 
     def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
-        """A worker that lives cannot answer: it is taken to run what it may run, and the rest goes elsewhere.
+        """Keep what a silent worker may run, and send the rest elsewhere.
 
         What is said to run can be stopped, by its timeout or by force; nothing can be asked of the worker.
         """
@@ -518,7 +518,7 @@ class SchedulerMachine:
     def _lose_tasks(
         self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, now: float, unsure: bool = False
     ) -> None:
-        """Nothing that the worker had is there any more.
+        """Take back all that a lost worker had.
 
         ``unsure``: more may have started than was said, because the worker has fallen silent. Only what must not run
         twice is treated as if it had.

@@ -36,7 +36,7 @@ MAX_LOOKED_AT = 8
 
 
 def has_room(worker: Worker) -> bool:
-    """Whether more may be committed to the worker."""
+    """Return whether more may be committed to the worker."""
     if worker.retiring or worker.silent:
         return False
     count = len(worker.assigned)
@@ -54,7 +54,7 @@ def has_room(worker: Worker) -> bool:
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
-    """Whether a worker with that much committed may have more in advance.
+    """Return whether a worker with that much committed may have more in advance.
 
     Lent slots do not count: the tasks that lent them wait for something that has to run first.
     """
@@ -62,7 +62,7 @@ def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
 
 
 def share(task: Task, each: int, most: int) -> int:
-    """How many tasks to give one worker before turning to the next, so that few tasks spread over all.
+    """Return how many tasks to give one worker before turning to the next, so that few tasks spread over all.
 
     ``each`` would be even; ``task`` is the first of them. Those that take no longer than their message go together.
     """
@@ -72,7 +72,7 @@ def share(task: Task, each: int, most: int) -> int:
 
 
 def most_in_advance(state: State, expected_s: float) -> int:
-    """How many plain tasks, of which the first takes so long, a worker may have beyond those in its slots.
+    """Return how many plain tasks, of which the first takes so long, a worker may have beyond those in its slots.
 
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.
@@ -83,7 +83,7 @@ def most_in_advance(state: State, expected_s: float) -> int:
 
 
 def next_in_advance(state: State, most: int) -> Worker | None:
-    """The next worker that may have more in advance; only some are looked at."""
+    """Return the next worker that may have more in advance; only some are looked at."""
     for worker in islice(state.accepting, MAX_LOOKED_AT):
         if len(worker.assigned) - worker.slots < most:
             return worker
@@ -91,7 +91,7 @@ def next_in_advance(state: State, most: int) -> Worker | None:
 
 
 def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
-    """Whether a worker can take a task with this demand now."""
+    """Return whether a worker can take a task with this demand now."""
     resources, names, alone = demand
     if alone:
         kept_for = worker.exclusive_task
@@ -107,7 +107,7 @@ def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
 
 
 def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int], int]:
-    """Bytes of the task's inputs that workers hold (some of them, and ``also``), and how many there are in all."""
+    """Return the bytes of inputs that workers hold (some, and ``also``), and of all inputs."""
     held: dict[Worker, int] = {}
     total = 0
     for dep in task.dependencies:
@@ -126,7 +126,7 @@ def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int
 
 
 def nearest_holder(task: Task) -> Worker | None:
-    """A worker that holds the largest input, if moving that would take a while."""
+    """Return a worker that holds the largest input, if moving that would take a while."""
     largest = FAR_BYTES
     nearest: Worker | None = None
     for dep in task.dependencies:
@@ -137,7 +137,7 @@ def nearest_holder(task: Task) -> Worker | None:
 
 
 def is_far(task: Task, worker: Worker) -> bool:
-    """Whether a large input would have to be moved to the worker."""
+    """Return whether a large input would have to be moved to the worker."""
     for dep in task.dependencies:  # noqa: SIM110, a generator would take twice the time
         if dep.size_bytes >= FAR_BYTES and dep.holders and worker not in dep.holders:
             return True
@@ -145,19 +145,19 @@ def is_far(task: Task, worker: Worker) -> bool:
 
 
 def backlog_s(worker: Worker) -> float:
-    """Seconds until a slot will probably be free."""
+    """Return seconds until a slot will probably be free."""
     if len(worker.assigned) < worker.slots:
         return 0.0
     return worker.occupancy_s / (worker.slots or 1)
 
 
 def moving_s(size_bytes: int, bytes_s: float) -> float:
-    """Seconds that inputs of this size are on their way."""
+    """Return seconds that inputs of this size are on their way."""
     return LATENCY_S + size_bytes / bytes_s if size_bytes else 0.0
 
 
 def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
-    """The worker where the task starts soonest: ``first``, which has room, or one that holds inputs.
+    """Return the worker where the task starts soonest: ``first``, which has room, or one that holds inputs.
 
     One without room is only chosen if it will be done with what it has sooner than the inputs could be moved.
     """
@@ -183,7 +183,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
 
 
 def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
-    """The worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
+    """Return the worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
     demand = queue.requirements
     held, total = held_bytes(task)
     best: Worker | None = None
@@ -204,7 +204,7 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
 
 
 def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
-    """The worker that gets no more tasks until it is empty, for a task that has to run alone."""
+    """Return the worker that gets no more tasks until it is empty, for a task that has to run alone."""
     resources, names, _ = demand
     best: Worker | None = None
     for worker in state.workers.values():

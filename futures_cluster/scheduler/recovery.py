@@ -16,17 +16,17 @@ MAX_DEATHS = 3
 
 
 def orphaned(worker: Worker) -> list[Task]:
-    """Tasks whose results only this worker holds."""
+    """Return tasks whose results only this worker holds."""
     return [task for task in worker.data.values() if task.holders is not None and len(task.holders) == 1]
 
 
 def is_needed(task: Task) -> bool:
-    """Whether anybody waits for the result."""
+    """Return whether anybody waits for the result."""
     return bool(task.wanted_by) or task.pending_dependents > 0
 
 
 def released_ancestors(tasks: list[Task]) -> list[Task]:
-    """The released tasks that have to run again before these can, inputs first."""
+    """Return the released tasks that have to run again before these can, inputs first."""
     order: dict[Task, None] = {}
     stack = [(task, False) for task in reversed(tasks)]
     seen: dict[Task, None] = {}
@@ -64,7 +64,7 @@ def suspects(worker: Worker, executing: list[str] | None, unheard: bool = False)
 
 
 def in_cycles(added: list[Task]) -> list[Task]:
-    """Those of the new tasks that could never run, because they need themselves or others that do."""
+    """Return those of the new tasks that could never run, because they need themselves or others that do."""
     left = dict.fromkeys(added)
     missing = {task: sum(dep in left for dep in task.dependencies) for task in added}
     stack = [task for task, number in missing.items() if not number]

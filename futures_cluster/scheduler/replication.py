@@ -49,7 +49,7 @@ SCATTER = "scatter"
 
 
 def put_lost(key: Key) -> str:
-    """What is said of data whose worker has gone before it was known."""
+    """Return what is said of data whose worker has gone before it was known."""
     return f"the worker that {key!r} was scattered to is gone; scatter it again"
 
 
@@ -65,7 +65,7 @@ class Copies:
     # ---------------------------------------------------------------- events
 
     def scatter(self, event: m.ScatterData) -> None:
-        """A client has put data onto workers."""
+        """Record the data that a client has put onto workers."""
         state = self._state
         known = event.client in state.clients
         places: dict[Key, tuple[int, list[Worker]]] = {}
@@ -107,7 +107,7 @@ class Copies:
         return task
 
     def data_added(self, event: m.DataAdded) -> None:
-        """A worker has copies."""
+        """Record the copies that a worker has."""
         state = self._state
         worker = state.workers.get(event.worker)
         if worker is None:
@@ -125,7 +125,7 @@ class Copies:
                     scattered.failed_fetches = 0
 
     def report_missing(self, event: m.ReportMissing) -> None:
-        """Somebody could not get something from a worker."""
+        """Look for other ways to a result that could not be fetched from a worker."""
         state = self._state
         reporter = state.workers.get(event.reporter)
         for key, name in event.missing:
@@ -160,14 +160,14 @@ class Copies:
                 )
 
     def _give_up(self, task: Task, worker: Worker) -> None:
-        """The worker has it no more, or nobody can get it there."""
+        """Give up a holder that has lost the result, or cannot be reached."""
         self._transitions.unhold(task, worker)
         self._outbox.drops.setdefault(worker, []).append(task.key)
         if not task.holders:
             self._transitions.lost_results([task])
 
     def _not_reached(self, task: Task, worker: Worker, reporter: str) -> bool:
-        """A worker that lives could not be asked: have it elsewhere, or make it again where it is needed if possible.
+        """Have a result elsewhere if its holder lives but could not be asked, or make it again.
 
         Returns whether the reporter was told that it cannot have it.
         """
@@ -201,7 +201,7 @@ class Copies:
         return True
 
     def _cannot_get(self, task: Task, worker: Worker, reporter: str) -> bool:
-        """What needs it there fails; it stays, for all that can get it. Returns whether the reporter is a program."""
+        """Fail what needs a result there; it stays for all that can get it. Returns whether a program asked."""
         text = (
             f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
             "machines connect to each other?"
@@ -217,7 +217,7 @@ class Copies:
         return False
 
     def retire(self, event: m.RetireWorkers, now: float) -> None:
-        """Workers are to end."""
+        """Begin to empty workers that are to end."""
         state = self._state
         for name in event.workers:
             worker = state.workers.get(name)
@@ -276,7 +276,7 @@ class Copies:
             self._tell(task, scattered)
 
     def _tell(self, task: Task, scattered: Scattered) -> None:
-        """There are enough copies, or as many as there can be."""
+        """Tell the client that there are enough copies, or as many as there can be."""
         if scattered.unacknowledged_client is not None:
             self._transitions.tell_done(
                 task, tuple(name for name in task.wanted_by if name == scattered.unacknowledged_client)
@@ -335,7 +335,7 @@ class Copies:
         self._outbox.copies.setdefault(worker, []).append(row)
 
     def _end(self, worker: Worker) -> None:
-        """A retired worker has nothing any more that is needed."""
+        """End a retired worker that holds nothing that is needed."""
         for task in list(worker.data.values()):
             self._transitions.unhold(task, worker)
         self._transitions.end_worker(worker, "it was retired")

@@ -53,7 +53,7 @@ def rest(change: Transitions, task: Task) -> float:
 
 
 def wake(change: Transitions, task: Task) -> None:
-    """The pause is over."""
+    """End the pause of a task."""
     del change.state.resting[task]
     task.unmet_inputs -= 1
     if not task.unmet_inputs:

@@ -84,9 +84,9 @@ class State:
         return self.queued + self.counts[WAITING] + sum(len(worker.assigned) for worker in list(self.workers.values()))
 
     def is_program(self, client: str) -> bool:
-        """Whether a client is a program, and not a worker whose tasks ask."""
+        """Return whether a client is a program, and not a worker whose tasks ask."""
         return client not in self.workers
 
     def any_program(self) -> bool:
-        """Whether any program is connected."""
+        """Return whether any program is connected."""
         return any(client not in self.workers for client in self.clients)

@@ -34,7 +34,7 @@ MAX_FREE_COUNTED = 100
 
 
 def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
-    """Commitments to ask back, by worker.
+    """Return commitments to ask back, by worker.
 
     The newest half of what waits there for a slot, all if it is stuck. Every worker that was looked at is listed,
     those without anything to take with an empty list. Only makes sense while some worker has a free slot.
@@ -58,7 +58,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
 
 
 def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
-    """What a worker can do without: the newest of its commitments that wait for a slot.
+    """Return what a worker can do without: the newest of its commitments that wait for a slot.
 
     Inputs are moved when that takes less than waiting. Nobody knows how long a stuck worker will be: as long again as
     it has been is a guess that costs at most twice the best one.
@@ -85,7 +85,7 @@ def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
 
 
 def _backlog_s(victim: Worker) -> float:
-    """Seconds until a slot will probably be free, by what is known now.
+    """Return seconds until a slot will probably be free, by what is known now.
 
     The first of many tasks to end are the short ones, so what was committed early was expected to take less.
     """
@@ -95,13 +95,13 @@ def _backlog_s(victim: Worker) -> float:
 
 
 def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
-    """What it costs to move the inputs that only the victim has."""
+    """Return what it costs to move the inputs that only the victim has."""
     alone = [dep for dep in task.dependencies if dep.holders and len(dep.holders) == 1]
     return moving_s(sum(dep.size_bytes for dep in alone if dep.holders and victim in dep.holders), bytes_s)
 
 
 def next_check(state: State, now: float) -> float | None:
-    """When ``propose`` may have something to say that it does not say now; None if nothing can come of it."""
+    """Return when ``propose`` may propose more than now; None if nothing can come of it."""
     if not (state.with_free_slot and state.saturated):
         return None
     return now + STEAL_INTERVAL_S

@@ -36,7 +36,7 @@ from futures_cluster.scheduler.state import State
 
 
 def scheduler_error(kind: str, text: str) -> Payload:
-    """An error of the scheduler itself; the client makes an exception of the class ``kind`` of it."""
+    """Return an error of the scheduler itself; the client makes an exception of the class ``kind`` of it."""
     return {"kind": kind, "text": text}
 
 
@@ -88,7 +88,7 @@ class Transitions:
         task.state = new
 
     def end_reservation(self, task: Task) -> None:
-        """The task does not need the worker that was being emptied for it."""
+        """Release the worker that was being emptied for the task."""
         worker = self.state.reserved.pop(task, None)
         if worker is not None and worker.exclusive_task is task:
             worker.exclusive_task = None
@@ -159,7 +159,7 @@ class Transitions:
             self.state.constrained.push(task, demand, self.state.workers)
 
     def run_again(self, task: Task) -> None:
-        """A task that had run has to run once more."""
+        """Let a task run once more that had run."""
         if not task.options.rerun:
             text = f"the result of {task.key!r} is gone, and rerun=False forbids to run it again"
             if task.options is m.SCATTERED_OPTIONS:
@@ -198,7 +198,7 @@ class Transitions:
             self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
 
     def hold(self, task: Task, worker: Worker) -> None:
-        """One more worker holds the result."""
+        """Record one more holder of the result."""
         state = self.state
         if task.holders is None:
             task.holders = {}
@@ -210,7 +210,7 @@ class Transitions:
             state.dirty_replicas[task] = None
 
     def unhold(self, task: Task, worker: Worker) -> None:
-        """A worker does not hold the result any more; the caller sees to it if it was the last one."""
+        """Remove a holder of the result; the caller deals with the loss of the last one."""
         state = self.state
         if task.holders is not None and worker in task.holders:
             del task.holders[worker]
@@ -222,7 +222,7 @@ class Transitions:
             state.dirty_replicas[task] = None
 
     def end_copy(self, task: Task, worker: Worker) -> None:
-        """The worker does not make a copy any more: it has it now, or cannot get it."""
+        """End a copy: the worker has it now, or cannot get it."""
         makers = self.state.copying.get(task)
         if makers is None or worker not in makers:
             return
@@ -235,7 +235,7 @@ class Transitions:
         self.state.copies_due = True
 
     def end_copies(self, task: Task) -> None:
-        """No copies of the result are needed any more."""
+        """End all copies of the result."""
         self.state.under_replicated.pop(task, None)
         for worker in list(self.state.copying.get(task, ())):
             self.end_copy(task, worker)
@@ -251,7 +251,7 @@ class Transitions:
                     self.make_ready(dependent)
 
     def inputs_used(self, task: Task, dependencies: tuple[Task, ...], for_good: bool) -> None:
-        """The task has run; with ``for_good`` it never will again, and its inputs need not be remembered."""
+        """Release the inputs of a task that has run; with ``for_good``, forget them."""
         for dep in dependencies:
             dep.pending_dependents -= 1
             if for_good and dep.dependents is not None:
@@ -271,7 +271,7 @@ class Transitions:
             self.fail(task, error)
 
     def fail(self, task: Task, error: Payload) -> None:
-        """The task, and whatever waits for its result, has failed with this error."""
+        """Fail the task, and all that wait for its result, with this error."""
         stack = [task]
         while stack:
             victim = stack.pop()
@@ -311,7 +311,7 @@ class Transitions:
             self.outbox.done.setdefault(client, []).append(row)
 
     def lost_results(self, orphans: list[Task]) -> None:
-        """No worker holds these results any more."""
+        """Take note that no worker holds these results any longer."""
         for task in orphans:
             if task.state is not MEMORY or task.holders:
                 continue
@@ -387,7 +387,7 @@ class Transitions:
         return task.cancel_requested
 
     def abandon(self, task: Task) -> None:
-        """An unfinished task that nobody needs now; it is remembered if it had run, and something was made of it."""
+        """Drop an unfinished task without a user; keep its record if a result was made of it."""
         if not task.dependents:
             self.forget_task(task)
             return
@@ -462,14 +462,14 @@ class Transitions:
         self.end_worker(worker, "it ran its maximum of tasks")
 
     def retire(self, worker: Worker) -> None:
-        """The worker gets no more tasks."""
+        """Give the worker no more tasks."""
         worker.retiring = True
         if worker.exclusive_task is not None and worker.exclusive_task in self.state.reserved:
             self.state.constrained.retry(worker.exclusive_task)
             self.end_reservation(worker.exclusive_task)
 
     def end_worker(self, worker: Worker, reason: str) -> None:
-        """Nothing of what the worker has is needed."""
+        """End a worker that has nothing that is needed."""
         if worker.name not in self.state.workers:
             return
         if not worker.killing:
@@ -478,7 +478,7 @@ class Transitions:
         self.interest.client_left(worker.name, cancel=worker.killing)
 
     def want_again(self, task: Task, client: str, another: bool = False) -> None:
-        """A client wants a task that is there already (a pure task, or a key of its own choice).
+        """Record that a client wants a task that is there (a pure one, or by its key).
 
         With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
         """

@@ -29,7 +29,7 @@ _NOTHING: Requirements = ((), (), False)
 
 
 def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
-    """What a client's queued tasks lack, if no worker can take them.
+    """Return what a client's queued tasks lack, if no worker can take them.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
 
 
 def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[dict[str, Any]]:
-    """What a client's tasks wait for on workers that say nothing.
+    """Return what a client's tasks wait for on workers that say nothing.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[di
 
 
 def _acting_for(state: State, client: str) -> dict[str, None]:
-    """A client, and the workers that run its tasks: what these submit, they submit in the name of their worker."""
+    """Return a client, and the workers that run its tasks, whose tasks submit in their name."""
     clients = {client: None}
     more = True
     while more:
@@ -134,7 +134,7 @@ def _acting_for(state: State, client: str) -> dict[str, None]:
 
 
 def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple[list[str], int]:
-    """Keys of the tasks that are to be run, and how many entries were looked at."""
+    """Return keys of the tasks that are to be run, and how many entries were looked at."""
     entries = list(islice(tasks.tasks_of(clients), most))
     keys = {task.key: None for task in entries if task.state == records.QUEUED}  # each once
     return list(keys), len(entries)

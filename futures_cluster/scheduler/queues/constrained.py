@@ -43,7 +43,7 @@ class DemandQueue:
         self.overtaken = 0
 
     def first(self) -> Task | None:
-        """The first task that still is to be placed; entries that are void are dropped."""
+        """Return the first task that still is to be placed; entries that are void are dropped."""
         tasks = self.tasks
         while len(tasks):
             task = tasks.first()
@@ -75,7 +75,7 @@ class ConstrainedQueues:
         return sum(len(queue.tasks) for queue in self.queues.values())
 
     def queue(self, demand: Requirements) -> DemandQueue | None:
-        """The queue of a demand, if there is one."""
+        """Return the queue of a demand, if there is one."""
         return self.queues.get(demand)
 
     def push(self, task: Task, demand: Requirements, workers: dict[str, Worker]) -> None:
@@ -114,7 +114,7 @@ class ConstrainedQueues:
                 del self._named[name]
 
     def offer(self, worker: Worker) -> None:
-        """Something became free on the worker."""
+        """Take note that something became free on the worker."""
         for queues in (self._anywhere, self._named.get(worker.place, {})):
             for queue in queues:
                 queue.open[worker] = None
@@ -128,12 +128,12 @@ class ConstrainedQueues:
             self.ripe[queue] = None
 
     def withdraw(self, worker: Worker) -> None:
-        """The worker is gone."""
+        """Forget a worker that is gone."""
         for queue in self.queues.values():
             queue.open.pop(worker, None)
 
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
-        """Whether an older task of another queue has been overtaken too often by such tasks as these."""
+        """Return whether an older task of another queue has been overtaken too often by such tasks as these."""
         task = queue.first()
         if task is None or len(self.queues) == 1 or not queue.requirements[0]:
             return False
@@ -148,7 +148,7 @@ class ConstrainedQueues:
         return False
 
     def count_overtaking(self, queue: DemandQueue) -> None:
-        """A task of this queue was placed: those that wait for the same resources were perhaps overtaken."""
+        """Count a placed task against those that wait for the same resources."""
         queue.overtaken = 0
         if len(self.queues) > 1 and queue.requirements[0]:
             for other in self.queues.values():
@@ -162,7 +162,7 @@ def _compete(one: DemandQueue, other: DemandQueue) -> bool:
 
 
 def possible(demand: Requirements, workers: dict[str, Worker]) -> bool:
-    """Whether some worker could ever take tasks of this demand."""
+    """Return whether some worker could ever take tasks of this demand."""
     resources, names, _ = demand
     return any(
         (not names or worker.place in names)

@@ -33,7 +33,7 @@ Order = tuple[Level, float, bool, int]
 
 
 def is_consumer(task: Task) -> bool:
-    """Whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
+    """Return whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
     for dep in task.dependencies:
         if dep.pending_dependents <= MAX_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
@@ -63,7 +63,7 @@ class _LevelEntries:
         self.heap: list[tuple[float, int, _Entries]] = []
 
     def next_lane(self) -> _Entries:
-        """The lane whose turn it is; it is the first of the heap then."""
+        """Return the lane whose turn it is; it is the first of the heap then."""
         heap = self.heap
         while True:
             spent_s, number, entries = heap[0]
@@ -122,7 +122,7 @@ class FairQueue:
                     self.push(task)
 
     def _entries(self, lane: Flow) -> _Entries:
-        """What the lane has in here; makes it known if it had nothing."""
+        """Return what the lane has in here; makes it known if it had nothing."""
         single = self._single
         if not self.count:
             lane.catch_up()
@@ -154,7 +154,7 @@ class FairQueue:
         return level.next_lane()
 
     def first(self) -> Task:
-        """The first task, which stays.
+        """Return the first task, which stays.
 
         Raises
         ------
@@ -170,13 +170,13 @@ class FairQueue:
         return line[0]
 
     def order(self) -> Order:
-        """By what the first task is compared with those of other queues."""
+        """Return the order by which the first task is compared with those of other queues."""
         task, entries = self.first(), self._next()
         consumers = bool(entries.consumers or entries.consumers_back)
         return (entries.flow.level, entries.flow.virtual_time_s, not consumers, task.serial)
 
     def ahead(self, task: Task) -> int:
-        """About how many come before a task that is in here; void entries count. Costs time, and is for people."""
+        """Return about how many entries are ahead of a task, void ones included; slow, for people."""
         number = 0
         for level, lanes in self._levels.items():
             if level > task.flow.level:
@@ -195,7 +195,7 @@ class FairQueue:
         return number
 
     def tasks_of(self, clients: dict[str, None]) -> Iterator[Task]:
-        """The tasks of these clients, in no particular order; void entries as well."""
+        """Yield the tasks of these clients, in no particular order; void entries as well."""
         for lanes in self._levels.values():
             for lane, entries in lanes.lanes.items():
                 if lane.client in clients:
@@ -226,7 +226,7 @@ class FairQueue:
         return task
 
     def _remove(self, entries: _Entries) -> None:
-        """A lane of several has nothing any more; it is the first of its level's heap."""
+        """Remove an empty flow, which is the first of its level's heap."""
         level = self._levels[entries.flow.level]
         heapq.heappop(level.heap)
         del level.lanes[entries.flow]

@@ -47,7 +47,7 @@ class Flow:
             self.virtual_time_s = self.share.level_virtual_time_s
 
     def charge(self, seconds: float) -> None:
-        """A task of this lane gets a worker for so long."""
+        """Charge the expected duration of a task to the flow."""
         share = self.share
         if self.virtual_time_s > share.level_virtual_time_s:
             share.level_virtual_time_s = self.virtual_time_s
@@ -72,7 +72,7 @@ class FairShares:
         return sum(len(share.lanes) for share in self._shares.values())
 
     def flow(self, client: str, level: Level) -> Flow:
-        """The lane of a client."""
+        """Return the lane of a client."""
         share = self._shares.get(level)
         if share is None:
             if len(self._shares) >= MAX_LEVELS:
@@ -87,7 +87,7 @@ class FairShares:
         return lane
 
     def forget(self, client: str) -> None:
-        """The client has left."""
+        """Forget a client that has left."""
         for level, share in list(self._shares.items()):
             if share.lanes.pop(client, None) is not None and not share.lanes:
                 del self._shares[level]

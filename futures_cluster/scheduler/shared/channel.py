@@ -54,7 +54,7 @@ class ChannelState(SharedState):
         return DEFAULT_MAXLEN if self._maxlen is None else self._maxlen
 
     def on_open(self, request: Request, options: dict[str, Any]) -> None:
-        """``maxlen`` holds for all, as the first one says it who does."""
+        """Open the channel; the first ``maxlen`` that is given holds for all."""
         maxlen = options.get("maxlen")
         if maxlen is not None:
             if type(maxlen) is not int or not 1 <= maxlen <= numbers.MAX_COUNT:
@@ -92,7 +92,7 @@ class ChannelState(SharedState):
             self.let_go(item)
 
     def on_next(self, request: Request, serial: int, position: int, most: int) -> None:
-        """What comes from a position on: (serial, number of the first, whether this is the end, items).
+        """Reply with (serial, number of the first item, whether this is the end, items) from a position on.
 
         A reader that has not read yet says 0 for the serial.
         """
@@ -121,7 +121,7 @@ class ChannelState(SharedState):
         self.reply(request, self.serial, position, False, batch)
 
     def on_close(self, request: Request) -> None:
-        """Nothing comes any more; who waits is at the end."""
+        """Close the channel; readers that wait are at its end."""
         self.closed = True
         self.reply(request)
         waiting, self.waiting = self.waiting, {}
@@ -129,7 +129,7 @@ class ChannelState(SharedState):
             self.reply(reader, self.serial, self.first + len(self.items), True, ())
 
     def on_facts(self, request: Request) -> None:
-        """(items in the buffer, whether it is closed, maxlen)."""
+        """Reply with (items in the buffer, whether it is closed, maxlen)."""
         self.reply(request, len(self.items), self.closed, self.maxlen)
 
     def withdrawn(self, request: Request) -> None:

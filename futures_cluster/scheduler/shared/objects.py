@@ -259,20 +259,20 @@ class PinsTasks(Protocol):
     """Who keeps tasks alive: ``pins.Pins``."""
 
     def keep(self, key: Key) -> None:
-        """Somebody more needs the result."""
+        """Count one more need of the result."""
 
     def let_go(self, key: Key) -> None:
-        """Somebody less."""
+        """Count one need less."""
 
 
 class Programs(Protocol):
     """Who the clients are; of the scheduler's state."""
 
     def is_program(self, client: str) -> bool:
-        """Whether a client is a program, and not a worker whose tasks ask."""
+        """Return whether a client is a program, and not a worker whose tasks ask."""
 
     def any_program(self) -> bool:
-        """Whether there is any."""
+        """Return whether there is any."""
 
 
 class SharedObjects:
@@ -359,19 +359,19 @@ class SharedObjects:
         return state
 
     def withdraw(self, event: m.WithdrawShared) -> None:
-        """The client does not wait any more; unless the answer is under way, it is told that none will come."""
+        """Withdraw a request; unless its answer is under way, the client hears that none will come."""
         request = self._open.get(event.client, {}).get(event.request)
         if request is not None:
             self._tell(request.state, request.state.withdrawn, request)
             self.answer(request, (), {"kind": WITHDRAWN, "text": ""})
 
     def taken(self, event: m.SharedTaken) -> None:
-        """The client has futures of what it was given."""
+        """Take note that the client has futures of what it was given."""
         for key in self.lent.pop((event.client, event.request), ()):
             self.keeper.let_go(key)
 
     def client_left(self, client: str) -> None:
-        """A client is gone, and with it what it waited for; perhaps the last user of some objects."""
+        """Drop the requests of a client that is gone, and objects that it was the last to use."""
         for request in list(self._open.pop(client, {}).values()):
             request.is_open = False
             del request.state._open[request]
@@ -425,7 +425,7 @@ class SharedObjects:
 
 
 def plain_value(value: Any, keys: dict[Key, None] | None = None, opaque: tuple[type, ...] = (object,)) -> Any:
-    """A copy that shares nothing that could be changed; the keys of the items in it are gathered.
+    """Return a copy that shares nothing that could be changed; the keys of the items in it are gathered.
 
     Parameters
     ----------

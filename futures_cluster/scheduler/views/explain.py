@@ -20,7 +20,7 @@ MAX_NAMED = 5
 
 
 def explain(state: State, key: Key, now: float) -> list[str]:
-    """Why the task with this key does not run, or what became of it.
+    """Return why the task with this key does not run, or what became of it.
 
     Parameters
     ----------

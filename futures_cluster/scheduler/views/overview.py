@@ -33,14 +33,14 @@ MAX_NEIGHBOURS = 50
 
 
 def unfinished(state: State, client: str) -> int:
-    """How many tasks a client has submitted that are not done; of all clients, if there are too many to look at."""
+    """Return the number of a client's unfinished tasks; of all clients, if there are too many."""
     if len(state.clients) == 1 or len(state.tasks) > MAX_COUNTED:
         return state.unfinished
     return sum(task.state in records.UNFINISHED and task.flow.client == client for task in state.tasks.values())
 
 
 def progress(state: State) -> list[dict[str, Any]]:
-    """How far each function's tasks are.
+    """Return how far each function's tasks are.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def progress(state: State) -> list[dict[str, Any]]:
 
 
 def _counts(state: State) -> dict[FunctionStats, dict[str, int]]:
-    """Tasks in each state, by function.
+    """Return tasks in each state, by function.
 
     Those in the commonest state are not counted but are what is left: that makes a scheduler with a hundred thousand
     queued tasks wait for two milliseconds instead of nine.
@@ -114,7 +114,7 @@ _COLUMNS = (
 
 
 def _running(state: State) -> dict[FunctionStats, int]:
-    """Tasks that have slots; the oldest commitments of a worker have them."""
+    """Return tasks that have slots; the oldest commitments of a worker have them."""
     running: dict[FunctionStats, int] = {}
     for worker in state.workers.values():
         for task in islice(worker.assigned.values(), worker.slots):
@@ -124,7 +124,7 @@ def _running(state: State) -> dict[FunctionStats, int]:
 
 
 def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
-    """Tasks in state FAILED, the newest first; ``text`` only where the error is the scheduler's own."""
+    """Return tasks in state FAILED, the newest first; ``text`` only where the error is the scheduler's own."""
     if not state.counts[records.FAILED]:
         return []
     found = []
@@ -145,7 +145,7 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
 
 
 def tasks_of(state: State, name: str) -> dict[str, Any]:
-    """Some tasks of the functions of one name, the oldest in each state; first what is under way, last what is done.
+    """Return some tasks of a function's name, the oldest in each state, those under way first.
 
     Returns
     -------
@@ -178,7 +178,7 @@ _UNDER_WAY_FIRST = (
 
 
 def graph(state: State) -> dict[str, Any]:
-    """What is in flight and what it depends on.
+    """Return what is in flight and what it depends on.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def graph(state: State) -> dict[str, Any]:
 
 
 def describe_task(state: State, key: Key, now: float) -> dict[str, Any]:
-    """All that is known of one task, without its arguments and its result.
+    """Return all that is known of one task, without its arguments and its result.
 
     Returns
     -------
@@ -257,7 +257,7 @@ def _neighbour(task: Task) -> dict[str, Any]:
 
 
 def running_on(state: State, name: str, now: float, most: int = 200) -> list[dict[str, Any]]:
-    """What is committed to a worker, oldest first: those that have slots, then what waits there."""
+    """Return what is committed to a worker, oldest first: those that have slots, then what waits there."""
     worker = state.workers.get(name)
     if worker is None:
         return []
@@ -274,7 +274,7 @@ def running_on(state: State, name: str, now: float, most: int = 200) -> list[dic
 
 
 def held_on(state: State, name: str, most: int = 100) -> list[dict[str, Any]]:
-    """The results that a worker holds, those of them that are largest."""
+    """Return the results that a worker holds, those of them that are largest."""
     worker = state.workers.get(name)
     if worker is None:
         return []

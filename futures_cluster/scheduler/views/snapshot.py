@@ -13,7 +13,7 @@ from futures_cluster.scheduler.state import State
 
 
 def snapshot(state: State) -> dict[str, Any]:
-    """Everything at a glance.
+    """Return everything at a glance.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def snapshot(state: State) -> dict[str, Any]:
 
 
 def worker_row(state: State, worker: Worker) -> dict[str, Any]:
-    """One worker.
+    """Return one worker.
 
     ``running`` is how many of the committed tasks have slots: the newest may not have reached the worker yet.
     """
