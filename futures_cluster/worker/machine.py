@@ -179,7 +179,7 @@ class WorkerMachine:
         return bool(started)
 
     def _deepest_waiting(self) -> int:
-        """The level of nesting of the deepest run that waits (smaller is deeper)."""
+        """Return the level of nesting of the deepest run that waits (smaller is deeper)."""
         return min(run.level[1] for run in self.executing.values() if run.waits)
 
     def _on_retire(self, event: m.Retire, commands: list[Command]) -> None:
@@ -187,7 +187,7 @@ class WorkerMachine:
             self._retire(commands, event.hands_over)
 
     def _retire(self, commands: list[Command], hands_over: bool = False) -> None:
-        """No more runs start; those that have not go back."""
+        """Start no more runs, and give back those that have not started."""
         self.retiring = True
         returned = []
         for run in list(self.runs.values()):
@@ -206,7 +206,7 @@ class WorkerMachine:
             self._leave_inputs(run, commands)
 
     def _leave_inputs(self, run: Run, commands: list[Command]) -> None:
-        """The run needs its inputs no more."""
+        """Release the inputs of a run."""
         dropped = []
         for key, _, payload, _ in run.inputs:
             replica = self.replicas.get(key) if payload is None else None
@@ -242,7 +242,7 @@ class WorkerMachine:
         self._failed.extend(event.failed)
 
     def _keep(self, key: Key, size_bytes: int) -> None:
-        """The result of a run stays here."""
+        """Keep the result of a run here."""
         replica = self.replicas.get(key)
         if replica is None:
             self.replicas[key] = Replica(key, size_bytes, True, [])
@@ -251,7 +251,7 @@ class WorkerMachine:
             self._arrived(replica)
 
     def _arrived(self, replica: Replica) -> None:
-        """The runs that waited for it wait no more."""
+        """Make the runs ready that waited for it."""
         runs = replica.runs
         replica.runs = {}
         for run in runs:
@@ -346,7 +346,7 @@ class WorkerMachine:
         self._add_fetches(fetches, commands)
 
     def _on_copy_data(self, event: m.CopyData, commands: list[Command]) -> None:
-        """The scheduler wants these to be here, too; or, without holders, it asks whether they are."""
+        """Copy results of others; without holders, say whether they are here."""
         fetches: dict[tuple[str, str], list[Key]] = {}
         here, missing = [], []
         for key, size_bytes, holders in event.rows:
@@ -369,7 +369,7 @@ class WorkerMachine:
         self._add_fetches(fetches, commands)
 
     def _on_data_put(self, event: m.DataPut, commands: list[Command]) -> None:
-        """A client has put these into the store; the scheduler hears of it from the client."""
+        """Record what a client has put into the store; it tells the scheduler itself."""
         for key, size_bytes in event.rows:
             self._keep(key, size_bytes)
 

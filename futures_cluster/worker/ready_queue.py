@@ -102,7 +102,7 @@ class ReadyQueue(Generic[T]):
                     self.push(entry)
 
     def first(self) -> T:
-        """The first entry, which stays.
+        """Return the first entry, which stays.
 
         Raises
         ------
