@@ -65,7 +65,7 @@ class ClientWaits:
         self.watch = WaitWatch(self._loop, self._oldest, ask, advise, describe_silence)
 
     def begin(self) -> None:
-        """Something is waited for from now on."""
+        """Take note that the client waits for something from now on."""
         if self.watch is not None and not self.watch.is_armed:
             self.watch.arm()
 
@@ -85,7 +85,7 @@ class ClientWaits:
         return f"the result of {key}" if key is not None else self._for_workers
 
     def _oldest(self) -> str | None:
-        """What is waited for longest: a future that is not done, a lost result, the answer of a shared object."""
+        """Return the longest wait: for a future, a lost result, or a shared object."""
         while True:
             try:
                 return (

@@ -79,21 +79,21 @@ class Fetching:
             await asyncio.gather(*(self._bring_home(future) for future in futures))
 
     def news(self, key: Key) -> None:
-        """The scheduler has said something about a key."""
+        """Take note of news about a key."""
         event = self._changed.pop(key, None)
         if event is not None:
             event.set()
 
     def oldest_wait(self) -> Key | None:
-        """The key of a lost result that is waited for, or of one that a worker was asked for."""
+        """Return the key of a lost result that is waited for, or of one that a worker was asked for."""
         return next(iter(self._changed), None) or next(iter(self._asked), None)
 
     def asked_of(self, worker: str) -> Key | None:
-        """The key of a result that a worker was asked for last, and that is not here."""
+        """Return the key of a result that a worker was asked for last, and that is not here."""
         return next((key for key, name in list(self._asked.items()) if name == worker), None)
 
     def close(self, reason: BaseException) -> None:
-        """Nothing can be fetched any more; on the loop's thread."""
+        """Fail all fetches from now on; on the loop's thread."""
         self._closed = reason
         for event in self._changed.values():
             event.set()

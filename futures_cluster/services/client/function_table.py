@@ -34,12 +34,12 @@ News = tuple[str, str, Payload]
 
 
 def call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """The function of every task whose callable travels as its first argument."""
+    """Return the function of every task whose callable travels as its first argument."""
     return fn(*args, **kwargs)
 
 
 def function_name(fn: Callable[..., Any]) -> str:
-    """A name for people and for the statistics of durations.
+    """Return a name for people and for the statistics of durations.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class _ByValue:
                 self.called.append(_ByValue(value, "", "", [], seen))
 
     def is_current(self, fn: types.FunctionType | None) -> bool:
-        """Whether the function would pickle to the same again; comparing is cheaper than pickling."""
+        """Return whether the function would pickle to the same again; comparing is cheaper than pickling."""
         if fn is None or self.ref() is not fn:
             return False
         if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
@@ -156,7 +156,7 @@ class FunctionTable:
         self.modules: ModuleNews | None = None  # of a program that tells workers which modules it has loaded
 
     def look_up(self, fn: Callable[..., Any]) -> tuple[str, str, News | None, bool]:
-        """The id of a function.
+        """Return the id of a function.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class FunctionTable:
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
-        """The id and the news of a function that pickles by reference, for tasks of this name."""
+        """Return the id and the news of a function that pickles by reference, for tasks of this name."""
         function_id = f"{name} by {fn.__name__}{OWNED_BY}{pickling.owner(self._scope)}"
         if function_id in self._told:
             return function_id, None
@@ -225,11 +225,11 @@ class FunctionTable:
         return function_id, name, news, False
 
     def told(self, function_id: str) -> None:
-        """The scheduler has the news of this function before anything that is submitted from now on."""
+        """Take note that the scheduler gets the function before all that is submitted from now on."""
         self._told[function_id] = None
 
     def forget(self, scope: str) -> None:
-        """The tasks of a client that is gone submit nothing more: let go of what was told for them."""
+        """Drop the functions of a client that is gone."""
         end = f":{scope}"
         for key, (function_id, _) in list(self._by_reference.items()):
             if function_id.endswith(end):

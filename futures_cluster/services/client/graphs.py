@@ -176,7 +176,7 @@ def build_graph(
 def make_futures(
     wanted: list[Key], make: Callable[[Key], Any], pending: dict[Key, Any], kept: list[Any], parent: Any
 ) -> dict[Key, Any]:
-    """Futures of a graph's wanted keys, which the client holds weakly."""
+    """Return futures of a graph's wanted keys, which the client holds weakly."""
     futures = {}
     for key in wanted:
         future = futures[key] = make(key)

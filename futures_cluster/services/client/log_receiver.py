@@ -107,7 +107,7 @@ class LogReceiver:
         self._queue.put(None)
 
     def join(self) -> None:
-        """After ``close``: wait until all that has come was handled, unless a handler blocks."""
+        """Wait after ``close`` until all records were handled, unless a handler blocks."""
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return

@@ -40,7 +40,7 @@ ANSWER_TIMEOUT_S = 30
 
 
 def worker_command(address: str, resources: dict[str, float], workers: Sequence[str]) -> str:
-    """What starts a worker that takes certain tasks.
+    """Return what starts a worker that takes certain tasks.
 
     Examples
     --------
@@ -183,7 +183,7 @@ class RemoteCluster:
         self._questions = {}
 
     def _hung_up(self, error: BaseException | None) -> None:
-        """The scheduler is gone."""
+        """End everything: the scheduler is gone."""
         why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
         self._heartbeats.stop()
         lost = errors.SchedulerLost(f"{why}; unfinished tasks are lost. Create a new Executor")
@@ -303,7 +303,7 @@ class RemoteCluster:
             self._loop.stop()
 
     def _end_thread(self) -> None:
-        """Connecting failed."""
+        """End the thread after connecting has failed."""
         self.closing = True
         process_lifetime.ended(self)
         self._thread.call(self._peers.close)
@@ -317,7 +317,7 @@ class RemoteCluster:
         self.scatterer.close()
 
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: nothing here works."""
+        """Let go of everything in a forked copy of the process: nothing works there."""
         self.forked = self.client.forked = True
         if self._connection is not None:
             self._connection.closed = True  # a copy must not speak for this client

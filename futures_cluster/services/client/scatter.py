@@ -100,7 +100,7 @@ class Scatterer:
                     pickle_codec.release(payload, self._pool)
 
     async def _choose(self, workers: Sequence[str]) -> tuple[str, str]:
-        """The next worker, in turn; waits until there is one."""
+        """Return the next worker, in turn; waits until there is one."""
         while True:
             if self._loop.time() - self._asked_at > FACTS_S:
                 self._facts = await self._ask("workers", None)

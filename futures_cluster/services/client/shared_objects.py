@@ -166,7 +166,7 @@ class SharedObjectClient:
         return len(self._questions)
 
     def oldest_wait(self) -> str | None:
-        """The question that was asked first of those without an answer."""
+        """Return the question that was asked first of those without an answer."""
         number = next(iter(self._questions), None)
         return None if number is None else f"request {number}"
 
@@ -222,7 +222,7 @@ class SharedObjectClient:
         timeout: float | None = None,
         undo: Undo | None = None,
     ) -> Answer:
-        """As ``ask``, in a coroutine."""
+        """Ask as ``ask`` does, in a coroutine."""
         timeout = numbers.wait_s("timeout", timeout)
         number, question = self._begin(kind, name, op, args, undo)
         event = asyncio.Event()
@@ -265,7 +265,7 @@ class SharedObjectClient:
         self._client.tell(m.WithdrawShared(self._client.name, number))
 
     def _abandon(self, number: int, question: _Question) -> None:
-        """Nobody waits any more, not even for the last word."""
+        """Leave the answer to ``undo``, as no caller waits for it."""
         with self._lock:
             question.is_abandoned = True
             answered = number not in self._questions
@@ -311,7 +311,7 @@ class SharedObjectClient:
         question.end(answer, reply.error)
 
     def close(self, reason: BaseException) -> None:
-        """Nothing will be answered any more."""
+        """Fail all requests: no answer will come."""
         self._closed = reason
         for number in list(self._questions):
             question = self._questions.pop(number, None)

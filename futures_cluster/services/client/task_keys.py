@@ -17,7 +17,7 @@ from futures_cluster.services.client.function_table import OWNED_BY
 
 @functools.lru_cache(1000)
 def inherit(options: TaskOptions, priority: int) -> TaskOptions:
-    """The options of a task that another one of this priority submits: its own priority counts from there.
+    """Return the options of a task that another one of this priority submits: its own priority counts from there.
 
     Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
     """
@@ -66,7 +66,7 @@ def key_owner(client: str, incarnation: str) -> str:
 
 
 def not_sendable(future: Any) -> TypeError:
-    """The error of a call that has a future among its arguments whose result the workers cannot get."""
+    """Return the error of a call that has a future among its arguments whose result the workers cannot get."""
     return TypeError(
         f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
         "pass its result() instead"

@@ -64,7 +64,7 @@ class WaitWatch:
         self._asked_at_s = 0.0
 
     def arm(self) -> None:
-        """Something may be waited for from now on; from any thread, also under the client's lock."""
+        """Watch a wait that may begin now; from any thread, also under the client's lock."""
         self.is_armed = True
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._begin)
@@ -110,7 +110,7 @@ class WaitWatch:
                 _say(lines)
 
     def _speak_of_silence(self) -> None:
-        """The scheduler has not answered since the look before, at least."""
+        """Log that the scheduler has not answered since the look before."""
         if self._describe_silence is None:
             return
         reminder = self._reminders.setdefault(_ANSWER, Reminder(self._asked_at_s))

@@ -28,7 +28,7 @@ class CrashJournal:
             raise
 
     def record(self, slot: int, attempt: int) -> None:
-        """The slot executes the attempt with this number now; 0 for none."""
+        """Write the number of the attempt that the slot executes; 0 for none."""
         if slot < MAX_SLOTS:
             self._numbers[slot] = attempt
 

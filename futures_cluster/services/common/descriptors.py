@@ -17,7 +17,7 @@ from futures_cluster.wire.transports import local_sockets
 
 
 def is_standard(fd: int) -> bool:
-    """Whether a descriptor from 0 to 2 is a standard stream, and not some file that got the number of a closed one.
+    """Return whether a descriptor from 0 to 2 is a standard stream, and not another file.
 
     The interpreter has found it open at its start, and programs inherit it: neither a stream that was closed nor a
     file that Python opens (PEP 446) passes on to them. A stream that was redirected by ``dup2`` does.
@@ -30,7 +30,7 @@ def is_standard(fd: int) -> bool:
 
 
 def is_open(fd: int) -> bool:
-    """Whether the number belongs to any file."""
+    """Return whether the number belongs to any file."""
     try:
         os.fstat(fd)
     except OSError:
@@ -52,7 +52,7 @@ def fill_standard() -> None:
 
 @contextlib.contextmanager
 def none_standard() -> Iterator[None]:
-    """What is opened meanwhile gets numbers above 2."""
+    """Give all that is opened in the block numbers above 2."""
     fillers: list[int] = []
     try:
         for fd in range(3):
@@ -65,7 +65,7 @@ def none_standard() -> Iterator[None]:
 
 
 def above_standard(fd: int) -> int:
-    """The same file under a number above 2, in exchange for the descriptor given."""
+    """Return the same file under a number above 2, in exchange for the descriptor given."""
     if fd > 2:
         return fd
     import fcntl
@@ -77,7 +77,7 @@ def above_standard(fd: int) -> int:
 
 
 def socketpair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
-    """A pair of unix sockets, whose numbers are above 2."""
+    """Return a pair of unix sockets, whose numbers are above 2."""
     ours, theirs = local_sockets.socketpair(kind)
     return _above(ours), _above(theirs)
 
@@ -87,13 +87,13 @@ def _above(sock: socket.socket) -> socket.socket:
 
 
 def pipe() -> tuple[int, int]:
-    """A pipe, as ``os.pipe`` makes it, whose numbers are above 2."""
+    """Return a pipe, as ``os.pipe`` makes it, whose numbers are above 2."""
     read_fd, write_fd = os.pipe()
     return above_standard(read_fd), above_standard(write_fd)
 
 
 def file_with(data: bytes) -> int:
-    """A descriptor above 2 of a nameless file, to be read from its beginning."""
+    """Return a descriptor above 2 of a nameless file, to be read from its beginning."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("futures_cluster-start", os.MFD_CLOEXEC)
     else:

@@ -70,7 +70,7 @@ def leave(error: BaseException | None = None) -> NoReturn:
 
 
 def _exit_code(error: SystemExit) -> int:
-    """The code that the interpreter would exit with."""
+    """Return the code that the interpreter would exit with."""
     if error.code is None:
         return 0
     if isinstance(error.code, int):

@@ -25,7 +25,7 @@ MIN_SILENCE_S = 0.5
 
 
 def interval_s(silence_s: float) -> float:
-    """Seconds between two heartbeats."""
+    """Return seconds between two heartbeats."""
     return min(max(silence_s, MIN_SILENCE_S) / BEATS, MAX_INTERVAL_S)
 
 
@@ -80,11 +80,11 @@ class Heartbeats:
         return silent_s if silent_s > 2 * self._interval_s else 0.0
 
     def heard(self) -> None:
-        """The other side lives."""
+        """Take note that the other side lives."""
         self._heard_at = self._loop.time()
 
     def agree(self, facts: dict[str, Any]) -> None:
-        """What a heartbeat of the other side says."""
+        """Take the interval from a heartbeat of the other side."""
         theirs = facts.get("silence_s")
         if isinstance(theirs, (int, float)) and 0 < interval_s(theirs) < self._interval_s:
             self._interval_s = interval_s(theirs)
@@ -109,7 +109,7 @@ class Heartbeats:
         self._timer = self._loop.call_at(self._due_at, self._beat)
 
     def stop(self) -> None:
-        """No more."""
+        """Stop sending and checking heartbeats."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

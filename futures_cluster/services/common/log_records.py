@@ -73,7 +73,7 @@ def _short(text: str) -> str:
 
 
 def _pack_extra(value: Any) -> Any:
-    """A plain value, or a pickle; its repr if it does not pickle, or is large."""
+    """Return a plain value, or a pickle; its repr if it does not pickle, or is large."""
     if type(value) in _PLAIN:
         return _short(value) if type(value) is str else value
     try:
@@ -91,7 +91,7 @@ def pack_warning(message: Warning | str, category: type[Warning], filename: str,
 
 
 def _module_of(filename: str, lineno: int, frame: FrameType | None) -> str | None:
-    """The name of the module that a warning is about, which filters ask for, if its line is being executed."""
+    """Return the name of the module that a warning is about, which filters ask for, if its line is being executed."""
     while frame is not None:
         if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
             name = frame.f_globals.get("__name__")
@@ -155,7 +155,7 @@ def _warn(text: str, names: list[str], filename: str, lineno: int, module: str |
 
 
 def _find_category(name: str) -> type[Warning] | None:
-    """The class of this name, if its module is loaded."""
+    """Return the class of this name, if its module is loaded."""
     module, _, qualname = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):

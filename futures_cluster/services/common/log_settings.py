@@ -151,7 +151,7 @@ def _plain_filter(action: str, message: Any, category: type, module: Any, lineno
 
 
 def _pattern(text: Any) -> str:
-    """The regular expression of a filter's message or module, which may be a name that must be met exactly."""
+    """Return the regular expression of a filter's message or module, which may be a name that must be met exactly."""
     if text is None:
         return ""
     return re.escape(text) + r"\Z" if isinstance(text, str) else str(text.pattern)

@@ -41,7 +41,7 @@ class LogTail(logging.Handler):
             last.handle(record)
 
     def _is_heard(self, name: str) -> bool:
-        """Whether another handler gets the record."""
+        """Return whether another handler gets the record."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
@@ -50,7 +50,7 @@ class LogTail(logging.Handler):
         return False
 
     def since(self, number: int) -> list[list[Any]]:
-        """The lines after the one with this number, without their numbers."""
+        """Return the lines after the one with this number, without their numbers."""
         return [line[1:] for line in list(self.lines) if line[0] > number]
 
 
@@ -59,7 +59,7 @@ _tail: LogTail | None = None
 
 
 def tail() -> LogTail:
-    """The lines of this process, from the first call on."""
+    """Return the lines of this process, from the first call on."""
     global _tail
     with _lock:
         if _tail is None:

@@ -30,7 +30,7 @@ EXIT_CODE = 77
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM and not shared."""
+    """Return memory of this process that is in RAM and not shared."""
     try:
         with open("/proc/self/statm") as file:
             fields = file.read().split()
@@ -42,7 +42,7 @@ def resident_bytes() -> int:
 
 
 def occupied_bytes(held_bytes: int = 0) -> int:
-    """Memory of this process that is in RAM, with what it has mapped of shared segments, its own and others'.
+    """Return memory of this process that is in RAM, with what it has mapped of shared segments, its own and others'.
 
     Results that came from another process lie there; so this, less the results, is what all else takes. ``held_bytes``
     are in segments that it holds for results, and that are not always mapped.
@@ -57,7 +57,7 @@ def occupied_bytes(held_bytes: int = 0) -> int:
 
 
 def kept_segments_bytes(limit_bytes: int | None) -> int:
-    """How much of shared segments a worker with this limit keeps for use again."""
+    """Return how much of shared segments a worker with this limit keeps for use again."""
     if limit_bytes is None:
         return shm.MAX_KEPT_BYTES
     return min(shm.MAX_KEPT_BYTES, int(limit_bytes * SEGMENTS_FRACTION))

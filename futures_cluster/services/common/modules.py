@@ -103,7 +103,7 @@ def _started_ns() -> int:
 
 
 def _has_code_of(module: ModuleType, spec: ModuleSpec) -> bool:
-    """Whether the functions of a module have the code that its file has now."""
+    """Return whether the functions of a module have the code that its file has now."""
     loader: Any = spec.loader
     if not hasattr(loader, "source_to_code"):
         return True  # its source is not in a file of its own

@@ -144,7 +144,7 @@ class Peers:
         return await self._ask(peer, m.GetData(next(self._numbers), keys, codecs, beside or peer.is_refused))
 
     def received(self, answer: m.Data) -> None:
-        """The answer to a question that went the other way."""
+        """Take the answer to a question that went the other way."""
         for peer in self._peers.values():
             peer.received([answer])
 
@@ -165,7 +165,7 @@ class Peers:
         return list(data.missing)
 
     async def shares_memory_with(self, address: str) -> bool:
-        """Whether what is put there may lie in shared memory."""
+        """Return whether what is put there may lie in shared memory."""
         connection = (await self._connect(address)).connection
         return connection is not None and connection.same_host
 
@@ -182,7 +182,7 @@ class Peers:
             peer.requests.pop(question.request, None)
 
     def forget(self, addresses: Iterable[str]) -> None:
-        """These are gone: who waits for them gets ``PeerLost`` now, and not when the network gives up."""
+        """Fail requests to peers that are gone with ``PeerLost``, before the network gives up."""
         for address in addresses:
             peer = self._peers.pop(address, None)
             self._connecting.pop(address, None)

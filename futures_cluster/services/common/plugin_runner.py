@@ -357,7 +357,7 @@ class PluginRunner:
                 self.plugins = tuple(other for other in self.plugins if other is not plugin)
 
     def close(self) -> None:
-        """No more events; plugins are told once they have heard all others."""
+        """Close the plugins once they have heard all events."""
         self._events.put(None)
 
     def join(self, timeout: float | None = CLOSE_S) -> None:
@@ -370,7 +370,7 @@ class PluginRunner:
 
 
 def look(message: Message, state: State) -> list[Event]:
-    """What a message will have meant, once the scheduler has dealt with it; old answers mean nothing.
+    """Return what a message will have meant, once the scheduler has dealt with it; old answers mean nothing.
 
     Looked at before that, because afterwards a task may be forgotten.
     """
@@ -409,7 +409,7 @@ def _returned(message: m.TasksReturned, state: State) -> list[Event]:
 
 
 def _function(key: str, attempt: int, worker: str, state: State) -> str | None:
-    """The name of a task's function, if the task is on this worker, in this attempt."""
+    """Return the name of a task's function, if the task is on this worker, in this attempt."""
     task = state.tasks.get(key)
     if task is None or task.attempt != attempt or task.worker is None or task.worker.name != worker:
         return None
@@ -434,7 +434,7 @@ def watch_schedulers(plugin: SchedulerPlugin) -> None:
 
 
 def watch_of_scheduler() -> PluginRunner | None:
-    """What a new scheduler begins with."""
+    """Return what a new scheduler begins with."""
     if not _for_all_schedulers:
         return None
     watch = PluginRunner()

@@ -38,7 +38,7 @@ class FuturesClusterProcess(multiprocessing.process.BaseProcess):
 
 
 def take(settings: WorkerSettings) -> None:
-    """In the worker, before users' code runs: be the process that the settings say."""
+    """Become the process of the settings; in the worker, before users' code runs."""
     if settings.identity:
         assert settings.parent is not None
         pid, name = settings.parent

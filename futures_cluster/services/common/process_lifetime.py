@@ -24,7 +24,7 @@ class Inherited(Protocol):
     """What a forked copy of the process must let go of."""
 
     def forget_in_child(self) -> None:
-        """This is a forked copy of the process that this belongs to."""
+        """Let go of everything in a forked copy of the process."""
 
 
 class Cluster(Inherited, Protocol):
@@ -35,7 +35,7 @@ class Cluster(Inherited, Protocol):
 
 
 def left_behind(thing: Inherited) -> None:
-    """A process that is forked from here on lets go of this."""
+    """Register what a process that is forked from here on lets go of."""
     global _registered_fork
     if not _registered_fork and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
@@ -44,7 +44,7 @@ def left_behind(thing: Inherited) -> None:
 
 
 def opened(cluster: Cluster) -> None:
-    """A cluster has started: at the end of the interpreter it is waited for, as for the standard library's pools.
+    """Register a cluster, for which the end of the interpreter waits, as for the pools.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def opened(cluster: Cluster) -> None:
 
 
 def ended(cluster: Cluster) -> None:
-    """A cluster has ended."""
+    """Unregister a cluster that has ended."""
     _open.discard(cluster)
     _left_behind.discard(cluster)
 
@@ -86,7 +86,7 @@ def refuse_inside(starting: bool) -> None:
 
 
 def interpreter_exits() -> bool:
-    """Whether the interpreter is about to end, so that nothing new can be run."""
+    """Return whether the interpreter is about to end, so that nothing new can be run."""
     return _exiting
 
 

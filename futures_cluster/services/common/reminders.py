@@ -48,11 +48,11 @@ class Reminder:
         self._next_s = FIRST_S
 
     def left_s(self, now_s: float) -> float:
-        """Seconds until it is due."""
+        """Return seconds until it is due."""
         return max(0.0, self.since_s + self._next_s - now_s)
 
     def is_due(self, now_s: float) -> bool:
-        """Whether it is to speak now; once for each of its times, and once for several that have passed."""
+        """Return whether it is to speak now; once for each of its times, and once for several that have passed."""
         waited_s = now_s - self.since_s + EARLY_S
         if waited_s < self._next_s:
             return False
@@ -62,7 +62,7 @@ class Reminder:
 
 
 def result_aloud(future: concurrent.futures.Future[T], sentence: Callable[[float], str]) -> T:
-    """The result of a future; while a thread waits for it, it speaks.
+    """Return the result of a future; while a thread waits for it, it speaks.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ log = logging.getLogger("futures_cluster.wire")
 def find(
     address: str, certificates_folder: str | None = None, is_scheduler: bool = False, insecure: bool = False
 ) -> registry.Security:
-    """What is needed to connect to an address, or (``is_scheduler``) to listen there.
+    """Return what is needed to connect to an address, or (``is_scheduler``) to listen there.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ def _go_without(address: str, files: registry.TlsFiles | None) -> registry.Secur
 
 
 def at(address: str, own: registry.Security) -> registry.Security:
-    """What this process shows at a peer's address, which may be of another kind than that of its scheduler."""
+    """Return what this process shows at a peer's address, which may be of another kind than that of its scheduler."""
     if address.startswith("unix://"):
         return registry.NO_SECURITY
     return find(address) if own == registry.NO_SECURITY else own
 
 
 def describe(needed: Iterable[registry.Security]) -> str:
-    """Where the secret of a scheduler with these listeners comes from, in words."""
+    """Return where the secret of a scheduler with these listeners comes from, in words."""
     listeners = list(needed)
     if any(security.secret is not None for security in listeners):
         if config.secret_of_environment() is not None:
@@ -103,5 +103,5 @@ def describe(needed: Iterable[registry.Security]) -> str:
 
 
 def hello(role: str, name: str) -> m.Hello:
-    """The first message on a connection."""
+    """Return the first message on a connection."""
     return m.Hello(role, name, pid=os.getpid(), versions=versions.own_versions())

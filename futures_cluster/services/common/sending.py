@@ -48,7 +48,7 @@ def send_apart(
 
 
 def _split(message: Any) -> list[Message]:
-    """The message as several of one row each; itself if it is no batch, or a graph, whose tasks belong together."""
+    """Return the message as several of one row each; itself if it is no batch, or a graph."""
     names = _ROWS.get(type(message), ())
     if getattr(message, "wanted", None) is not None:
         return [message]
@@ -58,6 +58,6 @@ def _split(message: Any) -> list[Message]:
 
 
 def failed(request: m.GetData | m.RelayData, error: BaseException) -> m.Data:
-    """The answer when there cannot be another one: each of the results has this error."""
+    """Return an answer in which each result has this error."""
     payload = exceptions.dump_error(error)
     return m.Data(request.request, [], [], [(key, payload) for key in request.keys])

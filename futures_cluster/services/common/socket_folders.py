@@ -71,7 +71,7 @@ def _own_prefix() -> str:
 
 @functools.cache
 def _machine() -> str:
-    """This start of this machine."""
+    """Return an id of this start of this machine."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -81,7 +81,7 @@ def _machine() -> str:
 
 @functools.cache
 def _where() -> str:
-    """Names the space of process numbers: this start of this machine, and the namespace."""
+    """Return an id of the space of process numbers: this start of this machine, and the namespace."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:  # no namespaces here

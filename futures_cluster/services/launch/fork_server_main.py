@@ -187,7 +187,7 @@ def _reap(control: socket.socket, children: dict[int, Any], orphans: Orphans) ->
 
 
 def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket], selector: Any) -> None:
-    """In the child: become a worker; never returns."""
+    """Become a worker, in the child; never returns."""
     code = 1
     try:
         die_with_parent()

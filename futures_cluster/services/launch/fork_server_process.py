@@ -32,12 +32,12 @@ ADVICE = (
 
 
 def import_path() -> list[str]:
-    """The entries of ``sys.path`` that imports look into: plain strings."""
+    """Return the entries of ``sys.path`` that imports look into: plain strings."""
     return [str.__str__(entry) for entry in sys.path if isinstance(entry, str)]
 
 
 def has_folder() -> bool:
-    """Whether the working folder of this process is there."""
+    """Return whether the working folder of this process is there."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def has_folder() -> bool:
 
 
 def _find_interpreter() -> str:
-    """The interpreter to start: what ``multiprocessing.set_executable`` was told, or this one.
+    """Return the interpreter to start: what ``multiprocessing.set_executable`` was told, or this one.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Template:
         self.process.wait()
 
     def forget_in_child(self) -> None:
-        """In a forked copy of this process: while anybody holds the socket, it cannot see that its client has died."""
+        """Close the socket in a forked copy, so that the fork server sees the end of its client."""
         self.control.close()
 
 

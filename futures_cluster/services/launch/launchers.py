@@ -32,7 +32,7 @@ EXIT_S = 0.5
 
 
 def describe_exit(code: int | None) -> str:
-    """How a process ended, in words.
+    """Return how a process ended, in words.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def describe_exit(code: int | None) -> str:
 
 
 def describe_failure(error: Exception) -> str:
-    """Why a worker could not be started, in words.
+    """Return why a worker could not be started, in words.
 
     Examples
     --------
@@ -107,17 +107,17 @@ class WorkerHandle:
         return not self.replaced and not self.deliberate
 
     def fds(self) -> list[int]:
-        """The descriptors that the worker gets; see ``process.main``."""
+        """Return the descriptors that the worker gets; see ``process.main``."""
         fds = [self.worker_end.fileno(), self.stderr.write_fd, self._tracker.theirs.fileno()]
         return fds if self.blackbox is None else [*fds, self.blackbox.fd]
 
     def handed_over(self) -> None:
-        """The worker has its descriptors; ours are not needed."""
+        """Close our copies of the descriptors that the worker has."""
         self.worker_end.close()
         self.stderr.close_write()
 
     def close_client_end(self) -> None:
-        """In a forked copy of this process: close what belongs to the client, without touching its loop."""
+        """Close what belongs to the client in a forked copy, without touching its loop."""
         with contextlib.suppress(OSError):
             self.connection.close()
 
@@ -261,12 +261,12 @@ class ForkServerLauncher:
             self._on_exit(name, value, "")
 
     def _failed(self, name: str, error: OSError) -> None:
-        """There is no process for this worker; it concerns no other."""
+        """Report that this worker has no process; others are not concerned."""
         del self._handles[name]
         self._on_exit(name, None, describe_failure(error))
 
     def _lost(self, how: str = "") -> None:
-        """The template is gone, and its workers with it; or it never was one."""
+        """Report that the fork server is gone with its workers, or never was one."""
         template, self._template = self._template, None
         assert template is not None
         self._stop_reading(template)
@@ -326,7 +326,7 @@ class InheritedFd:
         return _received_fd, (reduction.DupFd(self.fd),)
 
     def take(self) -> int:
-        """The descriptor, in the new process."""
+        """Return the descriptor, in the new process."""
         return self.fd
 
 
@@ -337,7 +337,7 @@ def _received_fd(duplicate: Any) -> InheritedFd:
 def _process_main(
     settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...], forks: bool
 ) -> None:
-    """The body of a worker that multiprocessing started; ``forks``: as a copy of another process."""
+    """Run a worker that multiprocessing started; ``forks``: as a copy of another process."""
     from futures_cluster.services.worker import process as worker_process  # the client itself can do without
 
     if forks:

@@ -40,17 +40,17 @@ class Orphans:
                 ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
     def present(self) -> set[int]:
-        """The children of this process."""
+        """Return the children of this process."""
         with contextlib.suppress(OSError), open(self._path) as file:
             return set(map(int, file.read().split()))
         return set()
 
     def spare(self, pids: set[int]) -> None:
-        """These are not to be ended, whatever ends."""
+        """Never end these processes."""
         self._spared = pids
 
     def ended(self, pid: int) -> bool:
-        """A child was waited for; whether what it leaves is to be ended, because it was itself."""
+        """Take note of a child's end; whether to end what it leaves, as it was killed."""
         self._spared.discard(pid)
         was_doomed = pid in self._doomed
         self._doomed.discard(pid)
@@ -70,7 +70,7 @@ class Orphans:
         return False
 
     def end_all(self, is_forced: bool) -> None:
-        """There are no more workers: kill what they leave if they were killed, and what that leaves, until all is gone.
+        """Kill what killed workers left, and what that leaves, until all is gone.
 
         Otherwise only see that what was killed before has gone with all that it leaves.
         """

@@ -55,5 +55,5 @@ class TrackerDoor:
         self.theirs.close()
 
     def forget_in_child(self) -> None:
-        """In a forked copy of this process: close what belongs to the client, without touching its loop."""
+        """Close what belongs to the client in a forked copy, without touching its loop."""
         self._ours.close()

@@ -46,7 +46,7 @@ class RestartPolicy:
         self._counted_s = -math.inf  # starts that began before it have been counted
 
     def started(self, now_s: float) -> None:
-        """A start begins now; after a failure it is a probe, and the others wait for what becomes of it."""
+        """Take note that a start begins; after a failure it is a probe, and others wait for it."""
         if self.failures:
             self.next_s = now_s + MAX_PAUSE_S
 
@@ -62,7 +62,7 @@ class RestartPolicy:
         return True
 
     def succeeded(self) -> None:
-        """A worker is ready."""
+        """Take note that a worker is ready."""
         self.failures = 0
         self.next_s = self._counted_s = -math.inf
 

@@ -55,7 +55,7 @@ class StderrWriter:
                 self._thread = thread
 
     def _what_is_missing(self) -> bytes:
-        """A line about what was dropped before; empty if nothing was."""
+        """Return a line about what was dropped before; empty if nothing was."""
         dropped, self._dropped_bytes = self._dropped_bytes, 0
         if not dropped:
             return b""
@@ -114,7 +114,7 @@ class StderrRelay:
         self._loop.add_reader(self._read_fd, self.read)
 
     def close_write(self) -> None:
-        """The worker has its own descriptor by now."""
+        """Close our copy of the descriptor that the worker has."""
         if self.write_fd >= 0:
             os.close(self.write_fd)
             self.write_fd = -1
@@ -139,7 +139,7 @@ class StderrRelay:
                 self._kept -= len(self._tail.popleft())
 
     def tail(self) -> str:
-        """The end of what was written."""
+        """Return the end of what was written."""
         return b"".join(self._tail)[-TAIL_BYTES:].decode(errors="replace").strip()
 
     def close(self) -> None:

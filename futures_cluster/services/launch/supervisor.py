@@ -81,7 +81,7 @@ class WorkerNodeConfig:
 
 
 def own_address(scheduler: str) -> str:
-    """The address of this machine on the way to the scheduler.
+    """Return the address of this machine on the way to the scheduler.
 
     Examples
     --------
@@ -211,11 +211,11 @@ class WorkerSupervisor:
         await self._taken.wait()
 
     def _facts(self) -> dict[str, Any]:
-        """What a heartbeat says: a worker that cannot answer is not gone as long as its process runs."""
+        """Return what a heartbeat says: a worker that cannot answer is not gone as long as its process runs."""
         return {"running": [] if self._processes is None else self._processes.running()}
 
     async def _serve(self) -> None:
-        """From a connection to its end."""
+        """Serve one connection to its end."""
         assert self._heartbeats is not None
         if self._lost.is_set():
             self._heartbeats.stop()
@@ -270,11 +270,11 @@ class WorkerSupervisor:
         )
 
     def _socket(self) -> str:
-        """The address of the next worker, which none had before it: peers may still ask for a former one's results."""
+        """Return a new address for the next worker: peers may still ask at former ones."""
         return f"unix://{self._folder}/{next(self._sockets)}.sock"
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
-        """What a worker tells its manager."""
+        """Return what a worker tells its manager."""
 
         def received(messages: list[m.Message]) -> None:
             assert self._processes is not None

@@ -84,7 +84,7 @@ class WorkerProcesses:
     # ---------------------------------------------------------------- start
 
     def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
-        """The handle of a new worker; on the loop's thread, or before that runs."""
+        """Return the handle of a new worker; on the loop's thread, or before that runs."""
         return self._make_handle(self._make_settings(former))
 
     def _make_handle(self, settings: WorkerSettings) -> WorkerHandle:
@@ -153,7 +153,7 @@ class WorkerProcesses:
             self._pause = None
 
     def _start_failed(self, began_s: float, how: str, cause: str) -> None:
-        """A start has failed: the next one has to wait, or there is none if it is hopeless.
+        """Delay the next start after one that failed, or give up if it is hopeless.
 
         ``cause`` also has the end of the worker's stderr, which this program's own stderr has got already.
         """
@@ -178,7 +178,7 @@ class WorkerProcesses:
             )
 
     def give_up_start(self) -> None:
-        """Starting failed, before the loop ran: leave nothing of it."""
+        """Undo a start that failed before the loop ran."""
         for handle in self.handles.values():
             handle.kill()
             if handle.process is not None:
@@ -194,13 +194,13 @@ class WorkerProcesses:
             self._tracker = None
 
     def give_up(self, reason: str) -> None:
-        """No worker can start, and so none is replaced."""
+        """Replace no more workers, as none can start."""
         self.wanted = False
         self._nothing_starts()
         self._on_hopeless(reason)
 
     def joined(self, name: str) -> None:
-        """A worker is ready."""
+        """Take note that a worker is ready."""
         handle = self.handles.get(name)
         if handle is not None:
             handle.joined = True
@@ -210,7 +210,7 @@ class WorkerProcesses:
             self._start_missing()
 
     def retires(self, name: str) -> None:
-        """A worker takes no more tasks, for reasons of its own: another takes its place already."""
+        """Replace a worker that takes no more tasks, while it is still there."""
         handle = self.handles.get(name)
         if handle is not None and not handle.replaced:
             handle.replaced = True
@@ -237,7 +237,7 @@ class WorkerProcesses:
             self._started(place, False)
 
     def running(self) -> list[str]:
-        """The incarnations of workers whose processes live and were not stopped by a signal."""
+        """Return the incarnations of workers whose processes live and were not stopped by a signal."""
         import psutil  # only managers ask, and a program's own workers start without it
 
         found = []
@@ -251,7 +251,7 @@ class WorkerProcesses:
     # ---------------------------------------------------------------- end
 
     def _hung_up(self, handle: WorkerHandle) -> None:
-        """A worker's connection has ended: the worker has, too, or it is useless and is killed."""
+        """Kill a worker whose connection has ended, unless it has ended."""
         self._loop.call_later(HUNG_UP_S, self._kill_cut_off, handle)
 
     def _kill_cut_off(self, handle: WorkerHandle) -> None:
@@ -275,7 +275,7 @@ class WorkerProcesses:
             self._loop.call_later(STOP_TIMEOUT_S, self._kill_slow, handle)
 
     def _kill_slow(self, handle: WorkerHandle) -> None:
-        """A worker was asked to end, and should have by now."""
+        """Kill a worker that has not ended in time."""
         if handle.pid is not None:
             log.warning(
                 "%s (process %d) did not end within %.0f s after it was asked to, and is killed; a thread that a task "
@@ -309,7 +309,7 @@ class WorkerProcesses:
         self._stderr.close()
 
     def process_ended(self, name: str, code: int | None, how: str = "") -> None:
-        """A worker process is gone; the launcher says so, and by ``how`` what no exit code tells."""
+        """Take note that a process is gone; ``how`` says what no exit code tells."""
         handle = self.handles[name]
         handle.link.drain()
         handle.stderr.read()
@@ -318,7 +318,7 @@ class WorkerProcesses:
         self._end(handle, how or describe_exit(LOST_CODE if handle.cut_off else code))
 
     def _end(self, handle: WorkerHandle, how: str) -> None:
-        """There is no process of this worker, and all it said was taken."""
+        """End a worker without a process, all of whose messages were taken."""
         del self.handles[handle.name]
         cause = handle.ended = how
         if tail := handle.stderr.tail():
@@ -339,7 +339,7 @@ class WorkerProcesses:
         self._start_missing()
 
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: let go of our ends of the workers' connections.
+        """Close our ends of the workers' connections in a forked copy.
 
         As long as anybody holds them, a worker could not see that its client has died.
         """

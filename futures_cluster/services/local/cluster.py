@@ -190,7 +190,7 @@ class LocalCluster:
         late_imports.load(has_template=mp_context is None)
 
     def _forwards_logs(self, mp_context: Any) -> bool:
-        """Whether workers forward log records.
+        """Return whether workers forward log records.
 
         With ``mp_context`` the standard library's rules hold: a forked worker has the caller's handlers, another one
         none of them.
@@ -261,7 +261,7 @@ class LocalCluster:
             self._leader.add(handle.link)
 
     def _watch(self, event: Message) -> None:
-        """Events that concern the set of workers."""
+        """Take events that concern the set of workers."""
         if type(event) is m.WorkerJoined:
             self.processes.joined(event.worker)
         elif type(event) is m.WorkerRetiring:
@@ -312,7 +312,7 @@ class LocalCluster:
     # ---------------------------------------------------------------- for people
 
     def monitor(self) -> ClusterMonitor:
-        """Where to look; made when first wanted, and loaded only then."""
+        """Return where to look; made when first wanted, and loaded only then."""
         from futures_cluster.services.observe.monitor import ClusterMonitor
 
         with self._lock:
@@ -324,7 +324,7 @@ class LocalCluster:
         return {"addresses": ["processes of this program"], "since": self._since}
 
     def status_url(self) -> str:
-        """The address of the status page, which is served from the first call on. From any thread."""
+        """Return the address of the status page, which is served from the first call on. From any thread."""
         from futures_cluster.services.observe.page_thread import StatusPage
 
         monitor = self.monitor()
@@ -337,7 +337,7 @@ class LocalCluster:
 
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Workers report meanwhile; yields what puts all together."""
+        """Let workers report until the block ends; yields what puts all together."""
         monitor = self.monitor()
         since = monitor.last_chunk
 
@@ -350,7 +350,7 @@ class LocalCluster:
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
-        """Workers report what tasks print meanwhile; yields what fetches it."""
+        """Let workers report what tasks print until the block ends; yields what fetches it."""
         monitor = self.monitor()
         since, _ = monitor.output(-1)
 
@@ -377,19 +377,19 @@ class LocalCluster:
         return "" if page is None or self.closing else page.url
 
     async def _close_page(self) -> None:
-        """Without a thread for it: at the end of the interpreter none can be started any more."""
+        """Close the page without a thread: the ending interpreter starts none."""
         with self._lock:
             page, self._page = self._page, None
         if page is not None:
             await page.close_from_loop()
 
     def is_ready(self, name: str) -> bool:
-        """Whether a worker takes tasks; from any thread."""
+        """Return whether a worker takes tasks; from any thread."""
         worker = self.scheduler.machine.state.workers.get(name)
         return worker is not None and not worker.retiring
 
     def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
-        """A worker process is gone; what it said last was taken. Tell the scheduler."""
+        """Tell the scheduler that a worker process is gone, after its last messages."""
         name = handle.name
         self.scheduler.workers.pop(name, None)
         self._relay.worker_ended(name)
@@ -461,7 +461,7 @@ class LocalCluster:
                 future.cancel()
 
     def _is_unplaceable(self, key: str) -> bool:
-        """Whether a task waits for workers or resources that are not there: the end would wait for it for ever."""
+        """Return whether a task waits for workers or resources that are not there."""
         with self.scheduler.reading() as state:
             task = state.tasks.get(key)
             if task is None or task.state is not QUEUED:
@@ -513,6 +513,6 @@ class LocalCluster:
             self._loop.stop()
 
     def forget_in_child(self) -> None:
-        """In a forked copy of the process: nothing here works."""
+        """Let go of everything in a forked copy of the process: nothing works there."""
         self.client.forked = True
         self.processes.forget_in_child()

@@ -58,13 +58,13 @@ class DataRelay:
         return True
 
     def worker_ended(self, name: str) -> None:
-        """What it was asked on that way it does not answer any more."""
+        """Fail what a worker was asked on this way."""
         address = self._names.pop(name, None)
         if address is not None:
             self._peers.forget([address])
 
     def received(self, message: m.RelayData | m.Data) -> None:
-        """A worker asks, or answers."""
+        """Take a question or an answer of a worker."""
         if isinstance(message, m.Data):
             self._peers.received(message)
             return

@@ -82,7 +82,7 @@ class Scaling:
         self._set(self.number)  # one that has ended meanwhile was replaced twice
 
     def close(self) -> None:
-        """Nothing changes any more."""
+        """Stop scaling."""
         self._stop_timer()
         self._bounds = None
 

@@ -133,7 +133,7 @@ class ClusterMonitor:
 
     @contextlib.contextmanager
     def viewer(self, look: Subscription) -> Iterator[None]:
-        """Workers report as long as somebody is in here."""
+        """Let workers report as long as the block runs."""
         with self._lock:
             number = self._next_look = self._next_look + 1
             self._looks[number] = look
@@ -147,7 +147,7 @@ class ClusterMonitor:
 
     @staticmethod
     def look(worker: str = "", output: bool = False) -> Subscription:
-        """What ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
+        """Return what ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
         return Subscription(worker, profile=not output, output=output)
 
     @property
@@ -176,7 +176,7 @@ class ClusterMonitor:
             self._loop_timer = None
 
     def _order(self, name: str, interval_s: float) -> m.Observe:
-        """How a worker is to report, as the viewers want it."""
+        """Return how a worker is to report, as the viewers want it."""
         looks = list(self._looks.values())
         return m.Observe(
             interval_s if looks else -1.0,
@@ -199,7 +199,7 @@ class ClusterMonitor:
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
     def noticed(self, message: m.Message) -> None:
-        """A worker has reported, joined or is lost; under the service's lock, on any thread."""
+        """Take a report, or note that a worker joined or is lost; under the service's lock, on any thread."""
         if type(message) is m.WorkerReport:
             self._put_away(message.worker, message.facts)
             if message.asked:
@@ -250,7 +250,7 @@ class ClusterMonitor:
         self._heard[name] = now
 
     async def refresh(self, worker: str = "") -> None:
-        """Without viewers the workers' figures are old: ask them once, and wait for the answers a little."""
+        """Ask workers once for figures if there are no viewers, and wait a little for them."""
         if worker:
             await asyncio.wrap_future(self.ask_workers(worker))
         elif not self._looks:
@@ -279,7 +279,7 @@ class ClusterMonitor:
     # ---------------------------------------------------------------- what there is to see
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything at a glance; see docs/status.md."""
+        """Return everything at a glance; see docs/status.md."""
         with self._service.reading() as state:
             found = snapshot(state)
             found["functions"] = overview.progress(state)
@@ -364,7 +364,7 @@ class ClusterMonitor:
         return rows[:MAX_TRANSFERS]
 
     def stream(self, since: int = 0) -> dict[str, Any]:
-        """Rows of the task stream after the chunk with this number, and what has not ended; see docs/status.md."""
+        """Return the task stream after the chunk with this number; see docs/status.md."""
         with self._service.lock:
             chunks = list(takewhile(lambda chunk: chunk[0] > since, reversed(self._stream)))[::-1]
             last = self._chunks
@@ -377,13 +377,13 @@ class ClusterMonitor:
         return {"last": last, "chunks": chunks_of_workers, "running": running[:MAX_RUNNING]}
 
     def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
-        """The number of the last line that tasks have printed, and those after this one; none after -1."""
+        """Return the number of the last line that tasks have printed, and those after this one; none after -1."""
         with self._service.lock:
             rows = [(name, key, text) for number, name, key, text in self._output if number > since >= 0]
             return self._lines, rows
 
     def worker(self, name: str) -> dict[str, Any]:
-        """One worker in detail."""
+        """Return one worker in detail."""
         with self._service.reading() as state:
             now = self._loop.time()
             known = name in state.workers
@@ -394,7 +394,7 @@ class ClusterMonitor:
         return {"name": name, "known": known, "tasks": tasks, "held": held, **{k: report.get(k) for k in keep}}
 
     def task(self, key: str) -> dict[str, Any]:
-        """The story of one task."""
+        """Return the story of one task."""
         with self._service.reading() as state:
             found = overview.describe_task(state, key, self._loop.time())
             chunks = list(self._stream)
@@ -409,17 +409,17 @@ class ClusterMonitor:
         return found
 
     def function(self, name: str) -> dict[str, Any]:
-        """Tasks of one function."""
+        """Return tasks of one function."""
         with self._service.reading() as state:
             return overview.tasks_of(state, name)
 
     def graph(self) -> dict[str, Any]:
-        """What is in flight."""
+        """Return what is in flight."""
         with self._service.reading() as state:
             return overview.graph(state)
 
     def profile(self, worker: str = "") -> profiles.Tree:
-        """Where tasks spent their time, on all workers or on one."""
+        """Return where tasks spent their time, on all workers or on one."""
         self._merge_samples()
         with self._lock:
             tree = self._profile if not worker else self._profiles.get(worker, profiles.new_tree())
@@ -434,7 +434,7 @@ class ClusterMonitor:
                 profiles.merge(self._profiles.setdefault(name, profiles.new_tree()), tree)
 
     def worker_metrics(self) -> dict[str, Any]:
-        """The counters and timings of each worker."""
+        """Return the counters and timings of each worker."""
         return {name: report.get("metrics", {}) for name, report in list(self._reports.items())}
 
     @property
@@ -443,7 +443,7 @@ class ClusterMonitor:
         return self._chunks
 
     def everything(self, since: int = 0) -> dict[str, Any]:
-        """What a report is made of; of the stream what came after this chunk."""
+        """Return what a report is made of; of the stream what came after this chunk."""
         return {
             "snapshot": self.snapshot(),
             "stream": self.stream(since),
@@ -453,7 +453,7 @@ class ClusterMonitor:
         }
 
     def close(self) -> None:
-        """Nobody looks any more; on the loop."""
+        """End all reports; on the loop."""
         if self._loop_timer is not None:
             self._loop_timer.cancel()
             self._loop_timer = None
@@ -463,7 +463,7 @@ _FAILURE = ("time", "worker", "key", "function", "kind", "text")
 
 
 def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[dict[str, Any]]:
-    """Tasks that have failed for good, and executions that raised, the newest first."""
+    """Return tasks that have failed for good, and executions that raised, the newest first."""
     rows = [{**dict(zip(_FAILURE, row, strict=True)), "final": False} for row in reversed(recorded)]
     by_key: dict[str, dict[str, Any]] = {}
     for row in rows:

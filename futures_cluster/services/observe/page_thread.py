@@ -25,7 +25,7 @@ CLOSE_S = 5.0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there.
+    """Return whether only this machine reaches what listens there.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class StatusPage:
             self._end_thread()
 
     async def close_from_loop(self) -> None:
-        """The same on another loop, which goes on meanwhile: readers may wait for it."""
+        """Close the page from another loop, which goes on meanwhile."""
         try:
             closing = asyncio.run_coroutine_threadsafe(self._server.close(), self._thread.loop)
             async with asyncio.timeout(CLOSE_S):

@@ -30,7 +30,7 @@ class PendingReplies:
         self._open: dict[Future[None], dict[str, None]] = {}  # a round -> who is still to answer
 
     def begin(self, names: Iterable[str]) -> Future[None]:
-        """A round of these workers, before they are asked; done when all have answered. It cannot be cancelled."""
+        """Return a future that is done when these workers have answered; call it before asking."""
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # one of those who wait may leave, the others go on
         missing = dict.fromkeys(names)
@@ -42,7 +42,7 @@ class PendingReplies:
         return done
 
     def answered(self, name: str) -> None:
-        """A worker has answered, or is gone."""
+        """Take note that a worker has answered, or is gone."""
         complete = []
         with self._lock:
             for done, missing in list(self._open.items()):
@@ -54,7 +54,7 @@ class PendingReplies:
             done.set_result(None)
 
     def end(self, done: Future[None]) -> None:
-        """Nobody waits any longer for the answers that have not come."""
+        """Stop waiting for the answers that have not come."""
         with self._lock:
             was_open = self._open.pop(done, None) is not None
         if was_open:

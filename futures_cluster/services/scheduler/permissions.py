@@ -82,7 +82,7 @@ def check(role: str, name: str, message: Message) -> None:
 
 
 def is_line(text: str) -> bool:
-    """Whether a text forges no lines of logs and no texts on terminals.
+    """Return whether a text forges no lines of logs and no texts on terminals.
 
     What has no encoding (a byte that is not UTF-8) forges nothing: logs and terminals get an escape in its place.
     """
@@ -118,7 +118,7 @@ def _check_worker(message: m.WorkerJoined) -> None:
 
 
 def check_hello(messages: list[Message]) -> m.Hello:
-    """The first message of a connection, of its first frame.
+    """Return the first message of a connection, of its first frame.
 
     Raises
     ------

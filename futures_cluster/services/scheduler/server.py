@@ -48,7 +48,7 @@ MAX_PENDING_BYTES = 4 * 2**30
 
 
 def _line(argument: Any) -> int:
-    """The number of a line, or of a chunk of the stream, after which a client wants to know more; -1 for nothing."""
+    """Return the number of the line or chunk after which a client wants more; -1 for nothing."""
     return numbers.whole("the number of the last line", argument, -1, numbers.MAX_BYTES)
 
 
@@ -220,7 +220,7 @@ class SchedulerServer:
         return found
 
     def _taken(self, hello: m.Hello) -> str | None:
-        """Why a newcomer cannot have its name.
+        """Return why a newcomer cannot have its name.
 
         A worker takes the place of its predecessor of the same name, whose connection may only seem to be there; and so
         does a manager. A client that comes again has another name, and a worker is a client of its own name: a
@@ -241,7 +241,7 @@ class SchedulerServer:
         return None
 
     def enter(self, link: _Link) -> None:
-        """Somebody has said who he is."""
+        """Admit a peer that has said its name and role."""
         self._nameless.pop(link, None)
         former = self._links.get((link.role, link.name))
         if former is not None:
@@ -262,7 +262,7 @@ class SchedulerServer:
             log.info("%s joined", link)
 
     def _silent(self, link: _Link) -> bool:
-        """A peer has said nothing for too long; whether to go on waiting for it."""
+        """Decide about a peer that was silent for too long; whether to go on waiting."""
         if not self._is_known_to_run(link):
             link.refuse(f"it said nothing for {self.silence_s:g} s")
             if link.manager:
@@ -278,14 +278,14 @@ class SchedulerServer:
         return True
 
     def _is_known_to_run(self, link: _Link) -> bool:
-        """Whether a worker's manager, which answers, sees its process run: then it is busy, and not gone."""
+        """Return whether a worker's manager, which answers, sees its process run: then it is busy, and not gone."""
         manager = self._links.get((permissions.MANAGER, link.manager))
         if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
             return False
         return link.incarnation in manager.facts.get("running", ())
 
     def leave(self, link: _Link, error: BaseException | None) -> None:
-        """A connection has ended."""
+        """Take note that a connection has ended."""
         if link in self._nameless:
             del self._nameless[link]
             if isinstance(error, AuthenticationError):
@@ -329,7 +329,7 @@ class SchedulerServer:
         return True
 
     def _worker_left(self, link: _Link, error: BaseException | None) -> None:
-        """Its connection has ended: all it said was heard."""
+        """Deal with the end of a worker's connection, after its last message."""
         name = link.name
         words = self._last_words.pop(name, None)
         if words is not None:
@@ -342,13 +342,13 @@ class SchedulerServer:
             self._dying[name] = (timer, link)
 
     def _tell_lost(self, name: str) -> None:
-        """Nobody has said how this worker ended."""
+        """Report a lost worker of which no exit report came."""
         if name in self._dying:
             self._dying.pop(name)[0].cancel()
             self._lose(name, "its connection closed without an exit report")
 
     def _tell_peers(self, name: str) -> None:
-        """Whoever fetches from a worker that is lost need not wait for it; after the machine has dealt with it."""
+        """Tell peers of a lost worker, so that they stop waiting; after the machine has dealt with it."""
         worker = self.service.machine.state.workers.get(name)
         if worker is not None:
             gone: list[Message] = [m.PeersLost([worker.address])]
@@ -374,7 +374,7 @@ class SchedulerServer:
 
     @staticmethod
     def _is_about(ended: m.WorkerEnded, worker: _Link, manager: _Link) -> bool:
-        """Whether a manager's message is about this worker, and not about a former one of its name."""
+        """Return whether a manager's message is about this worker, and not about a former one of its name."""
         return worker.manager == manager.name and worker.incarnation == ended.incarnation
 
     def _bury(self, words: m.WorkerEnded) -> None:
@@ -402,7 +402,7 @@ class SchedulerServer:
         return True
 
     def _on_retire_workers(self, link: _Link, message: m.RetireWorkers) -> bool:
-        """A manager sends its own workers away, and no others."""
+        """Retire workers of the manager that asks, and no others."""
         mine = {
             name
             for (role, name), other in self._links.items()
@@ -476,7 +476,7 @@ class SchedulerServer:
         return False
 
     def worker_facts(self) -> dict[str, dict[str, Any]]:
-        """Facts about each worker by its name."""
+        """Return facts about each worker by its name."""
         facts = {}
         for name, worker in self.service.settled().workers.items():
             link = self._links.get((permissions.WORKER, name))
@@ -495,7 +495,7 @@ class SchedulerServer:
         return facts
 
     def _lacks(self, client: str) -> list[dict[str, Any]]:
-        """What a client's tasks wait for that is not there, or does not answer."""
+        """Return what a client's tasks wait for that is not there, or does not answer."""
         state = self.service.settled()
         silent_s = {
             name: silent_s
@@ -505,7 +505,7 @@ class SchedulerServer:
         return unplaceable(state, client) + unanswered(state, client, silent_s)
 
     def _facts_of(self, name: str) -> dict[str, Any]:
-        """What heartbeats say of a worker."""
+        """Return what heartbeats say of a worker."""
         link = self._links.get((permissions.WORKER, name))
         if link is None:
             return {"silent_s": None}
@@ -531,7 +531,7 @@ class SchedulerServer:
         return self.page.url
 
     def status(self) -> dict[str, Any]:
-        """All at a glance; see ``scheduler.views.snapshot``."""
+        """Return all at a glance; see ``scheduler.views.snapshot``."""
         found = snapshot(self.service.settled())
         for row in found["workers"]:
             row.update(self._facts_of(row["name"]))

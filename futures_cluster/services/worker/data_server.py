@@ -58,7 +58,7 @@ class DataServer:
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
 
     def accept(self, connection: Any) -> None:
-        """Somebody has connected."""
+        """Accept a peer that has connected."""
 
         def received(messages: list[m.Message]) -> None:
             for message in messages:
@@ -111,7 +111,7 @@ class DataServer:
             connection.send([failed(request, error)])
 
     def _release(self, connection: Any, serials: list[int]) -> None:
-        """The asker needs these no longer; only of its own does it say so."""
+        """Release segments that a peer has mapped, if they are its own."""
         segments = self._asked.get(connection, [])
         for serial in serials:
             if serial in segments:

@@ -46,20 +46,20 @@ class Executions:
         self._functions: dict[str, Loaded] = {}
 
     def learn(self, function_id: str, payload: Payload) -> None:
-        """A function to come; it is unpickled by the first run that uses it, which gets the error if it cannot be."""
+        """Remember a function; the first run that uses it unpickles it, and gets the error."""
         self._payloads[function_id] = payload
         self._functions.pop(function_id, None)
 
     def known(self, function_id: str, loaded: Loaded) -> None:
-        """A function to come that was unpickled before."""
+        """Remember a function that was unpickled before."""
         self._functions[function_id] = loaded
 
     def loaded(self, function_id: str) -> Loaded | None:
-        """A function that was unpickled; None if it is not, or could not be."""
+        """Return a function that was unpickled; None if it is not, or could not be."""
         return self._functions.get(function_id)
 
     def forget(self, function_ids: Any) -> None:
-        """Functions that will be told anew."""
+        """Forget functions, which come again before they are used again."""
         for function_id in function_ids:
             self._payloads.pop(function_id, None)
             self._functions.pop(function_id, None)
@@ -83,7 +83,7 @@ class Executions:
         return fn, args, kwargs
 
     def _arguments(self, run: Run) -> Payload:
-        """The arguments, mapped if they are in shared memory; if they cannot be, they are asked for."""
+        """Return the arguments, mapped if they are in shared memory; if they cannot be, they are asked for."""
         try:
             return pickle_codec.attach(run.payload)
         except OSError:
@@ -107,7 +107,7 @@ class Executions:
         return loaded
 
     def _guard(self, run: Run, fn: Any, values: list[Any]) -> Any:
-        """What to call in the place of a function that has inputs: see ``input_checks``."""
+        """Return what to call in the place of a function that has inputs: see ``input_checks``."""
         return fn
 
     def execute(self, run: Run, task: context.TaskContext) -> tuple[Any, Any]:
@@ -160,7 +160,7 @@ class Executions:
             fn = args = kwargs = value = None  # type: ignore[assignment]
 
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:
-        """The result of a task which hands data out: it is kept as it came, and each task gets it from there."""
+        """Return the result of a task which hands data out: it is kept as it came, and each task gets it from there."""
         if result is not None:
             return pickle_codec.as_private(result)
         argument = pickle_codec.attach(argument)
@@ -171,7 +171,7 @@ class Executions:
 
 
 def _forget_frame(error: BaseException) -> None:
-    """The traceback begins in the user's function, not in this module."""
+    """Let the traceback begin in the user's function, not in this module."""
     tb = error.__traceback__
     if tb is not None and tb.tb_next is not None:
         tb = tb.tb_next

@@ -34,12 +34,12 @@ class CheckedExecutions(Executions):
         return checked(run.key, [key for key, _ in shared], [value for _, value in shared], fn)
 
     def _is_private(self, key: str, payload: Payload | None) -> bool:
-        """Whether an input is scattered data, which tasks may change."""
+        """Return whether an input is scattered data, which tasks may change."""
         return self.store.original(key) is not None if payload is None else pickle_codec.is_private(payload)
 
 
 def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
-    """What to call in the place of a task's function, so that it fails if it changes one of these values."""
+    """Return what to call in the place of a task's function, so that it fails if it changes one of these values."""
     return functools.partial(_call, key, names, values, fn)
 
 
@@ -56,7 +56,7 @@ def _call(key: str, names: list[str], values: list[Any], fn: Callable[..., Any],
 
 
 def _digest(value: Any) -> bytes | None:
-    """Of the value's pickle; None if it has none."""
+    """Return the digest of the value's pickle; None if it has none."""
     try:
         data, buffers = pickling.dumps_apart(value)
     except Exception:

@@ -129,7 +129,7 @@ class LogForwarder(logging.Handler):
 
     @staticmethod
     def _is_taken(record: logging.LogRecord) -> bool:
-        """Whether a handler of this process has got the record."""
+        """Return whether a handler of this process has got the record."""
         logger: Any = logging.root.manager.loggerDict.get(record.name)
         if not isinstance(logger, logging.Logger):
             logger = logging.root

@@ -101,7 +101,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
 
 
 def forget_exit_functions() -> None:
-    """In a forked copy: what others have registered for the end of another process is not for the end of this one.
+    """Drop the exit functions of another process, in a forked copy of it.
 
     multiprocessing does so itself from Python 3.13 on.
     """
@@ -312,7 +312,7 @@ class WorkerProcess:
         )
 
     def _facts(self) -> dict[str, Any]:
-        """What a heartbeat says of this process."""
+        """Return what a heartbeat says of this process."""
         store = self._service.store
         return {"memory_bytes": resident_bytes(), "stored": len(store), "spilled": store.spilled_count}
 
@@ -367,7 +367,7 @@ class WorkerProcess:
             sleep(0.001)
 
     def _get_executor(self) -> Any:
-        """The executor of the tasks here; on any of their threads."""
+        """Return the executor of the tasks here; on any of their threads."""
         with self._lock:
             if self._executor is None:
                 self._executor = context.make_executor(self._get_client())
@@ -397,11 +397,11 @@ class WorkerProcess:
         return self._client
 
     def _read_on_loop(self) -> None:
-        """A task is about to wait for the scheduler: the loop reads, and not only from its next tick on."""
+        """Let the loop read at once, as a task is about to wait for the scheduler."""
         self._loop.call_soon_threadsafe(self._scheduler.watch, True)
 
     def forget_in_child(self) -> None:
-        """In a forked copy of this process, which a task has made: it must not speak for the worker."""
+        """Keep a forked copy, which a task has made, from speaking for the worker."""
         self._forked = self._manager.closed = self._scheduler.closed = True
         if self._client is not None:
             self._client.forked = True
@@ -453,14 +453,14 @@ class WorkerProcess:
             self._client.deliver(clients)
 
     async def _serve_program(self, request: m.GetData) -> None:
-        """The program asks for results on this way when it cannot reach the listener."""
+        """Answer the program, which asks on this way if it cannot reach the listener."""
         try:
             self._send([await self._service.answer(request, shared=False)])
         except Exception as error:  # the program must not wait for ever
             self._send([failed(request, error)])
 
     def _ask_arguments(self, key: m.Key) -> Any:
-        """The arguments of a task that this process cannot open; blocks, on a thread that executes."""
+        """Return the arguments of a task that this process cannot open; blocks, on a thread that executes."""
         data = asyncio.run_coroutine_threadsafe(self._service.peers.get_data("", [key]), self._loop).result()
         return dict(data.found).get(key)
 
@@ -471,7 +471,7 @@ class WorkerProcess:
         return True
 
     def _answered(self, answer: m.Answer) -> None:
-        """The scheduler says whether it takes this worker, and only now the worker counts as ready."""
+        """Take the scheduler's answer; only then the worker counts as ready."""
         if answer.error:
             print(f"worker {self._settings.name}: {answer.error}", file=sys.stderr, flush=True)
             os._exit(REFUSED_CODE)
@@ -489,7 +489,7 @@ class WorkerProcess:
             self._service.stop()
 
     def _lost(self, error: BaseException | None) -> None:
-        """The scheduler, or who started this process, is gone."""
+        """End: the scheduler, or the process that started this one, is gone."""
         if isinstance(error, AuthenticationError):
             log.error("the connection to the scheduler ended: %s", error)
         self._modules.close()  # if that was killed, nothing else removes it

@@ -131,7 +131,7 @@ class WorkerReporter:
     # ---------------------------------------------------------------- facts
 
     def facts(self, detail: bool) -> dict[str, Any]:
-        """Everything, as plain values."""
+        """Return everything, as plain values."""
         service, traffic, failures = self._service, self._notes.traffic, self._notes.failures
         store, machine = service.store, service.machine
         now, used = clocks.monotonic(), clocks.process_time()
@@ -179,7 +179,7 @@ class WorkerReporter:
         return facts
 
     def _running(self) -> list[list[Any]]:
-        """``[lane, function, key, start_s]`` of what executes since before the last report; the rest is a row soon."""
+        """Return ``[lane, function, key, start_s]`` of what runs since before the last report."""
         now_s, moment = clocks.time(), clocks.perf_counter()
         found = []
         for slot in list(self._service.slots):

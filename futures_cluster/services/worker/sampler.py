@@ -32,12 +32,12 @@ Tree = list[Any]
 
 
 def new_tree() -> Tree:
-    """A tree without samples."""
+    """Return a tree without samples."""
     return [0, {}]
 
 
 def stack_of(frame: FrameType | None) -> list[str]:
-    """The functions that a thread is in, the task's own first; empty when it is in no task."""
+    """Return the functions that a thread is in, the task's own first; empty when it is in no task."""
     names: list[str] = []
     while frame is not None:
         code = frame.f_code
@@ -108,7 +108,7 @@ class Profiler:
                     add(self._tree, stack)
 
     def take(self) -> Tree:
-        """What was sampled since the last call."""
+        """Return what was sampled since the last call."""
         with self._lock:
             tree, self._tree = self._tree, new_tree()
         return tree

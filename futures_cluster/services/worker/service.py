@@ -268,7 +268,7 @@ class WorkerService:
             self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
     async def answer(self, request: m.GetData, shared: bool) -> m.Data:
-        """What a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
+        """Return what a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
         sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
         pool = self._pool if shared else None
         codec = compress.choose(request.codecs)
@@ -385,7 +385,7 @@ class WorkerService:
             recorder.spilled(key, size_bytes, duration_s)
 
     def _observe(self, order: m.Observe) -> None:
-        """Somebody looks, or looks no more."""
+        """Start or stop reporting, as the page has viewers."""
         if self._observer is None:
             from futures_cluster.services.worker.reporter import WorkerReporter
 
@@ -400,7 +400,7 @@ class WorkerService:
         return self.machine.name
 
     def executing_threads(self) -> list[int]:
-        """The identities of the threads that execute tasks."""
+        """Return the identities of the threads that execute tasks."""
         return [task.thread for task in list(self._tasks.values())]
 
     def tell(self, messages: list[Message]) -> None:
@@ -420,12 +420,12 @@ class WorkerService:
             self._plugins.add(plugin)
 
     def close_plugins(self) -> None:
-        """Nothing happens any more; plugins are told the rest."""
+        """Close the plugins once they have heard the rest."""
         if self._plugins is not None:
             self._plugins.close()
 
     def join_plugins(self) -> None:
-        """After ``close_plugins``: wait until they have been told the rest."""
+        """Wait after ``close_plugins`` until they have heard the rest."""
         if self._plugins is not None:
             self._plugins.join()
 
@@ -465,7 +465,7 @@ class WorkerService:
         return mine
 
     def _unsendable(self, message: Any, error: NotSendable) -> None:
-        """A message cannot be sent: if it is about the end of a run, that has failed."""
+        """Fail the runs whose ends cannot be sent."""
         if type(message) is not m.TasksFinished:
             log.error("a message cannot be sent to the scheduler: %s", error)
             return
@@ -492,7 +492,7 @@ class WorkerService:
         return slot
 
     def add_main_slot(self, fd: int, read: Callable[[], bool], watch: Callable[[bool], None]) -> Slot:
-        """The slot of the calling thread, which then calls ``run_slot``.
+        """Return the slot of the calling thread, which then calls ``run_slot``.
 
         Parameters
         ----------
@@ -508,7 +508,7 @@ class WorkerService:
         return slot
 
     def add_slot(self) -> Slot:
-        """A slot of the calling thread, which then calls ``run_slot``; the loop reads the connection."""
+        """Return a slot of the calling thread, which then calls ``run_slot``; the loop reads the connection."""
         slot = Slot(len(self.slots))
         self.slots.append(slot)
         self._idle.append(slot)
@@ -546,7 +546,7 @@ class WorkerService:
 
 
 def _thread_cpu_s(ident: int) -> float | None:
-    """Processor time that a thread has used; None where the system does not tell."""
+    """Return processor time that a thread has used; None where the system does not tell."""
     try:
         return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):

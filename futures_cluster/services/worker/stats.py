@@ -34,7 +34,7 @@ class Failures:
         self._in_second = 0
 
     def note(self, key: str, function: str, error: BaseException) -> None:
-        """A task has raised."""
+        """Record that a task has raised."""
         now = clocks.time()
         self.number += 1
         if int(now) != self._second:
@@ -60,7 +60,7 @@ class Traffic:
         self.peers: dict[str, list[float]] = {}  # worker -> [bytes, fetches, seconds]
 
     def received(self, holder: str, size_bytes: int, duration_s: float) -> None:
-        """A fetch has ended; on the loop."""
+        """Record a fetch that has ended; on the loop."""
         self.received_bytes += size_bytes
         if holder not in self.peers and len(self.peers) >= MAX_PEERS:
             holder = "(others)"
@@ -80,5 +80,5 @@ class WorkerStats:
         self.began = (clocks.monotonic(), clocks.process_time())
 
     def failed(self, key: str, function_id: str, error: BaseException) -> None:
-        """A task has raised."""
+        """Record that a task has raised."""
         self.failures.note(key, self.names.get(function_id, function_id), error)

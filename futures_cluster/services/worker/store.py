@@ -186,7 +186,7 @@ class Store:
             self.spill_soon()
 
     def _set(self, key: Key, value: Any) -> None:
-        """Under the lock."""
+        """Set an entry; under the lock."""
         self._values[key] = value
         if type(value) is Original:
             self._originals[key] = value
@@ -194,21 +194,21 @@ class Store:
             self._originals.pop(key, None)
 
     def held_segments_bytes(self) -> int:
-        """What segments take that this process holds, whether or not they are mapped at present."""
+        """Return what segments take that this process holds, whether or not they are mapped at present."""
         return sum(original.segment_bytes for original in list(self._originals.values()))
 
     def original(self, key: Key) -> Original | None:
-        """Scattered data as it is kept; None for any other key."""
+        """Return scattered data as it is kept; None for any other key."""
         return self._originals.get(key)
 
     def _look_at_room(self) -> None:
-        """What is not values takes its share first; some part is always left for values."""
+        """Leave the room for values that the rest of the process does not take; some is always left."""
         assert self.limit_bytes is not None
         others = max(0, self._resident() - self.memory_bytes)
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
 
     def get(self, key: Key) -> Any:
-        """The value; of scattered data a new object each time.
+        """Return the value; of scattered data a new object each time.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class Store:
         return value.load() if kind is Original else value
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
-        """The value of a file; it goes back into memory if there is room, else only to who asks."""
+        """Return the value of a file; it goes back into memory if there is room, else only to who asks."""
         with self._lock:
             self._look_at_room()  # before: while it loads the value is nobody's, and would count twice
         value = spilled.load()
@@ -263,11 +263,11 @@ class Store:
                 self._pinned.discard(key)
 
     def _leave_disk(self, value: Any) -> None:
-        """This value, or what took its place, is on disk no more."""
+        """Remove the file of a value that is no longer on disk."""
         self.on_disk_bytes -= _on_disk_bytes(value)
 
     def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
-        """Keys of values on disk, and their sizes."""
+        """Return keys of values on disk, and their sizes."""
         if not self.on_disk_bytes:
             return []
         with self._lock:

@@ -43,7 +43,7 @@ class TaskStreamRecorder:
         self.dropped = 0
 
     def ended(self, slot: int, function: str, key: str, duration_s: float, size_bytes: int, failed: bool) -> None:
-        """A run has just ended."""
+        """Record a run that has just ended."""
         end_s = self._clock()
         start_s = end_s - duration_s
         with self._lock:
@@ -64,15 +64,15 @@ class TaskStreamRecorder:
             self._add([RUN, slot, function, start_s, end_s, 1, key, size_bytes, failed])
 
     def fetched(self, holder: str, keys: Sequence[str], size_bytes: int, duration_s: float) -> None:
-        """Inputs have just come from another worker."""
+        """Record inputs that have just come from another worker."""
         self._happened(FETCH, f"from {holder}", duration_s, len(keys), keys[-1], size_bytes)
 
     def spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
-        """A result has just gone to disk."""
+        """Record a result that has just gone to disk."""
         self._happened(SPILL, "spill", duration_s, 1, key, size_bytes)
 
     def _happened(self, kind: int, name: str, duration_s: float, number: int, key: str, size_bytes: int) -> None:
-        """``name`` is what stands in the place of a function."""
+        """Add a row; ``name`` stands in the place of a function."""
         end_s = self._clock()
         with self._lock:
             self._add([kind, -1, name, end_s - duration_s, end_s, number, key, size_bytes, False])
@@ -86,7 +86,7 @@ class TaskStreamRecorder:
             self._last[row[1]] = row
 
     def take(self) -> tuple[list[list[Any]], int]:
-        """The rows since the last call, and how many found no room."""
+        """Return the rows since the last call, and how many found no room."""
         with self._lock:
             rows, self._rows = self._rows, []
             dropped, self.dropped = self.dropped, 0

@@ -251,7 +251,7 @@ class ClientModules:
 
 
 def _is_top(member: str) -> bool:
-    """Whether a member of an archive is a module, or the beginning of a package, that can be imported by one name."""
+    """Return whether a member of an archive is a module or package at the top level."""
     parts = member.split("/")
     return member.endswith(".py") and (len(parts) == 1 or (len(parts) == 2 and parts[1] == "__init__.py"))
 
