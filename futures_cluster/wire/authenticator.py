@@ -84,7 +84,7 @@ class Sealer:
         self._number = 0
 
     def seal(self, frame: bytes, buffers: Sequence[Buffer]) -> tuple[bytes, Sequence[SealedBuffers]]:
-        """The bytes to send for what ``frames.pack_whole`` made, and what to send behind them."""
+        """Return the bytes to send for what ``frames.pack_whole`` made, and what to send behind them."""
         mac = self._keyed.copy()
         mac.update(self._number.to_bytes(8, "little") + frame[:HEAD_BYTES])
         self._number += 1

@@ -59,14 +59,14 @@ def is_payload(payload: Any) -> bool:
 
 
 def _all(values: Any, kind: type) -> bool:
-    """Whether this is a tuple of values of one type, not negative if they are numbers."""
+    """Return whether this is a tuple of values of one type, not negative if they are numbers."""
     if type(values) is not tuple or not set(map(type, values)) <= {kind}:
         return False
     return kind is not int or not values or min(values) >= 0
 
 
 def is_plain(value: Any, levels: int = MAX_LEVELS) -> bool:
-    """Whether this is a plain value that can be passed on: not too deep, and names in its dicts are hashable."""
+    """Return whether this is a plain value that can be passed on: not too deep, and names in its dicts are hashable."""
     kind = type(value)
     if kind in _LEAVES:
         return True
@@ -84,7 +84,7 @@ def _are_payloads(values: Iterable[Any]) -> str:
 
 
 def _are_data(values: Iterable[Any]) -> str:
-    """Payloads that are there."""
+    """Return payloads that are there."""
     return "holds nothing, where a payload must be" if None in values else _are_payloads(values)
 
 
@@ -127,7 +127,7 @@ def _are_durations(values: Iterable[Any]) -> str:
 
 
 def _are_keys(values: Iterable[Any]) -> str:
-    """Lists of keys."""
+    """Return lists of keys."""
     lists = list(values)
     if not set(map(type, lists)) <= {tuple, list}:
         return "holds something else, where a list of keys must be"
@@ -182,7 +182,7 @@ _scalars: dict[type[Message], tuple[tuple[str, float, float], ...]] = {}
 
 
 def _scalars_of(cls: type[Message]) -> tuple[tuple[str, float, float], ...]:
-    """The fields of a kind of message that are one number each: name, least, most."""
+    """Return the fields of a kind of message that are one number each: name, least, most."""
     found = _scalars.get(cls)
     if found is None:
         names = [name for name, kind in field_types(cls).items() if kind in ("int", "float")]

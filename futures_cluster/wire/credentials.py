@@ -43,12 +43,12 @@ _REMOVE = "Remove the file and restart the scheduler, which makes a new one"
 
 
 def secret_path() -> str:
-    """Where the file with this user's secret is, or would be."""
+    """Return where the file with this user's secret is, or would be."""
     return os.path.join(config.user_folder(), _NAME)
 
 
 def find_secret() -> bytes | None:
-    """The secret; None if there is none.
+    """Return the secret; None if there is none.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def find_secret() -> bytes | None:
 
 
 def _find(remedy: str) -> bytes | None:
-    """The secret, or None; ``remedy`` says what to do about a file that cannot be read."""
+    """Return the secret, or None; ``remedy`` says what to do about a file that cannot be read."""
     told = config.secret_of_environment()
     if told is not None:
         return _check(told.encode("utf-8", "surrogateescape"), config.SECRET_VARIABLE, f"Set another: {_MAKE_ONE}")
@@ -72,7 +72,7 @@ def _find(remedy: str) -> bytes | None:
 
 
 def find_or_make_secret() -> bytes:
-    """The secret; a new one is put into the file if there is none.
+    """Return the secret; a new one is put into the file if there is none.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _check(secret: bytes, source: str, remedy: str) -> bytes:
 
 
 def bits_of(text: str) -> int:
-    """The most bits that a random text of these characters can have.
+    """Return the most bits that a random text of these characters can have.
 
     Examples
     --------

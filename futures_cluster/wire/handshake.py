@@ -83,7 +83,7 @@ class ListenerBusy(HandshakeError):
 
 
 def _describe_strangers(data: bytes) -> str:
-    """What bytes that are not ours look like."""
+    """Return what bytes that are not ours look like."""
     if data[:2] in (b"\x16\x03", b"\x15\x03"):
         return "it speaks TLS; write tls:// if both sides are to use it"
     first = data.split(b" ", 1)[0]
@@ -135,7 +135,7 @@ class Handshake:
         self.same_host: bool = False
 
     def start(self) -> bytes:
-        """What to send before anything is received."""
+        """Return what to send before anything is received."""
         return b""
 
     def receive(self, data: bytes) -> bytes:
@@ -165,13 +165,13 @@ class Handshake:
         return answer
 
     def _more(self, data: bytes) -> bytes:
-        """What came together with the message before it: a connector may have been refused meanwhile."""
+        """Return what came together with the message before it: a connector may have been refused meanwhile."""
         if _REFUSAL in self._awaited:
             return self.receive(data)
         return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)
 
     def _check_head(self, buffer: bytes) -> bytes:
-        """Magic and version, as far as they have come."""
+        """Return magic and version, as far as they have come."""
         magic = buffer[: len(MAGIC)]
         if magic != MAGIC[: len(magic)]:
             return self._fail(HandshakeError(_describe_strangers(buffer)), NOT_OURS)
@@ -191,7 +191,7 @@ class Handshake:
         return hmac.digest(self._secret or b"", side + self._transcript, "sha256")
 
     def session_keys(self) -> tuple[bytes, bytes] | None:
-        """Once done: the keys of the frames that this side sends, and of those that it receives.
+        """Return the keys of sent and of received frames, once the handshake is done.
 
         Both nonces are in the transcript, so no other connection has the same. None without a secret.
         """
@@ -255,7 +255,7 @@ class Connector(Handshake):
         self._lack = f"and {_GOES_WITHOUT}" if insecure else f"and there is none here; {_HOW_TO_AGREE}"
 
     def start(self) -> bytes:
-        """The opening."""
+        """Return the opening."""
         opening = self._message(_OPENING, self._flags(), self._nonce + self._audience + self._host)
         self._transcript = opening
         self._awaited = {_CHALLENGE: self._challenged, _REFUSAL: self._refused}
@@ -291,7 +291,7 @@ class Connector(Handshake):
 
 
 def busy() -> bytes:
-    """What a listener says that has no room for another handshake."""
+    """Return what a listener says that has no room for another handshake."""
     return _HEAD.pack(MAGIC, VERSION, _REFUSAL, BUSY)
 
 
@@ -317,7 +317,7 @@ class Acceptor(Handshake):
         self._audiences = audiences
 
     def start(self) -> bytes:
-        """Nothing: the connector begins."""
+        """Return nothing: the connector begins."""
         self._awaited = {_OPENING: self._opened}
         return b""
 

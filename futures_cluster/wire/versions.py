@@ -20,12 +20,12 @@ PACKAGE = "futures_cluster"
 
 @cache
 def _version_of(name: str) -> str:
-    """What the module says: to ask the installed packages would cost each worker 30 ms at its start."""
+    """Return what the module says: to ask the installed packages would cost each worker 30 ms at its start."""
     return str(getattr(import_module(name), "__version__", ""))
 
 
 def own_versions() -> dict[str, str]:
-    """The versions of this process."""
+    """Return the versions of this process."""
     return {
         PACKAGE: str(getattr(sys.modules.get(PACKAGE), "__version__", "")),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -35,7 +35,7 @@ def own_versions() -> dict[str, str]:
 
 
 def is_gil_enabled() -> bool:
-    """Whether one thread of this process at a time executes Python.
+    """Return whether one thread of this process at a time executes Python.
 
     A free-threaded build starts without the lock, and takes it when a module is imported that needs it.
     """
@@ -48,7 +48,7 @@ _RULES = ((PACKAGE, 2), ("python", 2), ("cloudpickle", 1))
 
 
 def compare(ours: dict[str, str], theirs: dict[str, str], other: str) -> str | None:
-    """What is wrong between two processes, and what to do; None if they go together.
+    """Return what is wrong between two processes, and what to do; None if they go together.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ class Buffer:
 
 
 def reserve(size: int) -> memoryview:
-    """Memory of that size, all zeros; it is taken as it is written to.
+    """Return memory of that size, all zeros; it is taken as it is written to.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def commit(memory: memoryview, start: int) -> int:
 
 
 def copy_of(view: memoryview) -> memoryview:
-    """A copy in memory of its own."""
+    """Return a copy in memory of its own."""
     copy, source = reserve(view.nbytes), view.cast("B")
     start = 0
     while start < copy.nbytes:

@@ -106,7 +106,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
     # ------------------------------------------------------------ by name
 
     def _by_name(self, obj: Any, module: str, name: str) -> Any:
-        """What an object pickles as that is bound to its own name in a program; None for any other."""
+        """Return what an object pickles as that is bound to its own name in a program; None for any other."""
         if importable(module):
             return None
         if self.by_reference:
@@ -135,7 +135,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         return from_program, (self._token(program), module, name)
 
     def _takes_name(self, program: Program, key: Key) -> bool:
-        """Whether an object of this name may pickle as the name."""
+        """Return whether an object of this name may pickle as the name."""
         return True
 
     def need(self, program: Program, key: Key) -> None:
@@ -146,7 +146,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         return next(iter(self.needs))
 
     def _reduce_by_own_name(self, obj: Any, kind: type) -> Any:
-        """An object of which ``__reduce__`` gives a name (a sentinel, a type variable) needs its definition."""
+        """Return an object of which ``__reduce__`` gives a name (a sentinel, a type variable) needs its definition."""
         if kind in self.dispatch_table or _has_plain_reduce(kind):
             return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
@@ -195,7 +195,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         )
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
-        """The module and the token of the program whose namespace a function has; the names it uses are needed."""
+        """Return the module and the token of the program of a function; its names are needed."""
         found = owner_of_namespace(function.__globals__, function.__module__)
         if found is None:
             return None
@@ -204,7 +204,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         return module, self._token(program)
 
     def _token(self, program: Program) -> str | None:
-        """What names a program in the pickle; None for the one to which the pickle belongs."""
+        """Return what names a program in the pickle; None for the one to which the pickle belongs."""
         return None if program is self._first_program() else program.token
 
     def _uses(self, program: Program, module: str, function: FunctionType) -> tuple[Key, ...]:
@@ -236,7 +236,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
 
     @staticmethod
     def _submodules(function: FunctionType) -> tuple[str, ...]:
-        """The modules that a function reaches as attributes of packages: importing the package is not enough."""
+        """Return the modules that a function reaches as attributes of packages: importing the package is not enough."""
         names = names_of(function.__code__)
         reached = []
         held = [function.__globals__.get(name) for name in names.read]
@@ -304,7 +304,7 @@ class FunctionPickler(ByValuePickler):
 
 
 def _has_identity(value: Any) -> bool:
-    """Whether it matters that a value is the same object in two places."""
+    """Return whether it matters that a value is the same object in two places."""
     return value is not MISSING and type(value) not in _WITHOUT_IDENTITY and not isinstance(value, type)
 
 

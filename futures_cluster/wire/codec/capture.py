@@ -146,7 +146,7 @@ class DefinitionPickler(FunctionPickler):
             self.wanted_by[key] = function
 
     def _takes_name(self, program: Program, key: Key) -> bool:
-        """Only what was captured earlier; all else is part of this batch."""
+        """Return whether it was captured earlier; all else is part of this batch."""
         if program is not self.program:
             return False  # an object that came from another script is part of what refers to it
         if key not in self.taken and _is_news(program, key):
@@ -193,7 +193,7 @@ class DefinitionPickler(FunctionPickler):
                 self._take((module, name), cls.__qualname__)
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
-        """Only functions of the program have its namespace; others bring copies of their globals."""
+        """Return the owner of functions of the program; others bring copies of their globals."""
         found = programs.of_namespace(function.__globals__)
         if found is not None and found[0] is not self.program:
             return None
@@ -215,7 +215,7 @@ class DefinitionPickler(FunctionPickler):
 
     @staticmethod
     def _kin(program: Program, module: str, function: FunctionType) -> list[Key]:
-        """The names of functions that share variables (``nonlocal``) with one: apart they would not share them."""
+        """Return the names of functions that share variables (``nonlocal``) with one."""
         cells = {id(cell) for cell in function.__closure__ or ()}
         if not cells:
             return []

@@ -56,7 +56,7 @@ def reduce_class(cls: type, is_scoped: bool) -> Any:
 
 
 def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Without what each class gets by being made: its slots, and where its instances keep their attributes."""
+    """Return a class's attributes without its slots and what each class gets by being made."""
     made = types.MemberDescriptorType, types.GetSetDescriptorType
     return {key: value for key, value in attributes.items() if type(value) not in made}
 
@@ -76,7 +76,7 @@ def _bare(identity: str) -> str:
 
 
 def _identity_here(identity: str, is_scoped: bool) -> str:
-    """The identity of a class in this process: at home that of the class itself."""
+    """Return the identity of a class in this process: at home that of the class itself."""
     if not is_scoped:
         return identity
     program = programs.being_loaded()
@@ -104,7 +104,7 @@ def _is_by_value(cls: Any) -> bool:
 
 @contextmanager
 def _without_hooks(bases: Any) -> Iterator[None]:
-    """Meanwhile ``__init_subclass__`` of base classes that travel by value does nothing: it has run at home."""
+    """Disable ``__init_subclass__`` of base classes that travel by value: it has run at home."""
     taken: list[tuple[Any, Any]] = []
     for base in types.resolve_bases(bases):
         for cls in getattr(base, "__mro__", ()):
@@ -127,7 +127,7 @@ def _ignore(cls: Any, **kwargs: Any) -> None:
 
 
 def _reduce_enum(cls: Any, is_scoped: bool) -> Any:
-    """An enumeration with its members as they are; None if one of them holds what cannot be told apart from it."""
+    """Reduce an enumeration with its members; None if a member cannot be told apart from it."""
     mixed_in = cls._member_type_
     members: list[tuple[str, Any, Any]] = []
     for name, member in cls._member_map_.items():

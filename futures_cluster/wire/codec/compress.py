@@ -71,12 +71,12 @@ def _find(name: str) -> tuple[Compress, Decompress] | None:
 
 
 def available() -> list[str]:
-    """The codecs of this process, best first; told to others in ``messages.Hello``."""
+    """Return the codecs of this process, best first; told to others in ``messages.Hello``."""
     return [name for name in _MAKERS if _find(name) is not None]
 
 
 def choose(theirs: Iterable[str]) -> str | None:
-    """The best codec that both have.
+    """Return the best codec that both have.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def choose(theirs: Iterable[str]) -> str | None:
 
 
 def compress(data: memoryview, codec: str) -> bytes | None:
-    """The buffer compressed; None where that would not pay."""
+    """Return the buffer compressed; None where that would not pay."""
     if not MIN_BYTES <= data.nbytes <= MAX_BYTES:
         return None
     found = _find(codec)
@@ -106,7 +106,7 @@ def compress(data: memoryview, codec: str) -> bytes | None:
 
 
 def decompress(data: memoryview, codec: str, size: int) -> memoryview:
-    """The inverse of ``compress``, in writable memory.
+    """Return the inverse of ``compress``, in writable memory.
 
     Raises
     ------

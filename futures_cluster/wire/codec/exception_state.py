@@ -93,13 +93,13 @@ def copied(error: BaseException) -> BaseException:
 
 
 def notes(error: BaseException) -> list[str]:
-    """The notes that are texts."""
+    """Return the notes that are texts."""
     found = error.__dict__.get("__notes__")  # not getattr: a class's own __getattr__ may raise anything
     return [note for note in found if type(note) is str] if isinstance(found, (list, tuple)) else []
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:
-    """The members of a group, also of one whose class shows others."""
+    """Return the members of a group, also of one whose class shows others."""
     return _group_members.__get__(error) if isinstance(error, BaseExceptionGroup) else ()
 
 
@@ -164,7 +164,7 @@ def _what_pickles(values: dict[str, Any], left_out: list[str]) -> dict[str, Any]
 
 
 def _pickles_as_builtin(cls: type[BaseException]) -> bool:
-    """Whether a class adds nothing to how its built-in base pickles, and no state that only its C code knows."""
+    """Return whether a class adds nothing to how its built-in base pickles, and no state that only its C code knows."""
     return (
         cls.__reduce__ is _builtin_base(cls).__reduce__
         and cls.__reduce_ex__ is object.__reduce_ex__
@@ -180,7 +180,7 @@ def _pickles_as_builtin(cls: type[BaseException]) -> bool:
 
 
 def _registered_by_tblib(cls: type[BaseException]) -> bool:
-    """Whether ``tblib.pickling_support`` has put its own reducer there (distributed does that to all classes).
+    """Return whether ``tblib.pickling_support`` has put its own reducer there (distributed does that to all classes).
 
     It packs tracebacks and causes, which travel by themselves here, and calls constructors it knows nothing of.
     """
@@ -188,7 +188,7 @@ def _registered_by_tblib(cls: type[BaseException]) -> bool:
 
 
 def _builtin_base(cls: type[BaseException]) -> type[BaseException]:
-    """The class whose C code lays out the exceptions of a class: not always the first one in its ``__mro__``."""
+    """Return the class whose C code lays out the exceptions of a class: not always the first one in its ``__mro__``."""
     while not _is_builtin(cls):
         cls = cls.__base__  # type: ignore[assignment]
     return cls
@@ -203,7 +203,7 @@ def _is_python(method: Any) -> bool:
 
 
 def _fields(cls: type[BaseException]) -> Iterator[tuple[str, Any]]:
-    """What the built-in base of a class keeps outside of ``args`` and ``__dict__``."""
+    """Yield what the built-in base of a class keeps outside of ``args`` and ``__dict__``."""
     base = _builtin_base(cls)
     if issubclass(base, BaseExceptionGroup):
         return

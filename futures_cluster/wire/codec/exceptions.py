@@ -68,7 +68,7 @@ def dump_error(error: BaseException) -> bytes:
 
 
 def load_error(payload: bytes) -> BaseException:
-    """The exception of ``dump_error``, with a traceback whose frames have the remote files and lines."""
+    """Return the exception of ``dump_error``, with a traceback whose frames have the remote files and lines."""
     rows: list[_Row] = pickle.loads(payload)
     made = _make_all(rows)
     known = {id(error) for error in made.values()}
@@ -82,7 +82,7 @@ def load_error(payload: bytes) -> BaseException:
 
 
 def headline(payload: bytes) -> str:
-    """The kind and the text of the exception of ``dump_error``, for logs: nothing of the user's is unpickled.
+    """Return the kind and the text of the exception of ``dump_error``, for logs: nothing of the user's is unpickled.
 
     Examples
     --------

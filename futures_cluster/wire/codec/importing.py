@@ -27,7 +27,7 @@ def send_by_value(module: str) -> None:
 
 
 def _is_registered(module: ModuleType) -> bool:
-    """Whether a user has asked for a module to travel by value."""
+    """Return whether a user has asked for a module to travel by value."""
     cloudpickle: Any = sys.modules.get("cloudpickle.cloudpickle")
     if cloudpickle is None or not cloudpickle._PICKLE_BY_VALUE_MODULES:
         return False
@@ -35,7 +35,7 @@ def _is_registered(module: ModuleType) -> bool:
 
 
 def importable(module: str) -> bool:
-    """Whether another process with this one's ``sys.path`` can import a module."""
+    """Return whether another process with this one's ``sys.path`` can import a module."""
     if module in (MAIN, MP_MAIN):
         return False
     found = sys.modules.get(module)
@@ -48,7 +48,7 @@ def importable(module: str) -> bool:
 
 @functools.lru_cache(10_000)
 def _is_found(module: str, identity: int) -> bool:
-    """Whether finders find it, and in the place that it came from."""
+    """Return whether finders find it, and in the place that it came from."""
     loaded = sys.modules[module]
     spec = getattr(loaded, "__spec__", None)
     if getattr(spec, "origin", None) in ("built-in", "frozen"):
@@ -76,7 +76,7 @@ def _is_found(module: str, identity: int) -> bool:
 
 
 def has_importable_module(function: Any) -> bool:
-    """Whether another process can import the module of a function or class; if not, its objects travel by value."""
+    """Return whether another process can import the module of a function or class."""
     module = getattr(function, "__module__", None)
     if type(module) is not str or type(function) not in (FunctionType, type):
         return True
@@ -89,7 +89,7 @@ def has_importable_module(function: Any) -> bool:
 
 
 def _is_on_path(module: Any) -> bool:
-    """Whether a top-level module was found where the import system looks; a quick answer for most modules."""
+    """Return whether a top-level module was found where the import system looks; a quick answer for most modules."""
     origin = module.__spec__.origin
     if origin in ("built-in", "frozen"):
         return True

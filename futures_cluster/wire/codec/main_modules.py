@@ -71,7 +71,7 @@ class MainModules:
         self._is_guest = guest
 
     def add(self, module: ModuleType) -> None:
-        """A program has a module more."""
+        """Add a module of a program."""
         name = module.__name__
         if name != MAIN:
             sys.modules.setdefault(name, module)
@@ -85,7 +85,7 @@ class MainModules:
             self.dispatching = True
 
     def drop(self, module: ModuleType) -> None:
-        """A program that is gone has had this module."""
+        """Remove a module of a program that is gone."""
         if module in self._mains:
             self._mains.remove(module)
         if sys.modules.get(module.__name__) is module:
@@ -109,7 +109,7 @@ class MainModules:
         return self._local.running
 
     def is_active(self, program: HasMain) -> bool:
-        """Whether a thread runs a task of a program."""
+        """Return whether a thread runs a task of a program."""
         return any(each is program for each in list(self._active.values()))
 
     def main(self) -> ModuleType:

@@ -143,7 +143,7 @@ class MappedFile:
 
 @functools.cache
 def _host() -> str:
-    """What tells this host from others: disks that were copied have the same files under the same numbers."""
+    """Return what tells this host from others: disks that were copied have the same files under the same numbers."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -321,7 +321,7 @@ class ArrayFile:
         return make_view, (self._mapped, True, *self._array)
 
     def spoil(self) -> None:
-        """Nothing to do: a batch that was stopped and comes late finds no file, or the same one."""
+        """Do nothing: a stopped batch that comes late finds no file, or the same one."""
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):

@@ -36,7 +36,7 @@ class ObjectCodec:
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
-        """The arguments themselves, the keys of the futures to replace, and these futures."""
+        """Return the arguments themselves, the keys of the futures to replace, and these futures."""
         if not resolve:
             return Call(args, kwargs, {}, set()), [], []
         found = arguments.find(args, kwargs)
@@ -48,13 +48,13 @@ class ObjectCodec:
         return Call(args, kwargs, keys, found.inside), list(keys), references
 
     def _is_own(self, reference: Any) -> bool:
-        """Whether it is not a future of another executor: those are left alone. One that was released is nobody's."""
+        """Return whether a future may be replaced: it is released, or of this executor."""
         if reference.client is None:
             return bool(reference.key)
         return reference.client.codec is self
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, with values in the place of futures."""
+        """Return the arguments, with values in the place of futures."""
         if not payload.keys:
             return payload.args, payload.kwargs
         by_key = {key: inputs[index] for key, index in payload.keys.items()}
@@ -63,20 +63,20 @@ class ObjectCodec:
         )
 
     def call_size(self, payload: Payload) -> int:
-        """Bytes of the arguments in the payload of ``dump_call``, roughly, with keys in the place of futures."""
+        """Return bytes of the arguments in the payload of ``dump_call``, roughly, with keys in the place of futures."""
         args: tuple[Any, ...] = payload.args
         if payload.keys:
             args, _ = arguments.replace(args, {}, payload.inside, lambda future: future.key)
         return sum(sizeof(arg) for arg in args)
 
     def load(self, payload: Payload) -> Any:
-        """The object itself."""
+        """Return the object itself."""
         return payload
 
     def load_error(self, payload: Payload) -> BaseException:
-        """The exception itself."""
+        """Return the exception itself."""
         error: BaseException = payload
         return error
 
     def release(self, payload: Payload) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to give back."""

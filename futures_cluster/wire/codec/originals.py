@@ -65,7 +65,7 @@ class Original:
         return 0 if self._segment is None or self.is_on_disk or self.is_kept else self.size_bytes
 
     def load(self) -> Any:
-        """A new object, of which the caller may change everything.
+        """Return a new object, of which the caller may change everything.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Original:
         return loads(data, buffers)
 
     def _in_segment(self) -> shm.OpenSegment | None:
-        """The segment; memory of this process alone is moved to one if it is large. None if it stays where it is."""
+        """Return the segment, moved from private memory if large; None if it stays where it is."""
         if self._segment is None and self._pool is not None and self.size_bytes >= pickle_codec.SHARED_BYTES:
             with self._lock:  # others wait: they need the parts, or the segment
                 if self._pool is not None:
@@ -103,12 +103,12 @@ class Original:
             pool.discard(reference[5])  # the memory lives as long as the descriptor that we have opened
 
     def _views(self) -> list[Any]:
-        """The pickle and the large buffers where they lie; not to be written to."""
+        """Return the pickle and the large buffers where they lie; not to be written to."""
         segment = self._in_segment()
         return self._parts if segment is None else segment.map()
 
     def dump(self, pool: shm.SegmentPool | None, codec: str | None = None) -> Payload:
-        """A payload for others; with a pool, they are on this machine and get the same memory.
+        """Return a payload for others; with a pool, they are on this machine and get the same memory.
 
         See ``pickle_codec.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
         """
@@ -124,7 +124,7 @@ class Original:
         return pickle_codec.as_private(pickle_codec.pack_large([data, *large], None, codec=codec))
 
     def spilled(self, folder: str | None = None) -> Original:
-        """The same in a file without a name, in this folder or in the place for temporary files.
+        """Return the same in a file without a name, in this folder or in the place for temporary files.
 
         Raises
         ------

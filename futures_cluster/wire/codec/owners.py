@@ -25,7 +25,7 @@ def attribute(module: str, qualname: str) -> Any:
 
 
 def _candidates(module: str) -> Iterator[Program]:
-    """The programs of this process that may have a module: this process itself, if the module is loaded."""
+    """Yield the programs of this process that may have a module: this process itself, if the module is loaded."""
     yield from programs.known()
     loaded = sys.modules.get(module)
     if type(loaded) is ModuleType and programs.of_namespace(vars(loaded)) is None:
@@ -33,7 +33,7 @@ def _candidates(module: str) -> Iterator[Program]:
 
 
 def _adopt(space: dict[str, Any], module: str) -> Program:
-    """This process as a program that has a module with this namespace."""
+    """Return this process as a program that has a module with this namespace."""
     program = programs.home()
     program.spaces.setdefault(module, space)
     importing.send_by_value(module)

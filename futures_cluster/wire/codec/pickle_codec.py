@@ -95,7 +95,7 @@ class InputCollector:
         self.stops = stops
 
     def reduce(self, reference: Reference) -> tuple[Any, ...] | None:
-        """What a future pickles as; None if it stays a future."""
+        """Return what a future pickles as; None if it stays a future."""
         self.found[id(reference)] = reference
         if self.stops:
             raise _Nested
@@ -115,12 +115,12 @@ class _Input:
 
 
 def current_collector() -> InputCollector | None:
-    """The collector of the pickling that is under way in this thread."""
+    """Return the collector of the pickling that is under way in this thread."""
     return _local.collector
 
 
 def input_value(index: int) -> Any:
-    """Called by the unpickler: the value of an input."""
+    """Return the value of an input; unpicklers call it."""
     return _local.inputs[index]
 
 
@@ -220,17 +220,17 @@ def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, 
 
 
 def as_private(payload: Payload, mark: str = PRIVATE) -> Payload:
-    """The payload of a value as one of scattered data."""
+    """Return the payload of a value as one of scattered data."""
     return (payload, ("raw", []), mark) if type(payload) is bytes else (*payload[:2], mark)
 
 
 def is_private(payload: Payload) -> bool:
-    """Whether a payload is one of scattered data."""
+    """Return whether a payload is one of scattered data."""
     return type(payload) is tuple and len(payload) == 3
 
 
 def can_change(value: Any) -> bool:
-    """Whether tasks must not share this object when each may change it."""
+    """Return whether tasks must not share this object when each may change it."""
     cls = type(value)
     return cls not in _UNCHANGING_TYPES and not getattr(cls, _UNCHANGED, False)
 
@@ -246,7 +246,7 @@ def dump(
     scope: Scope = HERE,
     reducers: Reducers | None = None,
 ) -> Payload:
-    """A payload of an object; with a pool, large ones go through shared memory.
+    """Return a payload of an object; with a pool, large ones go through shared memory.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def dump(
 
 
 def dumps_large(obj: Any, scope: Scope = HERE) -> list[Any]:
-    """An object as its pickle and its large buffers, which are still the object's own.
+    """Return an object as its pickle and its large buffers, which are still the object's own.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def dumps_large(obj: Any, scope: Scope = HERE) -> list[Any]:
 def pack_large(
     pickled: list[Any], pool: shm.SegmentPool | None, copy: bool = False, codec: str | None = None
 ) -> Payload:
-    """A payload of ``dumps_large``; for the other arguments see ``dump``."""
+    """Return a payload of ``dumps_large``; for the other arguments see ``dump``."""
     data, *large = pickled
     total = len(data) + sum([buffer.nbytes for buffer in large])
     if pool is not None and total >= SHARED_BYTES:
@@ -316,7 +316,7 @@ def pack_large(
 
 
 def load(payload: Payload) -> Any:
-    """The object of a payload. Buffers that arrived beside a message become part of it; all others are copied.
+    """Return the object of a payload. Buffers that arrived beside a message become part of it; all others are copied.
 
     Raises
     ------
@@ -350,7 +350,7 @@ def _unpacked(buffers: Any) -> list[memoryview]:
 
 
 def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
-    """The pickle and the large buffers of a payload that takes memory of this process alone; None for any other."""
+    """Return pickle and large buffers of a payload in private memory; None for any other."""
     if type(payload) is bytes:
         return payload, []
     if payload[1][0] == "packed":
@@ -383,7 +383,7 @@ def attach(payload: Payload) -> Payload:
 
 
 def beside(payload: Payload) -> Payload:
-    """The same payload without shared memory: what lies there travels beside the message.
+    """Return the same payload without shared memory: what lies there travels beside the message.
 
     Raises
     ------
@@ -398,7 +398,7 @@ def beside(payload: Payload) -> Payload:
 
 
 def payload_size(payload: Payload) -> int:
-    """Bytes of a payload, whatever carries them."""
+    """Return bytes of a payload, whatever carries them."""
     if type(payload) is bytes:
         return len(payload)
     if payload[1][0] == "shm":
@@ -409,14 +409,14 @@ def payload_size(payload: Payload) -> int:
 
 
 def segment_of(payload: Payload) -> tuple[int, int] | None:
-    """(pid, serial number) of the shared segment behind a payload, if there is one."""
+    """Return (pid, serial number) of the shared segment behind a payload, or None."""
     if type(payload) is tuple and payload[1][0] == "shm":
         return int(payload[1][1]), int(payload[1][5])
     return None
 
 
 def release(payload: Payload, pool: shm.SegmentPool | None) -> None:
-    """The writer's side: nobody will open this payload any more."""
+    """Release a payload that no reader will open any longer; on the writer's side."""
     segment = segment_of(payload)
     if segment is not None and pool is not None:
         pool.release(segment[1])
@@ -443,7 +443,7 @@ class PickleCodec:
             _local.collector = outer
 
     def load_function(self, payload: Payload) -> Callable[..., Any]:
-        """The function of ``dump_function``."""
+        """Return the function of ``dump_function``."""
         fn: Callable[..., Any] = loads(payload)
         return fn
 
@@ -454,7 +454,7 @@ class PickleCodec:
         return dump_arguments(args, kwargs, self.pool, resolve, self.scope)
 
     def dump_scattered(self, args: tuple[Any, ...]) -> tuple[Payload, list[str], list[Reference]]:
-        """As ``dump_call`` for a call with one argument, which is scattered data."""
+        """Dump as ``dump_call`` does a call whose one argument is scattered data."""
         (value,) = args
         if not can_change(value):
             return self.dump_call(args, {}, False)
@@ -467,7 +467,7 @@ class PickleCodec:
         return payload, [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
-        """A payload of a call with ``args`` and behind them the values of the inputs; ``collector`` gets futures."""
+        """Return a payload of a call with ``args`` and the values of inputs; ``collector`` gets futures."""
         outer, _local.collector = _local.collector, collector
         try:
             arguments = (*args, *[_Input(index) for index in range(len(inputs))])
@@ -480,11 +480,11 @@ class PickleCodec:
         return load_arguments(payload, inputs)
 
     def call_size(self, payload: Payload) -> int:
-        """Bytes of the payload of ``dump_call``."""
+        """Return bytes of the payload of ``dump_call``."""
         return payload_size(payload)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
-        """A payload of a small result, or None for one that stays; and its size in bytes.
+        """Return a payload of a small result, or None for one that stays; and its size in bytes.
 
         Large results of types that are known to pickle stay without being pickled now; all others are pickled
         at once, so that one that does not pickle fails its task.

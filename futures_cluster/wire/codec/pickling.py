@@ -69,7 +69,7 @@ settings = _Settings()
 
 
 def _is_importable(data: bytes) -> bool:
-    """Whether a plain pickle refers only to what another process can import."""
+    """Return whether a plain pickle refers only to what another process can import."""
     for mark in importing.marks:
         if mark in data:
             return False
@@ -161,7 +161,7 @@ def _dumps_by_value(
 
 
 def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None) -> tuple[bytes, list[Watched]]:
-    """A pickle behind the definitions that it needs, and the names that these depend on.
+    """Return a pickle behind the definitions that it needs, and the names that these depend on.
 
     ``root``: the object itself, if which binding of its name it is matters.
     """
@@ -182,7 +182,7 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
 
 
 def _file_reducers(scope: Scope) -> Reducers | None:
-    """How arrays in files pickle that are a part of the program, as its globals are; None where there are no arrays."""
+    """Return the reducers of arrays in files that are part of the program; None without arrays."""
     if "numpy" not in sys.modules:
         return None
     from futures_cluster.wire.codec import memmaps
@@ -219,7 +219,7 @@ def _watch(
 
 
 def is_unchanged(watched: list[Watched]) -> bool:
-    """Whether names are still bound to the very same objects."""
+    """Return whether names are still bound to the very same objects."""
     for space, name, former, traits in watched:
         value = space.get(name, programs.MISSING)
         if former() is not value or (value is None and not programs.is_same(former, value)):
@@ -274,7 +274,7 @@ def owner(scope: Scope) -> str:
 
 
 def _of_client(data: bytes, scope: Scope) -> bytes:
-    """A pickle that tells whose task it belongs to, where tasks of several clients run: plain pickle needs to know."""
+    """Return a pickle that tells whose task it belongs to, where tasks of several clients run."""
     token = owner(scope)
     return _behind_head(data, [(token, True, None, [])]) if token else data
 
@@ -300,7 +300,7 @@ class HandedOver:
 
 
 def hand_over(obj: Any) -> Any:
-    """The object, or what stands for it if it is large bytes."""
+    """Return the object, or what stands for it if it is large bytes."""
     return HandedOver(obj) if type(obj) is bytes and len(obj) >= OUT_OF_BAND_BYTES else obj
 
 
@@ -308,7 +308,7 @@ def hand_over(obj: Any) -> Any:
 
 
 def is_marked(data: Any) -> bool:
-    """Whether a pickle refers to a program, so that only ``loads`` can read it."""
+    """Return whether a pickle refers to a program, so that only ``loads`` can read it."""
     return bytes(data[: len(MARK)]) == MARK
 
 

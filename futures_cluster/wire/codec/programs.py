@@ -93,12 +93,12 @@ class Record:
         self.traits = traits(value)
 
     def holds(self, value: Any) -> bool:
-        """Whether this is the very same object, unchanged as far as a function's code and defaults go."""
+        """Return whether this is the very same object, unchanged as far as a function's code and defaults go."""
         return is_same(self._ref, value) and traits_are(self.traits, value)
 
 
 def is_same(former: Any, value: Any) -> bool:
-    """Whether a value is the object that ``weak`` was given."""
+    """Return whether a value is the object that ``weak`` was given."""
     if former() is not value:
         return False
     return value is not None or type(former) is not weakref.ref  # a reference to what is gone gives None, too
@@ -120,7 +120,7 @@ def traits(value: Any) -> tuple[Any, Any, Any] | None:
 
 
 def traits_are(known: tuple[Any, Any, Any] | None, value: Any) -> bool:
-    """Whether a function still has the traits that it had."""
+    """Return whether a function still has the traits that it had."""
     return known is None or (
         value.__code__ is known[0] and value.__defaults__ is known[1] and value.__kwdefaults__ is known[2]
     )
@@ -211,14 +211,14 @@ class Program:
         return next(row[-1] for row in self._load(self.batches[batch]) if (row[0], row[1]) == key)
 
     def is_installed(self) -> bool:
-        """Whether plain ``pickle`` finds the names of the program by its modules in ``sys.modules``."""
+        """Return whether plain ``pickle`` finds the names of the program by its modules in ``sys.modules``."""
         return all(
             name in sys.modules and getattr(sys.modules[name], "__dict__", None) is space
             for name, space in self.spaces.items()
         )
 
     def _load(self, data: bytes) -> list[tuple[str, str, int, tuple[Key, ...], Any]]:
-        """The definitions of a batch: module, name, version, names that the value refers to, value."""
+        """Return the definitions of a batch: module, name, version, names that the value refers to, value."""
         head, stream = pickle.loads(data)
         unpickler = ProgramUnpickler(io.BytesIO(stream), self)
         with loading(self):
@@ -315,7 +315,7 @@ def _own_token() -> str:
 
 
 def _after_fork() -> None:
-    """In a forked copy of the process ``__main__`` has a life of its own, and locks may be held for ever."""
+    """Separate ``__main__`` of a forked copy, and replace locks that may be held for ever."""
     global _token, _lock
     _token = ""
     _lock = threading.RLock()
@@ -384,7 +384,7 @@ def home() -> Program:
 
 
 def _live_namespace(main: ModuleType) -> dict[str, Any]:
-    """The globals of the script's functions: multiprocessing makes ``__mp_main__`` of a copy of them."""
+    """Return the globals of the script's functions: multiprocessing makes ``__mp_main__`` of a copy of them."""
     if main.__name__ == MP_MAIN:
         for value in list(vars(main).values()):
             if type(value) is FunctionType and value.__module__ == MP_MAIN:
@@ -410,7 +410,7 @@ _local = _Local()
 
 @contextmanager
 def loading(program: Program) -> Iterator[None]:
-    """Meanwhile this thread unpickles what belongs to a program."""
+    """Mark that this thread unpickles what belongs to a program."""
     outer, _local.loading = _local.loading, program
     try:
         yield

@@ -30,7 +30,7 @@ def _reduce_code(code: CodeType) -> Any:
 
 
 def _reduce_file(file: Any) -> Any:
-    """The standard streams are those of the other process; a copy of an open file would be another file."""
+    """Reduce a standard stream to that of the other process; refuse other open files."""
     for name in _STREAMS:
         if file is getattr(sys, name):
             return getattr, (sys, name)
@@ -38,7 +38,7 @@ def _reduce_file(file: Any) -> Any:
 
 
 def _reduce_cell(cell: Any) -> Any:
-    """A cell that functions share stays one; what it holds follows, as that may refer to these functions."""
+    """Reduce a cell so that functions go on sharing it; its value follows."""
     try:
         content = (cell.cell_contents,)
     except ValueError:  # empty
@@ -51,7 +51,7 @@ def _fill_cell(cell: Any, content: tuple[Any]) -> None:
 
 
 def _reduce_traceback(traceback: types.TracebackType) -> Any:
-    """A traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
+    """Return a traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
     from tblib import pickling_support
 
     return pickling_support.pickle_traceback(traceback)
@@ -127,7 +127,7 @@ def _make_cached(maxsize: int | None, typed: bool, function: Any) -> Any:
 
 
 def is_singledispatch(function: FunctionType) -> bool:
-    """Whether a function is what ``functools.singledispatch`` makes."""
+    """Return whether a function is what ``functools.singledispatch`` makes."""
     return function.__globals__ is vars(functools) and hasattr(function, "registry") and hasattr(function, "dispatch")
 
 

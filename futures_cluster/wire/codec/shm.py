@@ -72,7 +72,7 @@ available = fcntl is not None and hasattr(os, "memfd_create") and os.path.isdir(
 
 
 def _is_over(limit: float, fd: int) -> bool:
-    """Whether a process whose newest descriptor is ``fd`` has opened more than this part of what it may."""
+    """Return whether a process whose newest descriptor is ``fd`` has opened more than this part of what it may."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most != resource.RLIM_INFINITY and fd >= most * limit
 
@@ -93,7 +93,7 @@ def _check_openable() -> None:
 
 
 def _next_serial() -> int:
-    """A number that no segment had before, of this process or of another one."""
+    """Return a number that no segment had before, of this process or of another one."""
     global _serials
     pid, numbers = _serials
     if pid != os.getpid():  # the first one here; a forked copy must not go on with its parent's
@@ -197,7 +197,7 @@ class SegmentPool:
         return ("shm", os.getpid(), segment.fd, segment.size, layout, serial)
 
     def lend(self, segment: OpenSegment) -> Reference:
-        """A reference for others to a segment that this process has open; ``release`` it when they have opened it.
+        """Return a reference to a segment that this process has open; ``release`` it once it is opened.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class SegmentPool:
         return ("shm", os.getpid(), fd, segment.size, segment.layout, segment.serial)
 
     def _take(self, size: int) -> tuple[Segment, bool]:
-        """A free segment of a fitting size that no reader maps any more, or a new one; and whether it was used."""
+        """Return a free segment of a fitting size, or a new one; and whether it was used."""
         with self._lock:
             fitting = [segment for segment in self._free if segment.size * MIN_FILL <= size <= segment.size]
             for segment in sorted(fitting, key=lambda segment: segment.size):
@@ -231,7 +231,7 @@ class SegmentPool:
         return Segment(-(-size // _PAGE) * _PAGE), False
 
     def release(self, serial: int) -> None:
-        """No further reader will open this segment; it may be used again when the present ones are gone."""
+        """Free a segment for reuse once its present readers are gone."""
         with self._lock:
             lent = self._lent.get(serial)
             if lent is not None:
@@ -291,7 +291,7 @@ def _has_serial(fd: int, size: int, serial: int) -> bool:
 
 
 def _lay_out(views: list[memoryview]) -> tuple[list[tuple[int, int]], int]:
-    """Where each buffer begins in a segment and how long it is, and where all of them end."""
+    """Return where each buffer begins in a segment and how long it is, and where all of them end."""
     layout, end = [], 0
     for view in views:
         layout.append((end, view.nbytes))
@@ -393,7 +393,7 @@ class OpenSegment:
         return not _is_over(MAP_LIMIT, _where_a_duplicate_would_be(self.fd))
 
     def map(self) -> list[memoryview]:
-        """The buffers, mapped privately: writable, and nobody else sees what is written.
+        """Return the buffers, mapped privately: writable, and nobody else sees what is written.
 
         The mapping lives as long as any of the views, and with it the reader's lock, also after ``close``. A process
         that has few descriptors left gets copies.
@@ -436,7 +436,7 @@ def open_segment(reference: Sequence[Any]) -> list[memoryview]:
 
 
 def _where_a_duplicate_would_be(fd: int) -> int:
-    """The number of the descriptor that a mapping would keep; ``fd`` itself may fill a gap far below."""
+    """Return the number of the descriptor that a mapping would keep; ``fd`` itself may fill a gap far below."""
     try:
         duplicate = os.dup(fd)
     except OSError:

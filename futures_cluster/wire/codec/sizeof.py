@@ -28,13 +28,13 @@ _HEADER = 100
 
 
 def _array(x: Any) -> int:
-    """Bytes of an array in memory: what it repeats by strides of zero is there once."""
+    """Return bytes of an array in memory: what it repeats by strides of zero is there once."""
     length = prod(n for n, stride in zip(x.shape, x.strides, strict=True) if stride) if 0 in x.strides else x.size
     return _HEADER + int(length if x.size else 0) * (OBJECT_BYTES if x.dtype.hasobject else int(x.itemsize))
 
 
 def _of_objects(dtype: Any) -> bool:
-    """Whether a column consists of Python objects: no need to look whether they are texts."""
+    """Return whether a column consists of Python objects: no need to look whether they are texts."""
     return getattr(dtype, "hasobject", False) or getattr(dtype, "storage", "") == "python"
 
 
@@ -127,7 +127,7 @@ def _name(cls: type) -> tuple[str, str]:
 
 
 def flat_size(obj: object) -> int | None:
-    """Bytes that flat data of a type which is known to pickle takes as a pickle; None for everything else.
+    """Return bytes that flat data of a type which is known to pickle takes as a pickle; None for everything else.
 
     Arrays of objects are not flat: what is in them may not pickle. Of an array that repeats its data by strides of
     zero, the pickle holds all.
@@ -149,7 +149,7 @@ def flat_size(obj: object) -> int | None:
 
 
 def sizeof(obj: object) -> int:
-    """Estimated bytes of any object, in constant time; at most as many as a message may name.
+    """Return estimated bytes of any object, in constant time; at most as many as a message may name.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def _sizeof(obj: Any, depth: int) -> int:
 
 
 def _all(count: int, some: Iterable[Any], depth: int) -> int:
-    """Bytes of ``count`` objects of which these are some. What is the same object in all of them is there once."""
+    """Return the bytes of ``count`` objects of which these are some; shared ones count once."""
     picked = list(some)
     if not picked:
         return 0

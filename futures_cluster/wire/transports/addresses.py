@@ -32,7 +32,7 @@ _LISTENING = {
 
 
 def limit_in_words(error: OSError) -> str:
-    """Why a process that listens cannot have another connection now."""
+    """Return why a process that listens cannot have another connection now."""
     return _BOTH.get(error.errno or 0) or str(error)
 
 

@@ -23,7 +23,7 @@ MAX_KNOWN = 4096
 
 
 def places(most: int = MAX_PLACES) -> int:
-    """Number of places that a process can afford: strangers take a quarter of its descriptors at most."""
+    """Return number of places that a process can afford: strangers take a quarter of its descriptors at most."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -33,7 +33,7 @@ def places(most: int = MAX_PLACES) -> int:
 
 
 def source_of(host: str) -> str:
-    """What is counted as one source.
+    """Return what is counted as one source.
 
     Examples
     --------
@@ -105,19 +105,19 @@ class Admission:
         return len(self._places)
 
     def enter(self, item: Hashable, source: str, now: float) -> None:
-        """A handshake begins."""
+        """Take note that a handshake begins."""
         pool = self._acquainted if source in self._known else self._strangers
         self._places[item] = pool, source
         pool.enter(item, source, now)
 
     def leave(self, item: Hashable) -> None:
-        """A handshake has ended; does nothing for one that is not under way."""
+        """Take note that a handshake has ended, if it was under way."""
         if item in self._places:
             pool, source = self._places.pop(item)
             pool.leave(item, source)
 
     def passed(self, item: Hashable) -> None:
-        """A handshake has ended well: its source is known from now on."""
+        """Take note that a handshake has ended well: its source is known from now on."""
         if item in self._places:
             source = self._places[item][1]
             self._known.pop(source, None)
@@ -127,7 +127,7 @@ class Admission:
             self.leave(item)
 
     def victim(self, now: float, is_urgent: bool = False) -> tuple[Any, float]:
-        """The handshake that has to go, if any; otherwise after how many seconds one will have to.
+        """Return the handshake that has to go, if any; otherwise after how many seconds one will have to.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ _AUTHORITY_NAME, _OUR_NAME = "futures_cluster authority", "futures_cluster"
 
 
 def files_in(folder: str) -> TlsFiles:
-    """The paths of a set that ``make_certificates`` has made in this folder.
+    """Return the paths of a set that ``make_certificates`` has made in this folder.
 
     Raises
     ------

@@ -111,7 +111,7 @@ class DirectConnection:
         return 0
 
     def fileno(self) -> None:
-        """There is no descriptor."""
+        """Return None: there is no descriptor."""
 
     def close(self) -> None:
         """See ``registry.Connection``."""

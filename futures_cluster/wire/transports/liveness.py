@@ -45,7 +45,7 @@ class Acknowledgements:
         self._since: float | None = None
 
     def is_gone(self, now: float, unanswered: int, acked_s: float) -> bool:
-        """Whether nothing has been acknowledged for too long.
+        """Return whether nothing has been acknowledged for too long.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ _MAX_PARTS = 64
 
 
 def ignore(_: object) -> None:
-    """In the place of a callback that is not set yet."""
+    """Do nothing, in the place of a callback that is not set yet."""
 
 
 class SocketConnection:
@@ -101,7 +101,7 @@ class SocketConnection:
                 self._sock.close()
 
     def watch(self, on: bool) -> None:
-        """Whether the loop reads; on the loop's thread. Otherwise somebody else calls ``read``."""
+        """Let the loop read or not; on its thread. Without the loop, another thread calls ``read``."""
         if on != self._watched and not self.closed:
             self._watched = on
             if on:
@@ -110,7 +110,7 @@ class SocketConnection:
                 self._loop.remove_reader(self._fd)
 
     def fileno(self) -> int:
-        """The socket's descriptor."""
+        """Return the socket's descriptor."""
         return self._fd
 
     def read(self) -> bool:
@@ -210,7 +210,7 @@ class SocketConnection:
         return self._sock.sendmsg(parts)
 
     def _take_sealed(self, parts: list[Any]) -> list[memoryview]:
-        """The views at the beginning of the outbox; the next ones of sealed buffers are taken if there are none."""
+        """Return the views at the beginning of the outbox, or the next ones of sealed buffers."""
         if type(parts[0]) is not memoryview:
             sealed = self._outbox.popleft()
             parts = sealed.take()

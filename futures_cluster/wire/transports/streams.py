@@ -34,7 +34,7 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
 
 
 def host_identity() -> bytes:
-    """The same for processes that may open each other's ``/proc/PID/fd``; ``NO_HOST`` where there is no such thing.
+    """Return an id of processes that may open each other's ``/proc/PID/fd``, or ``NO_HOST``.
 
     That takes the same running kernel, the same namespace of pids (and of users), and the same user and group, which
     a program may change.
@@ -83,7 +83,7 @@ async def until(loop: asyncio.AbstractEventLoop, sock: socket.socket, is_writing
 
 
 async def receive(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    """What has come on a plain socket; empty at the end."""
+    """Return what has come on a plain socket; empty at the end."""
     while True:
         try:
             return sock.recv(handshake.MAX_BYTES)
@@ -396,7 +396,7 @@ _MAX_PATH_BYTES = 100
 
 @contextlib.contextmanager
 def _short(path: str) -> Iterator[str]:
-    """A path for the same socket that the system takes however long the given one is.
+    """Yield a path for the same socket that is short enough for the system.
 
     Folders for temporary files can have long names: those of batch systems, and of tests.
     """
@@ -418,7 +418,7 @@ class UnixTransport(StreamTransport):
     guard = registry.HOST
 
     def describe_peer(self, address: Any) -> str:
-        """They have no addresses."""
+        """Return the same for all: they have no addresses."""
         return "a process of this host"
 
     def prepare_socket(self, sock: socket.socket) -> None:
@@ -473,7 +473,7 @@ class UnixTransport(StreamTransport):
 
 
 def split_host_and_port(rest: str) -> tuple[str, int]:
-    """The two parts of ``HOST:PORT``; an IPv6 address stands in brackets.
+    """Return the two parts of ``HOST:PORT``; an IPv6 address stands in brackets.
 
     Raises
     ------
@@ -496,13 +496,13 @@ def split_host_and_port(rest: str) -> tuple[str, int]:
 
 
 def join_host_and_port(address: Any) -> str:
-    """The inverse of ``split_host_and_port``, of what the system says."""
+    """Return the inverse of ``split_host_and_port``, of what the system says."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def resolve(rest: str, loop: asyncio.AbstractEventLoop, flags: int = 0) -> list[Any]:
-    """What ``socket.getaddrinfo`` says of ``HOST:PORT``."""
+    """Return what ``socket.getaddrinfo`` says of ``HOST:PORT``."""
     host, port = split_host_and_port(rest)
     try:  # numbers need no resolver, and no thread for it
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
@@ -533,7 +533,7 @@ class TcpTransport(StreamTransport):
         return admission.source_of(address[0])
 
     def describe_peer(self, address: Any) -> str:
-        """Host and port."""
+        """Return host and port."""
         return f"{self.scheme}://{join_host_and_port(address)}"
 
     def prepare_socket(self, sock: socket.socket) -> None:

@@ -75,7 +75,7 @@ def _no_tls(is_listener: bool, reason: str) -> HandshakeError:
 
 
 def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
-    """What a failure of TLS means, and what to do."""
+    """Return what a failure of TLS means, and what to do."""
     reason = error.reason or ""
     other = _name_peer(is_listener)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -148,7 +148,7 @@ class TlsTransport(TcpTransport):
     authenticates_frames = False  # TLS does
 
     def say_busy(self, sock: socket.socket) -> None:
-        """Nothing: it could not be said before the handshake of TLS."""
+        """Do nothing: it could not be said before the handshake of TLS."""
 
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection

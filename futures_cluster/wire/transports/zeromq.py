@@ -95,7 +95,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 def _own_addresses() -> list[str]:
-    """All IP addresses of this machine."""
+    """Return all IP addresses of this machine."""
     families = (socket.AF_INET, socket.AF_INET6)
     return [each.address for many in psutil.net_if_addrs().values() for each in many if each.family in families]
 
@@ -175,7 +175,7 @@ class ZmqConnection:
         return self._parser.received_bytes
 
     def fileno(self) -> None:
-        """ZeroMQ's descriptor is not readable when there is something to read."""
+        """Return None: ZeroMQ's descriptor does not say when there is something to read."""
 
     def _pump(self) -> None:
         """Send and receive what can be; on the loop."""
@@ -225,7 +225,7 @@ class ZmqConnection:
             self._end(error)
 
     def _watch(self) -> None:
-        """Whether the peer is gone; what it said before is read first."""
+        """Notice whether the peer is gone, after its last messages."""
         with self._lock:
             while not self.closed and self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 recv_monitor_message(self._monitor, zmq.NOBLOCK)
@@ -384,7 +384,7 @@ class ZmqListener:
             connection.close()
 
     def _audiences(self) -> frozenset[bytes]:
-        """What this listener answers to; ZeroMQ does not tell at which address it was reached."""
+        """Return what this listener answers to; ZeroMQ does not tell at which address it was reached."""
         host, port = self._bound
         hosts = [host, *(_own_addresses() if _is_wildcard(host) else ())]
         return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
