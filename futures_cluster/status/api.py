@@ -55,7 +55,7 @@ class Source(Protocol):
     """Where the answers come from; called on the page's own thread."""
 
     def viewer(self, look: Any) -> AbstractContextManager[None]:
-        """As long as somebody is in here, workers report."""
+        """Let workers report as long as the block runs."""
 
     async def refresh(self, worker: str = "") -> None:
         """Ask workers anew, if nobody looks."""
@@ -71,12 +71,12 @@ class Source(Protocol):
 
 
 def read_file(name: str) -> bytes:
-    """A file of the page."""
+    """Return a file of the page."""
     return (resources.files("futures_cluster.status") / name).read_bytes()
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of plain values; what is none is named by its type, and never shown.
+    """Return JSON of plain values; what is none is named by its type, and never shown.
 
     Half of a surrogate pair is shown as "?": browsers refuse to make addresses of such names.
     """
@@ -161,7 +161,7 @@ class Api:
         return _json({"version": 1, "addresses": API})
 
     def _snapshot(self, age_s: float = MAX_ANSWER_AGE_S) -> tuple[dict[str, Any], bytes]:
-        """One for all, as it is and as JSON."""
+        """Return one for all, as it is and as JSON."""
 
         def make() -> tuple[dict[str, Any], bytes]:
             found = self._source.snapshot()
@@ -171,7 +171,7 @@ class Api:
         return made
 
     def _shared(self, kind: str, make: Callable[..., Any], *names: str) -> bytes:
-        """Another answer as JSON; one for all who ask for the same."""
+        """Return another answer as JSON; one for all who ask for the same."""
         body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), MAX_ANSWER_AGE_S)
         return body
 
@@ -217,7 +217,7 @@ class Api:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
     async def _events(self, worker: str) -> AsyncIterator[bytes]:
-        """The snapshot and the new rows of the stream, as long as somebody reads."""
+        """Yield the snapshot and the new rows of the stream, as long as somebody reads."""
         source = self._source
         with source.viewer(self._make_look(worker)):
             since = 0
@@ -235,7 +235,7 @@ class Api:
 
 
 def _whole_number(request: Request, name: str) -> int:
-    """A number of the query, 0 if it is not there.
+    """Return a number of the query, 0 if it is not there.
 
     Raises
     ------

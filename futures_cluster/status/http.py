@@ -89,7 +89,7 @@ class AccessPolicy:
     public: frozenset[str] = field(default_factory=frozenset)  # paths without secrets
 
     def complaint(self, request: Request) -> str:
-        """Why a request is refused; "" if it is not.
+        """Return why a request is refused; "" if it is not.
 
         Examples
         --------
@@ -111,7 +111,7 @@ class AccessPolicy:
 
 
 def _most_descriptors() -> int:
-    """Descriptors that this process may have open."""
+    """Return descriptors that this process may have open."""
     if os.name != "posix":
         return 1024
     import resource
@@ -129,7 +129,7 @@ class BadRequest(Exception):
 
 
 def parse(head: bytes) -> Request:
-    """A request of the bytes before its empty line.
+    """Return a request of the bytes before its empty line.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def parse(head: bytes) -> Request:
 
 
 def head_of(response: Response, length: int | None) -> bytes:
-    """The first lines of an answer."""
+    """Return the first lines of an answer."""
     lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
     lines.append(f"Content-Type: {response.kind}")
     if length is not None:

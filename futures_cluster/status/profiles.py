@@ -18,7 +18,7 @@ _OTHERS = "(others)"
 
 
 def new_tree() -> Tree:
-    """A tree without samples."""
+    """Return a tree without samples."""
     return [0, {}]
 
 
@@ -44,14 +44,14 @@ def merge(into: Tree, tree: Tree) -> None:
 
 
 def copy(tree: Tree) -> Tree:
-    """A copy that shares nothing with the tree."""
+    """Return a copy that shares nothing with the tree."""
     made = new_tree()
     merge(made, tree)
     return made
 
 
 def speedscope(tree: Tree, name: str) -> dict[str, Any]:
-    """The tree in the file format of https://www.speedscope.app, as a sampled profile.
+    """Return the tree in the file format of https://www.speedscope.app, as a sampled profile.
 
     Examples
     --------

@@ -32,7 +32,7 @@ _WORKER_COUNTERS = {
 
 
 def label(value: str) -> str:
-    r"""A value of a label, escaped.
+    r"""Return a value of a label, escaped.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def label(value: str) -> str:
 
 
 def metric_name(name: str) -> str:
-    """A name of a metric, made of whatever was counted.
+    """Return a name of a metric, made of whatever was counted.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def metric_name(name: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number as Prometheus reads it."""
+    """Return a number as Prometheus reads it."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     return repr(value)
@@ -66,7 +66,7 @@ class _Text:
         self._families: dict[str, list[str]] = {}
 
     def add(self, name: str, kind: str, words: str, value: Any, suffix: str = "", **labels: str) -> None:
-        """One sample; all of one name stand together, as the format wants it."""
+        """Add a sample; all of one name stand together, as the format wants it."""
         if value is None:
             return
         full = f"{PREFIX}_{name}"
@@ -79,7 +79,7 @@ class _Text:
 
 
 def render(snapshot: dict[str, Any], workers: dict[str, Any]) -> str:
-    """The text.
+    """Return the text.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ POLICY = (
 
 
 def embed(value: Any) -> str:
-    r"""JSON that can stand in a script element, whatever the names in it.
+    r"""Return JSON that can stand in a script element, whatever the names in it.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def embed(value: Any) -> str:
 
 
 def render(data: dict[str, Any], title: str = "") -> str:
-    """The file.
+    """Return the file.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class ThrottledCache:
         self._kept: dict[str, tuple[float, float, Any]] = {}  # name -> (when it was begun, how long it took, answer)
 
     def get(self, name: str, make: Callable[[], Any], age_s: float) -> Any:
-        """The answer of this name: the last one if it is younger than ``age_s``, or was costly; else a new one."""
+        """Return the answer of this name: the last one if it is young or was costly; else a new one."""
         now = self._clock()
         if name in self._kept:
             begun, _, answer = self._kept[name]
@@ -58,5 +58,5 @@ class ThrottledCache:
         return answer
 
     def pause_s(self, name: str) -> float:
-        """Between two answers of this name at least, by what the last one has cost."""
+        """Return the least time between two answers of a name, by the cost of the last one."""
         return self._kept[name][1] / MAX_SHARE if name in self._kept else 0.0

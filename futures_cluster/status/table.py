@@ -11,7 +11,7 @@ from typing import Any
 
 
 def size(number: float | None) -> str:
-    """Bytes in the unit that fits.
+    """Return bytes in the unit that fits.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def size(number: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    r"""A name without signs that a terminal obeys.
+    r"""Return a name without signs that a terminal obeys.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def plain_lines(text: str, separator: str = "\n") -> str:
 
 
 def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """A table; numbers stand on the right.
+    """Return a table; numbers stand on the right.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def rows(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
 
 
 def status(snapshot: dict[str, Any], now: float, former: dict[str, Any] | None = None, seconds: float = 0.0) -> str:
-    """The table of `futures-cluster status`.
+    """Return the table of `futures-cluster status`.
 
     Parameters
     ----------
