@@ -52,7 +52,7 @@ class Command:
         return self.log_path.read_text(errors="replace")
 
     def wait_for(self, text: str) -> None:
-        """Until it has printed this."""
+        """Wait until it has printed this."""
         end = clocks.monotonic() + TIMEOUT_S
         while text not in self.log:
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
@@ -60,7 +60,7 @@ class Command:
             clocks.sleep(0.01)
 
     def children(self) -> list[psutil.Process]:
-        """The processes that it has started, theirs included."""
+        """Return the processes that it has started, theirs included."""
         with contextlib.suppress(psutil.NoSuchProcess):
             found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
             return found
@@ -156,7 +156,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def secret(self) -> Any:
-        """The secret of this cluster is this process's, too."""
+        """Give this process the secret of the cluster until the block ends."""
         name = "FUTURES_CLUSTER_SECRET"
         former = os.environ.get(name)
         os.environ[name] = self.environment[name]
@@ -169,7 +169,7 @@ class Cluster:
                 os.environ[name] = former
 
     def executor(self, **options: Any) -> Executor:
-        """A client of this cluster, in this process."""
+        """Return a client of this cluster, in this process."""
         with self.secret():
             return Executor(backend=self.address, **options)
 

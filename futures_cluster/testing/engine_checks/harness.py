@@ -125,7 +125,7 @@ class Folder:
             pass
 
     def names(self) -> list[str]:
-        """All files there are."""
+        """Return the names of all files."""
         return os.listdir(self.path)
 
     def wait(self, name: object) -> None:

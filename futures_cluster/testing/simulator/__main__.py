@@ -21,7 +21,7 @@ MEASURED_TASKS = 20_000
 
 
 def parser() -> argparse.ArgumentParser:
-    """All arguments."""
+    """Return all arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m futures_cluster.testing.simulator",
         description="Run the real scheduler and worker machines with simulated work, network and faults.",
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def simulation(arguments: argparse.Namespace, workload: workloads.Workload, baseline: bool) -> Simulation:
-    """The cluster that was asked for."""
+    """Return the cluster that was asked for."""
     simulation = Simulation(
         arguments.seed,
         workload.work,

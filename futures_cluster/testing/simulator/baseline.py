@@ -87,7 +87,7 @@ class RandomScheduler:
         return commands
 
     def next_deadline(self) -> float | None:
-        """It never waits for time to pass."""
+        """Return None: it never waits for time to pass."""
         return None
 
     # ---------------------------------------------------------------- workers

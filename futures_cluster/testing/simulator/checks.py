@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def value_of(key: Key, inputs: Iterable[int]) -> int:
-    """What the simulated function computes."""
+    """Return what the simulated function computes."""
     return zlib.crc32(" ".join(map(str, inputs)).encode(), zlib.crc32(key.encode()))
 
 
@@ -40,7 +40,7 @@ class Checks:
         self._made: dict[Key, None] = {}  # keys that workers made for what their tasks submit
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
-        """A task is submitted."""
+        """Take note of a submitted task."""
         inputs = tuple(dict.fromkeys(dependencies))
         if self._inputs.setdefault(key, inputs) != inputs:
             self._inputs[key] = None
@@ -48,14 +48,14 @@ class Checks:
         self._rerun[key] = rerun and self._rerun.get(key, True)
 
     def made(self, key: Key) -> None:
-        """A worker has made a key for a task; no other one, and no former one of its name, may have made the same."""
+        """Check that no other worker, and no former one of its name, has made the same key."""
         assert key not in self._made, f"the key {key} comes again"
         self._made[key] = None
 
     # ---------------------------------------------------------------- values
 
     def expected(self, key: Key) -> int | None:
-        """The right result; None if nobody can tell, because the key was used for different tasks."""
+        """Return the right result; None if nobody can tell, because the key was used for different tasks."""
         values = self._values
         stack = [key]
         opened: dict[Key, None] = {}
@@ -78,14 +78,14 @@ class Checks:
         return values[key]
 
     def right(self, key: Key, value: int) -> None:
-        """A client has got a result."""
+        """Check a result that a client has got."""
         expected = self.expected(key)
         assert expected is None or value == expected, f"{key}: {value} instead of {expected}"
 
     # ---------------------------------------------------------------- attempts and blame
 
     def handled(self, event: Message, commands: list[Any]) -> None:
-        """The scheduler has dealt with an event."""
+        """Check the scheduler after an event."""
         if isinstance(event, m.TasksFinished):
             self._finished(event, commands)
         elif isinstance(event, (m.WorkerLost, m.WorkerJoined)):  # one that joins has nothing of what it had before
@@ -132,7 +132,7 @@ class Checks:
         return keys
 
     def died(self, machine: WorkerMachine) -> None:
-        """A worker has died by itself, and somebody will tell what it executed."""
+        """Take note that a worker has died by itself, and that an exit report will come."""
         for key in dict.fromkeys(key for key, _ in machine.executing):
             self._deaths[key] = self._deaths.get(key, 0) + 1
 

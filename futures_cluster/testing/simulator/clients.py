@@ -131,7 +131,7 @@ class SimulatedClient:
         self._tell(m.ReleaseFunctions(self.name, list(self._simulation.scheduler.state.functions)))
 
     def leave(self) -> None:
-        """The client's process is gone."""
+        """End the client's process."""
         self.left = True
         self._held, self.waiting = {}, {}
         self._tell(m.ClientLeft(self.name))

@@ -151,7 +151,7 @@ class Dice:
         self._happened = dict.fromkeys(KINDS, 0)
 
     def next_s(self, kind: str) -> float | None:
-        """Seconds until the next fault of a kind; None if there will be none."""
+        """Return seconds until the next fault of a kind; None if there will be none."""
         faults = self.faults
         rate: float = getattr(faults, KINDS[kind])
         most = faults.most_crashes if kind == "crash" else faults.most_mishaps
@@ -161,59 +161,59 @@ class Dice:
         return self._by_kind[kind].expovariate(rate)
 
     def choose(self, kind: str, names: list[str]) -> str:
-        """One of them."""
+        """Return one of them."""
         return self._by_kind[kind].choice(names)
 
     def partition(self, names: list[str]) -> tuple[list[str], bool, bool, float]:
-        """Who is cut off, whether from the scheduler, whether from the others, and for how long."""
+        """Choose who is cut off, whether from the scheduler, whether from the others, and for how long."""
         dice = self._by_kind["partition"]
         cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
         scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])
         return cut_off, scheduler, peers, dice.uniform(0.0, self.faults.longest_partition_s)
 
     def resets_unnoticed(self) -> bool:
-        """Whether the scheduler hears of a broken connection only from the worker that joins again."""
+        """Return whether the scheduler hears of a broken connection only from the worker that joins again."""
         return self._by_kind["reset"].random() < 0.5
 
     def retires_itself(self) -> bool:
-        """Whether a worker retires without being asked to."""
+        """Return whether a worker retires without being asked to."""
         return self._by_kind["retire"].random() < 0.5
 
     def stuck_s(self) -> float:
-        """How long a worker hangs."""
+        """Return how long a worker hangs."""
         return self._by_kind["stuck"].uniform(0.0, self.faults.longest_stuck_s)
 
     def busy_s(self) -> float:
-        """How long a task lets no other thread run."""
+        """Return how long a task lets no other thread run."""
         return self._by_kind["busy"].uniform(0.0, self.faults.longest_stuck_s)
 
     def speed(self) -> float:
-        """How fast the next worker is; 1 is usual."""
+        """Return how fast the next worker is; 1 is usual."""
         faults = self.faults
         return 1.0 / faults.slowness if faults.slow and self._speeds.random() < faults.slow else 1.0
 
     def start_fails(self) -> bool:
-        """Whether the next start of a new worker fails."""
+        """Return whether the next start of a new worker fails."""
         share = self.faults.failed_starts
         return bool(share) and self._starts.random() < share
 
     def noticed_s(self) -> float:
-        """How long after the scheduler a worker notices that their connection is gone."""
+        """Return how long after the scheduler a worker notices that their connection is gone."""
         return self._random.uniform(0.0, self.faults.silence_s)
 
     def repeats(self) -> bool:
-        """Whether the next submission or last report is sent again."""
+        """Return whether the next submission or last report is sent again."""
         share = self.faults.repeated
         return bool(share) and self._random.random() < share
 
     def extra_delay_s(self) -> float:
-        """How much longer than usual the next message takes."""
+        """Return how much longer than usual the next message takes."""
         faults = self.faults
         if faults.delayed and self._random.random() < faults.delayed:
             return self._random.uniform(0.0, faults.delay_s)
         return 0.0
 
     def fetch_fails(self) -> bool:
-        """Whether the next fetch fails."""
+        """Return whether the next fetch fails."""
         share = self.faults.failed_fetches
         return bool(share) and self._random.random() < share

@@ -87,7 +87,7 @@ class Mishaps:
         self._plan(kind)
 
     def retire(self, name: str, itself: bool = False) -> None:
-        """A worker is to end, because it has run its maximum (``itself``), or because somebody asks the scheduler."""
+        """Retire a worker that has run its maximum (``itself``), or that a user retires."""
         if itself:
             self._simulation.workers[name].retire()
         else:
@@ -96,7 +96,7 @@ class Mishaps:
     # ---------------------------------------------------------------- hosts
 
     def lose_host(self, host: str) -> None:
-        """A host is gone at once, with all its workers; nobody is told."""
+        """Lose a host with all its workers at once, without a report."""
         simulation = self._simulation
         for worker in list(simulation.workers.values()):
             if simulation.network.host(worker.name) != host:
@@ -135,7 +135,7 @@ class Mishaps:
                 self._notice(worker)
 
     def _give_up(self, name: str) -> None:
-        """The scheduler has heard nothing for too long."""
+        """Let the scheduler drop a worker that was silent for too long."""
         simulation = self._simulation
         worker = simulation.workers.get(name)
         if worker is not None:
@@ -147,7 +147,7 @@ class Mishaps:
         simulation.to_machine(m.WorkerLost(name, None, False, f"silent for {self._silence_s} s", unheard=True))
 
     def _notice(self, worker: SimulatedWorker) -> None:
-        """The worker finds that its connection is gone, and with it all that it was good for."""
+        """End a worker that finds its connection gone."""
         simulation = self._simulation
         if not worker.alive or worker.online:
             return
@@ -171,7 +171,7 @@ class Mishaps:
             simulation.to_scheduler(worker.name, former.last_report)
 
     def reset(self, name: str, unnoticed: bool = False) -> None:
-        """The connection between a worker and the scheduler breaks; the worker notices at once, and joins again.
+        """Break the connection of a worker, which notices at once and joins again.
 
         ``unnoticed``: the scheduler learns it from the worker that joins under a name which it has already.
         """
@@ -189,7 +189,7 @@ class Mishaps:
         self._notice(worker)
 
     def lose_connection(self, name: str) -> None:
-        """A task has closed the worker's connection: the worker goes on unheard, until its parent kills it."""
+        """Close a worker's connection by a task: it goes on unheard, until its parent kills it."""
         simulation = self._simulation
         worker = simulation.workers[name]
         if worker.online:
@@ -201,7 +201,7 @@ class Mishaps:
             self._simulation.crash(worker.name)
 
     def restart(self, name: str) -> None:
-        """The worker dies, and another one joins at once under its name."""
+        """Restart a worker, which joins at once under its name."""
         simulation = self._simulation
         worker = simulation.workers[name]
         if not worker.online or worker.stuck_until_s > simulation.now:
@@ -220,7 +220,7 @@ class Mishaps:
     # ---------------------------------------------------------------- stuck workers
 
     def hold_up(self, name: str, seconds: float) -> None:
-        """A task lets no other thread of its worker run for a time; its manager knows that the process lives."""
+        """Let a task hold up its worker, whose manager knows that the process lives."""
         simulation = self._simulation
         worker = simulation.workers[name]
         if worker.stuck_until_s > simulation.now or not worker.online:
@@ -240,7 +240,7 @@ class Mishaps:
             self._simulation.to_machine(m.WorkerSilent(worker.name, False))
 
     def hang(self, name: str, seconds: float) -> None:
-        """The worker's process stops for a time: it neither computes nor reads nor writes."""
+        """Stop a worker's process for a time: it neither computes nor reads nor writes."""
         simulation = self._simulation
         worker = simulation.workers[name]
         if worker.stuck_until_s <= simulation.now:
@@ -258,7 +258,7 @@ class Mishaps:
     # ---------------------------------------------------------------- fetches
 
     def unreachable(self, asker: str, holder: str) -> bool:
-        """Whether a peer would not answer, and not refuse either."""
+        """Return whether a peer would not answer, and not refuse either."""
         simulation = self._simulation
         if holder in self._vanished or simulation.network.is_cut(asker, holder):
             return True
@@ -266,7 +266,7 @@ class Mishaps:
         return worker is not None and worker.stuck_until_s > simulation.now
 
     def watch_fetch(self, number: int, asker: str, holder: str) -> None:
-        """A fetch has begun: it is given up if nobody is there to answer."""
+        """Give up a fetch that has begun if its holder is gone."""
         if self.unreachable(asker, holder):
             self._simulation.at(self._simulation.now + self._silence_s, self._give_up_fetch, number)
 

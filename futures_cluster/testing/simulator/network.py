@@ -69,7 +69,7 @@ class Partition:
         self.peers = peers
 
     def cuts(self, sender: str, receiver: str) -> bool:
-        """Whether a link does not work."""
+        """Return whether a link does not work."""
         inside = sender in self.names
         if inside == (receiver in self.names):
             return False
@@ -207,7 +207,7 @@ class Network:
     # ---------------------------------------------------------------- connections
 
     def host(self, name: str) -> str:
-        """The host of somebody; by default everybody has one of their own."""
+        """Return the host of somebody; by default everybody has one of their own."""
         return self.hosts.get(name, name)
 
     def _connect(self, sender: str, receiver: str) -> Link:
@@ -232,7 +232,7 @@ class Network:
         self.close_way(other, one)
 
     def close_way(self, sender: str, receiver: str) -> None:
-        """Nothing arrives that is on its way in this direction."""
+        """Drop what is on its way in this direction."""
         link = self._links.pop((sender, receiver), None)
         if link is not None:
             link.closed = link.troubled = True
@@ -243,7 +243,7 @@ class Network:
     # ---------------------------------------------------------------- partitions
 
     def is_cut(self, one: str, other: str, since_s: float | None = None) -> bool:
-        """Whether two cannot talk; with ``since_s``: all the time since then."""
+        """Return whether two cannot talk; with ``since_s``: all the time since then."""
         if since_s is None:
             return any(partition.cuts(one, other) for partition in self._partitions)
         link = self._links.get((one, other)) or self._connect(one, other)
@@ -263,7 +263,7 @@ class Network:
         link.troubled = True
 
     def heal(self, partition: Partition) -> None:
-        """The links work again; what was held arrives, in its order, before anything else."""
+        """Restore the links; held messages arrive first, in their order."""
         self._partitions.remove(partition)
         for link in list(self._links.values()):
             if not partition.cuts(link.sender, link.receiver):

@@ -87,7 +87,7 @@ class Report:
         return sum(self.scheduler_s.values()) / self.tasks if self.tasks else 0.0
 
     def table(self) -> str:
-        """For people."""
+        """Return the figures as a table for people."""
         rows = [
             ("tasks", f"{self.tasks:,}, {self.run_again:,} run again"),
             ("results", f"{self.finished:,} finished, {self.failed:,} failed, {self.cancelled:,} cancelled"),
@@ -113,7 +113,7 @@ class Report:
 
 
 def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]], workers: int = 10) -> float:
-    """Bytes that the scheduler machine takes for a queued task, its key and payload not counted."""
+    """Return bytes that the scheduler machine takes for a queued task, its key and payload not counted."""
     machine: Any = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):

@@ -73,7 +73,7 @@ class Scheduler(Protocol):
         """Take an event, return commands."""
 
     def next_deadline(self) -> float | None:
-        """When a ``Tick`` is due."""
+        """Return when a ``Tick`` is due."""
 
 
 class Simulation:
@@ -150,13 +150,13 @@ class Simulation:
     # ---------------------------------------------------------------- set up
 
     def add_workers(self, number: int, offers: dict[str, Any] | None = None, per_host: int = 0) -> None:
-        """Workers that join now; ``offers`` as for ``add_worker``. With ``per_host`` so many share a host."""
+        """Add workers that join now, ``per_host`` on a host; ``offers`` as for ``add_worker``."""
         for i in range(number):
             place = {"host": f"host{self._names // per_host}"} if per_host and i >= 0 else {}
             self.add_worker(**{**(offers or {}), **place})
 
     def add_worker(self, name: str | None = None, **offers: Any) -> SimulatedWorker:
-        """A worker that joins now; ``offers``: slots, killable, resources, most_runs, host, speed."""
+        """Return a worker that joins now; ``offers``: slots, killable, resources, most_runs, host, speed."""
         if name is None:
             self._names += 1
             name = f"w{self._names}"
@@ -170,7 +170,7 @@ class Simulation:
         return worker
 
     def add_client(self, name: str, keep: bool = False) -> SimulatedClient:
-        """A client that joins now; with ``keep`` it does not release what has ended."""
+        """Return a client that joins now; with ``keep`` it does not release what has ended."""
         client = self.clients[name] = SimulatedClient(self, name, keep)
         client.join()
         return client
@@ -224,7 +224,7 @@ class Simulation:
             self.refuse(sender, receiver, message)
 
     def refuse(self, asker: str, holder: str, message: Message) -> None:
-        """A worker that is gone is asked for something: the connection is refused."""
+        """Refuse a connection to a worker that is gone."""
         if isinstance(message, m.GetData):
             self.send(holder, asker, m.Data(message.request, [], message.keys))
         elif isinstance(message, m.PutData):
@@ -264,12 +264,12 @@ class Simulation:
             receiver.receive(holder, m.Data(number, [], keys))
 
     def next_incarnation(self) -> str:
-        """What tells a worker from all others, also from those that had its name."""
+        """Return what tells a worker from all others, also from those that had its name."""
         self._incarnations += 1
         return str(self._incarnations)
 
     def hold(self, size_bytes: int) -> None:
-        """Workers hold so much more now, or less."""
+        """Count bytes that workers hold more, or less."""
         self._held_bytes += size_bytes
         if self._held_bytes > self.report.peak_bytes:
             self.report.peak_bytes = self._held_bytes
@@ -277,14 +277,14 @@ class Simulation:
     # ---------------------------------------------------------------- the scheduler
 
     def _handled(self, event: Message) -> list[Any]:
-        """The machine's answer, by the short way if there is one, as ``services.scheduler.service`` asks."""
+        """Return the machine's answer, by the short way if there is one, as ``services.scheduler.service`` asks."""
         machine, commands = self.scheduler, None
         if isinstance(machine, SchedulerMachine):
             commands = machine.lone.handle(event, self.now)
         return machine.handle(event, self.now) if commands is None else commands
 
     def to_machine(self, event: Message) -> None:
-        """The scheduler takes an event now, and what it answers is sent."""
+        """Let the scheduler take an event, and send what it answers."""
         machine, report = self.scheduler, self.report
         if isinstance(event, m.WorkerJoined):
             # What was for a former worker of its name went to that one's connection.
@@ -324,18 +324,18 @@ class Simulation:
     # ---------------------------------------------------------------- workers come and go
 
     def remove(self, worker: SimulatedWorker) -> None:
-        """The worker lives no more, and nor does what it held."""
+        """Remove a worker, and what it held."""
         del self.workers[worker.name]
         self._held_bytes -= sum(worker.store.values())
 
     def reborn(self, former: SimulatedWorker) -> SimulatedWorker:
-        """A worker that was removed begins anew, with nothing, under its old name; it has not joined yet."""
+        """Make a removed worker again, with nothing, under its old name; it has not joined yet."""
         worker = self.workers[former.name] = SimulatedWorker(self, former.name, **former.offers)
         worker.online = False
         return worker
 
     def crash(self, name: str, deliberate: bool = False, known: bool = True) -> None:
-        """A worker dies; ``known``: its parent can tell what it executed."""
+        """Let a worker die; ``known``: its parent can tell what it executed."""
         worker = self.workers.get(name)
         if worker is None:
             return
@@ -350,7 +350,7 @@ class Simulation:
         self.replace(worker)
 
     def replace(self, worker: SimulatedWorker) -> None:
-        """A new worker takes the place of one that takes no more tasks."""
+        """Replace a worker that takes no more tasks."""
         pause_s = self.dice.faults.replace_after_s
         if pause_s is not None and not worker.replaced:
             worker.replaced = True

@@ -48,12 +48,12 @@ class Workload:
 
 
 def independent(number: int, prefix: str = "k") -> Rows:
-    """Tasks without inputs."""
+    """Return tasks without inputs."""
     return [(f"{prefix}{i}", []) for i in range(number)]
 
 
 def binary_tree(leaves: int, prefix: str = "t") -> Rows:
-    """Leaves, and sums of two until one is left, which is the last."""
+    """Make leaves, and sums of two until one is left, which is the last."""
     rows: Rows = [(f"{prefix}{i}", []) for i in range(leaves)]
     level = [key for key, _ in rows]
     while len(level) > 1:
@@ -67,7 +67,7 @@ def binary_tree(leaves: int, prefix: str = "t") -> Rows:
 
 
 def shuffle(width: int) -> Rows:
-    """Every one of ``width`` tasks needs a part of every one of ``width`` others: ``width`` squared small parts."""
+    """Make ``width`` tasks that each need a part of each of ``width`` others."""
     rows: Rows = [(f"in-{i}", []) for i in range(width)]
     rows += [(f"part-{i}-{j}", [f"in-{i}"]) for i in range(width) for j in range(width)]
     rows += [(f"out-{j}", [f"part-{i}-{j}" for i in range(width)]) for j in range(width)]
@@ -75,7 +75,7 @@ def shuffle(width: int) -> Rows:
 
 
 def sliding_windows(width: int, steps: int, window: int = 3) -> Rows:
-    """Each task of a step needs ``window`` neighbours of the step before, as a stencil on a ring does."""
+    """Make steps whose tasks need ``window`` neighbours each, as a stencil on a ring."""
     rows: Rows = [(f"s0-{i}", []) for i in range(width)]
     for step in range(1, steps):
         for i in range(width):
@@ -85,12 +85,12 @@ def sliding_windows(width: int, steps: int, window: int = 3) -> Rows:
 
 
 def chains(number: int, length: int) -> Rows:
-    """Chains beside each other, listed step by step."""
+    """Return chains beside each other, listed step by step."""
     return [(f"c{i}-{j}", [f"c{i}-{j - 1}"] if j else []) for j in range(length) for i in range(number)]
 
 
 def pairs(number: int) -> Rows:
-    """A large thing is loaded, and something small made of it; all loads are listed before."""
+    """Make large loads, all listed first, and something small of each."""
     rows: Rows = [(f"load-{i}", []) for i in range(number)]
     return rows + [(f"process-{i}", [f"load-{i}"]) for i in range(number)]
 
@@ -99,7 +99,7 @@ def pairs(number: int) -> Rows:
 
 
 def constant(duration_s: float, size_bytes: int = 100) -> Callable[[Key, int], Work]:
-    """All the same."""
+    """Return all the same."""
     work = Work(duration_s, size_bytes)
     return lambda key, execution: work
 
@@ -107,7 +107,7 @@ def constant(duration_s: float, size_bytes: int = 100) -> Callable[[Key, int], W
 def log_normal(
     keys: Iterable[Key], seed: int, mean_s: float = 1.0, sigma: float = 1.0, size_bytes: int = 100
 ) -> Callable[[Key, int], Work]:
-    """Messy durations with a given mean: with sigma 1, one in a hundred takes six times as long as the mean or more."""
+    """Return durations with a mean; with sigma 1, one in a hundred takes six times as long."""
     dice = random.Random(seed)
     mu = math.log(mean_s) - sigma * sigma / 2
     durations_s = {key: dice.lognormvariate(mu, sigma) for key in keys}
@@ -115,12 +115,12 @@ def log_normal(
 
 
 def by_prefix(works: Mapping[str, Work]) -> Callable[[Key, int], Work]:
-    """By what comes before the first "-" in the key."""
+    """Return durations by the part of a key before its first "-"."""
     return lambda key, execution: works[key.partition("-")[0]]
 
 
 def prefix(key: Key) -> str:
-    """What comes before the first "-" in a key."""
+    """Return what comes before the first "-" in a key."""
     return key.partition("-")[0]
 
 
@@ -168,7 +168,7 @@ def _pairs(tasks: int, seed: int) -> Workload:
 
 
 def _nested(tasks: int, seed: int) -> Workload:
-    """Each task submits three, and waits for them."""
+    """Make tasks that each submit three others, and wait for them."""
     parent, child = Work(0.05, children=("child-a", "child-b", "child-c")), Work(0.05)
 
     def work(key: Key, execution: int) -> Work:
@@ -190,7 +190,7 @@ WORKLOADS: dict[str, Callable[[int, int], Workload]] = {
 
 
 def make(name: str, tasks: int, seed: int = 0) -> Workload:
-    """A workload of about so many tasks."""
+    """Return a workload of about so many tasks."""
     return WORKLOADS[name](tasks, seed)
 
 
