@@ -64,6 +64,6 @@ def real_dates() -> Iterator[None]:
 
 
 def _real(module: Any, name: str) -> Any:
-    """The real class of which this one is a subclass by another module; None if it is itself real."""
+    """Return the real class of which this one is a subclass by another module; None if it is itself real."""
     bases = getattr(getattr(module, name, None), "__mro__", ())
     return next((base for base in bases[1:] if (base.__module__, base.__name__) == ("datetime", name)), None)

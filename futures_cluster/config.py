@@ -33,7 +33,7 @@ _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(value: int | float | str, name: str = "a size") -> int:
-    """Bytes of a number or of a text like ``"2GB"`` or ``"512 MiB"``; ``name`` is that of the parameter, for errors.
+    """Return the bytes of a number or of a text such as ``"2GB"``; ``name`` is the parameter's, for errors.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its control group, rounded up."""
+    """Return cores that this process may use: its affinity, and the quota of its control group, rounded up."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -90,12 +90,12 @@ def _cgroup_cores() -> int | None:
 
 
 def secret_of_environment() -> str | None:
-    """What ``FUTURES_CLUSTER_SECRET`` says; None if it is not set, or empty."""
+    """Return what ``FUTURES_CLUSTER_SECRET`` says; None if it is not set, or empty."""
     return os.environ.get(SECRET_VARIABLE) or None
 
 
 def insecure_of_environment() -> bool:
-    """Whether the environment allows network addresses without a secret.
+    """Return whether the environment allows network addresses without a secret.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def insecure_of_environment() -> bool:
 
 
 def debugs() -> bool:
-    """Whether workers check that tasks do not change their inputs."""
+    """Return whether workers check that tasks do not change their inputs."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
@@ -124,17 +124,17 @@ def _flag(variable: str) -> bool | None:
 
 
 def started_as_template() -> bool:
-    """Whether this program was started as the template of worker processes, and has not become one."""
+    """Return whether this program was started as the template of worker processes, and has not become one."""
     return TEMPLATE_VARIABLE in os.environ
 
 
 def certificates_folder() -> str | None:
-    """The folder of certificates for ``tls://`` that the environment names."""
+    """Return the folder of certificates for ``tls://`` that the environment names."""
     return os.environ.get(CERTIFICATES_VARIABLE) or None
 
 
 def user_folder() -> str:
-    """Where this user's configuration of the package lies; it may not exist."""
+    """Return where this user's configuration of the package lies; it may not exist."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(base):  # the standard says to ignore others
         base = os.path.join(os.path.expanduser("~"), ".config")

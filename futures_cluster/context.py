@@ -41,13 +41,13 @@ class TaskHost(Protocol):
     """The worker that executes a task, as the task sees it."""
 
     def task_waits(self, task: TaskContext, waits: bool) -> None:
-        """The task gives its slot back while it waits for others, or wants it again."""
+        """Give the slot of a task back while it waits for others, or take one again."""
 
     def has_children(self, task: TaskContext) -> None:
-        """The task has begun to submit tasks."""
+        """Take note that the task has begun to submit tasks."""
 
     def executor(self) -> Any:
-        """An executor over the cluster that runs the task."""
+        """Return an executor over the cluster that runs the task."""
 
 
 class TaskContext:
@@ -95,12 +95,12 @@ _factory = ""
 
 
 def current_task() -> TaskContext | None:
-    """The task that this thread executes, if any."""
+    """Return the task that this thread executes, if any."""
     return local.task
 
 
 def submitting_task() -> TaskContext | None:
-    """The task that submits another in this thread, if any.
+    """Return the task that submits another in this thread, if any.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _refuse() -> None:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Around unpickling what a worker runs besides tasks."""
+    """Mark that this thread unpickles what a worker runs besides tasks."""
     local.loads = True
     try:
         yield
@@ -170,13 +170,13 @@ defaults: list[Any] = []
 
 
 def default_executor() -> Any:
-    """The executor that other libraries use when nobody names one; None if there is none."""
+    """Return the executor that other libraries use when nobody names one; None if there is none."""
     return defaults[-1] if defaults else None
 
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Around a call that waits for other tasks: the present task gives its slot back meanwhile."""
+    """Give the slot of the present task back while it waits for others."""
     task = local.task
     if task is None:
         yield
@@ -199,5 +199,5 @@ def set_executor_factory(path: str) -> None:
 
 
 def make_executor(client: Any) -> Any:
-    """An executor for tasks, over a worker's own client."""
+    """Return an executor for tasks, over a worker's own client."""
     return late.load(_factory)(client)

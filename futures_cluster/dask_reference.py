@@ -33,7 +33,7 @@ class DaskTaskRef:
             return _reference_class(type(self), spec.TaskRef)
 
     def substitute(self, subs: dict[Any, Any], key: Any = None) -> Any:
-        """To Dask: what this argument is, when keys get other names."""
+        """Return what this argument is to Dask when keys get other names."""
         return sys.modules["dask._task_spec"].TaskRef.substitute(self, subs, key)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
@@ -42,5 +42,5 @@ class DaskTaskRef:
 
 @functools.cache
 def _reference_class(cls: type, task_ref: Any) -> type:
-    """What a future says that it is, when Dask asks. No object is of this class; people read its name."""
+    """Return the class that Dask sees; no object is of it, and people read its name."""
     return type("Future", (cls, task_ref), {"__module__": cls.__module__})

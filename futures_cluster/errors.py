@@ -126,7 +126,7 @@ if not TYPE_CHECKING:
 
 
 def make_error(payload: Any, load_error: Callable[[Any], BaseException]) -> BaseException:
-    """The exception of an error payload: one of ours that the scheduler named, or one that a task raised."""
+    """Return the exception of an error payload: one of ours that the scheduler named, or one that a task raised."""
     if type(payload) is dict:
         error: BaseException = getattr(sys.modules[__name__], payload["kind"])(payload["text"])
         return error

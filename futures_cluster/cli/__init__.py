@@ -82,7 +82,7 @@ def _number_of_bytes(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    """A name that the scheduler accepts, and that is not taken for one of a worker in another's place."""
+    """Return a name that the scheduler accepts, and that is not taken for one of a worker in another's place."""
     from futures_cluster.services.scheduler.permissions import is_line
 
     if not 0 < len(text) <= 200 or not is_line(text):
@@ -95,7 +95,7 @@ def _name(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    """A port; -1 for ``none``."""
+    """Return a port; -1 for ``none``."""
     if text == "none":
         return -1
     try:
@@ -108,7 +108,7 @@ def _port(text: str) -> int:
 
 
 def _resources(text: str) -> dict[str, float]:
-    """``GPU=2,disk=1.5``"""
+    """Parse resources such as ``GPU=2,disk=1.5``."""
     found = {}
     for part in filter(None, text.split(",")):
         name, equals, amount = part.partition("=")
@@ -204,7 +204,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 
 def _find_security(arguments: argparse.Namespace) -> Any:
-    """What is needed to connect to the scheduler."""
+    """Return what is needed to connect to the scheduler."""
     from futures_cluster.services.common import security
 
     _check_tls(arguments.tls, [arguments.address])

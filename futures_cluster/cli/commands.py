@@ -224,7 +224,7 @@ def serve_page(server: SchedulerServer, host: str, port: int | None) -> str:
 
 
 def reachable(address: str) -> str:
-    """An address for others, of one that may stand for all of this machine's.
+    """Return an address for others, of one that may stand for all of this machine's.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def reachable(address: str) -> str:
 
 
 def forwarded(addresses: Sequence[str]) -> str:
-    """The first of these addresses that a port forward can lead to, as seen through the forward; "" if there is none.
+    """Return the first of these addresses that a port forward can lead to; "" if there is none.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def write_address(path: str, address: str) -> None:
 
 
 def read_address(text: str) -> str:
-    """An address, or what stands in a file with one.
+    """Return an address, or what stands in a file with one.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Outcome:
 def on_workers(
     archive: Path, workers: int, backend: str | None, count: int, rows: int | None, report: str | None = None
 ) -> Outcome:
-    """Everything through the executor; no partition ever comes to this process. ``report``: a file to write."""
+    """Compute everything through the executor; no partition comes to this process."""
     clock = Clock()
     with (
         tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
@@ -81,7 +81,7 @@ def on_workers(
 
 
 def in_one_process(archive: Path, lengths: Sequence[int], settings: Iterable[Setting], rows: int | None) -> Outcome:
-    """The same by pandas and numpy here, with the settings that the search chose and its held-out rows."""
+    """Compute the same by pandas and numpy, with the settings of the search and its held-out rows."""
     clock = Clock()
     with clock.step(START):
         load_libraries()
@@ -103,14 +103,14 @@ def in_one_process(archive: Path, lengths: Sequence[int], settings: Iterable[Set
 
 
 def same(one: object, other: object) -> bool:
-    """Integers must be equal, floats close; a float is no answer where the other side counted."""
+    """Return whether integers are equal and floats close; a float is no answer for a count."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE) or (math.isnan(one) and math.isnan(other))
     return type(one) is type(other) and one == other
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """A line for each answer that differs, or that only one side has. Groups are compared key by key."""
+    """Return a line for each answer that differs, or that only one side has. Groups are compared key by key."""
     found = []
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         name = f"{prefix}{key}"
@@ -124,7 +124,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
 
 
 def comparable(outcome: Outcome) -> dict[str, Any]:
-    """All that must agree: the answers, and the error of every setting."""
+    """Return all that must agree: the answers, and the error of every setting."""
     return {
         **outcome.answers,
         "error of the model": {str(key): value for key, value in outcome.errors.items()},

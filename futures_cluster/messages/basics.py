@@ -55,7 +55,7 @@ class TaskOptions(NamedTuple):
 
     @classmethod
     def from_wire(cls, values: Any) -> TaskOptions:
-        """The options that a peer says: the values in the order of the fields.
+        """Return the options that a peer says: the values in the order of the fields.
 
         Raises
         ------
@@ -145,10 +145,10 @@ class Message(Record):
 
 
 def field_names(kind: type[Record]) -> tuple[str, ...]:
-    """The fields of a kind of message, in the order in which they travel."""
+    """Return the fields of a kind of message, in the order in which they travel."""
     return kind.__slots__
 
 
 def field_types(kind: type[Message]) -> dict[str, str]:
-    """The types of the fields, as they are written at the constructor."""
+    """Return the types of the fields, as they are written at the constructor."""
     return {name: kind.__init__.__annotations__[name] for name in field_names(kind)}
