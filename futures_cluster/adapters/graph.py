@@ -193,7 +193,7 @@ class Plan:
         self._nodes = finished
 
     def _look(self, node: Node) -> list[Any]:
-        """Find out what a node needs; the keys that nobody has looked at yet."""
+        """Find out what a node needs; the keys that are new."""
         more = []
         for dep in node.node.dependencies:
             end = self._resolve(dep)
@@ -305,7 +305,7 @@ class Plan:
         return self._nodes.keys()
 
     def stores(self) -> bool:
-        """Return whether tasks write into arrays of somebody else's, as ``dask.array.store`` does."""
+        """Return whether tasks write into arrays of the caller's, as ``dask.array.store`` does."""
         core = sys.modules.get("dask.array.core")
         if core is None or "zarr.storage" not in sys.modules:
             return False  # there is nobody to refuse it

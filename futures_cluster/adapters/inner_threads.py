@@ -16,13 +16,13 @@ from joblib.parallel import ParallelBackendBase
 
 
 def can_limit() -> bool:
-    """Return whether libraries that are loaded can be told."""
+    """Return whether libraries that are loaded take a number of threads."""
     return find_spec("threadpoolctl") is not None
 
 
 @contextlib.contextmanager
 def limited_threads(number: int) -> Iterator[None]:
-    """Limit OpenMP, BLAS and similar libraries of this process to so many threads each, for a while."""
+    """Limit the threads of OpenMP, BLAS and similar libraries of this process, for a while."""
     names = ParallelBackendBase.MAX_NUM_THREADS_VARS
     before: dict[str, Any] = {name: os.environ.get(name) for name in names}
     with contextlib.ExitStack() as stack:

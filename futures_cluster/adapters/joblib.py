@@ -381,7 +381,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
                 yield
 
     def _is_over(self) -> bool:
-        """Return whether ``Parallel`` need not wait any more: all calls have been made, or one has failed."""
+        """Return whether ``Parallel`` need no longer wait: all calls were made, or one has failed."""
         waits = getattr(self.parallel, "_wait_retrieval", None)  # not a public method
         return waits is None or self.parallel._aborting or not waits()
 

@@ -153,7 +153,7 @@ def preload(path: str) -> None:
 
 
 def run_worker(offer: supervisor.WorkerNodeConfig) -> None:
-    """Run the workers of this machine until they are told to leave, or the scheduler is gone."""
+    """Run the workers of this machine until they get a signal, or the scheduler is gone."""
     asyncio.run(supervisor.run(offer, _on_signals))
 
 

@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     @property
     def broken(self) -> BaseException | None:
-        """Why nothing can run any more."""
+        """Why nothing can run."""
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
@@ -55,7 +55,7 @@ class Engine(Protocol):
         """Refuse what no worker will ever offer. Raises ValueError; NotSupported for what the engine cannot do."""
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
-        """Hand data to the engine; returns a future of it. It is kept on so many workers, where they could lose it."""
+        """Hand data to the engine, which keeps ``replicas`` of it where workers could lose it."""
 
     def future_of_key(self, key: Key) -> Any:
         """Return a future of a key that was met inside an argument."""
@@ -85,7 +85,7 @@ class Engine(Protocol):
         """End the workers now, by SIGKILL with ``force``, else by SIGTERM; what is unfinished fails."""
 
     def scale(self, minimum: int, maximum: int) -> None:
-        """Have between so many and so many workers, as the work wants."""
+        """Have between ``minimum`` and ``maximum`` workers, as the work wants."""
 
     def restart_workers(self) -> None:
         """Put a fresh process in the place of each worker. Raises NotSupported where there are none to restart."""
@@ -94,7 +94,7 @@ class Engine(Protocol):
         """Let workers import a module, a package or an archive of the caller."""
 
     def explain(self, key: Key) -> list[str]:
-        """Return why a task does not run, or how it stands with it, line by line."""
+        """Explain why a task does not run, or describe its state, line by line."""
 
 
 @runtime_checkable
@@ -106,7 +106,7 @@ class Observed(Protocol):
 
     @property
     def known_url(self) -> str:
-        """That address, if somebody has asked for it; else ""."""
+        """That address, once a caller has asked for it; else ""."""
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
         """Record until the block ends; yields what collects the report. Raises as ``status_url``."""

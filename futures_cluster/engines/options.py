@@ -91,7 +91,7 @@ _interned_options: dict[TaskOptions, TaskOptions] = {}
 
 
 def _interned(options: TaskOptions) -> TaskOptions:
-    """Return the same object for equal options, so that tasks which share them can be told by ``is``."""
+    """Return the same object for equal options, so that tasks can compare them by ``is``."""
     if len(_interned_options) > 10_000:
         _interned_options.clear()
     return _interned_options.setdefault(options, options)

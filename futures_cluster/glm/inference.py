@@ -263,7 +263,7 @@ def _known(value: float) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, or with an exponent where these would be too many or all zero.
+    """Return a number with decimals, or an exponent where these would be too many or all zero.
 
     Examples
     --------

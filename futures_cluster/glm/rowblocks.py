@@ -79,7 +79,7 @@ class RowBlock:
 
     @property
     def nbytes(self) -> int:
-        """What the numbers take; for whoever decides how to send them."""
+        """Bytes of the numbers, for deciding how to send them."""
         x = self.x
         size = int(x.data.nbytes + x.indices.nbytes + x.indptr.nbytes) if self.is_sparse else int(x.nbytes)
         return size + int(self.y.nbytes) + (0 if self.weights is None else int(self.weights.nbytes))
@@ -87,7 +87,7 @@ class RowBlock:
     def pieces(
         self, segment: tuple[int, int], rows: int, stride: int, *, sparse_as_dense: bool
     ) -> Iterator[tuple[Any, Array, Array | None]]:
-        """Yield the rows of a segment as ``(x, y, weights)``, float64 and centred, so many at a time.
+        """Yield the rows of a segment in pieces ``(x, y, weights)``, float64 and centred.
 
         Parameters
         ----------

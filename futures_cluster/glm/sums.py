@@ -188,7 +188,7 @@ class ExecutorSums(Sums):
         return self.blocks[number]
 
     def _sum(self, size: int, fn: Callable[..., Array], *args: Any) -> Array:
-        """Return the sum of ``fn(block, *args)``, a vector of so many numbers, over all blocks."""
+        """Return the sum of the vectors ``fn(block, *args)`` over all blocks."""
         n = self.n_blocks
 
         def start(numbers: list[int]) -> Any:

@@ -325,7 +325,7 @@ class Dispatch:
 
 
 def _addresses(dep: Task, attempt: int) -> tuple[tuple[str, str], ...]:
-    """Return where an input is to be had: some of the holders, not the same for everybody."""
+    """Return some of the holders of an input, not the same for all workers."""
     holders = dep.holders
     if not holders:
         return ()

@@ -266,7 +266,7 @@ class SchedulerMachine:
                 self._transitions.interest.lose(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
-        """Cancel a task and what needs its result; everybody but ``client``, who knows, is told."""
+        """Cancel a task and what needs its result, and tell all clients but ``client``."""
         stack = [task]
         while stack:
             victim = stack.pop()

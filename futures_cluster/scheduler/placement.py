@@ -72,7 +72,7 @@ def share(task: Task, each: int, most: int) -> int:
 
 
 def most_in_advance(state: State, expected_s: float) -> int:
-    """Return how many plain tasks, of which the first takes so long, a worker may have beyond those in its slots.
+    """Return the number of plain tasks, by the first's duration, that a worker may have in advance.
 
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.

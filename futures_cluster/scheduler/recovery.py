@@ -21,7 +21,7 @@ def orphaned(worker: Worker) -> list[Task]:
 
 
 def is_needed(task: Task) -> bool:
-    """Return whether anybody waits for the result."""
+    """Return whether a client or a task waits for the result."""
     return bool(task.wanted_by) or task.pending_dependents > 0
 
 

@@ -337,7 +337,7 @@ class Transitions:
     # ---------------------------------------------------------------- no longer needed
 
     def release_candidates_now(self) -> None:
-        """Free what nobody needs any more; what that frees in turn comes onto the same list."""
+        """Free what is no longer needed; what that frees in turn comes onto the same list."""
         loose = self.release_candidates
         while loose:
             task = loose.pop()
@@ -398,7 +398,7 @@ class Transitions:
             self.release_candidates.append(dep)
 
     def forget_task(self, task: Task) -> None:
-        """Remove a task for good; nobody may need it."""
+        """Remove a task for good; no client or task may need it."""
         if task.state is FORGOTTEN:
             return
         unfinished = task.state in UNFINISHED

@@ -58,7 +58,7 @@ class Source(Protocol):
         """Let workers report as long as the block runs."""
 
     async def refresh(self, worker: str = "") -> None:
-        """Ask workers anew, if nobody looks."""
+        """Ask workers again, if there are no viewers."""
 
     def snapshot(self) -> dict[str, Any]: ...
     def stream(self, since: int = 0) -> dict[str, Any]: ...
@@ -217,7 +217,7 @@ class Api:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
     async def _events(self, worker: str) -> AsyncIterator[bytes]:
-        """Yield the snapshot and the new rows of the stream, as long as somebody reads."""
+        """Yield the snapshot and the new rows of the stream, as long as the browser reads."""
         source = self._source
         with source.viewer(self._make_look(worker)):
             since = 0

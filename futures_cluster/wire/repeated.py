@@ -72,7 +72,7 @@ class RepeatedWarnings:
         line.since, line.count = now, 0
 
     def _forget(self, now: float) -> None:
-        """Make room for other keys: those that were quiet, after their count is told."""
+        """Drop keys that were quiet, after logging their counts, to make room for others."""
         for key, line in list(self._lines.items()):
             if now - line.since >= line.interval_s:
                 if line.count:

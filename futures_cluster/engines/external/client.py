@@ -47,7 +47,7 @@ class Link(Protocol):
         """Submit a call with these inputs; returns its handle."""
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See that the client is told when the task is done."""
+        """Tell the client when the task is done."""
 
     def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
         """Hand data to the cluster; returns its handle."""
@@ -56,7 +56,7 @@ class Link(Protocol):
         """Return the handle of a key that came inside of an argument."""
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """Begin to bring results here; the client is told of each."""
+        """Begin to bring results here, and tell the client of each."""
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
         """Cancel a task; with ``force`` stop it if it runs."""

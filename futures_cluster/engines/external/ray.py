@@ -126,7 +126,7 @@ class RaySite:
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``task_runner.HostWorker``; a client without a board is a task, which nobody tells."""
+        """See ``task_runner.HostWorker``; a client without a board is a task, which hears nothing."""
         with contextlib.suppress(ValueError):
             ray.get_actor(_board_name(client)).tell.remote(what, keys)
 
@@ -136,7 +136,7 @@ class RaySite:
         self._wake.put(None)
 
     def take_slot(self) -> None:
-        """See ``task_runner.HostWorker``; Ray gives it back when the main thread does not wait any more."""
+        """See ``task_runner.HostWorker``; Ray gives it back when the main thread no longer waits."""
         self._waits.clear()
 
 
@@ -311,7 +311,7 @@ class _Users:
         self._count = 0
 
     def enter(self, config: Config) -> bool:
-        """Connect, unless somebody has; whether this program has to disconnect."""
+        """Connect, unless this process is connected; whether this program has to disconnect."""
         with self._lock:
             if self._count == 0:
                 if ray.is_initialized():

@@ -30,7 +30,7 @@ class Deadlines:
         self._closed = False
 
     def add(self, seconds: float, function: Callable[[], None]) -> None:
-        """Have a function called in so many seconds."""
+        """Call a function after some seconds."""
         with self._condition:
             if self._closed:
                 return

@@ -423,7 +423,7 @@ class InProcessEngine(Facts):
         return self._keyed[key]
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return the futures: whoever put them into a shared object keeps them alive by it."""
+        """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
     def share(self, future: Any) -> None:

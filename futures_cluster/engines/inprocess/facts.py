@@ -109,7 +109,7 @@ class Facts:
         raise errors.NotSupported("threads share the modules of this process, and cannot be restarted")
 
     def upload(self, path: str) -> None:
-        """See ``Engine``; there is nobody to send it to."""
+        """See ``Engine``; there is no process to send it to."""
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

@@ -42,7 +42,7 @@ def make_picture(
     now: float,
     in_order: bool = False,
 ) -> State:
-    """Return a state with one worker, which has so many slots.
+    """Return a state with one worker and its slots.
 
     Parameters
     ----------

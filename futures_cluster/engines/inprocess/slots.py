@@ -131,7 +131,7 @@ class Slots:
         self.settle()
 
     def settle(self) -> None:
-        """See anew whether threads have to look after anything but work."""
+        """See again whether threads have to look after anything but work."""
         with self._lock:
             self.may_grow = self._active < self._target
             self._is_settled = self._active == self._target and not (

@@ -55,7 +55,7 @@ class _Local:
         self._objects = LocalObjects(self.name)
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return the futures: whoever put them into a shared object keeps them alive by it."""
+        """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
     def name_future(self, future: Any) -> Key:
@@ -259,7 +259,7 @@ class SyncEngine:
         raise errors.NotSupported("backend='sync' has no workers to restart; use backend='processes'")
 
     def upload(self, path: str) -> None:
-        """See ``Engine``; there is nobody to send it to."""
+        """See ``Engine``; there is no process to send it to."""
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""

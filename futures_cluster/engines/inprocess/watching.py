@@ -53,7 +53,7 @@ class Watching:
         return bool(self._measures or self._debug or self._plugins or self._worker_plugins)
 
     def begin_to_measure(self) -> None:
-        """Count and measure calls from now on: somebody has looked, and will look again."""
+        """Count and measure calls from now on, as a viewer that has looked will look again."""
         self._measures = True
         self._changed()
 

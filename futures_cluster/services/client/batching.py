@@ -23,7 +23,7 @@ from futures_cluster.messages import Key
 
 
 def pack(client: str, items: deque[Any], most: int) -> list[m.Message]:
-    """Take up to so many items off the left; the messages they make.
+    """Take up to ``most`` items off the left, and return the messages they make.
 
     Examples
     --------

@@ -133,7 +133,7 @@ class Fetching:
                 raise errors.DataLost(f"no worker holds the result of {future.key!r}")
 
     async def _bring_home(self, future: Any) -> None:
-        """Fetch a result without anybody waiting in a thread: for callbacks, and before the workers go."""
+        """Fetch a result without a waiting thread: for callbacks, and before the workers go."""
         try:
             payload = await self._fetch(future)
         except asyncio.CancelledError:

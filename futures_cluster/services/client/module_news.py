@@ -42,7 +42,7 @@ class ModuleNews:
         return len(sys.modules) != self._count
 
     def look(self, function: Any) -> None:
-        """Tell what was imported since the last look; called before a function is told."""
+        """Report what was imported since the last look; called before a function is sent."""
         reloads.watch(self)
         loaded.look(getattr(function, "__module__", None))
         self._count = len(sys.modules)

@@ -136,7 +136,7 @@ class _Question:
         self.is_abandoned = False
 
     def end(self, answer: Answer | None, error: Any) -> None:
-        """Wake whoever waits."""
+        """Wake the threads and coroutines that wait."""
         self.answer, self.error = answer, error
         self.event.set()
         for loop, event in self.loops:

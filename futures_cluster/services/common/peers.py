@@ -226,7 +226,7 @@ class Peers:
         return sum(peer.connection is not None and not peer.connection.closed for peer in self._peers.values())
 
     def close(self) -> None:
-        """Close all connections; whoever waits gets ``PeerLost``."""
+        """Close all connections, and fail what waits with ``PeerLost``."""
         for peer in self._peers.values():
             if peer.connection is not None:
                 peer.connection.close()

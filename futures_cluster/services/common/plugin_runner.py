@@ -321,7 +321,7 @@ class PluginRunner:
         self._thread.start()
 
     def add(self, plugin: Plugin) -> None:
-        """Tell one more; none is told twice."""
+        """Add a plugin, unless it is there."""
         if not any(other is plugin for other in self.plugins):
             self.plugins = (*self.plugins, plugin)
 

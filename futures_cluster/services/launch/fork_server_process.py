@@ -46,7 +46,7 @@ def has_folder() -> bool:
 
 
 def _find_interpreter() -> str:
-    """Return the interpreter to start: what ``multiprocessing.set_executable`` was told, or this one.
+    """Return the interpreter to start: that of ``multiprocessing.set_executable``, or this one.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class StderrWriter:
         return b"\n[%d bytes of the workers' stderr were dropped: this program's stderr took nothing]\n" % dropped
 
     def close(self) -> None:
-        """Write what waits, if it is taken soon; nothing comes any more."""
+        """Write what waits, if it is taken soon; no more comes."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -278,7 +278,7 @@ class LocalCluster:
         self.scheduler.handle([m.WorkersBroken({"kind": "InitializerFailed", "text": text})])
 
     def scale(self, minimum: int, maximum: int) -> None:
-        """Have so many workers; with different bounds, as many as the work wants. From any thread."""
+        """Have ``minimum`` to ``maximum`` workers, as the work wants. From any thread."""
         if minimum == maximum:
             self._thread.call(self.scaling.scale, minimum)
         else:

@@ -51,7 +51,7 @@ class Scaling:
         self._timer: asyncio.TimerHandle | None = None
 
     def scale(self, number: int) -> None:
-        """Have so many workers from now on, whatever the work."""
+        """Have this number of workers from now on, whatever the work."""
         self._stop_timer()
         self._bounds = None
         self._set(number)

@@ -147,7 +147,7 @@ class ClusterMonitor:
 
     @staticmethod
     def look(worker: str = "", output: bool = False) -> Subscription:
-        """Return what ``viewer`` takes: for somebody who looks at the page, or who wants what tasks print."""
+        """Return what ``viewer`` takes, for a viewer of the page or a listener to what tasks print."""
         return Subscription(worker, profile=not output, output=output)
 
     @property

@@ -74,7 +74,7 @@ class StartFailed(Exception):
 
 
 def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, initargs: tuple[Any, ...] = ()) -> None:
-    """Run a worker until it is told to stop; never returns.
+    """Run a worker until it gets the order to stop; never returns.
 
     Parameters
     ----------

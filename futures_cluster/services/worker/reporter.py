@@ -109,7 +109,7 @@ class WorkerReporter:
             capture.stop()
 
     def _schedule(self) -> None:
-        """Set the timer anew, as the last order says; on the loop."""
+        """Set the timer again, as the last order says; on the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

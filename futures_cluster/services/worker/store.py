@@ -239,7 +239,7 @@ class Store:
         return value.load() if kind is Original else value
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
-        """Return the value of a file; it goes back into memory if there is room, else only to who asks."""
+        """Return the value of a file; it goes back into memory if there is room."""
         with self._lock:
             self._look_at_room()  # before: while it loads the value is nobody's, and would count twice
         value = spilled.load()

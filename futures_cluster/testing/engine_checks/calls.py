@@ -265,7 +265,7 @@ def check_map(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_map_chunksize(make_executor: MakeExecutor) -> None:
-    """So many calls are one task; nothing else is different."""
+    """``chunksize`` calls are one task; nothing else is different."""
     with make_executor() as ex:
         for chunksize in (1, 2, 7, 10, 100):
             assert list(ex.map(pow, range(10), itertools.repeat(2), chunksize=chunksize)) == [i**2 for i in range(10)]
@@ -372,7 +372,7 @@ def check_progress(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_map_dropped_before_its_first_item(make_executor: MakeExecutor) -> None:
-    """Whoever calls map for its effects, and does not look at the results, gets all of them."""
+    """A caller of map who ignores the results gets all effects."""
     with Folder() as folder, make_executor() as ex:
         ex.map(folder.set, range(50))
         ex.shutdown()

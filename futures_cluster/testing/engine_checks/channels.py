@@ -55,7 +55,7 @@ def echo(questions: Any, answers: Any) -> int:
 
 
 def hold_until(folder: Folder, name: str, value: Any) -> Any:
-    """Return a value once somebody says so."""
+    """Return a value once another task says so."""
     folder.wait(name)
     return value
 
@@ -160,7 +160,7 @@ def check_channel_limits(make_executor: MakeExecutor) -> None:
 
 @check("channel")
 def check_channel_time_limit(make_executor: MakeExecutor) -> None:
-    """A reader waits no longer than it is told, and may go on afterwards."""
+    """A reader waits no longer than its timeout, and may go on afterwards."""
     with make_executor() as ex:
         channel = ex.channel("slow")
         reader = channel.reader(timeout=0.01)
@@ -179,7 +179,7 @@ def check_channel_time_limit(make_executor: MakeExecutor) -> None:
 
 @check("channel")
 def check_channel_delete(make_executor: MakeExecutor) -> None:
-    """A deleted channel is gone for everybody, and another one may have its name."""
+    """A deleted channel is gone for all clients, and another one may have its name."""
     with make_executor() as ex:
         channel = ex.channel("deleted")
         channel.put(1)
@@ -271,7 +271,7 @@ def check_channel_in_coroutines(make_executor: MakeExecutor) -> None:
 
 @check("channel")
 def check_channel_after_shutdown(make_executor: MakeExecutor) -> None:
-    """Whoever waits for a channel when the executor ends is told so."""
+    """A reader that waits when the executor ends gets an error that says so."""
     ex = make_executor()
     channel = ex.channel("end")
     channel.put(1)

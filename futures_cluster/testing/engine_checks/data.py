@@ -115,7 +115,7 @@ def check_priority(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_retries(make_executor: MakeExecutor) -> None:
-    """A task that raises is run again as often as is asked for; the last error is told."""
+    """A task that raises runs again ``retries`` times; the last error arrives."""
     table = {0: ["ok"], 1: ["fail", "ok"], 2: ["fail", "fail", "ok"], 3: ["fail"] * 3, 4: ["fail"] * 3}
     with Folder() as folder, make_executor() as ex:
         futures = [ex.with_options(retries=2).submit(tasks.outcome, folder, table, item) for item in table]
@@ -143,7 +143,7 @@ def check_timeout(make_executor: MakeExecutor) -> None:
 
 @check("timeout", traits=("concurrent",))
 def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
-    """The time counts from the start of the task, and nobody else is affected."""
+    """The time counts from the start of the task, and no other task is affected."""
 
     # Never measured: Dask puts others behind what it takes for short, and leaves them there.
     def begin_beside_others(folder: Folder) -> str:

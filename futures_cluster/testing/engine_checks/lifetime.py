@@ -131,7 +131,7 @@ def check_terminate_workers(make_executor: MakeExecutor) -> None:
 
 @check("max_tasks_per_child")
 def check_max_tasks_per_child(make_executor: MakeExecutor) -> None:
-    """Workers are replaced after so many tasks, and no task is lost."""
+    """Workers are replaced after their maximum number of tasks, and no task is lost."""
     with make_executor(max_workers=1, max_tasks_per_child=3) as ex:
         pids = list(ex.map(lambda i: os.getpid(), range(10)))
         assert len(set(pids)) >= 4 and max(map(pids.count, pids)) <= 3

@@ -82,7 +82,7 @@ def check_errors_of_nested_tasks(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
-    """A task that is submitted runs, also when nobody keeps its future and its parent has ended."""
+    """A submitted task runs, also when its future is dropped and its parent has ended."""
     with Folder() as folder, make_executor() as ex:
         futures = [ex.submit(tasks.submit_and_leave, folder, str(i)) for i in range(5)]
         concurrent.futures.wait(futures, TIMEOUT_S)

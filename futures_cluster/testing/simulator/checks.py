@@ -55,7 +55,7 @@ class Checks:
     # ---------------------------------------------------------------- values
 
     def expected(self, key: Key) -> int | None:
-        """Return the right result; None if nobody can tell, because the key was used for different tasks."""
+        """Return the right result; None if the key was used for different tasks."""
         values = self._values
         stack = [key]
         opened: dict[Key, None] = {}

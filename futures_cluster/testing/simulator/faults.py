@@ -165,7 +165,7 @@ class Dice:
         return self._by_kind[kind].choice(names)
 
     def partition(self, names: list[str]) -> tuple[list[str], bool, bool, float]:
-        """Choose who is cut off, whether from the scheduler, whether from the others, and for how long."""
+        """Choose the workers to cut off, whether from the scheduler, from the others, and for how long."""
         dice = self._by_kind["partition"]
         cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
         scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])

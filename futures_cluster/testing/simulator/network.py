@@ -207,7 +207,7 @@ class Network:
     # ---------------------------------------------------------------- connections
 
     def host(self, name: str) -> str:
-        """Return the host of somebody; by default everybody has one of their own."""
+        """Return the host of a process; by default each has its own."""
         return self.hosts.get(name, name)
 
     def _connect(self, sender: str, receiver: str) -> Link:

@@ -190,7 +190,7 @@ WORKLOADS: dict[str, Callable[[int, int], Workload]] = {
 
 
 def make(name: str, tasks: int, seed: int = 0) -> Workload:
-    """Return a workload of about so many tasks."""
+    """Return a workload of about ``tasks`` tasks."""
     return WORKLOADS[name](tasks, seed)
 
 

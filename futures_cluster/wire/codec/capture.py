@@ -26,7 +26,7 @@ from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program, R
 
 
 def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, Record | None]:
-    """Return the records of names and of all that they refer to, captured anew where the client has changed them.
+    """Return the records of names and of all that they refer to, captured again if changed.
 
     ``reducers``: by type, how objects pickle in what is captured now.
 

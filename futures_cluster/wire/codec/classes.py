@@ -127,7 +127,7 @@ def _ignore(cls: Any, **kwargs: Any) -> None:
 
 
 def _reduce_enum(cls: Any, is_scoped: bool) -> Any:
-    """Reduce an enumeration with its members; None if a member cannot be told apart from it."""
+    """Reduce an enumeration with its members; None if a member looks like the class."""
     mixed_in = cls._member_type_
     members: list[tuple[str, Any, Any]] = []
     for name, member in cls._member_map_.items():

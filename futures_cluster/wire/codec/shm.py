@@ -275,7 +275,7 @@ class SegmentPool:
 
 
 def _take_back(segment: Segment) -> bool:
-    """Let no reader in any more; False if one is there."""
+    """Let no more readers in; False if one is there."""
     try:
         fcntl.flock(segment.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -393,7 +393,7 @@ class OpenSegment:
         return not _is_over(MAP_LIMIT, _where_a_duplicate_would_be(self.fd))
 
     def map(self) -> list[memoryview]:
-        """Return the buffers, mapped privately: writable, and nobody else sees what is written.
+        """Return the buffers, mapped privately: writes stay in this process.
 
         The mapping lives as long as any of the views, and with it the reader's lock, also after ``close``. A process
         that has few descriptors left gets copies.
