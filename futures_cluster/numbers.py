@@ -22,6 +22,8 @@ MAX_PRIORITY = 2**62
 MAX_AMOUNT = 2.0**53
 #: The largest size in bytes, 256 TiB: the sum of many of them fits into 64 bits.
 MAX_BYTES = 2**48
+#: The longest wait in seconds between two tries of a task; ``backoff`` doubles up to it.
+MAX_BACKOFF_S = 300.0
 #: The longest time that the system waits (292 years on Linux).
 MAX_SECONDS = threading.TIMEOUT_MAX
 

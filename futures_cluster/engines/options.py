@@ -41,6 +41,7 @@ def changed(
     *,
     priority: int = NOT_GIVEN,
     retries: int = NOT_GIVEN,
+    backoff: float = NOT_GIVEN,
     timeout: float | None = NOT_GIVEN,
     resources: dict[str, float] | None = NOT_GIVEN,
     workers: str | Iterable[str] | None = NOT_GIVEN,
@@ -62,6 +63,8 @@ def changed(
         changes["priority"] = numbers.whole("priority", priority, -most, most)
     if retries is not NOT_GIVEN:
         changes["retries"] = numbers.whole("retries", retries, 0)
+    if backoff is not NOT_GIVEN:
+        changes["backoff_s"] = numbers.amount("backoff", backoff, most=numbers.MAX_BACKOFF_S)
     if timeout is not NOT_GIVEN:
         changes["timeout_s"] = numbers.limit_s("timeout", timeout)
     if resources is not NOT_GIVEN:

@@ -332,6 +332,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         *,
         priority: int = NOT_GIVEN,
         retries: int = NOT_GIVEN,
+        backoff: float = NOT_GIVEN,
         timeout: float | None = NOT_GIVEN,
         resources: dict[str, float] | None = NOT_GIVEN,
         workers: str | Iterable[str] | None = NOT_GIVEN,
@@ -351,6 +352,10 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             priority.
         retries : int
             Maximum number of reruns of a task that raises; 0 or more.
+        backoff : float
+            Seconds before the first of these reruns, from 0 to 300. The wait doubles before each further one, up to 300
+            seconds; a random part of up to a half is taken off. The task has no slot meanwhile, and
+            ``cancel(force=True)`` ends the wait.
         timeout : float or None
             Maximum run time in seconds, finite and above 0. After it the task is stopped, and its future gets
             ``TaskTimeout``.
@@ -388,6 +393,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             self._options,
             priority=priority,
             retries=retries,
+            backoff=backoff,
             timeout=timeout,
             resources=resources,
             workers=workers,

@@ -44,6 +44,8 @@ class TaskOptions(NamedTuple):
         Names of the workers which may run it; empty for all.
     rerun : bool
         Whether the task may run again after the death of a worker that was executing it.
+    backoff_s : float
+        Seconds before the first repetition of a task that raised (``scheduler.backoff``).
     """
 
     priority: int = 0
@@ -52,6 +54,7 @@ class TaskOptions(NamedTuple):
     resources: tuple[tuple[str, float], ...] = ()
     workers: tuple[str, ...] = ()
     rerun: bool = True
+    backoff_s: float = 0.0
 
     @classmethod
     def from_wire(cls, values: Any) -> TaskOptions:
@@ -64,7 +67,7 @@ class TaskOptions(NamedTuple):
         """
         if values == _DEFAULT_WIRE:
             return DEFAULT_OPTIONS
-        priority, retries, timeout_s, resources, workers, rerun = values
+        priority, retries, timeout_s, resources, workers, rerun, backoff_s = values
         pairs = [(name, numbers.amount(f"resources[{name!r}]", amount)) for name, amount in resources]
         names = [name for name, _ in pairs]
         if not all(type(name) is str for name in (*names, *workers)):
@@ -78,11 +81,12 @@ class TaskOptions(NamedTuple):
             tuple([pair for pair in pairs if pair[1]]),  # 0 of something is no demand
             tuple(workers),
             bool(rerun),
+            numbers.amount("backoff", backoff_s, most=numbers.MAX_BACKOFF_S),
         )
 
 
 DEFAULT_OPTIONS = TaskOptions()
-_DEFAULT_WIRE = (0, 0, None, (), (), True)
+_DEFAULT_WIRE = (0, 0, None, (), (), True, 0.0)
 #: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
 SCATTERED_OPTIONS = TaskOptions(rerun=False)
 

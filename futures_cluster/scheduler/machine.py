@@ -21,8 +21,9 @@ from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
+from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
 from futures_cluster.scheduler import recovery, reruns
+from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.lone import LoneTasks
 from futures_cluster.scheduler.outbox import Command, Outbox
@@ -39,6 +40,11 @@ from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 class SchedulerMachine:
     """Decides what runs where.
 
+    Parameters
+    ----------
+    seed : str
+        What random parts of decisions follow from.
+
     Examples
     --------
     >>> machine = SchedulerMachine()
@@ -49,7 +55,7 @@ class SchedulerMachine:
     [ToWorker(worker='w', message=RunTasks(runs=[('k', 1, 'f', b'args', (0, 0, 1), (), 0)], ...
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: str = "") -> None:
         self.state = State()
         self._outbox = Outbox()
         self._transitions = Transitions(self.state, self._outbox)
@@ -60,6 +66,7 @@ class SchedulerMachine:
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self.lone = LoneTasks(self.state, self._dispatch)
         self._deadlines_limit = 1000
+        self._seed = seed
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
             m.TasksFinished: self._on_tasks_finished,
@@ -418,8 +425,27 @@ class SchedulerMachine:
                 continue
             task.function.group.failed += 1
             self._transitions.unassign(task, worker)
-            self._transitions.retry_or_fail(task, error)
+            retry = task.options.retries - task.retries_left + 1
+            self._retry_or_fail(task, error, now, backoff_s(task.options, key, retry, self._seed))
         self._transitions.refresh(worker)
+
+    def _retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
+        """Run a task again whose attempt has failed, after a pause, if it has retries left."""
+        if self._transitions.is_given_up(task):
+            self._transitions.abandon(task)
+        elif task.retries_left > 0:
+            task.retries_left -= 1
+            self._run_again(task, now, pause_s)
+        else:
+            self._transitions.fail(task, error)
+
+    def _run_again(self, task: Task, now: float, pause_s: float) -> None:
+        """Let an unassigned task run again, after a pause."""
+        if pause_s:
+            reruns.rest(self._transitions, task, now + pause_s)
+            self._set_deadline(now + pause_s, task)
+        else:
+            self._transitions.start_waiting(task)
 
     def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
         """Drop data of an old attempt, unless the worker holds that result rightly."""
@@ -542,10 +568,8 @@ class SchedulerMachine:
                 self._transitions.fail(task, reruns.error_of_only_run(task, cause))
             elif reruns.is_last(task):
                 self._transitions.fail(task, reruns.error(task))
-            elif not is_counted:
-                self._transitions.start_waiting(task)
-            elif pause_s := reruns.rest(self._transitions, task):
-                self._set_deadline(now + pause_s, task)
+            else:
+                self._run_again(task, now, reruns.pause_s(task) if is_counted else 0.0)
         self._transitions.lost_results(orphans)
 
     # ---------------------------------------------------------------- the clock
@@ -558,7 +582,8 @@ class SchedulerMachine:
             if task is None or task.attempt != attempt:
                 continue
             if task in self.state.resting:
-                reruns.wake(self._transitions, task)
+                if self.state.resting[task] <= now:  # else it is the deadline of the attempt that has ended
+                    reruns.wake(self._transitions, task)
                 continue
             if task.state is not ASSIGNED or task.worker is None:
                 continue
@@ -566,7 +591,7 @@ class SchedulerMachine:
             text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
             self._transitions.unassign(task, worker)
             if worker.killable:
-                self._transitions.retry_or_fail(task, scheduler_error("TaskTimeout", text))
+                self._retry_or_fail(task, scheduler_error("TaskTimeout", text), now)
                 self._stop_worker(worker, text, now)
             else:
                 # A thread cannot be stopped: the slot returns when the function ends, its answer is dropped.

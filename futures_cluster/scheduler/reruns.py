@@ -1,13 +1,15 @@
-"""Attempts that ended with their worker: how many a task may have, when the next one begins, what its error says.
+"""Attempts that ended without a result: how many a task may have, when the next one begins, what its error says.
 
-Covers: counting, the pause before the next attempt, the error of the last one. Every way of losing a worker counts
-(a death, silence, a closed connection) unless the worker was stopped on purpose: a task that loses workers in any way
-must end some day.
-Does not cover: which tasks an end is counted against (``recovery.suspects``), attempts that raised (``transitions``).
+Covers: counting lost workers, the pause before the next attempt, the error of the last one. Every way of losing a
+worker counts (a death, silence, a closed connection) unless the worker was stopped on purpose: a task that loses
+workers in any way must end some day.
+Does not cover: which tasks an end is counted against (``recovery.suspects``), how long a task pauses that raised
+(``backoff``).
 
 The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
 ``wake`` -> queued again. After its second loss it pauses and runs alone (``records.MAX_DEATHS_BESIDE_OTHERS``), so that
-no other task can be blamed for the third. After the first one it runs again at once.
+no other task can be blamed for the third. After the first one it runs again at once. A task that raised and has
+retries left comes to ``rest`` at once.
 """
 
 from __future__ import annotations
@@ -44,12 +46,15 @@ def error_of_only_run(task: Task, cause: str) -> Payload:
     return scheduler_error("WorkerDied", text)
 
 
-def rest(change: Transitions, task: Task) -> float:
-    """Let an unassigned task wait for its inputs, and for the end of its pause; return how long that is."""
-    if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS:
-        change.state.resting[task] = None
+def pause_s(task: Task) -> float:
+    """Return how long a task pauses that has lost a worker."""
+    return PAUSE_S if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS else 0.0
+
+
+def rest(change: Transitions, task: Task, until_s: float) -> None:
+    """Let an unassigned task wait for its inputs, and for the end of its pause."""
+    change.state.resting[task] = until_s
     change.start_waiting(task)
-    return PAUSE_S if task in change.state.resting else 0.0
 
 
 def wake(change: Transitions, task: Task) -> None:

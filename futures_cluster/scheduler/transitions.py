@@ -261,15 +261,6 @@ class Transitions:
         if for_good:
             task.dependencies = ()
 
-    def retry_or_fail(self, task: Task, error: Payload) -> None:
-        if self.is_given_up(task):
-            self.abandon(task)
-        elif task.retries_left > 0:
-            task.retries_left -= 1
-            self.start_waiting(task)
-        else:
-            self.fail(task, error)
-
     def fail(self, task: Task, error: Payload) -> None:
         """Fail the task, and all that wait for its result, with this error."""
         stack = [task]

@@ -58,6 +58,7 @@ def options(rng: random.Random) -> m.TaskOptions:
         tuple({name: float(rng.randrange(3)) for name in some(rng, ["GPU", "disk"], 3)}.items()),
         tuple(some(rng, WORKERS, 2)),
         rng.random() < 0.8,
+        rng.choice((0.0, 0.0, 1e-3, 60.0)),
     )
 
 

@@ -122,7 +122,7 @@ def test_a_suspect_runs_alone() -> None:
     for _ in range(2):
         cluster.given(submit(f"other{_}", f"another{_}"))
         cluster.given(m.WorkerLost(cluster.where()["k"], ["k"]))
-    assert why(cluster, "k") == ["'k' pauses before it runs again: 2 workers were lost while they ran it"]
+    assert why(cluster, "k") == ["'k' pauses for 0.5 s before it runs again: 2 workers were lost while they ran it"]
     cluster.pause()
     (line,) = why(cluster, "k")
     assert "2 workers were lost while they ran it, so it has to run alone; worker w3 gets nothing else" in line

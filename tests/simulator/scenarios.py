@@ -105,6 +105,7 @@ class Scenario:
             resources=random.choice([(), (), (("GPU", 1.0),), (("GPU", 2.0),)]),
             workers=() if self.faulty else random.choice([(), ("w1",)]),
             rerun=random.random() < 0.6,
+            backoff_s=random.choice([0.0, 0.0, 0.02, 5.0]),
         )
 
     def draw_submit(self, time_s: float) -> None:
@@ -210,7 +211,7 @@ def check_empty(simulation: Simulation, unclaimed: Container[str] = ()) -> None:
     assert not state.tasks, list(state.tasks.values())
     for function in state.functions.values():  # a worker whose tasks submit remembers what it told
         assert not function.tasks and all(name in simulation.workers for name in function.held_by), function.id
-    assert not state.queued and not state.reserved and not state.pending_steals_s
+    assert not state.queued and not state.reserved and not state.resting and not state.pending_steals_s
     assert not state.scattered and not state.under_replicated and not state.copying and not state.draining
     for worker in state.workers.values():
         assert not worker.assigned and not worker.data, worker

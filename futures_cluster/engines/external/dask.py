@@ -343,6 +343,7 @@ class DaskEngine(ExternalEngine):
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``ExternalEngine``."""
+        super().check_options(options)
         if not options.rerun:
             raise errors.NotSupported("a Dask cluster always runs the tasks of a lost worker again; leave out rerun")
 

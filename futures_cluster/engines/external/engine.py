@@ -67,6 +67,10 @@ class ExternalEngine:
 
     def check_options(self, options: TaskOptions) -> None:
         """Refuse what this engine cannot do. Raises NotSupported."""
+        if options.backoff_s:
+            raise errors.NotSupported(
+                f"{self.title} runs tasks again without a wait; leave out backoff, or wait inside of the task"
+            )
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions

@@ -372,6 +372,7 @@ class RayEngine(ExternalEngine):
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``ExternalEngine``."""
+        super().check_options(options)
         if options.priority:
             raise errors.NotSupported("Ray has no priorities; submit what is urgent first, or use our own scheduler")
         if options.workers:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context, errors
+from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.inprocess.deadlines import Deadlines
@@ -30,7 +30,7 @@ from futures_cluster.engines.inprocess.slots import Slots
 from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import Needs, Work
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import DEFAULT_OPTIONS, Key
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
@@ -304,11 +304,29 @@ class InProcessEngine(Facts):
                 work.attempt += 1
                 if work.resources:
                     self._ready.give_back(work)
+                work.is_queued_again()
                 self.queued[work.number] = work
-                self.is_ready(work)
+                if work.backoff_s:
+                    self._rest(work)
+                else:
+                    self.is_ready(work)
                 return
             self._done_with(work)
         work.raised(error)
+
+    def _rest(self, work: Work) -> None:
+        """Work waits before its next try; meanwhile it can be cancelled, as all that is queued."""
+        from futures_cluster.scheduler.backoff import backoff_s
+
+        options = TaskOptions(backoff_s=work.backoff_s)
+        pause_s = backoff_s(options, work.key, work.attempt - 1, f"{os.getpid()} {self.owner}")
+        work.rests_until_s = clocks.monotonic() + pause_s
+        self._deadlines.add(pause_s, partial(self._rested, weakref.ref(work)))
+
+    def _rested(self, reference: weakref.ref[Work]) -> None:
+        work = reference()
+        if work is not None and work.number in self.queued:
+            self.is_ready(work)
 
     def _done_with(self, work: Work) -> None:
         """Drop what work needed."""

@@ -81,6 +81,11 @@ def make_picture(
             each.dependents = each.dependents or {}
             each.dependents[task] = None
         if task.state == QUEUED:
+            if work.rests_until_s > now:
+                task.state = WAITING
+                state.counts[WAITING] += 1
+                state.resting[task] = work.rests_until_s
+                continue
             if inputs:
                 task.state = WAITING
                 state.counts[WAITING] += 1
@@ -124,11 +129,15 @@ def _task(state: State, work: Work) -> Task:
     options = DEFAULT_OPTIONS
     if work.special:
         options = TaskOptions(
-            priority=work.priority, retries=work.retries_left, timeout_s=work.timeout_s, resources=work.resources
+            priority=work.priority,
+            retries=work.attempt - 1 + work.retries_left,
+            timeout_s=work.timeout_s,
+            resources=work.resources,
+            backoff_s=work.backoff_s,
         )
     lane = state.shares.flow("main", (-work.priority, -work.depth))
     state.serial += 1
     task = Task(work.key, function, None, options, lane, state.serial, ("main",), True)
-    task.attempt = work.attempt
+    task.attempt, task.retries_left = work.attempt, work.retries_left
     state.tasks[task.key] = task
     return task

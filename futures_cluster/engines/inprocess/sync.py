@@ -19,6 +19,7 @@ from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
 from futures_cluster.services.client.task_keys import pure_key
@@ -206,6 +207,9 @@ class SyncEngine:
             if not tries_left:
                 future.deliver_failure(error)
                 break
+            if options.backoff_s and not isinstance(error, errors.TaskTimeout):
+                retry = options.retries - tries_left + 1
+                clocks.sleep(backoff_s(options, future.key, retry, str(os.getpid())))
             tries_left -= 1
         if future._lazy_condition is not None:
             future._invoke_callbacks()

@@ -33,6 +33,8 @@ class Work(context.TaskContext):
     host: Host
     special = False
     retries_left = 0
+    backoff_s = 0.0
+    rests_until_s = 0.0  # on the clock of ``clocks.monotonic``: between two tries
     timeout_s: float | None = None
     resources: tuple[tuple[str, float], ...] = ()
     parent: context.TaskContext | None = None
@@ -79,6 +81,7 @@ class Work(context.TaskContext):
         self.special = True
         self.priority, self.retries_left = options.priority, options.retries
         self.timeout_s, self.resources = options.timeout_s, options.resources
+        self.backoff_s = options.backoff_s
 
     def has_futures(self) -> None:
         """Take note that the futures that it waits for are done."""
@@ -95,6 +98,12 @@ class Work(context.TaskContext):
     def begins(self) -> None:
         """Take note that a thread executes it from now on."""
         self.future._state = "RUNNING"
+
+    def is_queued_again(self) -> None:
+        """It has raised, and is to be tried again: until then it can be cancelled."""
+        future = self.future
+        if future is not None and future._state == "RUNNING":
+            future._state = "PENDING"
 
     def put_in_values(self) -> None:
         """Put the values of futures in their places among the arguments.

@@ -72,7 +72,7 @@ def silent_worker(state: State, name: str) -> str:
 def _task(state: State, task: Task, now: float) -> list[str]:
     name = repr(task.key)
     if task in state.resting:
-        return [f"{name} pauses before it runs again: {len(task.losses)} workers were lost while they ran it"]
+        return [f"{name} {_resting(state, task, now)}"]
     if task.state == records.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
         which = _names([repr(dep.key) for dep in missing])
@@ -90,6 +90,15 @@ def _task(state: State, task: Task, now: float) -> list[str]:
         return [f"{name} {what}; the scheduler holds the result of {task.size_bytes} bytes"]
     holders = _names([worker.name for worker in task.holders or ()])
     return [f"{name} {what}; {task.size_bytes} bytes are held by {holders}"]
+
+
+def _resting(state: State, task: Task, now: float) -> str:
+    options, left_s = task.options, max(0.0, state.resting[task] - now)
+    lost = f"{len(task.losses)} workers were lost while they ran it"
+    if options.backoff_s and task.retries_left < options.retries:
+        text = f"waits {left_s:.3g} s before try {options.retries - task.retries_left + 1} of {options.retries + 1}"
+        return f"{text}; {lost}" if task.losses else text
+    return f"pauses for {left_s:.3g} s before it runs again: {lost}"
 
 
 def _names(names: list[str]) -> str:

@@ -69,7 +69,7 @@ class SchedulerService:
         on_broken: Callable[[Any], None],
         on_event: Callable[[Message], None] | None = None,
     ) -> None:
-        self.machine = SchedulerMachine()
+        self.machine = SchedulerMachine(seed=os.urandom(8).hex())
         self.lock = threading.Lock()
         self.workers: dict[str, Receiver] = {}
         self.clients: dict[str, Receiver] = {}

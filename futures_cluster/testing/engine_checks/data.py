@@ -10,7 +10,8 @@ import os
 import time
 import weakref
 
-from futures_cluster.errors import DataLost, TaskTimeout
+from futures_cluster import clocks
+from futures_cluster.errors import DataLost, NotSupported, TaskTimeout
 from futures_cluster.testing.engine_checks import tasks
 from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
 
@@ -126,6 +127,39 @@ def check_retries(make_executor: MakeExecutor) -> None:
         assert len(names) == 1 + 2 + 3 + 3 + 3
         with raises(ValueError):
             ex.with_options(retries=-1)
+
+
+@check("backoff")
+def check_backoff(make_executor: MakeExecutor) -> None:
+    """A task that raised waits before it runs again, and not shorter than half of ``backoff``."""
+    table = {0: ["fail", "fail", "ok"]}
+    with Folder() as folder, make_executor(max_workers=1) as ex:
+        view = ex.with_options(retries=2, backoff=0.05)
+        start = clocks.monotonic()
+        assert view.submit(tasks.outcome, folder, table, 0).result(TIMEOUT_S) == 0
+        assert clocks.monotonic() - start >= 0.075
+        for wrong in (-1, 301, float("nan")):
+            with raises(ValueError):
+                ex.with_options(backoff=wrong)
+
+
+@check("backoff", traits=("concurrent",))
+def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
+    """A task that waits for its next try has no slot, says so, and can be cancelled."""
+    with Folder() as folder, make_executor(max_workers=1) as ex:
+        future = ex.with_options(retries=3, backoff=300).submit(tasks.outcome, folder, {0: ["fail"] * 4}, 0)
+        folder.wait("item-0.1")
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
+        end = clocks.monotonic() + TIMEOUT_S
+        while "before try 2 of 4" not in ex.explain(future):
+            assert clocks.monotonic() < end, ex.explain(future)
+            clocks.sleep(0.002)
+        try:
+            assert future.cancel(force=True)
+        except NotSupported:
+            assert future.cancel()
+        assert future.cancelled()
+        assert "item-0.2" not in folder.names()
 
 
 @check("timeout")

@@ -27,6 +27,7 @@ FEATURES = {
     "kill": "terminate_workers and kill_workers end what is running",
     "stop": "cancel(force=True) stops a running task",
     "timeout": "with_options(timeout=...)",
+    "backoff": "with_options(retries=..., backoff=...)",
     "memory_limit": "Executor(memory_limit=...)",
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
     "initializer": "Executor(initializer=...)",

@@ -122,7 +122,7 @@ class Simulation:
         self.seed = seed
         self.now = 0.0
         self.work = work
-        self.scheduler: Any = SchedulerMachine() if scheduler is None else scheduler
+        self.scheduler: Any = SchedulerMachine(str(seed)) if scheduler is None else scheduler
         self.workers: dict[str, SimulatedWorker] = {}  # those that live
         self.clients: dict[str, SimulatedClient] = {}
         self.executions: dict[Key, int] = {}  # how often each task has started
