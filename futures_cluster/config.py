@@ -154,6 +154,7 @@ class Config(NamedTuple):
     threads_per_worker: int
     thread_name_prefix: str
     resources: dict[str, float]
+    limits: dict[str, float]  # shared by all workers
     resolve: bool  # whether futures in arguments are replaced by their values
     worker_environment: dict[str, str]
     debug: bool  # whether tasks that change their inputs fail
@@ -173,6 +174,7 @@ def make_config(
     threads_per_worker: int = 1,
     thread_name_prefix: str = "",
     resources: dict[str, float] | None = None,
+    limits: dict[str, float] | None = None,
     resolve: bool = True,
     forward_logs: bool | None = None,
     insecure: bool = False,
@@ -228,6 +230,7 @@ def make_config(
         threads_per_worker=threads_per_worker,
         thread_name_prefix=thread_name_prefix,
         resources=numbers.amounts("resources", resources or {}),
+        limits=numbers.amounts("limits", limits or {}),
         resolve=resolve,
         worker_environment={
             name: str(max(1, usable_cores() // (max_workers * threads_per_worker)))

@@ -29,6 +29,7 @@ __all__ = [
     "InitializerFailed",
     "InvalidSecret",
     "InvalidStateError",
+    "LimitError",
     "NotSendable",
     "NotSupported",
     "ProtocolError",
@@ -73,6 +74,10 @@ class InputChanged(RuntimeError):
 
 class NotSendable(ValueError):
     """A call or a result does not fit into a message: too many buffers, a function over 4 GiB, an int over 64 bits."""
+
+
+class LimitError(ValueError):
+    """A task asked for a limit that is not declared, or for more than the limit."""
 
 
 class RemoteError(RuntimeError):

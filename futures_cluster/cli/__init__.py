@@ -161,7 +161,8 @@ def _scheduler(arguments: argparse.Namespace) -> int:
 
     for path in arguments.preload:
         programs.preload(path)
-    programs.run_scheduler(listeners, arguments.silence, started)
+    limits = {name: amount for each in arguments.limit for name, amount in each.items()}
+    programs.run_scheduler(listeners, arguments.silence, started, limits)
     return 0
 
 
@@ -318,6 +319,14 @@ def _add_cluster_commands(commands: Any) -> None:
         default="127.0.0.1",
         metavar="HOST",
         help="address of the status page; unless it is of this machine, its URL has a token (default: 127.0.0.1)",
+    )
+    scheduler.add_argument(
+        "--limit",
+        type=_resources,
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="let running tasks of all clients take at most N together, for with_options(limits=...); may be repeated",
     )
     scheduler.add_argument("--address-file", metavar="FILE", help="write the address to a file, for batch systems")
     _add_security(scheduler)

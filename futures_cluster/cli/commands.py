@@ -69,10 +69,12 @@ async def _scheduler(
     listeners: Sequence[tuple[str, registry.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
+    limits: dict[str, float],
 ) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     async with SchedulerServer(loop, silence_s) as server:
+        server.declare_limits(limits)
         for address, security in listeners:
             await server.listen(address, security)
         _on_signals(end.set)
@@ -84,6 +86,7 @@ def run_scheduler(
     listeners: Sequence[tuple[str, registry.Security]],
     silence_s: float,
     started: Callable[[SchedulerServer], None],
+    limits: dict[str, float],
 ) -> None:
     """Run a scheduler until Ctrl-C or SIGTERM.
 
@@ -91,6 +94,8 @@ def run_scheduler(
     ----------
     listeners : sequence of (str, Security)
         Addresses to listen at, each with what peers must prove there.
+    limits : dict
+        Limits that tasks of all clients share.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def run_scheduler(
     """
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
-    asyncio.run(_scheduler(listeners, silence_s, started))
+    asyncio.run(_scheduler(listeners, silence_s, started, limits))
 
 
 def check_is_there(path: str) -> None:

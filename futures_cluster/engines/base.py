@@ -10,7 +10,20 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key, TaskOptions, place_of
+from futures_cluster.errors import LimitError
+from futures_cluster.messages import Key, TaskOptions, limits_complaint, place_of
+
+
+def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
+    """Refuse limits that a task can never have, as it would wait for ever.
+
+    Raises
+    ------
+    LimitError
+        With the limits that there are.
+    """
+    if options.limits and (complaint := limits_complaint(options.limits, declared)):
+        raise LimitError(complaint)
 
 
 def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.base import check_demand, check_limits
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -133,6 +133,7 @@ class LocalEngine(ClientEngine):
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
+        check_limits(options, self._config.limits)
         if options.resources or options.workers:
             cluster = self._check()
             check_demand(options, cluster.config.resources, list(cluster.processes.handles))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from futures_cluster import numbers
-from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, TaskOptions
 
 #: The default of what may also be None.
 NOT_GIVEN: Any = object()
@@ -44,6 +44,7 @@ def changed(
     backoff: float = NOT_GIVEN,
     timeout: float | None = NOT_GIVEN,
     resources: dict[str, float] | None = NOT_GIVEN,
+    limits: dict[str, float] | None = NOT_GIVEN,
     workers: str | Iterable[str] | None = NOT_GIVEN,
     rerun: bool = NOT_GIVEN,
     pure: bool = NOT_GIVEN,
@@ -68,8 +69,9 @@ def changed(
     if timeout is not NOT_GIVEN:
         changes["timeout_s"] = numbers.limit_s("timeout", timeout)
     if resources is not NOT_GIVEN:
-        amounts = numbers.amounts("resources", resources or {})
-        changes["resources"] = tuple(sorted(pair for pair in amounts.items() if pair[1]))  # 0 of something is no demand
+        changes["resources"] = _demand("resources", resources)
+    if limits is not NOT_GIVEN:
+        changes["limits"] = _demand("limits", limits)
     if workers is not NOT_GIVEN:
         names = (workers,) if isinstance(workers, str) else workers or ()
         changes["workers"] = tuple(str.__str__(name) for name in names)
@@ -88,6 +90,11 @@ def changed(
     if resolve is not NOT_GIVEN:
         options = options._replace(resolve=bool(resolve))
     return options
+
+
+def _demand(name: str, amounts: dict[str, float] | None) -> Amounts:
+    found = numbers.amounts(name, amounts or {})
+    return tuple(sorted(pair for pair in found.items() if pair[1]))  # 0 of something is no demand
 
 
 _interned_options: dict[TaskOptions, TaskOptions] = {}

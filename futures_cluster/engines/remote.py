@@ -12,9 +12,10 @@ from typing import Any
 
 from futures_cluster import clocks, errors
 from futures_cluster.config import Config
+from futures_cluster.engines.base import check_limits
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import Key
+from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.remote_cluster import RemoteCluster, worker_command
 from futures_cluster.services.common import security
@@ -51,6 +52,29 @@ class RemoteEngine(ClientEngine):
         )
         super().__init__(self.cluster.client)
         self._url = ""
+        self._limits: dict[str, float] = {}  # that the cluster has, as far as is known
+        if config.limits:
+            try:
+                self._declare(config.limits)
+            except BaseException:
+                self.cluster.shutdown(wait=True)
+                raise
+
+    def _declare(self, limits: dict[str, float]) -> None:
+        """Declare limits; the number of the first client that did so counts.
+
+        Raises
+        ------
+        LimitError
+            If the cluster has another number for one of them.
+        """
+        self._limits = dict(self.cluster.ask("limits", limits))
+        for name, amount in limits.items():
+            if self._limits[name] != amount:
+                raise errors.LimitError(
+                    f"limits[{name!r}] is {amount:g} here, but {self._limits[name]:g} on the cluster, where it was "
+                    "declared first; use that number, or another name"
+                )
 
     @property
     def max_workers(self) -> int:  # type: ignore[override]
@@ -69,9 +93,18 @@ class RemoteEngine(ClientEngine):
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:
         """See ``Engine``."""
-        if self.cluster.closing or self.client.broken is not None or self.cluster.forked:
+        if self.cluster.closing or self.client.broken is not None:
             self._check()
+        if options.task is not DEFAULT_OPTIONS:
+            self.check_options(options.task)
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
+
+    def check_options(self, options: TaskOptions) -> None:
+        """See ``Engine``; workers may come that offer more than those that are there, but limits do not change."""
+        if any(name not in self._limits for name, _ in options.limits) and not self.cluster.is_on_loop:
+            self._limits = dict(self.cluster.ask("limits", {}))
+        if not self.cluster.is_on_loop:
+            check_limits(options, self._limits)
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; what is small goes by way of the scheduler, and is never lost."""

@@ -68,6 +68,10 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         Amounts by name that each worker has for ``with_options(resources=...)``, such as ``{"GPU": 1}``. With
         ``backend="threads"`` each thread is a worker. ``Executor(4, resources={"api": 1})`` runs up to four tasks that
         take ``{"api": 1}`` at a time.
+    limits : dict or None
+        Amounts by name that all workers share for ``with_options(limits=...)``, such as ``{"api": 3}``: the tasks that
+        run at a time take no more than that together. On a cluster all clients share a limit; the first that declares
+        it sets the number.
     resolve : bool
         Whether tasks get the values of futures in their arguments. If False, they get the futures.
     forward_logs : bool or None
@@ -83,7 +87,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range or has the wrong type.
+        If an argument is out of range or has the wrong type, or a limit has another number on this cluster.
 
     See Also
     --------
@@ -110,6 +114,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         threads_per_worker: int = 1,
         thread_name_prefix: str = "",
         resources: dict[str, float] | None = None,
+        limits: dict[str, float] | None = None,
         resolve: bool = True,
         forward_logs: bool | None = None,
         insecure: bool = False,
@@ -127,6 +132,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             threads_per_worker=threads_per_worker,
             thread_name_prefix=thread_name_prefix,
             resources=resources,
+            limits=limits,
             resolve=resolve,
             forward_logs=forward_logs,
             insecure=insecure,
@@ -335,6 +341,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         backoff: float = NOT_GIVEN,
         timeout: float | None = NOT_GIVEN,
         resources: dict[str, float] | None = NOT_GIVEN,
+        limits: dict[str, float] | None = NOT_GIVEN,
         workers: str | Iterable[str] | None = NOT_GIVEN,
         rerun: bool = NOT_GIVEN,
         pure: bool = NOT_GIVEN,
@@ -361,6 +368,9 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             ``TaskTimeout``.
         resources : dict or None
             Amounts that a running task takes of the ``resources`` of its worker; 0 or more of each.
+        limits : dict or None
+            Amounts that a running task takes of the ``limits`` of the executor; 0 or more of each. A task that waits
+            for others keeps them.
         workers : str, iterable of str, or None
             Names of the workers that may run the tasks.
         rerun : bool
@@ -396,6 +406,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             backoff=backoff,
             timeout=timeout,
             resources=resources,
+            limits=limits,
             workers=workers,
             rerun=rerun,
             pure=pure,
@@ -480,21 +491,6 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         from futures_cluster.channels import Channel
 
         return Channel(self, name, maxlen=maxlen)
-
-    def watch(self, plugin: Any) -> None:
-        """Tell a plugin about the events of this executor's scheduler from now on.
-
-        Parameters
-        ----------
-        plugin : services.common.plugin_runner.SchedulerPlugin
-            Its methods are called with facts, in a separate thread.
-
-        Raises
-        ------
-        NotSupported
-            If this process has no scheduler.
-        """
-        self._engine.watch(plugin)
 
     def shared_port(self) -> Any:
         """See ``channels.SharedHandle``, which sends its requests through this port."""

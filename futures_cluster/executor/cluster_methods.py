@@ -224,6 +224,21 @@ class WorkerMethods:
             finally:
                 listener.close()
 
+    def watch(self, plugin: Any) -> None:
+        """Tell a plugin about the events of this executor's scheduler from now on.
+
+        Parameters
+        ----------
+        plugin : SchedulerPlugin
+            Its methods are called with facts, in a separate thread.
+
+        Raises
+        ------
+        NotSupported
+            If this process has no scheduler.
+        """
+        self._engine.watch(plugin)
+
     def explain(self, future: Future[Any] | str) -> str:
         """Explain why a task is not running, or describe its state.
 

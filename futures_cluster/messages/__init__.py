@@ -25,6 +25,7 @@ from futures_cluster.messages.basics import (
     FAILED,
     FINISHED,
     SCATTERED_OPTIONS,
+    Amounts,
     Key,
     Message,
     Payload,
@@ -33,6 +34,7 @@ from futures_cluster.messages.basics import (
     TaskOptions,
     field_names,
     field_types,
+    limits_complaint,
     place_of,
 )
 from futures_cluster.messages.clients import (
@@ -66,6 +68,7 @@ from futures_cluster.messages.cluster import (
 from futures_cluster.messages.local import (
     DataFetched,
     DataPut,
+    DeclareLimits,
     ExecuteRuns,
     FetchData,
     PayloadsFreed,
@@ -100,6 +103,7 @@ from futures_cluster.messages.workers import (
 )
 
 __all__ = [
+    "Amounts",
     "Answer",
     "AskScheduler",
     "AskShared",
@@ -113,6 +117,7 @@ __all__ = [
     "DataAdded",
     "DataFetched",
     "DataPut",
+    "DeclareLimits",
     "DropData",
     "ExecuteRuns",
     "FAILED",
@@ -175,6 +180,7 @@ __all__ = [
     "WIRE_MESSAGES",
     "field_names",
     "field_types",
+    "limits_complaint",
     "place_of",
 ]
 

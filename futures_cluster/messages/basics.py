@@ -21,6 +21,10 @@ FAILED = "failed"
 CANCELLED = "cancelled"
 
 
+#: Amounts by name, in the order of the names: of resources or limits.
+Amounts = tuple[tuple[str, float], ...]
+
+
 class Reference:
     """A key that stands for a result which may live somewhere else."""
 
@@ -46,15 +50,18 @@ class TaskOptions(NamedTuple):
         Whether the task may run again after the death of a worker that was executing it.
     backoff_s : float
         Seconds before the first repetition of a task that raised (``scheduler.backoff``).
+    limits : tuple of (str, float)
+        What the task takes, while it runs, of limits that the whole cluster shares.
     """
 
     priority: int = 0
     retries: int = 0
     timeout_s: float | None = None
-    resources: tuple[tuple[str, float], ...] = ()
+    resources: Amounts = ()
     workers: tuple[str, ...] = ()
     rerun: bool = True
     backoff_s: float = 0.0
+    limits: Amounts = ()
 
     @classmethod
     def from_wire(cls, values: Any) -> TaskOptions:
@@ -67,26 +74,51 @@ class TaskOptions(NamedTuple):
         """
         if values == _DEFAULT_WIRE:
             return DEFAULT_OPTIONS
-        priority, retries, timeout_s, resources, workers, rerun, backoff_s = values
-        pairs = [(name, numbers.amount(f"resources[{name!r}]", amount)) for name, amount in resources]
-        names = [name for name, _ in pairs]
-        if not all(type(name) is str for name in (*names, *workers)):
-            raise TypeError("the names of resources and workers must be texts")
-        if len(set(names)) < len(names):
-            raise ValueError(f"a resource is named twice, got {numbers.shown(names)}")
+        priority, retries, timeout_s, resources, workers, rerun, backoff_s, limits = values
+        if not all(type(name) is str for name in workers):
+            raise TypeError("the names of workers must be texts")
         return cls(
             numbers.whole("priority", priority, -numbers.MAX_PRIORITY, numbers.MAX_PRIORITY),
             numbers.whole("retries", retries, 0),
             numbers.limit_s("timeout", timeout_s),
-            tuple([pair for pair in pairs if pair[1]]),  # 0 of something is no demand
+            _amounts("resources", resources),
             tuple(workers),
             bool(rerun),
             numbers.amount("backoff", backoff_s, most=numbers.MAX_BACKOFF_S),
+            _amounts("limits", limits),
         )
 
 
+def _amounts(what: str, rows: Any) -> Amounts:
+    pairs = [(name, numbers.amount(f"{what}[{name!r}]", amount)) for name, amount in rows]
+    names = [name for name, _ in pairs]
+    if not all(type(name) is str for name in names):
+        raise TypeError(f"the names in {what} must be texts, got {numbers.shown(names)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what} has a name twice, got {numbers.shown(names)}")
+    return tuple([pair for pair in pairs if pair[1]])  # 0 of something is no demand
+
+
+def limits_complaint(asked: Amounts, declared: dict[str, float]) -> str:
+    """Return why a task can never have the limits that it asks for; "" if it can."""
+    for name, amount in asked:
+        total = declared.get(name)
+        if total is None:
+            known = ", ".join(map(repr, declared)) or "none"
+            return (
+                f"a task asks for {amount:g} of the limit {name!r}, which is not declared (declared: {known}); make "
+                f"the executor with limits={{{name!r}: ...}}, or start the scheduler with --limit {name}=..."
+            )
+        if amount > total:
+            return (
+                f"a task asks for {amount:g} of the limit {name!r}, which is {total:g}; ask for less, or declare a "
+                "limit with another name"
+            )
+    return ""
+
+
 DEFAULT_OPTIONS = TaskOptions()
-_DEFAULT_WIRE = (0, 0, None, (), (), True, 0.0)
+_DEFAULT_WIRE = (0, 0, None, (), (), True, 0.0, ())
 #: The options of scattered data, by which the scheduler knows it: to it that is a task which cannot run again.
 SCATTERED_OPTIONS = TaskOptions(rerun=False)
 

@@ -16,6 +16,15 @@ class Tick(Message):
     __slots__ = ()
 
 
+class DeclareLimits(Message):
+    """Limits that all tasks of the cluster share; those that are declared already stay as they are."""
+
+    __slots__ = ("limits",)
+
+    def __init__(self, limits: dict[str, float]) -> None:
+        self.limits = limits
+
+
 class WorkerSilent(Message):
     """A worker says nothing though its process lives, or (``silent`` is False) has spoken again."""
 

@@ -214,6 +214,9 @@ class Dispatch:
             order = queue.tasks.order()
             if before is not None and order > before:
                 return order
+            if not state.limits.are_free(queue.requirements[3]):
+                demands.ripe.pop(queue, None)
+                return None
             if demands.must_wait(queue, state.workers):
                 return None
             worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
@@ -231,6 +234,7 @@ class Dispatch:
             self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
+            state.limits.take(task.options.limits)
             if queue.requirements[2]:
                 if worker.exclusive_task is not None:  # it was emptied for another one of this queue
                     state.reserved.pop(worker.exclusive_task, None)

@@ -109,6 +109,7 @@ def _check_workers(state: State) -> None:
     for chosen in (state.queued_by_location, state.co_assigned):
         assert all(state.workers.get(worker.name) is worker for worker in chosen), "chosen for a worker that is gone"
         assert state.queued or not chosen, "remembered though nothing is queued"
+    _check_limits(state)
     for task, worker in state.reserved.items():
         assert task.state == QUEUED and worker.exclusive_task is task, (task, worker, "reserved")
         assert state.workers.get(worker.name) is worker, (task, worker, "reserved, but gone")
@@ -123,6 +124,22 @@ def _check_workers(state: State) -> None:
     if state.with_free_slot and state.ready:
         ready = [t for t in state.tasks.values() if t.state == QUEUED and t.requirements is None]
         assert not ready, ("queued though a slot is free", ready[0])
+
+
+def _check_limits(state: State) -> None:
+    used: dict[str, float] = {}
+    for worker in state.workers.values():
+        for task in worker.assigned.values():
+            for name, amount in task.options.limits:
+                used[name] = used.get(name, 0.0) + amount
+    for name, limit in state.limits.by_name.items():
+        assert abs(limit.used - used.get(name, 0.0)) < 1e-6, (name, limit.used, used)
+        assert used.get(name, 0.0) <= limit.total + 1e-6, (name, "more than the limit")
+    for queue in state.constrained.queues.values():
+        first = queue.first()
+        if first is not None and state.limits.are_free(queue.requirements[3]) and queue not in state.constrained.ripe:
+            fitting = [worker for worker in queue.open if placement.fits(worker, first, queue.requirements)]
+            assert not fitting, (first, "could run, and nobody would look", fitting)
 
 
 def _check_copies(state: State) -> None:

@@ -65,7 +65,6 @@ class SchedulerMachine:
         self._holds = Pins(self._transitions)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self.lone = LoneTasks(self.state, self._dispatch)
-        self._deadlines_limit = 1000
         self._seed = seed
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
             m.SubmitTasks: self._on_submit_tasks,
@@ -88,6 +87,7 @@ class SchedulerMachine:
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: self._on_client_left,
             m.Tick: self._on_tick,
+            m.DeclareLimits: lambda event, now: self.state.limits.declare(event.limits),
             m.AskShared: self._on_ask_shared,
             m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
             m.SharedTaken: lambda event, now: self.shared.taken(event),
@@ -161,7 +161,7 @@ class SchedulerMachine:
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
-        plain = not (options.resources or options.workers)
+        plain = options is m.DEFAULT_OPTIONS or not (options.resources or options.workers or options.limits)
         apart: dict[Key, m.TaskOptions] = dict(event.option_overrides) if event.option_overrides else {}
         calls: dict[Key, str] = dict(event.calls) if event.calls else {}
         fresh: list[Task] = []  # could run at once, anywhere
@@ -224,6 +224,8 @@ class SchedulerMachine:
             for task in recovery.in_cycles([task for task, _ in added]):
                 text = f"the task {task.key!r} needs its own result, by way of its inputs"
                 self._transitions.fail(task, scheduler_error("ProtocolError", text))
+        if not plain or apart:
+            self._transitions.refuse_limits([*choosy, *[task for task, _ in added]])
         for task, _ in added:
             if task.state is WAITING:
                 self._transitions.start_waiting(task)
@@ -351,18 +353,9 @@ class SchedulerMachine:
             for client in task.wanted_by:
                 self._outbox.running.setdefault(client, []).append(key)
             if task.options.timeout_s is not None:
-                self._set_deadline(now + task.options.timeout_s, task)
+                self._transitions.set_deadline(now + task.options.timeout_s, task)
             if task.kill_if_started:
                 self._stop_worker(task.worker, f"{key} was cancelled while it ran", now)
-
-    def _set_deadline(self, time_s: float, task: Task) -> None:
-        deadlines = self.state.deadlines
-        if len(deadlines) >= self._deadlines_limit:  # most are of tasks that have ended
-            tasks = self.state.tasks
-            deadlines[:] = [row for row in deadlines if row[1] in tasks and tasks[row[1]].attempt == row[2]]
-            heapq.heapify(deadlines)
-            self._deadlines_limit = max(1000, 2 * len(deadlines))
-        heapq.heappush(deadlines, (time_s, task.key, task.attempt))
 
     def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
         state = self.state
@@ -443,7 +436,7 @@ class SchedulerMachine:
         """Let an unassigned task run again, after a pause."""
         if pause_s:
             reruns.rest(self._transitions, task, now + pause_s)
-            self._set_deadline(now + pause_s, task)
+            self._transitions.set_deadline(now + pause_s, task)
         else:
             self._transitions.start_waiting(task)
 

@@ -92,7 +92,7 @@ def next_in_advance(state: State, most: int) -> Worker | None:
 
 def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
     """Return whether a worker can take a task with this demand now."""
-    resources, names, alone = demand
+    resources, names, alone, _ = demand
     if alone:
         kept_for = worker.exclusive_task
         if worker.assigned or worker.retiring or worker.silent:
@@ -205,7 +205,7 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
 
 def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
     """Return the worker that gets no more tasks until it is empty, for a task that has to run alone."""
-    resources, names, _ = demand
+    resources, names, *_ = demand
     best: Worker | None = None
     for worker in state.workers.values():
         if (

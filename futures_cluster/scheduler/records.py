@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from futures_cluster.messages import DEFAULT_OPTIONS, Key, Payload, TaskOptions, place_of
+from futures_cluster.messages import DEFAULT_OPTIONS, Amounts, Key, Payload, TaskOptions, place_of
 from futures_cluster.scheduler.queues.shares import UNKNOWN_TURN_S, Flow, Level
 
 TaskStateName = Literal["waiting", "queued", "assigned", "memory", "failed", "released", "forgotten"]
@@ -59,8 +59,8 @@ GUESS_BYTES = 1e7
 #: A task that has lost so many workers runs alone on the next one, so that it alone is to blame if that is lost, too.
 MAX_DEATHS_BESIDE_OTHERS = 2
 
-#: What a task asks of a worker beyond a slot: (resources, workers, alone). None for nothing, as is usual.
-Requirements = tuple[tuple[tuple[str, float], ...], tuple[str, ...], bool]
+#: What a task asks for beyond a slot: (resources, workers, alone, limits). None for nothing, as is usual.
+Requirements = tuple[Amounts, tuple[str, ...], bool, Amounts]
 
 
 class FunctionStats:
@@ -243,11 +243,11 @@ class Task:
 
     @property
     def requirements(self) -> Requirements | None:
-        """What it asks of a worker beyond a free slot."""
+        """What it asks for beyond a free slot."""
         options, alone = self.options, len(self.losses) >= MAX_DEATHS_BESIDE_OTHERS
-        if (options is DEFAULT_OPTIONS or not (options.resources or options.workers)) and not alone:
+        if not alone and (options is DEFAULT_OPTIONS or not (options.resources or options.workers or options.limits)):
             return None
-        return (options.resources, tuple(map(place_of, options.workers)), alone)
+        return (options.resources, tuple(map(place_of, options.workers)), alone, options.limits)
 
 
 class Worker:

@@ -14,6 +14,7 @@ from typing import Any
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler.queues.constrained import ConstrainedQueues
 from futures_cluster.scheduler.queues.fair import FairQueue
+from futures_cluster.scheduler.queues.limits import Limits
 from futures_cluster.scheduler.queues.shares import FairShares
 from futures_cluster.scheduler.records import (
     FAILED,
@@ -53,6 +54,7 @@ class State:
         self.shares = FairShares()  # of the clients, where several have tasks of one level
         self.ready = FairQueue()  # tasks that any worker may run
         self.constrained = ConstrainedQueues()  # tasks that ask for something
+        self.limits = Limits()  # what all tasks share
         self.reserved: dict[Task, Worker] = {}  # queued tasks that a worker is being emptied for
         self.counts: dict[TaskStateName, int] = {WAITING: 0, FAILED: 0, RELEASED: 0}  # of tasks in these states
         self.queued = 0  # tasks in state QUEUED; the queues may also hold entries that are void

@@ -10,6 +10,7 @@ Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: who
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -62,6 +63,7 @@ class Transitions:
         self.state = state
         self.outbox = outbox
         self.release_candidates: list[Task] = []
+        self._deadlines_limit = 1000
         self.functions = Functions(state, outbox)
         self.interest = ClientReferences(state, self.functions, self.release_candidates)
 
@@ -172,6 +174,23 @@ class Transitions:
             dep.cancel_requested = dep.kill_if_started = False
         self.start_waiting(task)
 
+    def refuse_limits(self, tasks: list[Task]) -> None:
+        """Fail new tasks that ask for limits which they can never have."""
+        declared = self.state.limits.totals()
+        for task in tasks:
+            if task.options.limits and (text := m.limits_complaint(task.options.limits, declared)):
+                self.fail(task, scheduler_error("LimitError", text))
+
+    def set_deadline(self, time_s: float, task: Task) -> None:
+        """Look at this attempt of a task, or at its rest, at a time."""
+        deadlines = self.state.deadlines
+        if len(deadlines) >= self._deadlines_limit:  # most are of tasks that have ended
+            tasks = self.state.tasks
+            deadlines[:] = [row for row in deadlines if row[1] in tasks and tasks[row[1]].attempt == row[2]]
+            heapq.heapify(deadlines)
+            self._deadlines_limit = max(1000, 2 * len(deadlines))
+        heapq.heappush(deadlines, (time_s, task.key, task.attempt))
+
     # ---------------------------------------------------------------- on a worker
 
     def unassign(self, task: Task, worker: Worker) -> None:
@@ -184,10 +203,12 @@ class Transitions:
         self.give_back(task, worker)
         self.refresh(worker)
 
-    @staticmethod
-    def give_back(task: Task, worker: Worker) -> None:
+    def give_back(self, task: Task, worker: Worker) -> None:
         for name, amount in task.options.resources:
             worker.free_resources[name] += amount
+        if task.options.limits:
+            self.state.limits.give_back(task.options.limits)
+            self.state.constrained.limits_free(task.options.limits)
         if worker.exclusive_task is task:
             worker.exclusive_task = None
 

@@ -25,7 +25,7 @@ MAX_COUNTED = 10_000
 MAX_ROWS = 5
 MAX_NAMED = 5
 
-_NOTHING: Requirements = ((), (), False)
+_NOTHING: Requirements = ((), (), False, ())
 
 
 def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
     for demand, tasks in queues:
         keys, looked_at = _queued_keys(tasks, clients, left)
         left -= looked_at
-        resources, names, _ = demand
+        resources, names, *_ = demand
         row = found.get((resources, names))
         if row is not None:
             row["count"] += len(keys)
@@ -141,7 +141,7 @@ def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple
 
 
 def _want(demand: Requirements) -> str:
-    resources, names, _ = demand
+    resources, names, *_ = demand
     which = "a worker"
     if names:
         which = f"the worker {names[0]}" if len(names) == 1 else f"one of the workers {_listed(list(names))}"
@@ -149,7 +149,7 @@ def _want(demand: Requirements) -> str:
 
 
 def _why(state: State, active: dict[str, Worker], demand: Requirements) -> str:
-    resources, names, _ = demand
+    resources, names, *_ = demand
     if not state.workers:
         return "there is none" + _last_loss(state)
     if not active:

@@ -59,6 +59,7 @@ def options(rng: random.Random) -> m.TaskOptions:
         tuple(some(rng, WORKERS, 2)),
         rng.random() < 0.8,
         rng.choice((0.0, 0.0, 1e-3, 60.0)),
+        rng.choice(((), (("api", 1.0),))),
     )
 
 

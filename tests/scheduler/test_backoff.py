@@ -118,4 +118,4 @@ def test_waits_differ_by_seed_and_key_and_have_a_maximum() -> None:
 @pytest.mark.parametrize("backoff", [-1.0, 301.0, float("nan"), "soon"])
 def test_options_of_peers_are_checked(backoff: object) -> None:
     with pytest.raises((ValueError, TypeError), match="backoff"):
-        TaskOptions.from_wire((*TaskOptions()[:6], backoff))
+        TaskOptions.from_wire((*TaskOptions()[:6], backoff, ()))

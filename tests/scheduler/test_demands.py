@@ -16,7 +16,7 @@ def named(name: str) -> TaskOptions:
 def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
     cluster = Cluster(3)
     cluster.given(submit("a", "b", options=named("w2")))
-    queue = cluster.machine.state.constrained.queue(((), ("w2",), False))
+    queue = cluster.machine.state.constrained.queue(((), ("w2",), False, ()))
     assert queue is not None and queue.first() is cluster.task("b")
     assert queue not in cluster.machine.state.constrained.ripe and not queue.open
     cluster.given(m.WorkerJoined("w9", "a9"))

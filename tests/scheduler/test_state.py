@@ -32,9 +32,9 @@ def test_most_tasks_demand_nothing() -> None:
     cluster.given(submit("b", options=TaskOptions(priority=3)))
     cluster.given(submit("c", options=TaskOptions(resources=(("GPU", 1.0),))))
     assert cluster.task("a").requirements is None and cluster.task("b").requirements is None
-    assert cluster.task("c").requirements == ((("GPU", 1.0),), (), False)
+    assert cluster.task("c").requirements == ((("GPU", 1.0),), (), False, ())
     cluster.task("a").losses = ("killed", "killed")
-    assert cluster.task("a").requirements == ((), (), True)
+    assert cluster.task("a").requirements == ((), (), True, ())
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], None]:

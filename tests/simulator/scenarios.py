@@ -11,6 +11,7 @@ import random as random_module
 from collections.abc import Container
 from typing import Any
 
+from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work
 
@@ -30,6 +31,7 @@ class Scenario:
         faults = self.draw_faults() if faulty else Faults()
         network = self.draw_network()
         self.simulation = Simulation(seed, self.work, network=network, faults=faults, check=1, most_events=200_000)
+        self.simulation.scheduler.handle(m.DeclareLimits({"api": 2.0, "disk": 0.5}), 0.0)
         self.once: list[str] = []  # keys of tasks that must not start twice
         if not faulty:
             self.simulation.add_worker(slots=2, killable=False)  # w1, which never ends, is asked for by name
@@ -98,6 +100,7 @@ class Scenario:
         random = self.random
         if random.random() < 0.6:
             return TaskOptions()
+        more = random_module.Random(len(self.keys))
         return TaskOptions(
             priority=random.choice([0, 0, 1, -1]),
             retries=random.choice([0, 0, 2]),
@@ -105,7 +108,8 @@ class Scenario:
             resources=random.choice([(), (), (("GPU", 1.0),), (("GPU", 2.0),)]),
             workers=() if self.faulty else random.choice([(), ("w1",)]),
             rerun=random.random() < 0.6,
-            backoff_s=random.choice([0.0, 0.0, 0.02, 5.0]),
+            backoff_s=more.choice([0.0, 0.0, 0.02, 5.0]),
+            limits=more.choice([(), (), (("api", 1.0),), (("api", 2.0),), (("api", 1.0), ("disk", 0.5))]),
         )
 
     def draw_submit(self, time_s: float) -> None:
@@ -217,6 +221,7 @@ def check_empty(simulation: Simulation, unclaimed: Container[str] = ()) -> None:
         assert not worker.assigned and not worker.data, worker
         assert worker.exclusive_task is None, worker
         assert worker.free_resources == worker.resources, worker
+    assert not any(limit.used or limit.users for limit in state.limits.by_name.values())
     for name, simulated in simulation.workers.items():
         machine = simulated.machine
         assert not machine.runs and not machine.executing and not machine.unreported, name

@@ -36,6 +36,7 @@ options = st.builds(
     workers=st.lists(names, max_size=2).map(tuple),
     rerun=st.booleans(),
     backoff_s=st.floats(0, 300),
+    limits=st.dictionaries(names, st.floats(0.1, 10), max_size=2).map(lambda found: tuple(found.items())),
 )
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "str": names,
@@ -197,15 +198,15 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         (msgpack.packb([[1, 5]]), "ClientJoined.client is of type int"),
         (msgpack.packb([[5, "client", [1]]]), "ReleaseKeys.keys holds"),
         (
-            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [["key"]], [], [0, 0, None, [], [], True, 0.0, []], 0, None, [], []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", ["four"], [], [0, 0, None, [], [], True, 0.0, []], 0, None, [], []]]),
             "SubmitTasks.tasks has other rows",
         ),
         (
-            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [[{}, "f", b"", []]], [], [0, 0, None, [], [], True, 0.0, []], 0, None, [], []]]),
             "does not begin with a key",
         ),
         (msgpack.packb([[14, "w", [["k", 1, b"", 1, 0.1], ["k", 1]], []]]), "TasksFinished.finished has other rows"),
@@ -213,30 +214,39 @@ def test_values_that_are_no_messages(code: int, values: list[Any]) -> None:
         (msgpack.packb([[14, "w", [], [["k", 1, b"", 0.1], [1, 1, b"", 0.1]]]]), "TasksFinished.failed has a row that"),
         (msgpack.packb([[3, "c", [], [], [0, 0, None, []], 0, None, [], []]]), "SubmitTasks.options"),
         (
-            msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [], [], [float("inf"), 0, None, [], [], True, 0.0, []], 0, None, [], []]]),
             "SubmitTasks.options",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True, 0.0], 0, None, [], []]]), "SubmitTasks.options"),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, float("nan"), [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [], [], [0, 0, "soon", [], [], True, 0.0, []], 0, None, [], []]]),
+            "SubmitTasks.options",
+        ),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, float("nan"), [], [], True, 0.0, []], 0, None, [], []]]),
             "timeout must be .* got nan",
         ),
         (
-            msgpack.packb([[3, "c", [], [], [0, -1, None, [], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [], [], [0, -1, None, [], [], True, 0.0, []], 0, None, [], []]]),
             "retries must be .* got -1",
         ),
-        (msgpack.packb([[3, "c", [], [], [2**63, 0, None, [], [], True, 0.0], 0, None, [], []]]), "priority must be"),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", float("nan")]], [], True, 0.0], 0, None, [], []]]),
+            msgpack.packb([[3, "c", [], [], [2**63, 0, None, [], [], True, 0.0, []], 0, None, [], []]]),
+            "priority must be",
+        ),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", float("nan")]], [], True, 0.0, []], 0, None, [], []]]),
             r"resources\['g'\] must be .* got nan",
         ),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", 1], ["g", 2]], [], True, 0.0], 0, None, [], []]]),
-            "a resource is named twice",
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [["g", 1], ["g", 2]], [], True, 0.0, []], 0, None, [], []]]),
+            "resources has a name twice",
         ),
-        (msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True, 0.0], 0, None, [], []]]), "SubmitTasks.options"),
         (
-            msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True, 0.0], 0, None, [["k", [0]]], []]]),
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [], [5], True, 0.0, []], 0, None, [], []]]),
+            "SubmitTasks.options",
+        ),
+        (
+            msgpack.packb([[3, "c", [], [], [0, 0, None, [], [], True, 0.0, []], 0, None, [["k", [0]]], []]]),
             "SubmitTasks.options",
         ),
     ],

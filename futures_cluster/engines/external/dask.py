@@ -303,6 +303,7 @@ class DaskEngine(ExternalEngine):
         "max_tasks_per_child": "start its workers with --lifetime",
         "memory_limit": "start its workers with --memory-limit",
         "resources": "start its workers with --resources; with_options(resources=...) works",
+        "limits": "use its resources; with_options(resources=...) works",
         "forward_logs": "call forward_logging() of the distributed.Client",
     }
 

@@ -71,6 +71,8 @@ class ExternalEngine:
             raise errors.NotSupported(
                 f"{self.title} runs tasks again without a wait; leave out backoff, or wait inside of the task"
             )
+        if options.limits:
+            raise errors.NotSupported(f"{self.title} has no limits; use with_options(resources=...)")
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions

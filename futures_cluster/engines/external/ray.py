@@ -352,6 +352,7 @@ class RayEngine(ExternalEngine):
         "mp_context": "Ray starts its own",
         "initializer": "use Ray's runtime environment with a worker_process_setup_hook",
         "max_tasks_per_child": "Ray keeps its workers as long as they are of use",
+        "limits": "use its resources; with_options(resources=...) works",
         "forward_logs": "Ray prints what its workers log, as ray.init(log_to_driver=...) says",
         "memory_limit": "Ray's object store spills by itself; see ray start --object-store-memory",
     }

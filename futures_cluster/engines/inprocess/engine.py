@@ -28,7 +28,7 @@ from futures_cluster.engines.inprocess.lending import Lending
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
 from futures_cluster.engines.inprocess.watching import Watching
-from futures_cluster.engines.inprocess.work import Needs, Work
+from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, Work
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
@@ -75,7 +75,8 @@ class InProcessEngine(Facts):
         self._objects = LocalObjects(self.name)
         # To users each thread is a worker, and offers what they say.
         self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
-        self._ready = Ready(self._resources)
+        limits = {LIMIT_PREFIX + name: amount for name, amount in config.limits.items()}
+        self._ready = Ready({**self._resources, **limits})
         self.queued: dict[int, Work] = {}
         initialize = None if config.initializer is None else self._initialize
         prefix = config.thread_name_prefix or "futures_cluster-slot"
@@ -128,7 +129,7 @@ class InProcessEngine(Facts):
         """Submit any call."""
         self._check()
         asked = options.task
-        if asked.resources or asked.workers:
+        if asked is not DEFAULT_OPTIONS:
             self.check_options(asked)
         if asked is DEFAULT_OPTIONS and not options.pure and options.key is None:
             self._usual = options

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, errors
-from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.base import check_demand, check_limits
 from futures_cluster.engines.inprocess.slots import Slot, Slots
 from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import Work
@@ -45,6 +45,7 @@ class Facts:
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
+        check_limits(options, self._config.limits)
         check_demand(options, self._config.resources, [self.name])
 
     def watch(self, plugin: Any) -> None:
@@ -70,7 +71,8 @@ class Facts:
         queued, running = list(self.queued.values()), self.running()
         done = [future for future in list(self._keyed.values()) if future._state == "FINISHED"]
         groups = dict(self.watching.groups)
-        return make_picture(self.name, self.max_workers, self._resources, running, queued, done, groups, now, in_order)
+        offers = (self._resources, self._config.limits)
+        return make_picture(self.name, self.max_workers, *offers, running, queued, done, groups, now, in_order)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from futures_cluster import clocks
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Work
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
 from futures_cluster.scheduler.records import (
     ASSIGNED,
@@ -35,6 +35,7 @@ def make_picture(
     name: str,
     slots: int,
     resources: dict[str, float],
+    limits: dict[str, float],
     running: list[Work],
     queued: Iterable[Work],
     done: Iterable[Any],
@@ -56,6 +57,7 @@ def make_picture(
         Also put queued work into the queue, for ``scheduler.views.explain``, which says how much comes before.
     """
     state = State()
+    state.limits.declare(limits)
     state.clients["main"] = ("main",)
     state.groups.update(groups)
     worker = state.workers[name] = Worker(name, "", slots, False, resources, "", os.getpid())
@@ -70,8 +72,9 @@ def make_picture(
             task.state, task.worker, task.started = ASSIGNED, worker, True
             task.since_s = now - (moment - work.begun_s) if work.begun_s else now
             worker.assigned[task.key] = task
-            for resource, amount in work.resources:
+            for resource, amount in task.options.resources:
                 worker.free_resources[resource] = worker.free_resources.get(resource, 0.0) - amount
+            state.limits.take(task.options.limits)
         else:
             task.state = QUEUED
     for work, task in works.items():
@@ -132,7 +135,8 @@ def _task(state: State, work: Work) -> Task:
             priority=work.priority,
             retries=work.attempt - 1 + work.retries_left,
             timeout_s=work.timeout_s,
-            resources=work.resources,
+            resources=tuple([pair for pair in work.resources if not pair[0].startswith(LIMIT_PREFIX)]),
+            limits=tuple([(name[1:], amount) for name, amount in work.resources if name.startswith(LIMIT_PREFIX)]),
             backoff_s=work.backoff_s,
         )
     lane = state.shares.flow("main", (-work.priority, -work.depth))

@@ -16,7 +16,7 @@ from typing import Any
 from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand
+from futures_cluster.engines.base import check_demand, check_limits
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.scheduler.backoff import backoff_s
@@ -179,6 +179,7 @@ class SyncEngine:
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
+        check_limits(options, self._config.limits)
         check_demand(options, self._config.resources, ["sync"])
 
     def _run(

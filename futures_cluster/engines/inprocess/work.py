@@ -12,11 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors
-from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.messages import Amounts, Key, TaskOptions
 from futures_cluster.wire.codec import arguments
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.host import Host
+
+
+#: Threads share their resources, so that a limit is one more resource; no name of a resource begins like this.
+LIMIT_PREFIX = "\0"
 
 
 class Work(context.TaskContext):
@@ -36,7 +40,7 @@ class Work(context.TaskContext):
     backoff_s = 0.0
     rests_until_s = 0.0  # on the clock of ``clocks.monotonic``: between two tries
     timeout_s: float | None = None
-    resources: tuple[tuple[str, float], ...] = ()
+    resources: Amounts = ()  # and limits, by names with LIMIT_PREFIX
     parent: context.TaskContext | None = None
     inside: set[int] | None = None  # ids of the containers with futures to replace (``arguments.find``)
     given: list[Any] | None = None  # the futures to replace
@@ -81,6 +85,8 @@ class Work(context.TaskContext):
         self.special = True
         self.priority, self.retries_left = options.priority, options.retries
         self.timeout_s, self.resources = options.timeout_s, options.resources
+        if options.limits:
+            self.resources += tuple([(LIMIT_PREFIX + name, amount) for name, amount in options.limits])
         self.backoff_s = options.backoff_s
 
     def has_futures(self) -> None:

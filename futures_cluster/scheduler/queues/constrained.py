@@ -1,17 +1,19 @@
-"""Queued tasks that ask for more than a free slot: resources, certain workers, or to run alone.
+"""Queued tasks that ask for more than a free slot: resources, certain workers, limits, or to run alone.
 
 Covers: one queue for each demand, and which workers may have what it asks for. Does not cover: whether they have it
 now (``placement.fits``), committing (``dispatch``).
 
 Looking at every worker for every demand at every event would cost the product of both. So each queue keeps the
 workers that have something new to offer: a worker gets there when something was freed on it, and whoever finds that it
-does not fit takes it out. A queue whose workers have all been found not to fit costs nothing until one is offered.
+does not fit takes it out. A queue whose workers have all been found not to fit costs nothing until one is offered, and
+a queue that waits for a limit costs nothing until tasks give some of it back.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from futures_cluster.messages import Amounts
 from futures_cluster.scheduler.queues.fair import FairQueue
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
 MAX_EMPTY = 50
-#: So many younger tasks may take the resources that an older one waits for; then they wait until it has them.
+#: So many younger tasks may take the resources or limits that an older one waits for; then they wait until it has them.
 MAX_OVERTAKEN = 100
 
 
@@ -70,6 +72,7 @@ class ConstrainedQueues:
         self._sweep_at = MAX_EMPTY
         self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
         self._named: dict[str, dict[DemandQueue, None]] = {}  # by the place of a worker
+        self._limited: dict[str, dict[DemandQueue, None]] = {}  # by the name of a limit
 
     def __len__(self) -> int:
         return sum(len(queue.tasks) for queue in self.queues.values())
@@ -93,6 +96,8 @@ class ConstrainedQueues:
                 self._remove(queue)
             self._sweep_at = len(self.queues) + max(MAX_EMPTY, len(self.queues))
         queue = self.queues[demand] = DemandQueue(demand)
+        for name, _ in demand[3]:
+            self._limited.setdefault(name, {})[queue] = None
         names = demand[1]
         if names:
             for name in names:
@@ -108,16 +113,22 @@ class ConstrainedQueues:
         self._anywhere.pop(queue, None)
         self.ripe.pop(queue, None)
         for name in queue.requirements[1]:
-            queues = self._named[name]
-            queues.pop(queue, None)
-            if not queues:
-                del self._named[name]
+            _drop(self._named, name, queue)
+        for name, _ in queue.requirements[3]:
+            _drop(self._limited, name, queue)
 
     def offer(self, worker: Worker) -> None:
         """Take note that something became free on the worker."""
         for queues in (self._anywhere, self._named.get(worker.place, {})):
             for queue in queues:
                 queue.open[worker] = None
+                if len(queue.tasks):
+                    self.ripe[queue] = None
+
+    def limits_free(self, amounts: Amounts) -> None:
+        """Tasks have given back some of these limits."""
+        for name, _ in amounts:
+            for queue in self._limited.get(name, ()):
                 if len(queue.tasks):
                     self.ripe[queue] = None
 
@@ -135,7 +146,7 @@ class ConstrainedQueues:
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
         """Return whether an older task of another queue has been overtaken too often by such tasks as these."""
         task = queue.first()
-        if task is None or len(self.queues) == 1 or not queue.requirements[0]:
+        if task is None or len(self.queues) == 1 or not (queue.requirements[0] or queue.requirements[3]):
             return False
         for other in self.queues.values():
             if other is queue or other.overtaken < MAX_OVERTAKEN or not _compete(queue, other):
@@ -150,20 +161,31 @@ class ConstrainedQueues:
     def count_overtaking(self, queue: DemandQueue) -> None:
         """Count a placed task against those that wait for the same resources."""
         queue.overtaken = 0
-        if len(self.queues) > 1 and queue.requirements[0]:
+        if len(self.queues) > 1 and (queue.requirements[0] or queue.requirements[3]):
             for other in self.queues.values():
                 if other is not queue and len(other.tasks) and _compete(queue, other):
                     other.overtaken += 1
 
 
 def _compete(one: DemandQueue, other: DemandQueue) -> bool:
-    names = [name for name, _ in other.requirements[0]]
-    return any(name in names for name, _ in one.requirements[0])
+    """Return whether tasks of both take of the same resource or limit."""
+    for mine, its in ((one.requirements[0], other.requirements[0]), (one.requirements[3], other.requirements[3])):
+        names = [name for name, _ in its]
+        if any(name in names for name, _ in mine):
+            return True
+    return False
+
+
+def _drop(queues: dict[str, dict[DemandQueue, None]], name: str, queue: DemandQueue) -> None:
+    found = queues[name]
+    found.pop(queue, None)
+    if not found:
+        del queues[name]
 
 
 def possible(demand: Requirements, workers: dict[str, Worker]) -> bool:
     """Return whether some worker could ever take tasks of this demand."""
-    resources, names, _ = demand
+    resources, names, *_ = demand
     return any(
         (not names or worker.place in names)
         and not worker.retiring

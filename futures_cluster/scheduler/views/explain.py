@@ -161,7 +161,7 @@ def _silent(state: State, workers: list[Worker]) -> list[str]:
 
 
 def _demanding(state: State, task: Task, demand: Requirements, workers: list[Worker]) -> list[str]:
-    resources, names, alone = demand
+    resources, names, alone, limits = demand
     if names:
         workers = [worker for worker in workers if worker.place in names]
         if not workers:
@@ -181,14 +181,21 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
         return [f"no worker has {asked} together"]
     if silent := _silent(state, able):
         return silent
+    queue = state.constrained.queue(demand)
+    ahead = queue.tasks.ahead(task) if queue is not None else 0
+    for name, amount in limits:
+        limit = state.limits.by_name[name]
+        if not state.limits.are_free(((name, amount),)):
+            return [
+                f"it asks for {amount:g} of the limit {name!r}; {limit.users} tasks have {limit.used:g} of "
+                f"{limit.total:g}, and {ahead} like it come before it"
+            ]
     if alone:
         text = f"{len(task.losses)} workers were lost while they ran it, so it has to run alone"
         worker = state.reserved.get(task)
         if worker is not None:
             text += f"; worker {worker.name} gets nothing else, and {len(worker.assigned)} tasks have to end there"
         return [text]
-    queue = state.constrained.queue(demand)
-    ahead = queue.tasks.ahead(task) if queue is not None else 0
     free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
     if not free and resources:
         return [f"what it asks for is in use on {_names([w.name for w in able])}; {ahead} like it come before it"]

@@ -318,6 +318,6 @@ class RemoteCluster:
 
     def forget_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
-        self.forked = self.client.forked = True
+        self.forked = self.client.forked = self.closing = True
         if self._connection is not None:
             self._connection.closed = True  # a copy must not speak for this client

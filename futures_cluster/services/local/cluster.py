@@ -87,6 +87,8 @@ class LocalCluster:
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
         )
         self.scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
+        if config.limits:
+            self.scheduler.handle([m.DeclareLimits(config.limits)])
         self.scaling = Scaling(loop, self.processes, self.scheduler, config.max_workers, config.threads_per_worker)
         self._peers = Peers(loop)
         scheduler = self.scheduler

@@ -43,6 +43,8 @@ LAST_WORDS_S = 5.0
 HELLO_S = 10.0
 #: In the place of a worker that is restarted another one joins within this time.
 SUCCESSOR_S = 60.0
+#: Limits that clients can declare.
+MAX_LIMITS = 1000
 #: A peer that lets so much pile up does not read any more.
 MAX_PENDING_BYTES = 4 * 2**30
 
@@ -184,6 +186,7 @@ class SchedulerServer:
             "observed": lambda argument: self.monitor.everything(_line(argument)),
             "unfinished": lambda argument: unfinished(self.service.settled(), str(argument)),
             "lacks": lambda argument: self._lacks(str(argument)),
+            "limits": lambda argument: self.declare_limits(argument or {}),
             "explain": lambda argument: explain(self.service.settled(), str(argument), loop.time()),
         }
 
@@ -493,6 +496,20 @@ class SchedulerServer:
                 **(link.facts if link is not None else {}),
             }
         return facts
+
+    def declare_limits(self, limits: dict[str, float]) -> dict[str, float]:
+        """Declare limits that all clients share; return all there are. The first declaration of each counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the limits are no numbers by name, or too many.
+        """
+        declared = self.service.machine.state.limits
+        if len(declared.by_name) + len(limits) > MAX_LIMITS:
+            raise ValueError(f"a cluster has at most {MAX_LIMITS} limits")
+        self.service.handle([m.DeclareLimits(numbers.amounts("limits", limits))])
+        return declared.totals()
 
     def _lacks(self, client: str) -> list[dict[str, Any]]:
         """Return what a client's tasks wait for that is not there, or does not answer."""

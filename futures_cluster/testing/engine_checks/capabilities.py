@@ -43,11 +43,11 @@ ENGINES: dict[str, Capabilities] = {
     "sync": _engine("sync", "kill stop memory_limit max_tasks_per_child", "closed prompt"),
     "tcp": _engine("tcp, tls", "kill max_tasks_per_child initializer", "concurrent isolated prompt"),
     "dask": _engine(
-        "dask", "kill stop backoff memory_limit max_tasks_per_child initializer channel", "concurrent isolated"
+        "dask", "kill stop backoff limits memory_limit max_tasks_per_child initializer channel", "concurrent isolated"
     ),
     "ray": _engine(
         "ray",
-        "kill backoff memory_limit max_tasks_per_child initializer channel priority workers",
+        "kill backoff limits memory_limit max_tasks_per_child initializer channel priority workers",
         "concurrent isolated",
     ),
 }  # fmt: skip

@@ -162,6 +162,48 @@ def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
         assert "item-0.2" not in folder.names()
 
 
+@check("limits")
+def check_limits(make_executor: MakeExecutor) -> None:
+    """A task that could never have what it asks of a limit is refused, in a graph and in a batch as well."""
+    with make_executor(limits={"check_limits": 3}) as ex:
+        assert ex.with_options(limits={"check_limits": 3}).submit(tasks.same, 1).result(TIMEOUT_S) == 1
+        assert list(ex.with_options(limits={"check_limits": 1}).map(tasks.same, range(9))) == list(range(9))
+        wrongs: list[dict[str, float]] = [{"check_limits": 4}, {"nobody declared this": 1}]
+        for wrong in wrongs:
+            view = ex.with_options(limits=wrong)
+            with raises(ValueError) as caught:
+                view.submit(tasks.same, 1)
+            assert next(iter(wrong)) in str(caught[0])
+            with raises(ValueError):
+                view.map(tasks.same, range(3))
+        with raises(ValueError):
+            ex.with_options(limits={"check_limits": -1})
+        assert ex.with_options(limits={"check_limits": 0}).submit(tasks.same, 2).result(TIMEOUT_S) == 2
+
+
+@check("limits", traits=("concurrent",))
+def check_limits_hold(make_executor: MakeExecutor) -> None:
+    """Tasks over the limit wait in order and say for what; others pass them, and an end or a failure lets one go on."""
+    name = "check_limits_hold"
+    with Folder() as folder, make_executor(max_workers=3, limits={name: 1}) as ex:
+        view = ex.with_options(limits={name: 1})
+        first = view.submit(tasks.begin_and_wait, folder, "begun", "go", 0)
+        folder.wait("begun")
+        waiting = [view.submit(tasks.begin_and_wait, folder, f"begun {number}", f"go {number}") for number in range(3)]
+        assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1  # nothing waits in front of it
+        ex.workers()  # the answer comes after all that was submitted has arrived
+        assert repr(name) in ex.explain(waiting[0]) and waiting[1].cancel()
+        assert not [each for each in folder.names() if each.startswith("begun ")]
+        folder.set("go")
+        folder.wait("begun 0")
+        assert "begun 2" not in folder.names() and first.result(TIMEOUT_S) == 0
+        folder.set("go 0")
+        folder.wait("begun 2")
+        folder.set("go 2")
+        assert isinstance(view.submit(tasks.fail).exception(TIMEOUT_S), ValueError)
+        assert sorted(view.map(tasks.same, range(20))) == list(range(20))
+
+
 @check("timeout")
 def check_timeout(make_executor: MakeExecutor) -> None:
     """A task that runs too long fails with ``TaskTimeout``; one that does not, does not."""

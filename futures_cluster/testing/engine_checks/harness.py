@@ -28,6 +28,7 @@ FEATURES = {
     "stop": "cancel(force=True) stops a running task",
     "timeout": "with_options(timeout=...)",
     "backoff": "with_options(retries=..., backoff=...)",
+    "limits": "Executor(limits=...) and with_options(limits=...)",
     "memory_limit": "Executor(memory_limit=...)",
     "max_tasks_per_child": "Executor(max_tasks_per_child=...)",
     "initializer": "Executor(initializer=...)",
