@@ -88,6 +88,9 @@ class Engine(Protocol):
     def count_tasks(self) -> tuple[int, int]:
         """Return how many tasks this client has submitted, and how many are not done."""
 
+    def unfinished_futures(self) -> list[Any]:
+        """Return the futures of this client that are not done; in a task, of what that task has submitted."""
+
     def wait_for_workers(self) -> list[str]:
         """Return names of the workers, once all have started. Raises what broke the executor, if none can."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import errors
+from futures_cluster import context, errors
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire.codec.exception_state import copied
@@ -57,6 +57,11 @@ class ClientEngine:
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``; a task does not see more than what it waits for."""
         return self.client.submitted, self.client.count_pending()
+
+    def unfinished_futures(self) -> list[Any]:
+        """See ``Engine``."""
+        parent, futures = context.submitting_task(), self.client.pending()
+        return futures if parent is None else [future for future in futures if future.parent is parent]
 
     def _check(self) -> None:
         """Say why nothing can be submitted."""

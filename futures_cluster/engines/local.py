@@ -187,6 +187,10 @@ class LocalEngine(ClientEngine):
         left = self.cluster.scheduler.settled().unfinished
         return self.client.submitted, max(left, self.client.count_pending())
 
+    def unfinished_futures(self) -> list[Any]:
+        """See ``Engine``."""
+        return [] if self._cluster is None else super().unfinished_futures()
+
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""
         self._check()

@@ -498,6 +498,36 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
 
     # ---------------------------------------------------------------- the end
 
+    def cancel_all(self, force: bool = False) -> int:
+        """Cancel the unfinished futures of this executor; unlike ``shutdown``, it stays open.
+
+        Futures of other programs on the same cluster go on. In a task the call cancels what that task has submitted.
+
+        Parameters
+        ----------
+        force : bool
+            Whether to stop tasks that run, too.
+
+        Returns
+        -------
+        int
+            Number of futures cancelled.
+
+        Raises
+        ------
+        NotSupported
+            For ``force``, if a task runs in a thread of this process, which cannot be stopped.
+
+        Examples
+        --------
+        >>> with Executor(backend="sync") as ex:
+        ...     ex.cancel_all()
+        0
+        """
+        # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
+        futures: list[Future] = self._engine.unfinished_futures()
+        return sum([future.cancel(force=force) for future in reversed(futures)])
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new tasks, and stop the workers once all tasks are done.
 

@@ -406,6 +406,10 @@ class ExternalClient:
         self._small.pop(key, None)
         self._handles.pop(key, None)
 
+    def pending(self) -> list[Any]:
+        """Futures that are not done."""
+        return list(self._pending.values())
+
     def count_pending(self) -> int:
         """Return how many futures are not done."""
         return len(self._pending)

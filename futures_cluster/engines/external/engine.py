@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from futures_cluster import errors, late
+from futures_cluster import context, errors, late
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.options import SubmitOptions
@@ -109,6 +109,11 @@ class ExternalEngine:
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
         return self.client.submitted, self.client.count_pending()
+
+    def unfinished_futures(self) -> list[Any]:
+        """See ``Engine``."""
+        parent, futures = context.submitting_task(), self.client.pending()
+        return futures if parent is None else [future for future in futures if future.parent is parent]
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, errors
+from futures_cluster import clocks, context, errors
 from futures_cluster.engines.base import check_demand, check_limits
 from futures_cluster.engines.inprocess.slots import Slot, Slots
 from futures_cluster.engines.inprocess.watching import Watching
@@ -96,6 +96,13 @@ class Facts:
             self._looks += 1
             submitted = next(self._numbers) - self._looks
         return submitted, self.count_pending()
+
+    def unfinished_futures(self) -> list[Any]:
+        """See ``Engine``."""
+        parent = context.submitting_task()
+        works = [*list(self.queued.values()), *self.running()]
+        futures = [work.future for work in works if parent is None or work.parent is parent]
+        return [future for future in futures if future is not None]
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

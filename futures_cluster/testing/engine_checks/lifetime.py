@@ -81,6 +81,49 @@ def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
         ex.shutdown(wait=True)
 
 
+@check()
+def check_cancel_all(make_executor: MakeExecutor) -> None:
+    """``cancel_all`` leaves what is done, and the executor goes on; in a task it is about the task's own futures."""
+    with make_executor() as ex:
+        done = ex.submit(tasks.same, 1)
+        assert done.result(TIMEOUT_S) == 1
+        assert ex.cancel_all() == 0 and not done.cancelled()
+        assert ex.submit(tasks.cancel_all).result(TIMEOUT_S) == 0
+        assert ex.submit(tasks.same, 2).result(TIMEOUT_S) == 2
+
+
+@check(traits=("concurrent",))
+def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
+    """What has not begun is cancelled, not what runs and not what another executor has submitted."""
+    with Folder() as folder, make_executor(max_workers=1) as ex, make_executor(max_workers=1) as other:
+        running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
+        folder.wait("begun")
+        end = clocks.monotonic() + TIMEOUT_S
+        while not running.running():
+            assert clocks.monotonic() < end, running
+            clocks.sleep(0.002)
+        waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.log_line, folder, number) for number in range(20)]]
+        others = other.submit(tasks.begin_and_wait, folder, "other", "go", 2)
+        assert ex.cancel_all() == len(waiting) and all(future.cancelled() for future in waiting)
+        folder.set("go")
+        assert running.result(TIMEOUT_S) == 1 and others.result(TIMEOUT_S) == 2
+        assert ex.submit(tasks.same, 3).result(TIMEOUT_S) == 3
+
+
+@check("stop", traits=("concurrent",))
+def check_cancel_all_by_force(make_executor: MakeExecutor) -> None:
+    """With ``force`` what runs is stopped, too."""
+    with Folder() as folder, make_executor(max_workers=1) as ex:
+        running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
+        folder.wait("begun")
+        waiting = ex.submit(tasks.same, 1)
+        try:
+            assert ex.cancel_all(force=True) == 2 and running.cancelled() and waiting.cancelled()
+        finally:
+            folder.set("never")
+        assert ex.submit(tasks.same, 2).result(TIMEOUT_S) == 2
+
+
 @check(traits=("concurrent",))
 def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
     """``cancel_futures`` cancels what has not begun, and only that."""

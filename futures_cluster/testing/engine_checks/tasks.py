@@ -138,6 +138,10 @@ def sum_results(futures: Any) -> Any:
     return sum(future.result() for future in futures)
 
 
+def cancel_all() -> int:
+    return int(current_executor().cancel_all())
+
+
 def submit_and_leave(folder: Folder, name: str) -> None:
     current_executor().submit(folder.set, name)
 
