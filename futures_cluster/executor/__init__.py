@@ -525,7 +525,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         0
         """
         # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
-        futures: list[Future] = self._engine.unfinished_futures()
+        futures: list[Future[Any]] = self._engine.unfinished_futures()
         return sum([future.cancel(force=force) for future in reversed(futures)])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
