@@ -1,19 +1,24 @@
 """Runs the examples of README.md, CONTRIBUTING.md and docs/, and checks the README's two commands.
 
 Covers: each block fenced as ```python. The blocks of one file run in order in one namespace, in a
-process of their own. A block after the line `<!-- no-run -->` is only compiled. Does not cover:
-blocks in other languages.
+process of their own. A block after the line `<!-- no-run -->` is only compiled. A page with the line
+`<!-- needs: a, b -->` is slow, and skipped where one of these modules is missing. If text blocks follow lines
+that begin with "It prints", they are what the program of the page prints, where `...` stands for
+anything. Does not cover: blocks in other languages.
 """
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +68,18 @@ def script_of(blocks: list[Block]) -> str:
     return script
 
 
+def printed_text(text: str) -> str:
+    """What the page says that its program prints; empty if it says nothing."""
+    return "".join(re.findall(r"^It prints[^\n]*:\n\n```text\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def needs(text: str) -> list[str]:
+    """The modules without which the examples cannot run."""
+    return [
+        name.strip() for line in re.findall(r"^<!-- needs: (.*) -->$", text, flags=re.M) for name in line.split(",")
+    ]
+
+
 def run_script(path: Path, folder: Path) -> tuple[int, str]:
     """Run in a process group of its own, so that a hanging example leaves no process behind."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FUTURES_CLUSTER_")}
@@ -85,18 +102,43 @@ def run_script(path: Path, folder: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def pages() -> list[Any]:
+    """All files; those whose examples import large libraries are slow."""
+    found = []
+    for path in FILES:
+        is_slow = needs(path.read_text(encoding="utf-8"))
+        found.append(pytest.param(path, marks=pytest.mark.slow if is_slow else (), id=str(path.relative_to(ROOT))))
+    return found
+
+
+@pytest.mark.parametrize("path", pages())
 def test_examples(path: Path, tmp_path: Path) -> None:
-    blocks = python_blocks(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    blocks = python_blocks(text)
     for block in blocks:
         compile("\n" * (block.line - 1) + block.source, path.name, "exec")
     script = script_of(blocks)
     if not script:
         return
-    copy = tmp_path / f"{path.stem}_examples.py"
+    missing = [module for module in needs(text) if find_spec(module) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    copy = tmp_path / f"{path.stem.replace('-', '_')}_examples.py"
     copy.write_text(script, encoding="utf-8")
     code, output = run_script(copy, tmp_path)
     assert code == 0, f"{path.name}: exit code {code}; line numbers are those of the file\n{output}"
+    if expected := printed_text(text):
+        printed = "\n".join(line.rstrip() for line in output.splitlines()) + "\n"
+        is_as_said = doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS)
+        assert is_as_said, f"{path.name} printed:\n{output}"
+
+
+def test_each_how_to_page_has_one_program_and_says_what_it_prints() -> None:
+    for path in sorted((ROOT / "docs" / "how-to").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "index.md":
+            assert sum(block.is_run for block in python_blocks(text)) == 1, path.name
+            assert printed_text(text), path.name
 
 
 @pytest.mark.parametrize("kind", ["demo", "test"])
