@@ -10,6 +10,7 @@ anything. Does not cover: blocks in other languages.
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import signal
@@ -139,6 +140,16 @@ def test_each_how_to_page_has_one_program_and_says_what_it_prints() -> None:
         if path.name != "index.md":
             assert sum(block.is_run for block in python_blocks(text)) == 1, path.name
             assert printed_text(text), path.name
+
+
+@pytest.mark.parametrize("module", ["", ".channels", ".errors", ".glm", ".plugins", ".transports"])
+def test_the_reference_has_each_public_name(module: str) -> None:
+    if module == ".glm":
+        pytest.importorskip("sklearn")
+    page = ROOT / "docs" / "reference" / f"{module.removeprefix('.') or 'executor'}.md"
+    words = set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
+    missing = set(importlib.import_module(f"futures_cluster{module}").__all__) - words
+    assert not missing, f"{page.name} lacks {sorted(missing)}"
 
 
 @pytest.mark.parametrize("kind", ["demo", "test"])
