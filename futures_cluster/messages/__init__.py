@@ -10,8 +10,8 @@ The way of a task: ``SubmitTasks`` (client to scheduler) -> ``RunTasks`` (schedu
 ``TasksStarted``, ``TasksFinished`` (worker to scheduler) -> ``TasksDone`` (scheduler to client) ->
 ``ReleaseKeys`` (client to scheduler) -> ``DropData`` (scheduler to worker).
 
-Hot messages carry batches, and inside them plain tuples instead of objects (their layout is named beside
-each field), because making and packing an object for each task would cost more than scheduling it.
+Hot messages carry batches, and inside them plain tuples instead of objects (``rows`` names their layouts), because
+making and packing an object for each task would cost more than scheduling it.
 
 A *payload* is opaque to both machines. Between processes it is ``bytes`` (a pickle) or a list
 ``[pickle, buffers]`` (see ``wire.codec.pickle_codec``); inside one process it is the object itself.
@@ -81,6 +81,30 @@ from futures_cluster.messages.local import (
 )
 from futures_cluster.messages.logs import LogRecords, LogSettings
 from futures_cluster.messages.peers import Data, GetData, Hello, PutData, RelayData, SegmentsMapped
+from futures_cluster.messages.rows import (
+    AttemptRow,
+    CallRow,
+    CopyRow,
+    DataRow,
+    DoneRow,
+    FailedRow,
+    FileRow,
+    FinishedRow,
+    FunctionId,
+    FunctionRow,
+    Holder,
+    InputRow,
+    LevelRow,
+    LogRow,
+    MissingRow,
+    OptionsRow,
+    Priority,
+    RunRow,
+    ScatterRow,
+    SizeRow,
+    TaskRow,
+    VersionRow,
+)
 from futures_cluster.messages.workers import (
     KEEP,
     REPORT_START,
@@ -104,6 +128,28 @@ from futures_cluster.messages.workers import (
 
 __all__ = [
     "Amounts",
+    "AttemptRow",
+    "CallRow",
+    "CopyRow",
+    "DataRow",
+    "DoneRow",
+    "FailedRow",
+    "FileRow",
+    "FinishedRow",
+    "FunctionId",
+    "FunctionRow",
+    "Holder",
+    "InputRow",
+    "LevelRow",
+    "LogRow",
+    "MissingRow",
+    "OptionsRow",
+    "Priority",
+    "RunRow",
+    "ScatterRow",
+    "SizeRow",
+    "TaskRow",
+    "VersionRow",
     "Answer",
     "AskScheduler",
     "AskShared",

@@ -5,9 +5,17 @@ Covers: both directions. Does not cover: questions about the cluster (``cluster`
 
 from __future__ import annotations
 
-from typing import Any
-
 from futures_cluster.messages.basics import DEFAULT_OPTIONS, FRESH, Key, Message, Payload, PlainValue, TaskOptions
+from futures_cluster.messages.rows import (
+    CallRow,
+    DoneRow,
+    FunctionId,
+    FunctionRow,
+    MissingRow,
+    OptionsRow,
+    ScatterRow,
+    TaskRow,
+)
 
 
 class ClientJoined(Message):
@@ -43,13 +51,13 @@ class SubmitTasks(Message):
     def __init__(
         self,
         client: str,
-        tasks: list[Any],  # (key, function, payload, dependencies: list of keys)
-        functions: list[Any] = FRESH,  # (function, name, payload); those not told before
+        tasks: list[TaskRow],
+        functions: list[FunctionRow] = FRESH,  # those not told before
         options: TaskOptions = DEFAULT_OPTIONS,
         depth: int = 0,  # how deep in nested submissions; deeper ones run first, so that waiting parents are few
         wanted: list[Key] | None = None,
-        option_overrides: list[Any] = FRESH,  # (key, TaskOptions)
-        calls: list[Any] = FRESH,  # (key, digest of function, arguments and inputs)
+        option_overrides: list[OptionsRow] = FRESH,
+        calls: list[CallRow] = FRESH,
     ) -> None:
         self.client = client
         self.tasks = tasks
@@ -87,7 +95,7 @@ class ReleaseFunctions(Message):
 
     __slots__ = ("client", "functions")
 
-    def __init__(self, client: str, functions: list[str]) -> None:
+    def __init__(self, client: str, functions: list[FunctionId]) -> None:
         self.client = client
         self.functions = functions
 
@@ -97,11 +105,7 @@ class ReportMissing(Message):
 
     __slots__ = ("reporter", "missing")
 
-    def __init__(
-        self,
-        reporter: str,
-        missing: list[Any],  # (key, worker)
-    ) -> None:
+    def __init__(self, reporter: str, missing: list[MissingRow]) -> None:
         self.reporter = reporter
         self.missing = missing
 
@@ -114,12 +118,7 @@ class ScatterData(Message):
 
     __slots__ = ("client", "rows", "replicas")
 
-    def __init__(
-        self,
-        client: str,
-        rows: list[Any],  # (key, size_bytes, worker)
-        replicas: int = 1,
-    ) -> None:
+    def __init__(self, client: str, rows: list[ScatterRow], replicas: int = 1) -> None:
         self.client = client
         self.rows = rows
         self.replicas = replicas
@@ -193,10 +192,7 @@ class TasksDone(Message):
 
     __slots__ = ("done",)
 
-    def __init__(
-        self,
-        done: list[Any],  # (key, FINISHED | FAILED | CANCELLED, payload or None, size_bytes, [(worker, address)...])
-    ) -> None:
+    def __init__(self, done: list[DoneRow]) -> None:
         self.done = done
 
 

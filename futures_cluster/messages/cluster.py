@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from futures_cluster.messages.basics import FRESH, Message
+from futures_cluster.messages.rows import FileRow, VersionRow
 
 
 class Heartbeat(Message):
@@ -64,8 +65,8 @@ class ShareCode(Message):
         self,
         client: str,
         paths: list[str] = FRESH,
-        files: list[Any] = FRESH,  # (name, content)
-        versions: list[Any] = FRESH,  # (module, file, changed_ns, size, digest)
+        files: list[FileRow] = FRESH,
+        versions: list[VersionRow] = FRESH,
     ) -> None:
         self.client = client
         self.paths = [] if paths is FRESH else paths

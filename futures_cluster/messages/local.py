@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from futures_cluster.messages.basics import FRESH, Key, Message, Payload, Record
+from futures_cluster.messages.rows import FailedRow, FinishedRow, SizeRow
 
 
 class Tick(Message):
@@ -72,7 +73,7 @@ class DataFetched(Message):
     def __init__(
         self,
         holder: str,
-        arrived: list[Any],  # (key, size_bytes)
+        arrived: list[SizeRow],
         missing: list[Key] = FRESH,
         duration_s: float = 0.0,  # from asking to having them all; 0 if nobody looked at the clock
     ) -> None:
@@ -87,10 +88,7 @@ class DataPut(Message):
 
     __slots__ = ("rows",)
 
-    def __init__(
-        self,
-        rows: list[Any],  # (key, size_bytes)
-    ) -> None:
+    def __init__(self, rows: list[SizeRow]) -> None:
         self.rows = rows
 
 
@@ -101,8 +99,8 @@ class RunsEnded(Message):
 
     def __init__(
         self,
-        finished: list[Any],  # as in TasksFinished
-        failed: list[Any] = FRESH,
+        finished: list[FinishedRow],
+        failed: list[FailedRow] = FRESH,
         reports: bool = False,  # tell the scheduler at once, unless another run begins
     ) -> None:
         self.finished = finished
@@ -122,7 +120,7 @@ class RunWaits(Message):
 
 
 class ExecuteRuns(Record):
-    """A worker's command: start these now, each in a slot of its own."""
+    """A worker's command: start these (``worker.runs.Run``) now, each in a slot of its own."""
 
     __slots__ = ("runs",)
 

@@ -6,9 +6,8 @@ Covers: what a client wants to get, and what workers send. Does not cover: when 
 
 from __future__ import annotations
 
-from typing import Any
-
 from futures_cluster.messages.basics import Message, Payload
+from futures_cluster.messages.rows import LevelRow, LogRow
 
 
 class LogSettings(Message):
@@ -23,7 +22,7 @@ class LogSettings(Message):
     def __init__(
         self,
         client: str,
-        levels: list[Any],  # (name of a logger, level); "" is the root, and is always there
+        levels: list[LevelRow],  # "" is the root, and is always there
         disabled: int = 0,  # as logging.disable() has it
         everything: bool = False,
         filters: Payload = None,
@@ -43,7 +42,7 @@ class LogRecords(Message):
     def __init__(
         self,
         worker: str,
-        rows: list[Any],  # (key of the task or "", opaque bytes: see services.common.log_records)
+        rows: list[LogRow],
         dropped: int = 0,  # records that were not sent, since the last message
     ) -> None:
         self.worker = worker

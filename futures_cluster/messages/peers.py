@@ -5,9 +5,8 @@ Covers: introductions, asking for data and putting it. Does not cover: which dat
 
 from __future__ import annotations
 
-from typing import Any
-
 from futures_cluster.messages.basics import FRESH, Key, Message
+from futures_cluster.messages.rows import DataRow
 
 
 class Hello(Message):
@@ -71,9 +70,9 @@ class Data(Message):
     def __init__(
         self,
         request: int,
-        found: list[Any],  # (key, payload)
+        found: list[DataRow],
         missing: list[Key] = FRESH,
-        errors: list[Any] = FRESH,  # (key, error payload): results that do not pickle
+        errors: list[DataRow] = FRESH,  # of results that do not pickle
     ) -> None:
         self.request = request
         self.found = found
@@ -89,11 +88,7 @@ class PutData(Message):
 
     __slots__ = ("request", "rows")
 
-    def __init__(
-        self,
-        request: int,
-        rows: list[Any],  # (key, payload)
-    ) -> None:
+    def __init__(self, request: int, rows: list[DataRow]) -> None:
         self.request = request
         self.rows = rows
 

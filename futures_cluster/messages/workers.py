@@ -5,9 +5,8 @@ Covers: both directions. Does not cover: data between workers (``peers``), heart
 
 from __future__ import annotations
 
-from typing import Any
-
 from futures_cluster.messages.basics import FRESH, Key, Message, Payload
+from futures_cluster.messages.rows import AttemptRow, CopyRow, FailedRow, FinishedRow, FunctionId, FunctionRow, RunRow
 
 
 class WorkerJoined(Message):
@@ -99,11 +98,7 @@ class TasksStarted(Message):
 
     __slots__ = ("worker", "runs")
 
-    def __init__(
-        self,
-        worker: str,
-        runs: list[Any],  # (key, attempt)
-    ) -> None:
+    def __init__(self, worker: str, runs: list[AttemptRow]) -> None:
         self.worker = worker
         self.runs = runs
 
@@ -113,12 +108,7 @@ class TasksFinished(Message):
 
     __slots__ = ("worker", "finished", "failed")
 
-    def __init__(
-        self,
-        worker: str,
-        finished: list[Any],  # (key, attempt, payload or None if the result stays there, size_bytes, duration_s)
-        failed: list[Any] = FRESH,  # (key, attempt, error payload, duration_s)
-    ) -> None:
+    def __init__(self, worker: str, finished: list[FinishedRow], failed: list[FailedRow] = FRESH) -> None:
         self.worker = worker
         self.finished = finished
         self.failed = [] if failed is FRESH else failed
@@ -132,12 +122,7 @@ class TasksReturned(Message):
 
     __slots__ = ("worker", "returned", "refused")
 
-    def __init__(
-        self,
-        worker: str,
-        returned: list[Any],  # (key, attempt)
-        refused: list[Any] = FRESH,  # (key, attempt)
-    ) -> None:
+    def __init__(self, worker: str, returned: list[AttemptRow], refused: list[AttemptRow] = FRESH) -> None:
         self.worker = worker
         self.returned = returned
         self.refused = [] if refused is FRESH else refused
@@ -160,13 +145,7 @@ class RunTasks(Message):
 
     __slots__ = ("runs", "functions")
 
-    def __init__(
-        self,
-        runs: list[Any],  # (key, attempt, function, payload, priority, inputs, flags)
-        functions: list[Any] = FRESH,  # (function, name, payload)
-        # priority: (level..., attempt), so that a worker keeps the order of commitment
-        # inputs: (key, size_bytes, payload or None, [(worker, address)...])
-    ) -> None:
+    def __init__(self, runs: list[RunRow], functions: list[FunctionRow] = FRESH) -> None:
         self.runs = runs
         self.functions = [] if functions is FRESH else functions
 
@@ -181,10 +160,7 @@ class ReturnTasks(Message):
 
     __slots__ = ("runs",)
 
-    def __init__(
-        self,
-        runs: list[Any],  # (key, attempt)
-    ) -> None:
+    def __init__(self, runs: list[AttemptRow]) -> None:
         self.runs = runs
 
 
@@ -205,10 +181,7 @@ class CopyData(Message):
 
     __slots__ = ("rows",)
 
-    def __init__(
-        self,
-        rows: list[Any],  # (key, size_bytes, [(worker, address)...])
-    ) -> None:
+    def __init__(self, rows: list[CopyRow]) -> None:
         self.rows = rows
 
 
@@ -217,7 +190,7 @@ class ForgetFunctions(Message):
 
     __slots__ = ("functions",)
 
-    def __init__(self, functions: list[str]) -> None:
+    def __init__(self, functions: list[FunctionId]) -> None:
         self.functions = functions
 
 

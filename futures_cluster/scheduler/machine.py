@@ -17,7 +17,7 @@ the last future goes -> released, as long as something made of it might have to 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster import messages as m
@@ -166,7 +166,7 @@ class SchedulerMachine:
         calls: dict[Key, str] = dict(event.calls) if event.calls else {}
         fresh: list[Task] = []  # could run at once, anywhere
         choosy: list[Task] = []  # could run at once, on some workers
-        added: list[tuple[Task, list[Key]]] = []
+        added: list[tuple[Task, Sequence[Key]]] = []
         for key, function_id, payload, dependencies in event.tasks:
             if key in tasks:
                 is_wanted = wanted is None or key in wanted

@@ -7,10 +7,8 @@ Does not cover: deciding what is sent (``machine`` and those to whom it leaves p
 
 from __future__ import annotations
 
-from typing import Any
-
 from futures_cluster import messages as m
-from futures_cluster.messages import Key, Payload
+from futures_cluster.messages import AttemptRow, CopyRow, DoneRow, Key, Payload
 from futures_cluster.scheduler.records import Worker
 
 Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
@@ -35,13 +33,13 @@ class Outbox:
 
     def __init__(self) -> None:
         self.runs: dict[Worker, m.RunTasks] = {}
-        self.done: dict[str, list[Any]] = {}  # client -> rows of TasksDone
+        self.done: dict[str, list[DoneRow]] = {}  # by client
         self.running: dict[str, list[Key]] = {}  # by client
         self.recomputing: dict[str, list[Key]] = {}  # by client
-        self.copies: dict[Worker, list[Any]] = {}  # rows of CopyData
+        self.copies: dict[Worker, list[CopyRow]] = {}
         self.replies: dict[str, list[m.SharedReply]] = {}  # by client
         self.drops: dict[Worker, list[Key]] = {}
-        self.returns: dict[Worker, list[Any]] = {}  # (key, attempt) to give back
+        self.returns: dict[Worker, list[AttemptRow]] = {}  # to give back
         self.forget: dict[str, list[str]] = {}  # worker's name -> functions
         self.stops: list[m.StopWorker] = []
         self.freed: list[Payload] = []

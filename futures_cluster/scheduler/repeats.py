@@ -8,6 +8,8 @@ Does not cover: how keys are made so that they do not come again (``services.cli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler.outbox import Outbox
@@ -40,7 +42,7 @@ class Repeats:
         if is_wanted:
             self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
 
-    def check_inputs(self, task: Task, client: str, inputs: list[Key]) -> None:
+    def check_inputs(self, task: Task, client: str, inputs: Sequence[Key]) -> None:
         """Fail a task that has a refused future of its client among its inputs."""
         refused = self._state.refused
         for key in inputs:

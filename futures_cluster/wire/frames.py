@@ -26,12 +26,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from futures_cluster import clocks
-from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
+from futures_cluster.messages import rows as row_kinds
 from futures_cluster.wire import weight
 from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MAX_BUFFERS, Buffer, commit, reserve
 
@@ -55,36 +55,10 @@ _OPTIONS_AT = field_names(SubmitTasks).index("options")
 _OVERRIDES_AT = field_names(SubmitTasks).index("option_overrides")
 
 
-#: What each row of a batch consists of is said beside the field, in ``messages``; here only how many values.
-_ROW_LENGTHS: dict[tuple[type[Message], str], int] = {
-    (m.SubmitTasks, "tasks"): 4,
-    (m.SubmitTasks, "functions"): 3,
-    (m.SubmitTasks, "option_overrides"): 2,
-    (m.SubmitTasks, "calls"): 2,
-    (m.ReportMissing, "missing"): 2,
-    (m.TasksStarted, "runs"): 2,
-    (m.TasksFinished, "finished"): 5,
-    (m.TasksFinished, "failed"): 4,
-    (m.TasksReturned, "returned"): 2,
-    (m.TasksReturned, "refused"): 2,
-    (m.RunTasks, "runs"): 7,
-    (m.RunTasks, "functions"): 3,
-    (m.ReturnTasks, "runs"): 2,
-    (m.TasksDone, "done"): 5,
-    (m.Data, "found"): 2,
-    (m.Data, "errors"): 2,
-    (m.ShareCode, "files"): 2,
-    (m.ShareCode, "versions"): 5,
-    (m.ScatterData, "rows"): 3,
-    (m.CopyData, "rows"): 3,
-    (m.PutData, "rows"): 2,
-    (m.LogSettings, "levels"): 2,
-    (m.LogRecords, "rows"): 2,
-}
-
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "Key": (str,),
+    "FunctionId": (str,),
     "int": (int, bool),
     "bool": (bool,),
     "float": (int, bool, float),
@@ -98,18 +72,26 @@ _TEXTS = {str}
 _first = itemgetter(0)
 
 
+def _row_length(name: str) -> int:
+    """The number of values of a kind of row; 0 if it is none of ``messages.rows``."""
+    return len(get_args(getattr(row_kinds, name, None)))
+
+
 def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
     """For each field: its name, its types and those of its items (None: any), the length of its rows (0: no rows)."""
     fields = []
     for name, kind in field_types(cls).items():
         accepted: set[type] = set()
         items: set[type] | None = None
+        row_length = 0
         for part in kind.split(" | "):
             outer, _, inner = part.partition("[")
             accepted.update(_KINDS.get(outer, (object,)))
-            if outer == "list" and inner not in ("Any]", "PlainValue]"):
-                items = set(_KINDS[inner[:-1]])
-        fields.append((name, None if object in accepted else accepted, items, _ROW_LENGTHS.get((cls, name), 0)))
+            if outer == "list":
+                row_length = _row_length(inner[:-1])
+                if not row_length and inner != "PlainValue]":
+                    items = set(_KINDS[inner[:-1]])
+        fields.append((name, None if object in accepted else accepted, items, row_length))
     return fields
 
 
@@ -321,7 +303,7 @@ class FrameParser:
         self.most_body_bytes = most_body_bytes
         self.most_buffers = most_buffers
         self.space: memoryview | None = None
-        self.received_bytes = 0
+        self.received_bytes: int = 0
         self._opener = opener
         self._tag_bytes = 0 if opener is None else 16
         self._head_checked = self._table_checked = False  # of the frame that is under way

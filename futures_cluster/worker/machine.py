@@ -12,7 +12,7 @@ which the service sends every few milliseconds, or until a run ends that ``repor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from futures_cluster import messages as m
@@ -61,8 +61,8 @@ class WorkerMachine:
         self.unreported: dict[tuple[Key, int], Run] = {}  # executing, and the scheduler was not told
         self.replicas: dict[Key, Replica] = {}
         self.ready: ReadyQueue[Run] = ReadyQueue()
-        self._finished: list[Any] = []
-        self._failed: list[Any] = []
+        self._finished: list[m.FinishedRow] = []
+        self._failed: list[m.FailedRow] = []
         self._handlers: dict[type, Callable[[Any, list[Command]], None]] = {
             m.RunTasks: self._on_run_tasks,
             m.RunsEnded: self._on_runs_ended,
@@ -122,7 +122,7 @@ class WorkerMachine:
         run: Run,
         key: Key,
         size_bytes: int,
-        holders: list[Any],
+        holders: Sequence[m.Holder],
         fetches: dict[tuple[str, str], list[Key]],
     ) -> None:
         """Make sure that an input is here or on its way."""
@@ -150,7 +150,7 @@ class WorkerMachine:
         ready = self.ready
         executing = self.executing
         started: list[Run] = []
-        reported: list[Any] = []
+        reported: list[m.AttemptRow] = []
         free = self.slots + self.lent_slots - len(executing)
         deepest = self._deepest_waiting() if self.lent_slots > MAX_LENT_SLOTS else None
         while free > 0 and ready.count and not self.retiring:
@@ -236,8 +236,8 @@ class WorkerMachine:
             self._end(row[0], row[1], commands)
             if row[2] is None:
                 self._keep(row[0], row[3])
-        for row in event.failed:
-            self._end(row[0], row[1], commands)
+        for failed in event.failed:
+            self._end(failed[0], failed[1], commands)
         self._finished.extend(event.finished)
         self._failed.extend(event.failed)
 

@@ -5,9 +5,11 @@ Covers: the record and its states. Does not cover: the data it needs or makes (`
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from futures_cluster.messages import Key, Payload
+from futures_cluster.messages.rows import FunctionId, InputRow, Priority
 
 RunStateName = Literal["fetching", "ready", "executing", "ended", "returned"]
 
@@ -32,8 +34,8 @@ class Run:
 
     Attributes
     ----------
-    inputs : list
-        ``(key, size_bytes, payload or None, holders)`` for each input; those without payload are replicas.
+    inputs : sequence of InputRow
+        Those without payload are replicas.
     missing : int
         How many of the inputs are on their way.
     reported : bool
@@ -61,10 +63,10 @@ class Run:
         self,
         key: Key,
         attempt: int,
-        function: str,
+        function: FunctionId,
         payload: Payload,
-        priority: list[int],
-        inputs: list[Any],
+        priority: Priority,
+        inputs: Sequence[InputRow],
         flags: int,
     ) -> None:
         self.key = key

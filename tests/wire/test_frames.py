@@ -41,6 +41,7 @@ options = st.builds(
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "str": names,
     "Key": names,
+    "FunctionId": names,
     "int": integers,
     "bool": st.booleans(),
     "float": numbers,
@@ -60,8 +61,8 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def field_values(cls: type[m.Message], name: str) -> st.SearchStrategy[Any]:
-    row_length = frames._ROW_LENGTHS.get((cls, name))
-    if row_length is not None:
+    row_length = dict((field, length) for field, _, _, length in frames._fields_of(cls))[name]
+    if row_length:
         rest: list[st.SearchStrategy[Any]] = [payloads] * (row_length - 1)
         if (cls, name) == (m.SubmitTasks, "option_overrides"):
             rest = [options]
@@ -107,11 +108,16 @@ def test_each_class_comes_back(cls: type[m.Message]) -> None:
 
 
 def test_every_batch_of_rows_has_a_length() -> None:
-    """A new message with rows must say how long they are, or they are not checked."""
+    """A new message with rows must say of what kind they are, or they are not checked."""
+    kinds = set()
     for cls in m.WIRE_MESSAGES:
-        for name in m.field_names(cls):
-            is_rows = "list[Any]" in m.field_types(cls)[name]
-            assert is_rows == ((cls, name) in frames._ROW_LENGTHS), (cls, name)
+        for (name, _, items, row_length), kind in zip(frames._fields_of(cls), m.field_types(cls).values(), strict=True):
+            assert "list[Any]" not in kind, (cls, name)
+            if kind.startswith("list["):
+                assert (row_length > 0) == kind.endswith("Row]") == (items is None and kind != "list[PlainValue]"), kind
+                kinds.add(kind)
+    assert frames._row_length("TaskRow") == 4 and frames._row_length("Key") == 0
+    assert len(kinds) > 10
 
 
 @given(batches, batches, st.data())

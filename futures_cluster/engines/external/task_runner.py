@@ -127,8 +127,8 @@ class ExternalTaskRunner:
             executions.learn(function_id, payload)
         else:
             executions.known(function_id, function)
-        rows = [(key, 0, value, None) for key, value in zip(call.inputs, values, strict=True)]
-        run = Run(call.key, 1, function_id, call.arguments.payload, [0, 0, 0], rows, 0)
+        rows = [(key, 0, value, ()) for key, value in zip(call.inputs, values, strict=True)]
+        run = Run(call.key, 1, function_id, call.arguments.payload, (0, 0, 0), rows, 0)
         task = TaskContext(_Host(self._site), call.key, 1, call.depth, call.priority)
         client = self._site.executor()._engine.client if call.carried else None
         if client is not None:

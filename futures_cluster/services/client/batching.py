@@ -32,9 +32,9 @@ def pack(client: str, items: deque[Any], most: int) -> list[m.Message]:
     ['ReleaseKeys', 'SubmitTasks']
     """
     messages: list[m.Message] = []
-    tasks: list[Any] = []
-    functions: list[Any] = []
-    calls: list[Any] = []
+    tasks: list[m.TaskRow] = []
+    functions: list[m.FunctionRow] = []
+    calls: list[m.CallRow] = []
     released: list[Key] | None = None  # of the message that further keys would join
     present: Any = None  # options and depth of the message that further tasks would join
     for _ in range(min(most, len(items))):

@@ -147,8 +147,8 @@ def build_graph(
         future.used = True
     collector = _Collector(graph.reduce, graph.stores)
     functions: dict[str, tuple[str, Any]] = {}
-    rows: list[Any] = []
-    overrides: list[Any] = []
+    rows: list[m.TaskRow] = []
+    overrides: list[m.OptionsRow] = []
     depth = 0 if parent is None else parent.depth + 1
     priority = 0 if parent is None else parent.priority
     try:

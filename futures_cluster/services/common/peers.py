@@ -108,7 +108,7 @@ class Peers:
         """
         peer = await self._connect(address)
         data = await self._ask_for(peer, keys)
-        found: list[Any] = []
+        found: list[m.DataRow] = []
         segments = []
         missing = list(data.missing)
         failed = list(data.errors)
@@ -148,7 +148,7 @@ class Peers:
         for peer in self._peers.values():
             peer.received([answer])
 
-    async def put_data(self, address: str, rows: list[Any]) -> list[m.Key]:
+    async def put_data(self, address: str, rows: list[m.DataRow]) -> list[m.Key]:
         """Have the worker at ``address`` keep these ``(key, payload)``; returns the keys that it refused.
 
         Raises

@@ -88,7 +88,7 @@ class LogRelay:
         """Send records to those who want them."""
         if not self._wanted:
             return
-        by_client: dict[str, list[Any]] = {client: [] for client in self._wanted}
+        by_client: dict[str, list[m.LogRow]] = {client: [] for client in self._wanted}
         for row in message.rows:
             if type(row[1]) is not bytes:
                 continue
@@ -102,7 +102,7 @@ class LogRelay:
         for client, rows in by_client.items():
             self._send(client, message.worker, rows, message.dropped)
 
-    def _send(self, client: str, worker: str, rows: list[Any], dropped: int) -> None:
+    def _send(self, client: str, worker: str, rows: list[m.LogRow], dropped: int) -> None:
         send = self._clients.get(client)
         if send is None:
             return

@@ -277,9 +277,9 @@ class WorkerService:
         return self._answer(request, pool, codec)
 
     def _answer(self, request: m.GetData, pool: shm.SegmentPool | None, codec: str | None) -> m.Data:
-        found: list[Any] = []
+        found: list[m.DataRow] = []
         missing: list[str] = []
-        failed: list[Any] = []
+        failed: list[m.DataRow] = []
         for key in request.keys:
             original = self.store.original(key)
             try:
