@@ -204,7 +204,7 @@ class SchedulerService:
             try:
                 send(messages)
             except NotSendable:
-                failed: list[Any] = []
+                failed: list[m.FailedRow] = []
                 send_apart(send, messages, lambda part, error: failed.extend(_failures(part, error, name)))
                 if failed:
                     self._carry_out(self.machine.handle(m.TasksFinished(name, [], failed), self._loop.time()))
@@ -217,7 +217,7 @@ class SchedulerService:
             except NotSendable:
                 send_apart(send, messages, lambda part, error: send(_in_its_place(part, error, name)))
 
-    def _free(self, payloads: list[Any]) -> None:
+    def _free(self, payloads: list[m.Payload]) -> None:
         """Tell those who wrote payloads into shared memory that no task will read them any more."""
         for payload in payloads:
             segment = pickle_codec.segment_of(payload)
@@ -262,7 +262,7 @@ class SchedulerService:
             self._plugins.join()
 
 
-def _failures(part: Message, error: NotSendable, worker: str) -> list[Any]:
+def _failures(part: Message, error: NotSendable, worker: str) -> list[m.FailedRow]:
     """What the worker would have answered if it had got the runs that cannot be sent: rows of ``TasksFinished``."""
     if type(part) is not m.RunTasks or not part.runs:
         log.error("a message cannot be sent to worker %s: %s", worker, error)
