@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import numbers
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.model_selection import check_cv
@@ -33,6 +33,9 @@ from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.solvers import NON_SMOOTH, Options
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -225,7 +228,7 @@ class RidgeCV(_SquaresCV):
         solver: str = "auto",
         tol: float = 1e-11,
         max_iter: int = 1000,
-        executor: Any = None,
+        executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
         self.alphas = alphas
@@ -397,7 +400,7 @@ class ElasticNetCV(_GridCV):
         solver: str = "auto",
         tol: float = 1e-11,
         max_iter: int = 1000,
-        executor: Any = None,
+        executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
         self.l1_ratio = l1_ratio
@@ -439,7 +442,7 @@ class LassoCV(_GridCV):
         solver: str = "auto",
         tol: float = 1e-11,
         max_iter: int = 1000,
-        executor: Any = None,
+        executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
         self.eps = eps

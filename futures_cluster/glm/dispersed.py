@@ -6,10 +6,13 @@ glum's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.glm.families import Family, NegativeBinomial, Tweedie
 from futures_cluster.glm.regressors import _ALPHA, _COMMON, _Deviance
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 
 class InverseGaussianRegressor(_Deviance):
@@ -62,7 +65,7 @@ class NegativeBinomialRegressor(_Deviance):
         tol: float = 1e-11,
         max_iter: int = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
     ) -> None:

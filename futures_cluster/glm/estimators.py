@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse
@@ -44,6 +44,9 @@ from futures_cluster.glm.sources import kind_of, loads_of, place
 from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
 from futures_cluster.glm.targets import Coding, code_block, encoded_facts
 from futures_cluster.numbers import shown
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -78,7 +81,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     tol: float
     max_iter: int | None
     warm_start: bool
-    executor: Any
+    executor: Executor | None
     callback: Any
     verbose: Any
     n_jobs: Any = None  # of some only, as in scikit-learn
@@ -546,7 +549,7 @@ def _block_center(block: RowBlock, link_name: str) -> tuple[float, float]:
 class _Counter:
     """Count classes in all blocks, where they are."""
 
-    def __init__(self, executor: Any, blocks: list[Any]) -> None:
+    def __init__(self, executor: Executor | None, blocks: list[Any]) -> None:
         self.executor = executor
         self.blocks = blocks
 

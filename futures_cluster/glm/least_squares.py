@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse
@@ -28,6 +28,9 @@ from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.regressors import _COMMON, _Regressor
 from futures_cluster.glm.rowblocks import RowBlock, check_facts, facts_of, split_rows
 from futures_cluster.glm.targets import of_target
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -74,7 +77,7 @@ class _LeastSquares(_Regressor):
         for number in range(targets):
             one = self._of_target(number, targets)
             block = RowBlock(X, y[:, number], weights)
-            if placed is None:
+            if executor is None or placed is None:
                 one._fit_block(block)
             else:
                 facts = [facts_of(block, False, check_rows=number == 0)]
@@ -142,7 +145,7 @@ class LinearRegression(_LeastSquares):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
         positive: bool = False,
@@ -192,7 +195,7 @@ class Ridge(_LeastSquares):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
         positive: bool = False,
@@ -325,7 +328,7 @@ class Lasso(_Sparse):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
         positive: bool = False,
@@ -382,7 +385,7 @@ class ElasticNet(_Sparse):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
         positive: bool = False,

@@ -5,7 +5,7 @@ Covers: the estimator. Does not cover: the losses (``families``), the coding of 
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse
@@ -30,6 +30,9 @@ from futures_cluster.glm.targets import (
     weighed_classes,
     weights_of_classes,
 )
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -114,7 +117,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
         n_jobs: int | None = None,

@@ -7,7 +7,7 @@ share (``cross_validation``), scorers other than accuracy and log loss.
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import log_loss
@@ -24,6 +24,9 @@ from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -104,7 +107,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         max_iter: int = 1000,
         class_weight: Any = None,
         refit: bool = True,
-        executor: Any = None,
+        executor: Executor | None = None,
         verbose: Any = False,
         use_legacy_attributes: bool = True,
     ) -> None:

@@ -7,7 +7,7 @@ Does not cover: arrays in this process (the estimators' own methods).
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,11 @@ from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.sources import chunked_like, kind_of, of_same_length
 
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
-def predict_collection(model: Any, x: Any, method: str, executor: Any, offset: Offset | None = None) -> Any:
+
+def predict_collection(model: Any, x: Any, method: str, executor: Executor | None, offset: Offset | None = None) -> Any:
     """Call ``model.method`` for each block of ``x``, with its part of the offset."""
     kind = kind_of(x)
     features = features_of_model(model)

@@ -7,7 +7,7 @@ fits all of them.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -22,6 +22,9 @@ from futures_cluster.glm.penalties import Penalty, l2
 from futures_cluster.glm.rowblocks import Facts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import Coding
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -127,7 +130,7 @@ class _Alpha(_Regressor):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
     ) -> None:
@@ -338,7 +341,7 @@ class TweedieRegressor(_Deviance):
         tol: float = 1e-11,
         max_iter: int | None = 1000,
         warm_start: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
         callback: Any = None,
         verbose: Any = False,
     ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from futures_cluster.glm.predictions import features_of_model, predict_rows, wit
 from futures_cluster.glm.rowblocks import RowBlock, facts_of
 from futures_cluster.glm.sources import Load, loads_of
 from futures_cluster.glm.targets import encode_rows
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -34,7 +37,9 @@ class Scored:
     weights: Array
 
 
-def score_collection(model: Any, x: Any, y: Any, weights: Any, executor: Any, offset: Offset | None = None) -> float:
+def score_collection(
+    model: Any, x: Any, y: Any, weights: Any, executor: Executor | None, offset: Offset | None = None
+) -> float:
     """Return the part of the loss that the model explains, beside that of the mean; of classes the part that is right.
 
     Parameters
@@ -75,7 +80,7 @@ def score_collection(model: Any, x: Any, y: Any, weights: Any, executor: Any, of
 class _Blocks:
     """The blocks with their predictions, where they are."""
 
-    def __init__(self, loads: list[Load], model: Any, executor: Any, offset: str | None) -> None:
+    def __init__(self, loads: list[Load], model: Any, executor: Executor | None, offset: str | None) -> None:
         self._submit: Callable[..., Any] = _call if executor is None else executor.submit
         self._is_here = executor is None
         names = [load.name for load in loads]

@@ -15,11 +15,14 @@ import concurrent.futures
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.glm.columns import Features, choose, rows_of_frame
 from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.rowblocks import RowBlock, make_block
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 
 @dataclass
@@ -57,7 +60,7 @@ def _is_dask(x: Any) -> bool:
 
 
 def loads_of(
-    x: Any, y: Any, weights: Any, executor: Any, offset: Any = None, features: Features | None = None
+    x: Any, y: Any, weights: Any, executor: Executor | None, offset: Any = None, features: Features | None = None
 ) -> list[Load]:
     """Return the loads of a collection.
 
@@ -87,7 +90,9 @@ def loads_of(
     return loads
 
 
-def place(loads: Iterable[Load], executor: Any, look: Callable[..., Any], *args: Any) -> tuple[list[Any], list[Any]]:
+def place(
+    loads: Iterable[Load], executor: Executor | None, look: Callable[..., Any], *args: Any
+) -> tuple[list[Any], list[Any]]:
     """Return the blocks, and ``look(block, *args)`` of each; with an executor, futures of both.
 
     A block is looked at as soon as it is made, before others: if not all fit into memory, it is still there.
@@ -231,7 +236,7 @@ def of_same_length(name: str, parts: Any, number: int) -> list[Any]:
     return list(parts)
 
 
-def _dask_loads(x: Any, y: Any, weights: Any, executor: Any, offset: Any, features: Features) -> list[Load]:
+def _dask_loads(x: Any, y: Any, weights: Any, executor: Executor | None, offset: Any, features: Features) -> list[Load]:
     beside = {"y": y, "sample_weight": weights, "offset or exposure": offset}
     if features.names is not None and hasattr(x, "columns"):
         own = [value for value in beside.values() if isinstance(value, str)]

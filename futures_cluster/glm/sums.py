@@ -18,13 +18,16 @@ import concurrent.futures
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.config import usable_cores
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, sums_size
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.trees import Node, fold, tree_sum
+
+if TYPE_CHECKING:
+    from futures_cluster.executor import Executor
 
 Array = Any
 
@@ -141,7 +144,7 @@ class ExecutorSums(Sums):
 
     def __init__(
         self,
-        executor: Any,
+        executor: Executor,
         blocks: Sequence[Any],
         n_rows: int,
         n_features: int,
