@@ -33,7 +33,7 @@ def backoff_s(options: TaskOptions, key: Key, retry: int, seed: str) -> float:
     --------
     >>> options = TaskOptions(retries=9, backoff_s=1.0)
     >>> [round(backoff_s(options, "key", retry, "seed"), 1) for retry in (1, 2, 3, 20)]
-    [0.9, 1.0, 2.4, 219.0]
+    [0.6, 1.0, 2.5, 231.5]
     """
     if not options.backoff_s:
         return 0.0
