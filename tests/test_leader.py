@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from gate import LIMIT_S, Gate, wait_until
 
-from futures_cluster import Executor, as_completed
+from futures_cluster import Executor, as_completed, clocks
 from futures_cluster import messages as m
 from futures_cluster.services.client import direct_reader as leader_module
 from futures_cluster.services.client.direct_reader import DirectReader
@@ -330,6 +330,21 @@ def test_two_who_start_the_timer_start_one(rig: Rig, patient: None, monkeypatch:
     rig.on_loop(rig.leader._begin_ticking)
     rig.leader._ident = 0
     assert len(ticks) == 1
+
+
+def test_the_loop_does_not_read_between_two_results(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    monkeypatch.setattr(rig.loop_thread.loop, "call_later", lambda delay, call: ticks.append(delay))
+    watched: list[bool] = []
+    monkeypatch.setattr(rig.leader, "_watch", watched.append)
+    now_s = clocks.monotonic()
+    rig.pending = 1  # submitted, and nobody waits yet
+    monkeypatch.setattr(rig.leader, "_since", now_s + 1e6)  # the leader has just ended
+    rig.on_loop(rig.leader._tick)
+    assert (len(ticks), watched) == (1, [])
+    monkeypatch.setattr(rig.leader, "_since", now_s - leader_module.BETWEEN_S)  # it did not come back
+    rig.on_loop(rig.leader._tick)
+    assert (len(ticks), watched) == (1, [True])
 
 
 # ---------------------------------------------------------------- closing while another thread reads

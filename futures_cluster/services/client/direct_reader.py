@@ -25,6 +25,8 @@ from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.
 TICK_S = 0.004
+#: A leader that ended less long ago is about to lead again, as in a loop of lone tasks.
+BETWEEN_S = 0.001
 #: A leader that waits longer is joined by the loop; and so long after the last one the timer goes on.
 IDLE_TIMEOUT_S = 0.05
 #: No wait is longer. A signal that comes after Python has last looked for one, and before the system waits, ends no
@@ -90,9 +92,13 @@ class DirectReader:
                     self._epoll.unregister(connection.fileno())
 
     def _tick(self) -> None:
-        leads = not self._closed and self._is_recent() and (self._ident != 0 or not self._pending())
-        self._watch(not leads)
-        if leads:
+        age_s = clocks.monotonic() - self._since
+        leads = not self._closed and age_s < IDLE_TIMEOUT_S and (self._ident != 0 or not self._pending())
+        # A thread that waits for one result after the other has just submitted the next task: it is about to read.
+        leads_soon = not (leads or self._closed) and age_s < BETWEEN_S
+        if not leads_soon:
+            self._watch(not leads)
+        if leads or leads_soon:
             self._loop.call_later(TICK_S, self._tick)
             return
         self._ticking = False
