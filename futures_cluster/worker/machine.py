@@ -161,13 +161,14 @@ class WorkerMachine:
                 continue
             run.state = EXECUTING
             free -= 1
-            executing[run.key, run.attempt] = run
+            identity = run.key, run.attempt
+            executing[identity] = run
             started.append(run)
             if run.flags & m.REPORT_START:
                 run.reported = True
-                reported.append((run.key, run.attempt))
+                reported.append(identity)
             else:
-                self.unreported[run.key, run.attempt] = run
+                self.unreported[identity] = run
             if self.runs_left is not None:
                 self.runs_left -= 1
                 if self.runs_left <= 0:
@@ -236,10 +237,11 @@ class WorkerMachine:
             self._end(row[0], row[1], commands)
             if row[2] is None:
                 self._keep(row[0], row[3])
-        for failed in event.failed:
-            self._end(failed[0], failed[1], commands)
-        self._finished.extend(event.finished)
-        self._failed.extend(event.failed)
+        self._finished += event.finished
+        if event.failed:
+            for row in event.failed:
+                self._end(row[0], row[1], commands)
+            self._failed += event.failed
 
     def _keep(self, key: Key, size_bytes: int) -> None:
         """Keep the result of a run here."""
@@ -261,8 +263,9 @@ class WorkerMachine:
                 self.ready.push(run)
 
     def _end(self, key: Key, attempt: int, commands: list[Command]) -> None:
-        run = self.executing.pop((key, attempt))
-        self.unreported.pop((key, attempt), None)
+        identity = key, attempt
+        run = self.executing.pop(identity)
+        self.unreported.pop(identity, None)
         run.state = ENDED
         if run.waits:  # it ended without saying that it waits no more
             run.waits = False

@@ -76,6 +76,7 @@ class SchedulerService:
         self.logs = LogRelay(self.machine.state, self.workers, self.clients)
         self.code = CodeRelay(self.workers)
         self._loop = loop
+        self._time = loop.time
         self._stop_worker = stop_worker
         self._release = release
         self._on_broken = on_broken
@@ -93,7 +94,7 @@ class SchedulerService:
 
     def handle_locked(self, messages: Iterable[Message]) -> None:
         """Take messages; the caller holds ``lock``, and may be on any thread."""
-        now, lone = self._loop.time(), self.machine.lone
+        now, lone = self._time(), self.machine.lone
         for message in messages:
             if self._plugins is not None:
                 lone.settle()

@@ -70,7 +70,9 @@ class Executions:
             mains.enter(program)
             if self.conflicts:
                 self.check_client()
-        payload = run.payload if type(run.payload) is not tuple else self._arguments(run)
+        payload = run.payload
+        if type(payload) is tuple:
+            payload = self._arguments(run)
         if not run.inputs:
             args, kwargs = self.codec.load_call(payload, ())
         else:
