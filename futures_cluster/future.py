@@ -301,8 +301,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     # ---------------------------------------------------------------- waiting and reading
 
     def _wait_and_read(self, timeout: float | None) -> None:
-        if timeout is not None:
-            timeout = numbers.wait_s("timeout", timeout)
+        timeout = None if timeout is None else numbers.wait_s("timeout", timeout)
         end = None if timeout is None else clocks.monotonic() + timeout
         if self._state != FINISHED:
             self._wait_done(timeout)
@@ -504,8 +503,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
                     self._payload = payload
                     self.holders = holders
                     self._state = FINISHED
-                leader = self.awaited_by
-                if leader is not None:
+                if (leader := self.awaited_by) is not None:
                     leader.wake()
                 return
         with condition:
