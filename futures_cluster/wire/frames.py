@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from futures_cluster.wire.authenticator import Opener
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
+_HEAD_BYTES = HEAD.size
 #: No frame is longer, with its buffers.
 MAX_BYTES = 2**40
 #: No body is longer.
@@ -327,10 +328,10 @@ class FrameParser:
         """
         size = len(data)
         self.received_bytes += size
-        if self._body is None and not self._buffer and self._opener is None and size >= HEAD.size:
+        if self._body is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
             length, count = HEAD.unpack_from(data)
-            if not count and HEAD.size + length == size and length <= self.most_body_bytes:
-                return (unpack(data[HEAD.size :]),)  # one whole frame, as is usual for a lone task
+            if not count and _HEAD_BYTES + length == size and length <= self.most_body_bytes:
+                return (unpack(data[_HEAD_BYTES:]),)  # one whole frame, as is usual for a lone task
         return self._feed(data)
 
     def _feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:

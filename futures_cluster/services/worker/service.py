@@ -170,7 +170,7 @@ class WorkerService:
                 self._observe(message)  # type: ignore[arg-type]
                 continue
             with self._lock:
-                self._carry_out(self.machine.handle(message, clocks.monotonic()), None)
+                self._carry_out(self.machine.handle(message, clocks.monotonic()), None, starts_timer=False)
         self._start_ticking()
 
     def _start_ticking(self) -> None:
@@ -433,7 +433,7 @@ class WorkerService:
         self._last_flush = now
         self._carry_out(self.machine.handle(m.Tick(), now), None)
 
-    def _carry_out(self, commands: list[Any], me: Slot | None) -> Run | None:
+    def _carry_out(self, commands: list[Any], me: Slot | None, starts_timer: bool = True) -> Run | None:
         """Do what the machine said, under the lock; returns the run that the calling slot is to execute."""
         mine: Run | None = None
         messages: list[Message] = []
@@ -445,7 +445,7 @@ class WorkerService:
                         mine = run
                     else:
                         self._free_slot().give(run)
-                if not self._ticking or mine is None:
+                if starts_timer and (mine is None or not self._ticking):
                     # Inputs have arrived or a slot was lent: no message of the scheduler has started the timer, which
                     # lets the loop read while the main thread executes.
                     self._tick_soon()
