@@ -18,7 +18,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from futures_cluster import clocks, context, numbers
 from futures_cluster.dask_reference import DaskTaskRef
-from futures_cluster.messages import Key, Payload, Reference
+from futures_cluster.messages import Holder, Key, Payload, Reference
 from futures_cluster.services.common import forks
 from futures_cluster.services.common.signals import Condition, DeferredSignals
 from futures_cluster.services.common.sleeper import Sleeper
@@ -81,7 +81,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     _unread: int = _NOTHING
     _payload: Payload = None
     client: Any = None
-    holders: list[Any] | None = None
+    holders: list[Holder] | None = None
     parent: Any = None
     kept: Any = None
     used: bool = False
@@ -100,12 +100,6 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self.key = key
         self.client = client
 
-    @functools.cached_property
-    def key(self) -> Key:  # type: ignore[override]
-        """The key of a task in this process, of which nothing is made before it is asked for."""
-        key: Key = self.client.name_future(self)
-        return key
-
     if TYPE_CHECKING:  # as the standard library's is declared
         _condition: threading.Condition
         _waiters: list[Any]
@@ -113,6 +107,11 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
         _result: T
     else:
         _result = None
+
+        @functools.cached_property
+        def key(self) -> Key:
+            """The key of a task in this process, of which nothing is made before it is asked for."""
+            return self.client.name_future(self)
 
         @property
         def _condition(self) -> threading.Condition:
@@ -451,7 +450,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
         """The task has ended, and this is its result."""
         self._deliver(_RESULT, payload, None)
 
-    def deliver_remote(self, holders: list[Any], size_bytes: int) -> None:
+    def deliver_remote(self, holders: Sequence[Holder], size_bytes: int) -> None:
         """The task has ended, and its result stays with these workers: (name, address)."""
         self.was_remote = True
         self._deliver(_REMOTE, None, list(holders))
@@ -494,7 +493,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self._call_back_soon()
         self._wake_leader()
 
-    def _deliver(self, kind: int, payload: Payload, holders: list[Any] | None) -> None:
+    def _deliver(self, kind: int, payload: Payload, holders: list[Holder] | None) -> None:
         with _transition:
             condition = self._lazy_condition
             if condition is None or self._state == FINISHED:

@@ -7,6 +7,7 @@ from typing import assert_type
 
 from futures_cluster import Executor, Future, as_completed, wait
 from futures_cluster.channels import Channel, ChannelReader
+from futures_cluster.services.common.protocols import ClientFuture
 
 
 def square(x: int) -> int:
@@ -29,6 +30,11 @@ async def a_future(future: Future[int]) -> None:
     future.add_done_callback(take_stdlib)
     take_stdlib(future)
     assert_type(wait([future]).done.pop().result(), int)
+
+
+def what_clients_ask(future: Future[int]) -> ClientFuture:
+    """The client cannot import the class, so nothing else compares it with the protocol."""
+    return future
 
 
 async def completed(futures: list[Future[int]], foreign: list[concurrent.futures.Future[str]]) -> None:

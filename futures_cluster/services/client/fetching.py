@@ -13,12 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.services.common.peers import PeerLost, Peers
+
+if TYPE_CHECKING:
+    from futures_cluster.services.common.protocols import ClientFuture
 
 
 class Fetching:
@@ -49,7 +52,7 @@ class Fetching:
         self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
         self._closed: BaseException | None = None
 
-    def fetch(self, future: Any, timeout: float | None) -> Payload:
+    def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result; blocks.
 
         Raises
@@ -68,12 +71,12 @@ class Fetching:
             waiter.cancel()
             raise
 
-    def prefetch(self, future: Any) -> None:
+    def prefetch(self, future: ClientFuture) -> None:
         """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))
 
-    async def bring_all_home(self, futures: list[Any]) -> None:
+    async def bring_all_home(self, futures: list[ClientFuture]) -> None:
         """Fetch all of these."""
         if futures:
             await asyncio.gather(*(self._bring_home(future) for future in futures))
@@ -99,13 +102,13 @@ class Fetching:
             event.set()
         self._changed = {}
 
-    async def _fetch(self, future: Any) -> Payload:
+    async def _fetch(self, future: ClientFuture) -> Payload:
         try:
             return await self._ask_holders(future)
         finally:
             self._asked.pop(future.key, None)
 
-    async def _ask_holders(self, future: Any) -> Payload:
+    async def _ask_holders(self, future: ClientFuture) -> Payload:
         """Ask the holders one after the other; when none has it, wait until it has been computed again."""
         while True:
             holders = future.holders
@@ -132,7 +135,7 @@ class Fetching:
             else:
                 raise errors.DataLost(f"no worker holds the result of {future.key!r}")
 
-    async def _bring_home(self, future: Any) -> None:
+    async def _bring_home(self, future: ClientFuture) -> None:
         """Fetch a result without a waiting thread: for callbacks, and before the workers go."""
         try:
             payload = await self._fetch(future)

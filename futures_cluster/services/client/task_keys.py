@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.numbers import MAX_PRIORITY
 from futures_cluster.services.client.function_table import OWNED_BY
+
+if TYPE_CHECKING:
+    from futures_cluster.services.common.protocols import ClientFuture
 
 
 @functools.lru_cache(1000)
@@ -65,7 +68,7 @@ def key_owner(client: str, incarnation: str) -> str:
     return f"{client}-{incarnation}" if incarnation else client
 
 
-def not_sendable(future: Any) -> TypeError:
+def not_sendable(future: ClientFuture) -> TypeError:
     """Return the error of a call that has a future among its arguments whose result the workers cannot get."""
     return TypeError(
         f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
