@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from futures_cluster import context, numbers
 from futures_cluster.scheduler.shared.objects import Item, Request, SharedState, register
-from futures_cluster.services.client.shared_objects import Answer, Undo, load_extension
+from futures_cluster.services.client.shared_objects import Answer, SharedObjectClient, Undo, load_extension
 
 __all__ = [
     "Answer",
@@ -77,7 +77,7 @@ class SharedHandle:
         self.name = name
         self._executor = executor  # the workers live as long as the handle
         self._options = options
-        self._port = executor.shared_port()
+        self._port: SharedObjectClient = executor.shared_port()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -121,7 +121,7 @@ class SharedHandle:
         SharedObjectError
             If the state refuses.
         """
-        return self._port.ask(self.kind, self.name, op, args, timeout, undo)  # type: ignore[no-any-return]
+        return self._port.ask(self.kind, self.name, op, args, timeout, undo)
 
     async def ask_async(self, op: str, *args: Any, timeout: float | None = None, undo: Undo | None = None) -> Answer:
         """Ask in a coroutine, like ``ask``.
@@ -143,9 +143,7 @@ class SharedHandle:
         SharedObjectError
             If the state refuses.
         """
-        return await self._port.ask_async(  # type: ignore[no-any-return]
-            self.kind, self.name, op, args, timeout, undo
-        )
+        return await self._port.ask_async(self.kind, self.name, op, args, timeout, undo)
 
     def tell(self, op: str, *args: Any) -> None:
         """Call ``on_<op>(request, *args)`` of the state, and ignore its answer.
@@ -177,7 +175,7 @@ class SharedHandle:
         ValueError
             If the value takes more than 32 KiB; the message advises to pass a future of it.
         """
-        return self._port.pack(value)  # type: ignore[no-any-return]
+        return self._port.pack(value)
 
     def delete(self) -> None:
         """Remove the object for all clients and tasks.

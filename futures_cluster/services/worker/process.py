@@ -415,36 +415,35 @@ class WorkerProcess:
         mine: list[m.Message] = []
         clients: list[m.Message] = []
         for message in messages:
-            kind = type(message)
-            if kind is m.StopWorker:
+            if isinstance(message, m.StopWorker):
                 self._service.stop()
-            elif kind in FOR_CLIENTS:
+            elif type(message) in FOR_CLIENTS:
                 clients.append(message)
-            elif kind is m.SegmentsMapped:
-                for serial in message.segments:  # type: ignore[attr-defined]
+            elif isinstance(message, m.SegmentsMapped):
+                for serial in message.segments:
                     if self._pool is not None:
                         self._pool.release(serial)
-            elif kind is m.Heartbeat:
+            elif isinstance(message, m.Heartbeat):
                 if self._heartbeats is not None:
                     self._heartbeats.heard()
-                    self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)  # type: ignore[attr-defined]
-            elif kind is m.Data:
-                self._loop.call_soon_threadsafe(self._service.peers.received, message)  # type: ignore[arg-type]
-            elif kind is m.GetData:
-                asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop)  # type: ignore[arg-type]
-            elif kind is m.Answer:
-                self._answered(message)  # type: ignore[arg-type]
-            elif kind is m.PeersLost:
-                self._service.peers.forget(message.addresses)  # type: ignore[attr-defined]
-            elif kind is m.ClientLeft:
-                programs.forget(message.client)  # type: ignore[attr-defined]
+                    self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)
+            elif isinstance(message, m.Data):
+                self._loop.call_soon_threadsafe(self._service.peers.received, message)
+            elif isinstance(message, m.GetData):
+                asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop)
+            elif isinstance(message, m.Answer):
+                self._answered(message)
+            elif isinstance(message, m.PeersLost):
+                self._service.peers.forget(message.addresses)
+            elif isinstance(message, m.ClientLeft):
+                programs.forget(message.client)
                 if self._client is not None:
-                    self._client.function_table.forget(message.client)  # type: ignore[attr-defined]
-                self._modules.forget(message.client)  # type: ignore[attr-defined]
-            elif kind is m.LogSettings:
-                self._forward_logs(message)  # type: ignore[arg-type]
-            elif kind is m.ShareCode:
-                self._take_modules(message)  # type: ignore[arg-type]
+                    self._client.function_table.forget(message.client)
+                self._modules.forget(message.client)
+            elif isinstance(message, m.LogSettings):
+                self._forward_logs(message)
+            elif isinstance(message, m.ShareCode):
+                self._take_modules(message)
             else:
                 mine.append(message)
         if mine:
