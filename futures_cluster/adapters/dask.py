@@ -11,7 +11,7 @@ builds is a collection whose graph holds them.
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import dask
@@ -63,11 +63,11 @@ def compute(executor: Any, collections: Any, **options: Any) -> list[Any]:
     return list(dask.compute(*collections, traverse=False, scheduler=schedule, **options))
 
 
-def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future[Any]]:
+def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Hashable, Future[Any]]:
     """Submit what the keys need; a future for each of them, in their order."""
     adapt_libraries()
     engine = executor._engine
-    annotations: Mapping[str, Mapping[Any, Any]] = {}
+    annotations: Mapping[str, Mapping[Hashable, Any]] = {}
     if not isinstance(graph, Mapping):
         annotations = graph.__dask_annotations__()
         graph = graph.__dask_graph__()
@@ -77,7 +77,7 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Any, Future[Any]]:
     apart = _apart(executor, annotations)
     wanted = list(dict.fromkeys(flatten([keys])))
 
-    def find(key: Any) -> Future[Any]:
+    def find(key: Hashable) -> Future[Any]:
         if type(key) is not str:
             raise ValueError(f"the key {key!r} is needed, and is not in the graph")
         seen = seen_by_dask.get(key)
@@ -121,9 +121,9 @@ def _annotated(executor: Any, annotations: Mapping[str, Any]) -> Any:
     return executor.with_options(**options) if options else executor
 
 
-def _layers(graph: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
+def _layers(graph: Mapping[Hashable, Any]) -> dict[str, dict[Hashable, Any]]:
     """Return the annotations of a graph with layers, which may be functions of the key."""
-    found: dict[str, dict[Any, Any]] = {}
+    found: dict[str, dict[Hashable, Any]] = {}
     for layer in getattr(graph, "layers", {}).values():
         for name, value in (getattr(layer, "annotations", None) or {}).items():
             values = found.setdefault(name, {})
@@ -131,9 +131,9 @@ def _layers(graph: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
     return found
 
 
-def _apart(executor: Any, annotations: Mapping[str, Mapping[Any, Any]]) -> dict[Any, TaskOptions]:
+def _apart(executor: Any, annotations: Mapping[str, Mapping[Hashable, Any]]) -> dict[Hashable, TaskOptions]:
     """Return the options of the keys that have annotations of their own."""
-    by_key: dict[Any, dict[str, Any]] = {}
+    by_key: dict[Hashable, dict[str, Any]] = {}
     for name in _ANNOTATIONS:
         for key, value in annotations.get(name, {}).items():
             by_key.setdefault(key, {})[name] = value

@@ -18,7 +18,7 @@ many items out of their input, as shuffles do, packed with what needs the item: 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from operator import getitem
 from typing import Any
 
@@ -64,11 +64,11 @@ class Node:
 
     __slots__ = ("group", "inputs", "key", "node", "number", "users")
 
-    def __init__(self, key: Any, node: GraphNode) -> None:
+    def __init__(self, key: Hashable, node: GraphNode) -> None:
         self.key = key
         self.node = node
         self.number = 0  # place in an order in which inputs come first
-        self.inputs: dict[Any, None] = {}  # keys of nodes, and futures
+        self.inputs: dict[Hashable, None] = {}  # keys of nodes, and futures
         self.users = 0  # nodes that need it
         self.group: Group = None  # type: ignore[assignment]
 
@@ -124,18 +124,18 @@ class Plan:
 
     def __init__(
         self,
-        graph: Mapping[Any, Any],
-        keys: Iterable[Any],
-        find: Callable[[Any], Future[Any]],
-        options: Mapping[Any, Any] | None = None,
+        graph: Mapping[Hashable, Any],
+        keys: Iterable[Hashable],
+        find: Callable[[Hashable], Future[Any]],
+        options: Mapping[Hashable, Any] | None = None,
         slots: int = 0,
     ) -> None:
         self._graph = graph
         self._find = find
         self._options = options or {}
-        self._nodes: dict[Any, Node] = {}
-        self._data: dict[Any, Any] = {}  # small data by key, which goes into the steps that need it
-        self._resolved: dict[Any, Any] = {}
+        self._nodes: dict[Hashable, Node] = {}
+        self._data: dict[Hashable, Any] = {}  # small data by key, which goes into the steps that need it
+        self._resolved: dict[Hashable, Any] = {}
         self.futures: dict[str, Future[Any]] = {}
         ends = {key: self._resolve(key) for key in keys}
         self._ends = dict.fromkeys(end for end in ends.values() if type(end) is not Future)
@@ -145,7 +145,7 @@ class Plan:
 
     # ---------------------------------------------------------------- what is needed
 
-    def _resolve(self, key: Any) -> Any:
+    def _resolve(self, key: Hashable) -> Any:
         """Return the key of the node behind aliases, or the future."""
         end = self._resolved.get(key)
         if end is None:
@@ -165,7 +165,7 @@ class Plan:
             self._resolved[key] = end
         return end
 
-    def _future(self, key: Any) -> Future[Any]:
+    def _future(self, key: Hashable) -> Future[Any]:
         future = self._find(key)
         self.futures[future.key] = future
         return future
@@ -173,7 +173,7 @@ class Plan:
     def _collect(self) -> None:
         """Go through the graph from the wanted keys; afterwards each node comes behind its inputs."""
         nodes = self._nodes
-        finished: dict[Any, Node] = {}
+        finished: dict[Hashable, Node] = {}
         stack: list[Any] = list(reversed(self._ends))
         while stack:
             key = stack[-1]
@@ -272,7 +272,7 @@ class Plan:
             group.link()
         by_key = {group.last.key: group for group in groups}
         places = order(by_key)
-        keys: dict[Any, tuple[int, ...]] = {key: (place,) for key, place in places.items()}
+        keys: dict[Hashable, tuple[int, ...]] = {key: (place,) for key, place in places.items()}
         for group in groups:
             if self._picks(group.last):
                 (source,) = group.last.inputs
@@ -284,7 +284,7 @@ class Plan:
     def steps(self, group: Group) -> tuple[list[st.Step], list[Any]]:
         """Return what a group does, and its inputs: groups and futures."""
         inside = group.nodes
-        inputs: dict[Any, None] = {}
+        inputs: dict[Hashable, None] = {}
         if len(inside) > 1:
             inside.sort(key=lambda node: node.number)
             keys = {node.key for node in inside}
@@ -300,7 +300,7 @@ class Plan:
             builder.find_drops()
         return builder.steps, [key if type(key) is Future else self._nodes[key].group for key in inputs]
 
-    def needed(self) -> Collection[Any]:
+    def needed(self) -> Collection[Hashable]:
         """Return the keys of the nodes that will run."""
         return self._nodes.keys()
 
@@ -342,24 +342,24 @@ Find = Callable[[Any], "int | _Here"]
 class _Builder:
     """Makes the steps of one task."""
 
-    def __init__(self, inputs: int, resolved: dict[Any, Any], data: dict[Any, Any]) -> None:
+    def __init__(self, inputs: int, resolved: dict[Hashable, Any], data: dict[Hashable, Any]) -> None:
         self.steps: list[st.Step] = []
-        self.places: dict[Any, int] = {}
+        self.places: dict[Hashable, int] = {}
         self._inputs = inputs
         self._resolved = resolved
         self._data = data
 
-    def top(self, key: Any) -> int | _Here:
+    def top(self, key: Hashable) -> int | _Here:
         """Return where the value of a key of the graph is."""
         end = self._resolved.get(key, key)
         place = self.places.get(end)
         return _Here(self._data[end]) if place is None else place
 
-    def _add(self, function: Any, args: tuple[Any, ...], places: list[tuple[int, int]], key: Any) -> int:
+    def _add(self, function: Any, args: tuple[Any, ...], places: list[tuple[int, int]], key: Hashable) -> int:
         self.steps.append((function, args, tuple(places), (), key))
         return self._inputs + len(self.steps) - 1
 
-    def add_node(self, key: Any, node: Any, find: Find) -> int:
+    def add_node(self, key: Hashable, node: Any, find: Find) -> int:
         """Add the steps of a node; the number of its value."""
         kind = type(node)
         if kind is Task:
@@ -378,7 +378,9 @@ class _Builder:
         args, places = self._arguments(key, tuple(TaskRef(dep) for dep in keys), find)
         return self._add(st.call_node, (node, keys, *args), [(at + 2, number) for at, number in places], key)
 
-    def _arguments(self, key: Any, args: tuple[Any, ...], find: Find) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
+    def _arguments(
+        self, key: Hashable, args: tuple[Any, ...], find: Find
+    ) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
         """Return arguments with what is known in its place, and the places of what is not."""
         places: list[tuple[int, int]] = []
         known: list[Any] | None = None
@@ -402,7 +404,9 @@ class _Builder:
                 places.append((at, found))  # type: ignore[arg-type]
         return args if known is None else tuple(known), places
 
-    def _add_call(self, key: Any, node: Task, args: tuple[Any, ...], places: list[tuple[int, int]], find: Find) -> int:
+    def _add_call(
+        self, key: Hashable, node: Task, args: tuple[Any, ...], places: list[tuple[int, int]], find: Find
+    ) -> int:
         """Add a task with keywords."""
         values, among = self._arguments(key, tuple(node.kwargs.values()), find)
         keywords: dict[str, Any] = dict(zip(node.kwargs, values))
@@ -414,11 +418,11 @@ class _Builder:
             keywords = {}
         return self._add(st.call_with_keywords, (node.func, keywords, *args), places, key)
 
-    def _add_subgraph(self, key: Any, node: Task, find: Find) -> int:
+    def _add_subgraph(self, key: Hashable, node: Task, find: Find) -> int:
         """Add the nodes that Dask has fused, so that no task orders them again."""
         inner, out, names, *outer = node.args
         args, places = self._arguments(key, tuple(outer), find)
-        numbers: dict[Any, int | _Here] = {name: _Here(arg) for name, arg in zip(names, args)}
+        numbers: dict[Hashable, int | _Here] = {name: _Here(arg) for name, arg in zip(names, args)}
         numbers.update((names[at], number) for at, number in places)
         stack = [out]
         while stack:

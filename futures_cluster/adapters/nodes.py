@@ -10,6 +10,7 @@ graph survives all of them; so the node is an alias, to the key of the future, a
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
@@ -22,7 +23,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
 
     __slots__ = ("future",)
 
-    def __init__(self, key: Any, future: Future[Any]) -> None:
+    def __init__(self, key: Hashable, future: Future[Any]) -> None:
         super().__init__(key, future.key)
         self.future = future
 
@@ -39,7 +40,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
         """Return the same future once more."""
         return FutureAlias(self.key, self.future)
 
-    def substitute(self, subs: Any, key: Any = None) -> GraphNode:
+    def substitute(self, subs: Any, key: Hashable | None = None) -> GraphNode:
         """Return the alias, under another key if it gets one."""
         new = key if key is not None else subs.get(self.key, self.key)
         if new == self.key or isinstance(new, (GraphNode, TaskRef)):

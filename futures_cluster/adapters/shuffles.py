@@ -84,7 +84,7 @@ class _Shuffle:
     joined: dict[int, Any] = field(default_factory=dict)
 
 
-def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str]]:
+def by_tasks(graph: Mapping[Hashable, Any]) -> tuple[Mapping[Hashable, Any], dict[Hashable, str]]:
     """Replace shuffles that use files or ``distributed`` by shuffles through tasks.
 
     Parameters
@@ -107,7 +107,7 @@ def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str
     if not found:
         return graph, held
     graph = dict(graph)
-    using: dict[Any, str] = {}
+    using: dict[Hashable, str] = {}
     for key in found:
         using.update(_take_apart(graph, key, known))
     shuffles = _shuffles(graph, using)
@@ -127,7 +127,7 @@ def by_tasks(graph: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[Any, str
     return graph, using | held
 
 
-def refuse(left: Mapping[Any, str], needed: Collection[Any]) -> None:
+def refuse(left: Mapping[Hashable, str], needed: Collection[Hashable]) -> None:
     """Refuse a graph whose tasks share what only tasks of one host, or workers of ``distributed``, can share.
 
     Parameters
@@ -192,7 +192,7 @@ def _use(node: Any, known: dict[int, str]) -> str:
     return ""
 
 
-def _held_stores(graph: Mapping[Any, Any]) -> dict[Any, str]:
+def _held_stores(graph: Mapping[Hashable, Any]) -> dict[Hashable, str]:
     """Return the tasks that get a store which the caller has made, as an argument, also in containers."""
     core = sys.modules.get("partd.core")
     if core is None:
@@ -214,7 +214,7 @@ def _held_stores(graph: Mapping[Any, Any]) -> dict[Any, str]:
             if issubclass(kind, store):
                 return True
             if kind is DataNode:
-                inside: Collection[Any] = (value.value,)
+                inside: Collection[Hashable] = (value.value,)
             elif issubclass(kind, Task):
                 inside = (*value.args, *value.kwargs.values()) if value.kwargs else value.args
             else:
@@ -227,7 +227,7 @@ def _held_stores(graph: Mapping[Any, Any]) -> dict[Any, str]:
     return {key: HELD for key, node in graph.items() if holds((node,))}
 
 
-def _take_apart(graph: dict[Any, Any], key: Any, known: dict[int, str]) -> dict[Any, str]:
+def _take_apart(graph: dict[Hashable, Any], key: Hashable, known: dict[int, str]) -> dict[Hashable, str]:
     """Let the tasks that use stores be nodes of their own, not fused with others nor arguments of others.
 
     Returns their keys, and how they use it.
@@ -252,7 +252,7 @@ def _take_apart(graph: dict[Any, Any], key: Any, known: dict[int, str]) -> dict[
                 args[at] = TaskRef(name)
                 made.append(name)
         graph[key] = Task(key, node.func, *args, **node.kwargs)
-    using: dict[Any, str] = {}
+    using: dict[Hashable, str] = {}
     for name in made:
         using.update(_take_apart(graph, name, known))
     return using
@@ -265,7 +265,7 @@ def _node_or_key(arg: Any) -> Any:
     return arg if isinstance(arg, GraphNode) else DataNode(None, arg)
 
 
-def _shuffles(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashable, _Shuffle]:
+def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, _Shuffle]:
     """Return the shuffles by their stores: the key of the file's task, or P2P's identifier."""
     shuffles: dict[Hashable, _Shuffle] = {}
     specs = _specs(graph, using)
@@ -303,13 +303,13 @@ def _shuffles(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashab
     return shuffles
 
 
-def _specs(graph: Mapping[Any, Any], using: Mapping[Any, str]) -> dict[Hashable, Any]:
+def _specs(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, Any]:
     """Return what P2P's tasks between writing and reading say of their shuffle, by its identifier."""
     nodes = [graph[key] for key, use in using.items() if use == "make p2p"]
     return {node.spec.id: node.spec for node in nodes if hasattr(node, "spec")}  # which Dask's fusing may have dropped
 
 
-def _reads(graph: Mapping[Any, Any], node: Task, use: str) -> list[tuple[Hashable, int]]:
+def _reads(graph: Mapping[Hashable, Any], node: Task, use: str) -> list[tuple[Hashable, int]]:
     """Return the stores and partitions that a task reads."""
     args = node.args
     if use == "read frame":
@@ -323,7 +323,7 @@ def _reads(graph: Mapping[Any, Any], node: Task, use: str) -> list[tuple[Hashabl
     return []
 
 
-def _key(graph: Mapping[Any, Any], reference: Any) -> Hashable:
+def _key(graph: Mapping[Hashable, Any], reference: Any) -> Hashable:
     """Return the key behind a reference, and behind aliases."""
     key: Hashable = getattr(reference, "key", None)
     while isinstance(node := graph.get(key), Alias) and node.target != key:
@@ -335,7 +335,7 @@ def _key(graph: Mapping[Any, Any], reference: Any) -> Hashable:
 
 
 def _exchange(
-    graph: dict[Any, Any], path: tuple[int, ...], values: list[Any], parts: list[int], shuffle: _Shuffle
+    graph: dict[Hashable, Any], path: tuple[int, ...], values: list[Any], parts: list[int], shuffle: _Shuffle
 ) -> dict[int, Any]:
     """Add the tasks by which each partition gets its pieces of all values; returns the key of each partition."""
     is_last = len(parts) <= BRANCH or len(values) <= BRANCH
@@ -382,7 +382,7 @@ def _reader(node: Task, use: str, reads: list[tuple[_Shuffle, int]]) -> GraphNod
     return Alias(node.key, parts[0].key)
 
 
-def _rechunk(graph: dict[Any, Any], using: dict[Any, str]) -> None:
+def _rechunk(graph: dict[Hashable, Any], using: dict[Hashable, str]) -> None:
     """Let arrays be rechunked by tasks, as ``Array.rechunk`` does it, and not by P2P."""
     specs = _specs(graph, using)
     written: dict[str, dict[tuple[int, ...], Any]] = {}
@@ -513,7 +513,7 @@ def join_groups(*pieces: Groups) -> Groups:
 
 def merge_groups(groups: Groups) -> list[tuple[Any, list[Any]]]:
     """Make one group of those with the same key."""
-    merged: dict[Any, list[Any]] = {}
+    merged: dict[Hashable, list[Any]] = {}
     for _, key, items in groups:
         merged.setdefault(key, []).extend(items)
     return list(merged.items())
