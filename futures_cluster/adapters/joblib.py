@@ -63,6 +63,12 @@ GROWTH = 4
 # ---------------------------------------------------------------- the executor that nobody gave
 
 
+def _is_forked(executor: Executor) -> bool:
+    """Whether an executor belongs to the parent of this process."""
+    client = engine_client(executor)
+    return client is not None and client.forked
+
+
 class _Shared:
     """The executor of all calls that were given none; made when first needed, closed when the interpreter ends."""
 
@@ -73,7 +79,7 @@ class _Shared:
     def executor(self) -> Executor:
         with self._lock:
             executor = self._executor
-            if executor is None or executor._broken is not None or getattr(engine_client(executor), "forked", False):
+            if executor is None or executor._broken is not None or _is_forked(executor):
                 executor = self._executor = Executor()
             return executor
 

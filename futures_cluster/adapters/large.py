@@ -41,18 +41,17 @@ ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 def engine_client(executor: Executor) -> Any:
     """Return what stands between an executor and its scheduler; None where each call runs at submit."""
-    return getattr(executor._engine, "client", None)
+    return executor._engine.client
 
 
 def shares_memory(executor: Executor) -> bool:
     """Return whether the tasks of an executor get the caller's own objects."""
-    client = engine_client(executor)
-    return client is None or not client.codec.tells_functions
+    return executor._engine.shares_memory
 
 
 def shares_files(executor: Executor) -> bool:
     """Return whether the tasks of an executor run in processes of this host, which find the caller's files."""
-    return shares_memory(executor) or getattr(engine_client(executor).codec, "pool", None) is not None
+    return shares_memory(executor) or engine_client(executor).codec.pool is not None
 
 
 def warn(text: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Self
 import dask
 import dask.base
 
+from futures_cluster.engines.base import Engine
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.private_files import make_private_folder
 
@@ -139,5 +140,5 @@ def _adapt_xarray(locks: Any) -> None:
 def _moves_locks(scheduler: Any) -> bool:
     """Return whether it is an executor whose tasks are in other processes."""
     executor = getattr(scheduler, "executor", scheduler)
-    client = getattr(getattr(executor, "_engine", None), "client", None)
-    return client is not None and getattr(client.codec, "tells_functions", False)
+    engine: Engine | None = getattr(executor, "_engine", None)
+    return engine is not None and not engine.shares_memory

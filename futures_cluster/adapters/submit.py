@@ -9,7 +9,7 @@ graphs never meet; what graphs have in common are futures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -18,6 +18,7 @@ from dask._task_spec import TaskRef
 from futures_cluster.adapters import steps as st
 from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.stores import share_targets
+from futures_cluster.engines.base import Engine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.future import Future
 from futures_cluster.services.client.graphs import Graph, GraphTask, graph_suffix
@@ -29,7 +30,7 @@ LARGE_FUNCTION_BYTES = 16 * 1024
 SMALL_FUNCTION_BYTES = 200
 
 
-def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future[Any]]:
+def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable, Future[Any]]:
     """The futures of the wanted keys.
 
     Raises
@@ -47,11 +48,10 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future[
     asked = {id(each): each for group in plan.groups for each in [group.options or options.task]}
     for each in asked.values():
         engine.check_options(each)
-    client: Any = getattr(engine, "client", None)
-    scope = client.codec.scope if client is not None and client.codec.tells_functions else None
-    names = _Names(plan, graph_suffix(getattr(client, "owner", "graph")))
+    scope = None if engine.shares_memory else engine.client.codec.scope
+    names = _Names(plan, graph_suffix(engine.client.owner if engine.supports_graphs else "graph"))
     tasks = _tasks(plan, names, scope)
-    if not hasattr(engine, "submit_graph"):
+    if not engine.supports_graphs:
         made = _one_by_one(plan, tasks, engine, options)
     else:
         wanted = list(dict.fromkeys(names[end] for end in plan.wanted.values() if type(end) is not Future))
@@ -68,7 +68,7 @@ def submit(plan: Plan, engine: Any, options: SubmitOptions) -> dict[Any, Future[
     return {key: end if type(end) is Future else made[names[end]] for key, end in plan.wanted.items()}
 
 
-class _Names(dict[Any, str]):
+class _Names(dict[Hashable, str]):
     """The scheduler's key of each group (by identity: it is the group that is looked up)."""
 
     def __init__(self, plan: Plan, suffix: str) -> None:
@@ -112,7 +112,9 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
-def _one_by_one(plan: Plan, tasks: Iterator[GraphTask], engine: Any, options: SubmitOptions) -> dict[str, Future[Any]]:
+def _one_by_one(
+    plan: Plan, tasks: Iterator[GraphTask], engine: Engine, options: SubmitOptions
+) -> dict[str, Future[Any]]:
     """For engines that take single calls only."""
     made = dict(plan.futures)
     for task in tasks:

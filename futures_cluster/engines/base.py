@@ -1,13 +1,14 @@
 """What an engine must offer.
 
-Covers: the protocol between the executor and an engine. Does not cover: any engine.
+Covers: the protocol between the executor and an engine, and what engines are unless they say otherwise. Does not cover:
+any engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.errors import LimitError
@@ -24,6 +25,11 @@ def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
     """
     if options.limits and (complaint := limits_complaint(options.limits, declared)):
         raise LimitError(complaint)
+
+if TYPE_CHECKING:
+    from futures_cluster.services.client.graphs import Graph
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
 def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[str]) -> None:
@@ -44,8 +50,41 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
 
 
+class EngineBase:
+    """Base of engines: the answers of one that can do nothing special.
+
+    Attributes
+    ----------
+    supports_graphs : bool
+        Whether ``submit_graph`` takes tasks that need each other.
+    shares_memory : bool
+        Whether tasks get the caller's own objects.
+    fetches_together : bool
+        Whether results that are all done come with one request.
+    """
+
+    supports_graphs: bool = False
+    shares_memory: bool = False
+    fetches_together: bool = False
+
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """See ``Engine``."""
+        raise NotImplementedError(f"{type(self).__name__} takes the tasks of a graph one by one")
+
+    def lend_executor(self, find: Callable[[], Any]) -> None:
+        """See ``Engine``; the tasks of other processes have a client of their own."""
+
+
 class Engine(Protocol):
-    """Runs tasks. All methods may be called from any thread."""
+    """Runs tasks. All methods may be called from any thread; ``EngineBase`` describes the attributes."""
+
+    supports_graphs: bool
+    shares_memory: bool
+    fetches_together: bool
+
+    @property
+    def client(self) -> Any:
+        """What stands between the engine and its scheduler; None where each call runs at submit."""
 
     @property
     def max_workers(self) -> int:
@@ -64,6 +103,12 @@ class Engine(Protocol):
     ) -> Any:
         """Run a call; returns its future. Raises RuntimeError after ``shutdown``."""
 
+    def submit_graph(self, graph: Graph) -> dict[Key, Any]:
+        """Submit tasks that need each other; the futures of those that are wanted. Needs ``supports_graphs``."""
+
+    def lend_executor(self, find: Callable[[], Any]) -> None:
+        """Take the function that makes the executor of a task in this process."""
+
     def check_options(self, options: TaskOptions) -> None:
         """Refuse what no worker will ever offer. Raises ValueError; NotSupported for what the engine cannot do."""
 
@@ -73,13 +118,10 @@ class Engine(Protocol):
     def future_of_key(self, key: Key) -> Any:
         """Return a future of a key that was met inside an argument."""
 
-    def shared(self) -> Any:
-        """Return the ``SharedObjectClient`` of ``services.client.shared_objects``, by which shared objects are asked.
+    def shared(self) -> SharedObjectClient:
+        """Return what asks shared objects. Raises NotSupported if there are none."""
 
-        Raises NotSupported if there are none.
-        """
-
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """Tell a ``SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
 
     def workers(self) -> dict[str, dict[str, Any]]:

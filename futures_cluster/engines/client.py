@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, errors
+from futures_cluster.engines.base import EngineBase
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.wire.codec.exception_state import copied
@@ -18,6 +19,8 @@ from futures_cluster.wire.codec.exception_state import copied
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client
     from futures_cluster.services.client.graphs import Graph
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
 def identity(value: Any) -> Any:
@@ -25,14 +28,23 @@ def identity(value: Any) -> Any:
     return value
 
 
-class ClientEngine:
+class ClientEngine(EngineBase):
     """An engine over a client; what is here needs no cluster of its own, so tasks use it as well."""
 
-    max_workers = 1
-    slots = 0
+    supports_graphs = True
 
     def __init__(self, client: Client) -> None:
         self.client = client
+
+    @property
+    def max_workers(self) -> int:
+        """See ``Engine``; a task does not know the workers."""
+        return 1
+
+    @property
+    def slots(self) -> int:
+        """See ``Engine``."""
+        return 0
 
     @property
     def broken(self) -> BaseException | None:
@@ -50,7 +62,7 @@ class ClientEngine:
         """See ``Engine``; workers may come that offer more than those that are there."""
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
-        """Submit tasks that need each other; the futures of those that are wanted."""
+        """See ``Engine``."""
         self._check()
         return self.client.submit_graph(graph)
 
@@ -82,11 +94,11 @@ class ClientEngine:
         """See ``Engine``."""
         return self.client.adopt(key)
 
-    def shared(self) -> Any:
+    def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         return self.client.shared
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("the program that made the executor can watch it, or a plugin of the scheduler's own")
 

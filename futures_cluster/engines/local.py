@@ -29,6 +29,8 @@ from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.client import Client
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
     from futures_cluster.services.local.cluster import LocalCluster
 
 
@@ -105,12 +107,12 @@ class LocalEngine(ClientEngine):
             )
 
     @property
-    def max_workers(self) -> int:  # type: ignore[override]
+    def max_workers(self) -> int:
         """See ``Engine``."""
         return self._config.max_workers if self._cluster is None else self._cluster.scaling.number
 
     @property
-    def slots(self) -> int:  # type: ignore[override]
+    def slots(self) -> int:
         """See ``Engine``."""
         return self.max_workers * self._config.threads_per_worker
 
@@ -138,7 +140,7 @@ class LocalEngine(ClientEngine):
             cluster = self._check()
             check_demand(options, cluster.config.resources, list(cluster.processes.handles))
 
-    def shared(self) -> Any:
+    def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         self._check()
         return self.client.shared
@@ -162,7 +164,7 @@ class LocalEngine(ClientEngine):
         self._started = True
         return cluster
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         if self._closed or self.cluster.closing:
             raise RuntimeError("cannot watch an executor after shutdown")

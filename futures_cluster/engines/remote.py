@@ -77,7 +77,7 @@ class RemoteEngine(ClientEngine):
                 )
 
     @property
-    def max_workers(self) -> int:  # type: ignore[override]
+    def max_workers(self) -> int:
         """Tasks that run at a time, as far as this is known."""
         try:
             return sum(worker["slots"] for worker in self.workers().values())
@@ -85,7 +85,7 @@ class RemoteEngine(ClientEngine):
             return 0
 
     @property
-    def slots(self) -> int:  # type: ignore[override]
+    def slots(self) -> int:
         """See ``Engine``."""
         return self.max_workers
 

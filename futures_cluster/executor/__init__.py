@@ -29,6 +29,8 @@ from futures_cluster.future import Future
 
 if TYPE_CHECKING:
     from futures_cluster.channels import Channel
+    from futures_cluster.plugins import SchedulerPlugin
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,16 +165,14 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         self._options = options
 
     def _let_tasks_find_me(self) -> None:
-        engine: Any = self._engine
-        options = self._options
+        engine, options = self._engine, self._options
 
         def borrow() -> Executor:
             view = _view(Executor, engine, options)
             view._borrowed = True
             return view
 
-        if hasattr(engine, "find_executor"):
-            engine.find_executor = borrow
+        engine.lend_executor(borrow)
 
     @property
     def _max_workers(self) -> int:
@@ -492,8 +492,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
 
         return Channel(self, name, maxlen=maxlen)
 
-    def shared_port(self) -> Any:
-        """See ``channels.SharedHandle``, which sends its requests through this port."""
+    def shared_port(self) -> SharedObjectClient:
+        """Return the port through which ``channels.SharedHandle`` sends requests."""
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end

@@ -131,7 +131,7 @@ class DataMethods:
         ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
         {'a': [4], 'b': 1}
         """
-        if getattr(self._engine, "fetches_together", False):
+        if self._engine.fetches_together:
             concurrent.futures.wait(list(arguments.find((futures,), {}).references.values()))  # type: ignore[arg-type]
         try:
             return _gather(futures)

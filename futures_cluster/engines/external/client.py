@@ -19,7 +19,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from futures_cluster import context, errors
 from futures_cluster.context import submitting_task
@@ -32,6 +32,9 @@ from futures_cluster.services.client.task_keys import inherit, not_sendable, pur
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickling import Scope
+
+if TYPE_CHECKING:
+    from futures_cluster.services.common.protocols import ClientFuture
 
 #: So many small results are brought along with one that is asked for.
 MAX_ALONG = 5000
@@ -291,7 +294,7 @@ class ExternalClient:
     def _take(self, key: Key) -> Any:
         return self._pending.pop(key, None)
 
-    def _settled(self, future: Any) -> None:
+    def _settled(self, future: ClientFuture) -> None:
         self._done_with(future)
         self._dependents.pop(future.key, None)
         with self._changed:
@@ -300,14 +303,14 @@ class ExternalClient:
             self._end_soon()
 
     @staticmethod
-    def _done_with(future: Any) -> None:
+    def _done_with(future: ClientFuture) -> None:
         parent, future.parent, future.kept = future.parent, None, None
         if parent is not None:
             parent.children.pop(future.key, None)
 
     # ---------------------------------------------------------------- results
 
-    def fetch(self, future: Any, timeout: float | None) -> None:
+    def fetch(self, future: ClientFuture, timeout: float | None) -> None:
         """Bring a result here, and small ones that are done along with it; blocks.
 
         Raises
@@ -323,11 +326,11 @@ class ExternalClient:
         if not here.wait(timeout):
             raise TimeoutError
 
-    def prefetch(self, future: Any) -> None:
+    def prefetch(self, future: ClientFuture) -> None:
         """Begin to bring a result here; its callbacks are called then."""
         self._begin_fetch(future, 0)
 
-    def _begin_fetch(self, future: Any, most_along: int) -> threading.Event:
+    def _begin_fetch(self, future: ClientFuture, most_along: int) -> threading.Event:
         wanted = [future]
         with self._changed:
             known = self._fetching.get(future.key)
@@ -372,7 +375,7 @@ class ExternalClient:
         with self._changed:
             return self._fetching.pop(key, (None, None))
 
-    def _tell_arrived(self, future: Any, event: threading.Event) -> None:
+    def _tell_arrived(self, future: ClientFuture, event: threading.Event) -> None:
         event.set()
         with self._changed:
             self._changed.notify_all()
@@ -380,7 +383,7 @@ class ExternalClient:
 
     # ---------------------------------------------------------------- cancelling and releasing
 
-    def cancelled(self, future: Any, force: bool) -> None:
+    def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Cancel all that needs a future that was cancelled."""
         self._pending.pop(future.key, None)
         self._done_with(future)
@@ -414,7 +417,7 @@ class ExternalClient:
         """Return how many futures are not done."""
         return len(self._pending)
 
-    def remember(self, future: Any) -> None:
+    def remember(self, future: ClientFuture) -> None:
         """Keep a future that may be asked for by its key."""
         self._known[future.key] = future
 

@@ -331,12 +331,12 @@ class DaskEngine(ExternalEngine):
         self._dask: Any = client
 
     @property
-    def max_workers(self) -> int:  # type: ignore[override]
+    def max_workers(self) -> int:
         """How many tasks run at a time."""
         return sum(self._dask.nthreads().values()) if self._dask.status == "running" else 0
 
     @property
-    def broken(self) -> BaseException | None:  # type: ignore[override]
+    def broken(self) -> BaseException | None:
         """See ``Engine``."""
         if self._dask.status != "closed" or self.client.closing:
             return None

@@ -8,32 +8,48 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from futures_cluster import context, errors, late
 from futures_cluster.config import Config
+from futures_cluster.engines.base import EngineBase
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.wire.codec.exception_state import copied
 
+if TYPE_CHECKING:
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
-class ExternalEngine:
+
+class ExternalEngine(EngineBase):
     """An engine on a cluster that belongs to somebody else."""
 
     #: What arguments of ``Executor`` mean nothing here, and what to do instead.
     not_here: ClassVar[dict[str, str]] = {}
     #: Who is spoken of in messages.
     title = ""
-    max_workers = 1
-    broken: BaseException | None = None
-    #: Results that are all done come with one request.
     fetches_together = True
 
     def __init__(self, client: ExternalClient) -> None:
         self.client = client
         self.find_executor: Callable[[], Any] = lambda: None
+
+    def lend_executor(self, find: Callable[[], Any]) -> None:
+        """See ``Engine``."""
+        self.find_executor = find
+
+    @property
+    def max_workers(self) -> int:
+        """See ``Engine``."""
+        return 1
+
+    @property
+    def broken(self) -> BaseException | None:
+        """See ``Engine``."""
+        return None
 
     @property
     def slots(self) -> int:
@@ -91,14 +107,14 @@ class ExternalEngine:
         """See ``Engine``."""
         return self.client.adopt(key)
 
-    def shared(self) -> Any:
+    def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         raise errors.NotSupported(
             f"there are no channels or other shared objects on {self.title}; hand futures on as arguments or results, "
             "or use our own scheduler: backend='tcp://host:port'"
         )
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         raise errors.NotSupported(f"the scheduler of {self.title} is not ours to watch; it has a dashboard of its own")
 

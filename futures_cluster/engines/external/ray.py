@@ -367,7 +367,7 @@ class RayEngine(ExternalEngine):
         link.connect(self.client, listen=config is not None)
 
     @property
-    def max_workers(self) -> int:  # type: ignore[override]
+    def max_workers(self) -> int:
         """How many tasks run at a time."""
         return int(_ray.cluster_resources().get("CPU", 0)) if ray.is_initialized() else 0
 

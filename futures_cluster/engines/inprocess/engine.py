@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
+from futures_cluster.engines.base import EngineBase
 from futures_cluster.engines.inprocess.deadlines import Deadlines
 from futures_cluster.engines.inprocess.facts import Facts
 from futures_cluster.engines.inprocess.lending import Lending
@@ -43,13 +44,16 @@ from futures_cluster.wire.codec.object_codec import Call, ObjectCodec
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.graphs import Graph
+    from futures_cluster.services.common.protocols import ClientFuture
 
 _engines = itertools.count(1)
 
 
-class InProcessEngine(Facts):
+class InProcessEngine(Facts, EngineBase):
     """Threads of this process."""
 
+    supports_graphs = True
+    shares_memory = True
     can_stop_tasks = False
     leader: Any = None
     closed: BaseException | None = None  # results are here whatever has ended
@@ -397,11 +401,15 @@ class InProcessEngine(Facts):
                 self.cancel(work)
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def abandon(self, future: Any) -> None:
+    def abandon(self, future: ClientFuture) -> None:
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future.number)
         if work is not None and not self.forked:
             work.unwanted()
+
+    def lend_executor(self, find: Callable[[], Any]) -> None:
+        """See ``Engine``."""
+        self.find_executor = find
 
     # ---------------------------------------------------------------- what futures ask (their client)
 
@@ -410,14 +418,14 @@ class InProcessEngine(Facts):
         """What stands for the client of its futures."""
         return self
 
-    def name_future(self, future: Any) -> Key:
+    def name_future(self, future: ClientFuture) -> Key:
         """Make the key of a future, by which it can be found from now on."""
         name = future.called.rpartition("<locals>.")[2]
         key = f"{name}-{self.owner}-{future.number}"
         self._keyed[key] = future
         return key
 
-    def withdraw(self, future: Any) -> bool:
+    def withdraw(self, future: ClientFuture) -> bool:
         """Take the work of a future away, unless a thread has it."""
         work: Any = self.queued.get(future.number)
         if work is None:
@@ -430,7 +438,7 @@ class InProcessEngine(Facts):
         work.forget_call()
         return True
 
-    def cancelled(self, future: Any, force: bool) -> None:
+    def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Take note that a future was cancelled, and its work withdrawn."""
         self._look_quiet()
 
@@ -445,7 +453,7 @@ class InProcessEngine(Facts):
         """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
-    def share(self, future: Any) -> None:
+    def share(self, future: ClientFuture) -> None:
         """Take note that a future goes into a shared object."""
         if future.local_error is not None:
             raise future.copy_error()
@@ -462,7 +470,7 @@ class InProcessEngine(Facts):
     def about_to_wait(self) -> None:
         """Do nothing: there is nothing to hurry."""
 
-    def shared(self) -> Any:
+    def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         self._check()
         return self.shared_port

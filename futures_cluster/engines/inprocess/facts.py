@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from futures_cluster.config import Config
     from futures_cluster.engines.inprocess.observed import Observed
     from futures_cluster.scheduler.state import State
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
 class Facts:
@@ -48,7 +49,7 @@ class Facts:
         check_limits(options, self._config.limits)
         check_demand(options, self._config.resources, [self.name])
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         if self.closing:
             raise RuntimeError("cannot watch an executor after shutdown")

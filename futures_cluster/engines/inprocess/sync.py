@@ -11,12 +11,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand, check_limits
+from futures_cluster.engines.base import EngineBase, check_demand, check_limits
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.scheduler.backoff import backoff_s
@@ -27,6 +27,10 @@ from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.object_codec import ObjectCodec
 from futures_cluster.wire.codec.tracebacks import call_detached
+
+if TYPE_CHECKING:
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
+    from futures_cluster.services.common.protocols import ClientFuture
 
 _numbers = itertools.count(1)  # of keys: one for all executors of a process
 
@@ -59,14 +63,14 @@ class _Local:
         """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
-    def name_future(self, future: Any) -> Key:
+    def name_future(self, future: ClientFuture) -> Key:
         """Make the key of a future, by which it can be found from now on."""
         name = future.called.rpartition("<locals>.")[2]
         key = f"{name}-sync-{future.number}"
         self._keyed[key] = future
         return key
 
-    def share(self, future: Any) -> None:
+    def share(self, future: ClientFuture) -> None:
         """Take note that a future goes into a shared object."""
         if future.client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
@@ -81,18 +85,18 @@ class _Local:
     def release(self, key: Key, at_once: bool) -> None:
         """Do nothing: no other process holds a result."""
 
-    def withdraw(self, future: Any) -> bool:
+    def withdraw(self, future: ClientFuture) -> bool:
         """Return False: it runs already."""
         return False
 
-    def cancelled(self, future: Any, force: bool) -> None:
+    def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Do nothing: a future is done before a caller could cancel it."""
 
 
 class _Task(context.TaskContext):
     """The task that runs; its key is made when somebody asks for it."""
 
-    def __init__(self, host: context.TaskHost, future: Any) -> None:
+    def __init__(self, host: context.TaskHost, future: ClientFuture) -> None:
         self.host = host
         self._future = future
 
@@ -103,9 +107,11 @@ class _Task(context.TaskContext):
         return key
 
 
-class SyncEngine:
+class SyncEngine(EngineBase):
     """Runs tasks at submit."""
 
+    shares_memory = True
+    client: Any = None
     max_workers = 1
     slots = 0
 
@@ -123,6 +129,10 @@ class SyncEngine:
         self._initialized = False
         self.broken: BaseException | None = None
         self.find_executor: Callable[[], Any] = lambda: None
+
+    def lend_executor(self, find: Callable[[], Any]) -> None:
+        """See ``Engine``."""
+        self.find_executor = find
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
@@ -158,17 +168,18 @@ class SyncEngine:
         self._run(future, fn, args, kwargs, options.task)
         return future
 
-    def _put_in_values(self, future: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _put_in_values(self, future: ClientFuture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the arguments with values of futures; None if the call's future has failed by one."""
-        call, keys, references = self._client.codec.dump_call(args, kwargs, True)
+        call, keys, found = self._client.codec.dump_call(args, kwargs, True)
+        references: list[Any] = found  # all of them futures
         for reference in references:
-            if reference.cancelled():  # type: ignore[attr-defined]
+            if reference.cancelled():
                 future.deliver_cancelled()
                 return None
-            if reference.exception() is not None:  # type: ignore[attr-defined]
-                future.deliver_failure(reference.copy_error())  # type: ignore[attr-defined]
+            if reference.exception() is not None:
+                future.deliver_failure(reference.copy_error())
                 return None
-        values = {reference.key: reference.result() for reference in references}  # type: ignore[attr-defined]
+        values = {reference.key: reference.result() for reference in references}
         try:
             return self._client.codec.load_call(call, [values[key] for key in keys])
         except Exception as error:
@@ -233,13 +244,13 @@ class SyncEngine:
         """See ``Engine``."""
         return self._keyed[key]
 
-    def shared(self) -> Any:
+    def shared(self) -> SharedObjectClient:
         """See ``Engine``."""
         if self._closed:
             raise RuntimeError("cannot use shared objects after shutdown")
         return self._client.shared
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
         raise errors.NotSupported("backend='sync' has no scheduler to watch; use threads or processes")
 

@@ -59,7 +59,7 @@ class Watching:
 
     # ---------------------------------------------------------------- plugins
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: plugin_runner.SchedulerPlugin) -> None:
         """Tell a plugin of a scheduler what happens from now on."""
         with self._lock:
             if self._plugins is None:
