@@ -18,7 +18,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from futures_cluster import messages as m
@@ -290,7 +290,7 @@ class Client:
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
         """Futures of keys that came out of a shared object; whatever is told after this comes after it."""
         futures = {}
-        rows: list[Any] = []
+        rows: list[m.TaskRow] = []
         for key in keys:
             future = self._known.get(key) or self._pending.get(key)
             if future is None:
@@ -303,7 +303,7 @@ class Client:
             self._mailbox.post(m.SubmitTasks(self.name, rows))
         return futures
 
-    def share(self, future: Any) -> None:
+    def share(self, future: ClientFuture) -> None:
         """A future goes into a shared object.
 
         Raises
@@ -367,12 +367,12 @@ class Client:
         else:
             self._mailbox.post_quietly(key)
 
-    def fetch(self, future: Any, timeout: float | None) -> Payload:
+    def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Fetching.fetch``."""
         self.waits.begin()
         return self._fetching.fetch(future, timeout)
 
-    def prefetch(self, future: Any) -> None:
+    def prefetch(self, future: ClientFuture) -> None:
         """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
         self._fetching.prefetch(future)
 
@@ -405,7 +405,7 @@ class Client:
             self._functions.told(function_id)
         return futures
 
-    def abandon(self, future: Any) -> None:
+    def abandon(self, future: ClientFuture) -> None:
         """The last reference to the future of an unfinished task of a graph is gone. Called by ``__del__``."""
         if not self.forked and self._pending.pop(future.key, None) is not None:
             self._done_with(future)
@@ -471,7 +471,7 @@ class Client:
         if self._quiet:
             self._look_quiet()
 
-    def _tasks_done(self, rows: list[Any]) -> None:
+    def _tasks_done(self, rows: list[m.DoneRow]) -> None:
         pending = self._pending
         for key, status, payload, size_bytes, holders in rows:
             future = pending.pop(key, None)
@@ -500,7 +500,7 @@ class Client:
             future.parent.children.pop(future.key, None)
             future.parent = None
 
-    def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: list[Any]) -> None:
+    def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]) -> None:
         """A finished task was lost and ran again, or its result is elsewhere now."""
         future = self._known.get(key)
         if future is not None:
@@ -518,7 +518,7 @@ class Client:
 
     # ---------------------------------------------------------------- the end
 
-    def pending(self) -> list[Any]:
+    def pending(self) -> list[ClientFuture]:
         """Futures that are not done."""
         futures = [each() if type(each) is weakref.ref else each for each in list(self._pending.values())]
         return [future for future in futures if future is not None]
