@@ -28,9 +28,11 @@ from futures_cluster.executor.map_iterator import MapIterator
 from futures_cluster.future import Future
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from types import TracebackType
+
     from futures_cluster.channels import Channel
     from futures_cluster.plugins import SchedulerPlugin
-    from futures_cluster.services.client.shared_objects import SharedObjectClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,7 +108,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
     def __init__(
         self,
         max_workers: int | None = None,
-        mp_context: Any = None,
+        mp_context: BaseContext | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,
@@ -565,7 +567,9 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
         context.load_adapters()
         return self
 
-    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
         if exc_type is KeyboardInterrupt and not self._borrowed:
             # Whoever pressed Ctrl-C does not want to wait for what is running.
             try:

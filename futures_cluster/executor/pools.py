@@ -10,9 +10,12 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster.executor import Executor
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 _pool_numbers = itertools.count()
 
@@ -110,7 +113,7 @@ class ProcessPoolExecutor(Executor, concurrent.futures.ProcessPoolExecutor):  # 
     def __init__(
         self,
         max_workers: int | None = None,
-        mp_context: Any = None,
+        mp_context: BaseContext | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,

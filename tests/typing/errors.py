@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+
 from futures_cluster import Executor, Future, ThreadPoolExecutor, as_completed
 from futures_cluster.channels import Channel
+from futures_cluster.glm import LogisticRegression
 
 
 def submits(ex: Executor) -> None:
@@ -32,6 +35,7 @@ def data(ex: Executor) -> None:
 
 def options(ex: Executor) -> None:
     Executor(2, backed="threads")  # type: ignore[call-arg]
+    LogisticRegression(executor=concurrent.futures.ThreadPoolExecutor())  # type: ignore[arg-type]
     ThreadPoolExecutor(2, backend="threads")  # type: ignore[call-arg]
     ex.with_options(retries="two")  # type: ignore[arg-type]
     ex.with_options(retry=2)  # type: ignore[call-arg]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import operator
 from pathlib import Path
 from typing import Any, assert_type
 
 from futures_cluster import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, current_executor
 from futures_cluster.executor.map_iterator import MapIterator
+from futures_cluster.glm import LogisticRegression
 
 
 def square(x: int) -> int:
@@ -29,6 +31,12 @@ class Model:
 
     def predict(self, x: float) -> float:
         return x
+
+
+def makes() -> None:
+    assert_type(Executor(2, multiprocessing.get_context("spawn"), resources={"GPU": 1}), Executor)
+    assert_type(ProcessPoolExecutor(2, multiprocessing.get_context("spawn")), ProcessPoolExecutor)
+    assert_type(LogisticRegression(executor=Executor()), LogisticRegression)
 
 
 def submits(ex: Executor) -> None:
