@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
 
 
 def as_fetched(value: object) -> pickle_codec.Payload:
-    head, buffers = frames.pack([frames.m.Data(1, [("k", pickle_codec.dump(value, None))])])
+    head, buffers = frames.pack([m.Data(1, [("k", pickle_codec.dump(value, None))])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 

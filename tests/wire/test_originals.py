@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import compress, pickle_codec, shm
@@ -22,7 +23,7 @@ LENGTH = 60_000  # 480 kB: goes through shared memory
 
 def sent(payload: pickle_codec.Payload) -> pickle_codec.Payload:
     """As it arrives from another host."""
-    head, buffers = frames.pack([frames.m.Data(1, [("k", payload)])])
+    head, buffers = frames.pack([m.Data(1, [("k", payload)])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 

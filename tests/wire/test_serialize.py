@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from futures_cluster import messages as m
 from futures_cluster.context import TaskContext, local
 from futures_cluster.errors import NotSendable
 from futures_cluster.future import Future
@@ -36,7 +37,7 @@ def pool() -> Iterator[shm.SegmentPool]:
 
 def travel(payload: Any) -> Any:
     """As a frame would carry it."""
-    head, buffers = frames.pack([frames.m.Data(1, [("k", payload)])])
+    head, buffers = frames.pack([m.Data(1, [("k", payload)])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
