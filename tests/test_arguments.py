@@ -260,7 +260,7 @@ class Owner:
 def test_an_executor_is_named(one: Executor) -> None:
     calls: list[tuple[Any, ...]] = [(same, one), (same, one.with_options(priority=1)), (Owner(one).work, 1)]
     for call in calls:
-        with pytest.raises(TypeError, match=r"cannot pickle <Executor with 1 workers>: .*current_executor\(\)"):
+        with pytest.raises(TypeError, match=r"cannot pickle <Executor with 1 worker>: .*current_executor\(\)"):
             one.submit(*call).result()
     with pytest.raises(TypeError, match="with_options"):
         one.submit(same, as_completed([])).result()

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,11 @@ each_pool = pytest.mark.parametrize("make_pool", POOLS, ids=lambda pool: pool.__
 
 def square(x: int) -> int:
     return x * x
+
+
+def wait_for_file(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.005)
 
 
 # ---------------------------------------------------------------- other people's code
@@ -178,6 +184,22 @@ def test_an_executor_that_was_never_used_starts_nothing() -> None:
         repr(ex)
         ex.with_options(priority=1)
     assert (set(threading.enumerate()), len(psutil.Process().children())) == before
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_notebooks_see_workers_tasks_memory_and_the_page(backend: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with Executor(2, backend=backend) as ex:
+        ex.submit(abs, -1).result()
+        future = ex.submit(wait_for_file, str(gate))
+        text = ex._repr_html_()
+        assert "<th>Workers</th><td>2</td>" in text and "1 unfinished of 2 submitted here" in text
+        assert re.search(r"<th>Memory</th><td>\d+ MB in [12] worker", text) or backend == "threads"
+        assert f'href="{ex.status_url}"' in text
+        assert repr(ex) == f"<Executor with 2 workers, 1 unfinished task, {ex.status_url}>"
+        gate.touch()
+        future.result()
+    assert repr(ex) == "<Executor, shut down>" == repr(ex.with_options(priority=1))
 
 
 def test_submits_from_many_threads() -> None:

@@ -115,7 +115,9 @@ def test_cells_of_a_jupyter_kernel(tmp_path: Path) -> None:
         "import json\nfrom futures_cluster import Executor\nex = Executor(1)",
         "ex.submit(json.loads, '{').result()",
         "list(ex.map(lambda x: 1 / x, [1, 0]))",
+        "with ex.progress(title='work', interval_s=0.01):\n    assert sum(ex.map(abs, range(7))) == 21\nex",
         "ex.shutdown()\nprint(6 * 7)",
+        "ex",
     ]
     answer = subprocess.run(
         [sys.executable, "-c", NOTEBOOK, json.dumps(cells)],
@@ -130,4 +132,8 @@ def test_cells_of_a_jupyter_kernel(tmp_path: Path) -> None:
     assert outputs[1][0]["ename"] == "JSONDecodeError"
     assert re.search(r"-->.*_default_decoder\.decode", without_colours("\n".join(outputs[1][0]["traceback"])))
     assert outputs[2][0]["ename"] == "ZeroDivisionError"
-    assert outputs[3][0]["text"] == "42\n"
+    bar, table = (output["data"]["text/html"] for output in outputs[3])
+    assert '<progress value="7" max="7"' in bar and "work: [####" in bar and "7 of 7 tasks" in bar
+    assert re.search(r'Workers.*Tasks.*Memory.*<a href="http://127.0.0.1:', table)
+    assert outputs[4][0]["text"] == "42\n"
+    assert "shut down" in outputs[5][0]["data"]["text/html"]

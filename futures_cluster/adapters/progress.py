@@ -1,7 +1,7 @@
 """A bar that shows how many tasks are done.
 
-Covers: counting an executor's tasks, drawing a line on terminals and in notebooks. Does not cover: single tasks, and
-where they run (``Executor.workers``, the status page).
+Covers: counting an executor's tasks, drawing a line on terminals and a bar in notebooks. Does not cover: single
+tasks, and where they run (``Executor.workers``, the status page).
 
 Of an executor nothing is counted task by task: the client knows how many it has submitted, and the scheduler how many
 of these are not done. A thread compares the two ten times a second. Of futures those that were pending are looked at
@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from html import escape
 from typing import Any, Self, TextIO
 
 from futures_cluster import clocks, numbers
@@ -41,6 +42,13 @@ def line(done: int, total: int, elapsed_s: float, title: str = "") -> str:
     return f"{start}[{bar:<{WIDTH}}] {int(part * 100):3}% | {done} of {total} tasks | {time_text}"
 
 
+def markup(done: int, total: int, text: str) -> str:
+    """Return a bar for notebooks, as HTML that every one of them shows."""
+    return (
+        f'<progress value="{done}" max="{max(total, 1)}" style="width: 60%"></progress><br><code>{escape(text)}</code>'
+    )
+
+
 class Progress:
     """Shows how far the tasks of an executor are, or some futures, inside of a ``with`` block.
 
@@ -52,7 +60,8 @@ class Progress:
     title : str
         Stands before the bar.
     file : text file or None
-        Where to draw; the standard error output. What is neither a terminal nor a notebook gets the last line only.
+        Where to draw text. By default a notebook gets a bar in HTML, and everything else text on the standard error
+        output. A file that is no terminal gets the last line only.
     interval_s : float
         Between two looks.
 
@@ -91,10 +100,12 @@ class Progress:
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self._drawn = ""
+        self._cell: Any = None  # the handle of the bar in a notebook
 
     def __enter__(self) -> Self:
         self._out = self._file if self._file is not None else sys.stderr
-        self._redraws = _is_notebook() or bool(getattr(self._out, "isatty", lambda: False)())
+        self._cell = _display(markup(0, 0, self._title), self._title) if self._file is None else None
+        self._redraws = self._cell is not None or bool(getattr(self._out, "isatty", lambda: False)())
         self._start = self._clock()
         self._before = 0
         if self._pending is None:
@@ -111,7 +122,7 @@ class Progress:
         if self._thread is not None:
             self._thread.join()
         self.look()
-        self._write(self._line() + "\n", last=True)
+        self._draw(last=True)
 
     def look(self) -> None:
         """Count."""
@@ -134,19 +145,29 @@ class Progress:
             self.look()
             pause_s = max(self._interval_s, (self._clock() - begun) / MAX_SHARE)
             if self._redraws and self.total:
-                self._write(self._line())
+                self._draw()
 
-    def _write(self, text: str, last: bool = False) -> None:
-        if self._redraws:
-            text = "\r" + text.ljust(len(self._drawn) + last)
-            self._drawn = text.strip()
+    def _draw(self, last: bool = False) -> None:
+        text = self._line()
         with contextlib.suppress(Exception):  # a closed file is no reason to fail
-            self._out.write(text)
+            if self._cell is not None:
+                self._cell.update(_as_data(markup(self.done, self.total, text), text), raw=True)
+                return
+            if self._redraws:
+                shown, text = text, "\r" + text.ljust(len(self._drawn))
+                self._drawn = shown
+            self._out.write(text + "\n" * last)
             self._out.flush()
 
 
-def _is_notebook() -> bool:
+def _as_data(html: str, text: str) -> dict[str, str]:
+    return {"text/html": html, "text/plain": text}
+
+
+def _display(html: str, text: str) -> Any:
     """Return whether output goes to a notebook, where a line can be drawn again as on a terminal."""
     kernel = sys.modules.get("ipykernel.zmqshell")
     ipython = sys.modules.get("IPython")
-    return kernel is not None and ipython is not None and isinstance(ipython.get_ipython(), kernel.ZMQInteractiveShell)
+    if kernel is None or ipython is None or not isinstance(ipython.get_ipython(), kernel.ZMQInteractiveShell):
+        return None
+    return ipython.display.display(_as_data(html, text), raw=True, display_id=True)

@@ -98,6 +98,10 @@ class Engine(Protocol):
     def broken(self) -> BaseException | None:
         """Why nothing can run."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was shut down."""
+
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:

@@ -51,6 +51,11 @@ class ClientEngine(EngineBase):
         """See ``Engine``."""
         return self.client.broken
 
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self.client.closed is not None
+
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:

@@ -121,6 +121,11 @@ class LocalEngine(ClientEngine):
         """See ``Engine``."""
         return None if self._cluster is None else self._cluster.client.broken
 
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self._closed
+
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:
@@ -186,6 +191,8 @@ class LocalEngine(ClientEngine):
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
+        if self._cluster is None or self._forked:
+            return 0, 0
         left = self.cluster.scheduler.settled().unfinished
         return self.client.submitted, max(left, self.client.count_pending())
 

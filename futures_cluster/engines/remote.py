@@ -89,6 +89,11 @@ class RemoteEngine(ClientEngine):
         """See ``Engine``."""
         return self.max_workers
 
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self.cluster.closing and not self.cluster.forked
+
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
     ) -> Any:

@@ -1,8 +1,8 @@
 """The public executor: a ``concurrent.futures.Executor`` over an engine.
 
 Covers ``submit``, ``map``, ``with_options``, ``run`` and shutdown. ``data_methods`` has ``scatter`` and ``gather``,
-``cluster_methods`` the methods about workers and observation, ``dask_methods`` those for Dask's collections.
-``engines`` runs the tasks, and ``pools`` has the classes with the standard library's signatures.
+``cluster_methods`` the methods about workers and observation, ``dask_methods`` those for Dask's
+collections, ``display`` what notebooks show. ``engines`` runs the tasks, and ``pools`` has the classes with the standard library's signatures.
 
 Each method that calls a function has two overloads: the first checks the arguments and solves the types of generic
 functions, the second takes futures in the place of arguments.
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 from futures_cluster import context, numbers
 from futures_cluster.config import make_config
 from futures_cluster.engines import make_engine
-from futures_cluster.engines.base import Engine, Observed
+from futures_cluster.engines.base import Engine
 from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
 from futures_cluster.executor.cluster_methods import WorkerMethods
 from futures_cluster.executor.dask_methods import DaskMethods
 from futures_cluster.executor.data_methods import DataMethods
+from futures_cluster.executor.display import Display
 from futures_cluster.executor.map_iterator import MapIterator
 from futures_cluster.future import Future
 
@@ -40,7 +41,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Executor):
+class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futures.Executor):
     """Run calls on all cores of this machine, on threads, or on a cluster.
 
     Parameters
@@ -197,23 +198,6 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             "runs it from current_executor(). When the executor is an attribute of an object whose method is the task, "
             "leave it out of the object's state (__getstate__), or submit a function that needs no such object"
         )
-
-    def __repr__(self) -> str:
-        url = self._known_url
-        return f"<{type(self).__name__} with {self._max_workers} workers{', ' + url if url else ''}>"
-
-    def _repr_html_(self) -> str:
-        """Describe the executor for notebooks, with a link to the status page if there is one."""
-        from html import escape
-
-        url = self._known_url
-        link = f', <a href="{escape(url)}" target="_blank" rel="noopener noreferrer">status page</a>' if url else ""
-        return f"<code>{type(self).__name__}</code> with {self._max_workers} workers{link}"
-
-    @property
-    def _known_url(self) -> str:
-        engine = self._engine
-        return engine.known_url if isinstance(engine, Observed) else ""
 
     # ---------------------------------------------------------------- submitting
 
@@ -545,23 +529,6 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, concurrent.futures.Execu
             self._default.close()
         if not self._borrowed:
             self._engine.shutdown(wait, cancel_futures)
-
-    def terminate_workers(self) -> None:
-        """Stop all workers now by SIGTERM; unfinished futures get ``WorkerDied``."""
-        self._stop_workers(force=False)
-
-    def kill_workers(self) -> None:
-        """Stop all workers now by SIGKILL; unfinished futures get ``WorkerDied``."""
-        self._stop_workers(force=True)
-
-    def _stop_workers(self, force: bool) -> None:
-        if self._borrowed:
-            from futures_cluster.errors import NotSupported
-
-            raise NotSupported("a task cannot stop the workers of the executor that runs it")
-        if self._default is not None:
-            self._default.close()
-        self._engine.stop_workers(force)
 
     def __enter__(self) -> Self:
         context.load_adapters()

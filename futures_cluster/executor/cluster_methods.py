@@ -23,6 +23,8 @@ class WorkerMethods:
     """Part of ``Executor``: methods about its workers, and observation."""
 
     _engine: Engine
+    _default: Any
+    _borrowed: bool
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return facts about the workers that are ready.
@@ -117,6 +119,23 @@ class WorkerMethods:
         False
         """
         self._engine.restart_workers()
+
+    def terminate_workers(self) -> None:
+        """Stop all workers now by SIGTERM; unfinished futures get ``WorkerDied``."""
+        self._stop_workers(force=False)
+
+    def kill_workers(self) -> None:
+        """Stop all workers now by SIGKILL; unfinished futures get ``WorkerDied``."""
+        self._stop_workers(force=True)
+
+    def _stop_workers(self, force: bool) -> None:
+        if self._borrowed:
+            from futures_cluster.errors import NotSupported
+
+            raise NotSupported("a task cannot stop the workers of the executor that runs it")
+        if self._default is not None:
+            self._default.close()
+        self._engine.stop_workers(force)
 
     def upload(self, path: str | os.PathLike[str]) -> None:
         """Send a module or package to the workers of a cluster.

@@ -180,15 +180,14 @@ def test_threads_have_a_page_too(gate: Gate) -> None:
 
 def test_the_address_is_shown_once_it_was_asked_for() -> None:
     with Executor(1) as ex:
-        assert repr(ex) == "<Executor with 1 workers>"
-        assert "status page" not in ex._repr_html_()
+        assert repr(ex) == "<Executor with 1 worker>"
         url = ex.status_url
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
         assert ex.status_url == url
-        assert repr(ex) == f"<Executor with 1 workers, {url}>"
+        assert repr(ex) == f"<Executor with 1 worker, {url}>"
         assert f'href="{url}"' in ex._repr_html_()
         assert ex.with_options(priority=1).status_url == url
-    assert "http" not in repr(ex)
+    assert repr(ex) == "<Executor, shut down>" and "shut down" in ex._repr_html_() and "http" not in ex._repr_html_()
     with pytest.raises(RuntimeError, match="after shutdown"):
         _ = ex.status_url
     with pytest.raises(urllib.error.URLError):
@@ -288,7 +287,7 @@ def test_where_there_is_no_scheduler_to_look_at() -> None:
             _ = ex.status_url
         with pytest.raises(NotSupported), ex.report("never.html"):
             pass
-        assert repr(ex) == "<Executor with 1 workers>"
+        assert repr(ex) == "<Executor with 1 worker>" and "Status page" not in ex._repr_html_()
     with Executor(1) as ex, pytest.raises(NotSupported):
         ex.submit(_own_page).result()
 

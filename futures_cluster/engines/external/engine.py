@@ -56,6 +56,11 @@ class ExternalEngine(EngineBase):
         """See ``Engine``."""
         return self.max_workers
 
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self.client.closing
+
     @classmethod
     def check(cls, config: Config) -> None:
         """Refuse arguments that mean nothing here.

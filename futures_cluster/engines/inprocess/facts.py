@@ -32,6 +32,7 @@ class Facts:
     name = "threads"
     max_workers: int
     closing: bool
+    forked: bool
     watching: Watching
     queued: dict[int, Work]  # work that has not begun, by its number: whoever takes it out of there has it
     _config: Config
@@ -48,6 +49,11 @@ class Facts:
         """See ``Engine``."""
         check_limits(options, self._config.limits)
         check_demand(options, self._config.resources, [self.name])
+
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self.closing
 
     def watch(self, plugin: SchedulerPlugin) -> None:
         """See ``Engine``."""
@@ -93,6 +99,8 @@ class Facts:
 
     def count_tasks(self) -> tuple[int, int]:
         """See ``Engine``."""
+        if self.forked:
+            return 0, 0
         with self._lock:
             self._looks += 1
             submitted = next(self._numbers) - self._looks

@@ -240,6 +240,11 @@ class SyncEngine(EngineBase):
         """See ``Engine``."""
         return self.submit(_same, (value,), {}, SubmitOptions(options.task, resolve=False, key=options.key))
 
+    @property
+    def is_closed(self) -> bool:
+        """See ``Engine``."""
+        return self._closed
+
     def future_of_key(self, key: Key) -> Any:
         """See ``Engine``."""
         return self._keyed[key]

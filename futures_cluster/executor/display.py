@@ -1,0 +1,76 @@
+"""How an executor shows itself: its ``repr``, and a table in notebooks.
+
+Facts that an engine cannot give just now are left out: showing an executor never raises, and never starts one that is
+shut down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from html import escape
+from typing import Any
+
+from futures_cluster.engines.base import Engine, Observed
+
+
+class Display:
+    """Part of ``Executor``: its ``repr``, and a table in notebooks."""
+
+    _engine: Engine
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if self._engine.is_closed:
+            return f"<{name}, shut down>"
+        facts = [f"{name} with {_counted(self._engine.max_workers, 'worker')}"]
+        with contextlib.suppress(Exception):
+            if left := self._engine.count_tasks()[1]:
+                facts.append(_counted(left, "unfinished task"))
+        if url := self._known_url:
+            facts.append(url)
+        return f"<{', '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks, with a link to the status page."""
+        engine = self._engine
+        rows = {}
+        if engine.is_closed:
+            rows["State"] = "shut down"
+        else:
+            with contextlib.suppress(Exception):
+                workers, slots = engine.max_workers, engine.slots
+                rows["Workers"] = f"{workers:,}" + (f" with {_counted(slots, 'slot')}" if slots != workers else "")
+            with contextlib.suppress(Exception):
+                submitted, left = engine.count_tasks()
+                rows["Tasks"] = f"{left:,} unfinished of {submitted:,} submitted here"
+            with contextlib.suppress(Exception):
+                rows["Memory"] = _memory(engine.workers())
+            with contextlib.suppress(Exception):
+                if isinstance(engine, Observed):
+                    url = escape(engine.status_url())
+                    rows["Status page"] = f'<a href="{url}" target="_blank" rel="noopener noreferrer">{url}</a>'
+        cells = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items() if text)
+        return f"<table><caption><code>{escape(type(self).__name__)}</code></caption>{cells}</table>"
+
+    @property
+    def _known_url(self) -> str:
+        engine = self._engine
+        return engine.known_url if isinstance(engine, Observed) else ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _memory(facts: dict[str, dict[str, Any]]) -> str:
+    """Return the memory of the workers: as they have reported it, or of processes of this machine."""
+    sizes = []
+    for worker in facts.values():
+        size = worker.get("memory_bytes")
+        if size is None and "host" not in worker and worker.get("pid"):
+            import psutil
+
+            size = psutil.Process(worker["pid"]).memory_info().rss
+        if size is not None:
+            sizes.append(int(size))
+    return f"{sum(sizes) / 1e6:,.0f} MB in {_counted(len(sizes), 'worker')}" if sizes else ""
