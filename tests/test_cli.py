@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -67,6 +68,32 @@ def test_an_option_that_cannot_be_followed_is_one_line_and_1(
     assert cli.main(argv) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"futures-cluster {argv[0]}: ") and said in line
+
+
+@pytest.mark.parametrize("command", ["demo", "scheduler", "worker", "status", "explain", "certificates"])
+def test_help_of_a_command_describes_it_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    usage, description, *_, example = capsys.readouterr().out.split("\n\n")
+    assert usage.startswith("usage") and len(description) > 100 and description[0].isupper()
+    head, line = example.strip().splitlines()
+    assert head == "example:" and line.startswith(f"  futures-cluster {command}")
+    if command != "demo":
+        assert cli._parser().parse_args(line.split()[1:]).command == command
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["certificates"]])
+def test_output_that_nobody_reads_is_no_traceback(argv: list[str], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [*argv, str(tmp_path / "made")] if argv == ["certificates"] else argv
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "futures_cluster", *argv], stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b"" and done.returncode in (0, cli.BROKEN_PIPE)  # argparse ignores it
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

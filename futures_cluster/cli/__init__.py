@@ -2,7 +2,8 @@
 
 It covers parsing, exit codes, and the checks that come before a command starts; what a command does is
 in its own module, imported only when that command runs. Exit codes: 0 is success, 1 a demo whose answers
-differ or a cluster that cannot be reached, 2 wrong usage or a missing extra, 130 Ctrl-C.
+differ or a cluster that cannot be reached, 2 wrong usage or a missing extra, 130 Ctrl-C, 141 a reader of the output
+that has gone (`| head`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import __version__, numbers
+
+#: Exit code of a command whose output is not read to the end, as shells report SIGPIPE.
+BROKEN_PIPE = 141
 
 if TYPE_CHECKING:
     from futures_cluster.services.scheduler.server import SchedulerServer
@@ -267,6 +271,17 @@ def _certificates(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_command(commands: Any, name: str, help: str, description: str, example: str) -> Any:
+    """Add a command whose help describes it, and ends with an example."""
+    return commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", type=_address, help="of the scheduler, such as tcp://host:8786, or a file with it")
     _add_security(parser)
@@ -299,11 +314,13 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_cluster_commands(commands: Any) -> None:
-    scheduler = commands.add_parser(
+    scheduler = _add_command(
+        commands,
         "scheduler",
         help="start a scheduler that workers and clients connect to",
-        description="Start a scheduler. It listens on this machine only, unless --host says otherwise, and admits "
+        description="Start a scheduler. It listens on this machine only, unless --host says otherwise, and admits\n"
         "only peers with its secret: FUTURES_CLUSTER_SECRET, or the file that it makes for this user.",
+        example="futures-cluster scheduler --host 0.0.0.0 --limit api=3",
     )
     scheduler.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: 127.0.0.1)"
@@ -337,11 +354,13 @@ def _add_cluster_commands(commands: Any) -> None:
     _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
     scheduler.set_defaults(run=_scheduler)
 
-    worker = commands.add_parser(
+    worker = _add_command(
+        commands,
         "worker",
         help="start workers on this machine, for a scheduler",
-        description="Start worker processes for a scheduler, and start them again when they die. The first Ctrl-C or "
+        description="Start worker processes for a scheduler, and start them again when they die. The first Ctrl-C or\n"
         "SIGTERM hands over what only they hold and leaves; the second leaves at once.",
+        example="futures-cluster worker tcp://host:8786 --workers 4 --memory-limit 4GB --resources GPU=1",
     )
     _add_connection(worker)
     worker.add_argument("--workers", type=_count(1), metavar="N", help="number of processes (default: cores / threads)")
@@ -371,7 +390,14 @@ def _add_cluster_commands(commands: Any) -> None:
     _add_preload(worker, "a module or a plugin for each worker process, before it takes tasks, see docs/extending.md")
     worker.set_defaults(run=_worker)
 
-    status = commands.add_parser("status", help="show the workers, tasks and memory of a cluster")
+    status = _add_command(
+        commands,
+        "status",
+        help="show the workers, tasks and memory of a cluster",
+        description="Ask a scheduler once, and print its workers, clients, tasks by state, and the functions that\n"
+        "they call. With --watch the table is drawn again and again in one place.",
+        example="futures-cluster status tcp://host:8786 --watch 2",
+    )
     _add_connection(status)
     status.add_argument(
         "--watch",
@@ -385,12 +411,26 @@ def _add_cluster_commands(commands: Any) -> None:
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.set_defaults(run=_status)
 
-    explain = commands.add_parser("explain", help="explain why a task does not run")
+    explain = _add_command(
+        commands,
+        "explain",
+        help="explain why a task does not run",
+        description="Print what a task waits for: its inputs, a free slot, resources, a limit, its next try. The page\n"
+        "of the scheduler and `future.key` show the keys of tasks.",
+        example="futures-cluster explain tcp://host:8786 square-client1-17",
+    )
     _add_connection(explain)
     explain.add_argument("key", help="the key of its future")
     explain.set_defaults(run=_explain)
 
-    certificates = commands.add_parser("certificates", help="make certificates for tls:// in a trusted network")
+    certificates = _add_command(
+        commands,
+        "certificates",
+        help="make certificates for tls:// in a trusted network",
+        description="Make the certificate of an authority, and one for the hosts of a cluster with its key. Copy the\n"
+        "folder to these machines, and name it there with --tls or FUTURES_CLUSTER_TLS.",
+        example="futures-cluster certificates ~/cluster-tls node1 node2 10.0.0.7",
+    )
     certificates.add_argument("folder", help="where to put them; copy it to the machines of the cluster")
     certificates.add_argument("hosts", nargs="*", help="names and addresses of schedulers and workers")
     certificates.add_argument(
@@ -407,11 +447,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    demo = commands.add_parser(
+    demo = _add_command(
+        commands,
         "demo",
         help="answer questions about 336,776 flights and search a model, on workers and in one process",
-        description="Read the flights that left New York in 2013 in parts on the workers, answer questions "
-        "about them, tune a small model over many settings, and check all results with pandas.",
+        description="Read the flights that left New York in 2013 in parts on the workers, answer questions about\n"
+        "them, tune a small model over many settings, and print the answers. Then check them against\n"
+        "pandas in one process, and compare the times. It takes about ten seconds.",
+        example="futures-cluster demo --workers 2 --report run.html",
     )
     demo.add_argument("--workers", type=_count(1), metavar="N", help="number of workers (default: one per core)")
     demo.add_argument(
@@ -427,12 +470,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Wrong usage leaves by SystemExit, as argparse does it."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:  # closed, perhaps
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output has gone. What is left goes nowhere: the interpreter would fail with it at its end.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise  # of the output: a connection that ends is a SchedulerLost
     except (OSError, RuntimeError, ValueError) as error:
         from futures_cluster.status import table
 

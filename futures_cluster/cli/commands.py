@@ -166,9 +166,16 @@ def ask(address: str, security: registry.Security, what: str, argument: Any = No
     """Ask a scheduler one question."""
     cluster = RemoteCluster(address, security, lambda key, client: None)
     try:
-        return cluster.ask(what, argument)
+        return _without_asker(cluster, cluster.ask(what, argument))
     finally:
         cluster.shutdown(wait=True)
+
+
+def _without_asker(cluster: RemoteCluster, answer: Any) -> Any:
+    """Return the answer to a question; a snapshot without the client that asked for it."""
+    if isinstance(answer, dict) and "clients" in answer:
+        answer = {**answer, "clients": [name for name in answer["clients"] if name != cluster.client.name]}
+    return answer
 
 
 #: Moves the cursor to the upper left corner; clears the rest of the line, and of the screen.
@@ -184,7 +191,7 @@ def watch(address: str, security: registry.Security, interval_s: float, number: 
     former: dict[str, Any] | None = None
     try:
         for turn in itertools.count(1):
-            snapshot = cluster.ask("status")
+            snapshot = _without_asker(cluster, cluster.ask("status"))
             text = table.status(snapshot, clocks.time(), former, interval_s)
             former = snapshot
             if is_terminal:

@@ -27,6 +27,17 @@ def size(number: float | None) -> str:
     return f"{number:.3g} TB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(2, "worker")
+    ('1 worker', '2 workers')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def plain(text: str) -> str:
     r"""Return a name without signs that a terminal obeys.
 
@@ -88,10 +99,11 @@ def status(snapshot: dict[str, Any], now: float, former: dict[str, Any] | None =
     """
     workers, tasks, scheduler = snapshot["workers"], snapshot["tasks"], snapshot["scheduler"]
     slots = sum(worker["slots"] for worker in workers)
+    hosts, names = {worker["host"] for worker in workers}, {worker["name"] for worker in workers}
     parts = [
         f"scheduler  {' '.join(scheduler['addresses'])}, for {now - scheduler['since']:.0f} s, pid {scheduler['pid']}",
-        f"workers    {len(workers)} with {slots} slots on {len({worker['host'] for worker in workers})} hosts",
-        f"clients    {len(snapshot['clients'])}",
+        f"workers    {len(workers)} with {counted(slots, 'slot')} on {counted(len(hosts), 'host')}",
+        f"clients    {len([name for name in snapshot['clients'] if name not in names])}",  # workers' tasks submit, too
         "tasks      " + ", ".join(f"{number} {name}" for name, number in tasks.items() if number or name == "total"),
     ]
     if former is not None and seconds > 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from status.looking import eventually
 
 from futures_cluster import current_executor
 from futures_cluster.errors import LimitError
@@ -47,3 +48,13 @@ def test_a_wrong_limit_is_refused_at_the_command_line(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["scheduler", "--limit", "api"])
     assert "is not NAME=NUMBER" in capsys.readouterr().err
+
+
+def test_status_does_not_count_itself(cluster: Cluster) -> None:
+    def said(line: str) -> bool:
+        return line in cluster.run("status", cluster.address).splitlines()
+
+    eventually(lambda: said("clients    0"))  # those of the tests before have left
+    assert said("workers    2 with 2 slots on 1 host")
+    with cluster.executor():
+        assert said("clients    1")

@@ -87,7 +87,7 @@ def test_a_client_that_goes_looks_no_more(cluster: Cluster) -> None:
 def test_the_table_again_and_again(cluster: Cluster) -> None:
     cluster.add_worker("--name", "anna")
     shown = cluster.run("status", cluster.address, "--watch", "0.05", "--number", "2")
-    assert shown.count("workers    1 with 1 slots") == 2
+    assert shown.count("workers    1 with 1 slot on 1 host") == 2
     assert shown.count("rate       0 tasks a second") == 1
     assert "anna" in shown
 

@@ -230,7 +230,8 @@ class WorkerSupervisor:
         )
         for _ in range(self._offer.processes):
             processes.add()
-        log.info("%d workers for %s", self._offer.processes, self._offer.scheduler)
+        number = self._offer.processes
+        log.info("%d worker%s for %s", number, "s" * (number != 1), self._offer.scheduler)
         try:
             await self._lost.wait()
         finally:
