@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from futures_cluster import cli, demo
+from futures_cluster import Executor, cli, demo
 from futures_cluster.demo import comparison, flights, report, search
 
 np = pytest.importorskip("numpy")
@@ -48,6 +49,37 @@ def test_a_run_can_be_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main(["demo", *options]) == 0
     text = report.read_text()
     assert "read_partition" in text and "futures-cluster demo" in text
+    assert report.as_uri() in capsys.readouterr().out
+
+
+@real_data
+def test_the_answers_come_before_the_check_and_a_picture_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    picture, printed = tmp_path / "demo.png", []
+    ask = comparison.ask_pandas
+    monkeypatch.setattr(
+        comparison, "ask_pandas", lambda flights: printed.append(capsys.readouterr().out) or ask(flights)
+    )
+    argv = ["demo", "--rows", "3000", "--settings", "3", "--workers", "1", "--backend", "sync", "--plot", str(picture)]
+    assert cli.main(argv) == 0
+    assert "best of 3 settings" in printed[0] and printed[0].endswith(f"{comparison.CHECKING}\n\n")
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.as_uri() in capsys.readouterr().out
+
+
+def test_both_sides_have_the_same_number_of_blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    with demo._blas_threads(3):
+        with Executor(1) as ex:
+            seen = ex.submit(threads_of_libraries).result()
+        assert seen == threads_of_libraries() == ("3", "7")
+    assert "OMP_NUM_THREADS" not in os.environ and os.environ["OPENBLAS_NUM_THREADS"] == "7"
+
+
+def threads_of_libraries() -> tuple[str, str]:
+    return os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
 
 
 @real_data
@@ -152,9 +184,11 @@ class Terminal(io.StringIO):
 def test_the_progress_bar_is_for_terminals_and_is_wiped() -> None:
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
-        with report.Progress(4, stream) as progress:
-            progress.show(2, 17.5)
-    assert "2/4" in terminal.getvalue()
+        with report.Progress(stream) as progress:
+            progress.step("search")
+            progress.show(2, 4, "best 17.500 min")
+    _, begins, bar, _ = terminal.getvalue().split("\r")
+    assert begins.startswith("search ...") and bar.startswith("search [####") and "2/4  best 17.500 min" in bar
     assert terminal.getvalue().endswith("\r\x1b[K")
     assert file.getvalue() == ""
 

@@ -67,6 +67,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     if missing := _missing(DEMO_NEEDS):
         print(f'the demo needs {", ".join(missing)}: pip install "futures-cluster[demo]"', file=sys.stderr)
         return 2
+    if arguments.plot and _missing(["matplotlib"]):
+        print("--plot needs matplotlib: pip install matplotlib", file=sys.stderr)
+        return 2
     from futures_cluster import demo
     from futures_cluster.config import usable_cores
 
@@ -76,6 +79,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         rows=arguments.rows,
         backend=arguments.backend,
         report=arguments.report,
+        plot=arguments.plot,
     )
 
 
@@ -463,6 +467,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--rows", type=_count(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
     demo.add_argument("--report", metavar="FILE", help="write the status page of the run to one HTML file")
+    demo.add_argument("--plot", metavar="FILE", help="draw the answers into an image file (needs matplotlib)")
     demo.set_defaults(run=_demo)
     _add_cluster_commands(commands)
     return parser

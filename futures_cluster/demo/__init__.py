@@ -1,9 +1,9 @@
 """The demo: questions and a model search over the flights that left New York in 2013.
 
 It covers what `futures-cluster demo` runs: the questions (`flights`), the search (`search`), the same work by pandas in
-one process and the comparison of both (`comparison`), and the report (`report`). Not here: the command line (`cli`),
-and anything that other code should build on. The workers must see the caller's files, since they read their partitions
-from a temporary folder.
+one process and the comparison of both (`comparison`), the report (`report`) and a picture (`plot`). Not here: the
+command line (`cli`), and anything that other code should build on. The workers must see the caller's files, since they
+read their partitions from a temporary folder.
 
 The way of the data:
 
@@ -18,9 +18,15 @@ The way of the data:
 
 from __future__ import annotations
 
-from futures_cluster.demo.comparison import comparable, differences, in_one_process, on_workers
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from futures_cluster.config import THREAD_VARIABLES, usable_cores
+from futures_cluster.demo.comparison import CHECKING, comparable, differences, in_one_process, on_workers
 from futures_cluster.demo.flights import flights_archive
-from futures_cluster.demo.report import answer_lines, search_lines, time_lines
+from futures_cluster.demo.report import Progress, answer_lines, search_lines, time_lines
 
 AGREE = "all answers agree with pandas in one process"
 
@@ -32,16 +38,40 @@ def run(
     rows: int | None = None,
     backend: str | None = None,
     report: str | None = None,
+    plot: str | None = None,
 ) -> int:
     """Run the demo and print its report; the exit code says whether all answers agree."""
     archive = flights_archive()
-    ours = on_workers(archive, workers, backend, settings, rows, report)
-    theirs = in_one_process(archive, ours.lengths, ours.errors, rows)
+    blas_threads = max(1, usable_cores() // workers)
+    with _blas_threads(blas_threads):
+        with Progress() as progress:
+            ours = on_workers(archive, workers, backend, settings, rows, progress, report)
+        print(f"flights that left New York in 2013, in {len(ours.lengths)} partitions\n")
+        print(*answer_lines(ours.answers), sep="\n", end="\n\n")
+        print(*search_lines(ours.errors), sep="\n", end="\n\n")
+        print(f"{CHECKING}\n", flush=True)
+        with Progress() as progress:
+            theirs = in_one_process(archive, ours.lengths, ours.errors, rows, progress)
     wrong = differences(comparable(ours), comparable(theirs))
+    print(*time_lines(ours.clock, theirs.clock, workers, blas_threads), sep="\n", end="\n\n")
+    if report is not None:
+        print(f"{'report of the run':<24}{Path(report).resolve().as_uri()}")
+    if plot is not None:
+        from futures_cluster.demo.plot import draw
 
-    print(f"flights that left New York in 2013, in {len(ours.lengths)} partitions\n")
-    print(*answer_lines(ours.answers), sep="\n", end="\n\n")
-    print(*search_lines(ours.errors), sep="\n", end="\n\n")
-    print(*time_lines(ours.clock, theirs.clock, workers), sep="\n", end="\n\n")
+        draw(plot, ours.answers, list(ours.errors.values()), ours.clock.seconds, theirs.clock.seconds)
+        print(f"{'picture':<24}{Path(plot).resolve().as_uri()}")
     print(*(["answers differ from pandas in one process:", *wrong] if wrong else [AGREE]), sep="\n")
     return 1 if wrong else 0
+
+
+@contextlib.contextmanager
+def _blas_threads(number: int) -> Iterator[None]:
+    """Have numpy, here and on workers, use this many threads when it is loaded; variables that are set count."""
+    added = [name for name in THREAD_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, str(number)))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from futures_cluster.demo.timing import Clock
 RELATIVE_TOLERANCE = 1e-9
 
 
+CHECKING = "checking against pandas in one process"
 START, READ, ASK, SEARCH, STOP = "start, import", "read", "questions", "model search", "stop"
 
 
@@ -49,14 +50,24 @@ class Outcome:
 
 
 def on_workers(
-    archive: Path, workers: int, backend: str | None, count: int, rows: int | None, report: str | None = None
+    archive: Path,
+    workers: int,
+    backend: str | None,
+    count: int,
+    rows: int | None,
+    progress: Progress,
+    report: str | None = None,
 ) -> Outcome:
     """Compute everything through the executor; no partition comes to this process."""
-    clock = Clock()
+    clock = Clock(progress.step)
     with (
         tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
         contextlib.ExitStack() as stack,
     ):
+
+        def show(done: int, best: float) -> None:
+            progress.show(done, count, f"best {best:.3f} min")
+
         with clock.step(START):
             ex = stack.enter_context(Executor(max_workers=workers, backend=backend))
             stack.push(lambda kind, error, trace: ex.shutdown(wait=False, cancel_futures=True) if kind else None)
@@ -70,19 +81,21 @@ def on_workers(
             wait(parts)
         with clock.step(ASK):
             answers = ask(ex, parts)
-        with clock.step(SEARCH), Progress(count) as progress:
+        with clock.step(SEARCH):
             carriers = reduce_in_pairs(ex, union, [ex.submit(distinct_carriers, part) for part in parts])
             blocks = [ex.submit(prepare, part, carriers) for part in parts]
-            errors = search(ex, blocks, count, 2 * workers + 2, progress.show)
+            errors = search(ex, blocks, count, 2 * workers + 2, show)
         lengths = list(ex.map(len, parts))
         with clock.step(STOP):
             stack.close()
     return Outcome(answers, errors, lengths, clock)
 
 
-def in_one_process(archive: Path, lengths: Sequence[int], settings: Iterable[Setting], rows: int | None) -> Outcome:
+def in_one_process(
+    archive: Path, lengths: Sequence[int], settings: Collection[Setting], rows: int | None, progress: Progress
+) -> Outcome:
     """Compute the same by pandas and numpy, with the settings of the search and its held-out rows."""
-    clock = Clock()
+    clock = Clock(lambda step: progress.step(f"{CHECKING}: {step}"))
     with clock.step(START):
         load_libraries()
         import pandas as pd
@@ -95,10 +108,10 @@ def in_one_process(archive: Path, lengths: Sequence[int], settings: Iterable[Set
         parts = [flights.iloc[stop - length : stop] for length, stop in zip(lengths, stops, strict=True)]
         carriers = distinct_carriers(flights)
         blocks = [prepare(part, carriers) for part in parts]
-        errors = {
-            setting: held_out_error([gram(block, setting) for block in blocks], setting.log_alpha)
-            for setting in settings
-        }
+        errors = {}
+        for setting in settings:
+            errors[setting] = held_out_error([gram(block, setting) for block in blocks], setting.log_alpha)
+            progress.show(len(errors), len(settings))
     return Outcome(answers, errors, [len(part) for part in parts], clock)
 
 

@@ -16,29 +16,35 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A bar on stderr, if that is a terminal; nothing otherwise."""
+    """What the demo does now, and a bar, on stderr, if that is a terminal; nothing otherwise."""
 
     WIDTH = 30
 
-    def __init__(self, total: int, stream: IO[str] | None = None) -> None:
-        self.total = total
+    def __init__(self, stream: IO[str] | None = None) -> None:
         self.stream = stream or sys.stderr
         self.active = self.stream.isatty()
+        self._step = ""
 
     def __enter__(self) -> Progress:
         return self
 
-    def show(self, done: int, best: float) -> None:
+    def step(self, name: str) -> None:
+        """Say what begins."""
+        self._step = name
+        self._write(f"{name} ...")
+
+    def show(self, done: int, total: int, more: str = "") -> None:
+        """Draw the bar of this step."""
+        bar = "#" * (self.WIDTH * done // total)
+        self._write(f"{self._step} [{bar:.<{self.WIDTH}}] {done}/{total}  {more}".rstrip())
+
+    def _write(self, line: str) -> None:
         if self.active:
-            bar = "#" * (self.WIDTH * done // self.total)
-            line = f"\rsearch [{bar:.<{self.WIDTH}}] {done}/{self.total}  best {best:.3f} min"
-            self.stream.write(f"{line}\x1b[K")
+            self.stream.write(f"\r{line}\x1b[K")
             self.stream.flush()
 
     def __exit__(self, *_: object) -> None:
-        if self.active:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+        self._write("")
 
 
 def answer_lines(answers: Mapping[str, Any]) -> Iterator[str]:
@@ -62,7 +68,7 @@ def search_lines(errors: Mapping[Setting, float]) -> Iterator[str]:
     yield f"{'with straight lines':<24}{errors[Setting()]:.3f} min"
 
 
-def time_lines(ours: Clock, theirs: Clock, workers: int) -> Iterator[str]:
+def time_lines(ours: Clock, theirs: Clock, workers: int, blas_threads: int = 1) -> Iterator[str]:
     crew = f"{workers} worker{'s' * (workers != 1)}"
     yield f"{'seconds':<24}{crew:>12}{'one process':>16}{'ratio':>10}"
     rows = [(name, ours.seconds[name], theirs.seconds.get(name)) for name in ours.seconds]
@@ -70,6 +76,7 @@ def time_lines(ours: Clock, theirs: Clock, workers: int) -> Iterator[str]:
         # below half a hundredth of a second, what the table shows is no base for a ratio
         ratio = f"{other / mine:>9.2f}x" if other is not None and min(mine, other) >= 0.005 else ""
         yield f"{name:<24}{mine:>12.2f}{'' if other is None else f'{other:.2f}':>16}{ratio}"
+    yield f"each process uses {blas_threads} BLAS thread{'s' * (blas_threads != 1)}"
     verb = "is" if workers == 1 else "are"
     if ours.total <= theirs.total:
         yield f"{crew} {verb} {theirs.total / ours.total:.2f} times as fast as one process"
