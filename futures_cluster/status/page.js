@@ -89,6 +89,44 @@ function showFigures() {
   $("foot").replaceChildren(make("p", {}, `${(scheduler.addresses || []).join(" ")} · process ${scheduler.pid} on ${scheduler.host}, since ${new Date(scheduler.since * 1000).toLocaleString("en-GB")} · ` + Object.entries(versions).map(([name, text]) => name + " " + text).join(", ")));
 }
 
+// ---------------------------------------------------------------- what changes with time, and when all will be done
+
+const use = [];
+function remember() {
+  const { workers, time } = snapshot, sum = (name) => workers.reduce((total, row) => total + (row[name] || 0), 0);
+  if (use.length && use[use.length - 1].time === time) return;
+  use.push({ time, cpu: sum("cpu"), memory: sum("memory_bytes"), network: sum("in_bytes_s") });
+  if (use.length > 600) use.shift();
+}
+function showUse() {
+  $("over-time").hidden = Boolean(report) || use.length < 2;
+  if (use.length < 2) return;
+  const last = use[use.length - 1], span = seconds(last.time - use[0].time);
+  const figure = (name, key, shown) => make("div", { class: "plot" }, make("h3", {}, name), make("p", {}, `${shown(last[key])} now, at most ${shown(Math.max(...use.map((row) => row[key])))} in ${span}`), plot(use, [key]));
+  $("use").replaceChildren(figure("Processor", "cpu", (value) => value.toFixed(value < 10 ? 1 : 0) + " cores"), figure("Memory", "memory", bytes), figure("Network, between workers", "network", (value) => bytes(value) + "/s"));
+}
+const waitsOf = (row) => row.queued + row.assigned - row.running + row.unknown;
+// The time until the end: the work that is left, by the mean of each function, on all slots. A function that was never
+// measured counts as the mean of the others.
+function left() {
+  const slots = snapshot.workers.reduce((sum, row) => sum + row.slots, 0);
+  let work = 0, tasks = 0, unknown = 0;
+  for (const row of snapshot.functions) {
+    const number = row.waiting + waitsOf(row) + row.running;
+    if (row.duration_s === null) unknown += number;
+    else { work += number * row.duration_s; tasks += number; }
+  }
+  return slots && work ? `about ${seconds((work + unknown * work / tasks) / slots)} left` : "";
+}
+function showOverall() {
+  const sum = (part) => snapshot.functions.reduce((total, row) => total + part(row), 0);
+  const done = sum((row) => row.finished), failed = sum((row) => row.failed), running = sum((row) => row.running), waits = sum((row) => waitsOf(row)), waiting = sum((row) => row.waiting);
+  const total = done + failed + running + waits + waiting, share = total ? Math.floor(100 * done / total) : 0;
+  $("overall").hidden = !total;
+  $("overall").replaceChildren(meter([["done", done], ["running", running], ["queued", waits], ["waiting", waiting], ["failed", failed]], total, share + " percent of all tasks done"),
+    make("p", { class: "note" }, [`${share} % of ${count(total)} tasks since the start`, failed ? count(failed) + " failed" : "", report ? "" : left()].filter(Boolean).join(", ")));
+}
+
 // ---------------------------------------------------------------- tasks
 
 // The scheduler names functions with tasks first; as long as they are few, rows keep the places where they came up.
@@ -99,12 +137,13 @@ function placed(rows) {
   return [...rows].sort((a, b) => places.get(a.name) - places.get(b.name));
 }
 function showFunctions() {
+  showOverall();
   const rows = placed(snapshot.functions);
   $("no-functions").hidden = rows.length > 0;
   $("functions").hidden = !rows.length;
-  const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n less"], ["Mean", "n less"]];
+  const heads = [["Function", ""], ["", "wide"], ["Done", "n"], ["In memory", "n less"], ["Running", "n"], ["Queued", "n"], ["Waiting", "n less"], ["Failed", "n less"], ["Mean", "n less"], ["Held", "n less"]];
   fill($("functions"), heads, rows.map((row) => {
-    const waits = row.queued + row.assigned - row.running + row.unknown;
+    const waits = waitsOf(row);
     const total = row.finished + row.waiting + waits + row.running + row.failed, memory = Math.min(row.memory, row.finished);
     const parts = [["memory", memory], ["done", row.finished - memory], ["running", row.running], ["queued", waits], ["waiting", row.waiting], ["failed", row.failed]];
     const share = total ? Math.floor(100 * row.finished / total) : 0;
@@ -112,7 +151,7 @@ function showFunctions() {
     name.title = row.name;
     name.prepend(make("i", { class: "dot", style: { display: "inline-block", width: "9px", height: "9px", "border-radius": "3px", "margin-right": "8px", background: colourOf(row.name) } }));
     return make("tr", { "data-function": row.name }, name, make("td", { class: "wide" }, meter(parts, total, share + " percent done")),
-      cell(count(row.finished), "n"), cell(count(row.memory), "n less"), cell(count(row.running), "n"), cell(count(waits), "n"), cell(count(row.waiting), "n less"), cell(count(row.failed), "n less"), cell(seconds(row.duration_s), "n less"));
+      cell(count(row.finished), "n"), cell(count(row.memory), "n less"), cell(count(row.running), "n"), cell(count(waits), "n"), cell(count(row.waiting), "n less"), cell(count(row.failed), "n less"), cell(seconds(row.duration_s), "n less"), cell(bytes(row.held_bytes || 0), "n less"));
   }));
 }
 function showStream() {
@@ -135,6 +174,7 @@ function showStream() {
 const COLUMNS = [["name", "Worker"], ["host", "Host", "less"], ["status", "Status", "less"], ["running", "Running", "n"], ["committed", "Tasks", "n less"], ["cpu", "CPU", ""], ["memory_bytes", "Memory", ""], ["spilled_bytes", "On disk", "n less"], ["results", "Results", "n less"], ["held_bytes", "Held", "n"], ["in_bytes_s", "In", "n less"], ["out_bytes_s", "Out", "n less"], ["loop_delay_s", "Delay", "n less"]];
 
 function showWorkers() {
+  showUse();
   const wanted = $("filter").value.toLowerCase();
   const rows = snapshot.workers.filter((row) => !wanted || row.name.toLowerCase().includes(wanted) || row.host.toLowerCase().includes(wanted));
   const value = (row) => row[sorted.by] ?? -1;
@@ -206,10 +246,11 @@ function failure(row, open) {
 }
 function showFailures() {
   const open = new Set([...document.querySelectorAll("#failures details[open]")].map((node) => node.dataset.id));
-  const signature = JSON.stringify(snapshot.failures.map((row) => [row.key, row.time, row.final]));
+  const rows = [...snapshot.failures].sort((a, b) => (b.time || 0) - (a.time || 0)); // the newest first
+  const signature = JSON.stringify(rows.map((row) => [row.key, row.time, row.final]));
   if ($("failures").dataset.shown === signature) return;
   $("failures").dataset.shown = signature;
-  $("failures").replaceChildren(...(snapshot.failures.length ? snapshot.failures.map((row) => failure(row, open.has(row.key + row.time))) : [empty("Nothing has failed.")]));
+  $("failures").replaceChildren(...(rows.length ? rows.map((row) => failure(row, open.has(row.key + row.time))) : [empty("Nothing has failed.")]));
 }
 function showLog() {
   fill($("events"), [["Time", ""], ["What", ""], ["", ""]], snapshot.events.slice().reverse().slice(0, MOST_ROWS).map(([time, what, ...rest]) => make("tr", {}, cell(make("span", { class: "when" }, clock(time))), cell(what), cell(rest.join(": "), "wrap"))));
@@ -290,7 +331,7 @@ async function showFunction() {
   if (view !== "function" || found.name !== subject) return;
   const row = snapshot.functions.find((other) => other.name === subject), list = make("dl", { class: "facts" });
   const cards = [make("div", { class: "card" }, make("h2", {}, subject), list)];
-  if (row) facts(list, [["Done", count(row.finished)], ["Raised", count(row.raised)], ["In memory", count(row.memory)], ["Running", count(row.running)], ["Queued", count(row.queued + row.assigned - row.running)], ["Waiting", count(row.waiting)], ["Failed", count(row.failed)], ["Mean duration", seconds(row.duration_s)]]);
+  if (row) facts(list, [["Done", count(row.finished)], ["Raised", count(row.raised)], ["In memory", count(row.memory)], ["Running", count(row.running)], ["Queued", count(row.queued + row.assigned - row.running)], ["Waiting", count(row.waiting)], ["Failed", count(row.failed)], ["Mean duration", seconds(row.duration_s)], ["Held by workers", bytes(row.held_bytes || 0)]]);
   if (!found.tasks.length) cards[0].append(empty(found.known ? "No task of this function is held now." : "There is no function of this name."));
   else cards.push(make("div", { class: "card" }, make("h2", {}, "Tasks"), table([["Task", ""], ["State", ""], ["Worker", ""]], found.tasks.map((task) => make("tr", {}, cell(toTask(task.key), "name"), cell(make("span", { class: "tag" }, task.state)), cell(toWorker(task.worker))))), make("p", { class: "note" }, "The oldest in each state.")));
   $("v-function").replaceChildren(...cards);
@@ -342,7 +383,7 @@ function connect() {
   source.onerror = () => { ended = true; live.textContent = source.readyState === 2 ? "ended" : "the scheduler does not answer"; live.className = "live off"; };
   source.addEventListener("stream", (event) => { const { chunks, running } = JSON.parse(event.data); stream.add(chunks); stream.run(running); });
   source.addEventListener("worker", (event) => { detail = JSON.parse(event.data); });
-  source.addEventListener("snapshot", (event) => { ended = false; snapshot = JSON.parse(event.data); requestAnimationFrame(show); });
+  source.addEventListener("snapshot", (event) => { ended = false; snapshot = JSON.parse(event.data); remember(); requestAnimationFrame(show); });
 }
 
 $("states").replaceChildren(...STATES.map(([state, name]) => make("li", {}, make("i", { class: "s-" + state }), make("span", {}, name))));

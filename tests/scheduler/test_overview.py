@@ -43,6 +43,13 @@ def test_progress_is_the_number_of_tasks_in_each_state() -> None:
     assert sum(row["running"] for row in rows.values()) == 2
 
 
+def test_bytes_that_workers_hold_by_function() -> None:
+    cluster = mixed()
+    cluster.finish("b", payload=None, size_bytes=1000)
+    rows = {row["name"]: row["held_bytes"] for row in overview.progress(cluster.machine.state)}
+    assert rows == {"load": 1000, "work": 0}
+
+
 def test_what_a_client_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = mixed()
     state = cluster.machine.state

@@ -207,6 +207,9 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
     assert browser.cells('[data-function="risky"]')[7] == "1"
     assert browser.cells('[data-function="Gate.hold"]')[4:6] == ["3", "1"]
     assert "3 of 3" in browser.text("#figures").replace("\n", " ")
+    total_done = sum(row["finished"] for row in rows.values())
+    assert f"of {total_done + 1 + 4:,} tasks since the start, 1 failed" in browser.text("#overall")
+    assert browser.cells('[data-function="load"]')[9].endswith("MB")
     # All runs are in the stream, those of one row counted.
     counted = "stream.rows.filter(row => row[2] === '%s').reduce((sum, row) => sum + row[5], 0)"
     browser.until(f"{counted % 'tiny'} === {len(futures['tiny'])}")
@@ -243,6 +246,9 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     browser.until("!document.getElementById('v-workers').hidden && document.querySelector('[data-worker]')")
     for name in ex.workers():
         assert browser.cells(f'[data-worker="{name}"]')[3] == "1/1"
+    browser.until("!document.getElementById('over-time').hidden")
+    titles = browser.js("[...document.querySelectorAll('#use h3')].map(node => node.innerText)")
+    assert titles == ["Processor", "Memory", "Network, between workers"] and "MB now" in browser.text("#use")
     labels = browser.js(
         "[...document.querySelectorAll('#workers td:nth-child(7) [role=img]')].map(node => node.ariaLabel)"
     )
@@ -347,6 +353,10 @@ def check_looks(browser: Browser, url: str) -> None:
         browser.open(url + "#/" + view)
         browser.until(f"!document.getElementById('v-{view}').hidden")
         assert browser.js("document.documentElement.scrollWidth") <= 390, view
+        browser.js("scrollTo(0, document.body.scrollHeight)")
+        boxes = browser.js("[...document.querySelectorAll('nav a')].map(node => node.getBoundingClientRect().toJSON())")
+        assert len(boxes) == 8 and all(0 <= box["left"] < box["right"] <= 390 for box in boxes), view
+        assert all(0 <= box["top"] < box["bottom"] <= 800 for box in boxes), view
         if view == "tasks":
             browser.until("document.querySelector('[data-function]') !== null")
             browser.shot("phone")

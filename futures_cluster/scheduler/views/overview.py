@@ -9,7 +9,7 @@ It only reads. What looks at every task is bounded, because whoever asks holds u
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
@@ -26,6 +26,8 @@ MAX_FUNCTIONS = 200
 MAX_NODES = 150
 #: Tasks whose inputs are looked at for the edges of a folded graph.
 MAX_FOLDED = 20_000
+#: Results on workers whose sizes are added up.
+MAX_HELD = 20_000
 #: Tasks of one function that are listed, in each state.
 MAX_OF_STATE = 40
 #: Neighbours of a task that its story names.
@@ -48,7 +50,8 @@ def progress(state: State) -> list[dict[str, Any]]:
         ``name``; the number of tasks that are ``waiting``, ``queued``, ``assigned``, in ``memory``, ``failed``,
         ``released`` now, and ``unknown`` ones where there are too many tasks to look at; ``running``: those of the
         assigned ones that have a slot; executions since the start that ``finished`` and that ``raised``;
-        ``duration_s``: the moving average, None before the first measurement.
+        ``duration_s``: the moving average, None before the first measurement; ``held_bytes``: of results that workers
+        hold, each copy counted, of the first ``MAX_HELD`` of them.
     """
     counts = _counts(state)
     groups = dict.fromkeys(counts)
@@ -57,7 +60,7 @@ def progress(state: State) -> list[dict[str, Any]]:
             break
         if group.finished or group.failed:
             groups.setdefault(group)
-    running = _running(state)
+    running, held = _running(state), _held_bytes(state)
     return [
         {
             "name": group.name,
@@ -66,6 +69,7 @@ def progress(state: State) -> list[dict[str, Any]]:
             "finished": group.finished,
             "raised": group.failed,
             "duration_s": group.duration_s,
+            "held_bytes": held.get(group, 0),
         }
         for group in islice(groups, MAX_FUNCTIONS)
     ]
@@ -121,6 +125,15 @@ def _running(state: State) -> dict[FunctionStats, int]:
             group = task.function.group
             running[group] = running.get(group, 0) + 1
     return running
+
+
+def _held_bytes(state: State) -> dict[FunctionStats, int]:
+    """Bytes of the results that workers hold; small results, which the scheduler keeps, are not looked at."""
+    held: dict[FunctionStats, int] = {}
+    for task in islice(chain.from_iterable(worker.data.values() for worker in state.workers.values()), MAX_HELD):
+        group = task.function.group
+        held[group] = held.get(group, 0) + task.size_bytes
+    return held
 
 
 def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
