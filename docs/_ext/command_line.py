@@ -14,8 +14,8 @@ from futures_cluster.cli import _parser
 
 
 def help_texts() -> dict[str, str]:
-    """Return the help of each command by its name, 100 columns wide and without colours."""
-    os.environ["COLUMNS"], os.environ["NO_COLOR"] = "100", "1"
+    """Return the help of each command by its name, 90 columns wide and without colours."""
+    os.environ["COLUMNS"], os.environ["NO_COLOR"] = "90", "1"
     parser = _parser()
     texts = {parser.prog: parser.format_help()}
     for action in parser._actions:

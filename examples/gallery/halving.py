@@ -1,0 +1,69 @@
+"""
+Hyperparameter search by successive halving
+===========================================
+
+The program tries 27 learning rates for a few steps each. Of three trials that are done the best goes on for three times
+as long, at once: no trial waits for the slowest one of its rung.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from futures_cluster import Executor, as_completed
+
+STEPS = [6, 18, 54, 162]
+RATES = np.random.default_rng(1).permutation(np.geomspace(0.001, 3.0, 27))
+
+
+def train(data, rate, steps):
+    """Return the loss after each step of gradient descent for a logistic regression."""
+    X, y = data
+    weights = np.zeros(X.shape[1])
+    losses = []
+    for _ in range(steps):
+        margin = X @ weights
+        losses.append(float(np.mean(np.logaddexp(0, margin) - y * margin)))
+        weights -= rate * X.T @ (1 / (1 + np.exp(-margin)) - y) / len(y)
+    return losses
+
+
+# %%
+# The data goes to the workers once. A trial that goes on starts again from the beginning, to keep the program short.
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(4000, 20)) * np.geomspace(0.3, 3, 20)
+y = (X @ rng.normal(size=20) / 5 + rng.logistic(size=4000) > 0).astype(float)
+
+curves = {}  # the longest run of each rate
+with Executor(2) as ex:
+    data = ex.scatter([(X, y)])[0]
+    trials = {ex.submit(train, data, rate, STEPS[0]): (rate, 0) for rate in RATES}
+    finished = [[] for _ in STEPS]
+    promoted = set()
+    running = as_completed(trials)
+    for future in running:
+        rate, rung = trials[future]
+        losses = future.result()
+        curves[rate] = max(losses, curves.get(rate, []), key=len)
+        finished[rung].append((losses[-1], rate))
+        if rung + 1 < len(STEPS):
+            for _, best in sorted(finished[rung])[: len(finished[rung]) // 3]:
+                if (best, rung) not in promoted:
+                    promoted.add((best, rung))
+                    trial = ex.submit(train, data, best, STEPS[rung + 1])
+                    trials[trial] = (best, rung + 1)
+                    running.add(trial)
+loss, best = min(finished[-1] or finished[-2])
+print(f"the best rate is {best:.2f}; steps in all: {sum(STEPS[rung] for _, rung in trials.values())}")
+print(f"all rates for the full time would have taken {len(RATES) * STEPS[-1]} steps")
+
+# %%
+# Bad rates end early.
+
+figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+for rate, losses in curves.items():
+    axes.plot(
+        range(1, len(losses) + 1), losses, color="C3" if rate == best else "0.7", linewidth=2 if rate == best else 1
+    )
+axes.set(xlabel="steps", ylabel="loss", xscale="log", ylim=(0, 1.2))
+plt.show()
