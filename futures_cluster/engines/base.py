@@ -26,6 +26,7 @@ def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
     if options.limits and (complaint := limits_complaint(options.limits, declared)):
         raise LimitError(complaint)
 
+
 if TYPE_CHECKING:
     from futures_cluster.services.client.graphs import Graph
     from futures_cluster.services.client.shared_objects import SharedObjectClient

@@ -1,8 +1,9 @@
 """The public executor: a ``concurrent.futures.Executor`` over an engine.
 
 Covers ``submit``, ``map``, ``with_options``, ``run`` and shutdown. ``data_methods`` has ``scatter`` and ``gather``,
-``cluster_methods`` the methods about workers and observation, ``dask_methods`` those for Dask's
-collections, ``display`` what notebooks show. ``engines`` runs the tasks, and ``pools`` has the classes with the standard library's signatures.
+``cluster_methods`` the methods about workers and observation, ``dask_methods`` those for Dask's collections,
+``display`` what notebooks show. ``engines`` runs the tasks, and ``pools`` has the classes with the standard library's
+signatures.
 
 Each method that calls a function has two overloads: the first checks the arguments and solves the types of generic
 functions, the second takes futures in the place of arguments.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from futures_cluster.channels import Channel
-    from futures_cluster.plugins import SchedulerPlugin
+    from futures_cluster.services.client.shared_objects import SharedObjectClient
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from futures_cluster.engines.base import Engine, Observed
 if TYPE_CHECKING:
     from futures_cluster.future import Future
     from futures_cluster.services.client.task_output import Line
+    from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
 class WorkerMethods:
@@ -243,7 +244,7 @@ class WorkerMethods:
             finally:
                 listener.close()
 
-    def watch(self, plugin: Any) -> None:
+    def watch(self, plugin: SchedulerPlugin) -> None:
         """Tell a plugin about the events of this executor's scheduler from now on.
 
         Parameters

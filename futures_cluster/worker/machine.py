@@ -239,8 +239,8 @@ class WorkerMachine:
                 self._keep(row[0], row[3])
         self._finished += event.finished
         if event.failed:
-            for row in event.failed:
-                self._end(row[0], row[1], commands)
+            for failed in event.failed:
+                self._end(failed[0], failed[1], commands)
             self._failed += event.failed
 
     def _keep(self, key: Key, size_bytes: int) -> None:
