@@ -97,6 +97,6 @@ def own_results(results: Any) -> list[Any]:
 
 
 def _out_of_band(data: Any, buffers: list[Any]) -> tuple[Any, list[pickle.PickleBuffer]]:
-    """Return a pickle and its buffers as they can be a part of another one without being copied."""
+    """Return a pickle and its buffers as parts of another one, without copies."""
     head = data if len(data) < OUT_OF_BAND_BYTES else pickle.PickleBuffer(data)
     return head, [pickle.PickleBuffer(buffer) for buffer in buffers]

@@ -116,7 +116,7 @@ def results(futures: list[Future[Any]]) -> list[Any]:
 
 
 def _annotated(executor: Any, annotations: Mapping[str, Any]) -> Any:
-    """Return the executor with what is annotated as options; Dask's other annotations are not for schedulers."""
+    """Return the executor with the annotated options; others are not for schedulers."""
     options = {name: value for name, value in annotations.items() if name in _ANNOTATIONS and value is not None}
     return executor.with_options(**options) if options else executor
 

@@ -80,7 +80,7 @@ class Dispatcher(threading.Thread):
             self._over.clear()
 
     def stop(self) -> None:
-        """End; wait for what is being called, but not for ever: it may take calls from the user's iterator."""
+        """End, and wait a little for calls: they may read the user's iterator."""
         self._stopped = True
         self._done.put(None)
         if threading.current_thread() is not self and self._calls_back.acquire(timeout=STOP_S):

@@ -171,7 +171,7 @@ class Plan:
         return future
 
     def _collect(self) -> None:
-        """Go through the graph from the wanted keys; afterwards each node comes behind its inputs."""
+        """Go through the graph from the wanted keys; inputs come before their users."""
         nodes = self._nodes
         finished: dict[Hashable, Node] = {}
         stack: list[Any] = list(reversed(self._ends))
@@ -226,7 +226,7 @@ class Plan:
         return list({id(node.group): node.group for node in nodes.values()}.values())
 
     def _merge(self, size: int) -> None:
-        """Let groups that only one node needs become part of that one's: chains of blocks, and others up to a size."""
+        """Merge groups into their only user: chains of blocks, and others up to a size."""
         nodes, ends = self._nodes, self._ends
         inputs_of: dict[int, int] = {}  # by id of the group
         for node in nodes.values():
@@ -265,7 +265,7 @@ class Plan:
         return type(key) is not Future and self._nodes[key].users > 1
 
     def _order(self, groups: list[Group]) -> list[Group]:
-        """Order groups as ``dask.order`` does, but take items out of a split input when it is there."""
+        """Order groups as ``dask.order`` does, but take pieces out of an input early."""
         if len(groups) < 3:
             return sorted(groups, key=lambda group: group.last.number)
         for group in groups:

@@ -98,7 +98,7 @@ atexit.register(_shared.close)
 
 
 def close() -> None:
-    """Shut down the executor that was made because none was given; the next call makes another one."""
+    """Shut down the executor that this backend made; the next call makes another."""
     _shared.close()
 
 
@@ -122,7 +122,7 @@ def run_batch(
 
 
 def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
-    """Return the backend of ``Parallel`` inside a task; without a number of jobs that one runs its calls itself."""
+    """Return the backend of ``Parallel`` inside a task; by default it runs calls itself."""
     backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
     backend.workers = workers
     backend.default_n_jobs = 1
@@ -387,7 +387,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
                 yield
 
     def _is_over(self) -> bool:
-        """Return whether ``Parallel`` need no longer wait: all calls were made, or one has failed."""
+        """Return whether ``Parallel`` need no longer wait: all are called, or one failed."""
         waits = getattr(self.parallel, "_wait_retrieval", None)  # not a public method
         return waits is None or self.parallel._aborting or not waits()
 

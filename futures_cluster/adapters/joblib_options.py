@@ -24,7 +24,7 @@ def check_options(
     inner_threads: int | None,
     others: dict[str, Any],
 ) -> None:
-    """Warn of each option that makes no difference here although it would with joblib's own processes.
+    """Warn of options without effect here that joblib's own processes have.
 
     Raises
     ------

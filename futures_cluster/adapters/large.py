@@ -78,7 +78,7 @@ class Large:
         return Large, (self.index, self.is_writable)
 
     def find(self, values: list[Any]) -> Any:
-        """Return the argument. An array is read-only, as joblib's own backends hand it out, or the batch's own."""
+        """Return the argument; an array is read-only, as in joblib, or the batch's own."""
         value = values[self.index]
         if type(value) in ARRAYS:
             if self.is_writable:
@@ -172,7 +172,7 @@ class LargeArguments:
     # ---------------------------------------------------------------- arrays, anywhere in the arguments
 
     def reducers(self, kept: list[Any] | None) -> dict[type, Callable[[Any], Any]]:
-        """Return how arrays pickle; ``kept`` gets what must be there until the calls have been made.
+        """Return the reducers of arrays; ``kept`` gets what must live until the calls end.
 
         With None, large arrays pickle like others: they are part of what goes out once.
         """
@@ -194,7 +194,7 @@ class LargeArguments:
         return memmaps.reduce_contents(array, mode == "c")
 
     def _file_of(self, base: Any) -> Any:
-        """Return the file that workers map for a memmap; None if they cannot, or if it has other data."""
+        """Return the file that workers map for a memmap; None if they cannot."""
         if not self.shares_files:
             return None
         known = self._files.get(id(base))
@@ -204,7 +204,7 @@ class LargeArguments:
         return known[1]
 
     def _mode_of_contents(self, base: Any) -> str:
-        """Return how calls get the contents of a memmap that does not travel as a reference to its file."""
+        """Return how calls get the contents of a memmap that travels without its file."""
         if base.mode in memmaps.WRITABLE_MODES and not self._has_warned:
             why = (
                 "its file has no name, or was moved, replaced or deleted"
@@ -220,7 +220,7 @@ class LargeArguments:
         return "c" if base.mode == "c" else "r"
 
     def _array_here(self, array: Any, mode: Any) -> Any:
-        """Return what goes out once for a large array; None if its contents go out with each batch."""
+        """Return what goes out once for a large array; None if each batch has it."""
         is_writable = mode != "r"
         if self.shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
             return memmaps.ArrayFile(array, mode, self._folder)
@@ -254,7 +254,7 @@ class LargeArguments:
         return sent
 
     def _replacement(self, arg: Any) -> tuple[Any, bool]:
-        """Return what goes out for an argument unless it is left to ``reducers``, and whether calls may change it."""
+        """Return what goes out for an argument, and whether calls may change it."""
         mode = self._mode
         if type(arg) in ARRAYS:
             if self._pool is not None or arg.nbytes <= self._least_bytes or arg.dtype.hasobject:
@@ -317,7 +317,7 @@ class LargeArguments:
         return items, futures, kept
 
     def pickle(self, items: list[Any], kept: list[Any]) -> tuple[bytes, list[memoryview]]:
-        """Return calls as their pickle and its large buffers; ``kept`` gets what must be there until they were made."""
+        """Pickle calls with large buffers; ``kept`` gets what must live until they end."""
         reducers = self.reducers(kept)
         data, buffers = dumps_apart(items, self._codec.scope, reducers)
         if not self.looks_first and len(data) + sum([buffer.nbytes for buffer in buffers]) > self._least_bytes:

@@ -105,7 +105,7 @@ def _reduce_memory_store(store: Any) -> Any:
 
 
 def _reduce_thread_lock(lock: Any) -> Any:
-    """Say what to do about a lock that xarray has put into a graph; others do not pickle, as ever."""
+    """Say what to do about a lock of xarray in a graph; others do not pickle."""
     locks: Any = sys.modules.get("xarray.backends.locks")
     if any(lock is each for each in list(getattr(locks, "_FILE_LOCKS", {}).values())):
         raise TypeError(

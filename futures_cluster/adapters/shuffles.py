@@ -172,7 +172,7 @@ def refuse(left: Mapping[Hashable, str], needed: Collection[Hashable]) -> None:
 
 
 def _use(node: Any, known: dict[int, str]) -> str:
-    """Return how a node uses a store, or one of those that are fused with it or among its arguments."""
+    """Return how a node, its fused nodes or its arguments use a store."""
     if not isinstance(node, Task):
         return ""
     func = node.func
@@ -337,7 +337,7 @@ def _key(graph: Mapping[Hashable, Any], reference: Any) -> Hashable:
 def _exchange(
     graph: dict[Hashable, Any], path: tuple[int, ...], values: list[Any], parts: list[int], shuffle: _Shuffle
 ) -> dict[int, Any]:
-    """Add the tasks by which each partition gets its pieces of all values; returns the key of each partition."""
+    """Add the tasks that bring pieces to each partition; return the partitions' keys."""
     is_last = len(parts) <= BRANCH or len(values) <= BRANCH
     blocks = [[part] for part in parts] if is_last else _runs(parts, math.ceil(len(parts) ** 0.5))
     groups = [values] if is_last else _runs(values, math.ceil(len(values) ** 0.5))
@@ -419,7 +419,7 @@ def same(value: Any) -> Any:
 
 
 def number_rows(frame: Any, index: Any, column: Any, partitions: int, is_index: bool) -> Any:
-    """Add the column of partitions' numbers, by hash, as Dask does for both sides of a merge."""
+    """Add the column of partitions' numbers, by hash, as Dask does for a merge."""
     from dask.dataframe.dask_expr._shuffle import AssignPartitioningIndex
 
     return AssignPartitioningIndex.operation(frame, index, column, partitions, frame, is_index)
@@ -489,7 +489,7 @@ Groups = list[tuple[int, Any, list[Any]]]
 
 
 def group_items(grouper: Any, items: Iterable[Any], partitions: int) -> Groups:
-    """Group the items of a bag's partition: rows of a partition's number, a key and its items."""
+    """Group the items of a bag's partition: rows of partition, key and items."""
     from dask.tokenize import tokenize
     from toolz import groupby  # type: ignore[import-untyped]
 

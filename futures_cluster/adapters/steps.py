@@ -82,7 +82,7 @@ class Nested:
 
 
 def become_default() -> None:
-    """Let Dask in this process compute on the executor that runs the task, unless its configuration says where."""
+    """Let Dask compute on the executor that runs the task, unless it is configured."""
     import dask
 
     if dask.config.get("scheduler", None) is None:

@@ -95,7 +95,7 @@ def _as_reference(plan: Plan) -> Any:
 
 
 def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[GraphTask]:
-    """Yield a task for each group, and before it one for each large function that it is the first to use."""
+    """Yield a task for each group, after one for each large function new in it."""
     functions = _Functions(scope) if scope is not None else None
     for group in plan.groups:
         steps, inputs = plan.steps(group)
@@ -143,7 +143,7 @@ class _Functions:
         self._alive: list[Any] = []
 
     def apart(self, steps: list[st.Step], inputs: int) -> tuple[list[st.Step], dict[int, Any]]:
-        """Return the steps with functions by value replaced, and the large ones, which are inputs behind the others.
+        """Return the steps with large functions replaced, and these, as further inputs.
 
         Of these the function itself, or None if a task before was the first to use it.
         """
@@ -183,7 +183,7 @@ class _Functions:
             steps[at] = (function, args, moved, tuple([new(number) for number in drops]), key)
 
     def _pickle(self, function: Any) -> Any:
-        """Return the function itself, if its pickle is small and by reference; else what stands for it."""
+        """Return the function if its pickle is small and by reference, or a stand-in."""
         data, buffers = pickling.dumps_apart(function, self._scope)
         if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
