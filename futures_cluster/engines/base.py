@@ -115,7 +115,7 @@ class Engine(Protocol):
         """Take the function that makes the executor of a task in this process."""
 
     def check_options(self, options: TaskOptions) -> None:
-        """Refuse what no worker will ever offer. Raises ValueError; NotSupported for what the engine cannot do."""
+        """Refuse what no worker will offer (ValueError), or the engine cannot do."""
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """Hand data to the engine, which keeps ``replicas`` of it where workers could lose it."""
@@ -139,19 +139,19 @@ class Engine(Protocol):
         """Return the futures of this client that are not done; in a task, of what that task has submitted."""
 
     def wait_for_workers(self) -> list[str]:
-        """Return names of the workers, once all have started. Raises what broke the executor, if none can."""
+        """Return the names of all workers once they have started, or raise why not."""
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """Take nothing more; end when all is done."""
 
     def stop_workers(self, force: bool) -> None:
-        """End the workers now, by SIGKILL with ``force``, else by SIGTERM; what is unfinished fails."""
+        """End the workers now, by SIGKILL with ``force``, else by SIGTERM."""
 
     def scale(self, minimum: int, maximum: int) -> None:
         """Have between ``minimum`` and ``maximum`` workers, as the work wants."""
 
     def restart_workers(self) -> None:
-        """Put a fresh process in the place of each worker. Raises NotSupported where there are none to restart."""
+        """Replace the process of each worker; NotSupported where there are none."""
 
     def upload(self, path: str) -> None:
         """Let workers import a module, a package or an archive of the caller."""
@@ -172,7 +172,7 @@ class Observed(Protocol):
         """That address, once a caller has asked for it; else ""."""
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
-        """Record until the block ends; yields what collects the report. Raises as ``status_url``."""
+        """Record until the block ends; yields a function that makes the report."""
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """Take what tasks print until the block ends; yields what ``OutputListener`` calls to fetch it."""
+        """Take what tasks print until the block ends; yields a function to fetch it."""

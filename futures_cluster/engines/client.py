@@ -91,7 +91,7 @@ class ClientEngine(EngineBase):
             )
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
-        """See ``Engine``; the data stays with the scheduler, or in the client's shared memory: it cannot be lost."""
+        """See ``Engine``; the data stays here or with the scheduler, and is never lost."""
         self._check()
         return self.client.submit(identity, (value,), {}, options.task, False, key=options.key, scatters=True)
 

@@ -53,7 +53,7 @@ class LocalEngine(ClientEngine):
         self._forked = False
 
     def _make(self, starts: bool = False) -> LocalCluster:
-        """Return the cluster, which is made if need be; ``starts``: and its workers will be needed at once."""
+        """Return the cluster, made if need be; ``starts`` also starts its workers."""
         process_lifetime.left_behind(self)
         self._check_process()
         with DeferredSignals(), self._lock:

@@ -51,7 +51,7 @@ def changed(
     key: str | None = NOT_GIVEN,
     resolve: bool = NOT_GIVEN,
 ) -> SubmitOptions:
-    """Return the options with these changes; for what each means see ``Executor.with_options``.
+    """Return the options with changes; see ``Executor.with_options``.
 
     Raises
     ------

@@ -255,7 +255,7 @@ class ExternalClient:
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
-        """Take note that a task has failed, as ``payloads.TaskFailed`` or because of the cluster."""
+        """Take note that a task has failed, by itself or because of the cluster."""
         future = self._take(key)
         if future is None:
             return
@@ -439,7 +439,7 @@ class ExternalClient:
     # ---------------------------------------------------------------- the end
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """Take nothing more; when all is done bring home what has a future, and leave the cluster."""
+        """Take no more tasks; when all are done, fetch live results, and disconnect."""
         self.closing = True
         if cancel_futures:
             for future in list(self._pending.values()):

@@ -62,7 +62,7 @@ class DaskSite:
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``task_runner.HostWorker``; by the cluster's events, which the client has asked for."""
+        """See ``task_runner.HostWorker``; by events to which the client subscribes."""
         worker = self._worker
         worker.loop.add_callback(worker.log_event, _topic(client), {"what": what, "keys": keys})
 
@@ -133,7 +133,7 @@ class DaskLink:
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
     def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``external.client.Link``; all that is submitted before the client's loop gets to it goes as one graph."""
+        """See ``external.client.Link``; all that waits for the loop goes as one graph."""
         handle = Handle(call.key)
         self._unsent.append((call, handles, options, handle))
         if not self._is_awake:

@@ -47,7 +47,7 @@ class Envelope:
 
 
 def _arrived(cls: type[Envelope], data: bytes | None, parts: list[Any]) -> Envelope:
-    """Return a parcel whose buffers have come: in memory of its own, or of the engine, which is read-only."""
+    """Return a parcel whose buffers have come: in its own or read-only memory."""
     return cls((data, ("raw", [Buffer(part, arrived=True) for part in parts])))
 
 
@@ -63,7 +63,7 @@ class Scattered(Envelope):
     __slots__ = ()
 
     def open(self) -> Any:
-        """Return a new object: what can be written to is copied, and what the engine has read-only stays so."""
+        """Return a new object, with copies of all that can be written to."""
         data, buffers = pickle_codec.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
         return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
@@ -184,6 +184,6 @@ class ParcelCodec(pickle_codec.PickleCodec):
         return payload.open() if isinstance(payload, (Envelope, StoredResult)) else pickle_codec.load(payload)
 
     def result(self, value: Any) -> InlineResult | StoredResult:
-        """Return what a task returns. Raises what pickling raises, if it is not known that it will do."""
+        """Return what a task returns; raise what pickling raises, where it may fail."""
         payload, size = self.dump_result(value, keep=False)
         return StoredResult(value, size) if payload is None else InlineResult(payload)

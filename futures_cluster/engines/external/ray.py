@@ -99,7 +99,7 @@ class RaySite:
         return outcomes[0]  # type: ignore[no-any-return]
 
     def _wait_as_it_does(self) -> bool:
-        """Wait for unfinished children by Ray's means, while others have the slot; whether there were any."""
+        """Wait for children by Ray's means, without the slot; whether there were any."""
         executor = self._executor
         waiting = [] if executor is None else executor._engine.client.unfinished()
         if waiting:
@@ -126,7 +126,7 @@ class RaySite:
             return self._executor
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """See ``task_runner.HostWorker``; a client without a board is a task, which hears nothing."""
+        """See ``task_runner.HostWorker``; a task without a board hears nothing."""
         with contextlib.suppress(ValueError):
             ray.get_actor(_board_name(client)).tell.remote(what, keys)
 
@@ -136,7 +136,7 @@ class RaySite:
         self._wake.put(None)
 
     def take_slot(self) -> None:
-        """See ``task_runner.HostWorker``; Ray gives it back when the main thread no longer waits."""
+        """See ``task_runner.HostWorker``; Ray returns it when the main thread runs again."""
         self._waits.clear()
 
 

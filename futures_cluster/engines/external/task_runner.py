@@ -74,7 +74,7 @@ class _Host:
         self._gave_up = False
 
     def task_waits(self, task: TaskContext, waits: bool) -> None:
-        """Give the slot back, or take it again: not before all that the task has submitted is done.
+        """Give the slot back, or take it again once all that it submitted is done.
 
         It may wait for them by means that do not pass by here (``concurrent.futures.wait``).
         """

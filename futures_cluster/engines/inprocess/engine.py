@@ -341,7 +341,7 @@ class InProcessEngine(Facts, EngineBase):
             work.parent.children.pop(work.number, None)
 
     def _too_long(self, reference: weakref.ref[Work], attempt: int) -> None:
-        """Fail the future of an attempt whose time is over; its thread is free when the function returns."""
+        """Fail the future of an attempt whose time is over; its thread goes on."""
         work = reference()
         if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
             work.raised(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
