@@ -101,7 +101,7 @@ class Encoding:
         return x
 
     def _codes(self, name: str, codes: Array, found: Array) -> Array:
-        """Return the positions of a column's values among all levels; ``codes`` are of its table."""
+        """Return the positions of values among all levels; ``codes`` are of its table."""
         position = {level: number for number, level in enumerate(self.levels[name].tolist())}
         unseen = [level for level in found.tolist() if level not in position]
         if unseen:
@@ -115,7 +115,7 @@ class Encoding:
         return lookup[codes.astype(np.intp)] if len(codes) else np.empty(0, np.intp)
 
     def encode_frame(self, frame: Any) -> tuple[Any, list[str] | None]:
-        """Return rows of a data frame in this process with its categories encoded, and the names of their columns.
+        """Encode the categories of a data frame; return rows and names of columns.
 
         Other columns stay as they are, for scikit-learn to check. A frame without categories, and what is no frame,
         is left as it is; then there are no names.
@@ -130,7 +130,7 @@ class Encoding:
 
 
 def encoded_table(table: Any, features: Features) -> tuple[Array, Encoding]:
-    """Return the chosen columns of a data frame in this process, categories encoded, with the levels that it has.
+    """Return the chosen columns of a data frame, encoded, with their levels.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def encoded_table(table: Any, features: Features) -> tuple[Array, Encoding]:
 
 
 def encoding_of(columns: list[str], found: Iterable[Mapping[str, Array]], features: Features) -> Encoding:
-    """Return the encoding with the levels of all tables, sorted; those that the caller gave as they are.
+    """Return the encoding by the levels of all tables, sorted, or as given.
 
     Raises
     ------

@@ -208,7 +208,7 @@ def rows_of_frame(frame: Any, features: Features, own: Sequence[str] = (), where
 
 
 def refuse_texts(frame: Any) -> None:
-    """Refuse columns of a pandas data frame in this process that are no numbers, as those of other tables are.
+    """Refuse columns of a data frame that are no numbers, as in other tables.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def refuse_texts(frame: Any) -> None:
 
 
 def without_named(frame: Any, features: Features, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """Return the features of a data frame in this process, and values of which some are names of its columns.
+    """Return the features of a data frame, and values, some named by columns.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def names_of_columns(names: Sequence[Any]) -> list[str] | None:
 
 
 def numbers_of(column: Any) -> Array | None:
-    """Return a series as numbers, NaN where a value is missing; None if it is something else."""
+    """Return a series as numbers, NaN where missing; None for anything else."""
     kind = column.dtype
     if isinstance(kind, np.dtype) and kind.kind in "fiub":
         return column.to_numpy()
@@ -318,7 +318,7 @@ def code_column(column: Any) -> tuple[Array, Array]:
 
 
 def levels_array(levels: list[Any]) -> Array:
-    """Return levels as an array that keeps each as it is; numpy would make texts of a number beside a text."""
+    """Return levels as an array of objects, so that numpy makes no texts of them."""
     array = np.empty(len(levels), dtype=object)
     array[:] = [level.item() if isinstance(level, np.generic) else level for level in levels]
     return array

@@ -450,7 +450,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return eta + (numbers if eta.ndim == 1 else numbers[:, None])
 
     def _without_named(self, X: Any, values: dict[str, Any]) -> tuple[Any, list[Any]]:
-        """Return the columns of the fit, and values which may be names of others; see ``without_named``."""
+        """Return the columns of the fit, and values; see ``columns.without_named``."""
         features = Features() if self._encoding_ is None else self._encoding_.features
         return without_named(X, features, values)
 

@@ -127,7 +127,7 @@ def partitions_of(path: str) -> dict[str, str]:
 
 
 def _with_partitions(found: list[tuple[str, str]]) -> list[DataFile]:
-    """Add columns of folder names; whole numbers are numbers if all files have one, as in pyarrow."""
+    """Add columns of folder names, as numbers if all files have whole ones."""
     partitions = [partitions_of(path) for path, _ in found]
     values: dict[str, set[str]] = {}
     for each in partitions:

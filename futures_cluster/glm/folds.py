@@ -59,7 +59,7 @@ class Folds:
         return LocalSums([on_train(pair, 2 * fold, _itself) for pair in pairs], threads=1)
 
     def test(self, fold: int, fn: Callable[..., Array], *args: Any) -> Array:
-        """Return the sum over all blocks of ``fn(block, keep, *args)``; ``keep`` is true for test rows of the fold."""
+        """Sum ``fn(block, keep, *args)`` over all blocks; ``keep`` marks test rows."""
         sums = self.sums
         if isinstance(sums, ExecutorSums):
             shared = [sums.share(each) if getattr(each, "nbytes", 0) > SMALL_BYTES else each for each in args]

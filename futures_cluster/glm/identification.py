@@ -54,7 +54,7 @@ class Identification:
 
 
 def identify(objective: Objective, theta: Array, information: Array, factor: Factor) -> tuple[Identification, Array]:
-    """Return what the data determine; and which null directions of the factor are none. For families of one output.
+    """Return what the data determine, and which null directions are none.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _say_something(objective: Objective, theta: Array, information: Array, facto
 
 
 def shortest_by_products(objective: Objective, theta: Array) -> Array:
-    """Return the shortest coefficients with the same predictions, when there are too many columns for a Hessian.
+    """Return the shortest coefficients with the same predictions, without a Hessian.
 
     Conjugate gradients from zero, without a preconditioner, stay among the combinations of rows. They need at most as
     many passes as there are rows, so this is for fewer rows than columns, where the shortest coefficients are others.
@@ -117,7 +117,7 @@ def shortest_by_products(objective: Objective, theta: Array) -> Array:
 
 
 def _parts_of(directions: Array, scale: Array, means: Array, center: Array | None) -> Array:
-    """Return which parameters, of the columns as they are, have a part in any of these directions."""
+    """Return which parameters have a part in any of these directions."""
     coefs = directions[: len(scale)]
     parts = np.abs(coefs) / scale[:, None]
     has_part = np.any(parts > PART * np.max(parts, axis=0, initial=0.0), axis=1)

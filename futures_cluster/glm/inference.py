@@ -71,7 +71,7 @@ class Expected(Family):
 
 
 def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array]:
-    """Return the statistics at the optimum, and the shortest coefficients with the same predictions."""
+    """Return the statistics at the optimum, and the shortest equal coefficients."""
     family, center = objective.family, objective.column_center
     rows = objective.all_rows
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
@@ -113,7 +113,7 @@ def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array
 
 
 def block_statistics(block: RowBlock, family: Family, intercept: bool, theta: Array) -> Array:
-    """Return ``[weight, deviance, Pearson's chi square, likelihood terms]`` of a block; a task."""
+    """Return weight, deviance, Pearson's chi square and likelihood terms; a task."""
     q = block.n_features
     eta = np.empty(block.n_rows)
     start = 0
@@ -263,7 +263,7 @@ def _known(value: float) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """Return a number with decimals, or an exponent where these would be too many or all zero.
+    """Return a number with decimals, or with an exponent where these do not fit.
 
     Examples
     --------

@@ -117,7 +117,7 @@ class Objective:
         return self.size <= (SPARSE_HESSIAN if self.all_rows.is_sparse else DENSE_HESSIAN)
 
     def at(self, theta: Array, order: int = 1) -> Point:
-        """Return the objective at ``theta``: the value, with ``order`` 1 also its gradient, with 2 also its Hessian."""
+        """Return the objective at ``theta``, and by ``order`` gradient and Hessian."""
         self.passes += 1
         vector = self.all_rows.sums(self.family, self.intercept, theta, order, self.stride)
         self.weight = float(vector[0])
@@ -149,7 +149,7 @@ class Objective:
         return hessian.reshape(self.size, self.size)
 
     def noise(self, weight: float) -> Any:
-        """Return what rounding errors of centred columns add to the diagonal of a Hessian, of each coefficient.
+        """Return the rounding errors of centred columns in a Hessian's diagonal.
 
         Parameters
         ----------
@@ -180,7 +180,7 @@ class Objective:
         return result
 
     def sampled(self, stride: int) -> Objective:
-        """Return the same over every ``stride``-th piece of the rows; its minimum is a good start."""
+        """Return the same over every ``stride``-th piece of the rows, for a good start."""
         return Objective(
             self.all_rows, self.family, self.penalty, self.intercept, stride, self.base, self.column_center
         )

@@ -85,7 +85,7 @@ def read_parquet(
     constants: Mapping[str, Any],
     implied: Sequence[str],
 ) -> tuple[Rows, list[Array]]:
-    """Return the rows of a file, or of some of its row groups, and its own columns: target and weights.
+    """Return rows of a file or row groups, with its own target and weights.
 
     A few columns at a time go into the array that the block keeps. A data frame between would need three times the
     memory, and the whole row group at once as an Arrow table and its pages three times as well.

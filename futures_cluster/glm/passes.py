@@ -68,7 +68,7 @@ def sums_size(features: int, intercept: bool, outputs: int, order: int) -> int:
 
 
 def segments_of(block: RowBlock, size: int) -> list[tuple[int, int]]:
-    """Return how the rows of a block are cut: ``(start, stop)`` of each segment; ``size`` is that of the vector."""
+    """Return the ``(start, stop)`` of segments of a block; ``size`` is the vector's."""
     n_rows = block.n_rows
     if block.is_sparse:
         rows = SPARSE_ROWS
@@ -186,7 +186,7 @@ def _segment_sums(
 
 
 def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tuple[int, int]], outputs: int) -> Array:
-    """Return second derivatives of the weighted loss by each pair of outputs, shape ``(rows, pairs)``."""
+    """Return second derivatives by pairs of outputs, of shape ``(rows, pairs)``."""
     if outputs == 1:
         result = curvature[:, None]
     else:
@@ -203,7 +203,7 @@ def _curvature_of_pairs(curvature: Array, weights: Array | None, pairs: list[tup
 def block_product(
     block: RowBlock, family: Family, intercept: bool, theta: Array, vector: Array, run: Runner = map
 ) -> Array:
-    """Return the Hessian of the summed loss at ``theta``, times a vector, without the matrix; flat, as ``theta``."""
+    """Return the Hessian at ``theta`` times a vector, without the matrix; flat."""
     p = block.n_features + intercept
     q = block.n_features
     outputs = family.outputs
@@ -251,7 +251,7 @@ def _transposed_square_product(x: Any, right: Array) -> Array:
 
 
 def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array, vectors: Array) -> Array:
-    """Return the Hessian of the summed loss times several vectors, then their own squares in it; for one output.
+    """Return the Hessian times several vectors, and their squares; one output.
 
     The square of a vector along which the rows hardly vary is exact here, and drowns in the Hessian. After it come the
     vectors' squares without curvature, ``sum(w * (x v)**2)``, and those of the columns.
@@ -279,7 +279,7 @@ def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array,
 
 
 def block_recession(block: RowBlock, family: Family, intercept: bool, theta: Array, direction: Array) -> Array:
-    """Return how the loss goes on from ``theta`` in a direction: its least and its largest ``Family.recession``.
+    """Return the least and largest ``Family.recession`` in a direction.
 
     The largest is that of rows that are not yet far beyond where the loss ends. Then come the least recession of
     ``theta`` itself as a direction, and the sums of squares of the columns. Rows without weight do not count.

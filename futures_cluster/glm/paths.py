@@ -66,7 +66,7 @@ def solver_for(name: str, objective: Objective) -> str:
 
 
 def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:
-    """Call ``fn(fold)`` for all folds, several at a time: their tasks share the workers, or threads the cores."""
+    """Call ``fn(fold)`` for all folds, several at a time, which share the workers."""
     threads = MAX_THREADS if isinstance(sums, ExecutorSums) else usable_cores()
     if number == 1 or threads == 1:
         return [fn(fold) for fold in range(number)]
@@ -80,7 +80,7 @@ def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:
 def _predictors(
     block: RowBlock, keep: Array, thetas: Array, outputs: int, intercept: bool
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield linear predictors of shape ``(rows, fits, outputs)``, targets and weights of the rows that are kept."""
+    """Yield predictors ``(rows, fits, outputs)``, targets and weights of kept rows."""
     q = block.n_features
     fits = len(thetas)
     parts = thetas.reshape(fits, q + intercept, outputs)
@@ -99,7 +99,7 @@ def _predictors(
 
 
 def block_errors(block: RowBlock, keep: Array, thetas: Array, intercept: bool, center: float) -> Array:
-    """Return ``[weight, y, y**2, squared error of each fit]``, summed; ``y`` counts from ``center``."""
+    """Return the sums ``[weight, y, y**2, squared error of each fit]`` of a block."""
     total = np.zeros(3 + len(thetas))
     for eta, y, weights in _predictors(block, keep, thetas, 1, intercept):
         away = y - center
@@ -111,7 +111,7 @@ def block_errors(block: RowBlock, keep: Array, thetas: Array, intercept: bool, c
 def block_hits(
     block: RowBlock, keep: Array, thetas: Array, intercept: bool, family: Family, class_weights: Array | None
 ) -> Array:
-    """Return ``[weight, weight of the rows that each fit classifies rightly, loss of each fit]``, summed.
+    """Return the sums of weight, weight of hits and loss, of each fit.
 
     The weights of the classes, which are in those of the block, are taken out.
     """
@@ -136,7 +136,7 @@ def block_hits(
 def block_left_out(
     block: RowBlock, mean: Array, vectors: Array, shrink: Array, coefs: Array, level: float, base: float
 ) -> Array:
-    """Sum of ``weight * error**2`` of each fit, where each row is predicted by a fit without it.
+    """Sum ``weight * error**2`` of each fit, each row predicted without itself.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def without_process(model: Any) -> Any:
 
 
 def features_of_model(model: Any) -> Features:
-    """Return the columns of tables that the model was fitted on; tables have the target and other columns, too."""
+    """Return the columns of tables on which the model was fitted."""
     if model._encoding_ is not None:
         features: Features = model._encoding_.features
         return features
@@ -91,7 +91,7 @@ def predict_file(model: Any, method: str, file: DataFile, features: Features, **
 
 
 def predict_rows(model: Any, method: str, x: Any, columns: list[str] | None = None, **offset: Any) -> Any:
-    """Return predictions for rows of one block, also if there are none, which scikit-learn refuses.
+    """Return predictions for rows of one block, also for none.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _cut(weights: Array | None, start: int, stop: int) -> Array | None:
 
 
 def make_block(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """Return a block of what a task or a file gave: an array, a data frame or a sparse matrix, and its target.
+    """Return a block of an array, data frame or sparse matrix, and its target.
 
     Raises
     ------
@@ -312,7 +312,7 @@ def _is_missing(y: Array) -> Array:
 
 
 def _mixed(y: Array) -> str:
-    """Return a text and another value among objects, for an error; empty if all are of one kind."""
+    """Return a text and another value of objects of mixed kinds, or nothing."""
     if y.dtype != object or len({issubclass(kind, str) for kind in set(map(type, y))}) < 2:
         return ""
     text = next(each for each in y if isinstance(each, str))

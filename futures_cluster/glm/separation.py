@@ -103,7 +103,7 @@ def _newton_step(objective: Objective, theta: Array) -> tuple[Factor, Array]:
 
 
 def _go_on(objective: Objective, theta: Array) -> Array:
-    """Return where Newton's method stops with a small ``tol``; the same ``theta`` if that is here."""
+    """Return where Newton's method stops with a small ``tol``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -36,7 +36,7 @@ class Load:
 
 
 def kind_of(x: Any) -> str:
-    """Return ``"array"`` for what is in this process, else ``"futures"``, ``"dask"`` or ``"files"``.
+    """Return ``"array"`` for this process, or ``"futures"``, ``"dask"``, ``"files"``.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def from_file(
 def from_delayed(
     part: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None
 ) -> RowBlock:
-    """Return a block of Dask's delayed values, or of one and names of its columns, computed where this runs."""
+    """Return a block of Dask's delayed values, computed where this runs."""
     part, y, weights, offset = _dask_compute()(part, y, weights, offset, scheduler="synchronous")
     if isinstance(y, str):
         return from_table(part, y, weights, offset, features)

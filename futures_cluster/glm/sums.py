@@ -168,7 +168,7 @@ class ExecutorSums(Sums):
         return self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
-        """Return which blocks one task passes over: some that one worker holds, or neighbours if all blocks are small.
+        """Return the blocks of each task: of one worker, or small neighbours.
 
         Small blocks go to another worker once, where each pass would pay for one more task, or for sums that cannot be
         added because others have the neighbours.
@@ -211,7 +211,7 @@ class ExecutorSums(Sums):
         return total
 
     def _added(self, futures: dict[Node, Any]) -> list[Any]:
-        """Return one future of the sum of large vectors: tasks add those that the tree adds, some levels at a time."""
+        """Return a future of the sum of large vectors, added by tasks as in the tree."""
         height = 0
         while len(futures) > 1:
             height += LEVELS

@@ -126,7 +126,7 @@ def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Fac
 
 
 def _encoded_moments(facts: Facts, names: list[str]) -> Array:
-    """Return the moments of the columns that encoding leaves as they are; zeros and ones need no centre."""
+    """Return the moments of columns that stay; zeros and ones need no centre."""
     columns = facts.columns or []
     there = {name: number for number, name in enumerate(columns) if name not in facts.levels}
     moments = np.zeros((2, len(names)))
@@ -168,7 +168,7 @@ def weighed_classes(facts: Sequence[Facts]) -> Array:
 
 
 def warn_of_weightless(classes: Array, weighed: Array, model: str) -> None:
-    """Warn if rows of a class are there, and none of them has a weight: the intercept then has no optimum."""
+    """Warn of a class without a weight: its intercept has no optimum."""
     without = [each.item() if hasattr(each, "item") else each for each in classes if each not in weighed]
     if without:
         warn_of_convergence(
@@ -184,7 +184,7 @@ def class_counts(block: RowBlock, classes: Array) -> Array:
 
 
 def weights_of_classes(class_weight: Any, classes: Array, counts: Array, model: str) -> Array:
-    """Return ``class_weight``, ``"balanced"`` or a dict, as one number for each class, with scikit-learn's meaning.
+    """Return ``class_weight`` as a number for each class, as scikit-learn means it.
 
     Parameters
     ----------

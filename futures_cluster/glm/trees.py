@@ -18,7 +18,7 @@ Node = tuple[int, int]
 
 
 def fold(sums: Mapping[Node, Array], n_parts: int) -> dict[Node, Array]:
-    """Add what is known of the tree as far as possible: one node is left if all of it is known.
+    """Add what is known of the tree; one node is left if all of it is.
 
     Examples
     --------

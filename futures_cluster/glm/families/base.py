@@ -48,7 +48,7 @@ class Family:
     link_name = ""
 
     def derivatives(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
-        """Return loss of each observation, and with ``order`` 1 its gradient, with 2 also its curvature."""
+        """Return each observation's loss, and by ``order`` gradient and curvature."""
         raise NotImplementedError
 
     def mean(self, eta: Array) -> Array:
@@ -78,7 +78,7 @@ class Family:
         return []
 
     def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
-        """Return the log-likelihood of all observations, of weighted sums; NaN where it has no closed form."""
+        """Return the log-likelihood of weighted sums; NaN without a closed form."""
         return float("nan")
 
     def recession(self, y: Array, change: Array) -> Array:

@@ -188,5 +188,5 @@ def poisson() -> Tweedie:
 
 
 def gamma() -> Tweedie:
-    """Return the family of positive targets with a deviation proportional to the mean; log link."""
+    """Return the gamma family: deviation proportional to the mean, log link."""
     return Tweedie(2.0)

@@ -101,7 +101,7 @@ class BlockObjective(Objective):
 
 
 def fit_block(block: RowBlock, share: Share, z: Array, u: Array, rho: float, tol: float) -> tuple[Array, float, Array]:
-    """Fit a block: its coefficients, its part of the loss, and the gradient at ``z``; a task."""
+    """Fit a block; return coefficients, its loss, and the gradient at ``z``; a task."""
     if block.n_rows == 0:
         return z - u, 0.0, np.zeros_like(z)
     objective = BlockObjective(block, share, z - u, rho)
@@ -171,7 +171,7 @@ class _Consensus:
         return self._factors[rho]
 
     def gap(self, z: Array, gradient: Array) -> float:
-        """Return the estimated distance of the objective from its minimum; ``gradient`` is that of the loss."""
+        """Return the estimated distance of the objective from its minimum."""
         slope = gradient + self.l2 * z
         if self.penalty.is_smooth:
             return 0.5 * float(slope @ self._factor(1.0).solve(slope))
@@ -231,7 +231,7 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
 
 
 def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
-    """Minimize by consensus ADMM on ``as_completed``: blocks that have answered go on at once."""
+    """Minimize by consensus ADMM, in which blocks that have answered go on at once."""
     run = Run("async_admm", options, objective.base)
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
@@ -299,7 +299,7 @@ def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
 
 
 def _local_tol(gap: float, value: float, options: Options) -> float:
-    """Return how exactly blocks are fitted: more exactly than all of them are known to be, not much more."""
+    """Return the tolerance of blocks, a little below the one reached by all."""
     return float(np.clip(1e-3 * gap / max(abs(value), 1e-300), 0.01 * options.tol, 1e-3))
 
 

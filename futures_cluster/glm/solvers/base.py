@@ -154,7 +154,7 @@ class Run:
         return number >= options.max_iter
 
     def threshold(self, objective: float) -> float:
-        """Return the distance that is good enough, by where an objective that ends near zero came from."""
+        """Return the distance that is good enough, by where the objective came from."""
         scale = max(abs(objective), 1e-6 * abs(self.first or 0.0), float(np.finfo(np.float64).tiny))
         return max(self.options.tol * scale, PRECISION * (scale + abs(self.base)))
 
@@ -183,7 +183,7 @@ def warn_of_convergence(text: str) -> None:
 
 
 def gradient_norm(objective: Objective, point: Point) -> float:
-    """Return the largest entry of the gradient; where the penalty is not smooth, of the least subgradient."""
+    """Return the largest entry of the gradient, or of the least subgradient."""
     gradient = point.gradient
     if not objective.penalty.is_smooth:
         n = objective.n_coefs
@@ -220,7 +220,7 @@ def better_start(
 def first_point(
     objective: Objective, theta: Array, options: Options, solver: Callable[[Objective, Array, Options], Result]
 ) -> Point:
-    """Return the objective and its gradient at the better start if finite, else at ``theta``.
+    """Return objective and gradient at the better start, else at ``theta``.
 
     Raises
     ------

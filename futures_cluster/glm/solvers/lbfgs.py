@@ -73,7 +73,7 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
 
 
 def first_guess(objective: Objective, theta: Array, most: int) -> Factor | Diagonal:
-    """Return the Hessian at ``theta`` to solve with, or its diagonal where the whole is too large."""
+    """Return the Hessian at ``theta``, or its diagonal where the whole is too large."""
     if objective.size <= most and objective.has_hessian:
         hessian = objective.at(theta, 2).hessian
         assert hessian is not None
@@ -125,7 +125,7 @@ class _Memory:
 
 
 def _search(objective: Objective, point: Point, direction: Array, slope: float) -> Point | None:
-    """Return a point that satisfies the weak Wolfe conditions, by bisection; None if there is none."""
+    """Return a point of the weak Wolfe conditions, by bisection, or None."""
     low, high, step = 0.0, np.inf, 1.0
     noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     best: Point | None = None

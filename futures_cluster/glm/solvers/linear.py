@@ -101,7 +101,7 @@ class Factor:
         self.basis = np.linalg.qr(coefs if self.is_null_basis else self.vectors / self.scale[:, None])[0]
 
     def solve(self, gradient: Array) -> Array:
-        """Return the step ``x`` with ``hessian @ x = gradient``; for a matrix, one of each column."""
+        """Return the step ``x`` with ``hessian @ x = gradient``, for each column."""
         n = self.n_coefs
         right = ((gradient[:n] - self.means @ gradient[n:]).T * self.scale).T
         if self.is_definite:
@@ -118,7 +118,7 @@ class Factor:
         return coefs - part if self.is_null_basis else part
 
     def shortest(self, theta: Array, but: Array) -> Array:
-        """Return the parameters with the shortest coefficients that differ in null directions only.
+        """Return the parameters with the shortest coefficients that predict the same.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class Diagonal:
 def conjugate_gradients(
     product: Callable[[Array], Array], gradient: Array, preconditioner: Diagonal, tol: float, max_iter: int
 ) -> Array:
-    """Return an approximate step ``x`` with ``hessian @ x = gradient``, by products with vectors.
+    """Return an approximate ``x`` with ``hessian @ x = gradient``, by products.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ class _Model:
 
 
 def search(objective: Objective, point: Point, direction: Array, promise: float, order: int) -> Point | None:
-    """Return the point along the direction that decreases the objective enough; None if there is none."""
+    """Return a point that decreases the objective enough along a direction, or None."""
     step = 1.0
     noise = 4 * float(np.finfo(np.float64).eps) * (abs(point.value) + abs(objective.base))
     for attempt in range(MAX_HALVINGS):

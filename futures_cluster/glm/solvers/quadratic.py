@@ -27,7 +27,7 @@ SWEEP_TOL = 1e-14
 def minimize_model(
     hessian: Array, gradient: Array, theta: Array, penalty: Penalty, n_coefs: int
 ) -> tuple[Array, float]:
-    """Return the step, and the change that the model with penalty promises to first order (never positive).
+    """Return the step, and the change of the penalized model to first order.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def minimize_model(
 
 
 def _pull(slope: Array, low: Array) -> Array:
-    """Return how strongly each parameter wants to leave zero: at a bound in one direction only."""
+    """Return each parameter's pull from zero: at a bound in one direction only."""
     return np.where(low == 0, -slope, np.abs(slope))
 
 
