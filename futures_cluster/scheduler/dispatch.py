@@ -84,7 +84,7 @@ class Dispatch:
         self._place(now, None)
 
     def _place(self, now: float, before: Order | None) -> bool:
-        """Commit plain tasks, in order, or those that come before another one; whether there is no room for more."""
+        """Commit plain tasks in order; return whether there is no room for more."""
         state = self._state
         ready, idle, free = state.ready, state.accepting, state.with_free_slot
         if not ready.count or not idle:
@@ -140,7 +140,7 @@ class Dispatch:
         self._transitions.refresh(worker, rotate=True)
 
     def spread(self, roots: list[Task]) -> None:
-        """Say which worker is to begin with which of a graph's tasks without inputs: neighbours go together.
+        """Choose the workers of a graph's tasks without inputs: neighbours together.
 
         What is made of them most often needs neighbours, and then finds them on one worker. Only where many follow
         each other: an order that has others between them says when they are needed, and more at a time would only
@@ -162,7 +162,7 @@ class Dispatch:
             self._state.co_assigned.setdefault(worker, deque()).extend(roots[begin:end])
 
     def _nearer(self, worker: Worker) -> Task | None:
-        """Return a task that the worker had better take than the first in the queue. Its entry there becomes void.
+        """Return a task with inputs on the worker, whose entry becomes void.
 
         If the inputs of the first are far from the worker, one whose inputs it has: so that a worker which ends its
         part of a step first does not begin with what lies at others, while they come for what lies here. If the first
@@ -177,7 +177,7 @@ class Dispatch:
         return self._take(state.queued_by_location, worker, first) if placement.is_far(first, worker) else None
 
     def _take(self, chosen: dict[Worker, deque[Task]], worker: Worker, first: Task) -> Task | None:
-        """Return the first task co-assigned to the worker, if it is in the flow whose turn it is."""
+        """Return the first task co-assigned to the worker, if its flow has its turn."""
         tasks = chosen.get(worker)
         if tasks is None:
             return None
@@ -194,7 +194,7 @@ class Dispatch:
         return None
 
     def _preferred(self, task: Task) -> Worker | None:
-        """Return where a result is to be made again because its user cannot get it from elsewhere."""
+        """Return where to make a result again for a user that cannot get it."""
         if not self._state.recompute_on:
             return None
         worker = self._state.workers.get(self._state.recompute_on.pop(task, ""))
@@ -203,7 +203,7 @@ class Dispatch:
         return worker
 
     def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
-        """Commit a queue's tasks, as long as they come before another task; the next one's order, if it is its turn."""
+        """Commit a queue's tasks in turn; return the order of the next one."""
         state = self._state
         demands = state.constrained
         while True:
@@ -253,7 +253,7 @@ class Dispatch:
                 self._transitions.refresh(worker)
 
     def make_room(self, worker: Worker) -> None:
-        """Ask for the newest commitments back until there is room: what a task waits for goes before them."""
+        """Ask for the newest commitments back until a task has room."""
         count, occupancy_s = len(worker.assigned), worker.occupancy_s
         for task in reversed(worker.assigned.values()):
             if count < worker.slots or placement.may_have_more(worker, count, occupancy_s):

@@ -522,7 +522,7 @@ class SchedulerMachine:
         self._repeats.client_left(worker.name)
 
     def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
-        """Stop a worker now, for the sake of one task that it runs; the others go elsewhere, unblamed.
+        """Stop a worker for one of its tasks; the others go elsewhere, unblamed.
 
         Those that must not run twice stay until the worker has ended, and with it the doubt whether they started.
         """

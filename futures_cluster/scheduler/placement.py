@@ -62,7 +62,7 @@ def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
 
 
 def share(task: Task, each: int, most: int) -> int:
-    """Return how many tasks to give one worker before turning to the next, so that few tasks spread over all.
+    """Return the tasks to give a worker at a time, so that few tasks spread.
 
     ``each`` would be even; ``task`` is the first of them. Those that take no longer than their message go together.
     """
@@ -72,7 +72,7 @@ def share(task: Task, each: int, most: int) -> int:
 
 
 def most_in_advance(state: State, expected_s: float) -> int:
-    """Return the number of plain tasks, by the first's duration, that a worker may have in advance.
+    """Return the number of plain tasks that a worker may have in advance.
 
     Not more than its part of all there are, though it is the only one with room just now: the others will have
     room soon, too, and what is made of these tasks will want to stay where it was made.
@@ -157,7 +157,7 @@ def moving_s(size_bytes: int, bytes_s: float) -> float:
 
 
 def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
-    """Return the worker where the task starts soonest: ``first``, which has room, or one that holds inputs.
+    """Return the worker where the task starts soonest: ``first``, or a holder.
 
     One without room is only chosen if it will be done with what it has sooner than the inputs could be moved.
     """
@@ -183,7 +183,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
 
 
 def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
-    """Return the worker of a queue's open ones where the task starts soonest, and those that were found not to fit."""
+    """Return the candidate where the task starts soonest, and those that do not fit."""
     demand = queue.requirements
     held, total = held_bytes(task)
     best: Worker | None = None

@@ -64,7 +64,7 @@ def suspects(worker: Worker, executing: list[str] | None, unheard: bool = False)
 
 
 def in_cycles(added: list[Task]) -> list[Task]:
-    """Return those of the new tasks that could never run, because they need themselves or others that do."""
+    """Return those of the new tasks that need themselves, directly or not."""
     left = dict.fromkeys(added)
     missing = {task: sum(dep in left for dep in task.dependencies) for task in added}
     stack = [task for task, number in missing.items() if not number]

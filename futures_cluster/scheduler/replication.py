@@ -188,7 +188,7 @@ class Copies:
         return False
 
     def _relay(self, task: Task, reporter: str) -> bool:
-        """Have a third worker copy it, from which the reporter may get it; returns whether there is any."""
+        """Let a third worker copy it for the reporter; return whether there is one."""
         others = [
             worker
             for worker in self._state.workers.values()
@@ -201,7 +201,7 @@ class Copies:
         return True
 
     def _cannot_get(self, task: Task, worker: Worker, reporter: str) -> bool:
-        """Fail what needs a result there; it stays for all that can get it. Returns whether a program asked."""
+        """Fail what needs a result there; return whether a program asked."""
         text = (
             f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
             "machines connect to each other?"

@@ -58,7 +58,7 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
 
 
 def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
-    """Return what a worker can do without: the newest of its commitments that wait for a slot.
+    """Return the newest commitments of a worker that wait for a slot.
 
     Inputs are moved when that takes less than waiting. Nobody knows how long a stuck worker will be: as long again as
     it has been is a guess that costs at most twice the best one.

@@ -37,7 +37,7 @@ from futures_cluster.scheduler.state import State
 
 
 def scheduler_error(kind: str, text: str) -> Payload:
-    """Return an error of the scheduler itself; the client makes an exception of the class ``kind`` of it."""
+    """Return an error of the scheduler, of the class ``kind`` at the client."""
     return {"kind": kind, "text": text}
 
 
@@ -97,7 +97,7 @@ class Transitions:
             self.refresh(worker)
 
     def link(self, task: Task, keys: Iterable[Key]) -> bool:
-        """Put the task records in the place of the keys of its inputs; whether one of those is not older."""
+        """Put records in the place of the keys of inputs; whether one is not older."""
         tasks = self.state.tasks
         dependencies: dict[Task, None] = {}
         unknown = None
@@ -441,7 +441,7 @@ class Transitions:
     # ---------------------------------------------------------------- workers
 
     def refresh(self, worker: Worker, rotate: bool = False) -> None:
-        """Put the worker into the lists where it belongs; with ``rotate`` behind the others with room."""
+        """Put the worker into its lists; with ``rotate`` behind others with room."""
         state = self.state
         if state.workers.get(worker.name) is not worker:
             return  # removed by the same event

@@ -144,7 +144,7 @@ class ConstrainedQueues:
             queue.open.pop(worker, None)
 
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
-        """Return whether an older task of another queue has been overtaken too often by such tasks as these."""
+        """Return whether an older task of another queue was bypassed too often."""
         task = queue.first()
         if task is None or len(self.queues) == 1 or not (queue.requirements[0] or queue.requirements[3]):
             return False

@@ -33,7 +33,7 @@ Order = tuple[Level, float, bool, int]
 
 
 def is_consumer(task: Task) -> bool:
-    """Return whether the task is among the last few that wait for one of its inputs, and so probably frees it."""
+    """Return whether the task is among the last users of an input of it."""
     for dep in task.dependencies:
         if dep.pending_dependents <= MAX_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
@@ -176,7 +176,7 @@ class FairQueue:
         return (entries.flow.level, entries.flow.virtual_time_s, not consumers, task.serial)
 
     def ahead(self, task: Task) -> int:
-        """Return about how many entries are ahead of a task, void ones included; slow, for people."""
+        """Return about how many entries are ahead of a task; slow, for people."""
         number = 0
         for level, lanes in self._levels.items():
             if level > task.flow.level:

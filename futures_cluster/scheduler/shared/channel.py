@@ -92,7 +92,7 @@ class ChannelState(SharedState):
             self.let_go(item)
 
     def on_next(self, request: Request, serial: int, position: int, most: int) -> None:
-        """Reply with (serial, number of the first item, whether this is the end, items) from a position on.
+        """Reply with (serial, first number, whether it is the end, items).
 
         A reader that has not read yet says 0 for the serial.
         """

@@ -359,7 +359,7 @@ class SharedObjects:
         return state
 
     def withdraw(self, event: m.WithdrawShared) -> None:
-        """Withdraw a request; unless its answer is under way, the client hears that none will come."""
+        """Withdraw a request; its client hears so, unless the answer is under way."""
         request = self._open.get(event.client, {}).get(event.request)
         if request is not None:
             self._tell(request.state, request.state.withdrawn, request)
@@ -425,7 +425,7 @@ class SharedObjects:
 
 
 def plain_value(value: Any, keys: dict[Key, None] | None = None, opaque: tuple[type, ...] = (object,)) -> Any:
-    """Return a copy that shares nothing that could be changed; the keys of the items in it are gathered.
+    """Return a copy that shares nothing mutable; gathers the keys of items.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class Pins:
                 self._transitions.interest.lose(task, SHARED)
 
     def drop_news(self) -> None:
-        """Take out what the outbox has for the shared objects, as if they were a client: they need no news."""
+        """Take the shared objects' news out of the outbox: they need none."""
         outbox = self._outbox
         outbox.running.pop(SHARED, None)
         outbox.recomputing.pop(SHARED, None)

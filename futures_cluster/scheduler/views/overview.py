@@ -35,7 +35,7 @@ MAX_NEIGHBOURS = 50
 
 
 def unfinished(state: State, client: str) -> int:
-    """Return the number of a client's unfinished tasks; of all clients, if there are too many."""
+    """Return the number of a client's unfinished tasks, or of all clients."""
     if len(state.clients) == 1 or len(state.tasks) > MAX_COUNTED:
         return state.unfinished
     return sum(task.state in records.UNFINISHED and task.flow.client == client for task in state.tasks.values())
@@ -137,7 +137,7 @@ def _held_bytes(state: State) -> dict[FunctionStats, int]:
 
 
 def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
-    """Return tasks in state FAILED, the newest first; ``text`` only where the error is the scheduler's own."""
+    """Return tasks in state FAILED, the newest first; ``text`` if it is known."""
     if not state.counts[records.FAILED]:
         return []
     found = []
@@ -158,7 +158,7 @@ def failures(state: State, most: int = 100) -> list[dict[str, Any]]:
 
 
 def tasks_of(state: State, name: str) -> dict[str, Any]:
-    """Return some tasks of a function's name, the oldest in each state, those under way first.
+    """Return some tasks of a name, the oldest in each state, active ones first.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def _neighbour(task: Task) -> dict[str, Any]:
 
 
 def running_on(state: State, name: str, now: float, most: int = 200) -> list[dict[str, Any]]:
-    """Return what is committed to a worker, oldest first: those that have slots, then what waits there."""
+    """Return a worker's commitments, oldest first: in slots, then waiting."""
     worker = state.workers.get(name)
     if worker is None:
         return []
