@@ -326,7 +326,7 @@ class WorkerMachine:
         self._fetch_elsewhere(event, commands)
 
     def _fetch_elsewhere(self, event: m.DataFetched, commands: list[Command]) -> None:
-        """Ask the next holder for what a peer did not have; without one, the runs that need it go back."""
+        """Ask the next holder of data; without one, give its runs back."""
         fetches: dict[tuple[str, str], list[Key]] = {}
         missing, returned = [], []
         for key in event.missing:
