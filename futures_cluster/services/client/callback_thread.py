@@ -66,7 +66,7 @@ class CallbackThread:
                 self._call_all()
 
     def close(self, at_end: Callable[[], object] | None = None) -> None:
-        """End the thread once it has called everything; ``at_end`` is called last, at once if no thread runs."""
+        """End the thread once it has called everything; it calls ``at_end`` last."""
         with self._lock:
             self._closing = True
             if self.is_running:
@@ -77,7 +77,7 @@ class CallbackThread:
             at_end()
 
     def join(self) -> None:
-        """Wait until everything has been called, after ``close``; a callback does not wait for itself."""
+        """Wait after ``close`` until all are called; a callback does not wait for itself."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()

@@ -80,7 +80,7 @@ class ClientWaits:
             self._for_workers = None
 
     def what_waits(self, row: dict[str, Any]) -> str | None:
-        """Return what waits for a silent worker, if no task of this client is there; None if nothing does."""
+        """Return what waits for a silent worker without a task of this client."""
         key = self._fetching.asked_of(row["silent"])
         return f"the result of {key}" if key is not None else self._for_workers
 

@@ -88,7 +88,7 @@ class Fetching:
             event.set()
 
     def oldest_wait(self) -> Key | None:
-        """Return the key of a lost result that is waited for, or of one that a worker was asked for."""
+        """Return the key of the oldest lost or fetched result that is waited for."""
         return next(iter(self._changed), None) or next(iter(self._asked), None)
 
     def asked_of(self, worker: str) -> Key | None:

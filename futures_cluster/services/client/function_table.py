@@ -84,7 +84,7 @@ class _ByValue:
                 self.called.append(_ByValue(value, "", "", [], seen))
 
     def is_current(self, fn: types.FunctionType | None) -> bool:
-        """Return whether the function would pickle to the same again; comparing is cheaper than pickling."""
+        """Return whether the function would pickle to the same again; cheap."""
         if fn is None or self.ref() is not fn:
             return False
         if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
@@ -195,7 +195,7 @@ class FunctionTable:
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
-        """Return the id and the news of a function that pickles by reference, for tasks of this name."""
+        """Return id and news of a function that pickles by reference, by task name."""
         function_id = f"{name} by {fn.__name__}{OWNED_BY}{pickling.owner(self._scope)}"
         if function_id in self._told:
             return function_id, None
@@ -225,7 +225,7 @@ class FunctionTable:
         return function_id, name, news, False
 
     def told(self, function_id: str) -> None:
-        """Take note that the scheduler gets the function before all that is submitted from now on."""
+        """Take note that the scheduler gets the function before later tasks."""
         self._told[function_id] = None
 
     def forget(self, scope: str) -> None:

@@ -26,7 +26,7 @@ def shareable_paths() -> list[str]:
 
 
 def read_module(path: str) -> tuple[str, bytes]:
-    """Return the name and the bytes of a file to upload; a folder becomes an archive of the package in it.
+    """Return name and bytes of a file to upload; a package becomes an archive.
 
     Raises
     ------

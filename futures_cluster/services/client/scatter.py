@@ -58,7 +58,7 @@ class Scatterer:
         self._asked_at = float("-inf")
 
     def scatter(self, value: Any, key: m.Key | None, workers: Sequence[str], replicas: int) -> Any:
-        """Put a value onto a worker; returns its future once it is there. Not on the loop's thread.
+        """Put a value onto a worker, and return its future; not on the loop's thread.
 
         Raises
         ------

@@ -321,7 +321,7 @@ class SharedObjectClient:
     # ---------------------------------------------------------------- items
 
     def pack(self, value: Any) -> Item:
-        """Make an item of a future, or of a small value that may have futures in lists, tuples, dicts and sets.
+        """Make an item of a future, or of a small value with futures in it.
 
         Raises
         ------
@@ -439,7 +439,7 @@ def load_extension(path: str) -> Any:
 
 
 def load_on_worker(*paths: str) -> None:
-    """Import each ``"module:Class"`` (or ``"module"``); a plugin of workers is made, and watches this worker.
+    """Import each ``"module:Class"`` or ``"module"``; make plugins of workers.
 
     The initializer of workers with ``--preload``.
     """

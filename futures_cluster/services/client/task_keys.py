@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @functools.lru_cache(1000)
 def inherit(options: TaskOptions, priority: int) -> TaskOptions:
-    """Return the options of a task that another one of this priority submits: its own priority counts from there.
+    """Return a task's options, whose priority counts from that of its parent.
 
     Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
     """
@@ -29,7 +29,7 @@ def inherit(options: TaskOptions, priority: int) -> TaskOptions:
 
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key | None:
-    """Return the same for equal calls: of the function's content, the arguments' content and the inputs' keys.
+    """Return the same key for equal calls: by function, arguments and inputs.
 
     None if the arguments are objects of this process that do not pickle: nothing else tells whether two of them are
     equal, because addresses are used again.
@@ -58,7 +58,7 @@ def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -
 
 
 def key_owner(client: str, incarnation: str) -> str:
-    """Return what the keys that a client makes have in common, and no other client's keys ever had.
+    """Return the part that all keys of a client have, and no other client's.
 
     Examples
     --------

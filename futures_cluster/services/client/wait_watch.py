@@ -96,7 +96,7 @@ class WaitWatch:
             self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
 
     async def _find_out(self, before_s: float) -> None:
-        """Ask what is lacking, which may have been lacking since the look before, and say it when it is time."""
+        """Ask what is lacking, and log it when it is time."""
         with contextlib.suppress(Exception):  # the scheduler is gone or busy: the connection sees to that
             rows = {row["want"]: row for row in await self._ask()}
             self._reminders = {want: self._reminders.get(want) or Reminder(before_s) for want in rows}
@@ -125,7 +125,7 @@ class WaitWatch:
 
 
 def _say(lines: list[str]) -> None:
-    """Log lines on a thread of its own: handlers are users' code, which may block or wait for the executor."""
+    """Log lines on a thread of their own, because users' handlers may block."""
 
     def run() -> None:
         for line in lines:

@@ -51,7 +51,7 @@ class Once:
 
 
 def leave(error: BaseException | None = None) -> NoReturn:
-    """End this process, a copy, with the exit code of a child of multiprocessing whose function ended so."""
+    """End this copy of a process as a child of multiprocessing would."""
     code = 0
     try:
         if isinstance(error, SystemExit):

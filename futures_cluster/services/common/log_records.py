@@ -84,14 +84,14 @@ def _pack_extra(value: Any) -> Any:
 
 
 def pack_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int) -> bytes:
-    """Pack a warning that ``warnings.showwarning`` was called with, by a function of this module's caller."""
+    """Pack a warning of ``warnings.showwarning``, called by our caller's function."""
     names = [f"{cls.__module__}:{cls.__qualname__}" for cls in category.__mro__ if issubclass(cls, Warning)]
     module = _module_of(filename, lineno, sys._getframe(1))
     return pickle.dumps(("warning", _short(str(message)), names, str(filename), int(lineno), module))
 
 
 def _module_of(filename: str, lineno: int, frame: FrameType | None) -> str | None:
-    """Return the name of the module that a warning is about, which filters ask for, if its line is being executed."""
+    """Return the module of a warning, if its line is being executed."""
     while frame is not None:
         if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
             name = frame.f_globals.get("__name__")

@@ -47,7 +47,7 @@ class LogSettingsWatch:
         self.current = self._collect()
 
     def news(self) -> m.LogSettings | None:
-        """Return the settings if they have changed; called for each burst of tasks, so it only looks at a mark.
+        """Return the settings if they have changed; looks only at a mark.
 
         Each logger caches which levels are enabled, and logging empties all these caches when any level changes.
         """
@@ -151,7 +151,7 @@ def _plain_filter(action: str, message: Any, category: type, module: Any, lineno
 
 
 def _pattern(text: Any) -> str:
-    """Return the regular expression of a filter's message or module, which may be a name that must be met exactly."""
+    """Return the pattern of a filter's message or module, or an exact name."""
     if text is None:
         return ""
     return re.escape(text) + r"\Z" if isinstance(text, str) else str(text.pattern)

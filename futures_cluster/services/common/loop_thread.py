@@ -92,7 +92,7 @@ class Mailbox:
         self._lock = lock
 
     def post(self, item: Any) -> None:
-        """Hand over; wakes the loop unless it is already to be woken. Safe in ``__del__`` and signal handlers."""
+        """Hand over, and wake the loop; safe in ``__del__`` and signal handlers."""
         self.items.append(item)
         if not self.awake:
             try:

@@ -42,7 +42,7 @@ def resident_bytes() -> int:
 
 
 def occupied_bytes(held_bytes: int = 0) -> int:
-    """Return memory of this process that is in RAM, with what it has mapped of shared segments, its own and others'.
+    """Return this process's memory in RAM, with the shared segments it has mapped.
 
     Results that came from another process lie there; so this, less the results, is what all else takes. ``held_bytes``
     are in segments that it holds for results, and that are not always mapped.

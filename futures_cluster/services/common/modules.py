@@ -155,7 +155,7 @@ class LoadedModules:
         return version
 
     def look(self, name: str | None = None) -> None:
-        """Note what was imported since the last look, and what was imported again if this module was."""
+        """Note what was imported since the last look, or imported again."""
         if name in self._specs and getattr(sys.modules.get(name), "__spec__", None) is not self._specs[name]:
             self._seen -= self._specs.keys()
         if len(sys.modules) == len(self._seen):
@@ -177,7 +177,7 @@ class LoadedModules:
         self._seen &= sys.modules.keys()
 
     def look_after_fork(self) -> None:
-        """Note what this process has of another one, which may just have been about to load modules again.
+        """Note the modules of the forking process, which may have been loading some.
 
         A reload notes a module before it executes it: a copy of the process made in between has the former content.
         """
@@ -197,7 +197,7 @@ class LoadedModules:
             self.versions[spec.name] = version._replace(digest=OLDER)
 
     def look_again(self) -> bool:
-        """Take modules whose files were edited for loaded from what is there now; whether there are any."""
+        """Take edited modules as loaded from the new files; whether there are any."""
         edited = self.edited()
         self.versions.update((now.name, now) for _, now in edited)
         return bool(edited)

@@ -96,7 +96,7 @@ class Peers:
         self.other_way: Callable[[str, m.GetData], bool] | None = None
 
     async def get_data(self, address: str, keys: list[m.Key]) -> m.Data:
-        """Ask the worker at ``address`` for results. Large ones come attached: mapped, and free for their writer.
+        """Ask a worker for results; large ones come mapped, free for their writer.
 
         What lies in segments that cannot be opened is asked for again, and comes beside the message. Without an address
         the other way is asked.

@@ -370,7 +370,7 @@ class PluginRunner:
 
 
 def look(message: Message, state: State) -> list[Event]:
-    """Return what a message will have meant, once the scheduler has dealt with it; old answers mean nothing.
+    """Return a message's events, before the scheduler deals with it.
 
     Looked at before that, because afterwards a task may be forgotten.
     """

@@ -71,7 +71,7 @@ def ended(cluster: Cluster) -> None:
 
 
 def refuse_inside(starting: bool) -> None:
-    """Refuse a call that comes from inside the start of the same executor, on the same thread.
+    """Refuse a call from inside the start of the same executor.
 
     Raises
     ------

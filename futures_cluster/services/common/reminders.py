@@ -52,7 +52,7 @@ class Reminder:
         return max(0.0, self.since_s + self._next_s - now_s)
 
     def is_due(self, now_s: float) -> bool:
-        """Return whether it is to speak now; once for each of its times, and once for several that have passed."""
+        """Return whether to speak now: once for all of its times that have passed."""
         waited_s = now_s - self.since_s + EARLY_S
         if waited_s < self._next_s:
             return False

@@ -80,7 +80,7 @@ def _go_without(address: str, files: registry.TlsFiles | None) -> registry.Secur
 
 
 def at(address: str, own: registry.Security) -> registry.Security:
-    """Return what this process shows at a peer's address, which may be of another kind than that of its scheduler."""
+    """Return what to show at a peer's address, of whatever transport."""
     if address.startswith("unix://"):
         return registry.NO_SECURITY
     return find(address) if own == registry.NO_SECURITY else own

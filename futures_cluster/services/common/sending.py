@@ -29,7 +29,7 @@ _ROWS: dict[type[Message], tuple[str, ...]] = {
 def send_apart(
     send: Callable[[list[Message]], None], messages: list[Message], refuse: Callable[[Any, NotSendable], None]
 ) -> None:
-    """Send messages after ``send`` has refused them together: each alone, and each row of a batch alone.
+    """Send messages one by one, after ``send`` has refused them together.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Sleeper:
         return self._lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
     def without(self, sleeper: Any) -> Any:
-        """Return the first of this one and those woken with it, once another that waits no more is left out."""
+        """Return the first sleeper of the chain without one that no longer waits."""
         before: Any = self
         if before is sleeper:
             return self.next

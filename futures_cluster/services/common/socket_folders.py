@@ -81,7 +81,7 @@ def _machine() -> str:
 
 @functools.cache
 def _where() -> str:
-    """Return an id of the space of process numbers: this start of this machine, and the namespace."""
+    """Return an id of the space of process numbers: start and namespace."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:  # no namespaces here

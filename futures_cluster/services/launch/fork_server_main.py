@@ -91,7 +91,7 @@ class FrozenTemplate:
 
 
 def import_for_workers() -> None:
-    """Import all that workers need until their first task, before the first fork, so that they share it."""
+    """Import all that workers need for a first task, before the first fork."""
     import ctypes  # noqa: F401
 
     import futures_cluster.services.worker.process

@@ -46,7 +46,7 @@ def has_folder() -> bool:
 
 
 def _find_interpreter() -> str:
-    """Return the interpreter to start: that of ``multiprocessing.set_executable``, or this one.
+    """Return the interpreter to start: multiprocessing's, or this one.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _frozen_start(control_fd: int, environment: dict[str, str]) -> subprocess.Po
 def _open_process(
     command: list[Any], start_fd: int, control_fd: int, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start it with valid standard streams: a file that only has the number of one is none of its business."""
+    """Start it with valid standard streams, and no file with their numbers."""
     try:
         return subprocess.Popen(
             command,

@@ -57,7 +57,7 @@ class Orphans:
         return was_doomed
 
     def end(self, workers: Iterable[int]) -> None:
-        """Kill what came here with the end of a worker: all but the other workers and what was here before."""
+        """Kill what a worker left: all but workers and what was here before."""
         for pid in self.present().difference(workers, self._spared, self._doomed):
             (self._doomed if self._kill(pid) else self._spared).add(pid)
 
@@ -85,7 +85,7 @@ class Orphans:
 
 
 def kill_with_descendants(pid: int, number: int) -> None:
-    """Send a worker a signal, and kill what it and its children have started: for a worker that is not forked here.
+    """Signal a worker that was not forked here, and kill its descendants.
 
     What has lost its parent is not found any more, nor is anything when the worker has died by itself.
     """

@@ -136,7 +136,7 @@ class WorkerSupervisor:
         self._hopeless = ""
 
     async def run(self) -> None:
-        """Serve until told to leave, or until the scheduler is gone for longer than ``reconnect_s``.
+        """Serve until a signal, or an absence of the scheduler for ``reconnect_s``.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class WorkerSupervisor:
         await self._taken.wait()
 
     def _facts(self) -> dict[str, Any]:
-        """Return what a heartbeat says: a worker that cannot answer is not gone as long as its process runs."""
+        """Return the facts of a heartbeat, with the workers whose processes run."""
         return {"running": [] if self._processes is None else self._processes.running()}
 
     async def _serve(self) -> None:
@@ -329,7 +329,7 @@ class WorkerSupervisor:
     # ---------------------------------------------------------------- the end
 
     def leave(self) -> None:
-        """Take no more tasks; end when what only these workers hold is elsewhere. A second call ends at once."""
+        """Hand over data, and end; a second call ends at once."""
         processes = self._processes
         if self._leaving or processes is None or not processes.handles:
             self._leaving = True

@@ -237,7 +237,7 @@ class WorkerProcesses:
             self._started(place, False)
 
     def running(self) -> list[str]:
-        """Return the incarnations of workers whose processes live and were not stopped by a signal."""
+        """Return the incarnations of workers whose processes live and are not stopped."""
         import psutil  # only managers ask, and a program's own workers start without it
 
         found = []

@@ -287,7 +287,7 @@ class LocalCluster:
             self._thread.call(self.scaling.adapt, minimum, maximum)
 
     def restart_workers(self) -> None:
-        """Put a fresh process in the place of each worker; returns when all are ready. From any thread."""
+        """Replace the process of each worker, and wait until all are ready."""
         try:
             asyncio.run_coroutine_threadsafe(self.scaling.restart(), self._loop).result()
         except concurrent.futures.CancelledError:  # the loop has ended
@@ -326,7 +326,7 @@ class LocalCluster:
         return {"addresses": ["processes of this program"], "since": self._since}
 
     def status_url(self) -> str:
-        """Return the address of the status page, which is served from the first call on. From any thread."""
+        """Return the address of the status page, and serve it; from any thread."""
         from futures_cluster.services.observe.page_thread import StatusPage
 
         monitor = self.monitor()
@@ -410,7 +410,7 @@ class LocalCluster:
     # ---------------------------------------------------------------- end
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
-        """End, once all futures are done; with ``kill`` at once, by SIGKILL (True) or SIGTERM (False)."""
+        """End once all futures are done; with ``kill`` at once, by a signal."""
         with DeferredSignals() as held:
             with self._lock:
                 first = not self.closing

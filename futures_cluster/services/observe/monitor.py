@@ -147,7 +147,7 @@ class ClusterMonitor:
 
     @staticmethod
     def look(worker: str = "", output: bool = False) -> Subscription:
-        """Return what ``viewer`` takes, for a viewer of the page or a listener to what tasks print."""
+        """Return what ``viewer`` takes, for the page or for a listener to output."""
         return Subscription(worker, profile=not output, output=output)
 
     @property
@@ -199,7 +199,7 @@ class ClusterMonitor:
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
     def noticed(self, message: m.Message) -> None:
-        """Take a report, or note that a worker joined or is lost; under the service's lock, on any thread."""
+        """Take a report, or a join or loss of a worker; under the service's lock."""
         if type(message) is m.WorkerReport:
             self._put_away(message.worker, message.facts)
             if message.asked:
@@ -377,7 +377,7 @@ class ClusterMonitor:
         return {"last": last, "chunks": chunks_of_workers, "running": running[:MAX_RUNNING]}
 
     def output(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
-        """Return the number of the last line that tasks have printed, and those after this one; none after -1."""
+        """Return the last line's number, and the lines after this one."""
         with self._service.lock:
             rows = [(name, key, text) for number, name, key, text in self._output if number > since >= 0]
             return self._lines, rows
@@ -426,7 +426,7 @@ class ClusterMonitor:
             return profiles.copy(tree)
 
     def _merge_samples(self) -> None:
-        """Take samples into the profiles; not where reports come in, which is on the scheduler's own thread."""
+        """Take samples into the profiles; not on the scheduler's own thread."""
         with self._lock:
             while self._samples:
                 name, tree = self._samples.popleft()

@@ -36,7 +36,7 @@ class CodeRelay:
                 send([message])
 
     def joined(self, worker: str) -> None:
-        """Tell a worker that has joined, before it gets tasks; not earlier, because it may have to retire."""
+        """Tell a worker that has joined, before it gets tasks, as it may retire."""
         self._joined[worker] = None
         send = self._workers.get(worker)
         if send is not None and self._known:

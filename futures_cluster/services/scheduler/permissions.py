@@ -58,7 +58,7 @@ ACCEPTED: dict[str, dict[type[Message], str]] = {
 
 
 def check(role: str, name: str, message: Message) -> None:
-    """Refuse what a peer in this role may not say, or not in that name, or not with these contents.
+    """Refuse messages that a peer's role, name or their contents do not allow.
 
     Of what a worker says of itself only the facts are left that this version knows.
 

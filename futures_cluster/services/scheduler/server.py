@@ -50,7 +50,7 @@ MAX_PENDING_BYTES = 4 * 2**30
 
 
 def _line(argument: Any) -> int:
-    """Return the number of the line or chunk after which a client wants more; -1 for nothing."""
+    """Return the number of the line or chunk to go on from; -1 for nothing."""
     return numbers.whole("the number of the last line", argument, -1, numbers.MAX_BYTES)
 
 
@@ -281,7 +281,7 @@ class SchedulerServer:
         return True
 
     def _is_known_to_run(self, link: _Link) -> bool:
-        """Return whether a worker's manager, which answers, sees its process run: then it is busy, and not gone."""
+        """Return whether a worker's manager answers, and sees its process run."""
         manager = self._links.get((permissions.MANAGER, link.manager))
         if manager is None or self.loop.time() - manager.heard_at > self.silence_s / 2:
             return False
@@ -351,7 +351,7 @@ class SchedulerServer:
             self._lose(name, "its connection closed without an exit report")
 
     def _tell_peers(self, name: str) -> None:
-        """Tell peers of a lost worker, so that they stop waiting; after the machine has dealt with it."""
+        """Tell peers of a lost worker, once the machine has dealt with it."""
         worker = self.service.machine.state.workers.get(name)
         if worker is not None:
             gone: list[Message] = [m.PeersLost([worker.address])]
@@ -377,7 +377,7 @@ class SchedulerServer:
 
     @staticmethod
     def _is_about(ended: m.WorkerEnded, worker: _Link, manager: _Link) -> bool:
-        """Return whether a manager's message is about this worker, and not about a former one of its name."""
+        """Return whether a manager's message is about this worker, not a former one."""
         return worker.manager == manager.name and worker.incarnation == ended.incarnation
 
     def _bury(self, words: m.WorkerEnded) -> None:
@@ -415,7 +415,7 @@ class SchedulerServer:
         return bool(message.workers)
 
     async def _restart_workers(self) -> int:
-        """Have a fresh process started in the place of each worker, one after another; return their number.
+        """Restart each worker, one after another; return their number.
 
         A worker that is told to retire says so to its manager, which starts another, and to the machine.
         """

@@ -52,7 +52,7 @@ def _ask(door: socket.socket) -> int | None:
 
 
 def borrow(door_fd: int) -> None:
-    """Use the tracker of the process behind the door from now on, unless this process has one."""
+    """Use the tracker of the process behind the door, unless there is one."""
     door = Socket(fileno=door_fd)
     tracker: Any = resource_tracker._resource_tracker
     if tracker._fd is not None:

@@ -85,7 +85,7 @@ class Executions:
         return fn, args, kwargs
 
     def _arguments(self, run: Run) -> Payload:
-        """Return the arguments, mapped if they are in shared memory; if they cannot be, they are asked for."""
+        """Return the arguments, mapped or fetched if they are in shared memory."""
         try:
             return pickle_codec.attach(run.payload)
         except OSError:
@@ -162,7 +162,7 @@ class Executions:
             fn = args = kwargs = value = None  # type: ignore[assignment]
 
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:
-        """Return the result of a task which hands data out: it is kept as it came, and each task gets it from there."""
+        """Return a result of scattered data, kept as it came for each task."""
         if result is not None:
             return pickle_codec.as_private(result)
         argument = pickle_codec.attach(argument)

@@ -35,7 +35,7 @@ class PostImportFinder:
         self._on_found = on_found
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return what the other finders find, if it is of use here; see ``importlib.abc.MetaPathFinder``."""
+        """Return another finder's spec if useful; see ``importlib.abc.MetaPathFinder``."""
         has_adapter = path is None and any(name == library for library, _ in context.ADAPTERS)
         is_import = self._on_found is not None and (target is not None or name not in sys.modules)
         if not (has_adapter or is_import):
@@ -53,7 +53,7 @@ class PostImportFinder:
 
 
 def _adapt_after(loader: Any) -> None:
-    """Have a loader adapt the next module that it executes; that of an archive is the same for all of its modules."""
+    """Let a loader adapt the next module, also of an archive with several."""
 
     def execute_and_adapt(module: ModuleType) -> None:
         del loader.exec_module

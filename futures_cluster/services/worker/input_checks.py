@@ -39,7 +39,7 @@ class CheckedExecutions(Executions):
 
 
 def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what to call in the place of a task's function, so that it fails if it changes one of these values."""
+    """Return a function that fails if the task's changes one of these values."""
     return functools.partial(_call, key, names, values, fn)
 
 

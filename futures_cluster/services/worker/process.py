@@ -113,7 +113,7 @@ def forget_exit_functions() -> None:
 
 
 def _end_process(code: int, process: WorkerProcess | None) -> None:
-    """End as an interpreter does: threads that tasks have left are waited for, then ``atexit`` functions run.
+    """End as an interpreter does: wait for threads, run ``atexit`` functions.
 
     The process that has started this one kills it if that takes too long. No objects are torn down after it: the
     threads of this package may still use them.
@@ -131,7 +131,7 @@ def _end_process(code: int, process: WorkerProcess | None) -> None:
 
 
 def _flush_queues() -> None:
-    """Let inherited queues of multiprocessing pass on what tasks have put into them, as at the end of its processes."""
+    """Let inherited queues of multiprocessing pass on what tasks have put."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         with contextlib.suppress(Exception):
@@ -459,7 +459,7 @@ class WorkerProcess:
             self._send([failed(request, error)])
 
     def _ask_arguments(self, key: m.Key) -> Any:
-        """Return the arguments of a task that this process cannot open; blocks, on a thread that executes."""
+        """Return a task's arguments that this process cannot open; blocks."""
         data = asyncio.run_coroutine_threadsafe(self._service.peers.get_data("", [key]), self._loop).result()
         return dict(data.found).get(key)
 

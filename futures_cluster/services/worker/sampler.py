@@ -37,7 +37,7 @@ def new_tree() -> Tree:
 
 
 def stack_of(frame: FrameType | None) -> list[str]:
-    """Return the functions that a thread is in, the task's own first; empty when it is in no task."""
+    """Return the functions of a thread's stack, the task's first, or none."""
     names: list[str] = []
     while frame is not None:
         code = frame.f_code

@@ -154,7 +154,7 @@ class WorkerService:
     # ---------------------------------------------------------------- the loop's thread
 
     def receive(self, messages: list[Message]) -> None:
-        """Take messages from the scheduler; on the loop's thread or the main slot's, not on both at once."""
+        """Take messages from the scheduler, on one thread at a time."""
         for message in messages:
             kind = type(message)
             if kind is m.RunTasks:
@@ -211,7 +211,7 @@ class WorkerService:
                 self._loop.call_later(FLUSH_S, self._tick)
 
     def _lend_slots(self) -> None:
-        """Lend the slot of a task that has unfinished children and used no processor time since the last look.
+        """Lend the slots of tasks that wait for children without using the processor.
 
         It waits for them by some call that is not ours (``concurrent.futures.wait``).
         """
@@ -268,7 +268,7 @@ class WorkerService:
             self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
     async def answer(self, request: m.GetData, shared: bool) -> m.Data:
-        """Return what a peer asked for. Large values are pickled in a thread, so that the loop stays free."""
+        """Answer a peer's request; a thread pickles large values."""
         sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
         pool = self._pool if shared else None
         codec = compress.choose(request.codecs)
@@ -508,7 +508,7 @@ class WorkerService:
         return slot
 
     def add_slot(self) -> Slot:
-        """Return a slot of the calling thread, which then calls ``run_slot``; the loop reads the connection."""
+        """Return a slot of the calling thread; the loop reads the connection."""
         slot = Slot(len(self.slots))
         self.slots.append(slot)
         self._idle.append(slot)

@@ -85,7 +85,7 @@ class StdoutCapture(io.TextIOBase):
             self._left_out += 1
 
     def take(self, running: Callable[[str], bool] = lambda key: False) -> list[list[str]]:
-        """Return the lines since the last call, and what tasks that run no more have left without an end of line."""
+        """Return the lines since the last call, and incomplete ones of ended tasks."""
         with self._lock:
             for key in [key for key in self._begun if not running(key)]:
                 self._add(key, self._begun.pop(key))

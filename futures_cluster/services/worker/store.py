@@ -151,7 +151,7 @@ class Store:
         return key in self._values
 
     def put(self, key: Key, value: Any) -> None:
-        """Hold a value; waits for the disk while there is far too much in memory. Not on the event loop."""
+        """Hold a value; waits for the disk while there is far too much in memory."""
         self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
             with self._spilled:
@@ -194,7 +194,7 @@ class Store:
             self._originals.pop(key, None)
 
     def held_segments_bytes(self) -> int:
-        """Return what segments take that this process holds, whether or not they are mapped at present."""
+        """Return the bytes of segments that this process holds, mapped or not."""
         return sum(original.segment_bytes for original in list(self._originals.values()))
 
     def original(self, key: Key) -> Original | None:
@@ -202,7 +202,7 @@ class Store:
         return self._originals.get(key)
 
     def _look_at_room(self) -> None:
-        """Leave the room for values that the rest of the process does not take; some is always left."""
+        """Compute the room for values: what the rest of the process leaves."""
         assert self.limit_bytes is not None
         others = max(0, self._resident() - self.memory_bytes)
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)

@@ -194,7 +194,7 @@ class ClientModules:
         return spec
 
     def _find_conflicts(self, module: str, root: str, clients: Iterable[str]) -> None:
-        """Note which of these clients have another module of that name than the one that was loaded from ``root``."""
+        """Note which clients have another module of that name than ``root``'s."""
         have = self._loaded.versions.get(module)
         if have is None or root not in self._added:
             return
