@@ -51,7 +51,7 @@ def own_identity(port: int) -> str:
 
 
 def split_identity(rest: str) -> tuple[str, str]:
-    """Split ``HOST:PORT#IDENTITY`` into its two parts; the identity is empty when there is none.
+    """Split ``HOST:PORT#IDENTITY`` into its parts; the identity may be empty.
 
     Examples
     --------

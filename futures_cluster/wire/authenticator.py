@@ -53,7 +53,7 @@ class SealedBuffers:
         self.nbytes: int = sum(map(len, buffers)) + TAG_BYTES
 
     def take(self, most_bytes: int = PIECE_BYTES) -> list[memoryview]:
-        """Hash and return the next bytes, at most ``most_bytes`` of them; the tag comes last and alone."""
+        """Hash and return up to ``most_bytes``; the tag comes last and alone."""
         taken: list[memoryview] = []
         left = most_bytes
         while left and len(taken) < _MAX_VIEWS and self._buffers:
@@ -84,7 +84,7 @@ class Sealer:
         self._number = 0
 
     def seal(self, frame: bytes, buffers: Sequence[Buffer]) -> tuple[bytes, Sequence[SealedBuffers]]:
-        """Return the bytes to send for what ``frames.pack_whole`` made, and what to send behind them."""
+        """Return the bytes to send of a packed frame, and those behind them."""
         mac = self._keyed.copy()
         mac.update(self._number.to_bytes(8, "little") + frame[:HEAD_BYTES])
         self._number += 1

@@ -35,7 +35,7 @@ _LEAVES = frozenset((type(None), bool, int, float, str, bytes, Buffer))
 
 
 def is_payload(payload: Any) -> bool:
-    """Return whether this has the outer shape of a payload (see ``pickle_codec``); None stands for one elsewhere."""
+    """Return whether this has the outer shape of a payload; None is one, too."""
     if type(payload) in _INLINE:
         return True
     if type(payload) is not tuple or len(payload) not in (2, 3) or type(payload[0]) not in _INLINE:
@@ -59,14 +59,14 @@ def is_payload(payload: Any) -> bool:
 
 
 def _all(values: Any, kind: type) -> bool:
-    """Return whether this is a tuple of values of one type, not negative if they are numbers."""
+    """Return whether this is a tuple of one type, without negative numbers."""
     if type(values) is not tuple or not set(map(type, values)) <= {kind}:
         return False
     return kind is not int or not values or min(values) >= 0
 
 
 def is_plain(value: Any, levels: int = MAX_LEVELS) -> bool:
-    """Return whether this is a plain value that can be passed on: not too deep, and names in its dicts are hashable."""
+    """Return whether this is a plain value, not too deep, with hashable keys."""
     kind = type(value)
     if kind in _LEAVES:
         return True

@@ -61,7 +61,7 @@ def find_secret() -> bytes | None:
 
 
 def _find(remedy: str) -> bytes | None:
-    """Return the secret, or None; ``remedy`` says what to do about a file that cannot be read."""
+    """Return the secret or None; ``remedy`` is for a file that cannot be read."""
     told = config.secret_of_environment()
     if told is not None:
         return _check(told.encode("utf-8", "surrogateescape"), config.SECRET_VARIABLE, f"Set another: {_MAKE_ONE}")

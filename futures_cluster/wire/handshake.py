@@ -165,7 +165,7 @@ class Handshake:
         return answer
 
     def _more(self, data: bytes) -> bytes:
-        """Return what came together with the message before it: a connector may have been refused meanwhile."""
+        """Return what came with the message before: perhaps a refusal."""
         if _REFUSAL in self._awaited:
             return self.receive(data)
         return self._fail(HandshakeError("the handshake went wrong: more came than was asked for"), NOT_OURS)

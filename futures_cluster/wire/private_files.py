@@ -36,7 +36,7 @@ def make_private_folder(path: str) -> None:
 
 
 def make_temporary_folder(prefix: str, parent: str | None) -> str:
-    """Make a folder of mode 0700 with a name that is new; in the place for temporary files if there is no parent."""
+    """Make a new folder of mode 0700, by default in the temporary folder."""
     import tempfile  # 5 ms that many processes do not need
 
     path = tempfile.mkdtemp(prefix=prefix, dir=parent)
@@ -64,7 +64,7 @@ def check_is_file(path: str, status: os.stat_result, remedy: str) -> None:
 
 
 def check_is_private(path: str, status: os.stat_result, remedy: str, rights: int = 0o077) -> None:
-    """Refuse what is no regular file, and a file that users other than this one and root can read or change.
+    """Refuse what is no regular file, or open to other users.
 
     Parameters
     ----------

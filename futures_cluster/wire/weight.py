@@ -99,7 +99,7 @@ def _walk(raw: bytes | bytearray | memoryview) -> None:
 
 
 def _measure(raw: bytes | bytearray | memoryview, at: int) -> tuple[int, int | None]:
-    """Return the length of the value, or of the head of the container, at a place; the container's number of items."""
+    """Return the length of a value or head, and its number of items."""
     head = raw[at]
     if head < 0xA0:
         return 1, (head & 15) * (1 if head >= 0x90 else 2)

@@ -44,7 +44,7 @@ class Found:
 
 
 def begins_with_future(arg: Any) -> bool:
-    """Return whether an argument is a container whose first item is a future: then most of the others are, too."""
+    """Return whether a container begins with a future, as most others then do."""
     if type(arg) in _CONTAINERS:
         for first in arg.values() if type(arg) is dict else arg:
             return isinstance(first, Reference)
@@ -52,7 +52,7 @@ def begins_with_future(arg: Any) -> bool:
 
 
 def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether there is certainly no future among the arguments: they are numbers and texts."""
+    """Return whether the arguments are numbers and texts, without futures."""
     return _LEAVES.issuperset(map(type, args)) and (not kwargs or _LEAVES.issuperset(map(type, kwargs.values())))
 
 
@@ -92,7 +92,7 @@ def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Found:
 def replace(
     args: tuple[Any, ...], kwargs: dict[str, Any], inside: set[int], value_of: Callable[[Reference], Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments with ``value_of(future)`` for each future; same objects stay the same.
+    """Return the arguments with ``value_of(future)`` for each future.
 
     ``inside`` is that of ``find``. Containers which it names are copied, all others are handed on.
     """

@@ -106,7 +106,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
     # ------------------------------------------------------------ by name
 
     def _by_name(self, obj: Any, module: str, name: str) -> Any:
-        """Return what an object pickles as that is bound to its own name in a program; None for any other."""
+        """Return the name in a program as which an object pickles, or None."""
         if importable(module):
             return None
         if self.by_reference:
@@ -146,7 +146,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         return next(iter(self.needs))
 
     def _reduce_by_own_name(self, obj: Any, kind: type) -> Any:
-        """Return an object of which ``__reduce__`` gives a name (a sentinel, a type variable) needs its definition."""
+        """Reduce an object whose ``__reduce__`` gives a name, with its definition."""
         if kind in self.dispatch_table or _has_plain_reduce(kind):
             return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
@@ -204,7 +204,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         return module, self._token(program)
 
     def _token(self, program: Program) -> str | None:
-        """Return what names a program in the pickle; None for the one to which the pickle belongs."""
+        """Return the name of a program in the pickle; None for the pickle's own."""
         return None if program is self._first_program() else program.token
 
     def _uses(self, program: Program, module: str, function: FunctionType) -> tuple[Key, ...]:
@@ -236,7 +236,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
 
     @staticmethod
     def _submodules(function: FunctionType) -> tuple[str, ...]:
-        """Return the modules that a function reaches as attributes of packages: importing the package is not enough."""
+        """Return the modules that a function reaches as attributes of packages."""
         names = names_of(function.__code__)
         reached = []
         held = [function.__globals__.get(name) for name in names.read]

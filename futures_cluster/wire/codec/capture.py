@@ -160,7 +160,7 @@ class DefinitionPickler(FunctionPickler):
             self.uses.setdefault(self._defining, {})[key] = None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Note, besides, that what is being defined refers to an object that belongs to another name."""
+        """Note also that the definition refers to an object of another name."""
         if isinstance(obj, threading.local):
             return _new_local(obj)
         if isinstance(obj, type):
@@ -175,7 +175,7 @@ class DefinitionPickler(FunctionPickler):
         return reduced
 
     def _take_related(self, cls: type) -> None:
-        """Take what a class of the program leads to at run time: its subclasses, and the names in its annotations."""
+        """Take a class's subclasses, and the names in its annotations."""
         module = canonical(getattr(cls, "__module__", None) or "")
         space = self.program.spaces.get(module)
         if space is None or space.get(cls.__qualname__) is not cls or (module, cls.__qualname__) not in self.taken:

@@ -104,7 +104,7 @@ def _is_by_value(cls: Any) -> bool:
 
 @contextmanager
 def _without_hooks(bases: Any) -> Iterator[None]:
-    """Disable ``__init_subclass__`` of base classes that travel by value: it has run at home."""
+    """Disable ``__init_subclass__`` of classes by value, which ran at home."""
     taken: list[tuple[Any, Any]] = []
     for base in types.resolve_bases(bases):
         for cls in getattr(base, "__mro__", ()):

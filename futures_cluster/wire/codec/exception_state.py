@@ -164,7 +164,7 @@ def _what_pickles(values: dict[str, Any], left_out: list[str]) -> dict[str, Any]
 
 
 def _pickles_as_builtin(cls: type[BaseException]) -> bool:
-    """Return whether a class adds nothing to how its built-in base pickles, and no state that only its C code knows."""
+    """Return whether a class pickles as its built-in base does, without C state."""
     return (
         cls.__reduce__ is _builtin_base(cls).__reduce__
         and cls.__reduce_ex__ is object.__reduce_ex__
@@ -180,7 +180,7 @@ def _pickles_as_builtin(cls: type[BaseException]) -> bool:
 
 
 def _registered_by_tblib(cls: type[BaseException]) -> bool:
-    """Return whether ``tblib.pickling_support`` has put its own reducer there (distributed does that to all classes).
+    """Return whether tblib, or distributed by it, has put its reducer there.
 
     It packs tracebacks and causes, which travel by themselves here, and calls constructors it knows nothing of.
     """
@@ -188,7 +188,7 @@ def _registered_by_tblib(cls: type[BaseException]) -> bool:
 
 
 def _builtin_base(cls: type[BaseException]) -> type[BaseException]:
-    """Return the class whose C code lays out the exceptions of a class: not always the first one in its ``__mro__``."""
+    """Return the class that lays out exceptions in C, wherever in ``__mro__``."""
     while not _is_builtin(cls):
         cls = cls.__base__  # type: ignore[assignment]
     return cls

@@ -24,7 +24,7 @@ _Row = tuple[str, bytes | None, str, list[tracebacks.Frame], list[str], bool, in
 
 
 def dump_error(error: BaseException) -> bytes:
-    """Pickle an exception with its whole traceback, causes, contexts, notes and sub-exceptions.
+    """Pickle an exception with traceback, causes, contexts, notes and members.
 
     Never fails: an exception that does not pickle is replaced by a ``RemoteError`` with its text.
 
@@ -68,7 +68,7 @@ def dump_error(error: BaseException) -> bytes:
 
 
 def load_error(payload: bytes) -> BaseException:
-    """Return the exception of ``dump_error``, with a traceback whose frames have the remote files and lines."""
+    """Return the exception of ``dump_error``, with the remote files and lines."""
     rows: list[_Row] = pickle.loads(payload)
     made = _make_all(rows)
     known = {id(error) for error in made.values()}
@@ -82,7 +82,7 @@ def load_error(payload: bytes) -> BaseException:
 
 
 def headline(payload: bytes) -> str:
-    """Return the kind and the text of the exception of ``dump_error``, for logs: nothing of the user's is unpickled.
+    """Return kind and text of ``dump_error``'s exception, without unpickling.
 
     Examples
     --------

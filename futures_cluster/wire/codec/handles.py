@@ -22,7 +22,7 @@ MARK = b"multiprocessing.connection"
 
 
 def add_reducers(table: MutableMapping[type, Callable[[Any], Any]], passes: bool) -> None:
-    """Let a pickler with this dispatch table pass on connections and sockets, or refuse them.
+    """Let a pickler with this dispatch table pass on or refuse connections.
 
     What a connection is among is read once if it passes. A pickle that several processes read must not have one.
     """

@@ -89,7 +89,7 @@ def has_importable_module(function: Any) -> bool:
 
 
 def _is_on_path(module: Any) -> bool:
-    """Return whether a top-level module was found where the import system looks; a quick answer for most modules."""
+    """Return whether a top-level module is on the path; quick for most."""
     origin = module.__spec__.origin
     if origin in ("built-in", "frozen"):
         return True

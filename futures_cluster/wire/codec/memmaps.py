@@ -117,7 +117,7 @@ class MappedFile:
 
     @classmethod
     def of(cls, base: Any) -> MappedFile | None:
-        """Return the file of a ``numpy.memmap``; None if a mapping of that file would not show the same data.
+        """Return the file of a ``numpy.memmap``; None if it has other data.
 
         So it is when the file has no name any more or another file has its name, and when pages of a private mapping
         (mode "c") were changed.
@@ -143,7 +143,7 @@ class MappedFile:
 
 @functools.cache
 def _host() -> str:
-    """Return what tells this host from others: disks that were copied have the same files under the same numbers."""
+    """Return an id of this host, as copied disks have the same numbers."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -202,7 +202,7 @@ def make_view(flat: Any, is_memmap: bool, dtype: Any, shape: Any, strides: Any, 
 
 
 def plain(array: Any) -> Any:
-    """Return an array whose contents pickle without being copied before, unless they have gaps."""
+    """Return an array that pickles without a copy, unless it has gaps."""
     array = array.view(np.ndarray)
     return array if array.flags.c_contiguous or array.flags.f_contiguous else np.ascontiguousarray(array)
 
@@ -226,7 +226,7 @@ def make_contents(make: Any, arguments: Any, is_writable: bool) -> Any:
 
 
 def _reduce_of_program(array: Any, has_contents: bool) -> Any:
-    """Return how an array pickles that is a global of the program, or a part of its functions.
+    """Reduce an array that is a global of the program, or part of a function.
 
     A task that writes to it writes to the file, as in a process that has the program's memory. On other hosts it finds
     the contents, read-only; small ones travel in any case.
@@ -242,7 +242,7 @@ def _reduce_of_program(array: Any, has_contents: bool) -> Any:
 
 
 def make_view_or_contents(file: Any, view: Any, contents: Any) -> Any:
-    """Return the array of a program, from its file or from its contents; called by the unpickler.
+    """Make the array of a program, from its file or contents; for unpicklers.
 
     Raises
     ------
@@ -267,7 +267,7 @@ REDUCERS, REDUCERS_WITH_CONTENTS = _reducers(False), _reducers(True)
 
 
 def reduce_result(array: Any) -> Any:
-    """Return how an array pickles that goes back to a caller on this host: by its file, if that is the user's."""
+    """Reduce an array for a caller on this host: by its file, if the user's."""
     base = backing(array) if array.size else None
     if base is not None and base.filename is not None and not os.fspath(base.filename).startswith(_OF_PROCESSES):
         file = MappedFile.of(base)

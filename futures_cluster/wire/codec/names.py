@@ -46,7 +46,7 @@ def names_of(code: CodeType) -> Names:
 
 
 def names_in(annotation: str) -> list[str]:
-    """Return the names in an annotation that is a text; ``typing.get_type_hints`` looks for them."""
+    """Return the names in an annotation that is a text."""
     return _NAME.findall(annotation)
 
 

@@ -36,7 +36,7 @@ class ObjectCodec:
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
     ) -> tuple[Payload, list[str], list[Reference]]:
-        """Return the arguments themselves, the keys of the futures to replace, and these futures."""
+        """Return the arguments, the keys of futures to replace, and these futures."""
         if not resolve:
             return Call(args, kwargs, {}, set()), [], []
         found = arguments.find(args, kwargs)
@@ -63,7 +63,7 @@ class ObjectCodec:
         )
 
     def call_size(self, payload: Payload) -> int:
-        """Return bytes of the arguments in the payload of ``dump_call``, roughly, with keys in the place of futures."""
+        """Return about the bytes of a call's arguments, with keys for futures."""
         args: tuple[Any, ...] = payload.args
         if payload.keys:
             args, _ = arguments.replace(args, {}, payload.inside, lambda future: future.key)

@@ -108,7 +108,7 @@ class Original:
         return self._parts if segment is None else segment.map()
 
     def dump(self, pool: shm.SegmentPool | None, codec: str | None = None) -> Payload:
-        """Return a payload for others; with a pool, they are on this machine and get the same memory.
+        """Return a payload for others; with a pool, for processes of this machine.
 
         See ``pickle_codec.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
         """
@@ -124,7 +124,7 @@ class Original:
         return pickle_codec.as_private(pickle_codec.pack_large([data, *large], None, codec=codec))
 
     def spilled(self, folder: str | None = None) -> Original:
-        """Return the same in a file without a name, in this folder or in the place for temporary files.
+        """Return the same in a nameless file, in this or the temporary folder.
 
         Raises
         ------

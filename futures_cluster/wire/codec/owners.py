@@ -17,7 +17,7 @@ from futures_cluster.wire.codec.programs import MISSING, Program
 
 
 def attribute(module: str, qualname: str) -> Any:
-    """Return the object of a dotted name in a module that is loaded; ``MISSING`` if there is none."""
+    """Return the object of a dotted name in a loaded module, or ``MISSING``."""
     found: Any = sys.modules.get(module, MISSING)
     for name in qualname.split("."):
         found = getattr(found, name, MISSING)
@@ -25,7 +25,7 @@ def attribute(module: str, qualname: str) -> Any:
 
 
 def _candidates(module: str) -> Iterator[Program]:
-    """Yield the programs of this process that may have a module: this process itself, if the module is loaded."""
+    """Yield the programs that may have a module: this process, if it is loaded."""
     yield from programs.known()
     loaded = sys.modules.get(module)
     if type(loaded) is ModuleType and programs.of_namespace(vars(loaded)) is None:
@@ -49,7 +49,7 @@ def program_with(obj: Any, module: str, name: str) -> Program | None:
 
 
 def bound_name(obj: Any, module: str) -> str:
-    """Return the global name of what a function has made (a closure, a class); "" if it has none."""
+    """Return the global name of what a function has made; "" if it has none."""
     for program in _candidates(module):
         for name, value in list(program.spaces.get(canonical(module), {}).items()):
             if value is obj:
@@ -58,7 +58,7 @@ def bound_name(obj: Any, module: str) -> str:
 
 
 def owner_of_namespace(space: dict[str, Any], module: str | None) -> tuple[Program, str] | None:
-    """Return the program and the module whose namespace this is; None for that of a module that can be imported."""
+    """Return the program and module of a namespace; None if importable."""
     found = programs.of_namespace(space)
     if found is not None:
         return found

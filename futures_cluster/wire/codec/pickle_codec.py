@@ -274,7 +274,7 @@ def dump(
 
 
 def dumps_large(obj: Any, scope: Scope = HERE) -> list[Any]:
-    """Return an object as its pickle and its large buffers, which are still the object's own.
+    """Return an object's pickle and large buffers, which stay the object's.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def pack_large(
 
 
 def load(payload: Payload) -> Any:
-    """Return the object of a payload. Buffers that arrived beside a message become part of it; all others are copied.
+    """Return the object of a payload; buffers beside a message are not copied.
 
     Raises
     ------
@@ -363,7 +363,7 @@ def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
 
 
 def attach(payload: Payload) -> Payload:
-    """Map the shared segment behind a payload, if there is one, so that its writer may release it.
+    """Map the segment behind a payload, so that its writer may release it.
 
     One of scattered data is only opened: whoever loads it maps it anew.
 
@@ -383,7 +383,7 @@ def attach(payload: Payload) -> Payload:
 
 
 def beside(payload: Payload) -> Payload:
-    """Return the same payload without shared memory: what lies there travels beside the message.
+    """Return the payload without shared memory, which then travels along.
 
     Raises
     ------
@@ -435,7 +435,7 @@ class PickleCodec:
         self.scope = scope  # of the other processes
 
     def dump_function(self, fn: Callable[..., Any]) -> tuple[bytes, list[Watched] | None]:
-        """See ``pickling.dump_function``; never goes through shared memory, as it outlives any segment."""
+        """See ``pickling.dump_function``; never in shared memory, which ends sooner."""
         outer, _local.collector = _local.collector, None  # of arguments that submit while they are pickled
         try:
             return dump_function(fn, self.scope)
@@ -467,7 +467,7 @@ class PickleCodec:
         return payload, [], list(collector.found.values())
 
     def dump_task(self, args: tuple[Any, ...], inputs: Sequence[str], collector: InputCollector) -> Payload:
-        """Return a payload of a call with ``args`` and the values of inputs; ``collector`` gets futures."""
+        """Return a payload of a call with values of inputs; finds further futures."""
         outer, _local.collector = _local.collector, collector
         try:
             arguments = (*args, *[_Input(index) for index in range(len(inputs))])

@@ -161,7 +161,7 @@ def _dumps_by_value(
 
 
 def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None) -> tuple[bytes, list[Watched]]:
-    """Return a pickle behind the definitions that it needs, and the names that these depend on.
+    """Return a pickle behind its definitions, and the names they depend on.
 
     ``root``: the object itself, if which binding of its name it is matters.
     """
@@ -182,7 +182,7 @@ def _with_definitions(data: bytes, pickler: Any, scope: Scope, root: Any = None)
 
 
 def _file_reducers(scope: Scope) -> Reducers | None:
-    """Return the reducers of arrays in files that are part of the program; None without arrays."""
+    """Return the reducers of the program's arrays in files, or None."""
     if "numpy" not in sys.modules:
         return None
     from futures_cluster.wire.codec import memmaps
@@ -268,13 +268,13 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
 
 
 def owner(scope: Scope) -> str:
-    """Return the token of the program whose tasks this thread submits; "" where no other program has tasks."""
+    """Return the token of the program whose tasks this thread submits, or ""."""
     program = mains.running() if mains.is_host else programs.home() if scope.name else None
     return "" if program is None else program.token_for(scope.name)
 
 
 def _of_client(data: bytes, scope: Scope) -> bytes:
-    """Return a pickle that tells whose task it belongs to, where tasks of several clients run."""
+    """Return a pickle that names its program, where there are several."""
     token = owner(scope)
     return _behind_head(data, [(token, True, None, [])]) if token else data
 

@@ -93,7 +93,7 @@ class Record:
         self.traits = traits(value)
 
     def holds(self, value: Any) -> bool:
-        """Return whether this is the very same object, unchanged as far as a function's code and defaults go."""
+        """Return whether this is the same object, with unchanged code and defaults."""
         return is_same(self._ref, value) and traits_are(self.traits, value)
 
 
@@ -105,7 +105,7 @@ def is_same(former: Any, value: Any) -> bool:
 
 
 def weak(value: Any) -> Any:
-    """Return a callable that gives the object as long as it lives; for what cannot be held weakly, for ever."""
+    """Return a callable that gives the object as long as it lives, if it can."""
     try:
         return weakref.ref(value)
     except TypeError:
@@ -113,7 +113,7 @@ def weak(value: Any) -> Any:
 
 
 def traits(value: Any) -> tuple[Any, Any, Any] | None:
-    """Return what may change in a function without the name being bound again; None for other objects."""
+    """Return what may change in a function that keeps its name, or None."""
     if type(value) is FunctionType:
         return value.__code__, value.__defaults__, value.__kwdefaults__
     return None
@@ -148,7 +148,7 @@ class Program:
         self._numbers = itertools.count(1)
 
     def token_for(self, scope: str) -> str:
-        """Return the token by which one scope knows this program; elsewhere than at home it is the scope's already."""
+        """Return the token of this program in a scope; elsewhere, the scope's."""
         return f"{self.token}:{scope}" if self.is_home and scope else self.token
 
     def new_batch_name(self) -> str:
@@ -179,7 +179,7 @@ class Program:
             self.records[key] = Record(1, None, self.value(key))
 
     def closure(self, keys: Iterable[Key]) -> dict[Key, Record | None]:
-        """Return the records of names, and of all that these refer to; None for a name that was never bound."""
+        """Return the records of names and what they refer to, or None if unbound."""
         found: dict[Key, Record | None] = {}
         todo = list(keys)
         while todo:
@@ -211,14 +211,14 @@ class Program:
         return next(row[-1] for row in self._load(self.batches[batch]) if (row[0], row[1]) == key)
 
     def is_installed(self) -> bool:
-        """Return whether plain ``pickle`` finds the names of the program by its modules in ``sys.modules``."""
+        """Return whether ``pickle`` finds the program's names in ``sys.modules``."""
         return all(
             name in sys.modules and getattr(sys.modules[name], "__dict__", None) is space
             for name, space in self.spaces.items()
         )
 
     def _load(self, data: bytes) -> list[tuple[str, str, int, tuple[Key, ...], Any]]:
-        """Return the definitions of a batch: module, name, version, names that the value refers to, value."""
+        """Return a batch's definitions: module, name, version, names, value."""
         head, stream = pickle.loads(data)
         unpickler = ProgramUnpickler(io.BytesIO(stream), self)
         with loading(self):
@@ -351,7 +351,7 @@ def known() -> list[Program]:
 
 
 def forget(scope: str) -> list[Program]:
-    """Drop the programs of a client that is gone, unless a task of it still runs; return them."""
+    """Drop and return programs of a client that is gone and has no running task."""
     found = [
         program
         for token, program in list(_programs.items())
@@ -365,7 +365,7 @@ def forget(scope: str) -> list[Program]:
 
 
 def home() -> Program:
-    """Return the program that this process is, as long as ``__main__`` is the module that it is now."""
+    """Return the program of this process, while ``__main__`` stays the same."""
     main = sys.modules[MAIN]
     program = _homes.get(id(main))
     if program is None:
@@ -384,7 +384,7 @@ def home() -> Program:
 
 
 def _live_namespace(main: ModuleType) -> dict[str, Any]:
-    """Return the globals of the script's functions: multiprocessing makes ``__mp_main__`` of a copy of them."""
+    """Return the globals of the script's functions, also under ``__mp_main__``."""
     if main.__name__ == MP_MAIN:
         for value in list(vars(main).values()):
             if type(value) is FunctionType and value.__module__ == MP_MAIN:
@@ -428,7 +428,7 @@ def being_loaded() -> Program:
 
 
 def source_of(filename: str) -> Any:
-    """Return the lines of code that came from no file (a notebook's cell); ``MISSING`` for a file, or if unknown."""
+    """Return the source of code without a file, or ``MISSING``."""
     entry = linecache.cache.get(filename)
     if entry is None or len(entry) != 4 or os.path.exists(filename):
         return MISSING

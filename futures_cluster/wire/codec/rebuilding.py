@@ -48,7 +48,7 @@ def make_function(code: CodeType, module: str, token: str | None, closure: Any) 
 
 
 def set_function_state(function: FunctionType, state: Any) -> None:
-    """Give a function its attributes, after the submodules that it reaches have been imported."""
+    """Set a function's attributes, after importing the submodules it reaches."""
     attributes, slots, submodules = state
     for module in submodules:
         importlib.import_module(module)

@@ -51,7 +51,7 @@ def _fill_cell(cell: Any, content: tuple[Any]) -> None:
 
 
 def _reduce_traceback(traceback: types.TracebackType) -> Any:
-    """Return a traceback that is a value (of ``sys.exc_info()``); those of errors travel with them (``exceptions``)."""
+    """Reduce a traceback that is a value; those of errors travel with these."""
     from tblib import pickling_support
 
     return pickling_support.pickle_traceback(traceback)

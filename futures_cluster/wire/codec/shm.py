@@ -72,13 +72,13 @@ available = fcntl is not None and hasattr(os, "memfd_create") and os.path.isdir(
 
 
 def _is_over(limit: float, fd: int) -> bool:
-    """Return whether a process whose newest descriptor is ``fd`` has opened more than this part of what it may."""
+    """Return whether a process has opened more than a part of its descriptors."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most != resource.RLIM_INFINITY and fd >= most * limit
 
 
 def _check_openable() -> None:
-    """Refuse to write where no other process could open our descriptors: two calls of the system, a microsecond each.
+    """Refuse to write where no other process could open our descriptors.
 
     Raises
     ------
@@ -197,7 +197,7 @@ class SegmentPool:
         return ("shm", os.getpid(), segment.fd, segment.size, layout, serial)
 
     def lend(self, segment: OpenSegment) -> Reference:
-        """Return a reference to a segment that this process has open; ``release`` it once it is opened.
+        """Return a reference to an open segment, to ``release`` once it is used.
 
         Raises
         ------
@@ -251,7 +251,7 @@ class SegmentPool:
                 dropped.close()
 
     def discard(self, serial: int) -> None:
-        """Give up a segment of which a reader may still come, who must not find other data in it."""
+        """Give up a segment that a late reader must not find with other data."""
         with self._lock:
             segment = self._used.pop(serial, None)
         if segment is not None:
@@ -291,7 +291,7 @@ def _has_serial(fd: int, size: int, serial: int) -> bool:
 
 
 def _lay_out(views: list[memoryview]) -> tuple[list[tuple[int, int]], int]:
-    """Return where each buffer begins in a segment and how long it is, and where all of them end."""
+    """Return the places and sizes of buffers in a segment, and its end."""
     layout, end = [], 0
     for view in views:
         layout.append((end, view.nbytes))
@@ -421,7 +421,7 @@ class OpenSegment:
 
 
 def open_segment(reference: Sequence[Any]) -> list[memoryview]:
-    """Map a segment privately; return its buffers, writable, without copying them: see ``OpenSegment.map``.
+    """Map a segment privately; return its writable buffers; see ``OpenSegment.map``.
 
     Raises
     ------
@@ -436,7 +436,7 @@ def open_segment(reference: Sequence[Any]) -> list[memoryview]:
 
 
 def _where_a_duplicate_would_be(fd: int) -> int:
-    """Return the number of the descriptor that a mapping would keep; ``fd`` itself may fill a gap far below."""
+    """Return the descriptor that a mapping would keep, beyond any gap."""
     try:
         duplicate = os.dup(fd)
     except OSError:

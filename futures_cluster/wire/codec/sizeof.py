@@ -34,7 +34,7 @@ def _array(x: Any) -> int:
 
 
 def _of_objects(dtype: Any) -> bool:
-    """Return whether a column consists of Python objects: no need to look whether they are texts."""
+    """Return whether a column consists of Python objects, and not of texts."""
     return getattr(dtype, "hasobject", False) or getattr(dtype, "storage", "") == "python"
 
 
@@ -127,7 +127,7 @@ def _name(cls: type) -> tuple[str, str]:
 
 
 def flat_size(obj: object) -> int | None:
-    """Return bytes that flat data of a type which is known to pickle takes as a pickle; None for everything else.
+    """Return the pickled bytes of flat data of known types, or None.
 
     Arrays of objects are not flat: what is in them may not pickle. Of an array that repeats its data by strides of
     zero, the pickle holds all.
@@ -149,7 +149,7 @@ def flat_size(obj: object) -> int | None:
 
 
 def sizeof(obj: object) -> int:
-    """Return estimated bytes of any object, in constant time; at most as many as a message may name.
+    """Estimate the bytes of an object in constant time, up to a message's limit.
 
     Examples
     --------

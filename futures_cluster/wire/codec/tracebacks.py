@@ -69,7 +69,7 @@ def unpack(frames: list[Frame]) -> TracebackType | None:
 
 
 def detach(error: BaseException) -> BaseException:
-    """Give an exception that was raised and caught here rebuilt frames in the place of the real ones.
+    """Give a caught exception rebuilt frames in the place of real ones.
 
     So whoever keeps the exception does not keep the variables of those who raised and caught it. What the caller
     handles at this moment is left alone; in the ``except`` clause of the exception itself so are all contexts,
@@ -90,7 +90,7 @@ def detach(error: BaseException) -> BaseException:
 
 
 def without_caller(error: BaseException) -> BaseException:
-    """Let the traceback begin in the function that was called, and not in the one that has called and caught it."""
+    """Let the traceback begin in the called function, not in its caller."""
     tb = error.__traceback__
     if tb is not None and tb.tb_next is not None:
         error.with_traceback(tb.tb_next)  # not by assignment, which a class may forbid

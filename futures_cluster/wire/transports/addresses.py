@@ -37,7 +37,7 @@ def limit_in_words(error: OSError) -> str:
 
 
 def in_words(error: OSError, address: str, listens: bool = False) -> OSError:
-    """Return an error of the same kind that says in a sentence why connecting to an address (or listening) failed.
+    """Return an error that says why an address cannot be reached or used.
 
     Parameters
     ----------

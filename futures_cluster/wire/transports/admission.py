@@ -23,7 +23,7 @@ MAX_KNOWN = 4096
 
 
 def places(most: int = MAX_PLACES) -> int:
-    """Return number of places that a process can afford: strangers take a quarter of its descriptors at most."""
+    """Return the number of handshakes that a process affords."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -127,7 +127,7 @@ class Admission:
             self.leave(item)
 
     def victim(self, now: float, is_urgent: bool = False) -> tuple[Any, float]:
-        """Return the handshake that has to go, if any; otherwise after how many seconds one will have to.
+        """Return the handshake to end now, or in how many seconds one is due.
 
         Parameters
         ----------

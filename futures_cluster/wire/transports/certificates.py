@@ -57,7 +57,7 @@ def files_in(folder: str) -> TlsFiles:
 
 
 def make_certificates(folder: str, hosts: Sequence[str], authority: str | None = None) -> TlsFiles:
-    """Make a certificate for these hosts, and the authority that signs it; all files have mode 0600.
+    """Make a certificate for hosts, and the authority that signs it.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ class _Cryptography:
         self._write_key(folder, AUTHORITY_KEY, key)
 
     def sign(self, folder: str, authority: str, hosts: Sequence[Any]) -> None:
-        """Write a certificate for these hosts and its key, signed by the authority in another folder."""
+        """Write a certificate and its key, signed by an authority."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec

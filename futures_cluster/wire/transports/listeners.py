@@ -104,7 +104,7 @@ class StreamListener:
         self._make_room()
 
     def _make_room(self, is_urgent: bool = False) -> None:
-        """End handshakes until there are few enough; accept no others while all of them are young."""
+        """End handshakes until there are few enough; wait while all are young."""
         while True:
             victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
             if victim is None:

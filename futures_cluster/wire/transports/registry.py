@@ -262,7 +262,7 @@ def _find(address: str) -> tuple[Transport, str]:
 
 
 def guard(address: str) -> str:
-    """Return what keeps others out of connections to this address: ``HOST``, ``CERTIFICATES`` or ``SECRET``.
+    """Return the guard of an address: ``HOST``, ``CERTIFICATES`` or ``SECRET``.
 
     Raises
     ------

@@ -101,7 +101,7 @@ class SocketConnection:
                 self._sock.close()
 
     def watch(self, on: bool) -> None:
-        """Let the loop read or not; on its thread. Without the loop, another thread calls ``read``."""
+        """Let the loop read, or another thread by ``read``; on the loop's thread."""
         if on != self._watched and not self.closed:
             self._watched = on
             if on:
@@ -114,7 +114,7 @@ class SocketConnection:
         return self._fd
 
     def read(self) -> bool:
-        """Read what has arrived and hand it over; on any thread, and on one at a time. False at the end."""
+        """Read and hand over what has arrived; one thread at a time. False at the end."""
         if self._ended or self.closed:
             return False
         if self._reading.acquire(False):
@@ -127,7 +127,7 @@ class SocketConnection:
         return not self._ended
 
     def send(self, messages: Iterable[Message]) -> None:
-        """Send messages in one frame, from any thread; never blocks. After the end they are dropped."""
+        """Send messages in one frame, from any thread; drops them after the end."""
         data, buffers = frames.pack_whole(messages)
         parts: Sequence[Any] = [buffer.memory for buffer in buffers] if buffers else ()
         with self._lock:
@@ -269,7 +269,7 @@ class SocketConnection:
             self._end(error)
 
     def drain(self) -> None:
-        """Read all that has arrived, until the end or until there is nothing more; on the loop's thread."""
+        """Read until nothing is left or the end has come; on the loop's thread."""
         with self._reading:
             while not self.closed and not self._ended and self._read():
                 pass

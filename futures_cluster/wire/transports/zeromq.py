@@ -384,7 +384,7 @@ class ZmqListener:
             connection.close()
 
     def _audiences(self) -> frozenset[bytes]:
-        """Return what this listener answers to; ZeroMQ does not tell at which address it was reached."""
+        """Return the audiences of this listener; ZeroMQ tells no address."""
         host, port = self._bound
         hosts = [host, *(_own_addresses() if _is_wildcard(host) else ())]
         return frozenset([audience.of_identity(self._identity), *[audience.of_address((each, port)) for each in hosts]])
