@@ -51,7 +51,7 @@ def copy(tree: Tree) -> Tree:
 
 
 def speedscope(tree: Tree, name: str) -> dict[str, Any]:
-    """Return the tree in the file format of https://www.speedscope.app, as a sampled profile.
+    """Return the tree in the format of https://www.speedscope.app.
 
     Examples
     --------

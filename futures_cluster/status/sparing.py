@@ -44,7 +44,7 @@ class ThrottledCache:
         self._kept: dict[str, tuple[float, float, Any]] = {}  # name -> (when it was begun, how long it took, answer)
 
     def get(self, name: str, make: Callable[[], Any], age_s: float) -> Any:
-        """Return the answer of this name: the last one if it is young or was costly; else a new one."""
+        """Return the answer of this name: the last one if young or costly, or new."""
         now = self._clock()
         if name in self._kept:
             begun, _, answer = self._kept[name]
