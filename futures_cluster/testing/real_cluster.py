@@ -82,7 +82,7 @@ class Command:
 
 
 def outlasting(processes: list[psutil.Process], limit_s: float = TIMEOUT_S) -> list[psutil.Process]:
-    """Wait until processes, not of this one's making, have ended; those that are left after the time limit.
+    """Wait until other processes have ended; return those that are left.
 
     Unlike ``psutil.wait_procs`` it does not wait for somebody to ask for their exit codes, which may take the first
     process of a system seconds.

@@ -165,14 +165,14 @@ class Dice:
         return self._by_kind[kind].choice(names)
 
     def partition(self, names: list[str]) -> tuple[list[str], bool, bool, float]:
-        """Choose the workers to cut off, whether from the scheduler, from the others, and for how long."""
+        """Choose the workers to cut off, from whom, and for how long."""
         dice = self._by_kind["partition"]
         cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
         scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])
         return cut_off, scheduler, peers, dice.uniform(0.0, self.faults.longest_partition_s)
 
     def resets_unnoticed(self) -> bool:
-        """Return whether the scheduler hears of a broken connection only from the worker that joins again."""
+        """Return whether the scheduler hears of a broken connection only at a rejoin."""
         return self._by_kind["reset"].random() < 0.5
 
     def retires_itself(self) -> bool:

@@ -111,7 +111,7 @@ class Mishaps:
     # ---------------------------------------------------------------- partitions
 
     def cut_off(self, names: list[str], seconds: float, scheduler: bool = True, peers: bool = True) -> None:
-        """Cut workers off, from the scheduler and from the other workers and clients, for a time."""
+        """Cut workers off from the scheduler, workers and clients for a time."""
         simulation = self._simulation
         partition = Partition(names, scheduler, peers)
         simulation.network.cut(partition)

@@ -227,7 +227,7 @@ class Network:
         return link
 
     def close(self, one: str, other: str) -> None:
-        """End the connection between two: nothing that is on it arrives. What is sent later opens a new one."""
+        """End a connection with all that is on it; later messages open a new one."""
         self.close_way(one, other)
         self.close_way(other, one)
 

@@ -113,7 +113,7 @@ class Report:
 
 
 def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]], workers: int = 10) -> float:
-    """Return bytes that the scheduler machine takes for a queued task, its key and payload not counted."""
+    """Return the machine's bytes for a queued task, without key and payload."""
     machine: Any = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):

@@ -156,7 +156,7 @@ class Simulation:
             self.add_worker(**{**(offers or {}), **place})
 
     def add_worker(self, name: str | None = None, **offers: Any) -> SimulatedWorker:
-        """Return a worker that joins now; ``offers``: slots, killable, resources, most_runs, host, speed."""
+        """Add a worker that joins now; ``offers`` are slots, resources, host, speed, ..."""
         if name is None:
             self._names += 1
             name = f"w{self._names}"
@@ -245,7 +245,7 @@ class Simulation:
         return number
 
     def put(self, asker: str, holder: str, rows: list[Any]) -> int:
-        """Give data to a worker: rows of key, (size in bytes, value); the number comes back with the answer."""
+        """Give rows of key and (size, value) to a worker; the answer has the number."""
         self._serial += 1
         number = self._serial
         self.fetches[number] = (asker, holder, [key for key, _ in rows])
@@ -277,7 +277,7 @@ class Simulation:
     # ---------------------------------------------------------------- the scheduler
 
     def _handled(self, event: Message) -> list[Any]:
-        """Return the machine's answer, by the short way if there is one, as ``services.scheduler.service`` asks."""
+        """Return the machine's answer, by the short way if there is one."""
         machine, commands = self.scheduler, None
         if isinstance(machine, SchedulerMachine):
             commands = machine.lone.handle(event, self.now)
@@ -370,7 +370,7 @@ class Simulation:
     # ---------------------------------------------------------------- the clock
 
     def run(self, until_s: float | None = None) -> Report:
-        """Let time pass, until nothing is left to happen and all that clients want has ended, or ``until_s``.
+        """Let time pass until all has ended, or until ``until_s``.
 
         Raises
         ------

@@ -102,7 +102,7 @@ class SimulatedWorker:
             self._simulation.to_scheduler(self.name, message)
 
     def retire(self) -> None:
-        """Take no more tasks, and end when nothing that it holds is needed; another worker takes its place."""
+        """Take no more tasks, and end when nothing here is needed."""
         if self.alive and not self.machine.retiring:
             self._handle(m.Retire())
 
