@@ -47,7 +47,7 @@ if hasattr(_original, "clock_gettime"):
 
 @contextlib.contextmanager
 def real_dates() -> Iterator[None]:
-    """Have the real classes of ``datetime`` in their module meanwhile, also if freezegun has put its own there.
+    """Keep the real classes of ``datetime`` in their module, also under freezegun.
 
     A compiled module looks for them when it is imported, and keeps what it finds. A subclass of another size is worth a
     warning to it, and is the wrong class once time goes on.
@@ -64,6 +64,6 @@ def real_dates() -> Iterator[None]:
 
 
 def _real(module: Any, name: str) -> Any:
-    """Return the real class of which this one is a subclass by another module; None if it is itself real."""
+    """Return the real class behind another module's subclass; None if it is real."""
     bases = getattr(getattr(module, name, None), "__mro__", ())
     return next((base for base in bases[1:] if (base.__module__, base.__name__) == ("datetime", name)), None)

@@ -33,7 +33,7 @@ _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(value: int | float | str, name: str = "a size") -> int:
-    """Return the bytes of a number or of a text such as ``"2GB"``; ``name`` is the parameter's, for errors.
+    """Return the bytes of a number or a text such as ``"2GB"``; ``name`` is for errors.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
 
 
 def usable_cores() -> int:
-    """Return cores that this process may use: its affinity, and the quota of its control group, rounded up."""
+    """Return the number of usable cores: affinity and quota, rounded up."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -111,7 +111,7 @@ def debugs() -> bool:
 
 
 def _forward_logs_of_environment() -> bool | None:
-    """Return the default of ``forward_logs`` that the environment names; None if it names none."""
+    """Return the default of ``forward_logs`` in the environment, or None."""
     return _flag(FORWARD_LOGS_VARIABLE)
 
 
@@ -124,7 +124,7 @@ def _flag(variable: str) -> bool | None:
 
 
 def started_as_template() -> bool:
-    """Return whether this program was started as the template of worker processes, and has not become one."""
+    """Return whether this program was started as a fork server, and still is one."""
     return TEMPLATE_VARIABLE in os.environ
 
 

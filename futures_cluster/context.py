@@ -23,7 +23,7 @@ _adapted: set[str] = set()
 
 
 def load_adapters() -> None:
-    """Adapt the libraries that are loaded by now; cheap, and called where that may have changed."""
+    """Adapt the libraries that are loaded by now; cheap, called after imports."""
     for (library, name), adapter in ADAPTERS.items():
         if adapter not in _adapted and hasattr(sys.modules.get(library), name):
             with contextlib.suppress(ImportError):  # a version that we know nothing of
@@ -114,7 +114,7 @@ def submitting_task() -> TaskContext | None:
 
 
 def check_not_loading() -> None:
-    """Check that this thread is not importing modules in order to run what a process was started for.
+    """Check that this thread is not importing the modules of what it is to run.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def waiting() -> Iterator[None]:
 
 
 def set_executor_factory(path: str) -> None:
-    """Name the function ``"module:function"`` that makes an executor of a client; imported when first used."""
+    """Name the function ``"module:function"`` that makes executors of clients."""
     global _factory
     _factory = path
 

@@ -131,7 +131,7 @@ if not TYPE_CHECKING:
 
 
 def make_error(payload: Any, load_error: Callable[[Any], BaseException]) -> BaseException:
-    """Return the exception of an error payload: one of ours that the scheduler named, or one that a task raised."""
+    """Return the exception of an error payload, of the scheduler or of a task."""
     if type(payload) is dict:
         error: BaseException = getattr(sys.modules[__name__], payload["kind"])(payload["text"])
         return error

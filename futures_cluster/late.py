@@ -22,7 +22,7 @@ DASK_IN_TASKS = "futures_cluster.adapters.steps:become_default"
 
 
 def find(path: str) -> Any:
-    """Return what ``"module:name"`` names; None if the module has no such name, as when it is just being imported."""
+    """Return what ``"module:name"`` names; None while the module lacks it."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name, None)
 

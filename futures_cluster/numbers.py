@@ -154,7 +154,7 @@ def limit_s(name: str, value: Any) -> float | None:
 
 
 def wait_s(name: str, value: Any) -> float | None:
-    """Return how long a caller waits at most, in seconds; 0 for a negative number, None for no limit.
+    """Return a wait's maximum in seconds; 0 if negative, None for no limit.
 
     Raises
     ------

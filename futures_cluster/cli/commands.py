@@ -134,7 +134,7 @@ def _no_module(path: str, module: str) -> ValueError:
 
 
 def preload(path: str) -> None:
-    """Import what an option names, from the current folder too; see ``shared_objects.load_extension``.
+    """Import an option's value, also from this folder; see ``load_extension``.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def reachable(address: str) -> str:
 
 
 def forwarded(addresses: Sequence[str]) -> str:
-    """Return the first of these addresses that a port forward can lead to; "" if there is none.
+    """Return the first of these addresses that a port forward can reach, or "".
 
     Examples
     --------
@@ -264,7 +264,7 @@ def forwarded(addresses: Sequence[str]) -> str:
 
 
 def write_address(path: str, address: str) -> None:
-    """Leave the address in a file for who starts workers; it is complete as soon as it is there."""
+    """Write the address to a file for scripts, which never see a part of it."""
     with open(path + ".new", "w") as file:
         file.write(address + "\n")
     os.replace(path + ".new", path)

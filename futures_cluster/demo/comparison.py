@@ -123,7 +123,7 @@ def same(one: object, other: object) -> bool:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return a line for each answer that differs, or that only one side has. Groups are compared key by key."""
+    """Return a line for each answer that differs or is missing, by key in groups."""
     found = []
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         name = f"{prefix}{key}"

