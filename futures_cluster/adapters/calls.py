@@ -86,7 +86,7 @@ def _load_results(data: Any, buffers: list[Any]) -> Results:
 
 
 def with_files(results: list[Any]) -> Any:
-    """Return what goes to a caller on the same host, which finds the files of this process."""
+    """Return what goes to a caller on this host, which finds this process's files."""
     return results if not ARRAYS or _PLAIN.issuperset(map(type, results)) else Results(results)
 
 

@@ -84,7 +84,7 @@ class Default:
         adapt_libraries()
 
     def close(self) -> None:
-        """Stop being the default; what was it before is so again, unless another one came later."""
+        """Stop being the default, and restore the one before unless another came later."""
         with _lock:
             if not self._is_open:
                 return

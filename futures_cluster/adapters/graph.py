@@ -305,7 +305,7 @@ class Plan:
         return self._nodes.keys()
 
     def stores(self) -> bool:
-        """Return whether tasks write into arrays of the caller's, as ``dask.array.store`` does."""
+        """Return whether tasks write into the caller's arrays (``dask.array.store``)."""
         core = sys.modules.get("dask.array.core")
         if core is None or "zarr.storage" not in sys.modules:
             return False  # there is nobody to refuse it
@@ -319,7 +319,7 @@ class Plan:
 
 
 def _calls(node: Any, function: Any) -> bool:
-    """Return whether a node calls this function, perhaps inside of what Dask has fused."""
+    """Return whether a node calls this function, perhaps inside fused nodes."""
     if not isinstance(node, Task):
         return False
     if node.func is _execute_subgraph:

@@ -22,7 +22,7 @@ def can_limit() -> bool:
 
 @contextlib.contextmanager
 def limited_threads(number: int) -> Iterator[None]:
-    """Limit the threads of OpenMP, BLAS and similar libraries of this process, for a while."""
+    """Limit the threads of OpenMP, BLAS and similar libraries for a while."""
     names = ParallelBackendBase.MAX_NUM_THREADS_VARS
     before: dict[str, Any] = {name: os.environ.get(name) for name in names}
     with contextlib.ExitStack() as stack:

@@ -113,7 +113,7 @@ def register() -> None:
 def run_batch(
     calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None, on_one_host: bool
 ) -> Any:
-    """Make all calls of a batch; ``Parallel`` in them submits to the executor of this task."""
+    """Make all calls of a batch; ``Parallel`` in them submits to the same executor."""
     backend = nested_backend(nesting_level, workers, inner_threads)
     limit = contextlib.nullcontext() if inner_threads is None else limited_threads(inner_threads)
     with parallel_config(backend=backend, n_jobs=None), limit:
@@ -122,7 +122,7 @@ def run_batch(
 
 
 def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
-    """Return the backend of ``Parallel`` inside a task; by default it runs calls itself."""
+    """Return the backend of ``Parallel`` in a task; by default it runs calls itself."""
     backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
     backend.workers = workers
     backend.default_n_jobs = 1
@@ -253,7 +253,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return backend
 
     def compute_batch_size(self) -> int:
-        """Return how many calls the next task has: as joblib has it, but short ones grow faster.
+        """Return the size of the next batch: joblib's, growing faster for short calls.
 
         joblib doubles, and each size is a round trip at least.
         """
@@ -266,7 +266,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return int(GROWTH * size)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
-        """Return what joblib would send along with each batch; ``run_batch`` makes its own."""
+        """Return what joblib would send with a batch; ``run_batch`` makes its own."""
         return self, None
 
     # ---------------------------------------------------------------- one call of Parallel

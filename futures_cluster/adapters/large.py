@@ -172,7 +172,7 @@ class LargeArguments:
     # ---------------------------------------------------------------- arrays, anywhere in the arguments
 
     def reducers(self, kept: list[Any] | None) -> dict[type, Callable[[Any], Any]]:
-        """Return the reducers of arrays; ``kept`` gets what must live until the calls end.
+        """Return the reducers of arrays; ``kept`` gets what must outlive the calls.
 
         With None, large arrays pickle like others: they are part of what goes out once.
         """
