@@ -60,7 +60,7 @@ def make_engine(config: Config, make_future: Callable[[str, Any], Any]) -> Engin
 
 
 def _is_dask(backend: object) -> bool:
-    """Return whether it is the address of a Dask cluster, or a ``distributed.Client``."""
+    """Return whether it is a Dask cluster's address or a ``distributed.Client``."""
     if isinstance(backend, str):
         return backend.startswith("dask://")
     return any(f"{cls.__module__}.{cls.__name__}" == "distributed.client.Client" for cls in type(backend).__mro__)

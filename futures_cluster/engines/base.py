@@ -118,7 +118,7 @@ class Engine(Protocol):
         """Refuse what no worker will offer (ValueError), or the engine cannot do."""
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
-        """Hand data to the engine, which keeps ``replicas`` of it where workers could lose it."""
+        """Hand data to the engine, which keeps ``replicas`` of it if it can be lost."""
 
     def future_of_key(self, key: Key) -> Any:
         """Return a future of a key that was met inside an argument."""

@@ -101,7 +101,7 @@ _interned_options: dict[TaskOptions, TaskOptions] = {}
 
 
 def _interned(options: TaskOptions) -> TaskOptions:
-    """Return the same object for equal options, so that tasks can compare them by ``is``."""
+    """Return one object for equal options, which can be compared by ``is``."""
     if len(_interned_options) > 10_000:
         _interned_options.clear()
     return _interned_options.setdefault(options, options)

@@ -144,7 +144,7 @@ class RemoteEngine(ClientEngine):
         return self.client.submitted, max(left, self.client.count_pending())
 
     def wait_for_workers(self) -> list[str]:
-        """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
+        """See ``Engine``; more workers may come at any time, so one is enough."""
         reminder = Reminder(clocks.monotonic())
         while True:
             names = [name for name, facts in self.workers().items() if not facts["retiring"]]

@@ -405,7 +405,7 @@ class ExternalClient:
                 self._settled(future)
 
     def release(self, key: Key, at_once: bool) -> None:
-        """Release a key whose last future is gone; ``__del__`` calls it anywhere, at any time."""
+        """Release a key whose last future is gone; ``__del__`` calls it at any time."""
         self._small.pop(key, None)
         self._handles.pop(key, None)
 
@@ -454,7 +454,7 @@ class ExternalClient:
         self.callbacks.join()
 
     def _end_soon(self) -> None:
-        """End on a thread of its own: the link's must go on, and a callback may never return."""
+        """End on a thread of its own, as a callback may never return."""
         with contextlib.suppress(RuntimeError):  # the interpreter is about to end, and the connection with it
             threading.Thread(target=self._end_if_quiet, name="futures_cluster-end", daemon=True).start()
 

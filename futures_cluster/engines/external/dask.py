@@ -380,7 +380,7 @@ class DaskEngine(ExternalEngine):
         }
 
     def wait_for_workers(self) -> list[str]:
-        """See ``Engine``; of a cluster it is not known how many will come, so one is enough."""
+        """See ``Engine``; more workers may come at any time, so one is enough."""
         self._check_open()
         while not (names := list(self._dask.scheduler_info(n_workers=-1)["workers"])):
             clocks.sleep(POLL_INTERVAL_S)

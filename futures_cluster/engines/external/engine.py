@@ -174,5 +174,5 @@ def client_name() -> str:
 
 
 def executor_in_task(make_engine: Callable[[Any], Any]) -> Any:
-    """Return the executor of tasks in a worker; ``make_engine(make_future)`` is called."""
+    """Return the executor of tasks in a worker, with an engine of ``make_engine``."""
     return late.load(late.EXECUTOR_OVER)(make_engine)

@@ -311,7 +311,7 @@ class _Users:
         self._count = 0
 
     def enter(self, config: Config) -> bool:
-        """Connect, unless this process is connected; whether this program has to disconnect."""
+        """Connect, unless this process is; return whether to disconnect at the end."""
         with self._lock:
             if self._count == 0:
                 if ray.is_initialized():

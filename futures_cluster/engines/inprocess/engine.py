@@ -216,7 +216,7 @@ class InProcessEngine(Facts, EngineBase):
         self._slots.want()
 
     def _refuse_late(self, number: int) -> None:
-        """Withdraw work that was put away while the executor closed, unless a thread has it.
+        """Withdraw work that came while the executor closed, unless a thread has it.
 
         Raises
         ------
@@ -538,7 +538,7 @@ class InProcessEngine(Facts, EngineBase):
             self._slots.look_quiet()
 
     def ended(self) -> None:
-        """Finish, after ``shutdown``; on the last thread, or the caller's if there was none."""
+        """Finish after ``shutdown``, on the last thread, or else on the caller's."""
         with self._lock:
             if self._has_ended:
                 return

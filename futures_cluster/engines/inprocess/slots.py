@@ -244,7 +244,7 @@ class Slots:
                 self.look_quiet()  # which threads understand only once it is not settled any more
 
     def _attend(self, slot: Slot, item: Any) -> Work | None:
-        """Look after everything that is not settled; the work to execute, None at the end."""
+        """Look after all that is not settled; return the work to execute, or None."""
         ready = self._ready
         while True:
             if item is None:
@@ -271,7 +271,7 @@ class Slots:
             item = slot.task = ready.get()
 
     def _steps_aside(self, slot: Slot, item: Any) -> bool:
-        """Let others have what this thread has taken, unless it is not one too many after all."""
+        """Let others have what this thread has taken, if it is one too many."""
         with self._lock:
             if self._active <= self._target:
                 return False

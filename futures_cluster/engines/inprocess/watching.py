@@ -53,7 +53,7 @@ class Watching:
         return bool(self._measures or self._debug or self._plugins or self._worker_plugins)
 
     def begin_to_measure(self) -> None:
-        """Count and measure calls from now on, as a viewer that has looked will look again."""
+        """Count and measure calls from now on, as a viewer will look again."""
         self._measures = True
         self._changed()
 
@@ -102,7 +102,7 @@ class Watching:
         work.begun_s = clocks.perf_counter()
 
     def check_inputs(self, work: Work) -> None:
-        """Let a call fail in debug mode if it changes the values of futures among its arguments."""
+        """Let a call fail in debug mode if it changes values of its futures."""
         if self._debug and (shared := work.inputs()):
             from futures_cluster.services.worker.input_checks import checked
 
