@@ -559,14 +559,14 @@ def _view(cls: type[E], engine: Engine, options: SubmitOptions) -> E:
 
 
 def executor_in_task(client: Any) -> Executor:
-    """Return the executor of a task in a worker process (``services.worker.process``)."""
+    """Return the executor of a task in a worker (``services.worker.process``)."""
     from futures_cluster.engines.client import ClientEngine
 
     return _view(Executor, ClientEngine(client), SubmitOptions())
 
 
 def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
-    """Return the executor of a task on an external worker (``engines.external.engine``)."""
+    """Return the executor of a task on an external worker."""
     view = _view(Executor, make_engine(Future), SubmitOptions())
     view._borrowed = True
     return view
