@@ -33,7 +33,7 @@ PIECE_ROWS = 4096
 
 
 def moments_of(block: Any) -> Any:
-    """Return weighted sums of each column and of its squares, shape ``(2, features)``.
+    """Return weighted sums of columns and their squares, shape ``(2, features)``.
 
     Those of a large ``RowBlock`` are estimated by a sample of its rows.
 
@@ -61,7 +61,7 @@ def moments_of(block: Any) -> Any:
 
 
 def column_center(moments: Sequence[Any], weight: float) -> Array | None:
-    """Return what to subtract from the columns of all blocks; None if no column needs it.
+    """Return what to subtract from the columns of all blocks, or None.
 
     Parameters
     ----------

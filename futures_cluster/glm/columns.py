@@ -308,7 +308,7 @@ def kind_of_column(column: Any) -> str:
 
 
 def code_column(column: Any) -> tuple[Array, Array]:
-    """Return codes of a category, NaN where it is missing, and the levels that they count."""
+    """Return codes of a category, NaN where missing, and the levels they count."""
     import pandas
 
     codes, levels = pandas.factorize(column)

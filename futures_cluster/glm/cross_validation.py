@@ -281,7 +281,7 @@ class RidgeCV(_SquaresCV):
         return 1.0 - found[3:] / squares
 
     def _left_out(self, sums: Sums, alphas: Array, facts: list[Facts]) -> Array:
-        """Return minus the mean squared error of each row, predicted by the fit without it."""
+        """Return minus the squared error of each row, predicted without it."""
         level = _mean_of(facts) if self.fit_intercept else 0.0
         start = _start_of(sums, self.fit_intercept, level)
         objective = Objective(sums, Normal(), Penalty(), self.fit_intercept)

@@ -515,7 +515,7 @@ def dense(matrix: Any) -> Array:
 
 
 def _check_weights(weights: Any, n_rows: int) -> Array | None:
-    """Check sample weights as scikit-learn does: None, one number, or one for each row."""
+    """Check sample weights as scikit-learn does: None, a number, or one a row."""
     if weights is None:
         return None
     weights = np.asarray(weights, dtype=np.float64)

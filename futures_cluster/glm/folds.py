@@ -101,7 +101,7 @@ def _kept(pair: tuple[RowBlock, Array], row: int) -> Array:
 
 
 def on_train(pair: tuple[RowBlock, Array], row: int, fn: Callable[..., Any], *args: Any) -> Any:
-    """Call ``fn`` with a block in which the rows left out by the mask weigh nothing; a task."""
+    """Call ``fn`` with a block whose masked rows weigh nothing; a task."""
     block, keep = pair[0], _kept(pair, row)
     weights = keep.astype(np.float64) if block.weights is None else np.where(keep, block.weights, 0.0)
     return fn(replace(block, weights=weights, _cut={}), *args)
@@ -117,7 +117,7 @@ def _itself(block: RowBlock) -> RowBlock:
 
 
 def block_target(block: RowBlock, wanted: bool) -> Array:
-    """Return the coded target of a block for splitters, or zeros if they need none; a task."""
+    """Return the coded target of a block for splitters, or zeros; a task."""
     if not wanted:
         return np.zeros(block.n_rows, dtype=np.int8)
     y = block.y if block.y.ndim == 1 else block.y[:, 0]

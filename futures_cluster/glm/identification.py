@@ -74,7 +74,7 @@ def identify(objective: Objective, theta: Array, information: Array, factor: Fac
 
 
 def _say_something(objective: Objective, theta: Array, information: Array, factor: Factor) -> Array:
-    """Return which null directions are such for the rounding errors of the information only."""
+    """Return which null directions are due to the information's rounding errors."""
     null, rows, n = factor.null, objective.all_rows, objective.n_coefs
     if not null.shape[1]:
         return np.zeros(0, dtype=bool)

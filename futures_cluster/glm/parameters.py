@@ -104,7 +104,7 @@ def refuse(kind: type, parameters: dict[str, Any]) -> None:
 
 
 def refuse_in_fit(model: Any, arguments: dict[str, Any]) -> None:
-    """Refuse keyword arguments that ``fit`` of an estimator does not have; see ``refuse``.
+    """Refuse keyword arguments that ``fit`` does not have; see ``refuse``.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def row_groups_of(path: str, n_columns: int | None = None) -> list[list[int]]:
 
 
 def index_columns(schema: Any) -> list[str]:
-    """Return columns that pandas and Dask made of an index, by the metadata that they wrote.
+    """Return columns that pandas and Dask made of an index, by their metadata.
 
     A range has no column of its own, only an entry of another kind.
     """

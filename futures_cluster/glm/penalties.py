@@ -73,13 +73,13 @@ class Penalty:
         return self.l2 * b
 
     def prox(self, b: Array, step: Array | float) -> Array:
-        """Return the ``x`` of the least ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))``."""
+        """Return the ``x`` of least ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))``."""
         if self.positive:
             return np.maximum(b - self.l1 * step, 0.0)
         return np.sign(b) * np.maximum(np.abs(b) - self.l1 * step, 0.0)
 
     def least_subgradient(self, b: Array, gradient: Array) -> Array:
-        """Return the subgradient of least norm; ``gradient`` is that of everything smooth."""
+        """Return the subgradient of least norm; ``gradient`` is of the smooth part."""
         if self.positive:
             return np.where(b > 0, gradient + self.l1, np.minimum(gradient + self.l1, 0.0))
         at_zero = np.maximum(np.abs(gradient) - self.l1, 0.0)
@@ -102,7 +102,7 @@ def l2(strength: float) -> Penalty:
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
-    """Return ``l1_ratio`` of the strength as l1, the rest as l2, as scikit-learn means it.
+    """Return ``l1_ratio`` of the strength as l1, the rest as l2.
 
     Raises
     ------

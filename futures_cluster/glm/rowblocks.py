@@ -124,7 +124,7 @@ class RowBlock:
         return piece if self.center is None else CenteredRows(piece, self.center)
 
     def _sparse_piece(self, start: int, stop: int, keep: bool = True) -> Any:
-        """Return rows of a CSR matrix over its own numbers; slicing would copy them, each time."""
+        """Return rows of a CSR matrix over its own numbers, without a copy."""
         piece = self._cut.get((start, stop))
         if piece is None:
             x = self.x

@@ -90,7 +90,7 @@ def separation_of(objective: Objective, theta: Array, step: Array, hidden: Array
 
 
 def separation_of_classes(objective: Objective, theta: Array) -> Separation | None:
-    """Return the separation of several classes, if a Hessian is small enough to be formed."""
+    """Return the separation of several classes, if their Hessian is small enough."""
     if objective.outputs == 1 or not objective.has_hessian:
         return None
     return separation_of(objective, theta, _newton_step(objective, theta)[1])

@@ -66,7 +66,7 @@ class Sums:
         raise NotImplementedError
 
     def share(self, value: Any) -> Any:
-        """Return what many calls of ``submit`` get: itself, or a future of it that is sent once."""
+        """Return the argument of many ``submit`` calls: itself, or one future of it."""
         return value
 
 

@@ -105,7 +105,7 @@ class Family:
         return None
 
     def start(self, mean: float) -> float:
-        """Return the intercept from which solvers start: that of the best model without columns."""
+        """Return the intercept of the best model without columns, to start from."""
         return float(self.link(np.float64(mean)))
 
     def __repr__(self) -> str:
@@ -149,5 +149,5 @@ class Normal(Family):
 
 
 def normal_log_likelihood(weight: float, deviance: float) -> float:
-    """Return the log-likelihood of normal errors, at the variance that makes it largest."""
+    """Return the log-likelihood of normal errors at the best variance."""
     return -0.5 * weight * float(np.log(2 * np.pi * deviance / weight) + 1.0) if deviance > 0 else float("inf")

@@ -202,7 +202,7 @@ def sample_of(objective: Objective, options: Options) -> Objective | None:
 def better_start(
     objective: Objective, theta: Array, options: Options, solver: Callable[[Objective, Array, Options], Result]
 ) -> Array:
-    """Return the optimum over a sample of the rows, when that is better than ``theta``.
+    """Return the optimum over a sample of the rows, if better than ``theta``.
 
     The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an
     iteration, coefficients as near as so many rows can tell; from there few iterations over all rows remain.

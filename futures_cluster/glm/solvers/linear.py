@@ -147,7 +147,7 @@ def _separated(unseen: Array, scale: Array) -> Array:
 
 
 def _pseudo_inverse(matrix: Array) -> Array:
-    """Return the inverse of a small symmetric matrix, of the directions that have one."""
+    """Return the inverse of a small symmetric matrix, where it has one."""
     values, vectors = np.linalg.eigh(matrix)
     kept = values > len(values) * EPS * 8 * max(float(values[-1]), 0.0)
     return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T

@@ -95,7 +95,7 @@ class _Model:
         self.preconditioner: Diagonal | None = None
 
     def step(self, point: Point) -> tuple[Array, float]:
-        """Return the step, and the change of the objective that its slope promises (negative)."""
+        """Return the step, and the (negative) change that its slope promises."""
         objective = self.objective
         if not objective.has_hessian:
             direction = self._by_products(point)
