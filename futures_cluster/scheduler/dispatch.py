@@ -41,7 +41,7 @@ class Dispatch:
         self._outbox = change.outbox
 
     def run(self, now: float) -> None:
-        """Do what can be done with the room and the tasks there are; called after each event."""
+        """Do what room and tasks allow; called after each event."""
         state = self._state
         if state.queued:
             if state.constrained.ripe:
@@ -132,7 +132,7 @@ class Dispatch:
         return not idle
 
     def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
-        """Note that a worker has a task which was sent there without a record; see ``lone``."""
+        """Note that a worker has a task without a record; see ``lone``."""
         task.flow.catch_up()
         self._state.queued += 1
         self._begin_work(worker, since_s)
@@ -243,7 +243,7 @@ class Dispatch:
             self._transitions.refresh(worker, rotate=True)
 
     def _reserve(self, task: Task, queue: DemandQueue) -> None:
-        """Empty a worker for a task that must run alone, which would otherwise wait for ever."""
+        """Empty a worker for a task that must run alone."""
         state = self._state
         if task not in state.reserved:
             worker = placement.choose_to_empty(queue.requirements, state)

@@ -107,7 +107,7 @@ def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
 
 
 def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int], int]:
-    """Return the bytes of inputs that workers hold (some, and ``also``), and of all inputs."""
+    """Return the bytes of inputs on workers (some, and ``also``), and of all."""
     held: dict[Worker, int] = {}
     total = 0
     for dep in task.dependencies:
@@ -126,7 +126,7 @@ def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int
 
 
 def nearest_holder(task: Task) -> Worker | None:
-    """Return a worker that holds the largest input, if moving that would take a while."""
+    """Return a worker with the largest input, if moving that would take a while."""
     largest = FAR_BYTES
     nearest: Worker | None = None
     for dep in task.dependencies:

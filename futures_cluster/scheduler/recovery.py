@@ -26,7 +26,7 @@ def is_needed(task: Task) -> bool:
 
 
 def released_ancestors(tasks: list[Task]) -> list[Task]:
-    """Return the released tasks that have to run again before these can, inputs first."""
+    """Return the released tasks that must run before these can, inputs first."""
     order: dict[Task, None] = {}
     stack = [(task, False) for task in reversed(tasks)]
     seen: dict[Task, None] = {}

@@ -167,7 +167,7 @@ class Copies:
             self._transitions.lost_results([task])
 
     def _not_reached(self, task: Task, worker: Worker, reporter: str) -> bool:
-        """Have a result elsewhere if its holder lives but could not be asked, or make it again.
+        """Move or remake a result whose holder lives but could not be asked.
 
         Returns whether the reporter was told that it cannot have it.
         """
@@ -284,7 +284,7 @@ class Copies:
             scattered.unacknowledged_client = None  # also if it does not want to hear it any more
 
     def _ask(self) -> None:
-        """Have copies made, of what can be copied now; those with the least data get them."""
+        """Have copies made where possible; workers with the least data get them."""
         state = self._state
         able = [worker for worker in state.workers.values() if not worker.retiring]
         heap = [

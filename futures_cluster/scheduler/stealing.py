@@ -101,7 +101,7 @@ def _moving_s(task: Task, victim: Worker, bytes_s: float) -> float:
 
 
 def next_check(state: State, now: float) -> float | None:
-    """Return when ``propose`` may propose more than now; None if nothing can come of it."""
+    """Return when ``propose`` may propose more than now, or None for never."""
     if not (state.with_free_slot and state.saturated):
         return None
     return now + STEAL_INTERVAL_S

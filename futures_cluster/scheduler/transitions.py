@@ -349,7 +349,7 @@ class Transitions:
     # ---------------------------------------------------------------- no longer needed
 
     def release_candidates_now(self) -> None:
-        """Free what is no longer needed; what that frees in turn comes onto the same list."""
+        """Free what is no longer needed, and in turn what only that needed."""
         loose = self.release_candidates
         while loose:
             task = loose.pop()
@@ -390,7 +390,7 @@ class Transitions:
             self.end_copies(task)
 
     def is_given_up(self, task: Task) -> bool:
-        """Return whether a task was cancelled while it was assigned, and is still not needed.
+        """Return whether a task was cancelled while assigned, and is not needed again.
 
         What it was cancelled with may have become needed again, and with it the task.
         """
@@ -399,7 +399,7 @@ class Transitions:
         return task.cancel_requested
 
     def abandon(self, task: Task) -> None:
-        """Drop an unfinished task without a user; keep its record if a result was made of it."""
+        """Drop an unfinished task without a user, or all but its record."""
         if not task.dependents:
             self.forget_task(task)
             return

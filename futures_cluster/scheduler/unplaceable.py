@@ -119,7 +119,7 @@ def unanswered(state: State, client: str, silent_s: dict[str, float]) -> list[di
 
 
 def _acting_for(state: State, client: str) -> dict[str, None]:
-    """Return a client, and the workers that run its tasks, whose tasks submit in their name."""
+    """Return a client and the workers that run its tasks."""
     clients = {client: None}
     more = True
     while more:
@@ -134,7 +134,7 @@ def _acting_for(state: State, client: str) -> dict[str, None]:
 
 
 def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple[list[str], int]:
-    """Return keys of the tasks that are to be run, and how many entries were looked at."""
+    """Return keys of tasks to be run, and the number of entries looked at."""
     entries = list(islice(tasks.tasks_of(clients), most))
     keys = {task.key: None for task in entries if task.state == records.QUEUED}  # each once
     return list(keys), len(entries)

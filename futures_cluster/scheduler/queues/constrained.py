@@ -45,7 +45,7 @@ class DemandQueue:
         self.overtaken = 0
 
     def first(self) -> Task | None:
-        """Return the first task that still is to be placed; entries that are void are dropped."""
+        """Return the first task to be placed, after dropping void entries."""
         tasks = self.tasks
         while len(tasks):
             task = tasks.first()

@@ -170,7 +170,7 @@ class FairQueue:
         return line[0]
 
     def order(self) -> Order:
-        """Return the order by which the first task is compared with those of other queues."""
+        """Return the order that compares the first task with those of other queues."""
         task, entries = self.first(), self._next()
         consumers = bool(entries.consumers or entries.consumers_back)
         return (entries.flow.level, entries.flow.virtual_time_s, not consumers, task.serial)

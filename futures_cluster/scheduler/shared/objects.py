@@ -371,7 +371,7 @@ class SharedObjects:
             self.keeper.let_go(key)
 
     def client_left(self, client: str) -> None:
-        """Drop the requests of a client that is gone, and objects that it was the last to use."""
+        """Drop a gone client's requests, and objects that it was the last to use."""
         for request in list(self._open.pop(client, {}).values()):
             request.is_open = False
             del request.state._open[request]
