@@ -71,7 +71,7 @@ class ClientWaits:
 
     @contextlib.contextmanager
     def for_workers(self, what: str) -> Iterator[None]:
-        """Say meanwhile which workers are silent, in the name of what waits for all of them."""
+        """Warn meanwhile of silent workers, for all that waits for them."""
         self._for_workers = what
         self.begin()
         try:

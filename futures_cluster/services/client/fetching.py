@@ -92,7 +92,7 @@ class Fetching:
         return next(iter(self._changed), None) or next(iter(self._asked), None)
 
     def asked_of(self, worker: str) -> Key | None:
-        """Return the key of a result that a worker was asked for last, and that is not here."""
+        """Return the key of a result that a worker was asked for last."""
         return next((key for key, name in list(self._asked.items()) if name == worker), None)
 
     def close(self, reason: BaseException) -> None:

@@ -372,7 +372,7 @@ class LocalObjects:
         self._replies: list[m.SharedReply] = []
 
     def handle(self, message: m.Message, deliver: Callable[[m.SharedReply], None]) -> None:
-        """Take a message of the client, and deliver the answers to it and to others that wait."""
+        """Take a message of the client, and deliver all answers that follow."""
         with self._lock:
             if type(message) is m.AskShared:
                 self._objects.ask(message, clocks.monotonic())

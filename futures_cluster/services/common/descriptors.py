@@ -17,7 +17,7 @@ from futures_cluster.wire.transports import local_sockets
 
 
 def is_standard(fd: int) -> bool:
-    """Return whether a descriptor from 0 to 2 is a standard stream, and not another file.
+    """Return whether a descriptor from 0 to 2 is a standard stream.
 
     The interpreter has found it open at its start, and programs inherit it: neither a stream that was closed nor a
     file that Python opens (PEP 446) passes on to them. A stream that was redirected by ``dup2`` does.
@@ -65,7 +65,7 @@ def none_standard() -> Iterator[None]:
 
 
 def above_standard(fd: int) -> int:
-    """Return the same file under a number above 2, in exchange for the descriptor given."""
+    """Return the same file under a number above 2; closes the given one."""
     if fd > 2:
         return fd
     import fcntl

@@ -130,7 +130,7 @@ class LogSettingsOnWorker:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the levels of these loggers while functions are loaded, which imports modules.
+        """Keep the levels of loggers while loading functions imports modules.
 
         Filters of warnings that modules add are not kept from them, and do not keep the client from changing its own.
         """

@@ -57,14 +57,14 @@ def occupied_bytes(held_bytes: int = 0) -> int:
 
 
 def kept_segments_bytes(limit_bytes: int | None) -> int:
-    """Return how much of shared segments a worker with this limit keeps for use again."""
+    """Return the bytes of segments that a worker with this limit may reuse."""
     if limit_bytes is None:
         return shm.MAX_KEPT_BYTES
     return min(shm.MAX_KEPT_BYTES, int(limit_bytes * SEGMENTS_FRACTION))
 
 
 def trim() -> None:
-    """Ask the allocator to give free memory back to the system; it would keep most of it."""
+    """Ask the allocator to give free memory back to the system."""
     with contextlib.suppress(Exception):
         import ctypes
 

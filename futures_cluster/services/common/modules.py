@@ -72,7 +72,7 @@ def digest_of(source: bytes) -> str:
 
 
 def version_of(spec: ModuleSpec | None) -> Version | None:
-    """Return the version of a user's module as its file is now; None for any other module."""
+    """Return the version of a user's module by its file now, or None."""
     if spec is None or not spec.has_location or not _is_users(spec.name, spec.origin):
         return None
     loader: Any = spec.loader
@@ -92,7 +92,7 @@ def _is_users(name: str, origin: Any) -> bool:
 
 @functools.cache
 def _started_ns() -> int:
-    """Return when this process was started, on the system's clock; 0 if that is not known."""
+    """Return when this process was started, by the system's clock, or 0."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])  # the name before may have any characters
@@ -187,7 +187,7 @@ class LoadedModules:
                 self._compare_code(sys.modules[name], self._specs[name], version)
 
     def _note_loaded(self, module: ModuleType, spec: ModuleSpec) -> None:
-        """Note a module that was executed some time ago; its file may have been edited since."""
+        """Note a module that was executed some time ago, perhaps from an older file."""
         version = self.note(spec)
         if version is not None:
             self._compare_code(module, spec, version)
@@ -207,7 +207,7 @@ class LoadedModules:
         return version_of(self._specs.get(name))
 
     def edited(self) -> list[tuple[Version, Version]]:
-        """Return the modules whose files have another content now, each with both versions."""
+        """Return the modules whose files have changed, each with both versions."""
         found = []
         for name, version in list(self.versions.items()):
             if name not in sys.modules or self._is_untouched(name, version):

@@ -182,7 +182,7 @@ class Peers:
             peer.requests.pop(question.request, None)
 
     def forget(self, addresses: Iterable[str]) -> None:
-        """Fail requests to peers that are gone with ``PeerLost``, before the network gives up."""
+        """Fail requests to peers that are gone with ``PeerLost``."""
         for address in addresses:
             peer = self._peers.pop(address, None)
             self._connecting.pop(address, None)

@@ -408,7 +408,7 @@ def _returned(message: m.TasksReturned, state: State) -> list[Event]:
 
 
 def _function(key: str, attempt: int, worker: str, state: State) -> str | None:
-    """Return the name of a task's function, if the task is on this worker, in this attempt."""
+    """Return the function's name of a task in this attempt on this worker, or None."""
     task = state.tasks.get(key)
     if task is None or task.attempt != attempt or task.worker is None or task.worker.name != worker:
         return None

@@ -22,7 +22,7 @@ _process: Any = multiprocessing.process
 
 
 def new() -> dict[str, Any]:
-    """Return the settings of the next worker of this process that are about its identity."""
+    """Return the settings of the next worker about its identity."""
     current = multiprocessing.process.current_process()
     identity = (*current._identity, next(_process._process_counter))
     return {"identity": identity, "parent": (os.getpid(), current.name)}

@@ -44,7 +44,7 @@ def left_behind(thing: Inherited) -> None:
 
 
 def opened(cluster: Cluster) -> None:
-    """Register a cluster, for which the end of the interpreter waits, as for the pools.
+    """Register a cluster, for which the end of the interpreter waits.
 
     Raises
     ------

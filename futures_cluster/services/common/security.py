@@ -24,7 +24,7 @@ log = logging.getLogger("futures_cluster.wire")
 def find(
     address: str, certificates_folder: str | None = None, is_scheduler: bool = False, insecure: bool = False
 ) -> registry.Security:
-    """Return what is needed to connect to an address, or (``is_scheduler``) to listen there.
+    """Return what an address, or (``is_scheduler``) a listener, needs.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def at(address: str, own: registry.Security) -> registry.Security:
 
 
 def describe(needed: Iterable[registry.Security]) -> str:
-    """Return where the secret of a scheduler with these listeners comes from, in words."""
+    """Return, in words, the source of the secret of these listeners."""
     listeners = list(needed)
     if any(security.secret is not None for security in listeners):
         if config.secret_of_environment() is not None:

@@ -48,7 +48,7 @@ def send_apart(
 
 
 def _split(message: Any) -> list[Message]:
-    """Return the message as several of one row each; itself if it is no batch, or a graph."""
+    """Return the message as several of one row each, or itself if it is no batch."""
     names = _ROWS.get(type(message), ())
     if getattr(message, "wanted", None) is not None:
         return [message]

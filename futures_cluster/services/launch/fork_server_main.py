@@ -165,7 +165,7 @@ def main(control_fd: int) -> None:
 
 
 def _reap(control: socket.socket, children: dict[int, Any], orphans: Orphans) -> None:
-    """Tell which workers have ended, and end what those leave that have not ended in order."""
+    """Report workers that have ended, and end what killed ones leave."""
     present = orphans.present()  # first: there is nothing among these of a worker that is not waited for below
     ended: list[tuple[str, str, int]] = []
     are_left_to_end = False

@@ -123,7 +123,7 @@ class Template:
         self.process.wait()
 
     def forget_in_child(self) -> None:
-        """Close the socket in a forked copy, so that the fork server sees the end of its client."""
+        """Close the socket in a forked copy, which would hide the client's end."""
         self.control.close()
 
 

@@ -337,7 +337,7 @@ def _received_fd(duplicate: Any) -> InheritedFd:
 def _process_main(
     settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...], forks: bool
 ) -> None:
-    """Run a worker that multiprocessing started; ``forks``: as a copy of another process."""
+    """Run a worker of multiprocessing; ``forks``: as a copy of another process."""
     from futures_cluster.services.worker import process as worker_process  # the client itself can do without
 
     if forks:

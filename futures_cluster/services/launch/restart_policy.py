@@ -46,7 +46,7 @@ class RestartPolicy:
         self._counted_s = -math.inf  # starts that began before it have been counted
 
     def started(self, now_s: float) -> None:
-        """Take note that a start begins; after a failure it is a probe, and others wait for it."""
+        """Take note that a start begins; after a failure, others wait for it."""
         if self.failures:
             self.next_s = now_s + MAX_PAUSE_S
 

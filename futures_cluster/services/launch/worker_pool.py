@@ -218,7 +218,7 @@ class WorkerProcesses:
                 self.add(handle.settings)
 
     def replace(self, handle: WorkerHandle) -> asyncio.Future[bool]:
-        """Start another worker for the place of one; the future tells whether it became ready."""
+        """Start another worker in a place; the future says whether it became ready."""
         started: asyncio.Future[bool] = self._loop.create_future()
         if self.wanted:
             self._starting[m.place_of(handle.name)] = started
@@ -287,7 +287,7 @@ class WorkerProcesses:
             handle.kill()
 
     def kill_all(self, force: bool, reason: str) -> None:
-        """End all workers now, by SIGKILL with ``force``, else by SIGTERM; none is replaced."""
+        """End all workers now, by SIGKILL with ``force``, else by SIGTERM."""
         self.wanted = False
         for handle in self.handles.values():
             handle.deliberate = handle.deliberate or reason

@@ -352,7 +352,7 @@ class LocalCluster:
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
-        """Let workers report what tasks print until the block ends; yields what fetches it."""
+        """Let workers report output until the block ends; yields what fetches it."""
         monitor = self.monitor()
         since, _ = monitor.output(-1)
 

@@ -250,7 +250,7 @@ class ClusterMonitor:
         self._heard[name] = now
 
     async def refresh(self, worker: str = "") -> None:
-        """Ask workers once for figures if there are no viewers, and wait a little for them."""
+        """Ask workers once for figures if there are no viewers, and wait a little."""
         if worker:
             await asyncio.wrap_future(self.ask_workers(worker))
         elif not self._looks:
@@ -463,7 +463,7 @@ _FAILURE = ("time", "worker", "key", "function", "kind", "text")
 
 
 def _failures(failed: list[dict[str, Any]], recorded: list[list[Any]]) -> list[dict[str, Any]]:
-    """Return tasks that have failed for good, and executions that raised, the newest first."""
+    """Return failed tasks and executions that raised, the newest first."""
     rows = [{**dict(zip(_FAILURE, row, strict=True)), "final": False} for row in reversed(recorded)]
     by_key: dict[str, dict[str, Any]] = {}
     for row in rows:

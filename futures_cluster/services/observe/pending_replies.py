@@ -30,7 +30,7 @@ class PendingReplies:
         self._open: dict[Future[None], dict[str, None]] = {}  # a round -> who is still to answer
 
     def begin(self, names: Iterable[str]) -> Future[None]:
-        """Return a future that is done when these workers have answered; call it before asking."""
+        """Return a future that is done when these workers, asked next, have answered."""
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # one of those who wait may leave, the others go on
         missing = dict.fromkeys(names)

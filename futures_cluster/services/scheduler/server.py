@@ -360,7 +360,7 @@ class SchedulerServer:
                     self.loop.call_soon(link.send, gone)
 
     def _lose(self, name: str, cause: str) -> None:
-        """Give up a worker of which nothing tells how it ended, and what it was executing."""
+        """Give up a worker without an exit report, and what it was executing."""
         self._tell_peers(name)
         self.service.handle([m.WorkerLost(name, None, False, cause, unheard=True)])
 

@@ -46,7 +46,7 @@ class Executions:
         self._functions: dict[str, Loaded] = {}
 
     def learn(self, function_id: str, payload: Payload) -> None:
-        """Remember a function; the first run that uses it unpickles it, and gets the error."""
+        """Remember a function; its first run unpickles it, and gets the error."""
         self._payloads[function_id] = payload
         self._functions.pop(function_id, None)
 
@@ -109,7 +109,7 @@ class Executions:
         return loaded
 
     def _guard(self, run: Run, fn: Any, values: list[Any]) -> Any:
-        """Return what to call in the place of a function that has inputs: see ``input_checks``."""
+        """Return what to call for a function with inputs; see ``input_checks``."""
         return fn
 
     def execute(self, run: Run, task: context.TaskContext) -> tuple[Any, Any]:

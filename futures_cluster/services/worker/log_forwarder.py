@@ -85,7 +85,7 @@ class LogForwarder(logging.Handler):
             os.register_at_fork(after_in_child=self._stop)
 
     def createLock(self) -> None:
-        """Do without the lock of ``logging.Handler``: users' code runs while a record is packed."""
+        """Do without the lock of ``logging.Handler``, as packing runs users' code."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:

@@ -169,7 +169,7 @@ def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
 
 
 def _take_stderr(fd: int) -> None:
-    """Write stderr to this pipe; the other standard streams that are closed lead nowhere."""
+    """Write stderr to this pipe; other closed streams lead nowhere."""
     if not descriptors.is_open(2) or descriptors.is_standard(2):
         os.dup2(fd, 2)
         os.close(fd)
@@ -182,7 +182,7 @@ def _take_stderr(fd: int) -> None:
 
 
 def _running_client() -> str:
-    """Return the client whose function this thread loads or runs; "" if there is only one."""
+    """Return the client whose function this thread runs; "" if there is only one."""
     program = mains.running()
     return "" if program is None else program.token_for("").partition(":")[2]
 
@@ -477,7 +477,7 @@ class WorkerProcess:
         self._manager.send([self._introduction()])
 
     def _take_modules(self, message: m.ShareCode) -> None:
-        """Take what a client says of its modules; retire if only a fresh process can load them."""
+        """Take news of a client's modules; retire if only a fresh process can load them."""
         reason = self._modules.take(message)
         if reason:
             log.info("a fresh process takes the place of %s: %s", self._settings.name, reason)

@@ -179,7 +179,7 @@ class WorkerReporter:
         return facts
 
     def _running(self) -> list[list[Any]]:
-        """Return ``[lane, function, key, start_s]`` of what runs since before the last report."""
+        """Return ``[lane, function, key, start_s]`` of what has run for longer."""
         now_s, moment = clocks.time(), clocks.perf_counter()
         found = []
         for slot in list(self._service.slots):

@@ -546,7 +546,7 @@ class WorkerService:
 
 
 def _thread_cpu_s(ident: int) -> float | None:
-    """Return processor time that a thread has used; None where the system does not tell."""
+    """Return the processor time of a thread; None if the system does not tell."""
     try:
         return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):

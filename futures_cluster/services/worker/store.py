@@ -159,7 +159,7 @@ class Store:
                     self._spilled.wait()
 
     def put_packed(self, key: Key, payload: Payload) -> None:
-        """Hold a payload until its value is asked for; one of scattered data stays packed."""
+        """Hold a payload until its value is asked for, or as scattered data."""
         size = pickle_codec.payload_size(payload) if self.limit_bytes is not None else 0
         if pickle_codec.is_private(payload):
             original = Original(payload, self._pool)

@@ -257,7 +257,7 @@ def _is_top(member: str) -> bool:
 
 
 def _root(module: str) -> str:
-    """Return the entry of ``sys.path`` in which a loaded module lies; "" if it has no file."""
+    """Return the entry of ``sys.path`` of a loaded module; "" without a file."""
     return _root_of_spec(getattr(sys.modules.get(module.partition(".")[0]), "__spec__", None))
 
 
