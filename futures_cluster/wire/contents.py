@@ -182,7 +182,7 @@ _scalars: dict[type[Message], tuple[tuple[str, float, float], ...]] = {}
 
 
 def _scalars_of(cls: type[Message]) -> tuple[tuple[str, float, float], ...]:
-    """Return the fields of a kind of message that are one number each: name, least, most."""
+    """Return the fields of a kind of message that are numbers: name, least, most."""
     found = _scalars.get(cls)
     if found is None:
         names = [name for name, kind in field_types(cls).items() if kind in ("int", "float")]

@@ -48,7 +48,7 @@ _RULES = ((PACKAGE, 2), ("python", 2), ("cloudpickle", 1))
 
 
 def compare(ours: dict[str, str], theirs: dict[str, str], other: str) -> str | None:
-    """Return what is wrong between two processes, and what to do; None if they go together.
+    """Return what is wrong between two processes, and what to do, or None.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def check(body: bytes | bytearray | memoryview) -> None:
 
 
 def _walk(raw: bytes | bytearray | memoryview) -> None:
-    """Go through a body from head to head; what is no msgpack is left to the unpacker."""
+    """Go through a body from head to head, leaving errors to the unpacker."""
     at, end, taken = 0, len(raw), 0
     limit = FREE_BYTES + MAX_FACTOR * end
     left = 1  # items that are still to come, of the present container

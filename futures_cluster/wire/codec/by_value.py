@@ -195,7 +195,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
         )
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
-        """Return the module and the token of the program of a function; its names are needed."""
+        """Return module and token of a function's program; its names are needed."""
         found = owner_of_namespace(function.__globals__, function.__module__)
         if found is None:
             return None

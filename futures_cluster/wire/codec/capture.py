@@ -26,7 +26,7 @@ from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program, R
 
 
 def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, Record | None]:
-    """Return the records of names and of all that they refer to, captured again if changed.
+    """Return the records of names and what they refer to, captured if changed.
 
     ``reducers``: by type, how objects pickle in what is captured now.
 
@@ -193,7 +193,7 @@ class DefinitionPickler(FunctionPickler):
                 self._take((module, name), cls.__qualname__)
 
     def _owner_of(self, function: FunctionType) -> tuple[str, str | None] | None:
-        """Return the owner of functions of the program; others bring copies of their globals."""
+        """Return the owner of functions of the program; others bring their globals."""
         found = programs.of_namespace(function.__globals__)
         if found is not None and found[0] is not self.program:
             return None

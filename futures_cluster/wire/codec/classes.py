@@ -56,7 +56,7 @@ def reduce_class(cls: type, is_scoped: bool) -> Any:
 
 
 def _filled_in(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return a class's attributes without its slots and what each class gets by being made."""
+    """Return a class's attributes without slots and what each class gets."""
     made = types.MemberDescriptorType, types.GetSetDescriptorType
     return {key: value for key, value in attributes.items() if type(value) not in made}
 
@@ -76,7 +76,7 @@ def _bare(identity: str) -> str:
 
 
 def _identity_here(identity: str, is_scoped: bool) -> str:
-    """Return the identity of a class in this process: at home that of the class itself."""
+    """Return the identity of a class here: at home that of the class itself."""
     if not is_scoped:
         return identity
     program = programs.being_loaded()

@@ -71,7 +71,7 @@ def _find(name: str) -> tuple[Compress, Decompress] | None:
 
 
 def available() -> list[str]:
-    """Return the codecs of this process, best first; told to others in ``messages.Hello``."""
+    """Return the codecs of this process, best first, as in ``messages.Hello``."""
     return [name for name in _MAKERS if _find(name) is not None]
 
 

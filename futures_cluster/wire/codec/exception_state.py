@@ -70,7 +70,7 @@ def load(data: bytes, members: Sequence[BaseException]) -> Any:
 
 
 def copied(error: BaseException) -> BaseException:
-    """Copy an exception with its traceback and links, for another future in this process.
+    """Copy an exception with traceback and links, for another future.
 
     Each ``raise`` adds frames to the traceback of the object that is raised. An exception that cannot be copied is
     returned itself.
@@ -108,7 +108,7 @@ _group_members: Any = vars(BaseExceptionGroup)["exceptions"]
 
 
 def set_notes(error: BaseException, texts: list[str]) -> None:
-    """Set the notes of an exception, also of one whose class forbids to set attributes."""
+    """Set the notes of an exception, whatever its class allows."""
     if texts:
         error.__dict__["__notes__"] = texts
 
@@ -203,7 +203,7 @@ def _is_python(method: Any) -> bool:
 
 
 def _fields(cls: type[BaseException]) -> Iterator[tuple[str, Any]]:
-    """Yield what the built-in base of a class keeps outside of ``args`` and ``__dict__``."""
+    """Yield what an exception's base keeps outside of ``args`` and ``__dict__``."""
     base = _builtin_base(cls)
     if issubclass(base, BaseExceptionGroup):
         return

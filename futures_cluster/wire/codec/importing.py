@@ -35,7 +35,7 @@ def _is_registered(module: ModuleType) -> bool:
 
 
 def importable(module: str) -> bool:
-    """Return whether another process with this one's ``sys.path`` can import a module."""
+    """Return whether a process with the same ``sys.path`` can import a module."""
     if module in (MAIN, MP_MAIN):
         return False
     found = sys.modules.get(module)

@@ -105,7 +105,7 @@ class MainModules:
                 self._active[threading.get_ident()] = program
 
     def running(self) -> HasMain | None:
-        """Return the program whose task this thread runs, or whose payload it has read last."""
+        """Return the program whose task this thread runs, or whose payload it read."""
         return self._local.running
 
     def is_active(self, program: HasMain) -> bool:

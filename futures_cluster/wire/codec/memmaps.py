@@ -181,7 +181,7 @@ def map_file(path: str, identity: tuple[str, int, int], mode: str, offset: int, 
 
 
 def reduce_view(array: Any, base: Any, file: MappedFile) -> Any:
-    """Return how an array pickles that shows a part of ``base``, which lies in ``file``."""
+    """Reduce an array that shows a part of ``base``, which lies in ``file``."""
     first = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
     is_memmap = isinstance(array, np.memmap)
     return make_view, (file, is_memmap, array.dtype, array.shape, array.strides, first, array.flags.writeable)

@@ -81,7 +81,7 @@ class Original:
         return loads(data, buffers)
 
     def _in_segment(self) -> shm.OpenSegment | None:
-        """Return the segment, moved from private memory if large; None if it stays where it is."""
+        """Return the segment, moved from private memory if large, or None."""
         if self._segment is None and self._pool is not None and self.size_bytes >= pickle_codec.SHARED_BYTES:
             with self._lock:  # others wait: they need the parts, or the segment
                 if self._pool is not None:

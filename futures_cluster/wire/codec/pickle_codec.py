@@ -246,7 +246,7 @@ def dump(
     scope: Scope = HERE,
     reducers: Reducers | None = None,
 ) -> Payload:
-    """Return a payload of an object; with a pool, large ones go through shared memory.
+    """Return a payload of an object; with a pool, by shared memory if large.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ def _unpacked(buffers: Any) -> list[memoryview]:
 
 
 def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
-    """Return pickle and large buffers of a payload in private memory; None for any other."""
+    """Return pickle and large buffers of a payload in private memory, or None."""
     if type(payload) is bytes:
         return payload, []
     if payload[1][0] == "packed":
@@ -484,7 +484,7 @@ class PickleCodec:
         return payload_size(payload)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
-        """Return a payload of a small result, or None for one that stays; and its size in bytes.
+        """Return a payload of a small result, or None for one that stays; and its size.
 
         Large results of types that are known to pickle stay without being pickled now; all others are pickled
         at once, so that one that does not pickle fails its task.

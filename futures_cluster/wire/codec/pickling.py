@@ -308,7 +308,7 @@ def hand_over(obj: Any) -> Any:
 
 
 def is_marked(data: Any) -> bool:
-    """Return whether a pickle refers to a program, so that only ``loads`` can read it."""
+    """Return whether a pickle refers to a program, and needs ``loads``."""
     return bytes(data[: len(MARK)]) == MARK
 
 

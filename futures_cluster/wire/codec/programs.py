@@ -204,7 +204,7 @@ class Program:
                         self._write(name, data)
 
     def binding(self, key: Key, batch: str) -> Any:
-        """Return what a batch binds to a name, also if the name has been bound again since."""
+        """Return what a batch binds to a name, even if it was bound again since."""
         record = self.records.get(key)
         if record is not None and record.batch == batch:
             return self.value(key)
@@ -255,7 +255,7 @@ class Program:
         return space
 
     def keep(self, module: ModuleType) -> None:
-        """Hold a module that belongs to the program, so that its identity is not used again."""
+        """Hold a module of the program, so that its identity is not used again."""
         self._modules[canonical(module.__name__)] = module
 
     def modules(self) -> list[ModuleType]:
@@ -315,7 +315,7 @@ def _own_token() -> str:
 
 
 def _after_fork() -> None:
-    """Separate ``__main__`` of a forked copy, and replace locks that may be held for ever."""
+    """Separate ``__main__`` of a forked copy, and replace locks."""
     global _token, _lock
     _token = ""
     _lock = threading.RLock()
@@ -393,7 +393,7 @@ def _live_namespace(main: ModuleType) -> dict[str, Any]:
 
 
 def of_namespace(space: dict[str, Any]) -> tuple[Program, str] | None:
-    """Return the program and the module whose namespace this is; None if it is no program's."""
+    """Return the program and the module of a namespace, or None."""
     for program in list(_programs.values()):
         for module, known in program.spaces.items():
             if known is space:

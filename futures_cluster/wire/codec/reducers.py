@@ -132,7 +132,7 @@ def is_singledispatch(function: FunctionType) -> bool:
 
 
 def reduce_singledispatch(function: Any) -> Any:
-    """Reduce a function that ``functools.singledispatch`` has made to what is registered."""
+    """Reduce a ``functools.singledispatch`` function to what is registered."""
     return _make_singledispatch, (dict(function.registry),)
 
 

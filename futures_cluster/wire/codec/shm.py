@@ -120,7 +120,7 @@ class Segment:
             raise
 
     def map(self) -> None:
-        """Map it for writing, with all its pages, if it is large and descriptors are left."""
+        """Map it for writing, with all its pages, if large and descriptors are left."""
         if self.mapping is not None or self.size < MAPPED_BYTES or not hasattr(mmap, "MAP_POPULATE"):
             return
         if not _is_over(WRITE_LIMIT, _where_a_duplicate_would_be(self.fd)):
@@ -163,7 +163,7 @@ class SegmentPool:
         self.reused = 0  # of these, into memory that was in use before
 
     def write(self, buffers: Sequence[Any]) -> Reference:
-        """Copy buffers into one segment, and return what ``open_segment`` needs to read them.
+        """Copy buffers into one segment; return what ``open_segment`` needs.
 
         Raises
         ------

@@ -28,7 +28,7 @@ _HEADER = 100
 
 
 def _array(x: Any) -> int:
-    """Return bytes of an array in memory: what it repeats by strides of zero is there once."""
+    """Return the bytes of an array in memory, without repeats by strides of zero."""
     length = prod(n for n, stride in zip(x.shape, x.strides, strict=True) if stride) if 0 in x.strides else x.size
     return _HEADER + int(length if x.size else 0) * (OBJECT_BYTES if x.dtype.hasobject else int(x.itemsize))
 
@@ -186,7 +186,7 @@ def _sizeof(obj: Any, depth: int) -> int:
 
 
 def _all(count: int, some: Iterable[Any], depth: int) -> int:
-    """Return the bytes of ``count`` objects of which these are some; shared ones count once."""
+    """Return the bytes of ``count`` objects by some; shared ones count once."""
     picked = list(some)
     if not picked:
         return 0

@@ -138,7 +138,7 @@ def _positions(code: CodeType, tb: TracebackType) -> _Positions:
 
 @functools.lru_cache(1000)
 def _failing_code(frame: Frame) -> CodeType:
-    """Compile a function that raises an exception by a statement with these positions."""
+    """Compile a function that raises an exception at these positions."""
     file, name, qualname, first_line, _, (line, end_line, column, end_column) = frame
     import ast
 

@@ -112,7 +112,7 @@ class Connection(Protocol):
         """
 
     def close(self) -> None:
-        """Close, and drop unsent messages, without calling ``on_close``; on the loop's thread."""
+        """Close without ``on_close``, and drop unsent messages; on the loop's thread."""
 
     @property
     def pending_bytes(self) -> int:
@@ -277,7 +277,7 @@ def _guard(transport: Transport) -> str:
 
 
 def _check(address: str, transport: Transport, security: Security) -> None:
-    """Refuse an address that any process could use that can reach it, unless that is wanted."""
+    """Refuse an address that is open to any process, unless that is wanted."""
     if _guard(transport) == SECRET and security.secret is None and not security.insecure:
         raise AuthenticationError(
             f"{address} is a network address, which needs a secret on both sides; set FUTURES_CLUSTER_SECRET, or say "

@@ -165,7 +165,7 @@ class SocketConnection:
         return self._pending_bytes
 
     def _send_outbox(self) -> bool:
-        """Send what waits, under the lock; False when some is left, for the loop to go on with."""
+        """Send what waits, under the lock; False if the loop has to go on with it."""
         outbox = self._outbox
         left = TURN_BYTES
         while outbox:
@@ -210,7 +210,7 @@ class SocketConnection:
         return self._sock.sendmsg(parts)
 
     def _take_sealed(self, parts: list[Any]) -> list[memoryview]:
-        """Return the views at the beginning of the outbox, or the next ones of sealed buffers."""
+        """Return the views at the outbox's beginning, or sealed buffers' next ones."""
         if type(parts[0]) is not memoryview:
             sealed = self._outbox.popleft()
             parts = sealed.take()

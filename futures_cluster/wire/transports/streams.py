@@ -34,7 +34,7 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 6
 
 
 def host_identity() -> bytes:
-    """Return an id of processes that may open each other's ``/proc/PID/fd``, or ``NO_HOST``.
+    """Return an id of processes that may open each other's descriptors.
 
     That takes the same running kernel, the same namespace of pids (and of users), and the same user and group, which
     a program may change.

@@ -368,7 +368,7 @@ class ZmqListener:
         return bytes(port.encode())
 
     def _end_one(self, is_urgent: bool = False) -> float:
-        """End handshakes until there are few enough; seconds to wait if all of them are young."""
+        """End handshakes until there are few enough; return seconds to wait."""
         while True:
             victim, wait_s = self._under_way.victim(self._loop.time(), is_urgent)
             if victim is None:
