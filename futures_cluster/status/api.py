@@ -76,7 +76,7 @@ def read_file(name: str) -> bytes:
 
 
 def to_json(value: Any) -> bytes:
-    """Return JSON of plain values; what is none is named by its type, and never shown.
+    """Return JSON of plain values; others appear by the names of their types.
 
     Half of a surrogate pair is shown as "?": browsers refuse to make addresses of such names.
     """
@@ -217,7 +217,7 @@ class Api:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
     async def _events(self, worker: str) -> AsyncIterator[bytes]:
-        """Yield the snapshot and the new rows of the stream, as long as the browser reads."""
+        """Yield the snapshot and new rows of the stream, while the browser reads."""
         source = self._source
         with source.viewer(self._make_look(worker)):
             since = 0

@@ -58,5 +58,5 @@ class ThrottledCache:
         return answer
 
     def pause_s(self, name: str) -> float:
-        """Return the least time between two answers of a name, by the cost of the last one."""
+        """Return the least time between answers of a name, by the last one's cost."""
         return self._kept[name][1] / MAX_SHARE if name in self._kept else 0.0
