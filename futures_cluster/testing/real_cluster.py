@@ -72,7 +72,7 @@ class Command:
             self.process.send_signal(number)
 
     def end(self, number: int = KILL) -> int:
-        """Send a signal and wait until it and all that it has started are gone; the exit code."""
+        """Send a signal, wait until all that it has started is gone; return the code."""
         children = self.children()
         self.kill(number)
         code = self.process.wait(TIMEOUT_S)

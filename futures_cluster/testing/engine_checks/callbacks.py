@@ -47,7 +47,7 @@ class _Outcome:
 
 @check(traits=("concurrent",))
 def check_callbacks_wait(make_executor: MakeExecutor) -> None:
-    """A callback may submit tasks and wait for futures by any means, also for results that are still on workers."""
+    """A callback may submit tasks and wait for futures and their results."""
 
     def wait(future: Any) -> list[Any]:
         return [
@@ -83,7 +83,7 @@ def check_callbacks_find_results(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_callbacks_raise(make_executor: MakeExecutor) -> None:
-    """Nothing that a callback raises ends anything: later callbacks are called, and tasks go on."""
+    """After a callback that raises, later callbacks are called and tasks go on."""
     logger = logging.getLogger("concurrent.futures")
     was_disabled, logger.disabled = logger.disabled, True
     try:
@@ -104,7 +104,7 @@ def check_callbacks_raise(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_callbacks_block_no_task(make_executor: MakeExecutor) -> None:
-    """A callback that does not return keeps no task, no result and no ``shutdown(wait=False)`` waiting."""
+    """A callback that never returns delays no task, result or unwaited shutdown."""
     begun, go_on = threading.Event(), threading.Event()
 
     def block(future: Any) -> bool:
@@ -148,7 +148,7 @@ def check_callbacks_before_the_end(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_callbacks_shut_down(make_executor: MakeExecutor) -> None:
-    """A callback may shut the executor down, which waits for the tasks and not for the callback itself."""
+    """A callback may shut the executor down, which waits for the tasks only."""
     with Folder() as folder, make_executor(max_workers=1) as ex:
         held = ex.submit(tasks.begin_and_wait, folder, "begun", "go")
         others = [ex.submit(tasks.same, number) for number in range(3)]

@@ -40,7 +40,7 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_submit_callables(make_executor: MakeExecutor) -> None:
-    """Functions, lambdas, closures, classes, methods, partials and other objects can be called."""
+    """Functions, lambdas, closures, classes, methods and partials can be called."""
     offset = 10
 
     class Local:
@@ -65,7 +65,7 @@ def check_submit_callables(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_states(make_executor: MakeExecutor) -> None:
-    """A future that is done says so, and tells all who wait by the standard library's means."""
+    """A future that is done says so, and wakes all who wait, as in the stdlib."""
     with make_executor() as ex:
         future = ex.submit(pow, 2, 5)
         assert isinstance(future, concurrent.futures.Future)
@@ -80,7 +80,7 @@ def check_states(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_running(make_executor: MakeExecutor) -> None:
-    """A future is pending, running, finished; a running one is not cancelled, and waiting for it has an end."""
+    """A future is pending, running, finished; a running one is not cancelled."""
     with Folder() as folder, make_executor(max_workers=1) as ex:
         future = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 5)
         called: list[Any] = []
@@ -103,7 +103,7 @@ def check_running(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_cancel(make_executor: MakeExecutor) -> None:
-    """What has not begun can be cancelled; what needs it is cancelled with it, and all others go on."""
+    """What has not begun can be cancelled with its dependents; others go on."""
     with Folder() as folder, make_executor(max_workers=1) as ex:
         first = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
         folder.wait("begun")
@@ -127,7 +127,7 @@ def check_cancel(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_cancel_everything(make_executor: MakeExecutor) -> None:
-    """Cancelling all there is, then shutting down, returns, also when nothing has run."""
+    """Cancelling all, then shutting down, returns, also when nothing has run."""
     for count in (1, 200):
         ex = make_executor(max_workers=1)
         futures = [ex.submit(time.sleep, 0.001) for _ in range(count)]
@@ -183,7 +183,7 @@ def check_await(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_errors(make_executor: MakeExecutor) -> None:
-    """An exception arrives with its class, arguments, cause, and the frames where it was raised."""
+    """An exception arrives with class, arguments, cause, and remote frames."""
     with make_executor() as ex:
         future = ex.submit(tasks.fail_because)
         with raises(KeyError) as caught:
@@ -218,7 +218,7 @@ def check_errors_of_inputs(make_executor: MakeExecutor) -> None:
 
 @check(traits=("isolated",))
 def check_what_does_not_pickle(make_executor: MakeExecutor) -> None:
-    """Functions, arguments, results and exceptions that do not pickle: an error on the right future, no other."""
+    """What does not pickle is an error on the right future, and on no other."""
     lock = threading.Lock()
     with make_executor() as ex:
         good = [ex.submit(tasks.same, i) for i in range(3)]
@@ -340,7 +340,7 @@ def check_map_buffersize(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_map_closed(make_executor: MakeExecutor) -> None:
-    """Closing an iterator that was begun cancels what has not begun, as does dropping it."""
+    """Closing or dropping an iterator cancels what has not begun."""
     ends: list[Callable[[Any], Any]] = [lambda results: results.close(), lambda results: None]
     for end in ends:
         with Folder() as folder, make_executor(max_workers=1) as ex:

@@ -79,7 +79,7 @@ def check_channel_values(make_executor: MakeExecutor) -> None:
 
 @check("channel")
 def check_channel_futures(make_executor: MakeExecutor) -> None:
-    """A future that was taken out is an ordinary one: its value, its error, as an argument, large or small."""
+    """A future that was taken out has its value, its error, and is an argument."""
     with make_executor() as ex:
         channel = ex.channel("futures")
         made = [ex.submit(tasks.same, 1), ex.submit(bytes, 10**6), ex.submit(tasks.fail), ex.scatter([1, 2])]
@@ -101,7 +101,7 @@ def check_channel_futures(make_executor: MakeExecutor) -> None:
 
 @check("channel")
 def check_channel_outlives_the_maker(make_executor: MakeExecutor) -> None:
-    """A task puts futures of its children into a channel and ends; the client reads them."""
+    """A task puts its children's futures into a channel and ends; the client reads."""
     with make_executor() as ex:
         channel = ex.channel("children")
         ex.submit(put_children, channel, 20).result(TIMEOUT_S)
@@ -198,7 +198,7 @@ def check_channel_delete(make_executor: MakeExecutor) -> None:
 
 @check("channel", traits=("concurrent",))
 def check_channel_blocks(make_executor: MakeExecutor) -> None:
-    """Readers wait for what comes later, in threads and in tasks, and two sides can talk."""
+    """Readers in threads and tasks wait for what comes later."""
     with Folder() as folder, make_executor(max_workers=2) as ex:
         channel = ex.channel("later")
         reading = [ex.submit(read_all, channel) for _ in range(2)]
@@ -232,7 +232,7 @@ def check_channel_blocks(make_executor: MakeExecutor) -> None:
 
 @check("channel", traits=("concurrent",))
 def check_channel_readers_give_their_slots_back(make_executor: MakeExecutor) -> None:
-    """More tasks wait for a channel than there are workers, and the one that they wait for runs all the same."""
+    """More tasks wait for a channel than there are workers, and its writer runs."""
     with make_executor(max_workers=1) as ex:
         channel = ex.channel("crowd")
         readers = [ex.submit(read_all, channel) for _ in range(4)]
@@ -243,7 +243,7 @@ def check_channel_readers_give_their_slots_back(make_executor: MakeExecutor) -> 
 
 @check("channel", traits=("concurrent",))
 def check_channel_in_coroutines(make_executor: MakeExecutor) -> None:
-    """``async for``; a coroutine that is cancelled while it waits leaves the reader as it was."""
+    """``async for``; a cancelled coroutine leaves the reader as it was."""
 
     async def read(ex: Executor) -> list[Any]:
         channel = ex.channel("async")

@@ -20,7 +20,7 @@ from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, Mak
 
 @check()
 def check_futures_as_arguments(make_executor: MakeExecutor) -> None:
-    """Futures are replaced by their values at any depth of lists, tuples, dicts and sets, and nowhere else."""
+    """Futures in lists, tuples, dicts and sets are replaced by their values."""
     with make_executor() as ex:
         one, two = ex.submit(tasks.same, 1), ex.submit(tasks.same, "two")
         nested = ex.submit(tasks.everything, one, [one, (two, {one: {"k": {two}}})], x=[frozenset([one])])
@@ -37,7 +37,7 @@ def check_futures_as_arguments(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_futures_stay_futures(make_executor: MakeExecutor) -> None:
-    """``with_options(resolve=False)`` passes futures as they are, and a task can wait for them."""
+    """``with_options(resolve=False)`` passes futures, and a task can wait for them."""
     with make_executor() as ex:
         futures = [ex.submit(tasks.same, i) for i in range(5)]
         assert ex.with_options(resolve=False).submit(tasks.sum_results, futures).result(TIMEOUT_S) == 10
@@ -61,7 +61,7 @@ def check_scatter_and_gather(make_executor: MakeExecutor) -> None:
 
 @check(traits=("isolated",))
 def check_scattered_data_is_private(make_executor: MakeExecutor) -> None:
-    """A task may change what was scattered: no other task sees it, and neither does the caller."""
+    """A task may change what was scattered; no other task or caller sees it."""
     with make_executor() as ex:
         values = {"short": [1, 2], "long": list(range(50_000)), "deep": {"a": [bytearray(100_000)]}}
         scattered = ex.scatter(values)
@@ -73,7 +73,7 @@ def check_scattered_data_is_private(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_results_after_the_end(make_executor: MakeExecutor) -> None:
-    """Results of live futures, also large ones, can be read after the executor has ended; scattered data is gone."""
+    """Results of live futures can be read after the end; scattered data is gone."""
     with make_executor() as ex:
         large, small, bad = ex.submit(tasks.large), ex.submit(tasks.same, 1), ex.submit(tasks.fail)
         chain = ex.submit(len, large)
@@ -206,7 +206,7 @@ def check_limits_hold(make_executor: MakeExecutor) -> None:
 
 @check("timeout")
 def check_timeout(make_executor: MakeExecutor) -> None:
-    """A task that runs too long fails with ``TaskTimeout``; one that does not, does not."""
+    """A task that runs too long fails with ``TaskTimeout``, and no other."""
     with make_executor() as ex:
         view = ex.with_options(timeout=0.1)
         future = view.submit(time.sleep, 0.4)
@@ -248,7 +248,7 @@ def check_resources(make_executor: MakeExecutor) -> None:
 
 @check(traits=("closed",))
 def check_impossible_demands(make_executor: MakeExecutor) -> None:
-    """What no worker will ever offer is refused, and so is a worker that there is not."""
+    """What no worker will ever offer is refused, and so is a missing worker."""
     with make_executor(max_workers=2, resources={"token": 1}) as ex:
         for impossible in ({"token": 2.0}, {"unheard of": 1.0}):
             with raises(ValueError):
@@ -259,7 +259,7 @@ def check_impossible_demands(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_pure(make_executor: MakeExecutor) -> None:
-    """Equal calls of ``pure=True`` are one task while its future lives; without it they are not."""
+    """Equal calls of ``pure=True`` are one task while its future lives."""
     with Folder() as folder, make_executor() as ex:
         pure = ex.with_options(pure=True)
         one, two = pure.submit(tasks.count, folder, "pure"), pure.submit(tasks.count, folder, "pure")

@@ -59,7 +59,7 @@ class Check:
         return self.function.__name__
 
     def is_meant_for(self, traits: Collection[str]) -> bool:
-        """Whether the check says something about an engine with these traits, with the libraries that are here."""
+        """Return whether the check applies to these traits and libraries."""
         return self.traits <= set(traits) and all(find_spec(library) for library in self.libraries)
 
 
@@ -87,7 +87,7 @@ def run_check(check: Check, make_executor: MakeExecutor, lacks: Collection[str] 
 def check(
     *features: str, traits: tuple[str, ...] = (), libraries: tuple[str, ...] = ()
 ) -> Callable[[Callable[[MakeExecutor], None]], Callable[[MakeExecutor], None]]:
-    """Register a function as a check that needs these features, traits and installed libraries."""
+    """Register a check that needs these features, traits and libraries."""
     assert set(features) <= set(FEATURES) and set(traits) <= set(TRAITS)
 
     def register(function: Callable[[MakeExecutor], None]) -> Callable[[MakeExecutor], None]:

@@ -28,7 +28,7 @@ def add_one(x: Any) -> Any:
 
 @check(libraries=DASK)
 def check_dask_arrays(make_executor: MakeExecutor) -> None:
-    """Arrays compute on an executor that is named, is the default, or is asked; with unknown sizes of chunks, too."""
+    """Arrays compute on a named, default or asked executor, also of unknown chunks."""
     import dask
     import dask.array as da
 
@@ -158,7 +158,7 @@ def check_dask_inside_of_a_task(make_executor: MakeExecutor) -> None:
 
 @check(libraries=JOBLIB)
 def check_joblib(make_executor: MakeExecutor) -> None:
-    """``joblib.Parallel`` runs on the executor, with large arguments, calls inside of calls, and errors."""
+    """``joblib.Parallel`` runs here, with large arguments, nested calls and errors."""
     import joblib
     import numpy as np
 

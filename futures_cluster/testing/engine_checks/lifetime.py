@@ -28,7 +28,7 @@ def check_initializer(make_executor: MakeExecutor) -> None:
 
 @check("initializer")
 def check_failing_initializer(make_executor: MakeExecutor) -> None:
-    """It breaks the executor: every future and every later submit says so, and nothing hangs."""
+    """It breaks the executor: every future and submit says so, and nothing hangs."""
     logger = logging.getLogger("concurrent.futures")
     was_disabled, logger.disabled = logger.disabled, True
     try:
@@ -48,7 +48,7 @@ def check_failing_initializer(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_shutdown(make_executor: MakeExecutor) -> None:
-    """All that was submitted is done, nothing more can be; views belong to the same executor."""
+    """All that was submitted is done, and no more is taken; views, too."""
     ex = make_executor()
     futures = [ex.submit(tasks.same, i) for i in range(10)]
     ex.with_options(priority=1).shutdown()

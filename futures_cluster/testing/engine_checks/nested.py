@@ -26,7 +26,7 @@ def check_nested(make_executor: MakeExecutor) -> None:
 
 @check("priority", traits=("concurrent", "prompt"))
 def check_priority_of_children(make_executor: MakeExecutor) -> None:
-    """The tasks that a task submits come before unrelated ones of a lower priority than its own."""
+    """A task's children come before unrelated tasks of a lower priority."""
 
     # Never measured, none of them: nothing is committed in advance.
     def begin_before_children(folder: Folder) -> None:
@@ -72,7 +72,7 @@ def check_waiting_in_a_task(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_errors_of_nested_tasks(make_executor: MakeExecutor) -> None:
-    """The error of a task goes through the one that waits for it, with the frames of both."""
+    """A task's error goes through the one that waits, with the frames of both."""
     with make_executor() as ex:
         error = ex.submit(lambda: current_executor().submit(tasks.fail).result()).exception(TIMEOUT_S)
         assert isinstance(error, ValueError)
@@ -82,7 +82,7 @@ def check_errors_of_nested_tasks(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
-    """A submitted task runs, also when its future is dropped and its parent has ended."""
+    """A submitted task runs, also without its future and parent."""
     with Folder() as folder, make_executor() as ex:
         futures = [ex.submit(tasks.submit_and_leave, folder, str(i)) for i in range(5)]
         concurrent.futures.wait(futures, TIMEOUT_S)
@@ -92,7 +92,7 @@ def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_current_executor(make_executor: MakeExecutor) -> None:
-    """Known in tasks and nowhere else; ``Executor()`` in a task means the same one, and warns."""
+    """It works in tasks only; ``Executor()`` in a task is the same, and warns."""
     with raises(RuntimeError):
         current_executor()
     with make_executor() as ex:
@@ -105,7 +105,7 @@ def check_current_executor(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_as_completed_grows(make_executor: MakeExecutor) -> None:
-    """``as_completed`` takes new futures while it runs, and keeps going until all are done."""
+    """``as_completed`` takes new futures while it runs, until all are done."""
     with make_executor() as ex:
         running = as_completed(ex.map(tasks.same, range(4)).futures, timeout=TIMEOUT_S)
         seen = []

@@ -48,7 +48,7 @@ class Checks:
         self._rerun[key] = rerun and self._rerun.get(key, True)
 
     def made(self, key: Key) -> None:
-        """Check that no other worker, and no former one of its name, has made the same key."""
+        """Check that no other worker, nor a former one, has made the same key."""
         assert key not in self._made, f"the key {key} comes again"
         self._made[key] = None
 

@@ -63,7 +63,7 @@ class SimulatedClient:
         function: str | Callable[[Key], str] = "f",
         batch: int = 1000,
     ) -> None:
-        """Submit tasks, given as (key, keys of the inputs); ``wanted`` as in ``SubmitTasks``.
+        """Submit tasks (key, keys of inputs); ``wanted`` as in ``SubmitTasks``.
 
         ``function`` names the function of all of them, or of each key.
         """

@@ -198,7 +198,7 @@ class Dice:
         return bool(share) and self._starts.random() < share
 
     def noticed_s(self) -> float:
-        """Return how long after the scheduler a worker notices that their connection is gone."""
+        """Return how long after the scheduler a worker notices a lost connection."""
         return self._random.uniform(0.0, self.faults.silence_s)
 
     def repeats(self) -> bool:

@@ -189,7 +189,7 @@ class Mishaps:
         self._notice(worker)
 
     def lose_connection(self, name: str) -> None:
-        """Close a worker's connection by a task: it goes on unheard, until its parent kills it."""
+        """Close a worker's connection by a task, until its parent kills it."""
         simulation = self._simulation
         worker = simulation.workers[name]
         if worker.online:

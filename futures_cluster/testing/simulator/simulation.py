@@ -150,7 +150,7 @@ class Simulation:
     # ---------------------------------------------------------------- set up
 
     def add_workers(self, number: int, offers: dict[str, Any] | None = None, per_host: int = 0) -> None:
-        """Add workers that join now, ``per_host`` on a host; ``offers`` as for ``add_worker``."""
+        """Add workers, ``per_host`` on a host; ``offers`` as for ``add_worker``."""
         for i in range(number):
             place = {"host": f"host{self._names // per_host}"} if per_host and i >= 0 else {}
             self.add_worker(**{**(offers or {}), **place})
@@ -170,7 +170,7 @@ class Simulation:
         return worker
 
     def add_client(self, name: str, keep: bool = False) -> SimulatedClient:
-        """Return a client that joins now; with ``keep`` it does not release what has ended."""
+        """Add a client that joins now; with ``keep`` it does not release results."""
         client = self.clients[name] = SimulatedClient(self, name, keep)
         client.join()
         return client
@@ -329,7 +329,7 @@ class Simulation:
         self._held_bytes -= sum(worker.store.values())
 
     def reborn(self, former: SimulatedWorker) -> SimulatedWorker:
-        """Make a removed worker again, with nothing, under its old name; it has not joined yet."""
+        """Make a removed worker again, empty, under its old name, not joined yet."""
         worker = self.workers[former.name] = SimulatedWorker(self, former.name, **former.offers)
         worker.online = False
         return worker
@@ -357,7 +357,7 @@ class Simulation:
             self.at(self.now + pause_s, self._start, worker.offers)
 
     def _start(self, offers: dict[str, Any]) -> None:
-        """Start a new worker, at once or when the pause after a start that has failed is over."""
+        """Start a new worker, at once or after the pause of a failed start."""
         restarts = self._restarts
         if self.now >= restarts.next_s:
             if not self.dice.start_fails():

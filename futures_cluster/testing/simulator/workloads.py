@@ -107,7 +107,7 @@ def constant(duration_s: float, size_bytes: int = 100) -> Callable[[Key, int], W
 def log_normal(
     keys: Iterable[Key], seed: int, mean_s: float = 1.0, sigma: float = 1.0, size_bytes: int = 100
 ) -> Callable[[Key, int], Work]:
-    """Return durations with a mean; with sigma 1, one in a hundred takes six times as long."""
+    """Return durations of a mean; with sigma 1, one in a hundred is six times longer."""
     dice = random.Random(seed)
     mu = math.log(mean_s) - sigma * sigma / 2
     durations_s = {key: dice.lognormvariate(mu, sigma) for key in keys}
