@@ -33,7 +33,7 @@ _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(value: int | float | str, name: str = "a size") -> int:
-    """Return the bytes of a number or a text such as ``"2GB"``; ``name`` is for errors.
+    """Return the bytes of a number or text like ``"2GB"``; ``name`` is for errors.
 
     Raises
     ------

@@ -170,7 +170,7 @@ defaults: list[Any] = []
 
 
 def default_executor() -> Any:
-    """Return the executor that other libraries use when the caller names none, or None."""
+    """Return the executor that other libraries use by default, or None."""
     return defaults[-1] if defaults else None
 
 

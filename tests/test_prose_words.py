@@ -111,7 +111,7 @@ def found_in_package(take: Callable[[ast.Module], list[str]]) -> dict[str, list[
 RATCHETS: dict[str, tuple[Callable[[Iterator[tuple[int, str]]], list[str]], int]] = {
     "begins with a verb": (without_verb, 60),
     "names an actor": (forbidden, 11),
-    "is short": (too_long, 243),
+    "is short": (too_long, 34),
 }
 
 

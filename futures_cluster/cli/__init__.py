@@ -224,7 +224,7 @@ def _find_security(arguments: argparse.Namespace) -> Any:
 
 
 def _check_tls(folder: str | None, addresses: Sequence[str]) -> None:
-    """Refuse certificates that no address uses: the connection would not be encrypted."""
+    """Refuse certificates without an encrypted address to use them."""
     from futures_cluster.wire.transports import registry
 
     if folder is not None and all(registry.guard(address) != registry.CERTIFICATES for address in addresses):

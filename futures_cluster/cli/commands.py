@@ -108,7 +108,7 @@ def run_scheduler(
 
 
 def check_is_there(path: str) -> None:
-    """Refuse a path for ``--preload`` whose module workers will not find, before they start.
+    """Refuse a path for ``--preload`` whose module workers will not find.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def preload(path: str) -> None:
 
 
 def run_worker(offer: supervisor.WorkerNodeConfig) -> None:
-    """Run the workers of this machine until they get a signal, or the scheduler is gone."""
+    """Run the workers of this machine until a signal or the scheduler's end."""
     asyncio.run(supervisor.run(offer, _on_signals))
 
 
@@ -183,7 +183,7 @@ HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def watch(address: str, security: registry.Security, interval_s: float, number: int | None, out: TextIO) -> int:
-    """Show the table of a cluster again and again, until Ctrl-C; on a terminal in one place."""
+    """Show the table of a cluster again and again, until Ctrl-C."""
     from futures_cluster.status import table
 
     cluster = RemoteCluster(address, security, lambda key, client: None)
@@ -213,7 +213,7 @@ def watch(address: str, security: registry.Security, interval_s: float, number: 
 
 
 def serve_page(server: SchedulerServer, host: str, port: int | None) -> str:
-    """Serve the status page of a scheduler; its address, or in words why there is none.
+    """Serve the status page of a scheduler; return its address, or why there is none.
 
     Parameters
     ----------

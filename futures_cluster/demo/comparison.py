@@ -116,7 +116,7 @@ def in_one_process(
 
 
 def same(one: object, other: object) -> bool:
-    """Return whether integers are equal and floats close; a float is no answer for a count."""
+    """Return whether integers are equal and floats close; no float is a count."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE) or (math.isnan(one) and math.isnan(other))
     return type(one) is type(other) and one == other

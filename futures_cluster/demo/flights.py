@@ -107,7 +107,7 @@ def count_not_cancelled(flights: Frame) -> int:
 
 
 def largest_delay(flights: Frame) -> float:
-    """Return the largest departure delay in minutes, or minus infinity if no flight left."""
+    """Return the largest departure delay in minutes; minus infinity for no flights."""
     largest = flights["dep_delay"].max()
     return -math.inf if math.isnan(largest) else float(largest)
 
@@ -159,7 +159,7 @@ def reduce_in_pairs(ex: Executor, merge: Callable[[Any, Any], Any], futures: Seq
 
 
 def ask(ex: Executor, parts: Sequence[Future[Frame]]) -> dict[str, Answer]:
-    """Ask all questions, by map for a number a partition, by a tree of tasks for groups."""
+    """Ask all questions, by map for numbers, by a tree of tasks for groups."""
     by_origin = reduce_in_pairs(ex, merge_totals, [ex.submit(totals_by, part, "origin") for part in parts])
     by_weekday = reduce_in_pairs(ex, merge_totals, [ex.submit(totals_by, part, "weekday") for part in parts])
     lengths, kept = ex.map(len, parts), ex.map(count_not_cancelled, parts)

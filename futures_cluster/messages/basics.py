@@ -124,7 +124,7 @@ SCATTERED_OPTIONS = TaskOptions(rerun=False)
 
 
 def place_of(worker: str) -> str:
-    """Return the part of a worker's name that it shares with those whose place it takes.
+    """Return the part of a worker's name that its successors have as well.
 
     Examples
     --------
