@@ -161,7 +161,7 @@ def current_executor() -> Any:
     """
     task = local.task
     if task is None:
-        raise RuntimeError("current_executor() is only known inside a task; elsewhere use the Executor you made")
+        raise RuntimeError("current_executor() can only be called inside a task; elsewhere use your Executor")
     return task.host.executor()
 
 

@@ -16,7 +16,7 @@ from futures_cluster.future import Future
 
 #: Between two looks whether a call is over; whoever ends it says so at once.
 POLL_INTERVAL_S = 0.1
-#: So long the end of a call waits for a callback that is under way.
+#: Maximum time that the end of a call waits for a callback that is under way.
 STOP_S = 1.0
 
 

@@ -56,7 +56,7 @@ def changed(
     Raises
     ------
     ValueError, TypeError
-        For values that make no sense.
+        If an option is out of range or has the wrong type.
     """
     changes: dict[str, Any] = {}
     if priority is not NOT_GIVEN:

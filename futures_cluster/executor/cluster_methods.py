@@ -175,7 +175,7 @@ class WorkerMethods:
         if not isinstance(self._engine, Observed):
             from futures_cluster.errors import NotSupported
 
-            raise NotSupported("this backend has no scheduler of ours to look at; use processes, threads or a cluster")
+            raise NotSupported("status pages and reports need the processes, threads or cluster backend")
         return self._engine
 
     @contextmanager

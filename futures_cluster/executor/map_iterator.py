@@ -34,7 +34,7 @@ def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
 class MapIterator(Iterator[T]):
     """The results of ``Executor.map``, in order.
 
-    Dropped before its first item, nothing is cancelled; closed or dropped later, what has not begun is.
+    Collecting the iterator before its first item cancels nothing; closing it later cancels calls that have not started.
     """
 
     _begun = False  # also when making one fails

@@ -10,7 +10,7 @@ from math import ceil
 
 from futures_cluster.scheduler.state import State
 
-#: So many seconds of work for each slot are worth a worker.
+#: Seconds of work for each slot that are worth a worker.
 TARGET_S = 1.0
 
 

@@ -222,7 +222,7 @@ class SchedulerMachine:
                 self._repeats.check_inputs(task, client, dependencies)
         if forward:
             for task in recovery.in_cycles([task for task, _ in added]):
-                text = f"the task {task.key!r} needs its own result, by way of its inputs"
+                text = f"task {task.key!r} is part of a dependency cycle"
                 self._transitions.fail(task, scheduler_error("ProtocolError", text))
         if not plain or apart:
             self._transitions.refuse_limits([*choosy, *[task for task, _ in added]])

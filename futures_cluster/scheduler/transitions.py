@@ -163,7 +163,7 @@ class Transitions:
     def run_again(self, task: Task) -> None:
         """Let a task run once more that had run."""
         if not task.options.rerun:
-            text = f"the result of {task.key!r} is gone, and rerun=False forbids to run it again"
+            text = f"the result of {task.key!r} was lost and cannot be recomputed because rerun=False"
             if task.options is m.SCATTERED_OPTIONS:
                 text = f"{task.key!r} was lost with its last worker; {SCATTERED_ADVICE}"
             self.fail(task, scheduler_error("DataLost", text))

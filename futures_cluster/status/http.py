@@ -97,12 +97,12 @@ class AccessPolicy:
         >>> gate.complaint(Request("GET", "/", {}, {"host": "127.0.0.1:8787"}))
         ''
         >>> gate.complaint(Request("GET", "/", {}, {"host": "evil.example"}))
-        'this server is not called evil.example'
+        'host evil.example is not allowed'
         """
         host = request.headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.names and name.lower() not in self.names:
-            return f"this server is not called {name[:100]}"
+            return f"host {name[:100]} is not allowed"
         if self.token and request.path not in self.public:
             given = request.query.get("token", "")
             if not hmac.compare_digest(given.encode(), self.token.encode()):
@@ -150,7 +150,7 @@ def parse(head: bytes) -> Request:
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
         path = unquote(parts.path, errors="strict")
     except (ValueError, IndexError):
-        raise BadRequest(400, "this is no HTTP request") from None
+        raise BadRequest(400, "malformed HTTP request") from None
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")

@@ -67,4 +67,4 @@ def test_a_busy_client_gets_its_results(how: str, tmp_path: Path) -> None:
                 assert client.returncode == 0
             finally:
                 client.kill()
-        assert "gave up" not in cluster.scheduler.log
+        assert "dropping" not in cluster.scheduler.log

@@ -416,7 +416,7 @@ def test_a_lost_result_that_must_not_be_made_again_is_lost() -> None:
     cluster.given(submit("a", options=ONCE))
     cluster.given(submit(("b", ["a"])))
     cluster.finish("a", payload=None)
-    error = {"kind": "DataLost", "text": "the result of 'a' is gone, and rerun=False forbids to run it again"}
+    error = {"kind": "DataLost", "text": "the result of 'a' was lost and cannot be recomputed because rerun=False"}
     cluster.expect(m.WorkerLost("w1", []), recomputing("a"), done(failed("a", error), failed("b", error)))
     cluster.quiet(m.ReleaseKeys("c", ["a", "b"]))
     assert not cluster.states()
@@ -428,7 +428,7 @@ def test_a_released_result_that_must_not_be_made_again_is_lost_too() -> None:
     cluster.given(submit(("b", ["a"])))
     cluster.finish("a", "b", payload=None)
     cluster.given(m.ReleaseKeys("c", ["a"]))
-    error = {"kind": "DataLost", "text": "the result of 'a' is gone, and rerun=False forbids to run it again"}
+    error = {"kind": "DataLost", "text": "the result of 'a' was lost and cannot be recomputed because rerun=False"}
     cluster.expect(m.WorkerLost("w1", []), recomputing("b"), done(failed("b", error)))
 
 

@@ -73,7 +73,7 @@ def test_loopback_names_are_let_in(host: str) -> None:
 )
 def test_others_are_not(host: str) -> None:
     """A page of another site, whose name its owner lets point to this machine, reads nothing."""
-    assert "not called" in AccessPolicy().complaint(Request("GET", "/", {}, {"host": host}))
+    assert "not allowed" in AccessPolicy().complaint(Request("GET", "/", {}, {"host": host}))
 
 
 @pytest.mark.parametrize(

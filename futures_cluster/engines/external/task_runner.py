@@ -26,7 +26,7 @@ from futures_cluster.worker.runs import Run
 
 #: Between two looks at what runs.
 TICK_S = 0.05
-#: So many functions are remembered by a worker.
+#: Maximum number of functions that a worker remembers.
 MAX_FUNCTIONS = 1000
 #: Characters of an error that the other engine's logs show.
 MAX_TEXT = 200

@@ -28,7 +28,7 @@ logger = logging.getLogger("futures_cluster")
 
 #: Events that may wait for the plugins of one scheduler or worker.
 MAX_EVENTS = 100_000
-#: So long the end of an executor waits for plugins to take what there is.
+#: Maximum time that the end of an executor waits for plugins to take all events.
 CLOSE_S = 10.0
 
 

@@ -19,9 +19,9 @@ from collections import deque
 
 from futures_cluster.services.common import descriptors
 
-#: So much of a worker's stderr is shown when it dies.
+#: Maximum part of a worker's stderr that is shown when it dies.
 TAIL_BYTES = 8192
-#: So much waits for a stderr that takes nothing; what comes then is dropped.
+#: Maximum that waits for a stderr that takes nothing; more is dropped.
 MAX_WAITING_BYTES = 2**20
 #: At the end, what still waits may take so long.
 DRAIN_S = 1.0

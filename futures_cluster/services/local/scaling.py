@@ -20,7 +20,7 @@ from futures_cluster.services.scheduler.service import SchedulerService
 
 #: Seconds between two looks at the work.
 CHECK_INTERVAL_S = 0.25
-#: So many looks in a row must find fewer workers enough, before some are retired: they take time to start again.
+#: Number of looks in a row that must find fewer workers enough before some are retired: starting takes time.
 CHECKS_BEFORE_RETIRING = 8
 
 

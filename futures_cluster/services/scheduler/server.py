@@ -121,9 +121,9 @@ class _Link:
         self.is_refused = True
         told = str(self)  # a record that a log handler keeps must not keep the link
         if self.role:
-            log.warning("gave up %s: %s", told, why)
+            log.warning("dropping %s: %s", told, why)
         else:
-            self.server.warnings.warning("unnamed", "gave up %s: %s", told, why)
+            self.server.warnings.warning("unnamed", "dropping %s: %s", told, why)
         # After what was sent has gone: it may say why.
         self.server.loop.call_later(0.05 if self.connection.pending_bytes else 0, self.connection.close)
         self.lost(ProtocolError(why))
@@ -292,7 +292,7 @@ class SchedulerServer:
         if link in self._nameless:
             del self._nameless[link]
             if isinstance(error, AuthenticationError):
-                self.warnings.warning("unnamed", "gave up %s: %s", str(link), str(error))
+                self.warnings.warning("unnamed", "dropping %s: %s", str(link), str(error))
         if self._links.get((link.role, link.name)) is not link:
             return
         del self._links[link.role, link.name]

@@ -65,7 +65,7 @@ class DataServer:
                 try:
                     contents.check(message)
                 except ProtocolError as error:
-                    log.warning("gave up an asker at %s: %s", connection.peer, str(error))
+                    log.warning("dropping a peer at %s: %s", connection.peer, str(error))
                     connection.close()
                     lost(error)
                     return

@@ -17,7 +17,7 @@ from typing import Any
 MAX_BUFFERS = 2**18
 #: Memory from this size on is mapped by itself: only what is written to is taken.
 MAPPED_BYTES = 2**20
-#: So much is asked of the system at once, just before it is written to.
+#: Memory that is asked of the system at once, just before it is written to.
 COMMIT_BYTES = 4 * 2**20
 
 _ANONYMOUS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}

@@ -19,9 +19,9 @@ from futures_cluster.numbers import MAX_BYTES
 
 #: Bytes assumed for each Python object in an array or column of objects, as nobody looks at them all.
 OBJECT_BYTES = 100
-#: So many items of a container are looked at, and so many attributes of an object.
+#: Number of items of a container, or attributes of an object, that are looked at.
 SAMPLES = 8
-#: So many columns of a frame are looked at.
+#: Number of columns of a frame that are looked at.
 MAX_COLUMNS = 1000
 #: Bytes of an array or a column beside its data.
 _HEADER = 100
