@@ -27,6 +27,7 @@ __all__ = [
     "ForkedExecutor",
     "HandshakeError",
     "InitializerFailed",
+    "InputChanged",
     "InvalidSecret",
     "InvalidStateError",
     "LimitError",
@@ -45,19 +46,40 @@ __all__ = [
 
 
 class NotSupported(NotImplementedError):
-    """The chosen backend cannot do this; the message names an alternative."""
+    """The chosen backend cannot do this; the message names an alternative.
+
+    Examples
+    --------
+    >>> from futures_cluster import Executor
+    >>> with Executor(backend="sync") as ex:  # doctest: +ELLIPSIS
+    ...     ex.restart_workers()
+    Traceback (most recent call last):
+        ...
+    futures_cluster.errors.NotSupported: ...
+    """
 
 
 class DataLost(RuntimeError):
-    """A result is gone (the executor was shut down, or data that cannot be computed again was lost)."""
+    """A result is gone: the executor was shut down, or data was lost that no task can compute again."""
 
 
 class DuplicateKey(ValueError):
-    """The key that was chosen for a task belongs to another call."""
+    """The key that was chosen for a task belongs to another call.
+
+    Examples
+    --------
+    >>> from futures_cluster import Executor
+    >>> with Executor(backend="sync") as ex:  # doctest: +ELLIPSIS
+    ...     total = ex.with_options(key="total").submit(sum, [1, 2])
+    ...     ex.with_options(key="total").submit(sum, [3, 4])
+    Traceback (most recent call last):
+        ...
+    futures_cluster.errors.DuplicateKey: ...
+    """
 
 
 class SchedulerLost(BrokenExecutor):
-    """The scheduler went away; nothing that was unfinished will finish."""
+    """The scheduler is gone, and unfinished tasks are lost; create a new executor."""
 
 
 class ForkedExecutor(RuntimeError):
@@ -65,7 +87,20 @@ class ForkedExecutor(RuntimeError):
 
 
 class TaskTimeout(TimeoutError):
-    """A task ran longer than ``with_options(timeout=...)`` allows, and was stopped."""
+    """A task ran longer than ``with_options(timeout=...)`` allows, and was stopped.
+
+    It is a ``TimeoutError``, like the error of ``Future.result(timeout)``, after which the task goes on.
+
+    Examples
+    --------
+    >>> import time
+    >>> from futures_cluster import Executor
+    >>> with Executor(1, backend="threads") as ex:  # doctest: +ELLIPSIS
+    ...     ex.with_options(timeout=0.01).submit(time.sleep, 0.2).result()
+    Traceback (most recent call last):
+        ...
+    futures_cluster.errors.TaskTimeout: ...
+    """
 
 
 class InputChanged(RuntimeError):
@@ -81,14 +116,14 @@ class LimitError(ValueError):
 
 
 class RemoteError(RuntimeError):
-    """Stands for an exception of a task that could not itself be pickled.
+    """An exception of a task that does not pickle, in words.
 
     The message holds the type, the text and the whole remote traceback of the original.
     """
 
 
 class ProtocolError(RuntimeError):
-    """A peer sent bytes that are not a message of ours."""
+    """A peer sent bytes that are no valid message."""
 
 
 class HandshakeError(ConnectionError):
@@ -96,7 +131,7 @@ class HandshakeError(ConnectionError):
 
 
 class AuthenticationError(HandshakeError):
-    """The secret or the certificate of one side is missing or not the other's."""
+    """The secret or the certificate of one side is missing, or does not match the other side's."""
 
 
 class SecretMissing(AuthenticationError):
@@ -116,7 +151,19 @@ class SharedObjectError(RuntimeError):
 
 
 class ChannelClosed(SharedObjectError):
-    """Something was put into a channel that is closed."""
+    """An item was put into a channel that is closed.
+
+    Examples
+    --------
+    >>> from futures_cluster import Executor
+    >>> with Executor(backend="sync") as ex:  # doctest: +ELLIPSIS
+    ...     channel = ex.channel("results")
+    ...     channel.close()
+    ...     channel.put(1)
+    Traceback (most recent call last):
+        ...
+    futures_cluster.errors.ChannelClosed: ...
+    """
 
 
 if not TYPE_CHECKING:

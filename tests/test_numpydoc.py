@@ -87,3 +87,15 @@ def _example(a: int, b: int) -> int:
         One of them.
     """
     return a + b
+
+
+def test_all_errors_are_exported() -> None:
+    from futures_cluster import errors, pool_errors
+
+    defined = {
+        name
+        for module in (errors, pool_errors)
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
+    }
+    assert defined <= {*errors.__all__}
