@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import names_in_prose as prose
 import pytest
+from test_layers import INNER_ROOMS, ROOMS
 
 PAGES = sorted((prose.ROOT / "docs").rglob("*.md"))
 PAGES += [prose.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
@@ -27,6 +29,16 @@ def test_dotted_names_on_pages_exist() -> None:
     found = {page.name: prose.missing_on_page(page.read_text(encoding="utf-8")) for page in PAGES}
     del found["changes.md"]
     assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+def test_the_table_of_rooms_has_all_rooms_in_the_order_of_imports() -> None:
+    text = (prose.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tables = text.partition("\n## Rooms\n")[2].partition("\n## ")[0]
+    first = [re.match(r"\| (`[^|]*) \|", line) for line in tables.splitlines()]
+    rooms = [name.rstrip("/") for match in first if match for name in re.findall(r"`([^`]+)`", match[1])]
+    number = len(ROOMS) - 1  # without __main__
+    assert rooms[:number] == ROOMS[:-1]
+    assert {*INNER_ROOMS} <= {*rooms[number:]}
 
 
 @pytest.mark.parametrize(
