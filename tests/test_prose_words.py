@@ -80,6 +80,13 @@ def first_lines(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield function.lineno, text.splitlines()[0]
 
 
+def all_first_lines(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the first lines of the docstrings of modules, classes, properties and functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)) and (text := ast.get_docstring(node)):
+            yield getattr(node, "lineno", 1), text.splitlines()[0]
+
+
 def without_verb(lines: Iterator[tuple[int, str]]) -> list[str]:
     return [f"line {line}: {text!r}" for line, text in lines if (re.match(r"[`\w]+", text) or [""])[0] not in VERBS]
 
@@ -108,10 +115,10 @@ def found_in_package(take: Callable[[ast.Module], list[str]]) -> dict[str, list[
 
 
 #: What first lines are held to, and the number of those that do not keep to it yet. It may only fall.
-RATCHETS: dict[str, tuple[Callable[[Iterator[tuple[int, str]]], list[str]], int]] = {
-    "begins with a verb": (without_verb, 60),
-    "names an actor": (forbidden, 11),
-    "is short": (too_long, 34),
+RATCHETS: dict[str, tuple[Callable[[ast.Module], list[str]], int]] = {
+    "begins with a verb": (lambda tree: without_verb(first_lines(tree)), 60),
+    "names an actor": (lambda tree: forbidden(all_first_lines(tree)), 13),
+    "is short": (lambda tree: too_long(first_lines(tree)), 34),
 }
 
 
@@ -129,7 +136,7 @@ def test_pages_name_who_does_what(page: Path) -> None:
 def test_first_lines_get_better(rule: str) -> None:
     """Hold what is there: a change that mends lines lowers the figure, and no change raises it."""
     check, most = RATCHETS[rule]
-    found = found_in_package(lambda tree: check(first_lines(tree)))
+    found = found_in_package(check)
     if rule == "begins with a verb":  # a check's docstring is the statement that it checks
         found = {name: lines for name, lines in found.items() if not name.startswith("testing.engine_checks")}
     number = sum(map(len, found.values()))

@@ -19,7 +19,7 @@ _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class Calls:
-    """The calls of a batch. Opaque, so that nobody looks for futures in it: joblib's arguments arrive as they are.
+    """The calls of a batch, opaque to the search for futures: joblib's arguments arrive as they are.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ STOP_S = 1.0
 
 
 class _Waiter:
-    """Is told when a future is done, at once: in the standard library's way, as ``wait`` is."""
+    """Notices at once when a future is done, in the standard library's way, as ``wait`` does."""
 
     __slots__ = ("_callback", "_done")
 

@@ -126,7 +126,7 @@ def _read_large(payload: Any, is_writable: bool) -> Any:
 
 
 class LargeArguments:
-    """The large arguments of one ``Parallel`` call: each goes out once, and is let go when nobody has it any more.
+    """The large arguments of one ``Parallel`` call: each goes out once, and is freed after its last use.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What other libraries have to be told about executors.
+"""Adaptations of other libraries to executors.
 
 Covers: xarray's locks, zarr's stores in memory. Does not cover: Dask (``defaults``).
 

@@ -1,4 +1,4 @@
-"""An engine over a client, whoever the cluster belongs to.
+"""An engine over a client, of our own cluster or another one.
 
 Covers: handing calls to a client; what a task can ask of the executor that runs it, and what it cannot.
 Does not cover: clusters that an executor makes (``local``) or joins (``remote``).

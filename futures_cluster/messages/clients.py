@@ -91,7 +91,7 @@ class ReleaseKeys(Message):
 
 
 class ReleaseFunctions(Message):
-    """The client will not use these functions again without telling them anew."""
+    """The client will not use these functions again without sending them again."""
 
     __slots__ = ("client", "functions")
 
@@ -101,7 +101,7 @@ class ReleaseFunctions(Message):
 
 
 class ReportMissing(Message):
-    """Somebody could not fetch ``key`` from ``worker``, which was said to hold it."""
+    """A client or a worker could not fetch ``key`` from its holder ``worker``."""
 
     __slots__ = ("reporter", "missing")
 
@@ -159,7 +159,7 @@ class AskShared(Message):
 
 
 class WithdrawShared(Message):
-    """Nobody waits for this answer any more; it comes all the same, if only to say that it was withdrawn."""
+    """The client no longer waits for this answer, which comes all the same, perhaps as "withdrawn"."""
 
     __slots__ = ("client", "request")
 
@@ -188,7 +188,7 @@ class TasksRunning(Message):
 
 
 class TasksDone(Message):
-    """How tasks ended, or that what was held is to be had again."""
+    """How tasks ended, or that a lost result is available again."""
 
     __slots__ = ("done",)
 

@@ -48,7 +48,7 @@ class WorkerEnded(Message):
 
 
 class PeersLost(Message):
-    """The scheduler has given up the workers at these addresses; nobody need wait for their answers."""
+    """The scheduler has dropped the workers at these addresses; peers stop waiting for their answers."""
 
     __slots__ = ("addresses",)
 
@@ -100,7 +100,7 @@ class Answer(Message):
 
 
 class Observe(Message):
-    """Somebody looks, or looks no more: a worker says what it does, at once and then after each interval.
+    """The page has viewers, or none: a worker reports at once and then after each interval.
 
     ``interval_s`` 0: only once; below: no more. ``detail``: also what it holds and waits for. ``profile``: where its
     tasks spend their time. ``output``: what they print.

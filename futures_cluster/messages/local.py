@@ -57,7 +57,7 @@ class ToClient(Record):
 
 
 class PayloadsFreed(Record):
-    """A command: no task needs these payloads any more; their writers may use the memory again."""
+    """A command: no task needs these payloads; their writers may reuse the memory."""
 
     __slots__ = ("payloads",)
 

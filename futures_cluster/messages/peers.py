@@ -1,4 +1,4 @@
-"""What is said between whoever wants data, and a worker.
+"""What clients and workers ask of a worker that holds data, and its answers.
 
 Covers: introductions, asking for data and putting it. Does not cover: which data is where.
 """

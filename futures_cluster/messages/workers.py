@@ -165,7 +165,7 @@ class ReturnTasks(Message):
 
 
 class DropData(Message):
-    """Nobody needs these results any more."""
+    """No task or client needs these results."""
 
     __slots__ = ("keys",)
 
@@ -186,7 +186,7 @@ class CopyData(Message):
 
 
 class ForgetFunctions(Message):
-    """These functions will be told anew if they come again."""
+    """The scheduler will send these functions again if it needs them again."""
 
     __slots__ = ("functions",)
 

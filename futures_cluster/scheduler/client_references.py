@@ -13,7 +13,7 @@ from futures_cluster.scheduler.state import State
 
 
 class ClientReferences:
-    """Who wants what; a part of the machine.
+    """The tasks that each client wants; a part of the machine.
 
     Parameters
     ----------

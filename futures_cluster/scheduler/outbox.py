@@ -15,7 +15,7 @@ Command = m.ToWorker | m.ToClient | m.StopWorker | m.PayloadsFreed
 
 
 class Outbox:
-    """What is to be sent once the event has been dealt with; whoever decides something puts it here."""
+    """What the machine's parts want sent once the event has been dealt with."""
 
     __slots__ = (
         "copies",

@@ -74,7 +74,7 @@ class Response:
 
 @dataclass
 class AccessPolicy:
-    """Who is let in.
+    """The rules by which a server answers or rejects requests.
 
     Attributes
     ----------

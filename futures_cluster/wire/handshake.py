@@ -1,4 +1,4 @@
-"""The first bytes of a connection, before anything else is decoded: who is there, and may it come in.
+"""The first bytes of a connection, before anything else is decoded: the peer's identity and proof.
 
 Covers: two pure machines, ``Connector`` and ``Acceptor``, that take bytes and say what to send. Does not cover: sockets
 and time limits (``streams``), where the secret comes from (``credentials``), the versions of Python and its packages

@@ -1,4 +1,4 @@
-"""Our futures over another engine's: what stands between the users' threads and a cluster of somebody else.
+"""Our futures over another engine's: what stands between the users' threads and an external cluster.
 
 Covers: keys, pickling at submit, futures and their states, fetching results when they are asked for, cancelling what
 depends on a cancelled task, the end. Does not cover: how a call is submitted and its end is known (``Link``, which each

@@ -79,7 +79,7 @@ class FailedEnvelope(Envelope):
 
 
 class StoredResult:
-    """A result that stays where it was made until somebody asks for it; there it is the object itself."""
+    """A result that stays where it was made until it is fetched; there it is the object itself."""
 
     __slots__ = ("size_bytes", "value")
 

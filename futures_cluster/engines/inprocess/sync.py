@@ -94,7 +94,7 @@ class _Local:
 
 
 class _Task(context.TaskContext):
-    """The task that runs; its key is made when somebody asks for it."""
+    """The task that runs; its key is made when it is asked for."""
 
     def __init__(self, host: context.TaskHost, future: ClientFuture) -> None:
         self.host = host

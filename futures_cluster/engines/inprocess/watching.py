@@ -1,4 +1,4 @@
-"""What is noted of each call while anybody wants to know: plugins, viewers of the status page, debug mode.
+"""What is noted of each call for plugins, viewers of the status page, and debug mode.
 
 Covers: telling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
 cover: showing it (``observed``). As long as nobody wants to know, no call comes here but one that has failed.

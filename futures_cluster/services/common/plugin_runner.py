@@ -1,4 +1,4 @@
-"""Plugins: they are told what a scheduler or a worker has done, and can change nothing.
+"""Plugins: they hear what a scheduler or a worker has done, and can change nothing.
 
 Covers: the events, the base classes of plugins, handing events over to them. Does not cover: where things happen
 (``services.scheduler.service`` and ``services.worker.service`` post them), shared objects

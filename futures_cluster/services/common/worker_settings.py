@@ -1,4 +1,4 @@
-"""What a worker process is told at its start.
+"""The settings of a worker process at its start.
 
 Covers: the settings, which whoever starts a worker makes. Does not cover: what the process does with them
 (``process``, which the client need not import), and what users configure (``futures_cluster.config``).
@@ -27,7 +27,7 @@ def new_incarnation() -> str:
 
 
 class WorkerSettings(NamedTuple):
-    """What a worker process is told at its start; plain values that pickle."""
+    """The settings of a worker process at its start; plain values that pickle."""
 
     name: str
     listen: str  # the address at which peers ask for results; with port 0, one that is free

@@ -1,4 +1,4 @@
-"""All that is known of a scheduler and its workers, for whoever looks.
+"""All that is known of a scheduler and its workers, for viewers and reports.
 
 Covers: telling workers to report while there are viewers, keeping what they report, putting it together with the
 scheduler's own books. Does not cover: serving it (``status.http``, ``status.api``), deciding anything: it only reads.

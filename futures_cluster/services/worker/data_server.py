@@ -1,4 +1,4 @@
-"""Serving a worker's results to whoever asks: other workers, and clients.
+"""Serving a worker's results to other workers and to clients.
 
 Covers: answering ``GetData`` and ``PutData``, and the shared segments that each asker may be about to open.
 Does not cover: what is held (``store``), asking (``peers``).

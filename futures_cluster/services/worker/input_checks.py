@@ -1,4 +1,4 @@
-"""Debug mode: a task that changes an input in place fails, and is told which one.
+"""Debug mode: a task that changes an input in place fails, with an error that names the input.
 
 Covers: comparing digests of a task's inputs (the values of futures among its arguments) before and after it ran.
 Does not cover: arguments that are not futures, which on threads are the caller's own objects and may be changed;

@@ -1,4 +1,4 @@
-"""The program of a worker process: from its sockets to a ``WorkerService``, until it is told to stop.
+"""The program of a worker process: from its sockets to a ``WorkerService``, until its end.
 
 Covers: putting the process in order (signals, stderr, output), the initializer, the loop's thread, the way to the
 scheduler, the client for tasks that submit, the end.

@@ -1,4 +1,4 @@
-"""What a worker says of itself while somebody looks at the status page, or asks once.
+"""What a worker reports while the status page has viewers, or once.
 
 Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``stats``), what the
 scheduler knows anyway (tasks and results by worker), showing it.

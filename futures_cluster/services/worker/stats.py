@@ -1,4 +1,4 @@
-"""What a worker notes from its start, for whoever looks at it later.
+"""What a worker notes from its start, for later viewers.
 
 Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: what is only
 recorded while somebody looks, and telling it (``reporter``, which is loaded with the first look).

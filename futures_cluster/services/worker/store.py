@@ -31,7 +31,7 @@ MIN_SPILLED_BYTES = 64 * 1024
 
 
 class _Packed:
-    """A payload that nobody has used yet."""
+    """A payload that no task has used yet."""
 
     __slots__ = ("payload",)
 
@@ -40,7 +40,7 @@ class _Packed:
 
 
 class _Failed:
-    """Stands for a value that its holder could not pickle: whoever uses it gets the holder's error."""
+    """Stands for a value that its holder could not pickle: its users get the holder's error."""
 
     __slots__ = ("error",)
 

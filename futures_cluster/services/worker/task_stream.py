@@ -1,4 +1,4 @@
-"""What a worker's threads do, second by second, while somebody looks.
+"""What a worker's threads do, second by second, while the page has viewers.
 
 Covers: runs, transfers and spills as rows for the task stream; short runs of one function that follow each other are
 one row, so that a million tasks a second do not become a million rows. Does not cover: sending them (``reporter``).

@@ -1,4 +1,4 @@
-"""What every engine must do, as functions that anybody can run against theirs.
+"""What every engine must do, as functions that authors of engines can run against theirs.
 
 Covers: all that users see of an executor, one promise a check. Does not cover: speed, and dying workers.
 

@@ -1,4 +1,4 @@
-"""What each engine of this package can do: declared once, for the checks, the documentation, and whoever chooses.
+"""What each engine of this package can do: declared once, for the checks, the documentation, and users.
 
 Covers: features and traits of all our engines, and the table of them. Does not cover: checking that it is true, which
 the checks do (``run_check`` has parameters for it).

@@ -1,4 +1,4 @@
-"""A client of the simulator: it submits, cancels and releases, and does not believe all that it is told.
+"""A client of the simulator: it submits, cancels and releases, and checks what it hears.
 
 Covers: what ``services.client.client`` does in production, the promise that nothing is reported twice, and that results
 are right. What it submits it may submit again, if the faults say so.

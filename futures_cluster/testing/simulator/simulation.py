@@ -63,7 +63,7 @@ NO_FAULTS = Faults()
 
 
 class Stuck(AssertionError):
-    """Wanted tasks have not ended, and nothing will ever happen any more, or too much has."""
+    """Wanted tasks have not ended, and no events are left, or too many have happened."""
 
 
 class Scheduler(Protocol):

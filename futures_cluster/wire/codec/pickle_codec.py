@@ -81,7 +81,7 @@ _local = _Local()
 
 
 class _Nested(BaseException):
-    """A future was met inside of something; not an ``Exception``, so that nobody's ``__reduce__`` takes it for one."""
+    """A future was met inside of an object; not an ``Exception``, so that no ``__reduce__`` catches it."""
 
 
 class InputCollector:
