@@ -35,7 +35,7 @@ INHERITED = {
 OTHER_PACKAGES = {"dask", "joblib", "ray", "__main__"}
 # Single names of other packages, of the operating system, and of formulas.
 OF_OTHERS = {"OneHotEncoder", "TCP_USER_TIMEOUT", "_reset_run_tracking", "optimize_graph", "parent_process"}
-OF_OTHERS |= {"spec_from_file_location", "D", "M", "f_i"}
+OF_OTHERS |= {"spec_from_file_location", "D", "M", "f_i", "Dask"}
 
 
 @functools.cache
@@ -206,3 +206,58 @@ def missing_pointers(docstring: str) -> list[str]:
     brackets = re.findall(r"\(([^()]*)\)", rest if found else "")
     names = [name for each in brackets for name in IN_SOURCE.findall(each) if name.isidentifier()]
     return [name for name in names if name not in definitions() and name not in WELL_KNOWN]
+
+
+@functools.cache
+def attributes(name: str) -> frozenset[str]:
+    """Collect the attributes of the classes of a name, and of their bases: what is set on ``self`` or in the body."""
+    found: set[str] = set()
+    for cls in classes().get(name, ()):
+        for base in cls.bases:
+            named = base.value if isinstance(base, ast.Subscript) else base
+            other = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")
+            found |= attributes(other) if other != name else set()
+        for node in cls.body:
+            match node:
+                case ast.FunctionDef(name=each) | ast.AsyncFunctionDef(name=each):
+                    found.add(each)
+                case ast.AnnAssign(target=ast.Name(id=each)):
+                    found.add(each)
+                case ast.Assign(targets=targets, value=value):
+                    found.update(
+                        each for part in (*targets, value) for part in ast.walk(part) for each in own_names(part)
+                    )
+        for node in ast.walk(cls):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+    return frozenset(found)
+
+
+def sections(docstring: str) -> Iterator[tuple[str, list[str], str]]:
+    """Yield (section, names, type) for each entry of the numpydoc sections of a docstring."""
+    lines = docstring.splitlines()
+    section = ""
+    for line, below in zip(lines, [*lines[1:], ""]):
+        if re.fullmatch(r"-{3,}", below):
+            section = line
+        elif section in ("Parameters", "Attributes") and re.match(r"[*\w]", line) and " : " in line:
+            names, _, type_ = line.partition(" : ")
+            yield section, [name.strip().lstrip("*") for name in names.split(",")], type_
+
+
+def missing_entries(tree: ast.Module) -> list[str]:
+    """Find entries in docstrings' sections whose parameter, attribute or type does not exist."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.ClassDef, *FUNCTIONS)):
+            continue
+        for section, names, type_ in sections(ast.get_docstring(node) or ""):
+            if isinstance(node, ast.ClassDef):
+                have = attributes(node.name) if section == "Attributes" else members(node.name)
+            else:
+                have = frozenset(each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg))
+            types = re.findall(r"\b[A-Z][a-z]+[A-Z]?\w+", type_)
+            missing = [name for name in names if name not in have]
+            missing += [name for name in types if name not in identifiers() | WELL_KNOWN | OF_OTHERS]
+            found += [f"line {node.lineno}, {node.name}: {name}" for name in missing]
+    return found

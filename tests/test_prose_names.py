@@ -24,6 +24,11 @@ def test_what_a_module_does_not_cover_is_where_it_says() -> None:
     assert {name: missing for name, missing in found.items() if missing} == {}
 
 
+def test_parameters_attributes_and_their_types_exist() -> None:
+    found = {name: prose.missing_entries(prose.parse(path)) for name, path in prose.modules().items()}
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
 # The released part of the changes names things as they were called then.
 def test_dotted_names_on_pages_exist() -> None:
     found = {page.name: prose.missing_on_page(page.read_text(encoding="utf-8")) for page in PAGES}
@@ -63,3 +68,9 @@ def test_what_does_not_exist_is_noticed(name: str) -> None:
 def test_pointers_in_brackets_are_modules_or_definitions() -> None:
     text = "One.\n\nCovers: this. Does not cover: that (``frames``), others\n(``rounds``, ``Executor``)."
     assert prose.missing_pointers(text) == ["rounds"]
+
+
+def test_entries_of_sections_that_are_missing_are_noticed() -> None:
+    sections = "Parameters\n    ----------\n    a : Parcel\n        A.\n    b : int\n        B."
+    text = f'def f(a):\n    """Do.\n\n    {sections}\n    """'
+    assert prose.missing_entries(ast.parse(text)) == ["line 1, f: Parcel", "line 1, f: b"]

@@ -112,10 +112,10 @@ class Scattered:
     ----------
     replicas : int
         On how many workers it should be.
-    untold : str or None
+    unacknowledged_client : str or None
         The client that waits to hear that it is there.
-    doubts : int
-        How often somebody could not get it from a worker that has it, since somebody last could.
+    failed_fetches : int
+        Number of fetches that have failed since the last one that did not.
     refused : dict
         How often each worker (by name) could not make a copy.
     """
@@ -152,14 +152,14 @@ class Task:
         Inputs. Empty from the start, or once nothing can make the task run again.
     dependents : dict of Task or None
         The tasks that have this one among their ``dependencies``.
-    waiters : int
-        How many of the dependents are unfinished.
-    missing : int
-        How many dependencies are not in memory; one more while it rests (``State.resting``).
+    pending_dependents : int
+        Number of dependents that are unfinished.
+    unmet_inputs : int
+        Number of dependencies that are not in memory; one more while it rests (``State.resting``).
     wanted_by : tuple of str
         Clients with a future of it; twice one that has two of them, because the key came to it by its name.
-    detached : bool
-        Runs even if nobody wants it (a submitted task; not a task of a graph).
+    fire_and_forget : bool
+        Whether it runs even if no client or task wants it (a submitted task; not a task of a graph).
     attempt : int
         The number of its last commitment to a worker; answers to an older one are dropped.
     """

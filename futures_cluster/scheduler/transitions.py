@@ -51,11 +51,11 @@ class Transitions:
 
     Attributes
     ----------
-    loose : list of Task
-        Tasks to look at again: somebody who needed them may be gone.
+    release_candidates : list of Task
+        Tasks to look at again: a client or a task that needed them may be gone.
     functions : Functions
         What tasks call.
-    interest : Interest
+    interest : ClientReferences
         Which clients want which tasks.
     """
 

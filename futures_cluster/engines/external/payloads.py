@@ -5,13 +5,13 @@ moving them (``external.client`` and the engines), executing calls (``task_runne
 
 ::
 
-    client                          their scheduler, their workers                          client
-    Call(function, Parcel(args)) -> run_call -> Small(pickle) or Kept(value) -> Parcel -> Future.result()
-                                             -> TaskFailed(pickle)           ->           Future.exception()
+    client                            their scheduler, their workers                              client
+    Call(function, Envelope(args)) -> run_call -> InlineResult or StoredResult -> Envelope -> Future.result()
+                                               -> TaskFailed(FailedEnvelope)   ->             Future.exception()
 
-A user's class is never unpickled by the other engine: whoever wants the object opens the parcel, and what goes wrong is
-the error of that future or task. Large buffers are out of band, as pickle 5 has it, so that the other engine can move
-them without copies. A ``StoredResult`` result is the object itself, as long as it stays in the process that made it.
+A user's class is never unpickled by the other engine: a task or a client opens the envelope, and an exception
+there is the error of that task or future. Large buffers are out of band, as pickle 5 has it, so that the other engine
+can move them without copies. A ``StoredResult`` is the object itself, as long as it stays in the process that made it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Envelope:
 
 
 def _arrived(cls: type[Envelope], data: bytes | None, parts: list[Any]) -> Envelope:
-    """Return a parcel whose buffers have come: in its own or read-only memory."""
+    """Return an envelope whose buffers have come: in its own or read-only memory."""
     return cls((data, ("raw", [Buffer(part, arrived=True) for part in parts])))
 
 
@@ -130,7 +130,7 @@ class Call:
         Of the task.
     function : tuple of (str, bytes)
         An id, by which a worker knows it again, and its pickle.
-    arguments : Parcel
+    arguments : Envelope
         With marks in the place of the inputs, which come beside it.
     inputs : list of str
         The inputs' keys.

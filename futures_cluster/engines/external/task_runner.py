@@ -36,7 +36,7 @@ TIMED_OUT = "timed out"
 
 
 class HostWorker(Protocol):
-    """The worker of another engine, as its guests see it."""
+    """The worker of another engine, as our tasks there see it."""
 
     def executor(self) -> Any:
         """Return an executor over the engine, for tasks that submit tasks."""

@@ -5,8 +5,8 @@ has had (``shares``), whether an entry is still to be run (who pops checks that,
 and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of work, and stays as it is.
 
 The order. A level (priority, then depth of nesting) comes before another, whoever asks. Inside a level each client has
-a *lane*, and the lane that has had the least of the cluster's time is next: a client with a million tasks waiting and
-one with ten get turns alike. A lane that was away starts where the others are: it saves nothing up. Inside a lane those
+a *flow*, and the flow that has had the least of the cluster's time is next: a client with a million tasks waiting and
+one with ten get turns alike. A flow that was away starts where the others are: it saves nothing up. Inside a flow those
 tasks come first that free memory by using up results (*consumers*), then the others, both in the order in which they
 were submitted. Otherwise all of ``map(load, files)`` would be in memory before the first ``map(process, loaded)`` ran.
 
@@ -41,7 +41,7 @@ def is_consumer(task: Task) -> bool:
 
 
 class _Entries:
-    """What one lane has in one queue."""
+    """What one flow has in one queue."""
 
     __slots__ = ("consumers", "consumers_back", "flow", "others", "others_back")
 
@@ -54,7 +54,7 @@ class _Entries:
 
 
 class _LevelEntries:
-    """The lanes of one level in one queue; ``heap`` has each, by a time that it had had some time ago."""
+    """The flows of one level in one queue; ``heap`` has each, by a time that it had had some time ago."""
 
     __slots__ = ("heap", "lanes")
 
@@ -63,7 +63,7 @@ class _LevelEntries:
         self.heap: list[tuple[float, int, _Entries]] = []
 
     def next_lane(self) -> _Entries:
-        """Return the lane whose turn it is; it is the first of the heap then."""
+        """Return the flow whose turn it is; it is the first of the heap then."""
         heap = self.heap
         while True:
             spent_s, number, entries = heap[0]
@@ -85,7 +85,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._levels: SortedDict = SortedDict()
-        self._single: _Entries | None = None  # the only lane in here, as is usual; kept while empty
+        self._single: _Entries | None = None  # the only flow in here, as is usual; kept while empty
         self.count = 0
         self._pushes = 0
 
@@ -110,7 +110,7 @@ class FairQueue:
         self.count += 1
 
     def extend(self, tasks: list[Task]) -> None:
-        """Add tasks of one lane and without inputs, in the order of their serial numbers."""
+        """Add tasks of one flow and without inputs, in the order of their serial numbers."""
         if tasks:
             self.push(tasks[0])
             line = self._entries(tasks[0].flow).others
@@ -122,7 +122,7 @@ class FairQueue:
                     self.push(task)
 
     def _entries(self, lane: Flow) -> _Entries:
-        """Return what the lane has in here; makes it known if it had nothing."""
+        """Return what the flow has in here; makes it known if it had nothing."""
         single = self._single
         if not self.count:
             lane.catch_up()

@@ -15,12 +15,12 @@ Level = tuple[int, int]
 
 
 class FairLevel:
-    """The lanes of one level.
+    """The flows of one level.
 
     Attributes
     ----------
-    reached_s : float
-        The time that the lanes that had turns have had by now; who joins them starts there.
+    level_virtual_time_s : float
+        The virtual time of the flow that had the last turn; a flow that joins starts there.
     """
 
     __slots__ = ("lanes", "level_virtual_time_s")
@@ -42,7 +42,7 @@ class Flow:
         self.virtual_time_s = share.level_virtual_time_s  # expected seconds of work that it was given
 
     def catch_up(self) -> None:
-        """Start where the other lanes are, after a time with nothing to do."""
+        """Start where the other flows are, after a time with nothing to do."""
         if self.virtual_time_s < self.share.level_virtual_time_s:
             self.virtual_time_s = self.share.level_virtual_time_s
 
@@ -62,7 +62,7 @@ class Flow:
 
 
 class FairShares:
-    """All lanes, by level and client."""
+    """All flows, by level and client."""
 
     def __init__(self) -> None:
         self._shares: dict[Level, FairLevel] = {}
@@ -72,7 +72,7 @@ class FairShares:
         return sum(len(share.lanes) for share in self._shares.values())
 
     def flow(self, client: str, level: Level) -> Flow:
-        """Return the lane of a client."""
+        """Return the flow of a client."""
         share = self._shares.get(level)
         if share is None:
             if len(self._shares) >= MAX_LEVELS:

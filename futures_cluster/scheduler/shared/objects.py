@@ -283,7 +283,7 @@ class SharedObjects:
 
     Parameters
     ----------
-    keeper : Keeper
+    keeper : PinsTasks
         Keeps the tasks of items alive.
     programs : Programs
         Tells programs from workers.

@@ -26,9 +26,9 @@ class ClientWaits:
     ----------
     pending : mapping
         From keys to futures that are not done.
-    retrieval : Retrieval
+    retrieval : Fetching
         Fetches results that stay on workers.
-    shared : SharedPort
+    shared : SharedObjectClient
         Asks shared objects.
 
     Attributes
