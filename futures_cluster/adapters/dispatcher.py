@@ -39,7 +39,7 @@ class _Waiter:
 class Dispatcher(threading.Thread):
     """Calls back for the futures that are done, in a thread of its own, for one ``Parallel`` call.
 
-    After that call nobody is called back: joblib would count a call that was given up, as one of its results was an
+    After that call there are no callbacks: joblib would count a call that was given up, as one of its results was an
     error, for the next call of the same ``Parallel``, while that one begins.
 
     Parameters

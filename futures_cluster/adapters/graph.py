@@ -9,7 +9,7 @@ one row for each group, with its steps and the keys of its inputs.
 Packing. To a graph of thousands of tasks for each slot it makes no difference whether a few of them move together, but
 each costs as much as a hundred small additions. So nodes whose result only one other node uses become part of that
 one's task, as long as there are still ``MIN_GROUPS`` tasks for each slot. Small graphs are packed only where nothing
-could run at the same time anyway: a block that is made of one other block, which nobody else needs, is made in the same
+could run at the same time anyway: a block that is made of one other block, used by no other, is made in the same
 task. Blocks have tuples as keys; calls of ``delayed`` do not, and in small graphs are tasks of their own, as users see
 them. Nodes that are wanted, or have options of their own, are not packed with others. Nor are those which take one of
 many items out of their input, as shuffles do, packed with what needs the item: the whole input would move.

@@ -3,7 +3,7 @@
 Covers: submitting in chunks and no further ahead than a buffer, taking results, cancelling what is left. Does not
 cover: how a call is submitted (``executor``), the check of ``map``'s arguments (there, too).
 
-All is submitted when the iterator is made, or with a buffer so many tasks; then one more for each result taken.
+All is submitted when the iterator is made, or ``buffersize`` tasks if it is given; then one more for each result taken.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Objective:
         Its strengths stand beside the mean loss.
     intercept : bool
     stride : int
-        Only every so many-th piece of the rows.
+        Distance of the pieces of rows that are used.
     base : float
         The mean loss of perfect predictions. It is subtracted, so that "relative to the objective" means what it says.
     column_center : array of shape (features,), optional

@@ -103,7 +103,7 @@ def block_sums(
     order : int
         0 for the loss, 1 also for the gradient, 2 also for the Hessian.
     stride : int
-        Only every so many-th piece is looked at: a sample of the rows.
+        Distance of the pieces that are looked at: a sample of the rows.
     run : callable
         ``map``, or that of a pool of threads.
     """

@@ -92,7 +92,7 @@ class RowBlock:
         Parameters
         ----------
         stride : int
-            Only every so many-th piece.
+            Distance of the pieces that are used.
         sparse_as_dense : bool
             CSR rows come as dense ones; otherwise a segment of them is one piece, as ``CenteredRows`` if centred.
         """

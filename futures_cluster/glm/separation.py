@@ -1,7 +1,7 @@
 """Separation: targets that some combination of columns predicts with certainty.
 
 Without a penalty such a combination has no best coefficient: the larger, the better. A solver stops when the rest does
-not matter any more, with coefficients that depend on ``tol`` alone.
+no longer matter, with coefficients that depend on ``tol`` alone.
 
 How it is found: where the solver stopped, one more Newton step still moves the linear predictor of separated rows by
 one or more, each towards its own target, and no other row at all. In a fit with an optimum the step is small, and moves

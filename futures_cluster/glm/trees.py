@@ -4,7 +4,7 @@ Covers: sums of all parts, and sums of some parts as far as the tree goes. Does 
 who has which part (``sums``).
 
 The tree belongs to the number of parts alone: neighbours are added, then neighbours among these sums, and a last one
-without a neighbour goes up as it is. So a sum has the same bits whoever adds which part of it when, and rounding errors
+without a neighbour goes up as it is. So a sum has the same bits whichever worker adds a part when, and rounding errors
 grow with the depth only. A *node* is ``(level, index)``; parts are the nodes of level 0.
 """
 

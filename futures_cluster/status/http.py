@@ -79,7 +79,7 @@ class AccessPolicy:
     Attributes
     ----------
     token : str
-        What an address must have as ``?token=``; "" where whoever reaches the port is let in.
+        What an address must have as ``?token=``; "" admits every client that reaches the port.
     names : tuple of str
         Names by which the server may be addressed; empty for any. Against pages of other sites.
     """

@@ -175,7 +175,7 @@ def conjugate_gradients(
     Parameters
     ----------
     tol : float
-        Stop when the residual has become so much smaller than the gradient, both in the preconditioner's metric.
+        Stop when the residual is smaller than the gradient by this factor, both in the preconditioner's metric.
     """
     x = np.zeros_like(gradient)
     residual = gradient.copy()

@@ -5,12 +5,12 @@ Covers: what such a state is (``SharedState``), the register of their kinds, and
 (``pins``), the client's side (``services.client.shared_objects``, ``channels``).
 
 The way of a request: AskShared -> the method ``on_<op>`` of the state -> ``reply`` or ``refuse``, then or later ->
-SharedReply. A request that is not answered at once stays open: the state keeps it and answers when it can, so nobody
-ever polls. It is withdrawn when the client does not wait any more, or leaves.
+SharedReply. A request that is not answered at once stays open: the state keeps it and answers when it can, so no
+client polls. It is withdrawn when the client no longer waits, or leaves.
 
 Values are plain: None, bool, int, float, str, bytes, and tuples and dicts of them. What users put into a state is an
 *item*: a payload that is never looked into, its size, and the keys of the futures in it. The tasks behind these keys
-are kept alive while the state keeps the item, and then until whoever is given it has futures of its own.
+are kept alive while the state keeps the item, and then until the client that gets it has futures of its own.
 """
 
 from __future__ import annotations

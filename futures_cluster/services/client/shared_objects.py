@@ -6,7 +6,7 @@ Does not cover: the states (``scheduler.shared.objects``), the handles that user
 
 A time limit is the client's: it withdraws the question when the time is over, and waits for the scheduler's last
 word. That is "withdrawn", or an answer that was on its way; so nothing that was given away is ever lost by it. Where
-nobody can wait for that word (Ctrl-C, a cancelled coroutine), ``undo`` is called with an answer that comes too late.
+the caller cannot wait for that word (Ctrl-C, a cancelled coroutine), ``undo`` gets an answer that comes too late.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Answer:
 class _Question:
     """Something asked that is not answered yet.
 
-    ``undo`` counts once nobody waits any more (``is_abandoned``).
+    ``undo`` counts once no caller waits (``is_abandoned``).
     """
 
     __slots__ = ("answer", "error", "event", "is_abandoned", "loops", "text", "undo")

@@ -309,7 +309,7 @@ class PluginRunner:
     Attributes
     ----------
     dropped : int
-        Events that nobody was told, because too many waited.
+        Events that no plugin got, because too many waited.
     """
 
     def __init__(self) -> None:

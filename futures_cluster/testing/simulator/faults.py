@@ -25,7 +25,7 @@ class Faults:
     crashes_per_s : float
         Workers that die.
     most_crashes : int
-        After so many no more workers die.
+        Number of crashes after which no more workers die.
     replace_after_s : float or None
         A worker that ended is followed by a new one, of another name, after this time; None for never.
     failed_starts : float
@@ -52,7 +52,7 @@ class Faults:
     restarts_per_s : float
         Workers that die and are followed at once by another one of their name.
     silence_s : float
-        After so long without a word from the other end, a connection is given up.
+        Silence of the other end after which a connection is given up.
     resets_per_s : float
         Connections between a worker and the scheduler that break; the worker notices first, and joins again.
     retirements_per_s : float
@@ -66,7 +66,7 @@ class Faults:
     repeated : float
         Share of the submissions, and of the last reports before a connection was lost, that are sent again.
     most_mishaps : int
-        After so many, of each kind but crashes, there are no more.
+        Maximum number of faults of each kind but crashes.
     """
 
     crashes_per_s: float = 0.0

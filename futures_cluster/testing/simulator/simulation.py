@@ -101,7 +101,7 @@ class Simulation:
     scheduler : Scheduler or None
         Another one than the real machine; not with ``check``.
     most_events : int
-        After so many events the simulation is stuck.
+        Number of events after which the simulation is stuck.
     """
 
     def __init__(
@@ -375,9 +375,9 @@ class Simulation:
         Raises
         ------
         Stuck
-            Nothing will happen any more, or too much has happened, and something wanted has not ended.
+            If no events are left, or too many have happened, and a wanted task has not ended.
         AssertionError
-            A machine broke its invariants, or a client was told something wrong. A note has the seed.
+            If a machine broke its invariants, or a client got a wrong result. A note has the seed.
         """
         if not self.report.events:
             self.mishaps.plan()

@@ -6,7 +6,7 @@ Covers: what a connection and a listener offer whatever carries them, what both 
 
 An address is ``scheme://rest``; what the rest means is the transport's affair. A transport is one class with the
 methods of ``Transport`` and one line, ``register(TheClass)``. Those that come with the package are imported when an
-address first asks for them, so that nobody pays for what he does not use.
+address first asks for them, so that no process pays for what it does not use.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ class Connection(Protocol):
 
     Set ``on_messages`` and ``on_close``, then call ``start`` on the loop's thread. ``on_messages`` gets the list of
     messages of each frame; ``on_close`` is called once, with the error that ended the connection or None when the
-    peer has closed it. Neither is called any more after ``close``.
+    peer has closed it. Neither is called after ``close``.
 
     Attributes
     ----------
     closed : bool
-        Whether nothing is sent any more.
+        Whether the connection has ended, and drops messages.
     same_host : bool
         Whether both processes may open each other's descriptors, and so share memory.
     peer : str
@@ -140,7 +140,7 @@ class Listener(Protocol):
     address : str
         Where it really listens: with the port, if it was asked for port 0.
     exact_address : str
-        The same with the listener's identity, if it has one (see ``audience``): for peers that are told to connect.
+        The same with the listener's identity, if it has one (see ``audience``): for peers that other peers name.
     """
 
     address: str
