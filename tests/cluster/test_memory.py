@@ -100,3 +100,31 @@ def test_results_of_others_count_as_results() -> None:
         made = ex.with_options(workers=[names[0]]).submit(np.ones, 100 * MB // 8)
         private, occupied = ex.with_options(workers=[names[1]]).submit(grown, made).result(WAIT_S)
         assert occupied - private >= 90
+
+
+def once(folder: str, i: int) -> bytes:
+    Path(folder, f"{i}-{os.getpid()}-{len(os.listdir(folder))}").touch()
+    return bytes(20 * MB)
+
+
+@pytest.mark.parametrize("way", ["the end", "callbacks"])
+@pytest.mark.parametrize("rerun", [True, False])
+def test_all_results_on_disk_are_fetched_at_once(tmp_path: Path, rerun: bool, way: str) -> None:
+    """They take turns: together they are more than the worker's memory."""
+    came: list[int] = []
+    with Executor(1, memory_limit="150MB") as ex:
+        futures = [ex.with_options(rerun=rerun).submit(once, str(tmp_path), i) for i in range(10)]
+        assert sum(ex.map(len, futures)) == 200 * MB
+        if way == "callbacks":
+            for future in futures:
+                future.add_done_callback(lambda future: came.append(len(future.result())))
+    assert [len(future.result(WAIT_S)) for future in futures] == [20 * MB] * 10
+    assert came in ([], [20 * MB] * 10) and bool(came) == (way == "callbacks")
+    assert len(os.listdir(tmp_path)) == 10, "each ran once"
+
+
+def test_the_end_of_the_workers_takes_nothing_that_was_fetched() -> None:
+    with Executor(1) as ex:
+        future = ex.with_options(rerun=False).submit(bytes, 5 * MB)
+        assert ex.submit(len, future).result(WAIT_S) == 5 * MB
+    assert len(future.result(WAIT_S)) == 5 * MB

@@ -503,7 +503,7 @@ class Client:
     def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]) -> None:
         """A finished task was lost and ran again, or its result is elsewhere now."""
         future = self._known.get(key)
-        if future is not None:
+        if future is not None and future.holders is not None:  # else its value is here, whatever becomes of the copies
             if status == FAILED:
                 future.deliver_error(payload)
             elif payload is None:

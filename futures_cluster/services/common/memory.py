@@ -106,7 +106,7 @@ class MemoryMonitor:
     def _look(self) -> None:
         used = resident_bytes()
         if used > DIE_FRACTION * self._limit:
-            self._die(used, DIE_FRACTION, "while it ran tasks; give workers more, or tasks less")
+            self._die(used, DIE_FRACTION, "to save the others; give workers more, or tasks less")
         if used > RETIRE_FRACTION * self._limit and self._retire is not None:
             self._retire()
             self._retire = None

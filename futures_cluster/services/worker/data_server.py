@@ -7,15 +7,20 @@ Whoever puts data tells the scheduler afterwards. If it goes before, nobody know
 of all it has put are told, and the scheduler says which to drop.
 
 A payload in shared memory may only be used again once the asker has opened it (``SegmentsMapped``), or has gone.
+
+Where memory has a limit, answers take turns: each is in memory from the moment when its values are read, perhaps
+from disk, until they are sent, and a client may ask for everything at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from futures_cluster import clocks
 from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
 from futures_cluster.services.common.sending import failed
@@ -23,6 +28,49 @@ from futures_cluster.wire import contents
 from futures_cluster.wire.codec import pickle_codec, shm
 
 log = logging.getLogger("futures_cluster.worker")
+
+#: Part of a worker's memory limit that answers under way may take.
+ANSWERS_FRACTION = 1 / 8
+#: Smaller answers do not wait for their turn.
+SMALL_BYTES = 64 * 1024
+#: An answer whose asker reads nothing gives up its turn after this time.
+DRAIN_TIMEOUT_S = 5.0
+_DRAIN_INTERVAL_S = 0.002
+
+
+class Turns:
+    """Bounds the bytes of the answers under way; one of them always is, however large.
+
+    Parameters
+    ----------
+    limit_bytes : int or None
+        Maximum of all together; None for no limit.
+    """
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = limit_bytes
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.taken_bytes = 0
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until there is room; in the order of the calls."""
+        while self._limit_bytes is not None and self._is_full(size_bytes):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self.taken_bytes += size_bytes
+
+    def _is_full(self, size_bytes: int) -> bool:
+        assert self._limit_bytes is not None
+        return bool(self.taken_bytes) and self.taken_bytes + size_bytes > self._limit_bytes
+
+    def give(self, size_bytes: int) -> None:
+        """Give room back."""
+        self.taken_bytes -= size_bytes
+        waiting, self._waiting = self._waiting, deque()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
 
 
 class DataServer:
@@ -38,6 +86,10 @@ class DataServer:
         Where segments of answers are released.
     tell_put : callable
         Tells the scheduler the keys that were put by somebody who has gone.
+    answer_bytes : callable
+        ``answer_bytes(request)``: what the values of an answer will take.
+    memory_limit : int or None
+        Of this process.
     """
 
     def __init__(
@@ -47,6 +99,8 @@ class DataServer:
         keep: Callable[[m.PutData], m.Data],
         pool: shm.SegmentPool | None,
         tell_put: Callable[[list[m.Key]], None],
+        answer_bytes: Callable[[m.GetData], int] = lambda request: 0,
+        memory_limit: int | None = None,
     ) -> None:
         self._loop = loop
         self._answer = answer
@@ -55,6 +109,8 @@ class DataServer:
         self._asked: dict[Any, list[int]] = {}  # segments that each asker may be about to open
         self._tell_put = tell_put
         self._put: dict[Any, list[m.Key]] = {}  # by whom
+        self._answer_bytes = answer_bytes
+        self._turns = Turns(None if memory_limit is None else int(memory_limit * ANSWERS_FRACTION))
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
 
     def accept(self, connection: Any) -> None:
@@ -70,7 +126,7 @@ class DataServer:
                     lost(error)
                     return
                 if type(message) is m.GetData:
-                    task = self._loop.create_task(self._serve(connection, message))
+                    task = self._loop.create_task(self._serve_in_turn(connection, message))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 elif type(message) is m.PutData:
@@ -90,6 +146,20 @@ class DataServer:
         connection.on_messages, connection.on_close = received, lost
         self._asked[connection] = []
         connection.start()
+
+    async def _serve_in_turn(self, connection: Any, request: m.GetData) -> None:
+        size_bytes = self._answer_bytes(request)
+        if size_bytes <= SMALL_BYTES:
+            await self._serve(connection, request)
+            return
+        await self._turns.take(size_bytes)
+        try:
+            await self._serve(connection, request)
+            end = clocks.monotonic() + DRAIN_TIMEOUT_S
+            while connection.pending_bytes and not connection.closed and clocks.monotonic() < end:
+                await asyncio.sleep(_DRAIN_INTERVAL_S)
+        finally:
+            self._turns.give(size_bytes)
 
     async def _serve(self, connection: Any, request: m.GetData) -> None:
         try:

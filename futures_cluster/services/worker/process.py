@@ -234,6 +234,8 @@ class WorkerProcess:
             self._service.keep,
             self._pool,
             lambda keys: self._send([m.DataAdded(settings.name, keys)]),
+            self._service.answer_bytes,
+            self._service.memory_limit,
         )
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
@@ -398,7 +400,8 @@ class WorkerProcess:
 
     def _read_on_loop(self) -> None:
         """Let the loop read at once, as a task is about to wait for the scheduler."""
-        self._loop.call_soon_threadsafe(self._scheduler.watch, True)
+        if self._scheduler.fileno() is not None:  # else only the loop reads it
+            self._loop.call_soon_threadsafe(self._scheduler.watch, True)
 
     def forget_in_child(self) -> None:
         """Keep a forked copy, which a task has made, from speaking for the worker."""

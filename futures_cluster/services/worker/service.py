@@ -267,12 +267,16 @@ class WorkerService:
         with self._lock:
             self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
 
+    def answer_bytes(self, request: m.GetData) -> int:
+        """Return the size of the values that a peer asks for."""
+        replicas = self.machine.replicas
+        return sum([replicas[key].size_bytes for key in request.keys if key in replicas])
+
     async def answer(self, request: m.GetData, shared: bool) -> m.Data:
         """Answer a peer's request; a thread pickles large values."""
-        sizes = [self.machine.replicas[key].size_bytes for key in request.keys if key in self.machine.replicas]
         pool = self._pool if shared else None
         codec = compress.choose(request.codecs)
-        if sum(sizes) > LARGE_BYTES:
+        if self.answer_bytes(request) > LARGE_BYTES:
             return await asyncio.to_thread(self._answer, request, pool, codec)
         return self._answer(request, pool, codec)
 
@@ -281,9 +285,10 @@ class WorkerService:
         missing: list[str] = []
         failed: list[m.DataRow] = []
         for key in request.keys:
-            original = self.store.original(key)
+            original, parts = self.store.original(key), None
             try:
-                value = self.store.get(key) if original is None else None
+                parts = self.store.parts_on_disk(key) if original is None else None
+                value = self.store.get(key) if original is None and parts is None else None
             except KeyError:
                 missing.append(key)
                 continue
@@ -293,6 +298,8 @@ class WorkerService:
             try:
                 if original is not None:
                     payload = original.dump(pool, codec)
+                elif parts is not None:
+                    payload = pickle_codec.pack_large(parts, pool, codec=codec)
                 else:
                     payload = pickle_codec.dump(value, pool, copy=False, codec=codec)
                 found.append((key, payload))

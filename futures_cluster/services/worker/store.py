@@ -69,13 +69,16 @@ class _Spilled:
         if hasattr(self, "file"):
             self.file.close()  # quietly; nobody else has it
 
-    def load(self) -> Any:
-        offset = self.lengths[0]
-        data = self._read(offset, 0)
-        buffers = []
-        for length in self.lengths[1:]:
-            buffers.append(self._read(length, offset))
+    def parts(self) -> list[Any]:
+        """Return the pickle and its large buffers, as ``pickle_codec.dumps_large`` does."""
+        parts, offset = [], 0
+        for length in self.lengths:
+            parts.append(self._read(length, offset))
             offset += length
+        return parts
+
+    def load(self) -> Any:
+        data, *buffers = self.parts()
         return pickling.loads(data, buffers)
 
     def _read(self, length: int, offset: int) -> bytearray:
@@ -237,6 +240,18 @@ class Store:
                 if key in self._sizes:
                     self._sizes[key] = self._sizes.pop(key)  # the most recently used
         return value.load() if kind is Original else value
+
+    def parts_on_disk(self, key: Key) -> list[Any] | None:
+        """Return the pickle and the large buffers of a value that is on disk; None for any other.
+
+        So it can be sent without making the object, which would take its memory twice.
+        """
+        value = self._values.get(key)
+        if type(value) is not _Spilled:
+            return None
+        data, *large = value.parts()
+        small = len(data) < pickling.OUT_OF_BAND_BYTES
+        return [bytes(data) if small else data, *(memoryview(buffer) for buffer in large)]
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
         """Return the value of a file; it goes back into memory if there is room."""
