@@ -63,15 +63,14 @@ html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+# The docstrings say the types of parameters.
+autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
-napoleon_use_ivar = True
 
 # The site links to its own names. Those of the standard library, NumPy and other packages have no inventory here, for a
 # build must not need the network; and a type in words ("key or list") is no name, though one may be called so.
