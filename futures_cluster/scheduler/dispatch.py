@@ -198,7 +198,9 @@ class Dispatch:
         if not self._state.recompute_on:
             return None
         worker = self._state.workers.get(self._state.recompute_on.pop(task, ""))
-        if worker is None or worker.retiring or worker.silent or worker.exclusive_task is not None:
+        if worker is None or worker.retiring or worker.silent or worker.waits_for_place:
+            return None
+        if worker.exclusive_task is not None:
             return None
         return worker
 

@@ -92,6 +92,8 @@ def _check_workers(state: State) -> None:
             assert task.key == key and task.holders is not None and worker in task.holders, (worker, task)
         held_bytes = sum(task.size_bytes for task in worker.data.values())
         assert worker.held_bytes == held_bytes, (worker, worker.held_bytes, held_bytes)
+        assert worker.same_place is state.places[worker.place] and worker in worker.same_place, (worker, "place")
+        assert worker.waits_for_place == placement.must_wait_for_place(worker), (worker, "waits for its place")
         count = len(worker.assigned)
         assert (worker in state.saturated) == (count > worker.slots), (worker, "crowded")
         assert (worker in state.accepting) == placement.has_room(worker), (worker, "idle")

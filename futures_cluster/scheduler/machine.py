@@ -317,9 +317,8 @@ class SchedulerMachine:
             event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
         )
         worker.last_progress_s = now
-        self.state.workers[event.worker] = worker
         self.state.event_log.append((now, "worker joined", event.worker))
-        self._transitions.refresh(worker)
+        self._transitions.add_worker(worker)
         self.state.copies_due = bool(self.state.under_replicated)
 
     def _on_slots_changed(self, event: m.SlotsChanged, now: float) -> None:
@@ -474,6 +473,7 @@ class SchedulerMachine:
         if worker is not None and event.hands_over:
             self._copies.retire(m.RetireWorkers([worker.name]), now)
         elif worker is not None:
+            worker.keeps_place = True
             self._transitions.retire(worker)
             self._transitions.refresh(worker)
 

@@ -37,7 +37,7 @@ MAX_LOOKED_AT = 8
 
 def has_room(worker: Worker) -> bool:
     """Return whether more may be committed to the worker."""
-    if worker.retiring or worker.silent:
+    if worker.retiring or worker.silent or worker.waits_for_place:
         return False
     count = len(worker.assigned)
     if worker.exclusive_task is not None:
@@ -51,6 +51,20 @@ def has_room(worker: Worker) -> bool:
         and worker.occupancy_s < PREFETCH_HORIZON_S * worker.own_slots
         and count < MAX_AHEAD
     )
+
+
+def must_wait_for_place(worker: Worker) -> bool:
+    """Whether an older worker of its place runs its last tasks, and not all of these wait for others.
+
+    A worker that has run its maximum is replaced while it runs its last task. Both together may run no more tasks at
+    once than one of them, and use no more resources: else each worker would begin the next task before the former ends.
+    """
+    for former in worker.same_place:
+        if former is worker:
+            break
+        if former.keeps_place and len(former.assigned) > former.slots - former.own_slots:
+            return True
+    return False
 
 
 def may_have_more(worker: Worker, count: int, occupancy_s: float) -> bool:
@@ -95,7 +109,7 @@ def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
     resources, names, alone, _ = demand
     if alone:
         kept_for = worker.exclusive_task
-        if worker.assigned or worker.retiring or worker.silent:
+        if worker.assigned or worker.retiring or worker.silent or worker.waits_for_place:
             return False
         if kept_for is not None and not (kept_for.state == QUEUED and kept_for.requirements == demand):
             return False
@@ -172,7 +186,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
     if best_s == 0.0:
         return best
     for worker, size in held.items():
-        if worker.retiring or worker.silent or worker.exclusive_task is not None:
+        if worker.retiring or worker.silent or worker.waits_for_place or worker.exclusive_task is not None:
             continue
         if worker.recently_stolen_from and len(worker.assigned) >= worker.slots:
             continue  # nobody knows when it will have a slot

@@ -263,6 +263,7 @@ class Worker:
         "free_resources",
         "held_bytes",
         "host",
+        "keeps_place",
         "killable",
         "last_progress_s",
         "name",
@@ -273,10 +274,12 @@ class Worker:
         "place",
         "resources",
         "retiring",
+        "same_place",
         "recently_stolen_from",
         "silent",
         "slots",
         "killing",
+        "waits_for_place",
     )
 
     def __init__(
@@ -309,6 +312,9 @@ class Worker:
         self.exclusive_task: Task | None = None  # nothing may run beside it; perhaps still queued
         self.retiring = False
         self.silent = False  # cannot answer just now, and so gets nothing more
+        self.same_place: list[Worker] = []  # the workers of its place, this one too, oldest first
+        self.keeps_place = False  # has run its maximum, and the one that takes its place waits for its last task
+        self.waits_for_place = False  # gets nothing for that reason
         self.killing = False  # was told to stop at once; kept for the tasks which it may have started
         self.recently_stolen_from = (
             False  # gave work to idle workers; gets nothing in advance until it has finished something

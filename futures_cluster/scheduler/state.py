@@ -62,6 +62,7 @@ class State:
         self.accepting: OrderedDict[Worker, None] = OrderedDict()  # workers with room
         self.with_free_slot: OrderedDict[Worker, None] = OrderedDict()  # workers with a free slot
         self.saturated: dict[Worker, None] = {}  # workers with more committed than slots
+        self.places: dict[str, list[Worker]] = {}  # the workers of each place, oldest first; usually one
         self.bandwidth = Bandwidth()
         self.scattered: dict[Task, Scattered] = {}
         self.dirty_replicas: dict[

@@ -465,8 +465,25 @@ class Transitions:
             state.saturated[worker] = None
         else:
             state.saturated.pop(worker, None)
+        if len(worker.same_place) > 1:
+            self._refresh_place(worker)
         if worker.retiring:
             self.stop_if_empty(worker)
+
+    def add_worker(self, worker: Worker) -> None:
+        """A worker has joined; it waits until those whose place it takes run nothing."""
+        self.state.workers[worker.name] = worker
+        worker.same_place = self.state.places.setdefault(worker.place, [])
+        worker.same_place.append(worker)
+        worker.waits_for_place = placement.must_wait_for_place(worker)
+        self.refresh(worker)
+
+    def _refresh_place(self, changed: Worker) -> None:
+        for worker in list(changed.same_place):
+            waits = placement.must_wait_for_place(worker)
+            if waits != worker.waits_for_place:
+                worker.waits_for_place = waits
+                self.refresh(worker)
 
     def stop_if_empty(self, worker: Worker) -> None:
         if not worker.retiring or worker.assigned or worker.data or worker in self.state.draining:
@@ -509,6 +526,11 @@ class Transitions:
             workers.pop(worker, None)
         state.queued_by_location.pop(worker, None)
         state.co_assigned.pop(worker, None)
+        worker.same_place.remove(worker)
+        if worker.same_place:
+            self._refresh_place(worker)
+        else:
+            del state.places[worker.place]
         for task in list(worker.copying):
             self.end_copy(task, worker)
         state.constrained.withdraw(worker)

@@ -52,6 +52,17 @@ def test_all_workers_are_silent() -> None:
     ]
 
 
+def test_the_place_is_taken() -> None:
+    cluster = Cluster()
+    cluster.given(submit("a"))
+    cluster.given(m.WorkerRetiring("w1"))
+    cluster.given(m.WorkerJoined("w1~1", "a2"))
+    cluster.given(submit("k"))
+    assert why(cluster, "k") == [
+        "'k' is queued: worker w1~1 gets no tasks before those on w1, whose place it takes, have ended"
+    ]
+
+
 def test_others_come_first() -> None:
     cluster = Cluster(2)
     cluster.given(submit("first"))

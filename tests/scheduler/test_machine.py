@@ -545,6 +545,70 @@ def test_a_worker_that_retires_is_stopped_when_it_holds_nothing() -> None:
     cluster.quiet(m.WorkerLost("w1", deliberate=True))
 
 
+RETIRED = "it ran its maximum of tasks"
+
+
+def _with_successor() -> Cluster:
+    """One worker runs its last task, the one that takes its place has joined, and a task is queued."""
+    cluster = Cluster()
+    cluster.given(submit("a", "b"))
+    cluster.quiet(m.WorkerRetiring("w1"))
+    cluster.quiet(m.WorkerJoined("w1~1", "a2"))
+    return cluster
+
+
+def test_a_worker_gets_no_tasks_before_the_last_one_in_its_place_has_ended() -> None:
+    cluster = _with_successor()
+    cluster.expect(
+        m.TasksFinished("w1", [("a", 1, b"result", 6, 1.0)]),
+        m.StopWorker("w1", reason=RETIRED),
+        runs("w1~1", run("b", 2), functions=("f",)),
+        done(finished("a")),
+    )
+
+
+def test_of_several_workers_in_one_place_only_one_runs_tasks() -> None:
+    cluster = _with_successor()
+    cluster.given(m.SlotsChanged("w1", 2))  # its task waits for others
+    assert cluster.where() == {"a": "w1", "b": "w1~1"}
+    cluster.given(m.WorkerRetiring("w1~1"))
+    cluster.given(m.WorkerJoined("w1~2", "a3"))
+    cluster.given(submit("d"))
+    cluster.given(m.SlotsChanged("w1", 1))  # it goes on
+    cluster.finish("b")
+    assert cluster.where() == {"a": "w1"}
+    cluster.finish("a")
+    assert cluster.where() == {"d": "w1~2"}
+
+
+@pytest.mark.parametrize("event", [m.RetireWorkers(["w1"]), m.WorkerRetiring("w1", hands_over=True)])
+def test_a_worker_in_the_place_of_one_that_is_restarted_gets_tasks_at_once(event: m.Message) -> None:
+    cluster = Cluster()
+    cluster.given(submit("a"))
+    cluster.given(event)
+    cluster.given(m.WorkerJoined("w1~1", "a2"))
+    cluster.given(submit("b"))
+    assert cluster.where() == {"a": "w1", "b": "w1~1"}
+
+
+def test_a_place_is_free_when_its_worker_is_lost() -> None:
+    cluster = _with_successor()
+    cluster.given(m.WorkerLost("w1"))
+    assert cluster.where() == {"a": "w1~1"}  # once more, as it came first
+
+
+@pytest.mark.parametrize("options", [m.TaskOptions(resources=(("GPU", 1.0),)), m.TaskOptions(workers=("w1",))])
+def test_a_demanding_task_waits_for_the_place_too(options: m.TaskOptions) -> None:
+    cluster = Cluster(resources={"GPU": 1.0})
+    cluster.given(submit("a", options=options))
+    cluster.given(m.WorkerRetiring("w1"))
+    cluster.given(m.WorkerJoined("w1~1", "a2", resources={"GPU": 1.0}))
+    cluster.given(submit("b", options=options))
+    assert cluster.where() == {"a": "w1"}
+    cluster.finish("a")
+    assert cluster.where() == {"b": "w1~1"}
+
+
 def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))

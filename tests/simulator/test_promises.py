@@ -168,6 +168,15 @@ def test_answers_of_workers_that_were_lost_are_dropped() -> None:
     assert sum(simulation.executions.values()) == 3
 
 
+def test_a_worker_that_runs_its_last_task_and_its_successor_have_one_slot_together() -> None:
+    simulation = Simulation(faults=Faults(replace_after_s=0.001), work=lambda key, execution: Work(0.1, 100), check=1)
+    simulation.add_workers(2, {"most_runs": 1})
+    simulation.add_client("c").submit(independent(20))
+    report = simulation.run()
+    assert report.finished == 20 and report.messages["WorkerRetiring"] == 20
+    assert report.makespan_s > 20 / 2 * 0.1
+
+
 def test_workers_that_run_their_maximum_are_replaced() -> None:
     simulation = Simulation(work=lambda key, execution: Work(0.001, 100_000), check=1)
     simulation.add_workers(2, {"most_runs": 7})

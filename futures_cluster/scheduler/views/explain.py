@@ -143,21 +143,26 @@ def _queued(state: State, task: Task) -> list[str]:
     demand = task.requirements
     if demand is not None:
         return _demanding(state, task, demand, workers)
-    if silent := _silent(state, workers):
-        return silent
+    if closed := _closed(state, workers):
+        return closed
     ahead = state.ready.ahead(task)
-    slots = sum(worker.slots for worker in workers if not worker.silent)
+    slots = sum(worker.slots for worker in workers if not (worker.silent or worker.waits_for_place))
     text = f"{ahead} tasks of priority {-task.level[0]} or higher come before it, on {slots} slots"
     if len(state.clients) > 1:
         text += ", besides those of other clients, which have their turns too"
     return [text]
 
 
-def _silent(state: State, workers: list[Worker]) -> list[str]:
-    """Say of workers, if none of them answers, what they run."""
-    if not all(worker.silent for worker in workers):
+def _closed(state: State, workers: list[Worker]) -> list[str]:
+    """Say of workers, if none of them takes tasks, why."""
+    if not all(worker.silent or worker.waits_for_place for worker in workers):
         return []
-    return [f"worker {w.name} does not answer: {silent_worker(state, w.name)}" for w in workers[:MAX_NAMED]]
+    return [
+        f"worker {w.name} does not answer: {silent_worker(state, w.name)}"
+        if w.silent
+        else f"worker {w.name} gets no tasks before those on {w.same_place[0].name}, whose place it takes, have ended"
+        for w in workers[:MAX_NAMED]
+    ]
 
 
 def _demanding(state: State, task: Task, demand: Requirements, workers: list[Worker]) -> list[str]:
@@ -179,8 +184,8 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
     if not able:
         asked = " and ".join(f"{amount:g} of {name!r}" for name, amount in resources)
         return [f"no worker has {asked} together"]
-    if silent := _silent(state, able):
-        return silent
+    if closed := _closed(state, able):
+        return closed
     queue = state.constrained.queue(demand)
     ahead = queue.tasks.ahead(task) if queue is not None else 0
     for name, amount in limits:

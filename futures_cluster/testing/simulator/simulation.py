@@ -144,6 +144,7 @@ class Simulation:
         self._path_s: dict[Key, float] = {}  # the longest path to the end of each task
         self._held_bytes = 0
         self._names = 0
+        self._replacements = 0
         self._restarts = RestartPolicy()
         self._incarnations = 0
 
@@ -354,18 +355,20 @@ class Simulation:
         pause_s = self.dice.faults.replace_after_s
         if pause_s is not None and not worker.replaced:
             worker.replaced = True
-            self.at(self.now + pause_s, self._start, worker.offers)
+            self._replacements += 1
+            name = f"{m.place_of(worker.name)}~{self._replacements}"
+            self.at(self.now + pause_s, self._start, worker.offers, name)
 
-    def _start(self, offers: dict[str, Any]) -> None:
+    def _start(self, offers: dict[str, Any], name: str | None = None) -> None:
         """Start a new worker, at once or after the pause of a failed start."""
         restarts = self._restarts
         if self.now >= restarts.next_s:
             if not self.dice.start_fails():
                 restarts.succeeded()
-                self.add_workers(1, offers)
+                self.add_worker(name, **offers)
                 return
             restarts.failed(self.now, self.now)
-        self.at(restarts.next_s, self._start, offers)
+        self.at(restarts.next_s, self._start, offers, name)
 
     # ---------------------------------------------------------------- the clock
 
