@@ -12,8 +12,7 @@ from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from futures_cluster import clocks, context, numbers
-from futures_cluster.services.common.signals import Condition
+from futures_cluster import clocks, context, locks, numbers
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +33,7 @@ class _Waiter:
     __slots__ = ("condition", "done", "loops")
 
     def __init__(self) -> None:
-        self.condition = Condition()
+        self.condition = locks.Condition()
         self.done: deque[Any] = deque()  # and not yet yielded
         self.loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []  # where coroutines wait
 

@@ -25,24 +25,24 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from futures_cluster import clocks, context, numbers
+from futures_cluster import clocks, context, locks, numbers
 from futures_cluster.dask_reference import DaskTaskRef
 from futures_cluster.messages import Holder, Key, Payload, Reference
 from futures_cluster.services.common import forks
-from futures_cluster.services.common.signals import Condition, DeferredSignals
+from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.sleeper import Sleeper
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickle_codec import current_collector
 from futures_cluster.wire.codec.tracebacks import detach
 
 # Reentrant: a collection of garbage may run a finalizer that cancels another future in the middle of a change.
-_transition = threading.RLock()
+_transition = locks.RLock()
 
 
 def _after_fork() -> None:
     """In a forked copy of the process the thread that held the lock may be gone."""
     global _transition
-    _transition = threading.RLock()
+    _transition = locks.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -125,7 +125,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
                         self._watched = True
                         if self._delivered:  # by a thread that may have looked before
                             self._state = FINISHED
-                        condition = self._lazy_condition = Condition()  # when others cannot miss that any more
+                        condition = self._lazy_condition = locks.Condition()  # when others cannot miss that any more
             return condition
 
     def __repr__(self) -> str:

@@ -15,12 +15,11 @@ Quantiles come from the buckets' counts, and are right to 2.5 %.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 
 #: Length of the slices in which the last minute is kept, in seconds.
 SLICE_S = 10.0
@@ -153,7 +152,7 @@ class Metrics:
 
     def __init__(self, clock: Callable[[], float] = clocks.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._counts: dict[str, float] = {}
         self._recent: dict[str, dict[int, float]] = {}  # name -> slice -> amount
         self._series: dict[str, _Series] = {}

@@ -1,7 +1,7 @@
 """Ctrl-C, wherever it comes: the program that survives it goes on with its executor.
 
-Covers: ``services.common.signals`` alone, and Ctrl-C at each instruction of the package that the main thread executes
-while it submits, waits, cancels. Does not cover: programs that end by it (``test_executor``).
+Covers: ``services.common.signals`` and ``locks`` alone, and Ctrl-C at each instruction of the package that the main
+thread executes while it submits, waits, cancels. Does not cover: programs that end by it (``test_executor``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pytest
 from gate import LIMIT_S
 
 import futures_cluster
-from futures_cluster import Executor, as_completed
+from futures_cluster import Executor, as_completed, locks
 from futures_cluster.engines.inprocess import InProcessEngine
-from futures_cluster.services.common.signals import SIGNALS, Condition, DeferredSignals
+from futures_cluster.services.common.signals import SIGNALS, DeferredSignals
 
 PACKAGE = os.path.dirname(futures_cluster.__file__)
 
@@ -92,19 +92,11 @@ def ex(request: pytest.FixtureRequest) -> Iterator[Executor]:
     # The end of the block hangs if a future that nobody has is still waited for.
 
 
-# A `with` statement takes a lock in one instruction up to Python 3.13. Later versions call `__enter__`, run handlers,
-# and only then begin the block: a lock stays held when a handler raises there, and a program cannot prevent that.
-one_step_with = pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="Python 3.14 and later run handlers between taking a lock and the block"
-)
-
-
 # Python drops what is raised in a finalizer, with or without us.
 in_finalizers = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @in_finalizers
-@one_step_with
 def test_submit_and_result(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -115,7 +107,6 @@ def test_submit_and_result(ex: Executor) -> None:
 
 
 @in_finalizers
-@one_step_with
 def test_cancel(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -129,7 +120,6 @@ def test_cancel(ex: Executor) -> None:
 
 
 @in_finalizers
-@one_step_with
 def test_as_completed_and_map(ex: Executor) -> None:
     def check() -> None:
         assert ex.submit(operator.add, 2, 3).result(LIMIT_S) == 5
@@ -143,7 +133,6 @@ def test_as_completed_and_map(ex: Executor) -> None:
 
 
 @in_finalizers
-@one_step_with
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_start_and_shutdown(backend: str) -> None:
     made = [Executor(1, backend=backend)]
@@ -254,15 +243,21 @@ def test_handlers_are_put_back_wherever_one_raises(handlers: list[tuple[int, Fra
         check()
 
 
-@one_step_with
-def test_a_condition_is_never_left_held() -> None:
-    condition = Condition()
+@pytest.mark.parametrize("kind", [locks.Condition, locks.RLock, locks.Lock])
+def test_a_lock_is_never_left_held(kind: Callable[[], Any]) -> None:
+    lock = kind()
     begun = []
 
     def use() -> None:
         begun.append(1)
-        with condition:
+        with lock:
             pass
+
+    def is_free() -> None:
+        found.append(lock.acquire(False))
+        lock.release()
+
+    found: list[bool] = []
 
     for step in range(1, 100):
         try:
@@ -275,8 +270,19 @@ def test_a_condition_is_never_left_held() -> None:
                 pass
         except KeyboardInterrupt:
             pass
-        assert not condition._is_owned()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=is_free)  # the one that has a reentrant lock may take it again
+        thread.start()
+        thread.join()
+        assert found.pop()
     assert len(begun) > 50
+
+
+def test_a_lock_may_be_tried_and_a_reentrant_one_taken_again() -> None:
+    lock, again = locks.Lock(), locks.RLock()
+    with lock, again, again:
+        assert not lock.acquire(False) and not lock.acquire(timeout=0.001) and again.acquire(False)
+        again.release()
+    assert lock.acquire(False) and again.acquire()
 
 
 def test_other_threads_are_left_alone() -> None:

@@ -26,6 +26,7 @@ SOURCE = ROOT / PACKAGE
 ROOMS = [
     "clocks",
     "late",
+    "locks",
     "pool_errors",
     "errors",
     "numbers",

@@ -9,13 +9,12 @@ first, and the modules of the cluster are imported while it imports its own: a t
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context, errors
+from futures_cluster import clocks, context, errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.base import check_demand, check_limits
 from futures_cluster.engines.client import ClientEngine
@@ -45,7 +44,7 @@ class LocalEngine(ClientEngine):
         self._config = config
         self._make_future = make_future
         # Guards the making, in which a collection of garbage may run a finalizer that uses this executor.
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._making = False
         self._cluster: LocalCluster | None = None
         self._started = False

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 
 log = logging.getLogger("futures_cluster")
 
@@ -23,7 +23,7 @@ class Deadlines:
     """Calls functions at given times, in a thread of its own."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.RLock())
+        self._condition = locks.Condition()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None

@@ -13,13 +13,12 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context, errors
+from futures_cluster import clocks, context, errors, locks
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase
@@ -94,7 +93,7 @@ class InProcessEngine(Facts, EngineBase):
         self._usual: SubmitOptions | None = None  # the options of the short way
         self._is_open = False  # the short way is open: started, not closing, not broken, not forked
         self._started = self.closing = self._has_ended = False
-        self._lock = threading.RLock()  # a finalizer may come back here
+        self._lock = locks.RLock()  # a finalizer may come back here
 
     # ---------------------------------------------------------------- submitting
 

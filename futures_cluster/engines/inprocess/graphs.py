@@ -9,12 +9,11 @@ that takes it. The futures are held weakly: when the last reference to one goes,
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.work import Work, one_by_one
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.graphs import Graph, GraphTask
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.host import Host
 
 # Reentrant: a finalizer may give up a future in the middle of a change.
-_lock = threading.RLock()
+_lock = locks.RLock()
 
 
 class Node(Work):

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context
+from futures_cluster import clocks, context, locks
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.deadlines import Deadlines
@@ -31,7 +31,7 @@ class Lending:
         self._lent: dict[context.TaskContext, None] = {}  # whose slots others have
         self._parents: dict[context.TaskContext, float | None] = {}  # and the processor time that they had used
         self._looking = False
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
 
     def waits(self, task: context.TaskContext, waits: bool) -> None:
         """Take note that a task waits from now on, or does not."""

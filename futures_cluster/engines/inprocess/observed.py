@@ -8,12 +8,11 @@ thread.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 from futures_cluster import messages as m
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import log_tail
@@ -34,7 +33,7 @@ class Scheduler:
     """What ``ClusterMonitor`` asks of ``services.scheduler.service.SchedulerService``."""
 
     def __init__(self, engine: Host, now: Callable[[], float]) -> None:
-        self.lock = threading.Lock()
+        self.lock = locks.Lock()
         self.monitor: Any = None
         self.workers: dict[str, Callable[[list[m.Message]], None]] = {}
         self._engine = engine
@@ -72,7 +71,7 @@ class Worker:
     def __init__(self, engine: Host, tell: Callable[[list[m.Message]], None]) -> None:
         self.name = engine.name
         self.tell = tell
-        self.machine_lock = threading.Lock()
+        self.machine_lock = locks.Lock()
         self.peers = SimpleNamespace(number=0)
         self.store = _NothingStored()
         self._engine = engine
@@ -143,7 +142,7 @@ class Observed:
         self._observer = WorkerReporter(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive
         self._page: StatusPage | None = None
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._closed = False
         self._thread.start()
         engine.watching.begin_to_measure()

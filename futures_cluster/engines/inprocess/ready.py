@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import heapq
 import queue
-import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from futures_cluster import locks
 from futures_cluster.engines.inprocess.work import Work
 
 Entry: TypeAlias = tuple[tuple[int, int, int], Work]
@@ -48,7 +48,7 @@ class Ready:
         self._heap: list[Entry] = []
         self._parked: dict[Requirements, list[Entry]] = {}  # whose resources are in use
         self._free = dict(resources)
-        self._lock = threading.RLock()  # a finalizer may come back here
+        self._lock = locks.RLock()  # a finalizer may come back here
 
     def put_ordered(self, work: Work) -> None:
         """Add work that is not plain."""

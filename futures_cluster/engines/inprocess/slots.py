@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context
+from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.ready import TICKET, Ready
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import forks, plugin_runner
@@ -82,7 +82,7 @@ class Slots:
         self.may_grow = True  # there may be more threads than there are
         self._is_settled = False  # as many threads as are wanted, no order, no end: nothing to look at
         self._closing = False
-        self._lock = threading.RLock()  # a finalizer may come back here
+        self._lock = locks.RLock()  # a finalizer may come back here
         ready.on_order = self.settle
 
     # ---------------------------------------------------------------- how many

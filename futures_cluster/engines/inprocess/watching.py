@@ -6,10 +6,9 @@ cover: showing it (``observed``). As long as nobody wants to know, no call comes
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 from futures_cluster.engines.inprocess.work import Work
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.worker.stats import WorkerStats
@@ -45,7 +44,7 @@ class Watching:
         self._worker_plugins: plugin_runner.PluginRunner | None = None
         self._has_joined = False
         self._measures = False
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
 
     @property
     def is_on(self) -> bool:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context, errors
+from futures_cluster import context, errors, locks
 from futures_cluster.messages import Amounts, Key, TaskOptions
 from futures_cluster.wire.codec import arguments
 
@@ -163,7 +163,7 @@ class Needs:
         self._engine = engine
         self._work = work
         self._left = number
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
 
     def add_result(self, future: Any) -> None:
         """Count one less to wait for."""

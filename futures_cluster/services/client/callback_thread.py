@@ -16,6 +16,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from futures_cluster import locks
+
 logger = logging.getLogger("futures_cluster")
 
 
@@ -33,7 +35,7 @@ class CallbackThread:
         # Handing over takes no lock: a finalizer may do it, at any point of any thread.
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._lock = threading.RLock()  # guards starting and ending
+        self._lock = locks.RLock()  # guards starting and ending
         self._closing = False
         self._at_end: Callable[[], object] | None = None
 

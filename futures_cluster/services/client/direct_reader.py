@@ -14,12 +14,11 @@ import asyncio
 import contextlib
 import os
 import select
-import threading
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Protocol
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.transports.sockets import SocketConnection
 
@@ -58,7 +57,7 @@ class DirectReader:
     def __init__(self, loop: asyncio.AbstractEventLoop, pending: Callable[[], int]) -> None:
         self._loop = loop
         self._pending = pending
-        self._place = threading.Lock()
+        self._place = locks.Lock()
         self._epoll = select.epoll()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -69,7 +68,7 @@ class DirectReader:
         self._ident = 0  # of the leader's thread
         # Guards what is registered, as a number may belong to another connection the next moment, and the pipe's
         # ends, which somebody may write to when they are closed.
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._since = 0.0  # when the present leader began, or the last one ended
         self._ticking = False
         self._closed = False

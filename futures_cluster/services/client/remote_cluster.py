@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from futures_cluster import errors
+from futures_cluster import errors, locks
 from futures_cluster import messages as m
 from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.client import Client
@@ -92,7 +92,7 @@ class RemoteCluster:
         self._connection: Any = None
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Any]] = {}
-        self._lock = threading.RLock()  # a finalizer may shut it down, too
+        self._lock = locks.RLock()  # a finalizer may shut it down, too
         self._peers = Peers(self._loop, credentials)
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         client = self.client = Client(
@@ -102,7 +102,7 @@ class RemoteCluster:
             self._loop,
             self._send,
             self._peers,
-            threading.Lock(),
+            locks.Lock(),
             lambda: client.count_pending() <= 2,
         )
         client.tell_modules()

@@ -20,7 +20,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
-from futures_cluster import clocks, context, errors, numbers
+from futures_cluster import clocks, context, errors, locks, numbers
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
@@ -157,7 +157,7 @@ class SharedObjectClient:
         self._client = client
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
-        self._lock = threading.Lock()  # an answer comes, or nobody waits for it any more: one of them is first
+        self._lock = locks.Lock()  # an answer comes, or nobody waits for it any more: one of them is first
         self._closed: BaseException | None = None
 
     @property
@@ -368,7 +368,7 @@ class LocalObjects:
     def __init__(self, client: str) -> None:
         self._client = client
         self._objects = SharedObjects(self, self, self._send)
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._replies: list[m.SharedReply] = []
 
     def handle(self, message: m.Message, deliver: Callable[[m.SharedReply], None]) -> None:

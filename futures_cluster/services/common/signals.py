@@ -2,7 +2,8 @@
 
 Covers: signal handlers of the program (Python runs them in the main thread, between any two of its instructions)
 while that thread changes the scheduler's state, holds its lock or reads a worker's messages.
-Does not cover: other threads, which no handler interrupts, and waiting, which must stay interruptible.
+Does not cover: other threads, which no handler interrupts, and waiting, which must stay interruptible; taking a lock
+(``locks``).
 
 The way: ``DeferredSignals`` puts a handler of its own in the place of the program's, notes what comes, and at its end
 puts the program's back and calls it. While ``is_open`` is set, around a wait, it may raise at once.
@@ -12,7 +13,6 @@ Why not one handler for good: asyncio and others look whether Python's own is th
 
 from __future__ import annotations
 
-import operator
 import os
 import signal
 import threading
@@ -41,20 +41,6 @@ def _find_main() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_find_main)  # whichever thread has forked is the main one now
-
-
-class Condition(threading.Condition):
-    """A condition that a ``with`` statement takes and gives back in one step each.
-
-    The methods of ``threading.Condition`` for it are written in Python: a handler that raises at their beginning or
-    end leaves the lock held for good, and whoever ends the future waits for it. These are the lock's own.
-
-    From Python 3.14 on, a handler may also run between the lock's own ``__enter__`` and the block; a lock then stays
-    held whatever a library does. ``DeferredSignals`` around the statement prevents that, too.
-    """
-
-    __enter__ = property(operator.attrgetter("_lock.__enter__"))
-    __exit__ = property(operator.attrgetter("_lock.__exit__"))
 
 
 class DeferredSignals:

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, errors, pool_errors
+from futures_cluster import clocks, errors, locks, pool_errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.messages import Message
@@ -110,7 +110,7 @@ class LocalCluster:
         self._folder: str | None = None
         self._monitor: ClusterMonitor | None = None
         self._page: StatusPage | None = None
-        self._lock = threading.RLock()  # a collection of garbage may run a finalizer that uses this executor
+        self._lock = locks.RLock()  # a collection of garbage may run a finalizer that uses this executor
         self._starting = self._started = False
         self._since = clocks.time()
         self.closing = False

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
 
-from futures_cluster import clocks, metrics
+from futures_cluster import clocks, locks, metrics
 from futures_cluster import messages as m
 from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views import overview
@@ -102,7 +101,7 @@ class ClusterMonitor:
         self._about = about
         self._facts_of = facts_of
         self._logs = log_tail.tail()
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._looks: dict[int, Subscription] = {}
         self._next_look = 0
         self._watched: dict[str, m.Observe] = {}  # workers that report, and as they were told

@@ -15,10 +15,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from futures_cluster import locks
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
@@ -70,7 +70,7 @@ class SchedulerService:
         on_event: Callable[[Message], None] | None = None,
     ) -> None:
         self.machine = SchedulerMachine(seed=os.urandom(8).hex())
-        self.lock = threading.Lock()
+        self.lock = locks.Lock()
         self.workers: dict[str, Receiver] = {}
         self.clients: dict[str, Receiver] = {}
         self.logs = LogRelay(self.machine.state, self.workers, self.clients)

@@ -9,7 +9,6 @@ Does not cover: which classes travel by value (``by_value``).
 from __future__ import annotations
 
 import enum
-import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import cloudpickle.cloudpickle as cp
 
+from futures_cluster import locks
 from futures_cluster.wire.codec import programs
 
 #: What an enumeration keeps of its members.
@@ -25,7 +25,7 @@ _OF_MEMBERS = frozenset(
     + ("_unhashable_values_", "_unhashable_values_map_")
 )
 # While a class is made, hooks of its bases are out of the way.
-_making = threading.RLock()
+_making = locks.RLock()
 
 
 def reduce_class(cls: type, is_scoped: bool) -> Any:

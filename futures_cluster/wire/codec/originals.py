@@ -11,9 +11,9 @@ task their unpickling: objects of Python itself cannot be shared and private at 
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
+from futures_cluster import locks
 from futures_cluster.messages import Payload
 from futures_cluster.wire.codec import pickle_codec, shm
 from futures_cluster.wire.codec.buffers import copy_of
@@ -44,7 +44,7 @@ class Original:
         self.size_bytes = pickle_codec.payload_size(payload)
         self.is_on_disk = False
         self._mark = payload[2]
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._pool = pool
         self._segment: shm.OpenSegment | None = None
         self._parts: list[Any] = []  # the pickle and the large buffers, as long as there is no segment

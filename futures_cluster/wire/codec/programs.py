@@ -33,6 +33,7 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
+from futures_cluster import locks
 from futures_cluster.wire.codec import importing
 from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, canonical, mains
 
@@ -140,7 +141,7 @@ class Program:
     def __init__(self, token: str, is_home: bool) -> None:
         self.token = token
         self.is_home = is_home
-        self.lock = threading.RLock()  # users' code runs while it is held: pickling and unpickling
+        self.lock = locks.RLock()  # users' code runs while it is held: pickling and unpickling
         self.spaces: dict[str, dict[str, Any]] = {}
         self._modules: dict[str, ModuleType] = {}  # made for the namespaces of a program from elsewhere
         self.records: dict[Key, Record] = {}
@@ -303,7 +304,7 @@ class ProgramUnpickler(pickle.Unpickler):
 
 _programs: dict[str, Program] = {}
 _homes: dict[int, Program] = {}  # by identity of ``__main__``'s namespace
-_lock = threading.RLock()
+_lock = locks.RLock()
 _token = ""
 
 
@@ -318,13 +319,13 @@ def _after_fork() -> None:
     """Separate ``__main__`` of a forked copy, and replace locks."""
     global _token, _lock
     _token = ""
-    _lock = threading.RLock()
+    _lock = locks.RLock()
     _homes.clear()
     for token, program in list(_programs.items()):
         if program.is_home:
             del _programs[token]
         else:
-            program.lock = threading.RLock()
+            program.lock = locks.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -37,9 +37,10 @@ import mmap
 import os
 import struct
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from futures_cluster import locks
 
 try:
     import fcntl
@@ -154,7 +155,7 @@ class SegmentPool:
     def __init__(self, most_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._most_kept_bytes = most_kept_bytes
         # Not held while data is copied. Reentrant: a collection of garbage may run a finalizer that writes, too.
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._used: dict[int, Segment] = {}  # by serial number
         self._free: list[Segment] = []  # oldest first
         self._lent: dict[int, list[OpenSegment]] = {}  # by serial number; one may be lent several times

@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from futures_cluster import locks
 from futures_cluster.errors import ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames, handshake
@@ -28,7 +28,7 @@ from futures_cluster.wire.transports.sockets import ignore
 
 _Frame = tuple[bytes, list[Buffer]]
 _listeners: dict[str, DirectListener] = {}
-_lock = threading.Lock()
+_lock = locks.Lock()
 
 
 class DirectConnection:
@@ -43,7 +43,7 @@ class DirectConnection:
         self.peer = peer
         self.other: DirectConnection
         self._loop = loop
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._inbox: deque[_Frame | None] = deque()  # None: the other end has closed
         self._inbox_bytes = 0
         self._started = False

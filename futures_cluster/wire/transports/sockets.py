@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from futures_cluster import locks
 from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import frames
@@ -80,11 +80,11 @@ class SocketConnection:
         self._left_over = left_over
         self._seal = None if session is None else session.seal
         self._parser = frames.FrameParser(opener=None if session is None else session.opener)
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
         self._pending_bytes = 0
         self._writing = False
-        self._reading = threading.Lock()
+        self._reading = locks.Lock()
         self._watched = False
         self._ended = False
         self.closed: bool = False

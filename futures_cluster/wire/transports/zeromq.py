@@ -22,7 +22,6 @@ import contextlib
 import ipaddress
 import os
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -32,6 +31,7 @@ import psutil
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from futures_cluster import locks
 from futures_cluster.errors import AuthenticationError, HandshakeError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import audience, frames, handshake
@@ -58,7 +58,7 @@ class _Contexts:
     """One ZeroMQ context for all connections of the process, as long as there are any: each has threads of its own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._context: Any = None
         self._users = 0
 
@@ -112,7 +112,7 @@ class ZmqConnection:
         self.peer = peer
         self.is_reading = False
         self._loop = loop
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._seal: Any = None
         self._parser = frames.FrameParser()
         self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
