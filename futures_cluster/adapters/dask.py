@@ -92,7 +92,7 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Hashable, Future[A
 
 
 def results(futures: list[Future[Any]]) -> list[Any]:
-    """The values; when one fails, or somebody presses Ctrl-C, all others are cancelled at once."""
+    """Return the values; a failure or Ctrl-C cancels all others at once."""
     future: Future[Any] | None
     try:
         if len(futures) > 1:

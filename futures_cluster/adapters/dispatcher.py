@@ -30,7 +30,7 @@ class _Waiter:
         self._callback = callback
 
     def add_result(self, future: Future[Any]) -> None:
-        """The future is done."""
+        """Take note that the future is done."""
         self._done.put((self._callback, future))
 
     add_exception = add_cancelled = add_result

@@ -299,7 +299,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self.reset_batch_stats()
 
     def submit(self, func: Any, callback: Callable[[Future[Any]], object]) -> Any:
-        """Send a batch of calls, or let it wait until fewer than ``n_jobs`` are under way."""
+        """Send a batch, or let it wait until fewer than ``n_jobs`` are under way."""
         with self._lock:
             if self._most_at_once is not None and len(self._pending) >= self._most_at_once:
                 self._waiting.append((func, callback))

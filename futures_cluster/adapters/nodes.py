@@ -58,7 +58,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
 
 
 def futures_of(*collections: Any) -> list[Future[Any]]:
-    """The futures in the graphs of persisted collections, or of collections made of them.
+    """Return the futures in the graphs of persisted collections, or made of them.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def futures_of(*collections: Any) -> list[Future[Any]]:
 
 
 def _look(node: Any, found: dict[int, Future[Any]]) -> None:
-    """Futures in a node, and in the nodes and containers among its arguments."""
+    """Find futures in a node, and in the nodes and containers among its arguments."""
     kind = type(node)
     if kind is FutureAlias:
         found[id(node.future)] = node.future

@@ -128,7 +128,7 @@ def by_tasks(graph: Mapping[Hashable, Any]) -> tuple[Mapping[Hashable, Any], dic
 
 
 def refuse(left: Mapping[Hashable, str], needed: Collection[Hashable]) -> None:
-    """Refuse a graph whose tasks share what only tasks of one host, or workers of ``distributed``, can share.
+    """Refuse a graph whose tasks share something of one host or of ``distributed``.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def _held_stores(graph: Mapping[Hashable, Any]) -> dict[Hashable, str]:
 
 
 def _take_apart(graph: dict[Hashable, Any], key: Hashable, known: dict[int, str]) -> dict[Hashable, str]:
-    """Let the tasks that use stores be nodes of their own, not fused with others nor arguments of others.
+    """Make nodes of the tasks that use stores, apart from those fused with them.
 
     Returns their keys, and how they use it.
     """

@@ -31,7 +31,7 @@ SMALL_FUNCTION_BYTES = 200
 
 
 def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable, Future[Any]]:
-    """The futures of the wanted keys.
+    """Return the futures of the wanted keys.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
 def _one_by_one(
     plan: Plan, tasks: Iterator[GraphTask], engine: Engine, options: SubmitOptions
 ) -> dict[str, Future[Any]]:
-    """For engines that take single calls only."""
+    """Submit single calls, for engines that take no graphs."""
     made = dict(plan.futures)
     for task in tasks:
         inputs = [made[key] for key in task.inputs]

@@ -474,7 +474,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Wrong usage leaves by SystemExit, as argparse does it."""
+    """Run one command and return its exit code; wrong usage raises SystemExit."""
     try:
         try:
             return _run(argv)

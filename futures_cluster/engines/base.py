@@ -127,7 +127,7 @@ class Engine(Protocol):
         """Return what asks shared objects. Raises NotSupported if there are none."""
 
     def watch(self, plugin: SchedulerPlugin) -> None:
-        """Tell a ``SchedulerPlugin`` what happens. Raises NotSupported if no scheduler is here."""
+        """Send events to a ``SchedulerPlugin``; NotSupported if no scheduler is here."""
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return facts about each worker by its name."""

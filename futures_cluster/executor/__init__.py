@@ -440,7 +440,18 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         )
 
     def future_of_key(self, key: str) -> Future[Any]:
-        """Return the future of a key, as ``future.key`` has it."""
+        """Return the future of a key.
+
+        Parameters
+        ----------
+        key : str
+            Key of a task, as ``future.key`` has it.
+
+        Returns
+        -------
+        Future
+            A future of the task; the same one if this process has one.
+        """
         future: Future[Any] = self._engine.future_of_key(key)
         return future
 
@@ -480,7 +491,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         return Channel(self, name, maxlen=maxlen)
 
     def shared_port(self) -> SharedObjectClient:
-        """Return the port through which ``channels.SharedHandle`` sends requests."""
+        """See ``channels.SharedHandle``, which sends its requests through this port."""
         return self._engine.shared()
 
     # ---------------------------------------------------------------- the end

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ExternalEngine(EngineBase):
-    """An engine on a cluster that belongs to somebody else."""
+    """An engine on an external cluster."""
 
     #: What arguments of ``Executor`` mean nothing here, and what to do instead.
     not_here: ClassVar[dict[str, str]] = {}

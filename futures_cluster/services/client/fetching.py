@@ -72,7 +72,7 @@ class Fetching:
             raise
 
     def prefetch(self, future: ClientFuture) -> None:
-        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
+        """Start to fetch a result, then call its future's callbacks; from any thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._bring_home(future)))
 
@@ -109,7 +109,7 @@ class Fetching:
             self._asked.pop(future.key, None)
 
     async def _ask_holders(self, future: ClientFuture) -> Payload:
-        """Ask the holders one after the other; when none has it, wait until it has been computed again."""
+        """Ask the holders in turn; when none has it, wait until it runs again."""
         while True:
             holders = future.holders
             if holders is None:  # by now it is here, or has failed

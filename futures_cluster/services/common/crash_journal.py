@@ -33,7 +33,7 @@ class CrashJournal:
             self._numbers[slot] = attempt
 
     def executing(self) -> list[int]:
-        """The numbers of what is or was executed."""
+        """Return the numbers of what is or was executed."""
         return [number for number in self._numbers.tolist() if number]
 
     def close(self) -> None:

@@ -149,7 +149,7 @@ class Peers:
             peer.received([answer])
 
     async def put_data(self, address: str, rows: list[m.DataRow]) -> list[m.Key]:
-        """Have the worker at ``address`` keep these ``(key, payload)``; returns the keys that it refused.
+        """Put ``(key, payload)`` rows onto a worker; return the keys that it refused.
 
         Raises
         ------

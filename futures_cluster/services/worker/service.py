@@ -189,7 +189,7 @@ class WorkerService:
                 self._loop.call_soon_threadsafe(self._loop.call_later, FLUSH_S, self._tick)
 
     def _tick(self) -> None:
-        """While something executes: report what ended and what runs on, lend slots of tasks that wait."""
+        """Report what ended and what runs on, and lend slots of tasks that wait."""
         main, waited = self._main, False
         if main is not None:
             # A thread that runs short tasks waits in between, and reads: the loop would wake up for nothing.
@@ -441,7 +441,7 @@ class WorkerService:
         self._carry_out(self.machine.handle(m.Tick(), now), None)
 
     def _carry_out(self, commands: list[Any], me: Slot | None, starts_timer: bool = True) -> Run | None:
-        """Do what the machine said, under the lock; returns the run that the calling slot is to execute."""
+        """Carry out commands under the lock; return the run for the calling slot."""
         mine: Run | None = None
         messages: list[Message] = []
         for command in commands:

@@ -199,7 +199,7 @@ def _dump_call(
 
 
 def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The inverse of ``dump_arguments``; ``inputs`` are the values, in the order of the keys."""
+    """Return the inverse of ``dump_arguments``, with values for the keys."""
     if not inputs:  # then the payload asks for none
         obj = load(payload)
     else:
