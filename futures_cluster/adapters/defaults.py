@@ -12,12 +12,11 @@ order, whatever the order in which they are closed: one that is closed below oth
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any, Self
 
-from futures_cluster import context
+from futures_cluster import context, locks
 from futures_cluster.adapters.steps import Nested
 
 #: What Dask calls an executor that is the default, in ``compute(scheduler=...)``.
@@ -50,7 +49,7 @@ class Scheduler:
         return Nested, ()
 
 
-_lock = threading.RLock()  # a finalizer may shut an executor down
+_lock = locks.RLock()  # a finalizer may shut an executor down
 _stack: list[Default] = []  # those whose settings are in force or below others
 
 

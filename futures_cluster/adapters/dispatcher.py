@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from futures_cluster import context
+from futures_cluster import context, locks
 from futures_cluster.future import Future
 
 #: Between two looks whether a call is over; whoever ends it says so at once.
@@ -51,7 +51,7 @@ class Dispatcher(threading.Thread):
     def __init__(self, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(name="futures_cluster-joblib", daemon=True)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._calls_back = threading.Lock()
+        self._calls_back = locks.Lock()
         self._stopped = False
         self._is_over = is_over
         self._over = threading.Event()

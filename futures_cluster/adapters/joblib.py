@@ -23,7 +23,6 @@ import concurrent.futures
 import contextlib
 import os
 import queue
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -38,7 +37,7 @@ from joblib.parallel import (
     register_parallel_backend,
 )
 
-from futures_cluster import context
+from futures_cluster import context, locks
 from futures_cluster.adapters.calls import Calls, own_results, with_files
 from futures_cluster.adapters.dispatcher import Dispatcher
 from futures_cluster.adapters.inner_threads import limited_threads
@@ -73,7 +72,7 @@ class _Shared:
     """The executor of all calls that were given none; made when first needed, closed when the interpreter ends."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._executor: Executor | None = None
 
     def executor(self) -> Executor:
@@ -166,7 +165,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         self._dispatcher: Dispatcher | None = None
         self._large: LargeArguments | None = None
         self._memmapping: tuple[int | None, str | None, str | None] = (LARGE_BYTES, "r", None)
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._most_at_once: int | None = None  # None: the executor's workers are the only limit
         self._waiting: deque[Any] = deque()
         self._pending: dict[int, Any] = {}  # by marker: the future and what it needs; None before it is submitted

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from futures_cluster import context, errors
+from futures_cluster import context, errors, locks
 from futures_cluster.context import submitting_task
 from futures_cluster.engines.external.payloads import Call, Envelope, ParcelCodec, Scattered
 from futures_cluster.engines.options import SubmitOptions
@@ -96,8 +96,8 @@ class ExternalClient:
         self._small: dict[Key, None] = {}  # done, small, and not here yet
         self._fetching: dict[Key, Any] = {}
         self._introduced: dict[Key, Any] = {}
-        self._changed = threading.Condition()
-        self._ending = threading.RLock()
+        self._changed = locks.Condition()
+        self._ending = locks.RLock()
         self.callbacks = CallbackThread()
 
     @property

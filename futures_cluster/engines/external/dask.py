@@ -11,7 +11,6 @@ and moves them as any other data. Tasks of ours that submit tasks use the worker
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any, ClassVar
 import distributed
 from dask.utils import typename
 
-from futures_cluster import clocks, errors
+from futures_cluster import clocks, errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
@@ -48,7 +47,7 @@ class DaskSite:
 
     def __init__(self, worker: distributed.Worker) -> None:
         self._worker = worker
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._executor: Any = None
         self.guests = ExternalTaskRunner(self)
         import_hooks.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
@@ -76,7 +75,7 @@ class DaskSite:
 
 
 _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
-_sites_lock = threading.Lock()
+_sites_lock = locks.Lock()
 
 
 def run_call(call: Call, values: list[Any]) -> InlineResult | StoredResult:

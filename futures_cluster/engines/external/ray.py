@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import ray
 import ray.exceptions
 
-from futures_cluster import errors
+from futures_cluster import errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
@@ -71,7 +71,7 @@ class RaySite:
     """A worker process of Ray, as our tasks see it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._executor: Any = None
         self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -307,7 +307,7 @@ class _Users:
     """The executors of this program that use a Ray which they have connected to; the last one disconnects."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._count = 0
 
     def enter(self, config: Config) -> bool:

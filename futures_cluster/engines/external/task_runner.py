@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from typing import Any, Protocol
 
-from futures_cluster import clocks
+from futures_cluster import clocks, locks
 from futures_cluster.context import TaskContext
 from futures_cluster.engines.external.payloads import Call, InlineResult, ParcelCodec, StoredResult, TaskFailed
 from futures_cluster.errors import DeserializationError, TaskTimeout
@@ -171,7 +171,7 @@ class Clock:
         self._site = site
         self._running: dict[int, tuple[Call, float]] = {}
         self._told: dict[int, None] = {}
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._begun = threading.Event()
         self._thread: threading.Thread | None = None
 

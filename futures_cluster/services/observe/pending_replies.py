@@ -5,9 +5,10 @@ Covers: who of a round is still to answer. Does not cover: asking, and how long 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+
+from futures_cluster import locks
 
 
 class PendingReplies:
@@ -26,7 +27,7 @@ class PendingReplies:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.Lock()
         self._open: dict[Future[None], dict[str, None]] = {}  # a round -> who is still to answer
 
     def begin(self, names: Iterable[str]) -> Future[None]:
