@@ -430,7 +430,10 @@ def being_loaded() -> Program:
 
 def source_of(filename: str) -> Any:
     """Return the source of code without a file, or ``MISSING``."""
-    entry = linecache.cache.get(filename)
+    entry: Any = linecache.cache.get(filename)
+    if entry is None:  # from Python 3.14 on `python -c` keeps its source here, by (file, qualified name, line)
+        known: dict[Any, Any] = getattr(linecache, "_interactive_cache", {})
+        entry = next((each for key, each in list(known.items()) if key[0] == filename), None)
     if entry is None or len(entry) != 4 or os.path.exists(filename):
         return MISSING
     return list(entry[2])
