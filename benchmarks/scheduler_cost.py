@@ -11,6 +11,7 @@ Only the time inside ``SchedulerMachine.handle`` counts. The garbage collector i
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections import deque
 from typing import Any
@@ -83,6 +84,7 @@ def _answer(command: Any, pending: deque[m.Message], released: list[str], payloa
 
 def main() -> None:
     """Print a table."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     tasks = 50_000
     print(f"microseconds a task, {tasks} tasks, best of 3")
     print(f"{'workers':>10} {'independent':>12} {'binary tree':>12} {'one by one':>12}")
