@@ -275,6 +275,16 @@ def test_an_address_is_free_again_when_its_listener_is_closed(site: Site) -> Non
         again.close()
 
 
+@needs_zmq
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_zmq_names_an_ipv4_address_as_it_was_typed(host: str, loop: asyncio.AbstractEventLoop) -> None:
+    site = Site(f"zmq://{host}:0", SECRET, loop)
+    try:
+        assert site.listener.address.rpartition(":")[0] == f"zmq://{host}"
+    finally:
+        site.close()
+
+
 def test_both_know_that_they_are_on_one_host(site: Site) -> None:
     one, two = site.connect()
     assert one.connection.same_host and two.connection.same_host

@@ -89,9 +89,15 @@ def _options(sock: Any) -> None:
     sock.setsockopt(zmq.RCVHWM, MAX_QUEUED)
 
 
-def _is_wildcard(host: str) -> bool:
+def _bound_to(sock: Any) -> tuple[str, int]:
+    """Return the host and port of a socket; with IPv6 on, ZeroMQ maps IPv4 addresses into ``::ffff:``."""
+    host, port = split_host_and_port(sock.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://"))
     address: Any = ipaddress.ip_address(host)
-    return bool((getattr(address, "ipv4_mapped", None) or address).is_unspecified)
+    return str(getattr(address, "ipv4_mapped", None) or address), port
+
+
+def _is_wildcard(host: str) -> bool:
+    return ipaddress.ip_address(host).is_unspecified
 
 
 def _own_addresses() -> list[str]:
@@ -325,8 +331,8 @@ class ZmqListener:
             self._door.close(0)
             self._context.term()
             raise OSError(f"cannot listen at zmq://{rest}: {error}") from None
-        self.address = "zmq" + self._door.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp")
-        self._bound = split_host_and_port(self.address.partition("://")[2])
+        self._bound = _bound_to(self._door)
+        self.address = f"zmq://{join_host_and_port(self._bound)}"
         self._identity = audience.own_identity(self._bound[1])
         self.exact_address = f"{self.address}#{self._identity}"
         self._fd = int(self._door.getsockopt(zmq.FD))
