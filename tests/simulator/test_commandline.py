@@ -27,6 +27,16 @@ def test_it_runs_as_a_module() -> None:
     assert "20 finished" in done.stdout and not done.stderr
 
 
+@pytest.mark.parametrize(
+    "option", ["--tasks=-1", "--workers=0", "--slots=0", "--per-host=0", "--check=-1", "--tasks=ten"]
+)
+def test_a_number_out_of_its_range_is_wrong_usage(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        __main__.main([option])
+    assert left.value.code == 2
+    assert f"argument {option.partition('=')[0]}: " in capsys.readouterr().err
+
+
 def test_a_failing_run_says_how_to_see_it_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
+from futures_cluster import numbers
 from futures_cluster.testing.simulator import workloads
 from futures_cluster.testing.simulator.baseline import RandomScheduler
 from futures_cluster.testing.simulator.faults import PRESETS
@@ -20,6 +22,14 @@ from futures_cluster.testing.simulator.simulation import Simulation
 MEASURED_TASKS = 20_000
 
 
+def _whole(least: int, text: str) -> int:
+    """Return the value of an option; argparse adds the option's name to the error."""
+    try:
+        return numbers.whole("", int(text), least)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).strip()) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """Return all arguments."""
     parser = argparse.ArgumentParser(
@@ -28,17 +38,20 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--workload", choices=list(workloads.WORKLOADS), default="independent")
-    parser.add_argument("--tasks", type=int, default=10_000, help="approximate number of tasks")
-    parser.add_argument("--workers", type=int, default=10)
-    parser.add_argument("--slots", type=int, default=1, help="slots of each worker")
-    parser.add_argument("--per-host", type=int, default=1, help="workers that share a host and its network card")
+    at_least_1 = partial(_whole, 1)
+    parser.add_argument("--tasks", type=at_least_1, default=10_000, help="approximate number of tasks")
+    parser.add_argument("--workers", type=at_least_1, default=10)
+    parser.add_argument("--slots", type=at_least_1, default=1, help="slots of each worker")
+    parser.add_argument("--per-host", type=at_least_1, default=1, help="workers that share a host and its network card")
     parser.add_argument("--seed", type=int, default=0, help="decides durations, faults and jitter")
     parser.add_argument("--faults", choices=list(PRESETS), default="none")
     parser.add_argument("--latency", type=float, default=1e-4, metavar="SECONDS")
     parser.add_argument("--jitter", type=float, default=0.0, metavar="SECONDS", help="at most")
     parser.add_argument("--bandwidth", type=float, default=1e9, metavar="BYTES_PER_S", help="of one connection")
     parser.add_argument("--nic", type=float, default=None, metavar="BYTES_PER_S", help="of one host; default: no limit")
-    parser.add_argument("--check", type=int, default=0, metavar="N", help="check everything at every N-th event")
+    parser.add_argument(
+        "--check", type=partial(_whole, 0), default=0, metavar="N", help="check everything at every N-th event"
+    )
     parser.add_argument("--compare", action="store_true", help="run it with greedy random placement, too")
     parser.add_argument("--memory", action="store_true", help="measure the scheduler's memory for a queued task, too")
     return parser
