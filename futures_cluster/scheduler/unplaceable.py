@@ -153,7 +153,8 @@ def _why(state: State, active: dict[str, Worker], demand: Requirements) -> str:
     if not state.workers:
         return "there is none" + _last_loss(state)
     if not active:
-        return f"all {len(state.workers)} workers are about to end"
+        number = len(state.workers)
+        return "the only worker is about to end" if number == 1 else f"all {number} workers are about to end"
     able = [worker for worker in active.values() if not names or worker.place in names]
     if not able:
         return f"the workers are {_listed(list(active))}"

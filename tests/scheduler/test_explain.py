@@ -34,7 +34,7 @@ def test_all_workers_end() -> None:
     cluster.given(m.ScatterData("c", [("x", 10, "w1")]))
     cluster.given(m.RetireWorkers(["w1"]))
     cluster.given(submit("k"))
-    assert why(cluster, "k") == ["'k' is queued: all 1 workers are about to end"]
+    assert why(cluster, "k") == ["'k' is queued: the only worker is about to end"]
 
 
 def test_all_workers_are_silent() -> None:
@@ -42,7 +42,7 @@ def test_all_workers_are_silent() -> None:
     cluster.given(submit("busy", "too", "k"))
     cluster.start("busy", "too")
     cluster.given(m.WorkerSilent("w1"))
-    assert why(cluster, "k") == ["'k' is queued: 0 tasks of priority 0 or higher come before it, on 1 slots"]
+    assert why(cluster, "k") == ["'k' is queued: 0 tasks of priority 0 or higher come before it, on 1 slot"]
     cluster.given(m.WorkerSilent("w2"))
     cluster.given(submit("named", options=TaskOptions(workers=("w2",))))
     assert [line.partition("; ")[0].partition(", which")[0] for line in why(cluster, "k") + why(cluster, "named")] == [
@@ -81,8 +81,8 @@ def test_inputs_and_why_they_do_not_run() -> None:
     cluster.now = 3.0
     assert why(cluster, "k") == [
         "'k' waits for 2 of its 2 inputs: 'b', 'busy'",
-        "'b' waits for 1 of its 1 inputs: 'a'",
-        "'a' is queued: 0 tasks of priority 0 or higher come before it, on 1 slots",
+        "'b' waits for 1 of its 1 input: 'a'",
+        "'a' is queued: 0 tasks of priority 0 or higher come before it, on 1 slot",
         "'busy' was committed to worker w1 3 s ago; it is about to run, or runs",
     ]
 
@@ -111,7 +111,7 @@ def test_resources_that_nobody_has_together() -> None:
 def test_a_resource_in_use() -> None:
     cluster = Cluster(1, slots=4, resources={"GPU": 1.0})
     cluster.given(submit("user", "before", "k", options=gpu(1)))
-    assert why(cluster, "k") == ["'k' is queued: what it asks for is in use on w1; 1 like it come before it"]
+    assert why(cluster, "k") == ["'k' is queued: what it asks for is in use on w1; 1 like it comes before it"]
 
 
 def test_workers_that_are_not_there() -> None:
@@ -147,6 +147,7 @@ def test_committed_behind_others() -> None:
     assert why(cluster, "k5") == [
         "'k5' was committed to worker w1 0.5 s ago, behind 5 others that are expected to take 0.01 s"
     ]
+    assert "behind 1 other that is expected to take less than 0.01 s" in why(cluster, "k1")[0]
     cluster.given(m.CancelTasks("c", ["k4"]))
     assert why(cluster, "k4")[0].endswith("; it was asked back")
 
@@ -159,7 +160,7 @@ def test_fetching() -> None:
     other = "w1" if holder.name == "w2" else "w2"
     cluster.given(submit(("k", ["x"]), options=TaskOptions(workers=(other,))))
     assert why(cluster, "k") == [
-        f"'k' was committed to worker {other} 0 s ago; it is about to run, or runs; its worker fetches 'x'"
+        f"'k' was committed to worker {other} less than 0.01 s ago; it is about to run, or runs; its worker fetches 'x'"
     ]
 
 

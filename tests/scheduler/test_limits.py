@@ -104,7 +104,7 @@ def test_explain_says_who_has_the_limit() -> None:
     cluster = limited(2)
     cluster.given(submit("a", "b", "c", "d", options=api(1)))
     assert explain(cluster.machine.state, "d", 0.0) == [
-        "'d' is queued: it asks for 1 of the limit 'api'; 2 tasks have 2 of 2, and 1 like it come before it"
+        "'d' is queued: it asks for 1 of the limit 'api'; 2 tasks have 2 of 2, and 1 like it comes before it"
     ]
 
 

@@ -43,7 +43,7 @@ def test_all_workers_are_about_to_end() -> None:
     cluster.given(m.ScatterData("c", [("x", 10, "w1")]))
     cluster.given(m.RetireWorkers(["w1"]))
     cluster.given(submit("a"))
-    assert lacking(cluster) == [(1, "a", {}, [], "a worker", "all 1 workers are about to end")]
+    assert lacking(cluster) == [(1, "a", {}, [], "a worker", "the only worker is about to end")]
 
 
 def silent(cluster: Cluster, client: str = "c", **silent_s: float) -> list[tuple[str, int, str, str]]:

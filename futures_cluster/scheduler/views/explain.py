@@ -76,7 +76,7 @@ def _task(state: State, task: Task, now: float) -> list[str]:
     if task.state == records.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
         which = _names([repr(dep.key) for dep in missing])
-        return [f"{name} waits for {len(missing)} of its {len(task.dependencies)} inputs: {which}"]
+        return [f"{name} waits for {len(missing)} of its {_counted(len(task.dependencies), 'input')}: {which}"]
     if task.state == records.QUEUED:
         return [f"{name} is queued: {reason}" for reason in _queued(state, task)]
     if task.state == records.ASSIGNED and task.worker is not None:
@@ -101,6 +101,25 @@ def _resting(state: State, task: Task, now: float) -> str:
     return f"pauses for {left_s:.3g} s before it runs again: {lost}"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _come(number: int) -> str:
+    return "comes" if number == 1 else "come"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time to three digits; shorter ones than a hundredth of a second look the same.
+
+    Examples
+    --------
+    >>> _duration(12.345), _duration(0.000898)
+    ('12.3 s', 'less than 0.01 s')
+    """
+    return f"{seconds:.3g} s" if seconds >= 0.01 else "less than 0.01 s"
+
+
 def _names(names: list[str]) -> str:
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -114,7 +133,7 @@ def _error(task: Task) -> str:
 
 
 def _assigned(task: Task, worker: Worker, now: float) -> str:
-    seconds = f"{max(0.0, now - task.since_s):.3g} s"
+    seconds = _duration(now - task.since_s)
     place = f"worker {worker.name}" + (f" on {worker.host}" if worker.host else "")
     if task.started:
         return f"runs on {place}, for {seconds}"
@@ -122,7 +141,8 @@ def _assigned(task: Task, worker: Worker, now: float) -> str:
     text = f"was committed to {place} {seconds} ago"
     if before >= worker.slots:
         waits_s = sum(other.expected_s for other in islice(worker.assigned.values(), before))
-        text += f", behind {before} others that are expected to take {waits_s / (worker.slots or 1):.3g} s"
+        others = "1 other that is" if before == 1 else f"{before} others that are"
+        text += f", behind {others} expected to take {_duration(waits_s / (worker.slots or 1))}"
     else:
         text += "; it is about to run, or runs"
     if task.dependencies and before < worker.slots:
@@ -139,7 +159,8 @@ def _queued(state: State, task: Task) -> list[str]:
     if not state.workers:
         return ["no worker is there"]
     if not workers:
-        return [f"all {len(state.workers)} workers are about to end"]
+        number = len(state.workers)
+        return ["the only worker is about to end" if number == 1 else f"all {number} workers are about to end"]
     demand = task.requirements
     if demand is not None:
         return _demanding(state, task, demand, workers)
@@ -147,7 +168,8 @@ def _queued(state: State, task: Task) -> list[str]:
         return closed
     ahead = state.ready.ahead(task)
     slots = sum(worker.slots for worker in workers if not (worker.silent or worker.waits_for_place))
-    text = f"{ahead} tasks of priority {-task.level[0]} or higher come before it, on {slots} slots"
+    text = f"{_counted(ahead, 'task')} of priority {-task.level[0]} or higher {_come(ahead)} before it"
+    text += f", on {_counted(slots, 'slot')}"
     if len(state.clients) > 1:
         text += ", besides those of other clients, which have their turns too"
     return [text]
@@ -188,20 +210,22 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
         return closed
     queue = state.constrained.queue(demand)
     ahead = queue.tasks.ahead(task) if queue is not None else 0
+    before = f"{ahead} like it {_come(ahead)} before it"
     for name, amount in limits:
         limit = state.limits.by_name[name]
         if not state.limits.are_free(((name, amount),)):
+            users = f"{_counted(limit.users, 'task')} {'has' if limit.users == 1 else 'have'}"
             return [
-                f"it asks for {amount:g} of the limit {name!r}; {limit.users} tasks have {limit.used:g} of "
-                f"{limit.total:g}, and {ahead} like it come before it"
+                f"it asks for {amount:g} of the limit {name!r}; {users} {limit.used:g} of {limit.total:g}, and {before}"
             ]
     if alone:
         text = f"{len(task.losses)} workers were lost while they ran it, so it has to run alone"
         worker = state.reserved.get(task)
         if worker is not None:
-            text += f"; worker {worker.name} gets nothing else, and {len(worker.assigned)} tasks have to end there"
+            left = _counted(len(worker.assigned), "task")
+            text += f"; worker {worker.name} gets nothing else, and {left} must end there first"
         return [text]
     free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
     if not free and resources:
-        return [f"what it asks for is in use on {_names([w.name for w in able])}; {ahead} like it come before it"]
-    return [f"{_names([w.name for w in able])} may run it and have no free slot; {ahead} like it come before it"]
+        return [f"what it asks for is in use on {_names([w.name for w in able])}; {before}"]
+    return [f"{_names([w.name for w in able])} may run it and have no free slot; {before}"]
