@@ -51,6 +51,11 @@ def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[
         (["scheduler", "--port", "0", "--preload", "json:dumps"], "--preload json:dumps: json:dumps is no subclass"),
         (["worker", "tcp://127.0.0.1:1", "--preload", "no_such.part"], "there is no module 'no_such.part'"),
         (["worker", "tcp://127.0.0.1:1", "--preload", "no_such:Class"], "no_such:Class: there is no module 'no_such'"),
+        (["worker", "tcp://127.0.0.1:1", "--preload", "json:No"], "json:No: the module 'json' has no 'No'"),
+        (
+            ["worker", "tcp://127.0.0.1:1", "--preload", "futures_cluster.plugins:SchedulerPlugin"],
+            "--preload futures_cluster.plugins:SchedulerPlugin: futures_cluster.plugins:SchedulerPlugin is no subclass",
+        ),
         (["worker", "tcp://127.0.0.1:1", "--local-directory", __file__], f"--local-directory {__file__} (it is not a"),
         (["worker", "tcp://127.0.0.1:1", "--local-directory", "/proc/no/such"], "--local-directory /proc/no/such (No"),
     ],

@@ -186,7 +186,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
     programs.set_up_logs(arguments.log_level)
     for path in arguments.preload:
-        programs.check_is_there(path)
+        programs.check_for_workers(path)
     processes = arguments.workers or max(1, usable_cores() // arguments.threads)
     cores = str(max(1, usable_cores() // (processes * arguments.threads)))
     offer = supervisor.WorkerNodeConfig(

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from futures_cluster import clocks
 from futures_cluster.services.client.remote_cluster import RemoteCluster
-from futures_cluster.services.client.shared_objects import load_extension
+from futures_cluster.services.client.shared_objects import load_extension, worker_plugin
 from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
 from futures_cluster.services.scheduler.server import SchedulerServer
@@ -107,18 +107,50 @@ def run_scheduler(
     asyncio.run(_scheduler(listeners, silence_s, started, limits))
 
 
-def check_is_there(path: str) -> None:
-    """Refuse a path for ``--preload`` whose module workers will not find.
+def check_for_workers(path: str) -> None:
+    """Refuse a path for ``--preload`` that no worker can load.
+
+    Workers import a module themselves; only what is named as a class is imported here, too, to look at it.
 
     Raises
     ------
     ValueError
-        When there is no such module.
+        When there is no such module or class, or the class is no plugin of workers.
     """
+    if ":" in path:
+        _load(path, worker_plugin)
+        return
     _search_here()
-    module = path.partition(":")[0]
-    if importlib.util.find_spec(module.partition(".")[0]) is None:
-        raise _no_module(path, module)
+    if importlib.util.find_spec(path.partition(".")[0]) is None:
+        raise _no_module(path, path)
+
+
+def preload(path: str) -> None:
+    """Import what an option names, also from this folder, and register it.
+
+    Raises
+    ------
+    ValueError
+        When there is no such module or class, or the class is none that a scheduler takes.
+    """
+    _load(path, load_extension)
+
+
+def _load(path: str, load: Callable[[str], Any]) -> None:
+    _search_here()
+    module, _, name = path.partition(":")
+    try:
+        load(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another: its traceback says where
+        raise _no_module(path, error.name) from None
+    except AttributeError as error:
+        if not name or error.obj is not sys.modules.get(module):
+            raise
+        raise ValueError(f"--preload {path}: the module {module!r} has no {name!r}; correct the name") from None
+    except TypeError as error:
+        raise ValueError(f"--preload {path}: {error}") from None
 
 
 def _search_here() -> None:
@@ -131,30 +163,6 @@ def _no_module(path: str, module: str) -> ValueError:
         f"--preload {path}: there is no module {module!r} in {os.getcwd()} or on the path of this Python; "
         f"correct the name, or add the folder of the module to PYTHONPATH"
     )
-
-
-def preload(path: str) -> None:
-    """Import an option's value, also from this folder; see ``load_extension``.
-
-    Raises
-    ------
-    ValueError
-        When there is no such module or class.
-    """
-    _search_here()
-    module, _, name = path.partition(":")
-    try:
-        load_extension(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks another: its traceback says where
-        raise _no_module(path, error.name) from None
-    except AttributeError as error:
-        if not name or error.obj is not sys.modules.get(module):
-            raise
-        raise ValueError(f"--preload {path}: the module {module!r} has no {name!r}; correct the name") from None
-    except TypeError as error:
-        raise ValueError(f"--preload {path}: {error}") from None
 
 
 def run_worker(offer: supervisor.WorkerNodeConfig) -> None:

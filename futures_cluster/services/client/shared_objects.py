@@ -444,12 +444,27 @@ def load_on_worker(*paths: str) -> None:
     The initializer of workers with ``--preload``.
     """
     for path in paths:
-        found = _import(path)
-        if isinstance(found, ModuleType):
-            continue
-        if not (isinstance(found, type) and issubclass(found, plugin_runner.WorkerPlugin)):
-            raise TypeError(f"{path} is no subclass of WorkerPlugin")
-        plugin_runner.watch_worker(found())
+        plugin = worker_plugin(path)
+        if plugin is not None:
+            plugin_runner.watch_worker(plugin())
+
+
+def worker_plugin(path: str) -> type[plugin_runner.WorkerPlugin] | None:
+    """Import a class of plugins of workers, or a module.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        When there is no such thing.
+    TypeError
+        When the class is another.
+    """
+    found = _import(path)
+    if isinstance(found, ModuleType):
+        return None
+    if not (isinstance(found, type) and issubclass(found, plugin_runner.WorkerPlugin)):
+        raise TypeError(f"{path} is no subclass of WorkerPlugin")
+    return found
 
 
 def _import(path: str) -> Any:
