@@ -110,7 +110,7 @@ def _come(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time to three digits; shorter ones than a hundredth of a second look the same.
+    """Return a time to three digits; below 0.01 s all look the same.
 
     Examples
     --------

@@ -90,7 +90,10 @@ def _options(sock: Any) -> None:
 
 
 def _bound_to(sock: Any) -> tuple[str, int]:
-    """Return the host and port of a socket; with IPv6 on, ZeroMQ maps IPv4 addresses into ``::ffff:``."""
+    """Return the host and port of a socket.
+
+    With IPv6 on, ZeroMQ maps IPv4 addresses into ``::ffff:``.
+    """
     host, port = split_host_and_port(sock.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://"))
     address: Any = ipaddress.ip_address(host)
     return str(getattr(address, "ipv4_mapped", None) or address), port
