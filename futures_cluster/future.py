@@ -40,7 +40,7 @@ _transition = locks.RLock()
 
 
 def _after_fork() -> None:
-    """In a forked copy of the process the thread that held the lock may be gone."""
+    """Make the lock again in a forked copy, whose holder may be gone."""
     global _transition
     _transition = locks.RLock()
 

@@ -381,7 +381,7 @@ class _Builder:
     def _arguments(
         self, key: Hashable, args: tuple[Any, ...], find: Find
     ) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
-        """Return arguments with what is known in its place, and the places of what is not."""
+        """Return arguments with what is known, and the places of what is not."""
         places: list[tuple[int, int]] = []
         known: list[Any] | None = None
         for at, arg in enumerate(args):

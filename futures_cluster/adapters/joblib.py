@@ -63,7 +63,7 @@ GROWTH = 4
 
 
 def _is_forked(executor: Executor) -> bool:
-    """Whether an executor belongs to the parent of this process."""
+    """Return whether an executor belongs to the parent of this process."""
     client = engine_client(executor)
     return client is not None and client.forked
 

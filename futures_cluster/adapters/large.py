@@ -40,7 +40,10 @@ ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
 def engine_client(executor: Executor) -> Any:
-    """Return what stands between an executor and its scheduler; None where each call runs at submit."""
+    """Return what stands between an executor and its scheduler.
+
+    None where each call runs at submit.
+    """
     return executor._engine.client
 
 
@@ -50,7 +53,10 @@ def shares_memory(executor: Executor) -> bool:
 
 
 def shares_files(executor: Executor) -> bool:
-    """Return whether the tasks of an executor run in processes of this host, which find the caller's files."""
+    """Return whether the tasks of an executor run in processes of this host.
+
+    These find the caller's files.
+    """
     return shares_memory(executor) or engine_client(executor).codec.pool is not None
 
 

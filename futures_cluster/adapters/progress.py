@@ -165,7 +165,10 @@ def _as_data(html: str, text: str) -> dict[str, str]:
 
 
 def _display(html: str, text: str) -> Any:
-    """Return whether output goes to a notebook, where a line can be drawn again as on a terminal."""
+    """Return whether output goes to a notebook.
+
+    A line can be drawn again there, as on a terminal.
+    """
     kernel = sys.modules.get("ipykernel.zmqshell")
     ipython = sys.modules.get("IPython")
     if kernel is None or ipython is None or not isinstance(ipython.get_ipython(), kernel.ZMQInteractiveShell):

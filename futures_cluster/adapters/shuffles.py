@@ -193,7 +193,10 @@ def _use(node: Any, known: dict[int, str]) -> str:
 
 
 def _held_stores(graph: Mapping[Hashable, Any]) -> dict[Hashable, str]:
-    """Return the tasks that get a store which the caller has made, as an argument, also in containers."""
+    """Return the tasks that get a store which the caller has made.
+
+    It is an argument, also in containers.
+    """
     core = sys.modules.get("partd.core")
     if core is None:
         return {}
@@ -266,7 +269,10 @@ def _node_or_key(arg: Any) -> Any:
 
 
 def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, _Shuffle]:
-    """Return the shuffles by their stores: the key of the file's task, or P2P's identifier."""
+    """Return the shuffles by their stores.
+
+    A store is known by the key of the file's task, or P2P's identifier.
+    """
     shuffles: dict[Hashable, _Shuffle] = {}
     specs = _specs(graph, using)
     for key, use in using.items():
@@ -304,7 +310,10 @@ def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> d
 
 
 def _specs(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, Any]:
-    """Return what P2P's tasks between writing and reading say of their shuffle, by its identifier."""
+    """Return what P2P's tasks between writing and reading say of their shuffle.
+
+    By the identifier of the shuffle.
+    """
     nodes = [graph[key] for key, use in using.items() if use == "make p2p"]
     return {node.spec.id: node.spec for node in nodes if hasattr(node, "spec")}  # which Dask's fusing may have dropped
 

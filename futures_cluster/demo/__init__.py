@@ -67,7 +67,10 @@ def run(
 
 @contextlib.contextmanager
 def _blas_threads(number: int) -> Iterator[None]:
-    """Have numpy, here and on workers, use this many threads when it is loaded; variables that are set count."""
+    """Have numpy use this many threads when it is loaded, here and on workers.
+
+    Variables that are set count.
+    """
     added = [name for name in THREAD_VARIABLES if name not in os.environ]
     os.environ.update(dict.fromkeys(added, str(number)))
     try:

@@ -94,7 +94,10 @@ def on_workers(
 def in_one_process(
     archive: Path, lengths: Sequence[int], settings: Collection[Setting], rows: int | None, progress: Progress
 ) -> Outcome:
-    """Compute the same by pandas and numpy, with the settings of the search and its held-out rows."""
+    """Compute the same by pandas and numpy.
+
+    With the settings of the search and its held-out rows.
+    """
     clock = Clock(lambda step: progress.step(f"{CHECKING}: {step}"))
     with clock.step(START):
         load_libraries()

@@ -63,7 +63,10 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _memory(facts: dict[str, dict[str, Any]]) -> str:
-    """Return the memory of the workers: as they have reported it, or of processes of this machine."""
+    """Return the memory of the workers.
+
+    As they have reported it, or of processes of this machine.
+    """
     sizes = []
     for worker in facts.values():
         size = worker.get("memory_bytes")

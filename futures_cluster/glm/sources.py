@@ -93,7 +93,9 @@ def loads_of(
 def place(
     loads: Iterable[Load], executor: Executor | None, look: Callable[..., Any], *args: Any
 ) -> tuple[list[Any], list[Any]]:
-    """Return the blocks, and ``look(block, *args)`` of each; with an executor, futures of both.
+    """Return the blocks, and ``look(block, *args)`` of each.
+
+    With an executor, futures of both.
 
     A block is looked at as soon as it is made, before others: if not all fit into memory, it is still there.
     """

@@ -85,7 +85,9 @@ class LoneTasks:
         }
 
     def handle(self, event: Message, now: float) -> list[Command] | None:
-        """What ``SchedulerMachine.handle`` would return, if the event is about a lone task; None if it is to handle it.
+        """Return what ``SchedulerMachine.handle`` would for an event of a lone task.
+
+        None if the machine is to handle the event.
 
         After this the machine's state may lack such tasks: whoever reads it calls ``settle`` before.
         """
@@ -93,7 +95,10 @@ class LoneTasks:
         return None if handler is None else handler(event, now)
 
     def begin(self, event: m.SubmitTasks, now: float) -> list[Command] | None:
-        """Send a task that need not be queued; None if the event has to be handled as others are."""
+        """Send a task that need not be queued.
+
+        None if the event has to be handled as others are.
+        """
         tasks = event.tasks
         if self.running is not None or len(tasks) != 1:
             return None
@@ -124,7 +129,7 @@ class LoneTasks:
         return [m.ToWorker(worker.name, m.RunTasks([row]))]
 
     def _begin_series(self, client: str, function_id: str, depth: int) -> _Series | None:
-        """The series of a task that need not be queued, or None."""
+        """Return the series of a task that need not be queued, or None."""
         state = self._state
         if state.queued or state.saturated or not state.with_free_slot or state.broken is not None:
             return None
@@ -137,7 +142,10 @@ class LoneTasks:
         return self._series
 
     def end(self, event: m.TasksFinished, now: float) -> list[Command] | None:
-        """Tell the client the small result of the task that runs; None for all others, and for errors."""
+        """Tell the client the small result of the task that runs.
+
+        None for all others, and for errors.
+        """
         if self.running is None or event.failed or len(event.finished) != 1:
             return None
         series, worker, row, _ = self.running

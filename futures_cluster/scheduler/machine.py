@@ -422,7 +422,10 @@ class SchedulerMachine:
         self._transitions.refresh(worker)
 
     def _retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
-        """Run a task again whose attempt has failed, after a pause, if it has retries left."""
+        """Run a task again whose attempt has failed, if it has retries left.
+
+        It pauses for ``pause_s`` first.
+        """
         if self._transitions.is_given_up(task):
             self._transitions.abandon(task)
         elif task.retries_left > 0:

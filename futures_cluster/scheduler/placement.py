@@ -54,7 +54,9 @@ def has_room(worker: Worker) -> bool:
 
 
 def must_wait_for_place(worker: Worker) -> bool:
-    """Whether an older worker of its place runs its last tasks, and not all of these wait for others.
+    """Return whether an older worker of its place runs its last tasks.
+
+    It need not wait for it if all of these tasks wait for others.
 
     A worker that has run its maximum is replaced while it runs its last task. Both together may run no more tasks at
     once than one of them, and use no more resources: else each worker would begin the next task before the former ends.
@@ -218,7 +220,10 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
 
 
 def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
-    """Return the worker that gets no more tasks until it is empty, for a task that has to run alone."""
+    """Return the worker that gets no more tasks until it is empty.
+
+    For a task that has to run alone.
+    """
     resources, names, *_ = demand
     best: Worker | None = None
     for worker in state.workers.values():

@@ -74,7 +74,10 @@ _first = itemgetter(0)
 
 
 def _row_length(name: str) -> int:
-    """The number of values of a kind of row; 0 if it is none of ``messages.rows``."""
+    """Return the number of values of a kind of row.
+
+    0 if it is none of ``messages.rows``.
+    """
     return len(get_args(getattr(row_kinds, name, None)))
 
 
@@ -107,7 +110,10 @@ _ACCEPTED: set[tuple[int, tuple[type, ...]]] = set()
 
 
 def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
-    """Check a message's code, the number of its fields and their types, the code first; remember them."""
+    """Check a message's code, then the number of its fields and their types.
+
+    Remember them.
+    """
     if not 0 <= code < len(WIRE_MESSAGES):
         raise ProtocolError(f"no message has the code {code}")
     cls, fields = WIRE_MESSAGES[code], _FIELDS[code]
@@ -151,7 +157,9 @@ _packers: list[_Packer] = []
 
 
 def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
-    """One frame with these messages: its bytes, and the buffers that are to be sent behind them.
+    """Make one frame of these messages.
+
+    Its bytes, and the buffers that are to be sent behind them.
 
     Raises
     ------
@@ -215,7 +223,7 @@ _NO_BUFFERS: deque[Buffer] = deque()
 
 
 def unpack(body: bytes | bytearray | memoryview, buffers: list[Buffer] | None = None) -> list[Message]:
-    """The messages of one frame, given its body and its buffers.
+    """Return the messages of one frame, given its body and its buffers.
 
     Raises
     ------

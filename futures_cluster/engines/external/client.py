@@ -410,7 +410,7 @@ class ExternalClient:
         self._handles.pop(key, None)
 
     def pending(self) -> list[Any]:
-        """Futures that are not done."""
+        """Return the futures that are not done."""
         return list(self._pending.values())
 
     def count_pending(self) -> int:

@@ -169,7 +169,10 @@ class SyncEngine(EngineBase):
         return future
 
     def _put_in_values(self, future: ClientFuture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return the arguments with values of futures; None if the call's future has failed by one."""
+        """Return the arguments with values of futures.
+
+        None if the call's future has failed by one.
+        """
         call, keys, found = self._client.codec.dump_call(args, kwargs, True)
         references: list[Any] = found  # all of them futures
         for reference in references:
@@ -268,7 +271,7 @@ class SyncEngine(EngineBase):
         return self._submitted, 0
 
     def unfinished_futures(self) -> list[Any]:
-        """See ``Engine``; a future is done before anybody has it."""
+        """See ``Engine``; a future is done before the caller has it."""
         return []
 
     def wait_for_workers(self) -> list[str]:

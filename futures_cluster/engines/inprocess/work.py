@@ -106,7 +106,10 @@ class Work(context.TaskContext):
         self.future._state = "RUNNING"
 
     def is_queued_again(self) -> None:
-        """It has raised, and is to be tried again: until then it can be cancelled."""
+        """Take note that it has raised and is queued for another try.
+
+        Until that begins it can be cancelled.
+        """
         future = self.future
         if future is not None and future._state == "RUNNING":
             future._state = "PENDING"

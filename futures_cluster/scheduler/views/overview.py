@@ -128,7 +128,10 @@ def _running(state: State) -> dict[FunctionStats, int]:
 
 
 def _held_bytes(state: State) -> dict[FunctionStats, int]:
-    """Bytes of the results that workers hold; small results, which the scheduler keeps, are not looked at."""
+    """Return the bytes of the results that workers hold.
+
+    Small results, which the scheduler keeps, are not looked at.
+    """
     held: dict[FunctionStats, int] = {}
     for task in islice(chain.from_iterable(worker.data.values() for worker in state.workers.values()), MAX_HELD):
         group = task.function.group

@@ -304,7 +304,7 @@ class Client:
         return futures
 
     def share(self, future: ClientFuture) -> None:
-        """A future goes into a shared object.
+        """Note that a future goes into a shared object.
 
         Raises
         ------
@@ -330,7 +330,10 @@ class Client:
             mailbox.post(message)
 
     def tell_modules(self) -> None:
-        """Tell workers from now on which versions of the user's modules this process has loaded."""
+        """Send workers the versions of the user's modules from now on.
+
+        Those that this process has loaded.
+        """
         from futures_cluster.services.client.module_news import ModuleNews  # the clients of tasks tell nothing
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
@@ -341,12 +344,18 @@ class Client:
         self._functions.modules = ModuleNews(tell)
 
     def about_to_wait(self) -> None:
-        """A thread is about to wait for the scheduler: see that somebody reads what comes."""
+        """See that a thread reads what comes, before this one waits.
+
+        It is about to wait for the scheduler.
+        """
         if self.hurry is not None:
             self.hurry()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
-        """A future has been cancelled: tell the scheduler that nobody will look at the result."""
+        """Tell the scheduler that a future was cancelled.
+
+        The client will not look at the result.
+        """
         if self._pending.pop(future.key, None) is not None:  # whoever takes it out of there sees to the rest
             self._done_with(future)
         self._known.pop(future.key, None)
@@ -373,16 +382,21 @@ class Client:
         return self._fetching.fetch(future, timeout)
 
     def prefetch(self, future: ClientFuture) -> None:
-        """Start to fetch a result; the future's callbacks are called when it is here. From any thread."""
+        """Start to fetch a result.
+
+        The future's callbacks are called when it is here. From any thread.
+        """
         self._fetching.prefetch(future)
 
     @property
     def function_table(self) -> FunctionTable:
-        """The functions that the scheduler was told."""
+        """Return the functions that the client has sent to the scheduler."""
         return self._functions
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
-        """Submit tasks that need each other, in one message; the futures of the keys that are wanted.
+        """Submit tasks that need each other, in one message.
+
+        Return the futures of the keys that are wanted.
 
         Raises
         ------
@@ -422,7 +436,7 @@ class Client:
         return bool(items)
 
     def _transmit_behind_news(self, messages: list[m.Message]) -> None:
-        """Send messages; before them, which levels of logging hold now, if these have changed.
+        """Send messages, after the levels of logging if these have changed.
 
         Whatever is waited for goes this way, so the watch of waits begins here.
         """
@@ -519,16 +533,16 @@ class Client:
     # ---------------------------------------------------------------- the end
 
     def pending(self) -> list[ClientFuture]:
-        """Futures that are not done."""
+        """Return the futures that are not done."""
         futures = [each() if type(each) is weakref.ref else each for each in list(self._pending.values())]
         return [future for future in futures if future is not None]
 
     def count_pending(self) -> int:
-        """How many futures are not done."""
+        """Count the futures that are not done."""
         return len(self._pending)
 
     def count_waiting(self) -> int:
-        """How many futures are not done, and questions not answered."""
+        """Count the futures that are not done, and questions without an answer."""
         return len(self._pending) + self.shared.waiting
 
     def when_quiet(self, callback: Callable[[], None]) -> None:

@@ -124,7 +124,7 @@ class DirectReader:
         self.wake()
 
     def free(self) -> None:
-        """Give up the descriptors; nobody leads any more."""
+        """Give up the descriptors; no thread leads from now on."""
         with self._place, self._lock:
             self._epoll.close()
             os.close(self._wake_read)
@@ -134,12 +134,18 @@ class DirectReader:
     # ---------------------------------------------------------------- users' threads
 
     def hand_back(self) -> None:
-        """Somebody waits for something else than a future: let the loop read as well, and not only at the next tick."""
+        """Let the loop read as well, and not only at the next tick.
+
+        A thread waits for something else than a future.
+        """
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._watch, True)
 
     def wait_for(self, future: Awaited, timeout: float | None) -> bool:
-        """Read until the future is done; False if another thread leads, or the time is over."""
+        """Read until the future is done.
+
+        False if another thread leads, or the time is over.
+        """
         if self._closed or get_ident() == self._loop_ident:
             return False
         with DeferredSignals() as held:  # in the main thread Ctrl-C must not cut the handling of a message in half

@@ -136,7 +136,10 @@ class Fetching:
                 raise errors.DataLost(f"no worker holds the result of {future.key!r}")
 
     async def _bring_home(self, future: ClientFuture) -> None:
-        """Fetch a result without a waiting thread: for callbacks, and before the workers go."""
+        """Fetch a result without a waiting thread.
+
+        For callbacks, and before the workers go.
+        """
         try:
             payload = await self._fetch(future)
         except asyncio.CancelledError:

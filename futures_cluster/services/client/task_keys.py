@@ -69,7 +69,10 @@ def key_owner(client: str, incarnation: str) -> str:
 
 
 def not_sendable(future: ClientFuture) -> TypeError:
-    """Return the error of a call that has a future among its arguments whose result the workers cannot get."""
+    """Return the error of a call with a future that workers cannot get.
+
+    The future is among its arguments.
+    """
     return TypeError(
         f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
         "pass its result() instead"

@@ -115,7 +115,10 @@ class DeferredSignals:
 
 
 def _to_defer(handlers: tuple[Any, ...]) -> tuple[tuple[int, Any], ...]:
-    """Which of the handlers of ``SIGNALS`` may raise, and are not deferred yet by an outer context."""
+    """Return which of the handlers of ``SIGNALS`` may raise.
+
+    Without those that an outer context defers.
+    """
     return tuple(
         (number, handler)
         for number, handler in zip(SIGNALS, handlers, strict=True)

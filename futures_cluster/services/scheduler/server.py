@@ -498,7 +498,9 @@ class SchedulerServer:
         return facts
 
     def declare_limits(self, limits: dict[str, float]) -> dict[str, float]:
-        """Declare limits that all clients share; return all there are. The first declaration of each counts.
+        """Limit what tasks of all clients take; return all limits there are.
+
+        The first declaration of each counts.
 
         Raises
         ------

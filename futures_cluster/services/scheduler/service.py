@@ -164,7 +164,10 @@ class SchedulerService:
             self._on_loop(self._on_event, message)
 
     def could_start(self) -> bool:
-        """Whether a task that came now would start at once; a guess, asked without the lock."""
+        """Return whether a task that came now would start at once.
+
+        A guess, asked without the lock.
+        """
         state = self.machine.state
         return bool(state.with_free_slot) and not state.queued and self.machine.lone.running is None
 
@@ -219,7 +222,7 @@ class SchedulerService:
                 send_apart(send, messages, lambda part, error: send(_in_its_place(part, error, name)))
 
     def _free(self, payloads: list[m.Payload]) -> None:
-        """Tell those who wrote payloads into shared memory that no task will read them any more."""
+        """Tell those who wrote payloads into shared memory that no task reads them."""
         for payload in payloads:
             segment = pickle_codec.segment_of(payload)
             if segment is None:

@@ -242,7 +242,9 @@ class Store:
         return value.load() if kind is Original else value
 
     def parts_on_disk(self, key: Key) -> list[Any] | None:
-        """Return the pickle and the large buffers of a value that is on disk; None for any other.
+        """Return the pickle and the large buffers of a value that is on disk.
+
+        None for any other.
 
         So it can be sent without making the object, which would take its memory twice.
         """

@@ -64,7 +64,10 @@ Key = tuple[str, str]
 
 
 def bound(space: dict[str, Any], name: str) -> Any:
-    """Return what a name is bound to, ``MISSING`` if it is not bound; its ``lazy import`` runs, as at each use."""
+    """Return what a name is bound to, ``MISSING`` if it is not bound.
+
+    Its ``lazy import`` runs, as at each use.
+    """
     value = space.get(name, MISSING)
     if type(value) is LAZY_IMPORT:
         value = space[name] = value.resolve()
