@@ -1,13 +1,13 @@
 """The future: a ``concurrent.futures.Future`` whose result may still be on a worker.
 
-Covers: its states, its result or error (unpickled when first asked for, by whoever asks), waiting, callbacks,
-cancelling. Does not cover: where results come from (``services.client.client``).
+Covers: its states, its result or error (unpickled by the first thread that asks for it), waiting, cancelling. Does not
+cover: callbacks (``future_callbacks``), where results come from (``services.client.client``).
 
 Two things differ inside from the standard library's class, and neither shows outside. The condition (most of a future's
 memory) is made when a thread first needs it. And a result is kept as its payload until it is read.
 
 Changes of state are made under the condition if there is one, else under one lock for all futures; the condition
-itself is made under that lock, so nobody can miss a change. What ``concurrent.futures.wait`` and ``as_completed``
+itself is made under that lock, so no thread can miss a change. What ``concurrent.futures.wait`` and ``as_completed``
 use (``_condition``, ``_state``, ``_waiters``) works as they expect.
 """
 
@@ -20,15 +20,15 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
-from concurrent.futures import Future as _StdlibFuture
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from futures_cluster import clocks, context, locks, numbers
 from futures_cluster.dask_reference import DaskTaskRef
+from futures_cluster.future_callbacks import REMOTE as _REMOTE
+from futures_cluster.future_callbacks import FutureCallbacks
 from futures_cluster.messages import Holder, Key, Payload, Reference
-from futures_cluster.services.common import forks
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.sleeper import Sleeper
 from futures_cluster.wire.codec.exception_state import copied
@@ -55,14 +55,13 @@ _NO_TASK = contextlib.nullcontext()
 _DONE = (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
 T = TypeVar("T")
 
-# What ``_unread`` is, as long as nobody has read the result.
+# What ``_unread`` is, as long as no thread has read the result; besides there is ``_REMOTE``.
 _NOTHING = 0
 _RESULT = 1  # a payload
 _ERROR = 2  # the payload of an error
-_REMOTE = 3  # still on the workers in ``holders``
 
 
-class Future(DaskTaskRef, _StdlibFuture[T], Reference):
+class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     """The result of a task, now or later.
 
     Everything that ``concurrent.futures.Future`` promises, and: it can be an argument of another task, ``await`` works,
@@ -137,12 +136,19 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     # ---------------------------------------------------------------- for users
 
     def result(self, timeout: float | None = None) -> T:
-        """The task's result; waits for it, and brings it here if it is still on a worker.
+        """Wait for the task and return its result.
+
+        If the result is still on a worker, this brings it here.
 
         Parameters
         ----------
         timeout : float or None
             Seconds to wait at most.
+
+        Returns
+        -------
+        object
+            What the task returned.
 
         Raises
         ------
@@ -168,7 +174,19 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self = None  # type: ignore[assignment]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What the task raised, None if it has a result; waits for it, but fetches nothing.
+        """Wait for the task and return what it raised.
+
+        This fetches no result from a worker.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds to wait at most.
+
+        Returns
+        -------
+        BaseException or None
+            None if the task has a result.
 
         Raises
         ------
@@ -194,7 +212,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
         Returns
         -------
         bool
-            Whether it is cancelled. True means that nobody will see a result; a task that was already on its
+            Whether it is cancelled. True means that no caller will see a result; a task that was already on its
             way to a worker may still have some effect.
 
         Raises
@@ -230,36 +248,11 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
                 self._invoke_callbacks()
         return True
 
-    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-        """Call ``fn(self)`` once the task is done and ``result()`` returns without the network.
-
-        The executor has a thread for callbacks, which calls them in the order in which futures became done. An
-        exception of a callback is logged. As in the standard library, the callback runs in the calling thread if
-        the future is done, and in the thread that calls ``cancel()``.
-        """
-        client = self.client
-        if client is not None and not (client.callbacks.is_running or client.forked or self._callbacks_are_due()):
-            client.callbacks.start()  # here, where it may fail: not on the thread that delivers
-        with self._condition:
-            if self._state not in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
-                self._done_callbacks.append(fn)
-                return
-            remote = self._unread == _REMOTE
-            if remote:
-                self._done_callbacks.append(fn)
-        if remote:
-            if client.closed is None:
-                client.prefetch(self)
-            if client.closed is not None:  # nobody brings it: result() tells why
-                self._invoke_callbacks()
-            return
-        try:
-            fn(self)
-        except Exception:
-            LOGGER.exception("exception calling callback for %r", self)
-
     def release(self) -> None:
-        """Let the cluster forget the result; what has come here already can still be read."""
+        """Let the cluster forget the result.
+
+        A result that is already in this process can still be read.
+        """
         client = self.client
         if client is not None and self._state == FINISHED and self.local_error is None:
             key = self.key  # which a client may have to make
@@ -274,15 +267,33 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             client.release(key, True)
 
     def cancelled(self) -> bool:
-        """Whether the task was cancelled."""
+        """Return whether the task was cancelled.
+
+        Returns
+        -------
+        bool
+            True also if a task that this one needs was cancelled.
+        """
         return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
 
     def running(self) -> bool:
-        """Whether a worker executes the task."""
+        """Return whether a worker executes the task.
+
+        Returns
+        -------
+        bool
+            True from the start of the task until it is done.
+        """
         return self._state == RUNNING
 
     def done(self) -> bool:
-        """Whether the task has ended or was cancelled."""
+        """Return whether the task has ended or was cancelled.
+
+        Returns
+        -------
+        bool
+            True if ``result`` need not wait for the task; its value may still be on a worker.
+        """
         return self._state in _DONE
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -291,7 +302,10 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
         return asyncio.wrap_future(self).__await__()
 
     def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
-        """See the standard library's: asyncio reads this from Python 3.15 on, once the callbacks run."""
+        """See the standard library's.
+
+        From Python 3.15 on, asyncio reads this once the callbacks run.
+        """
         if self._state == FINISHED and self._unread:
             self._wait_and_read(None)
         cancelled = self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
@@ -325,7 +339,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
                 self._read_payload()
 
     def done_here(self) -> bool:
-        """Whether the result or the error is in this process."""
+        """Return whether the result or the error is in this process."""
         return self._state == FINISHED and not self._unread
 
     def _wait_done(self, timeout: float | None) -> None:
@@ -408,7 +422,10 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self._payload = None
 
     def take_unread(self) -> Payload:
-        """The payload that came while somebody asked for it elsewhere; None if it was read or failed."""
+        """Return the payload that came while a fetch asked a worker for it.
+
+        None if it has been read since, or the task failed.
+        """
         return self._payload if self._unread == _RESULT else None
 
     # ---------------------------------------------------------------- for the engine of this process
@@ -417,7 +434,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     # outcome is here before it looks for a condition, and who makes one looks in the opposite order.
 
     def deliver_value(self, value: Any) -> None:
-        """The task has returned this."""
+        """Take what the task has returned."""
         self._result = value
         self._delivered = True
         if self._watched:
@@ -428,14 +445,14 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self._wake_leader()
 
     def deliver_failure(self, error: BaseException) -> None:
-        """The task has raised this."""
+        """Take what the task has raised."""
         self._traceback = error.__traceback__
         self._exception = error
         self.deliver_value(None)
 
     def _tell_waiters(self) -> None:
         with self._condition:
-            if self._state == FINISHED:  # before anybody could wait
+            if self._state == FINISHED:  # before another thread could wait
                 return
             self._state = FINISHED
             self._notify("add_result" if self._exception is None else "add_exception")
@@ -447,20 +464,23 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
     # the user's. So callbacks are left to the client's thread for callbacks.
 
     def deliver_result(self, payload: Payload) -> None:
-        """The task has ended, and this is its result."""
+        """Take the result of the task, which has ended."""
         self._deliver(_RESULT, payload, None)
 
     def deliver_remote(self, holders: Sequence[Holder], size_bytes: int) -> None:
-        """The task has ended, and its result stays with these workers: (name, address)."""
+        """Note which workers keep the result of the task, which has ended.
+
+        A holder is the name and the address of a worker.
+        """
         self.was_remote = True
         self._deliver(_REMOTE, None, list(holders))
 
     def deliver_error(self, payload: Payload) -> None:
-        """The task has failed."""
+        """Take the error of the task, which has failed."""
         self._deliver(_ERROR, payload, None)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        """See the standard library's."""
+        """See ``concurrent.futures.Future.set_exception``."""
         self._traceback = exception.__traceback__ if exception is not None else None
         super().set_exception(exception)
 
@@ -470,7 +490,7 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
         return copied(self._exception).with_traceback(self._traceback)
 
     def fail_here(self, error: BaseException) -> None:
-        """The task has failed before it came to the cluster, or because of it."""
+        """Fail before the task came to the cluster, or because of the cluster."""
         detach(error)
         if self._state == PENDING:
             self.local_error = error
@@ -516,13 +536,13 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self._call_back_soon()
 
     def deliver_running(self) -> None:
-        """A worker executes the task."""
+        """Note that a worker executes the task."""
         with _transition:
             if self._state == PENDING:
                 self._state = RUNNING
 
     def deliver_cancelled(self) -> None:
-        """The task was cancelled because something it needs was."""
+        """Note that the task is cancelled, because a task that it needs was."""
         with self._condition:
             if self._state not in (PENDING, RUNNING):
                 return
@@ -530,46 +550,6 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
             self._notify("add_cancelled")
         self._wake_leader()
         self._call_back_soon()
-
-    def wants_value(self) -> bool:
-        """Whether callbacks wait for the value to be here."""
-        return self._lazy_condition is not None and bool(self._done_callbacks)
-
-    def value_is_here(self) -> None:
-        """The value or error has been brought here: the callbacks may run."""
-        if self._lazy_condition is not None and self.client is not None:  # it may have been released meanwhile
-            self._call_back_soon()
-
-    def _callbacks_are_due(self) -> bool:
-        """Whether a callback that is added now runs at once."""
-        return self._unread != _REMOTE and self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
-
-    def _call_back_soon(self) -> None:
-        """Have the callbacks called on their thread; the future has a condition."""
-        if self._done_callbacks:
-            self.client.callbacks.call(self._call_back)
-
-    def _call_back(self) -> None:
-        """Call each callback once, on the thread for callbacks, which nothing that they raise may end."""
-        for callback in self._take_callbacks():
-            try:
-                with forks.Once():
-                    callback(self)
-            except BaseException:
-                LOGGER.exception("exception calling callback for %r", self)
-
-    def _invoke_callbacks(self) -> None:
-        """Call each callback once, on the thread of the caller who cancels or sets a result."""
-        for callback in self._take_callbacks():
-            try:
-                callback(self)
-            except Exception:
-                LOGGER.exception("exception calling callback for %r", self)
-
-    def _take_callbacks(self) -> list[Callable[[Any], object]]:
-        with self._condition:
-            callbacks, self._done_callbacks = self._done_callbacks, []
-        return callbacks
 
     # ---------------------------------------------------------------- as an argument, and at the end
 
@@ -595,6 +575,9 @@ class Future(DaskTaskRef, _StdlibFuture[T], Reference):
 
 
 def _adopt(key: Key) -> Future[Any]:
-    """A future that arrives inside an argument, on a worker: the same key, by the worker's own client."""
+    """Make the future that arrives at a worker inside an argument.
+
+    It has the same key, and belongs to the worker's own client.
+    """
     future: Future[Any] = context.current_executor().future_of_key(key)
     return future

@@ -42,6 +42,7 @@ ROOMS = [
     "services",
     "engines",
     "dask_reference",
+    "future_callbacks",
     "future",
     "as_completed",
     "plugins",
