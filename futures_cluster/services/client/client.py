@@ -213,7 +213,7 @@ class Client:
                 )
             ):
                 self._mailbox.post((options, depth, row, news, call))
-        except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
+        except BaseException:  # Ctrl-C among others: the caller does not get this future, so nothing may wait for it
             self._pending.pop(key, None)
             self._done_with(future)
             self._mailbox.post_quietly(key)  # behind the task, if that went out
@@ -224,7 +224,10 @@ class Client:
         return future
 
     def _transmit_now(self, messages: list[m.Message]) -> bool:
-        """Hand messages over on the user's thread, which Ctrl-C does not cut in half; False if others are at it."""
+        """Hand messages over on the user's thread, or return False.
+
+        False if another thread is handing messages over. Ctrl-C does not interrupt the handing over.
+        """
         with DeferredSignals():
             if not self._lock.acquire(False):
                 return False
@@ -240,7 +243,9 @@ class Client:
         return future
 
     def open(self, key: Key | None, name: str) -> Any:
-        """A future of what comes by another way than a submitted task; under this key, or one made of the name.
+        """Make a future of what comes by another way than a submitted task.
+
+        Without a key, the client makes one of the name.
 
         Raises
         ------
@@ -258,7 +263,7 @@ class Client:
         return future
 
     def give_up(self, future: ClientFuture, error: BaseException) -> None:
-        """What was to come for an opened future does not."""
+        """Fail an opened future, as what it stands for does not come."""
         self._pending.pop(future.key, None)
         self._known.pop(future.key, None)
         future.fail_here(error)
@@ -277,7 +282,10 @@ class Client:
             self._transmit(messages)
 
     def adopt(self, key: Key) -> Any:
-        """A future of a key that came to this process by its name (inside the arguments of a task)."""
+        """Return the future of a key that came to this process by its name.
+
+        Such a key comes inside the arguments of a task.
+        """
         known = self._known.get(key) or self._pending.get(key)
         if known is not None:
             return known
@@ -288,7 +296,10 @@ class Client:
         return future
 
     def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
-        """Futures of keys that came out of a shared object; whatever is told after this comes after it."""
+        """Return futures of keys that came out of a shared object.
+
+        What this client tells the scheduler after this comes after it.
+        """
         futures = {}
         rows: list[m.TaskRow] = []
         for key in keys:
@@ -309,7 +320,7 @@ class Client:
         Raises
         ------
         ValueError
-            When nobody else could make anything of it.
+            When no other process could get its result.
         BaseException
             The error of one that failed before it came to the cluster.
         """
@@ -323,7 +334,10 @@ class Client:
         self._known[future.key] = future
 
     def tell(self, message: m.Message) -> None:
-        """Hand a message over: at once, on the caller's thread, if nobody is in the way."""
+        """Hand a message over, on the caller's thread if possible.
+
+        It is possible if no other thread is handing messages over; else the loop sends it.
+        """
         mailbox = self._mailbox
         # After all that this thread has posted: it is gone from there, and its receiver does not hold the lock.
         if not (self.joined and not mailbox.items and self.closed is None and self._transmit_now([message])):
@@ -332,7 +346,7 @@ class Client:
     def tell_modules(self) -> None:
         """Send workers the versions of the user's modules from now on.
 
-        Those that this process has loaded.
+        This goes on: workers learn of later versions as well.
         """
         from futures_cluster.services.client.module_news import ModuleNews  # the clients of tasks tell nothing
 
@@ -346,7 +360,7 @@ class Client:
     def about_to_wait(self) -> None:
         """See that a thread reads what comes, before this one waits.
 
-        It is about to wait for the scheduler.
+        The loop must then read what comes, if no other thread does.
         """
         if self.hurry is not None:
             self.hurry()
@@ -354,9 +368,9 @@ class Client:
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Tell the scheduler that a future was cancelled.
 
-        The client will not look at the result.
+        The caller will not look at its result.
         """
-        if self._pending.pop(future.key, None) is not None:  # whoever takes it out of there sees to the rest
+        if self._pending.pop(future.key, None) is not None:  # the thread that takes it out of there sees to the rest
             self._done_with(future)
         self._known.pop(future.key, None)
         self._mailbox.post(m.CancelTasks(self.name, [future.key], force))
@@ -366,7 +380,7 @@ class Client:
         self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
 
     def release(self, key: Key, at_once: bool) -> None:
-        """The last future of a key is gone. Called by ``__del__``, anywhere and at any time."""
+        """Release a key whose last future is gone; from ``__del__``, at any time."""
         if self.forked:
             return
         self._untold_releases += 1
@@ -382,10 +396,7 @@ class Client:
         return self._fetching.fetch(future, timeout)
 
     def prefetch(self, future: ClientFuture) -> None:
-        """Start to fetch a result.
-
-        The future's callbacks are called when it is here. From any thread.
-        """
+        """Start to fetch a result, from any thread; callbacks run when it is here."""
         self._fetching.prefetch(future)
 
     @property
@@ -396,7 +407,7 @@ class Client:
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other, in one message.
 
-        Return the futures of the keys that are wanted.
+        Returns the futures of the keys that are wanted.
 
         Raises
         ------
@@ -420,7 +431,7 @@ class Client:
         return futures
 
     def abandon(self, future: ClientFuture) -> None:
-        """The last reference to the future of an unfinished task of a graph is gone. Called by ``__del__``."""
+        """Stop an unfinished task of a graph when ``__del__`` ends its last future."""
         if not self.forked and self._pending.pop(future.key, None) is not None:
             self._done_with(future)
             self._mailbox.post(future.key)
@@ -429,7 +440,7 @@ class Client:
     # ---------------------------------------------------------------- under the lock
 
     def _send_items(self, items: deque[Any]) -> bool:
-        """Send what users' threads left, as far as one turn goes; whether there is more."""
+        """Send what users' threads left in one turn; return whether there is more."""
         messages = pack(self.name, items, MAX_AT_ONCE)
         if messages and self.closed is None:
             self._transmit_behind_news(messages)
@@ -438,7 +449,7 @@ class Client:
     def _transmit_behind_news(self, messages: list[m.Message]) -> None:
         """Send messages, after the levels of logging if these have changed.
 
-        Whatever is waited for goes this way, so the watch of waits begins here.
+        All that a thread waits for goes this way, so the watch of waits begins here.
         """
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
@@ -449,7 +460,7 @@ class Client:
             send_apart(self._transmit, messages, self._unsendable)
 
     def _unsendable(self, message: Any, error: NotSendable) -> None:
-        """A message cannot be sent: what was to come of it has failed."""
+        """Fail what was to come of a message that cannot be sent."""
         payload = self.codec.dump_error(error)
         if type(message) is m.SubmitTasks:
             keys = [row[0] for row in message.tasks] if message.wanted is None else message.wanted
@@ -460,7 +471,7 @@ class Client:
             log.error("a message cannot be sent to the scheduler: %s", error)
 
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
-        """Get workers' log records from now on; the message that asks for them."""
+        """Get workers' log records from now on; return the message that asks."""
         self.log_settings = LogSettingsWatch(self.name, everything, filters)
         self.logs = LogReceiver()
         return self.log_settings.current
@@ -515,7 +526,10 @@ class Client:
             future.parent = None
 
     def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]) -> None:
-        """A finished task was lost and ran again, or its result is elsewhere now."""
+        """Take news of a finished task.
+
+        It was lost and ran again, or its result is elsewhere now.
+        """
         future = self._known.get(key)
         if future is not None and future.holders is not None:  # else its value is here, whatever becomes of the copies
             if status == FAILED:
@@ -565,7 +579,10 @@ class Client:
         )
 
     def close(self, reason: BaseException) -> None:
-        """Nothing works any more; whatever is pending fails with the reason. On the loop's thread."""
+        """Stop all work: what is pending fails with the reason.
+
+        The loop's thread calls this.
+        """
         self.closed = reason
         for future in self.pending():
             if self._pending.pop(future.key, None) is not None:

@@ -67,7 +67,7 @@ class DirectReader:
         self._loop_ident = 0  # the loop's thread must not wait for itself
         self._ident = 0  # of the leader's thread
         # Guards what is registered, as a number may belong to another connection the next moment, and the pipe's
-        # ends, which somebody may write to when they are closed.
+        # ends, which another thread may write to when they are closed.
         self._lock = locks.Lock()
         self._since = 0.0  # when the present leader began, or the last one ended
         self._ticking = False
@@ -76,14 +76,14 @@ class DirectReader:
     # ---------------------------------------------------------------- the loop's thread
 
     def add(self, connection: SocketConnection) -> None:
-        """A connection to read."""
+        """Add a connection to read."""
         self._loop_ident = get_ident()
         with self._lock:
             self._connections[connection.fileno()] = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
 
     def remove(self, connection: SocketConnection) -> None:
-        """A connection that is about to be closed."""
+        """Remove a connection that is about to be closed."""
         with self._lock:
             if self._connections.get(connection.fileno()) is connection:
                 del self._connections[connection.fileno()]
@@ -117,7 +117,10 @@ class DirectReader:
             connection.watch(on)
 
     def close(self) -> None:
-        """No more leaders; a present one goes on to wait for its future only."""
+        """Let no thread lead from now on.
+
+        A present leader goes on to wait for its future only.
+        """
         with contextlib.suppress(RuntimeError):
             self._watch(True)
         self._closed = True
@@ -136,8 +139,8 @@ class DirectReader:
     def hand_back(self) -> None:
         """Let the loop read as well, and not only at the next tick.
 
-        A thread waits for something else than a future.
-        """
+                        A thread calls this that waits for something other than a future.
+                """
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._watch, True)
 
@@ -160,7 +163,7 @@ class DirectReader:
     def _lead(self, future: Awaited, timeout: float | None, held: DeferredSignals) -> bool:
         self._since = clocks.monotonic()
         self._ident = get_ident()
-        future.awaited_by = self  # from now on whoever ends it wakes this thread
+        future.awaited_by = self  # from now on the thread that ends it wakes this one
         if not self._ticking:
             self._start_ticking()
         end = None if timeout is None else self._since + timeout
@@ -205,7 +208,7 @@ class DirectReader:
                 self._loop.call_soon_threadsafe(self._begin_ticking)
 
     def wake(self) -> None:
-        """The leader's future is done, by another thread."""
+        """Wake the leader, as another thread has ended its future."""
         if get_ident() != self._ident:
             with self._lock, contextlib.suppress(OSError):  # it is full, which does as well, or closed
                 os.write(self._wake_write, b"x")

@@ -117,7 +117,7 @@ class DeferredSignals:
 def _to_defer(handlers: tuple[Any, ...]) -> tuple[tuple[int, Any], ...]:
     """Return which of the handlers of ``SIGNALS`` may raise.
 
-    Without those that an outer context defers.
+    These may raise, and no outer context defers them yet.
     """
     return tuple(
         (number, handler)

@@ -41,7 +41,10 @@ Receiver = Callable[[list[Message]], None]
 
 
 class Noticing(Protocol):
-    """Is told which workers have joined or are lost, and what they report; under the lock, on any thread."""
+    """Listener that the service tells which workers have joined or are lost.
+
+    The service passes on workers' reports, too; it calls on any thread, under the lock.
+    """
 
     def noticed(self, message: Message) -> None: ...
 
@@ -140,14 +143,14 @@ class SchedulerService:
             self._on_loop(self._set_timer)
 
     def settled(self) -> State:
-        """The machine's state with complete books, to be read on the loop's thread."""
+        """Return the machine's state with complete books, on the loop's thread."""
         with self.lock:
             self.machine.lone.settle()
         return self.machine.state
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
-        """The same for any thread, under the lock."""
+        """Lend the machine's state with complete books to any thread, under the lock."""
         with self.lock:
             self.machine.lone.settle()
             yield self.machine.state
@@ -166,7 +169,7 @@ class SchedulerService:
     def could_start(self) -> bool:
         """Return whether a task that came now would start at once.
 
-        A guess, asked without the lock.
+        This is a guess, made without the lock.
         """
         state = self.machine.state
         return bool(state.with_free_slot) and not state.queued and self.machine.lone.running is None
@@ -222,7 +225,10 @@ class SchedulerService:
                 send_apart(send, messages, lambda part, error: send(_in_its_place(part, error, name)))
 
     def _free(self, payloads: list[m.Payload]) -> None:
-        """Tell those who wrote payloads into shared memory that no task reads them."""
+        """Free payloads in shared memory that no task will read again.
+
+        The service tells the process that wrote each of them.
+        """
         for payload in payloads:
             segment = pickle_codec.segment_of(payload)
             if segment is None:
@@ -254,20 +260,26 @@ class SchedulerService:
             self._plugins.add(plugin)
 
     def close(self) -> None:
-        """Stop the clock; plugins are told the rest."""
+        """Stop the clock.
+
+        The thread of plugins still tells them the rest.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if self._plugins is not None:
             self._plugins.close()
 
     def join_plugins(self) -> None:
-        """After ``close``: wait until plugins have been told the rest."""
+        """Wait until plugins have the rest, after ``close``."""
         if self._plugins is not None:
             self._plugins.join()
 
 
 def _failures(part: Message, error: NotSendable, worker: str) -> list[m.FailedRow]:
-    """What the worker would have answered if it had got the runs that cannot be sent: rows of ``TasksFinished``."""
+    """Make the answer to runs that cannot be sent: rows of ``TasksFinished``.
+
+    The worker would have sent it, had it got them.
+    """
     if type(part) is not m.RunTasks or not part.runs:
         log.error("a message cannot be sent to worker %s: %s", worker, error)
         return []
@@ -275,7 +287,7 @@ def _failures(part: Message, error: NotSendable, worker: str) -> list[m.FailedRo
 
 
 def _in_its_place(part: Message, error: NotSendable, client: str) -> list[Message]:
-    """What a client gets instead of the ends of tasks that cannot be sent."""
+    """Make what a client gets instead of ends of tasks that cannot be sent."""
     if type(part) is not m.TasksDone:
         log.error("a message cannot be sent to client %s: %s", client, error)
         return []
