@@ -174,7 +174,10 @@ class Record:
 
 
 class Message(Record):
-    """Base of what machines are told, and of all that is sent; each class that is sent has a ``code``."""
+    """Base of the events of machines, and of all that processes send.
+
+    Each class that is sent has a ``code``.
+    """
 
     __slots__ = ()
     code: ClassVar[int]

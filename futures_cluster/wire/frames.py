@@ -74,15 +74,15 @@ _first = itemgetter(0)
 
 
 def _row_length(name: str) -> int:
-    """Return the number of values of a kind of row.
-
-    0 if it is none of ``messages.rows``.
-    """
+    """Return how many values a kind of row has; 0 if ``messages.rows`` lacks it."""
     return len(get_args(getattr(row_kinds, name, None)))
 
 
 def _fields_of(cls: type[Message]) -> list[tuple[str, set[type] | None, set[type] | None, int]]:
-    """For each field: its name, its types and those of its items (None: any), the length of its rows (0: no rows)."""
+    """List the fields of a class: name, types, items' types, length of rows.
+
+    Types are None if any are allowed, and the length is 0 if the field has no rows.
+    """
     fields = []
     for name, kind in field_types(cls).items():
         accepted: set[type] = set()
@@ -110,9 +110,9 @@ _ACCEPTED: set[tuple[int, tuple[type, ...]]] = set()
 
 
 def _check_kinds(code: int, kinds: tuple[type, ...]) -> None:
-    """Check a message's code, then the number of its fields and their types.
+    """Check a message's code, the number of its fields and their types.
 
-    Remember them.
+    The code comes first. Types that pass are remembered.
     """
     if not 0 <= code < len(WIRE_MESSAGES):
         raise ProtocolError(f"no message has the code {code}")
@@ -157,9 +157,7 @@ _packers: list[_Packer] = []
 
 
 def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
-    """Make one frame of these messages.
-
-    Its bytes, and the buffers that are to be sent behind them.
+    """Pack messages into one frame: its bytes, and the buffers behind them.
 
     Raises
     ------
@@ -178,7 +176,7 @@ def pack(messages: Iterable[Message]) -> tuple[bytes, Sequence[memoryview]]:
 
 
 def pack_whole(messages: Iterable[Message]) -> tuple[bytes, Sequence[Buffer]]:
-    """The same, with the buffers as they are in the messages."""
+    """Pack messages as ``pack`` does, with the buffers as they are in these."""
     rows = [_GETTERS[type(message)](message) for message in messages]
     try:
         packer = _packers.pop()
@@ -386,7 +384,7 @@ class FrameParser:
                 del buffer[:start]
 
     def prepared_space(self) -> memoryview:
-        """``space``, with its beginning ready to be written to."""
+        """Return ``space``, with its beginning ready to be written to."""
         assert self.space is not None and self._filling is not None
         at = self._filling.nbytes - self.space.nbytes
         if at + COMMIT_BYTES // 2 > self._committed < self._filling.nbytes:
@@ -394,21 +392,24 @@ class FrameParser:
         return self.space
 
     def filled(self, count: int) -> Iterator[list[Message]]:
-        """That many bytes were read into ``space``; see ``feed``."""
+        """Note how many bytes were read into ``space``; see ``feed``."""
         self.received_bytes += count
         self._advance(count)
         if self.space is None:
             yield self._complete()
 
     def _check_head(self, start: int) -> None:
-        """The tag in front of a frame: before its lengths are believed."""
+        """Check the tag in front of a frame, before its lengths count."""
         assert self._opener is not None
         stop = start + self._tag_bytes
         self._opener.check_head(self._buffer[start:stop], self._buffer[stop : stop + 12])
         self._head_checked = True
 
     def _begin(self, start: int, length: int, count: int) -> int:
-        """The head of a frame with buffers: where these begin, or 0 if its body has not come yet."""
+        """Take the head of a frame with buffers, and return where these begin.
+
+        0 if its body has not come yet.
+        """
         if count > self.most_buffers:
             raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
         table_stop = start + 12 + 8 * count
@@ -455,7 +456,7 @@ class FrameParser:
         self.space = self._filling = None
 
     def _arrived(self, memory: memoryview) -> Buffer:
-        """A buffer that is complete, or the tag behind the last one."""
+        """Wrap a buffer that is complete, or the tag behind the last one."""
         if self._opener is None or self._is_at_the_tag():
             return Buffer(memory, arrived=True)
         return Buffer(memory, arrived=True, digest=self._opener.end_buffer())
@@ -464,7 +465,7 @@ class FrameParser:
         return len(self._whole) == len(self._lengths) - 1
 
     def _fill(self, data: memoryview) -> int:
-        """Copy bytes into the buffers that are under way; how many were taken."""
+        """Copy bytes into the buffers that are under way; return how many."""
         taken = 0
         while self.space is not None and taken < data.nbytes:
             count = min(self.space.nbytes, data.nbytes - taken)
@@ -474,7 +475,7 @@ class FrameParser:
         return taken
 
     def _advance(self, count: int) -> None:
-        """That many bytes have come into ``space``."""
+        """Take the bytes that have come into ``space``, and go to what is next."""
         assert self.space is not None
         if self._opener is not None and not self._is_at_the_tag():
             self._opener.update_buffer(self.space[:count])

@@ -64,7 +64,7 @@ Key = tuple[str, str]
 
 
 def bound(space: dict[str, Any], name: str) -> Any:
-    """Return what a name is bound to, ``MISSING`` if it is not bound.
+    """Return what a name is bound to; ``MISSING`` if it is not bound.
 
     Its ``lazy import`` runs, as at each use.
     """

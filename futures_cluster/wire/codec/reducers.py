@@ -58,7 +58,10 @@ def _reduce_traceback(traceback: types.TracebackType) -> Any:
 
 
 def _reduce_partialmethod(method: Any) -> Any:
-    """``pickle`` makes an empty one and then fills it, which fails from Python 3.14 on: its ``__new__`` needs more."""
+    """Reduce a partial method to a call with all of its arguments.
+
+    ``pickle`` makes an empty one and then fills it, which fails from Python 3.14 on: its ``__new__`` needs more.
+    """
     return _make_partialmethod, (type(method), method.func, method.args, method.keywords)
 
 
@@ -67,7 +70,10 @@ def _make_partialmethod(cls: Any, func: Any, args: tuple[Any, ...], keywords: di
 
 
 def _reduce_lazy_import(lazy: Any) -> Any:
-    """What a ``lazy import`` gives, in copies of the globals of a module that can be imported."""
+    """Reduce a ``lazy import`` to what it gives.
+
+    Such imports are in copies of the globals of a module that can be imported.
+    """
     return _itself, (lazy.resolve(),)
 
 
