@@ -16,7 +16,9 @@ from futures_cluster.numbers import MAX_BACKOFF_S
 
 
 def backoff_s(options: TaskOptions, key: Key, retry: int, seed: str) -> float:
-    """Return the seconds before a repetition: between half of the full wait and all of it.
+    """Return the seconds before a repetition.
+
+    They are between half of the full wait and all of it.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def _check_limits(state: State) -> None:
         first = queue.first()
         if first is not None and state.limits.are_free(queue.requirements[3]) and queue not in state.constrained.ripe:
             fitting = [worker for worker in queue.open if placement.fits(worker, first, queue.requirements)]
-            assert not fitting, (first, "could run, and the scheduler would not look", fitting)
+            assert not fitting, (first, "could run, and no event would start it", fitting)
 
 
 def _check_copies(state: State) -> None:

@@ -85,11 +85,10 @@ class LoneTasks:
         }
 
     def handle(self, event: Message, now: float) -> list[Command] | None:
-        """Return what ``SchedulerMachine.handle`` would for an event of a lone task.
+        """Return what ``SchedulerMachine.handle`` would for a lone task's event.
 
-        None if the machine is to handle the event.
-
-        After this the machine's state may lack such tasks: whoever reads it calls ``settle`` before.
+        None if the machine has to handle the event. After this the machine's state may lack such tasks: a caller that
+        reads it calls ``settle`` before.
         """
         handler = self._handlers.get(type(event))
         return None if handler is None else handler(event, now)
@@ -97,7 +96,7 @@ class LoneTasks:
     def begin(self, event: m.SubmitTasks, now: float) -> list[Command] | None:
         """Send a task that need not be queued.
 
-        None if the event has to be handled as others are.
+        None if the machine has to handle the event.
         """
         tasks = event.tasks
         if self.running is not None or len(tasks) != 1:
@@ -144,7 +143,7 @@ class LoneTasks:
     def end(self, event: m.TasksFinished, now: float) -> list[Command] | None:
         """Tell the client the small result of the task that runs.
 
-        None for all others, and for errors.
+        None for all other tasks, and for errors.
         """
         if self.running is None or event.failed or len(event.finished) != 1:
             return None

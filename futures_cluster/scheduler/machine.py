@@ -424,7 +424,7 @@ class SchedulerMachine:
     def _retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
         """Run a task again whose attempt has failed, if it has retries left.
 
-        It pauses for ``pause_s`` first.
+        It waits for the pause before.
         """
         if self._transitions.is_given_up(task):
             self._transitions.abandon(task)

@@ -56,10 +56,9 @@ def has_room(worker: Worker) -> bool:
 def must_wait_for_place(worker: Worker) -> bool:
     """Return whether an older worker of its place runs its last tasks.
 
-    It need not wait for it if all of these tasks wait for others.
-
-    A worker that has run its maximum is replaced while it runs its last task. Both together may run no more tasks at
-    once than one of them, and use no more resources: else each worker would begin the next task before the former ends.
+    This does not count if all of these wait for other tasks. A worker that has run its maximum is replaced while it
+    runs its last task. Both together may run no more tasks at once than one of them, and use no more resources: else
+    each worker would begin the next task before the former ends.
     """
     for former in worker.same_place:
         if former is worker:
@@ -220,9 +219,9 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
 
 
 def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
-    """Return the worker that gets no more tasks until it is empty.
+    """Return the worker to be emptied for a task that has to run alone.
 
-    For a task that has to run alone.
+    It gets no more tasks until it is empty.
     """
     resources, names, *_ = demand
     best: Worker | None = None

@@ -471,7 +471,10 @@ class Transitions:
             self.stop_if_empty(worker)
 
     def add_worker(self, worker: Worker) -> None:
-        """A worker has joined; it waits until those whose place it takes run nothing."""
+        """Add a worker that has joined.
+
+        It waits until those whose place it takes run nothing.
+        """
         self.state.workers[worker.name] = worker
         worker.same_place = self.state.places.setdefault(worker.place, [])
         worker.same_place.append(worker)

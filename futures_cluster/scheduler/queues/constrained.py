@@ -126,7 +126,7 @@ class ConstrainedQueues:
                     self.ripe[queue] = None
 
     def limits_free(self, amounts: Amounts) -> None:
-        """Note the queues that may go on, as tasks have given back these limits."""
+        """Note that tasks have given back some of these limits."""
         for name, _ in amounts:
             for queue in self._limited.get(name, ()):
                 if len(queue.tasks):

@@ -54,7 +54,7 @@ class Flow:
         self.virtual_time_s += seconds
 
     def take_turn(self, seconds: float) -> None:
-        """Catch up and be charged, for a task that comes alone."""
+        """Catch up, and charge a task that comes alone."""
         share, reached_s = self.share, self.virtual_time_s
         if reached_s > share.level_virtual_time_s:
             share.level_virtual_time_s = reached_s

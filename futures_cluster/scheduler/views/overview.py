@@ -128,9 +128,9 @@ def _running(state: State) -> dict[FunctionStats, int]:
 
 
 def _held_bytes(state: State) -> dict[FunctionStats, int]:
-    """Return the bytes of the results that workers hold.
+    """Sum the bytes of the results that workers hold, by function.
 
-    Small results, which the scheduler keeps, are not looked at.
+    Small results, which the scheduler keeps, do not count.
     """
     held: dict[FunctionStats, int] = {}
     for task in islice(chain.from_iterable(worker.data.values() for worker in state.workers.values()), MAX_HELD):
