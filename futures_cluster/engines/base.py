@@ -109,7 +109,10 @@ class Engine(Protocol):
         """Run a call; returns its future. Raises RuntimeError after ``shutdown``."""
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
-        """Submit tasks that need each other; the futures of those that are wanted. Needs ``supports_graphs``."""
+        """Submit tasks that need each other; needs ``supports_graphs``.
+
+        Returns the futures of those tasks that are wanted.
+        """
 
     def lend_executor(self, find: Callable[[], Any]) -> None:
         """Take the function that makes the executor of a task in this process."""
@@ -136,7 +139,10 @@ class Engine(Protocol):
         """Return how many tasks this client has submitted, and how many are not done."""
 
     def unfinished_futures(self) -> list[Any]:
-        """Return the futures of this client that are not done; in a task, of what that task has submitted."""
+        """Return the futures of this client that are not done.
+
+        In a task, those of what that task has submitted.
+        """
 
     def wait_for_workers(self) -> list[str]:
         """Return the names of all workers once they have started, or raise why not."""

@@ -61,7 +61,7 @@ class RemoteEngine(ClientEngine):
                 raise
 
     def _declare(self, limits: dict[str, float]) -> None:
-        """Declare limits; the number of the first client that did so counts.
+        """Declare limits; the first declaration of each counts.
 
         Raises
         ------
@@ -105,7 +105,10 @@ class RemoteEngine(ClientEngine):
         return self.client.submit(fn, args, kwargs, options.task, options.resolve, options.pure, options.key)
 
     def check_options(self, options: TaskOptions) -> None:
-        """See ``Engine``; workers may come that offer more than those that are there, but limits do not change."""
+        """See ``Engine``.
+
+        Workers may come that offer more than those that are there, but limits do not change.
+        """
         if any(name not in self._limits for name, _ in options.limits) and not self.cluster.is_on_loop:
             self._limits = dict(self.cluster.ask("limits", {}))
         if not self.cluster.is_on_loop:

@@ -319,7 +319,10 @@ class InProcessEngine(Facts, EngineBase):
         work.raised(error)
 
     def _rest(self, work: Work) -> None:
-        """Work waits before its next try; meanwhile it can be cancelled, as all that is queued."""
+        """Let work wait before its next try.
+
+        Meanwhile it can be cancelled, as all that is queued.
+        """
         from futures_cluster.scheduler.backoff import backoff_s
 
         options = TaskOptions(backoff_s=work.backoff_s)

@@ -171,7 +171,7 @@ class SyncEngine(EngineBase):
     def _put_in_values(self, future: ClientFuture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the arguments with values of futures.
 
-        None if the call's future has failed by one.
+        None if one of these futures has failed, and the call's future because of it.
         """
         call, keys, found = self._client.codec.dump_call(args, kwargs, True)
         references: list[Any] = found  # all of them futures

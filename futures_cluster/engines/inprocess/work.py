@@ -106,9 +106,9 @@ class Work(context.TaskContext):
         self.future._state = "RUNNING"
 
     def is_queued_again(self) -> None:
-        """Take note that it has raised and is queued for another try.
+        """Note that the work has raised, and is to be tried again.
 
-        Until that begins it can be cancelled.
+        Until then it can be cancelled.
         """
         future = self.future
         if future is not None and future._state == "RUNNING":

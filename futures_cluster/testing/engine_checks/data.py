@@ -131,7 +131,7 @@ def check_retries(make_executor: MakeExecutor) -> None:
 
 @check("backoff")
 def check_backoff(make_executor: MakeExecutor) -> None:
-    """A task that raised waits before it runs again, and not shorter than half of ``backoff``."""
+    """A task that raised waits for at least half of ``backoff`` before it runs again."""
     table = {0: ["fail", "fail", "ok"]}
     with Folder() as folder, make_executor(max_workers=1) as ex:
         view = ex.with_options(retries=2, backoff=0.05)
@@ -164,7 +164,10 @@ def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
 
 @check("limits")
 def check_limits(make_executor: MakeExecutor) -> None:
-    """A task that could never have what it asks of a limit is refused, in a graph and in a batch as well."""
+    """A task that could never have what it asks of a limit is refused.
+
+    This goes for a graph and a batch as well.
+    """
     with make_executor(limits={"check_limits": 3}) as ex:
         assert ex.with_options(limits={"check_limits": 3}).submit(tasks.same, 1).result(TIMEOUT_S) == 1
         assert list(ex.with_options(limits={"check_limits": 1}).map(tasks.same, range(9))) == list(range(9))
@@ -183,7 +186,10 @@ def check_limits(make_executor: MakeExecutor) -> None:
 
 @check("limits", traits=("concurrent",))
 def check_limits_hold(make_executor: MakeExecutor) -> None:
-    """Tasks over the limit wait in order and say for what; others pass them, and an end or a failure lets one go on."""
+    """Tasks over the limit wait in order and say for what.
+
+    Others pass them, and an end or a failure lets one go on.
+    """
     name = "check_limits_hold"
     with Folder() as folder, make_executor(max_workers=3, limits={name: 1}) as ex:
         view = ex.with_options(limits={name: 1})

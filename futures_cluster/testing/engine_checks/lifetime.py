@@ -83,7 +83,10 @@ def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_cancel_all(make_executor: MakeExecutor) -> None:
-    """``cancel_all`` leaves what is done, and the executor goes on; in a task it is about the task's own futures."""
+    """``cancel_all`` leaves what is done, and the executor goes on.
+
+    In a task it is about the task's own futures.
+    """
     with make_executor() as ex:
         done = ex.submit(tasks.same, 1)
         assert done.result(TIMEOUT_S) == 1
@@ -94,7 +97,10 @@ def check_cancel_all(make_executor: MakeExecutor) -> None:
 
 @check(traits=("concurrent",))
 def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
-    """What has not begun is cancelled, not what runs and not what another executor has submitted."""
+    """``cancel_all`` cancels what has not begun.
+
+    It leaves what runs and what another executor has submitted.
+    """
     with Folder() as folder, make_executor(max_workers=1) as ex, make_executor(max_workers=1) as other:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
         folder.wait("begun")
