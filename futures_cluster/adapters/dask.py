@@ -122,7 +122,10 @@ def _annotated(executor: Any, annotations: Mapping[str, Any]) -> Any:
 
 
 def _layers(graph: Mapping[Hashable, Any]) -> dict[str, dict[Hashable, Any]]:
-    """Return the annotations of a graph with layers, which may be functions of the key."""
+    """Return the annotations of a graph with layers.
+
+    An annotation may be a function of the key.
+    """
     found: dict[str, dict[Hashable, Any]] = {}
     for layer in getattr(graph, "layers", {}).values():
         for name, value in (getattr(layer, "annotations", None) or {}).items():

@@ -381,7 +381,10 @@ class _Builder:
     def _arguments(
         self, key: Hashable, args: tuple[Any, ...], find: Find
     ) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
-        """Return arguments with what is known, and the places of what is not."""
+        """Return arguments with known values, and the places of unknown ones.
+
+        A known value stands in the place of its reference; a place of an unknown one is returned.
+        """
         places: list[tuple[int, int]] = []
         known: list[Any] | None = None
         for at, arg in enumerate(args):

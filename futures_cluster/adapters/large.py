@@ -40,7 +40,7 @@ ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
 
 def engine_client(executor: Executor) -> Any:
-    """Return what stands between an executor and its scheduler.
+    """Return the client between an executor and its scheduler.
 
     None where each call runs at submit.
     """
@@ -53,9 +53,9 @@ def shares_memory(executor: Executor) -> bool:
 
 
 def shares_files(executor: Executor) -> bool:
-    """Return whether the tasks of an executor run in processes of this host.
+    """Return whether the tasks of an executor find the caller's files.
 
-    These find the caller's files.
+    They do in processes of this host.
     """
     return shares_memory(executor) or engine_client(executor).codec.pool is not None
 

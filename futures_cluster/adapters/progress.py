@@ -165,9 +165,9 @@ def _as_data(html: str, text: str) -> dict[str, str]:
 
 
 def _display(html: str, text: str) -> Any:
-    """Return whether output goes to a notebook.
+    """Show a line in a notebook, and return the handle that redraws it.
 
-    A line can be drawn again there, as on a terminal.
+    None if output does not go to a notebook.
     """
     kernel = sys.modules.get("ipykernel.zmqshell")
     ipython = sys.modules.get("IPython")

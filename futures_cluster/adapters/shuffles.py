@@ -195,7 +195,7 @@ def _use(node: Any, known: dict[int, str]) -> str:
 def _held_stores(graph: Mapping[Hashable, Any]) -> dict[Hashable, str]:
     """Return the tasks that get a store which the caller has made.
 
-    It is an argument, also in containers.
+    The store is an argument, or in a container that is one.
     """
     core = sys.modules.get("partd.core")
     if core is None:
@@ -271,7 +271,7 @@ def _node_or_key(arg: Any) -> Any:
 def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, _Shuffle]:
     """Return the shuffles by their stores.
 
-    A store is known by the key of the file's task, or P2P's identifier.
+    A store is the key of the file's task, or P2P's identifier.
     """
     shuffles: dict[Hashable, _Shuffle] = {}
     specs = _specs(graph, using)
@@ -310,9 +310,9 @@ def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> d
 
 
 def _specs(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> dict[Hashable, Any]:
-    """Return what P2P's tasks between writing and reading say of their shuffle.
+    """Return what P2P's tasks say of their shuffle, by its identifier.
 
-    By the identifier of the shuffle.
+    These are the tasks between writing and reading.
     """
     nodes = [graph[key] for key, use in using.items() if use == "make p2p"]
     return {node.spec.id: node.spec for node in nodes if hasattr(node, "spec")}  # which Dask's fusing may have dropped

@@ -40,7 +40,9 @@ class Scored:
 def score_collection(
     model: Any, x: Any, y: Any, weights: Any, executor: Executor | None, offset: Offset | None = None
 ) -> float:
-    """Return the part of the loss that the model explains, beside that of the mean; of classes the part that is right.
+    """Return the part of the loss of the mean that the model explains.
+
+    Of classes, this is the part that is right.
 
     Parameters
     ----------

@@ -95,9 +95,8 @@ def place(
 ) -> tuple[list[Any], list[Any]]:
     """Return the blocks, and ``look(block, *args)`` of each.
 
-    With an executor, futures of both.
-
-    A block is looked at as soon as it is made, before others: if not all fit into memory, it is still there.
+    With an executor, both are futures. ``look`` gets a block as soon as it is made, before others are made: if not all
+    fit into memory, it is still there.
     """
     blocks, found = [], []
     for load in loads:
