@@ -66,7 +66,10 @@ if TYPE_CHECKING:
     from futures_cluster.log_filter import TaskLogFilter
 
     def current_executor() -> Executor:
-        """See ``context.current_executor``, which is below the executor and cannot name its class."""
+        """See ``context.current_executor``.
+
+        That module is below the executor and cannot name its class.
+        """
 
 
 def __getattr__(name: str) -> Any:

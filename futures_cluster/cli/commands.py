@@ -182,7 +182,7 @@ def ask(address: str, security: registry.Security, what: str, argument: Any = No
 def _without_asker(cluster: RemoteCluster, answer: Any) -> Any:
     """Return the answer to a question.
 
-    A snapshot is without the client that asked for it.
+    A snapshot comes without the client that asked for it.
     """
     if isinstance(answer, dict) and "clients" in answer:
         answer = {**answer, "clients": [name for name in answer["clients"] if name != cluster.client.name]}

@@ -67,9 +67,9 @@ def run(
 
 @contextlib.contextmanager
 def _blas_threads(number: int) -> Iterator[None]:
-    """Have numpy use this many threads when it is loaded, here and on workers.
+    """Let numpy use this many threads when it is loaded, here and on workers.
 
-    Variables that are set count.
+    Variables that are set already take precedence.
     """
     added = [name for name in THREAD_VARIABLES if name not in os.environ]
     os.environ.update(dict.fromkeys(added, str(number)))

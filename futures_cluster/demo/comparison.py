@@ -96,7 +96,7 @@ def in_one_process(
 ) -> Outcome:
     """Compute the same by pandas and numpy.
 
-    With the settings of the search and its held-out rows.
+    The settings and the held-out rows are those of the search.
     """
     clock = Clock(lambda step: progress.step(f"{CHECKING}: {step}"))
     with clock.step(START):

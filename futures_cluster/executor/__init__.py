@@ -497,9 +497,10 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
     # ---------------------------------------------------------------- the end
 
     def cancel_all(self, force: bool = False) -> int:
-        """Cancel the unfinished futures of this executor; unlike ``shutdown``, it stays open.
+        """Cancel the unfinished futures of this executor.
 
-        Futures of other programs on the same cluster go on. In a task the call cancels what that task has submitted.
+        Unlike after ``shutdown``, the executor stays open. Futures of other programs on the same cluster go on. In a
+        task the call cancels what that task has submitted.
 
         Parameters
         ----------

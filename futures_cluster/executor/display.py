@@ -65,7 +65,7 @@ def _counted(number: int, noun: str) -> str:
 def _memory(facts: dict[str, dict[str, Any]]) -> str:
     """Return the memory of the workers.
 
-    As they have reported it, or of processes of this machine.
+    The number is what they have reported, or that of processes of this machine.
     """
     sizes = []
     for worker in facts.values():
