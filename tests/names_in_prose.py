@@ -33,12 +33,11 @@ INHERITED = {
 }
 # Packages whose names some of our modules have, and "__main__", the users' program.
 OTHER_PACKAGES = {"dask", "joblib", "ray", "__main__"}
-# Single names of other packages, of the operating system, and of formulas.
+# Names of other packages, of the operating system, and of formulas.
 OF_OTHERS = {"OneHotEncoder", "TCP_USER_TIMEOUT", "_reset_run_tracking", "optimize_graph", "parent_process"}
 OF_OTHERS |= {"spec_from_file_location", "D", "M", "f_i", "Dask"}
-#: What pages name of others: a reader's file, methods of Dask's client; and names that changes.d says have gone.
-ON_PAGES_OF_OTHERS = {"first.py", "client.restart", "client.dashboard_link", "client.get_executor"}
-ON_PAGES_OF_OTHERS |= {"futures_cluster.coordination"}
+# Of Dask's client, and a file that readers of a page write.
+OF_OTHERS |= {"client.restart", "client.dashboard_link", "client.get_executor", "first.py"}
 
 
 @functools.cache
@@ -145,8 +144,10 @@ def candidates(first: str) -> list[str]:
 def is_resolved(name: str) -> bool:
     """Return whether the package has what a dotted name says, or the name belongs to another package."""
     first, *rest = name.removeprefix(f"{PACKAGE}.").split(".")
+    if name in OF_OTHERS:
+        return True
     if not rest:
-        return first in identifiers() or first in WELL_KNOWN or name in OF_OTHERS
+        return first in identifiers() or first in WELL_KNOWN
     if first in OTHER_PACKAGES or first in sys.stdlib_module_names:
         return True
     if first in classes():
@@ -180,7 +181,8 @@ def missing_on_page(text: str) -> list[str]:
         for match in ON_PAGES.finditer(line):
             name = match[1].removesuffix("()")
             if re.fullmatch(r"[\w/]+\.py", name):
-                missing = not any((folder / name).exists() for folder in (SOURCE, ROOT, ROOT / "benchmarks"))
+                folders = (SOURCE, ROOT, ROOT / "benchmarks")
+                missing = name not in OF_OTHERS and not any((folder / name).exists() for folder in folders)
             else:
                 missing = "." in name and DOTTED.fullmatch(name) is not None and not is_resolved(name)
             if missing and name not in ON_PAGES_OF_OTHERS:
