@@ -171,7 +171,7 @@ def check_limits(make_executor: MakeExecutor) -> None:
     with make_executor(limits={"check_limits": 3}) as ex:
         assert ex.with_options(limits={"check_limits": 3}).submit(tasks.same, 1).result(TIMEOUT_S) == 1
         assert list(ex.with_options(limits={"check_limits": 1}).map(tasks.same, range(9))) == list(range(9))
-        wrongs: list[dict[str, float]] = [{"check_limits": 4}, {"not declared": 1}]
+        wrongs: list[dict[str, float]] = [{"check_limits": 4}, {"check_limits_undeclared": 1}]
         for wrong in wrongs:
             view = ex.with_options(limits=wrong)
             with raises(ValueError) as caught:
