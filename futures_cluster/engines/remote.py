@@ -1,6 +1,6 @@
 """The engine on a scheduler elsewhere: ``Executor(backend="tcp://host:8786")``.
 
-Covers: what an executor asks of a cluster that belongs to nobody in particular. Does not cover: the connection
+Covers: what an executor asks of a cluster that no client owns. Does not cover: the connection
 (``services.client.remote_cluster``).
 """
 

@@ -40,7 +40,7 @@ class SubmitTasks(Message):
     """New tasks that share their options.
 
     ``wanted`` is None for submitted tasks: all are wanted, and run even if they are released before. For the tasks of a
-    graph it lists the keys whose results the client wants; the others run only while somebody needs them.
+    graph it lists the keys whose results the client wants; the others run only while tasks need them.
     ``option_overrides`` names tasks with options of their own. ``calls`` names those whose key may be submitted more
     than once, because its caller chose it or because it follows from the call: a key that is known already is wanted
     again only if both calls are the same, and every other repetition is an error (``DuplicateKey``).

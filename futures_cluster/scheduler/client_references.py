@@ -1,8 +1,8 @@
 """Which clients want which tasks, and what becomes of it when one wants no more.
 
 Covers: a client that has one future less or has left, and whether others wait for what is made of a task.
-Does not cover: freeing what nobody wants now (``transitions.release_candidates_now``), wanting a task again, which may
-have to run for it (``transitions.want_again``).
+Does not cover: freeing what no client wants now (``transitions.release_candidates_now``), wanting a task again, which
+may have to run for it (``transitions.want_again``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ClientReferences:
     Parameters
     ----------
     loose : list of Task
-        Gets the tasks that somebody wants no more.
+        Gets the tasks that a client no longer wants.
     """
 
     def __init__(self, state: State, functions: Functions, loose: list[Task]) -> None:

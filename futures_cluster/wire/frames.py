@@ -328,7 +328,7 @@ class FrameParser:
         Raises
         ------
         ProtocolError
-            For a frame that is too long or not ours; the stream cannot be used any more.
+            For a frame that is too long or not ours; the stream can no longer be used.
         AuthenticationError
             For a frame whose tags are wrong; likewise.
         """

@@ -29,7 +29,7 @@ class Replica:
     copy : bool
         While it is fetched: the scheduler wants it to be here, whether or not runs need it.
     dropped : bool
-        The scheduler has said meanwhile that nobody needs it; it goes once it has no users.
+        The scheduler has said meanwhile that it is not needed; it goes once it has no users.
     """
 
     __slots__ = ("copy", "dropped", "held", "holders", "key", "runs", "size_bytes", "users")

@@ -5,9 +5,9 @@ depends on a cancelled task, the end. Does not cover: how a call is submitted an
 engine has), executing calls (``task_runner``), what an engine refuses (``external.engine``).
 
 Each future of ours has a *handle*, the other engine's own future, which keeps the result on its cluster. It is let go
-when our future goes, or when the task is done and nobody has a future any more.
+when our last future of the task goes, or, if that has gone before, when the task is done.
 
-A result comes here when somebody asks for it. Those that are small (``payloads.InlineResult``) and done are brought
+A result comes here when the program asks for it. Those that are small (``payloads.InlineResult``) and done are brought
 along: asking for a thousand one after the other makes a few requests, not a thousand.
 """
 

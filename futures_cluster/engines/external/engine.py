@@ -1,6 +1,6 @@
 """What engines over other people's clusters have in common: an executor's questions, and what they refuse.
 
-Covers: arguments and methods that mean nothing on a cluster of somebody else, and the executor of a task there. Does
+Covers: arguments and methods that mean nothing on a cluster of another owner, and the executor of a task there. Does
 not cover: futures and results (``external.client``), any engine.
 """
 

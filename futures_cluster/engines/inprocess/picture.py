@@ -52,7 +52,7 @@ def make_picture(
     groups : dict
         What was measured of functions, by name.
     now : float
-        On the clock of whoever looks.
+        On the caller's clock.
     in_order : bool
         Also put queued work into the queue, for ``scheduler.views.explain``, which says how much comes before.
     """

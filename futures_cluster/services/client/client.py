@@ -6,7 +6,7 @@ Does not cover: the futures themselves (``future``, which is above this room and
 workers (``fetching``), and where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
 
 Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
-user's own thread instead, if the lock of whoever takes it is free. ``deliver`` is called under that lock.
+user's own thread instead, if the lock of its receiver is free. ``deliver`` is called under that lock.
 """
 
 from __future__ import annotations

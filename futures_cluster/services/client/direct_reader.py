@@ -5,7 +5,7 @@ the loop. Does not cover: what is read (``scheduler``), threads that wait behind
 
 Why: through the loop's thread a lone result costs one more wake-up and one more hand-over of the interpreter's lock,
 about a fifth of a round trip. While the leader waits, the loop does not watch the connections; a timer on the loop
-watches them again as soon as nobody leads, or one waits for long.
+watches them again as soon as no thread leads, or a leader waits for long.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Results that stay on workers: getting them to the client.
 
 Covers: asking the holders, waiting for a result that was lost until it has been computed again, fetching without
-anybody waiting in a thread. Does not cover: the connections to the holders (``peers``), which results there are
-(``client``).
+a thread that waits. Does not cover: the connections to the holders (``peers``), which results there are (``client``).
 
-The way: ``future.holders`` says who has it -> ``peers`` asks the first -> the payload; or nobody could be reached ->
-``ReportMissing`` to the scheduler -> its news of the key (``news``) -> once more.
+The way: ``future.holders`` lists the holders -> ``peers`` asks the first -> the payload; or no holder could be reached
+-> ``ReportMissing`` to the scheduler -> its news of the key (``news``) -> once more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Functions as their clients tell them to the scheduler: pickled once, named by their content.
 
-Covers: deciding whether a function has to be pickled again, and forgetting those that nobody can submit again.
+Covers: deciding whether a function has to be pickled again, and forgetting those that no thread can submit again.
 Does not cover: workers, which unpickle a function once for each id (``execution``).
 
 A function of a module pickles by reference: once is enough. One that does not (of ``__main__``, a lambda, a closure)
@@ -134,7 +134,7 @@ class FunctionTable:
     scope : Scope
         Of the workers.
     on_dead : callable
-        Called with the id of a function that nobody can submit again, at any time and in any thread.
+        Called with the id of a function that no thread can submit again, at any time and in any thread.
     """
 
     def __init__(
@@ -165,8 +165,8 @@ class FunctionTable:
         name : str
             For people.
         news : tuple or None
-            ``(id, name, payload)`` to tell the scheduler before the first task that uses it; whoever does then
-            says so with ``told``, and not before: another thread could submit the function in between.
+            ``(id, name, payload)`` to tell the scheduler before the first task that uses it. The caller calls
+            ``told`` then, and not before: another thread could submit the function in between.
         as_argument : bool
             Whether ``fn`` is to be the first argument of the call.
 

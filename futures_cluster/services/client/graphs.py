@@ -1,7 +1,7 @@
 """Tasks that need each other, submitted together.
 
 Covers: their keys' futures, pickling, the one message. Does not cover: how such tasks come to be (``adapters``), and
-what becomes of them (``scheduler.machine``): those that nobody wants run only while others need them.
+what becomes of them (``scheduler.machine``): those that no client wants run only while others need them.
 
 The client holds the futures of a graph weakly until they are done: when the last reference goes, the task stops.
 """

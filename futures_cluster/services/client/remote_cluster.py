@@ -70,7 +70,7 @@ class RemoteCluster:
     Raises
     ------
     SchedulerLost
-        When nobody answers at the address.
+        When no scheduler answers at the address.
     HandshakeError
         When the scheduler does not let us in; it says what to do.
     """

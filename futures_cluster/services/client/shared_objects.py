@@ -157,7 +157,7 @@ class SharedObjectClient:
         self._client = client
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
-        self._lock = locks.Lock()  # an answer comes, or nobody waits for it any more: one of them is first
+        self._lock = locks.Lock()  # an answer comes, or no thread waits for it now: one of them is first
         self._closed: BaseException | None = None
 
     @property

@@ -341,7 +341,7 @@ class WorkerProcesses:
     def forget_in_child(self) -> None:
         """Close our ends of the workers' connections in a forked copy.
 
-        As long as anybody holds them, a worker could not see that its client has died.
+        As long as a process holds them, a worker could not see that its client has died.
         """
         for handle in self.handles.values():
             handle.close_client_end()

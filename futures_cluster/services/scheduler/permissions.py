@@ -123,7 +123,7 @@ def check_hello(messages: list[Message]) -> m.Hello:
     Raises
     ------
     ProtocolError
-        When it is anything else, or nobody we know.
+        When it is anything else, or the peer is unknown.
     """
     if not messages:
         raise ProtocolError("the first frame was empty and had no Hello")

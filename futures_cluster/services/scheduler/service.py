@@ -57,9 +57,9 @@ class SchedulerService:
     stop_worker : callable
         ``stop_worker(message)``: end a worker, as a ``StopWorker`` says.
     release : callable
-        Takes payloads of this process that no task needs any more.
+        Takes payloads of this process that no task still needs.
     on_broken : callable
-        Called with the error when no worker can start any more.
+        Called with the error once no further worker can start.
     on_event : callable or None
         Called on the loop when workers have joined, retire or are lost, and with data on its way.
     """

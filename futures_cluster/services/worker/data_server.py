@@ -3,8 +3,9 @@
 Covers: answering ``GetData`` and ``PutData``, and the shared segments that each asker may be about to open.
 Does not cover: what is held (``store``), asking (``peers``).
 
-Whoever puts data tells the scheduler afterwards. If it goes before, nobody knows of the data. So when it goes, the keys
-of all it has put are told, and the scheduler says which to drop.
+A peer that puts data tells the scheduler afterwards. If the peer goes before, the scheduler does not know of the data.
+So when the peer goes, this process tells the scheduler the keys of all that it has put, and the scheduler says which to
+drop.
 
 A payload in shared memory may only be used again once the asker has opened it (``SegmentsMapped``), or has gone.
 
@@ -85,7 +86,7 @@ class DataServer:
     pool : SegmentPool or None
         Where segments of answers are released.
     tell_put : callable
-        Tells the scheduler the keys that were put by somebody who has gone.
+        Tells the scheduler the keys that were put by a peer that has gone.
     answer_bytes : callable
         ``answer_bytes(request)``: what the values of an answer will take.
     memory_limit : int or None

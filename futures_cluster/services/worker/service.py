@@ -83,7 +83,7 @@ class WorkerService:
     debug : bool
         Tasks that change their inputs fail.
     log_tail : LogTail or None
-        Lines of the log that are told whoever looks at the status page.
+        Lines of the log, for the status page.
     """
 
     def __init__(

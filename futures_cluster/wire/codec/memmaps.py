@@ -54,7 +54,7 @@ class Mapping(NamedTuple):
     Attributes
     ----------
     path : str
-        Of the file that is mapped there; " (deleted)" stands behind the name of a file that has none any more.
+        Of the file that is mapped there; " (deleted)" stands behind the name of a file that no longer has one.
     has_own_pages : bool
         Whether the process has changed pages that it mapped privately.
     """
@@ -119,7 +119,7 @@ class MappedFile:
     def of(cls, base: Any) -> MappedFile | None:
         """Return the file of a ``numpy.memmap``; None if it has other data.
 
-        So it is when the file has no name any more or another file has its name, and when pages of a private mapping
+        So it is when the file no longer has a name or another file has its name, and when pages of a private mapping
         (mode "c") were changed.
         """
         if base.filename is None:

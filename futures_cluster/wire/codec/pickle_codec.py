@@ -164,7 +164,7 @@ def dump_arguments(
     try:
         try:
             payload = _dump_call(args, kwargs, found, pool, scope)
-            # When somebody has swallowed what should have stopped it.
+            # When a caller has swallowed what should have stopped it.
             is_nested = not is_searched and bool(collector.found)
             if is_nested:
                 release(payload, pool)
@@ -365,7 +365,7 @@ def parts_in_memory(payload: Payload) -> tuple[Any, list[memoryview]] | None:
 def attach(payload: Payload) -> Payload:
     """Map the segment behind a payload, so that its writer may release it.
 
-    One of scattered data is only opened: whoever loads it maps it anew.
+    A segment of scattered data is only opened: each process that loads the data maps it again.
 
     Raises
     ------
