@@ -185,7 +185,7 @@ def missing_on_page(text: str) -> list[str]:
                 missing = name not in OF_OTHERS and not any((folder / name).exists() for folder in folders)
             else:
                 missing = "." in name and DOTTED.fullmatch(name) is not None and not is_resolved(name)
-            if missing and name not in ON_PAGES_OF_OTHERS:
+            if missing:
                 found.append(f"line {number}: {name}")
     return found
 

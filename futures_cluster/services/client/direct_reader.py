@@ -139,8 +139,8 @@ class DirectReader:
     def hand_back(self) -> None:
         """Let the loop read as well, and not only at the next tick.
 
-                        A thread calls this that waits for something other than a future.
-                """
+        A thread calls this that waits for something other than a future.
+        """
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._watch, True)
 

@@ -137,8 +137,8 @@ class Fetching:
     async def _bring_home(self, future: ClientFuture) -> None:
         """Fetch a result without a waiting thread.
 
-                        The client does so for callbacks, and before the workers go.
-                """
+        The client does so for callbacks, and before the workers go.
+        """
         try:
             payload = await self._fetch(future)
         except asyncio.CancelledError:

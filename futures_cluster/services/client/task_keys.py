@@ -71,8 +71,8 @@ def key_owner(client: str, incarnation: str) -> str:
 def not_sendable(future: ClientFuture) -> TypeError:
     """Return the error of a call with a future that workers cannot get.
 
-            The future is among the arguments of the call.
-        """
+    The future is among the arguments of the call.
+    """
     return TypeError(
         f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
         "pass its result() instead"

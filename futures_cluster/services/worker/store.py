@@ -243,8 +243,8 @@ class Store:
 
     def parts_on_disk(self, key: Key) -> list[Any] | None:
         """Return the pickle and the large buffers of a value that is on disk.
-                
-                None for any other value. So a worker sends the value without making the object, which would double its memory.
+
+        None for any other value. So a worker sends the value without making the object, which would double its memory.
         """
         value = self._values.get(key)
         if type(value) is not _Spilled:
