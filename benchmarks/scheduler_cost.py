@@ -29,7 +29,7 @@ def cost_per_task(workers: int, tasks: int, tree: bool = False) -> float:
     machine = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):
-        machine.handle(m.WorkerJoined(f"w{i}", "address"), 0.0)
+        machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     rows = binary_tree((tasks + 1) // 2) if tree else independent(tasks)
     events: list[m.Message] = []
     for i in range(0, len(rows), BATCH):
@@ -45,7 +45,7 @@ def cost_one_by_one(workers: int, tasks: int) -> float:
     machine = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):
-        machine.handle(m.WorkerJoined(f"w{i}", "address"), 0.0)
+        machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     machine.handle(m.SubmitTasks("c", [], [("f", "f", b"code")]), 0.0)
     events = [m.SubmitTasks("c", [(f"f-{i}", "f", b"", [])]) for i in range(tasks)]
     return sum(_drive(machine, [event], b"result") for event in events) / tasks

@@ -94,7 +94,7 @@ def snapshot_time(workers: int, tasks: int, kinds: int, finished: bool) -> float
     machine = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):
-        machine.handle(m.WorkerJoined(f"w{i}", "address"), 0.0)
+        machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     for kind in range(kinds):
         rows: list[Any] = [(f"k{kind}-{i}", f"f{kind}", b"", []) for i in range(tasks // kinds)]
         machine.handle(m.SubmitTasks("c", rows, [(f"f{kind}", f"function {kind}", b"")]), 0.0)

@@ -184,7 +184,7 @@ class Terminal(io.StringIO):
 def test_the_progress_bar_is_for_terminals_and_is_wiped() -> None:
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
-        with report.Progress(stream) as progress:
+        with report.ProgressLine(stream) as progress:
             progress.step("search")
             progress.show(2, 4, "best 17.500 min")
     _, begins, bar, _ = terminal.getvalue().split("\r")
@@ -194,7 +194,7 @@ def test_the_progress_bar_is_for_terminals_and_is_wiped() -> None:
 
 
 def test_a_slower_cluster_is_called_slower() -> None:
-    ours, theirs = comparison.Clock(), comparison.Clock()
+    ours, theirs = comparison.StepTimes(), comparison.StepTimes()
     ours.seconds, theirs.seconds = {"read": 2.0, "stop": 1.0}, {"read": 1.5}
     *table, verdict = report.time_lines(ours, theirs, 2)
     assert verdict == "2 workers are slower than one process: 2.00 times its time"

@@ -23,7 +23,7 @@ from futures_cluster.adapters.steps import Nested
 NAME = "futures_cluster"
 
 
-class Scheduler:
+class DaskScheduler:
     """An executor in Dask's configuration, which ``distributed`` copies and sends to other processes.
 
     There it stands for the executor that runs the present task, if any.
@@ -42,7 +42,7 @@ class Scheduler:
     def __repr__(self) -> str:
         return repr(self.executor)
 
-    def __deepcopy__(self, memo: Any) -> Scheduler:
+    def __deepcopy__(self, memo: Any) -> DaskScheduler:
         return self
 
     def __reduce__(self) -> Any:
@@ -73,7 +73,7 @@ class Default:
         from futures_cluster.adapters.libraries import adapt_libraries
 
         names = dask.base.named_schedulers
-        before, scheduler = names.get(NAME), Scheduler(executor)
+        before, scheduler = names.get(NAME), DaskScheduler(executor)
         names[NAME] = scheduler
         settings: dict[str, Any] = {"scheduler": scheduler}
         if dask.config.get("dataframe.shuffle.method", None) is None:
@@ -99,7 +99,7 @@ class Default:
         self.close()
 
 
-def _unname(names: dict[str, Any], before: Any, scheduler: Scheduler) -> None:
+def _unname(names: dict[str, Any], before: Any, scheduler: DaskScheduler) -> None:
     if names.get(NAME) is scheduler:
         if before is None:
             del names[NAME]

@@ -26,7 +26,7 @@ from pathlib import Path
 from futures_cluster.config import THREAD_VARIABLES, usable_cores
 from futures_cluster.demo.comparison import CHECKING, comparable, differences, in_one_process, on_workers
 from futures_cluster.demo.flights import flights_archive
-from futures_cluster.demo.report import Progress, answer_lines, search_lines, time_lines
+from futures_cluster.demo.report import ProgressLine, answer_lines, search_lines, time_lines
 
 AGREE = "all answers agree with pandas in one process"
 
@@ -44,13 +44,13 @@ def run(
     archive = flights_archive()
     blas_threads = max(1, usable_cores() // workers)
     with _blas_threads(blas_threads):
-        with Progress() as progress:
+        with ProgressLine() as progress:
             ours = on_workers(archive, workers, backend, settings, rows, progress, report)
         print(f"flights that left New York in 2013, in {len(ours.lengths)} partitions\n")
         print(*answer_lines(ours.answers), sep="\n", end="\n\n")
         print(*search_lines(ours.errors), sep="\n", end="\n\n")
         print(f"{CHECKING}\n", flush=True)
-        with Progress() as progress:
+        with ProgressLine() as progress:
             theirs = in_one_process(archive, ours.lengths, ours.errors, rows, progress)
     wrong = differences(comparable(ours), comparable(theirs))
     print(*time_lines(ours.clock, theirs.clock, workers, blas_threads), sep="\n", end="\n\n")

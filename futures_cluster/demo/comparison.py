@@ -28,9 +28,9 @@ from futures_cluster.demo.flights import (
     union,
     unpack,
 )
-from futures_cluster.demo.report import Progress
+from futures_cluster.demo.report import ProgressLine
 from futures_cluster.demo.search import Setting, gram, held_out_error, prepare, search
-from futures_cluster.demo.timing import Clock
+from futures_cluster.demo.timing import StepTimes
 
 RELATIVE_TOLERANCE = 1e-9
 
@@ -46,7 +46,7 @@ class Outcome:
     answers: dict[str, Answer]
     errors: dict[Setting, float]
     lengths: list[int]
-    clock: Clock
+    clock: StepTimes
 
 
 def on_workers(
@@ -55,11 +55,11 @@ def on_workers(
     backend: str | None,
     count: int,
     rows: int | None,
-    progress: Progress,
+    progress: ProgressLine,
     report: str | None = None,
 ) -> Outcome:
     """Compute everything through the executor; no partition comes to this process."""
-    clock = Clock(progress.step)
+    clock = StepTimes(progress.step)
     with (
         tempfile.TemporaryDirectory(prefix="futures-cluster-demo-") as folder,
         contextlib.ExitStack() as stack,
@@ -92,13 +92,13 @@ def on_workers(
 
 
 def in_one_process(
-    archive: Path, lengths: Sequence[int], settings: Collection[Setting], rows: int | None, progress: Progress
+    archive: Path, lengths: Sequence[int], settings: Collection[Setting], rows: int | None, progress: ProgressLine
 ) -> Outcome:
     """Compute the same by pandas and numpy.
 
     The settings and the held-out rows are those of the search.
     """
-    clock = Clock(lambda step: progress.step(f"{CHECKING}: {step}"))
+    clock = StepTimes(lambda step: progress.step(f"{CHECKING}: {step}"))
     with clock.step(START):
         load_libraries()
         import pandas as pd

@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any
 from futures_cluster.demo.search import Setting, best_setting
 
 if TYPE_CHECKING:
-    from futures_cluster.demo.timing import Clock
+    from futures_cluster.demo.timing import StepTimes
 
 
-class Progress:
+class ProgressLine:
     """What the demo does now, and a bar, on stderr, if that is a terminal; nothing otherwise."""
 
     WIDTH = 30
@@ -25,7 +25,7 @@ class Progress:
         self.active = self.stream.isatty()
         self._step = ""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         return self
 
     def step(self, name: str) -> None:
@@ -68,7 +68,7 @@ def search_lines(errors: Mapping[Setting, float]) -> Iterator[str]:
     yield f"{'with straight lines':<24}{errors[Setting()]:.3f} min"
 
 
-def time_lines(ours: Clock, theirs: Clock, workers: int, blas_threads: int = 1) -> Iterator[str]:
+def time_lines(ours: StepTimes, theirs: StepTimes, workers: int, blas_threads: int = 1) -> Iterator[str]:
     crew = f"{workers} worker{'s' * (workers != 1)}"
     yield f"{'seconds':<24}{crew:>12}{'one process':>16}{'ratio':>10}"
     rows = [(name, ours.seconds[name], theirs.seconds.get(name)) for name in ours.seconds]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from futures_cluster import clocks
 
 
-class Clock:
+class StepTimes:
     """Seconds for each named step."""
 
     def __init__(self, begins: Callable[[str], object] = lambda step: None) -> None:

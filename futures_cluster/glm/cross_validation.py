@@ -29,7 +29,7 @@ from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
 from futures_cluster.glm.penalties import Penalty, elastic_net, l2
 from futures_cluster.glm.regressors import _Regressor
-from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.solvers import NON_SMOOTH, Options
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
@@ -62,7 +62,7 @@ class CrossValidated:
     _first: Array | None = None
     _wants_classes: bool
 
-    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
@@ -81,7 +81,7 @@ class CrossValidated:
         with super()._placed(*args) as sums:  # type: ignore[misc]  # of the base
             yield sums
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Self:
         solver = ALIASES.get(self.solver, self.solver)
         with self._placed(blocks, facts, solver, is_local) as sums:
             self._sums = sums
@@ -155,7 +155,7 @@ class _SquaresCV(CrossValidated, _Regressor):
         return found
 
 
-def _mean_of(facts: list[Facts]) -> float:
+def _mean_of(facts: list[BlockFacts]) -> float:
     return sum(each.target for each in facts) / sum(each.weight for each in facts)
 
 
@@ -248,7 +248,7 @@ class RidgeCV(_SquaresCV):
     def _penalty(self, weight: float) -> Penalty:
         return l2(self.alpha_ / weight)
 
-    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))
         if self.cv is None:
             scores = self._left_out(sums, alphas, facts)
@@ -262,7 +262,7 @@ class RidgeCV(_SquaresCV):
         self.alpha_: float = float(alphas[best])
         self.best_score_: float = float(scores[best])
 
-    def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[Facts], coding: Coding) -> Array:
+    def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[BlockFacts], coding: Coding) -> Array:
         """Return R squared of a fold's fits."""
         mean = _mean_of(facts)
         start = _start_of(folds.sums, self.fit_intercept, mean)
@@ -280,7 +280,7 @@ class RidgeCV(_SquaresCV):
             )
         return 1.0 - found[3:] / squares
 
-    def _left_out(self, sums: Sums, alphas: Array, facts: list[Facts]) -> Array:
+    def _left_out(self, sums: Sums, alphas: Array, facts: list[BlockFacts]) -> Array:
         """Return minus the squared error of each row, predicted without it."""
         level = _mean_of(facts) if self.fit_intercept else 0.0
         start = _start_of(sums, self.fit_intercept, level)
@@ -322,7 +322,7 @@ class _GridCV(_SquaresCV):
     def _penalty(self, weight: float) -> Penalty:
         return elastic_net(self.alpha_, self.l1_ratio_)
 
-    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         ratios = self._ratios()
         mean = _mean_of(facts)
         start = _start_of(sums, self.fit_intercept, mean)

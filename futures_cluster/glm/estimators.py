@@ -35,7 +35,7 @@ from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_valu
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
-from futures_cluster.glm.rowblocks import Facts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
+from futures_cluster.glm.rowblocks import BlockFacts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
 from futures_cluster.glm.scores import score_collection
 from futures_cluster.glm.separation import separation_of_classes
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
@@ -119,7 +119,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     # ---------------------------------------------------------------- for subclasses
 
-    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+    def _coding(self, facts: list[BlockFacts], counts: Any) -> Coding:
         """Return the family and the coding of the target.
 
         ``counts(classes)`` gives the weight of each class.
@@ -215,7 +215,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_facts(facts, [each.name for each in loads])
         return self._fit_blocks(blocks, facts, offset, features)
 
-    def _coding_with(self, offset: Offset | None, facts: list[Facts], counts: Any) -> Coding:
+    def _coding_with(self, offset: Offset | None, facts: list[BlockFacts], counts: Any) -> Coding:
         coding = self._centered(self._coding(facts, counts), facts)
         if offset is None:
             return coding
@@ -290,7 +290,9 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 raise ValueError(problem) from None
             raise
 
-    def _fit_blocks(self, blocks: list[Any], facts: list[Facts], offset: Offset | None, features: Features) -> Self:
+    def _fit_blocks(
+        self, blocks: list[Any], facts: list[BlockFacts], offset: Offset | None, features: Features
+    ) -> Self:
         executor = self.executor
         first = next(each for each in facts if each.rows)
         self._encoding_ = None
@@ -315,7 +317,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             del self.feature_names_in_
         return self._fit_coded(coded, coding, facts, is_local=False)
 
-    def _centered(self, coding: Coding, facts: list[Facts]) -> Coding:
+    def _centered(self, coding: Coding, facts: list[BlockFacts]) -> Coding:
         """Return the coding with the columns' centre, which the intercept absorbs."""
         if not self.fit_intercept:
             return coding
@@ -324,7 +326,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return replace(coding, center=center)
 
     @contextlib.contextmanager
-    def _placed(self, blocks: list[Any], facts: list[Facts], solver: str, is_local: bool) -> Iterator[Sums]:
+    def _placed(self, blocks: list[Any], facts: list[BlockFacts], solver: str, is_local: bool) -> Iterator[Sums]:
         """Place the blocks where passes over them run."""
         if self.executor is None:
             if is_local and "admm" in solver:
@@ -346,7 +348,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         nbytes = sum(each.nbytes for each in facts)
         yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse, nbytes=nbytes)
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Self:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Self:
         solver = self._solver_name()
         solver = ALIASES.get(solver, solver)
         center = coding.center
@@ -392,7 +394,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _solver_name(self) -> str:
         return self.solver
 
-    def _total_weight(self, facts: list[Facts]) -> float:
+    def _total_weight(self, facts: list[BlockFacts]) -> float:
         return sum(each.weight for each in facts)
 
     def _mean_target(self, mean: float) -> float:

@@ -20,7 +20,7 @@ from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
-from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import (
     Coding,
@@ -147,7 +147,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         if self.l1_ratio is None and self.penalty == "elasticnet":
             raise bad_value(self, "l1_ratio", "a number from 0 (l2) to 1 (l1) with penalty='elasticnet'")
 
-    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+    def _coding(self, facts: list[BlockFacts], counts: Any) -> Coding:
         for each in facts:
             if each.classes is not None and len(each.classes):
                 check_classification_targets(each.classes)
@@ -164,7 +164,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         self._class_weight_sum = float(weights @ counted)
         return Coding(family, classes, weights)
 
-    def _total_weight(self, facts: list[Facts]) -> float:
+    def _total_weight(self, facts: list[BlockFacts]) -> float:
         return super()._total_weight(facts) if self._class_weight_sum is None else self._class_weight_sum
 
     def _penalty(self, weight: float) -> Penalty:

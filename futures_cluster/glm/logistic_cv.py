@@ -20,7 +20,7 @@ from futures_cluster.glm.logistic import LogisticRegression
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
-from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
@@ -138,7 +138,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     def _penalty(self, weight: float) -> Penalty:
         return _penalty_of(self._chosen[0], self._chosen[1], weight)
 
-    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[Facts]) -> None:
+    def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         if isinstance(self.Cs, numbers.Integral):
             cs = np.logspace(-4, 4, int(self.Cs))
         else:
@@ -176,7 +176,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         scores = -losses if self.scoring == "neg_log_loss" else hits
         return thetas, scores.reshape(n_iter.shape), n_iter
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[Facts], *, is_local: bool) -> Any:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Any:
         try:
             super()._fit_coded(blocks, coding, facts, is_local=is_local)
             self._publish(coding, *self._found)

@@ -19,7 +19,7 @@ from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
 from futures_cluster.glm.parameters import refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, l2
-from futures_cluster.glm.rowblocks import Facts
+from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import Coding
 
@@ -72,7 +72,7 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
     def _family(self) -> Family:
         raise NotImplementedError
 
-    def _coding(self, facts: list[Facts], counts: Any) -> Coding:
+    def _coding(self, facts: list[BlockFacts], counts: Any) -> Coding:
         return Coding(self._family())
 
     def _strength(self) -> float:

@@ -204,7 +204,7 @@ def split_rows(x: Any, y: Array, weights: Array | None, n_blocks: int, center: A
 
 
 @dataclass(frozen=True)
-class Facts:
+class BlockFacts:
     """What must be known of a block before all are used together.
 
     Attributes
@@ -254,7 +254,7 @@ def problem_of_rows(x: Any) -> str | None:
     return "Input X contains NaN." if np.any(np.isnan(values)) else "Input X contains infinity."
 
 
-def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Facts:
+def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> BlockFacts:
     """Look through a block once."""
     problem = problem_of_rows(block.x) if check_rows else None
     if problem is not None and block.columns is not None and not block.is_sparse:
@@ -286,7 +286,7 @@ def facts_of(block: RowBlock, want_classes: bool, check_rows: bool = True) -> Fa
     if numeric and problem is None and not want_classes and block.n_rows:
         y = block.y.astype(np.float64, copy=False)
         target = float(y.sum()) if weights is None else float(weights @ y)
-    return Facts(
+    return BlockFacts(
         block.n_rows,
         block.n_features,
         block.columns,
@@ -335,7 +335,7 @@ def distinct(y: Array) -> Array:
     return np.unique(y)
 
 
-def check_facts(facts: Sequence[Facts], names: Sequence[str] = ()) -> None:
+def check_facts(facts: Sequence[BlockFacts], names: Sequence[str] = ()) -> None:
     """Raise if blocks do not go together; columns with names may come in any order.
 
     Parameters

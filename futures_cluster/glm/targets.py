@@ -4,8 +4,8 @@ Covers: the coding of classes, found over all blocks together; ``class_weight``;
 categories, and the order of columns. Does not cover: reading blocks (``sources``), how a category is encoded
 (``categories``), fitting.
 
-The way of data: the ``Facts`` of all blocks give classes and levels; ``code_block`` is the task that makes a block with
-a coded target. Its rows are the same, not copied, unless there are categories or another order of columns.
+The way of data: the ``BlockFacts`` of all blocks give classes and levels; ``code_block`` is the task that makes a block
+with a coded target. Its rows are the same, not copied, unless there are categories or another order of columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from futures_cluster.glm.categories import Encoding, is_mixed
 from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
-from futures_cluster.glm.rowblocks import Facts, RowBlock
+from futures_cluster.glm.rowblocks import BlockFacts, RowBlock
 from futures_cluster.glm.solvers.base import warn_of_convergence
 from futures_cluster.numbers import shown
 
@@ -102,7 +102,7 @@ def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
     return replace(block, x=x, columns=encoding.names, levels={}, _cut={})
 
 
-def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Facts]:
+def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding | None) -> list[BlockFacts]:
     """Return facts of the same blocks after encoding."""
     if encoding is None:
         return list(facts)
@@ -125,7 +125,7 @@ def encoded_facts(facts: Sequence[Facts], encoding: Encoding | None) -> list[Fac
     return found
 
 
-def _encoded_moments(facts: Facts, names: list[str]) -> Array:
+def _encoded_moments(facts: BlockFacts, names: list[str]) -> Array:
     """Return the moments of columns that stay; zeros and ones need no centre."""
     columns = facts.columns or []
     there = {name: number for number, name in enumerate(columns) if name not in facts.levels}
@@ -141,7 +141,7 @@ def of_target(block: RowBlock, number: int) -> RowBlock:
     return replace(block, y=block.y[:, number], _cut={})
 
 
-def all_classes(facts: Sequence[Facts]) -> Array:
+def all_classes(facts: Sequence[BlockFacts]) -> Array:
     """Return the classes of all blocks, sorted; each block may have seen but some.
 
     Raises
@@ -162,7 +162,7 @@ def all_classes(facts: Sequence[Facts]) -> Array:
     return classes
 
 
-def weighed_classes(facts: Sequence[Facts]) -> Array:
+def weighed_classes(facts: Sequence[BlockFacts]) -> Array:
     """Return the classes of rows that have a weight."""
     return np.unique(np.concatenate([each.weighed for each in facts if each.weighed is not None]))
 

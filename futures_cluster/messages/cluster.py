@@ -26,7 +26,7 @@ class Heartbeat(Message):
 
 
 class WorkerEnded(Message):
-    """The process that started a worker says how it ended; the fields are those of ``WorkerLost``."""
+    """The process that started a worker says how it ended; the fields are those of ``WorkerGone``."""
 
     __slots__ = ("worker", "attempts", "deliberate", "cause", "unheard", "incarnation")
 
@@ -85,7 +85,7 @@ class AskScheduler(Message):
         self.argument = argument
 
 
-class Answer(Message):
+class AskReply(Message):
     """The answer to ``AskScheduler``, of plain values; or why there is none.
 
     ``request`` 0: the scheduler takes the peer that has joined, or refuses it for the reason in ``error``.

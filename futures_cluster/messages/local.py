@@ -65,7 +65,7 @@ class PayloadsFreed(Record):
         self.payloads = payloads
 
 
-class DataFetched(Message):
+class FetchEnded(Message):
     """A worker's own fetch ended: what arrived, and what did not."""
 
     __slots__ = ("holder", "arrived", "missing", "duration_s")

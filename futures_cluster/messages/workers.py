@@ -9,7 +9,7 @@ from futures_cluster.messages.basics import FRESH, Key, Message, Payload
 from futures_cluster.messages.rows import AttemptRow, CopyRow, FailedRow, FinishedRow, FunctionId, FunctionRow, RunRow
 
 
-class WorkerJoined(Message):
+class WorkerConnected(Message):
     """A worker offers ``slots`` executions at a time. ``killable``: it can be stopped while it runs a task."""
 
     __slots__ = ("worker", "address", "slots", "killable", "resources", "host", "pid", "manager", "incarnation")
@@ -37,7 +37,7 @@ class WorkerJoined(Message):
         self.incarnation = incarnation
 
 
-class WorkerLost(Message):
+class WorkerGone(Message):
     """A worker is gone. ``executing`` are the keys it ran at that moment, None if they are not known.
 
     ``deliberate``: it was stopped on purpose, so no task is to blame. ``cause`` says in words how it ended.
@@ -206,7 +206,7 @@ class Retire(Message):
 class StopWorker(Message):
     """End: at once with ``force`` (whatever runs is lost), else when it holds nothing that is needed.
 
-    ``deliberate`` as in ``WorkerLost``; False: it has lost its connection to the scheduler. With ``incarnation`` it is
+    ``deliberate`` as in ``WorkerGone``; False: it has lost its connection to the scheduler. With ``incarnation`` it is
     for that worker alone, and not for a successor of the same name.
     """
 

@@ -79,8 +79,8 @@ class SchedulerMachine:
             m.RetireWorkers: self._on_retire_workers,
             m.ReportMissing: self._on_report_missing,
             m.SlotsChanged: self._on_slots_changed,
-            m.WorkerJoined: self._on_worker_joined,
-            m.WorkerLost: self._on_worker_lost,
+            m.WorkerConnected: self._on_worker_joined,
+            m.WorkerGone: self._on_worker_lost,
             m.WorkerRetiring: self._on_worker_retiring,
             m.WorkerSilent: self._on_worker_silent,
             m.WorkersBroken: self._on_workers_broken,
@@ -310,9 +310,9 @@ class SchedulerMachine:
 
     # ---------------------------------------------------------------- workers
 
-    def _on_worker_joined(self, event: m.WorkerJoined, now: float) -> None:
+    def _on_worker_joined(self, event: m.WorkerConnected, now: float) -> None:
         if event.worker in self.state.workers:  # it has lost its connection, and all it had
-            self._on_worker_lost(m.WorkerLost(event.worker, cause="it joined again", unheard=True), now)
+            self._on_worker_lost(m.WorkerGone(event.worker, cause="it joined again", unheard=True), now)
         worker = Worker(
             event.worker, event.address, event.slots, event.killable, event.resources, event.host, event.pid
         )
@@ -508,7 +508,7 @@ class SchedulerMachine:
             if task.state in UNFINISHED:
                 self._transitions.fail(task, event.error)
 
-    def _on_worker_lost(self, event: m.WorkerLost, now: float) -> None:
+    def _on_worker_lost(self, event: m.WorkerGone, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
             self._transitions.interest.client_left(event.worker, cancel=True)

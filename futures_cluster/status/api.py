@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks, numbers
 from futures_cluster.status import profiles, prometheus
-from futures_cluster.status.http import BadRequest, Request, Response
+from futures_cluster.status.http import BadRequest, HttpRequest, Response
 from futures_cluster.status.sparing import ThrottledCache
 
 #: Files of the page, and what they are.
@@ -129,7 +129,7 @@ class Api:
         self._make_look = make_look
         self._files: dict[str, bytes] = {}
         self._kept = ThrottledCache(clock)
-        self._answers: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        self._answers: dict[str, Callable[[HttpRequest], Awaitable[Response]]] = {
             "/api": self._index,
             "/api/v1": self._index,
             "/api/v1/snapshot": self._get_snapshot,
@@ -144,7 +144,7 @@ class Api:
             "/metrics": self._get_metrics,
         }
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: HttpRequest) -> Response:
         """See ``http.HttpServer``."""
         path = request.path
         if path in FILES:
@@ -157,7 +157,7 @@ class Api:
             return Response(b"there is nothing here; /api lists what there is\n", status=404)
         return await found(request)
 
-    async def _index(self, request: Request) -> Response:
+    async def _index(self, request: HttpRequest) -> Response:
         return _json({"version": 1, "addresses": API})
 
     def _snapshot(self, age_s: float = MAX_ANSWER_AGE_S) -> tuple[dict[str, Any], bytes]:
@@ -175,45 +175,45 @@ class Api:
         body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), MAX_ANSWER_AGE_S)
         return body
 
-    async def _get_snapshot(self, request: Request) -> Response:
+    async def _get_snapshot(self, request: HttpRequest) -> Response:
         await self._source.refresh()
         return Response(self._snapshot()[1], JSON)
 
-    async def _get_worker(self, request: Request) -> Response:
+    async def _get_worker(self, request: HttpRequest) -> Response:
         name = request.query.get("name", "")
         await self._source.refresh(name)
         return Response(self._shared("worker", self._source.worker, name), JSON)
 
-    async def _get_task(self, request: Request) -> Response:
+    async def _get_task(self, request: HttpRequest) -> Response:
         return Response(self._shared("task", self._source.task, request.query.get("key", "")), JSON)
 
-    async def _get_function(self, request: Request) -> Response:
+    async def _get_function(self, request: HttpRequest) -> Response:
         return Response(self._shared("function", self._source.function, request.query.get("name", "")), JSON)
 
-    async def _get_graph(self, request: Request) -> Response:
+    async def _get_graph(self, request: HttpRequest) -> Response:
         return Response(self._shared("graph", self._source.graph), JSON)
 
-    async def _get_stream(self, request: Request) -> Response:
+    async def _get_stream(self, request: HttpRequest) -> Response:
         return _json(self._source.stream(_whole_number(request, "since")))
 
-    async def _get_profile(self, request: Request) -> Response:
+    async def _get_profile(self, request: HttpRequest) -> Response:
         def make(worker: str) -> dict[str, Any]:
             return {"interval_s": profiles.SAMPLE_INTERVAL_S, "tree": self._source.profile(worker)}
 
         return Response(self._shared("profile", make, request.query.get("worker", "")), JSON)
 
-    async def _get_speedscope(self, request: Request) -> Response:
+    async def _get_speedscope(self, request: HttpRequest) -> Response:
         worker = request.query.get("worker", "")
         body = to_json(profiles.speedscope(self._source.profile(worker), worker or "all workers"))
         header = ("Content-Disposition", 'attachment; filename="profile.speedscope.json"')
         return Response(body, JSON, headers=(header,))
 
-    async def _get_metrics(self, request: Request) -> Response:
+    async def _get_metrics(self, request: HttpRequest) -> Response:
         await self._source.refresh()
         text = prometheus.render(self._snapshot()[0], self._source.worker_metrics())
         return Response(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def _get_events(self, request: Request) -> Response:
+    async def _get_events(self, request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=self._events(request.query.get("worker", "")))
 
     async def _events(self, worker: str) -> AsyncIterator[bytes]:
@@ -234,7 +234,7 @@ class Api:
                 await asyncio.sleep(max(EVENT_S, self._kept.pause_s("snapshot")))
 
 
-def _whole_number(request: Request, name: str) -> int:
+def _whole_number(request: HttpRequest, name: str) -> int:
     """Return a number of the query, 0 if it is not there.
 
     Raises

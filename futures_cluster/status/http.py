@@ -52,7 +52,7 @@ SECURITY_HEADERS = (
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """A request that was understood."""
 
     method: str
@@ -88,7 +88,7 @@ class AccessPolicy:
     names: tuple[str, ...] = LOOPBACK_NAMES
     public: frozenset[str] = field(default_factory=frozenset)  # paths without secrets
 
-    def complaint(self, request: Request) -> str:
+    def complaint(self, request: HttpRequest) -> str:
         """Return why a request is refused; "" if it is not.
 
         Examples
@@ -128,7 +128,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-def parse(head: bytes) -> Request:
+def parse(head: bytes) -> HttpRequest:
     """Return a request of the bytes before its empty line.
 
     Raises
@@ -162,7 +162,7 @@ def parse(head: bytes) -> Request:
             headers[name.lower()] = value.strip()
     if method not in ("GET", "HEAD"):
         raise BadRequest(405, "only GET is answered: this page reads and changes nothing")
-    return Request(method, path, query, headers)
+    return HttpRequest(method, path, query, headers)
 
 
 def head_of(response: Response, length: int | None) -> bytes:
@@ -185,7 +185,7 @@ class HttpServer:
         ``await answer(request)``: the response.
     """
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]], gate: AccessPolicy) -> None:
+    def __init__(self, answer: Callable[[HttpRequest], Awaitable[Response]], gate: AccessPolicy) -> None:
         self._answer = answer
         self._gate = gate
         self._server: asyncio.Server | None = None

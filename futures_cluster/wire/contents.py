@@ -159,7 +159,7 @@ ROWS: dict[type[Message], dict[str, tuple[tuple[int, Check], ...]]] = {
 #: Dicts from names to values, and how these are checked.
 DICTS: dict[type[Message], dict[str, Check]] = {
     m.Hello: {"versions": _are_texts},
-    m.WorkerJoined: {"resources": _are_amounts},
+    m.WorkerConnected: {"resources": _are_amounts},
 }
 #: Fields that hold whatever users say, and how they are checked: all their values together.
 OPEN: dict[type[Message], dict[str, Check]] = {
@@ -171,8 +171,8 @@ OPEN: dict[type[Message], dict[str, Check]] = {
 RANGES: dict[tuple[type[Message], str], tuple[float, float]] = {
     (m.SubmitTasks, "depth"): (0, MAX_COUNT),
     (m.ScatterData, "replicas"): (1, MAX_COUNT),
-    (m.WorkerJoined, "slots"): (1, MAX_COUNT),
-    (m.WorkerJoined, "pid"): (0, MAX_COUNT),
+    (m.WorkerConnected, "slots"): (1, MAX_COUNT),
+    (m.WorkerConnected, "pid"): (0, MAX_COUNT),
     (m.SlotsChanged, "slots"): (0, MAX_COUNT),
     (m.DataAdded, "size_bytes"): (0, MAX_BYTES),
     (m.DataAdded, "duration_s"): (0, MAX_DURATION_S),

@@ -66,7 +66,7 @@ class WorkerMachine:
         self._handlers: dict[type, Callable[[Any, list[Command]], None]] = {
             m.RunTasks: self._on_run_tasks,
             m.RunsEnded: self._on_runs_ended,
-            m.DataFetched: self._on_data_fetched,
+            m.FetchEnded: self._on_data_fetched,
             m.ReturnTasks: self._on_return_tasks,
             m.DropData: self._on_drop_data,
             m.CopyData: self._on_copy_data,
@@ -301,7 +301,7 @@ class WorkerMachine:
 
     # ---------------------------------------------------------------- data
 
-    def _on_data_fetched(self, event: m.DataFetched, commands: list[Command]) -> None:
+    def _on_data_fetched(self, event: m.FetchEnded, commands: list[Command]) -> None:
         added, unneeded = [], []
         for key, size_bytes in event.arrived:
             replica = self.replicas.get(key)
@@ -325,7 +325,7 @@ class WorkerMachine:
             commands.append(m.DataAdded(self.name, added, size_bytes, event.duration_s))
         self._fetch_elsewhere(event, commands)
 
-    def _fetch_elsewhere(self, event: m.DataFetched, commands: list[Command]) -> None:
+    def _fetch_elsewhere(self, event: m.FetchEnded, commands: list[Command]) -> None:
         """Ask the next holder of data; without one, give its runs back."""
         fetches: dict[tuple[str, str], list[Key]] = {}
         missing, returned = [], []

@@ -65,8 +65,8 @@ def test_names_that_are_no_text_for_a_line_are_refused(role: str, cluster: Clust
 def test_what_a_worker_says_of_itself_is_refused(bad: str, cluster: Cluster) -> None:
     joined: dict[str, Any] = {"worker": "w", "address": "tcp://127.0.0.1:1", "slots": 1}
     for field in ("address", "host", "manager"):
-        say(cluster, security.hello("worker", "w"), m.WorkerJoined(**{**joined, field: bad}))
-        cluster.scheduler.wait_for(f"WorkerJoined.{field} must have at most")
+        say(cluster, security.hello("worker", "w"), m.WorkerConnected(**{**joined, field: bad}))
+        cluster.scheduler.wait_for(f"WorkerConnected.{field} must have at most")
     assert FORGED not in cluster.scheduler.log.splitlines()
     assert "workers    0" in cluster.run("status", cluster.address)
 
@@ -90,9 +90,9 @@ def test_a_name_that_is_in_use_is_refused_to_a_second_client(cluster: Cluster) -
     with cluster.executor() as ex:
         name = ex._engine.client.name  # type: ignore[attr-defined]
         for taken, owner in ((name, f"client {name}"), ("w", "worker w")):
-            (answer,) = (one for one in say(cluster, security.hello("client", taken)) if type(one) is m.Answer)
+            (answer,) = (one for one in say(cluster, security.hello("client", taken)) if type(one) is m.AskReply)
             assert answer.error.startswith(f"the name {taken!r} belongs to {owner} at ")
-        (answer,) = (one for one in say(cluster, security.hello("worker", name)) if type(one) is m.Answer)
+        (answer,) = (one for one in say(cluster, security.hello("worker", name)) if type(one) is m.AskReply)
         assert answer.error.startswith(f"the name {name!r} belongs to client {name}")
         assert ex.submit(pow, 2, 5).result(WAIT_S) == 32
 

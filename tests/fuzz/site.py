@@ -131,7 +131,7 @@ class Site:
     async def __aenter__(self) -> Site:
         logging.getLogger("futures_cluster").addHandler(self.complaints)
         await self.server.listen("fuzz://here", registry.Security(b"a secret of some length, for tests"))
-        self.worker = self.join("worker", "honest", m.WorkerJoined("honest", "fuzz://honest", 2))
+        self.worker = self.join("worker", "honest", m.WorkerConnected("honest", "fuzz://honest", 2))
         self.client = self.join("client", "user")
         return self
 

@@ -154,7 +154,7 @@ def worker(wire: Wire) -> list[Make]:
     return [
         *from_client("liar"),
         *[finished] * 6,
-        lambda rng: m.WorkerJoined("liar", "fuzz://liar", 2, True, {"GPU": 1.0}, "host", 7, "", "1"),
+        lambda rng: m.WorkerConnected("liar", "fuzz://liar", 2, True, {"GPU": 1.0}, "host", 7, "", "1"),
         lambda rng: m.TasksStarted("liar", told(rng)),
         lambda rng: m.TasksStarted("liar", told(rng)),
         lambda rng: m.TasksReturned("liar", told(rng), told(rng)),
@@ -246,14 +246,14 @@ def test_a_peer_that_lies_disturbs_nobody(
         wire.hang_up()
 
     def join(site: Site) -> Wire:
-        joined = [m.WorkerJoined("liar", "fuzz://liar", 2)] if role is worker else []
+        joined = [m.WorkerConnected("liar", "fuzz://liar", 2)] if role is worker else []
         return site.join(role.__name__, "liar", *joined)
 
     def look(site: Site) -> None:
         """What people are shown is not spoiled, either."""
         monitor = site.server.monitor
-        frames.pack([m.Answer(1, monitor.everything())])
-        frames.pack([m.Answer(1, [site.server.status(), site.server.worker_facts()])])
+        frames.pack([m.AskReply(1, monitor.everything())])
+        frames.pack([m.AskReply(1, [site.server.status(), site.server.worker_facts()])])
 
     async def leave(site: Site) -> None:
         await site.settle()

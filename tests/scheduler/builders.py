@@ -19,7 +19,7 @@ class Cluster:
         self.now = 0.0
         self.quiet(m.ClientJoined("c"))
         for i in range(1, workers + 1):
-            self.quiet(m.WorkerJoined(f"w{i}", f"a{i}", **offers))
+            self.quiet(m.WorkerConnected(f"w{i}", f"a{i}", **offers))
 
     def given(self, event: Message) -> list[Any]:
         """An event of which the test is not about; whatever follows is right."""

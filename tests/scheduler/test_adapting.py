@@ -13,7 +13,7 @@ def machine(tasks: int, duration_s: float | None) -> SchedulerMachine:
     """One worker, and so many tasks of a function that takes so long (None: nobody knows)."""
     machine = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
-    machine.handle(m.WorkerJoined("w", "a"), 0.0)
+    machine.handle(m.WorkerConnected("w", "a"), 0.0)
     machine.handle(m.SubmitTasks("c", [(f"k{i}", "f", b"", []) for i in range(tasks)], [("f", "f", b"")]), 0.0)
     if duration_s is not None:
         machine.state.groups["f"].measure(duration_s)

@@ -99,7 +99,7 @@ def test_inputs_that_are_lost_meanwhile_are_waited_for() -> None:
     cluster.finish("x", payload=None, size_bytes=10)
     cluster.given(submit(("a", ["x"]), options=OPTIONS))
     fail(cluster)
-    cluster.given(m.WorkerLost(holder.name, [], cause="died"))
+    cluster.given(m.WorkerGone(holder.name, [], cause="died"))
     while cluster.states()["a"] == "waiting" and cluster.machine.state.resting:
         wake(cluster)
     assert cluster.states() == {"x": "assigned", "a": "waiting"}

@@ -106,9 +106,9 @@ class ChannelHistory(RuleBasedStateMachine):
     def worker_dies(self, number: int) -> None:
         if number % 4:
             return
-        self.x.given(m.WorkerLost(choose(number // 4, self.state.workers), []))
+        self.x.given(m.WorkerGone(choose(number // 4, self.state.workers), []))
         self.names += 1
-        self.x.given(m.WorkerJoined(f"new{self.names}", ""))
+        self.x.given(m.WorkerConnected(f"new{self.names}", ""))
 
     @rule(number=any_number)
     def workers_return(self, number: int) -> None:

@@ -138,8 +138,8 @@ def test_a_worker_that_comes_back_is_another_one() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a", "b"))
     cluster.start("a")
-    cluster.given(m.WorkerLost("w1", None, cause="it was silent for 60 s", unheard=True))
-    cluster.given(m.WorkerJoined("w1", "a1"))
+    cluster.given(m.WorkerGone("w1", None, cause="it was silent for 60 s", unheard=True))
+    cluster.given(m.WorkerConnected("w1", "a1"))
     assert len(cluster.task("a").losses) == 1 and cluster.where() == {"a": "w1"}
     attempt = cluster.task("a").attempt
     assert attempt > 1
@@ -163,7 +163,7 @@ def test_what_must_not_run_twice_fails_when_its_worker_falls_silent() -> None:
     (name,) = cluster.where().values()
     cluster.given(submit("other", options=TaskOptions(workers=(name,), rerun=False)))
     cluster.start("once")
-    commands = cluster.given(m.WorkerLost(name, None, cause="it was silent", unheard=True))
+    commands = cluster.given(m.WorkerGone(name, None, cause="it was silent", unheard=True))
     assert [row[:2] for row in commands[-1].message.done] == [("once", m.FAILED), ("other", m.FAILED)]
 
 

@@ -73,23 +73,23 @@ def test_a_client_may_make_the_copies_itself() -> None:
 def test_with_too_few_workers_what_is_possible_is_enough() -> None:
     cluster = Cluster(1)
     cluster.expect(scatter(("x", "w1"), replicas=2), there("x", "w1"))
-    cluster.expect(m.WorkerJoined("w2", "a2"), copy("w2", ("x", "w1")))
+    cluster.expect(m.WorkerConnected("w2", "a2"), copy("w2", ("x", "w1")))
     cluster.quiet(m.DataAdded("w2", ["x"]))
-    cluster.quiet(m.WorkerJoined("w3", "a3"))
+    cluster.quiet(m.WorkerConnected("w3", "a3"))
 
 
 def test_when_a_holder_is_lost_another_copy_is_made() -> None:
     cluster = Cluster(3)
     cluster.given(scatter(("x", "w1"), replicas=2))
     cluster.given(m.DataAdded("w2", ["x"]))
-    cluster.expect(m.WorkerLost("w1"), copy("w3", ("x", "w2")))
+    cluster.expect(m.WorkerGone("w1"), copy("w3", ("x", "w2")))
     cluster.quiet(m.DataAdded("w3", ["x"]))
 
 
 def test_when_the_maker_of_a_copy_is_lost_another_one_makes_it() -> None:
     cluster = Cluster(3)
     cluster.given(scatter(("x", "w1"), replicas=2))
-    cluster.expect(m.WorkerLost("w2"), copy("w3", ("x", "w1")))
+    cluster.expect(m.WorkerGone("w2"), copy("w3", ("x", "w1")))
 
 
 def test_whoever_wants_or_needs_what_is_lost_is_told_what_to_do() -> None:
@@ -100,7 +100,7 @@ def test_whoever_wants_or_needs_what_is_lost_is_told_what_to_do() -> None:
     text = f"'x' was lost with its last worker; {transitions.SCATTERED_ADVICE}"
     error = {"kind": "DataLost", "text": text}
     assert cluster.where() == {"other": "w1"} or cluster.where() == {"other": "w2"}
-    commands = cluster.given(m.WorkerLost("w1"))
+    commands = cluster.given(m.WorkerGone("w1"))
     assert recomputing("x") in commands
     assert done(failed("x", error), failed("a", error)) in commands
     assert "replicas=2" in text and "submit" in text
@@ -109,7 +109,7 @@ def test_whoever_wants_or_needs_what_is_lost_is_told_what_to_do() -> None:
 def test_who_has_not_heard_that_it_was_there_hears_only_that_it_is_lost() -> None:
     cluster = Cluster(2)
     cluster.given(scatter(("x", "w1"), replicas=2))
-    cluster.expect(m.WorkerLost("w1"), drop("w2", "x"), done(gone("x")))
+    cluster.expect(m.WorkerGone("w1"), drop("w2", "x"), done(gone("x")))
 
 
 def test_what_was_scattered_to_a_worker_that_is_gone_is_lost() -> None:
@@ -154,7 +154,7 @@ def test_what_was_made_of_scattered_data_keeps_it() -> None:
     cluster.finish("a", payload=None)
     cluster.given(m.DataAdded("w2" if where == "w1" else where, ["x"]))
     cluster.quiet(m.ReleaseKeys("c", ["x"]))
-    cluster.given(m.WorkerLost(where))
+    cluster.given(m.WorkerGone(where))
     assert cluster.states() == {"x": "memory", "a": "assigned"}
     cluster.finish("a")
     assert cluster.states() == {"a": "memory"}
@@ -167,7 +167,7 @@ def test_what_cannot_be_made_again_fails_when_it_is_needed_again() -> None:
     cluster.finish("a", payload=None)
     assert cluster.worker("w1").data.keys() == {"x", "a"}
     cluster.given(m.ReleaseKeys("c", ["x"]))
-    commands = cluster.given(m.WorkerLost("w1"))
+    commands = cluster.given(m.WorkerGone("w1"))
     assert commands[0] == recomputing("a") and [row[:2] for row in commands[1].message.done] == [("a", m.FAILED)]
     cluster.given(m.ReleaseKeys("c", ["a"]))
     assert not cluster.states() and not cluster.machine.state.scattered
@@ -265,7 +265,7 @@ def test_what_has_not_started_goes_elsewhere_and_what_has_ends_there() -> None:
     cluster.start("a")
     cluster.expect(m.RetireWorkers(["w1"]), ask_back("w1", ("c", 4), ("b", 3)))
     cluster.quiet(m.TasksReturned("w1", [("c", 4), ("b", 3)]))
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     assert cluster.where() == {"a": "w1", "b": "w2", "c": "w2"}
     cluster.expect(m.TasksFinished("w1", [("a", 2, b"result", 6, 0.001)]), retired("w1"), done(finished("a")))
     assert list(cluster.machine.state.workers) == ["w2"]
@@ -287,7 +287,7 @@ def test_a_worker_may_ask_for_that_itself() -> None:
     cluster.finish("a", "b", payload=None, size_bytes=SIZE)
     cluster.quiet(m.WorkerRetiring("w2"))  # it ran its maximum of tasks, and serves on what it holds
     cluster.quiet(m.WorkerRetiring("w1", hands_over=True))
-    cluster.expect(m.WorkerJoined("w3", "a3"), copy("w3", ("a", "w1")))
+    cluster.expect(m.WorkerConnected("w3", "a3"), copy("w3", ("a", "w1")))
     cluster.expect(m.DataAdded("w3", ["a"]), retired("w1"))
     assert cluster.worker("w2").data.keys() == {"b"}
 
@@ -327,7 +327,7 @@ def test_the_last_worker_keeps_its_data_until_another_comes() -> None:
     cluster = Cluster(1)
     cluster.given(scatter(("x", "w1")))
     cluster.quiet(m.RetireWorkers(["w1"]))
-    cluster.expect(m.WorkerJoined("w2", "a2"), copy("w2", ("x", "w1")))
+    cluster.expect(m.WorkerConnected("w2", "a2"), copy("w2", ("x", "w1")))
     cluster.expect(m.DataAdded("w2", ["x"]), retired("w1"))
 
 
@@ -348,9 +348,9 @@ def test_when_the_others_die_it_keeps_what_they_had_taken_over() -> None:
     cluster.start("c")
     cluster.given(m.RetireWorkers(["w1"]))
     cluster.quiet(m.DataAdded("w2", ["a"]))  # c runs on w1
-    cluster.given(m.WorkerLost("w2", ["b"]))
+    cluster.given(m.WorkerGone("w2", ["b"]))
     assert cluster.finish("c") == [done(finished("c"))]
-    cluster.expect(m.WorkerJoined("w3", "a3"), runs("w3", run("b", 4), functions=("f",)), copy("w3", ("a", "w1")))
+    cluster.expect(m.WorkerConnected("w3", "a3"), runs("w3", run("b", 4), functions=("f",)), copy("w3", ("a", "w1")))
     cluster.expect(m.DataAdded("w3", ["a"]), retired("w1"))
 
 
@@ -390,9 +390,9 @@ def test_a_worker_that_has_run_its_maximum_may_be_retired() -> None:
 def test_a_worker_that_is_emptied_for_a_suspect_may_be_retired() -> None:
     cluster = Cluster(4, slots=2)
     cluster.given(submit("bad"))
-    cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
+    cluster.given(m.WorkerGone(cluster.where()["bad"], ["bad"]))
     cluster.given(submit(*(f"k{i}" for i in range(8))))
-    cluster.given(m.WorkerLost(cluster.where()["bad"], ["bad"]))
+    cluster.given(m.WorkerGone(cluster.where()["bad"], ["bad"]))
     cluster.pause()
     (reserved,) = cluster.machine.state.reserved.values()
     cluster.given(m.RetireWorkers([reserved.name]))

@@ -19,7 +19,7 @@ def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
     queue = cluster.machine.state.constrained.queue(((), ("w2",), False, ()))
     assert queue is not None and queue.first() is cluster.task("b")
     assert queue not in cluster.machine.state.constrained.ripe and not queue.open
-    cluster.given(m.WorkerJoined("w9", "a9"))
+    cluster.given(m.WorkerConnected("w9", "a9"))
     assert not queue.open
     cluster.finish("a")
     assert cluster.where() == {"b": "w2"}
@@ -47,8 +47,8 @@ def test_empty_queues_do_not_pile_up() -> None:
 def test_a_worker_that_is_gone_is_not_looked_at() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a", options=TaskOptions(resources=(("GPU", 1.0),))))
-    cluster.given(m.WorkerLost("w1"))
-    cluster.given(m.WorkerJoined("w3", "a3", resources={"GPU": 1.0}))
+    cluster.given(m.WorkerGone("w1"))
+    cluster.given(m.WorkerConnected("w3", "a3", resources={"GPU": 1.0}))
     assert cluster.where() == {"a": "w3"}
 
 

@@ -56,7 +56,7 @@ def test_the_place_is_taken() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
     cluster.given(m.WorkerRetiring("w1"))
-    cluster.given(m.WorkerJoined("w1~1", "a2"))
+    cluster.given(m.WorkerConnected("w1~1", "a2"))
     cluster.given(submit("k"))
     assert why(cluster, "k") == [
         "'k' is queued: worker w1~1 gets no tasks before those on w1, whose place it takes, have ended"
@@ -102,8 +102,8 @@ def test_a_resource_that_nobody_has() -> None:
 
 def test_resources_that_nobody_has_together() -> None:
     cluster = Cluster(0)
-    cluster.given(m.WorkerJoined("w1", "a1", resources={"GPU": 1.0}))
-    cluster.given(m.WorkerJoined("w2", "a2", resources={"disk": 1.0}))
+    cluster.given(m.WorkerConnected("w1", "a1", resources={"GPU": 1.0}))
+    cluster.given(m.WorkerConnected("w2", "a2", resources={"disk": 1.0}))
     cluster.given(submit("k", options=TaskOptions(resources=(("GPU", 1.0), ("disk", 1.0)))))
     assert why(cluster, "k") == ["'k' is queued: no worker has 1 of 'GPU' and 1 of 'disk' together"]
 
@@ -132,7 +132,7 @@ def test_a_suspect_runs_alone() -> None:
     cluster.given(submit("k"))
     for _ in range(2):
         cluster.given(submit(f"other{_}", f"another{_}"))
-        cluster.given(m.WorkerLost(cluster.where()["k"], ["k"]))
+        cluster.given(m.WorkerGone(cluster.where()["k"], ["k"]))
     assert why(cluster, "k") == ["'k' pauses for 0.5 s before it runs again: 2 workers were lost while they ran it"]
     cluster.pause()
     (line,) = why(cluster, "k")

@@ -61,11 +61,11 @@ def test_a_lost_result_is_computed_again() -> None:
     x.ask("put", [item("k")])
     worker = x.cluster.where()["k"]
     x.cluster.finish("k", payload=None)
-    assert recomputing("k") in x.given(m.WorkerLost(worker))
+    assert recomputing("k") in x.given(m.WorkerGone(worker))
     x.cluster.finish("k", payload=None)
     x.given(m.ReleaseKeys("c", ["k"]))
     assert x.cluster.states() == {"k": "memory"}
-    x.given(m.WorkerLost(next(iter(x.cluster.machine.state.workers))))
+    x.given(m.WorkerGone(next(iter(x.cluster.machine.state.workers))))
     assert x.cluster.states() == {"k": "queued"}  # though only the channel wants it
 
 

@@ -46,10 +46,10 @@ def test_however_a_task_ends_its_amount_is_free(how: str) -> None:
     if how == "raises":
         cluster.given(m.TasksFinished(worker, [], [(*row, b"error", 0.1)]))
     elif how == "dies":
-        cluster.given(m.WorkerLost(worker, ["a"], cause="died"))
+        cluster.given(m.WorkerGone(worker, ["a"], cause="died"))
     elif how == "is cancelled":
         cluster.given(m.CancelTasks("c", ["a"], force=True))
-        cluster.given(m.WorkerLost(worker, ["a"], deliberate=True))
+        cluster.given(m.WorkerGone(worker, ["a"], deliberate=True))
     else:
         cluster.now = 6.0
         cluster.given(m.Tick())

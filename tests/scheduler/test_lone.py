@@ -26,7 +26,7 @@ class Pair:
         self.given(m.ClientJoined("c"))
         self.given(m.ClientJoined("d"))
         for number in range(workers):
-            self.given(m.WorkerJoined(f"w{number}", f"a{number}", slots))
+            self.given(m.WorkerConnected(f"w{number}", f"a{number}", slots))
 
     def given(self, event: m.Message) -> list[Any]:
         self.now += 0.001
@@ -181,7 +181,7 @@ def test_what_others_do_between_two_tasks_is_seen() -> None:
     assert pair.taken == 6
     pair.given(m.RetireWorkers([worker]))
     assert not runs_of(pair.given(m.SubmitTasks("c", [("k4", "f", b"", [])])))
-    ((worker, row),) = runs_of(pair.given(m.WorkerJoined("new", "a", 1)))
+    ((worker, row),) = runs_of(pair.given(m.WorkerConnected("new", "a", 1)))
     assert worker == "new"
     pair.given(m.TasksFinished(worker, [(row[0], row[1], b"r", 1, 0.5)]))
     pair.given(m.ClientLeft("c"))
@@ -210,6 +210,6 @@ def test_a_worker_that_is_lost_with_a_lone_task_is_counted() -> None:
         pair.given(m.TasksFinished(worker, [(row[0], row[1], b"r", 1, 0.5)]))
     ((worker, row),) = runs_of(pair.given(m.SubmitTasks("c", [("lone", "f", b"", [])])))
     assert pair.short.lone.running
-    pair.given(m.WorkerLost(worker, executing=["lone"], cause="signal 9"))
+    pair.given(m.WorkerGone(worker, executing=["lone"], cause="signal 9"))
     pair.check()
     assert len(pair.short.state.tasks["lone"].losses) == 1

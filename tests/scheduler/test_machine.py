@@ -39,7 +39,7 @@ def test_a_worker_is_told_a_function_once() -> None:
 def test_without_workers_tasks_wait_for_one() -> None:
     cluster = Cluster(0)
     cluster.quiet(submit("k", "l"))
-    cluster.expect(m.WorkerJoined("w1", "a1", slots=2), runs("w1", run("k", 1), run("l", 2), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w1", "a1", slots=2), runs("w1", run("k", 1), run("l", 2), functions=("f",)))
 
 
 def test_a_task_waits_for_its_inputs() -> None:
@@ -141,7 +141,7 @@ def test_priority_then_depth_then_age_decide() -> None:
     cluster.given(submit("deep", depth=1))
     cluster.given(submit("urgent", options=TaskOptions(priority=1)))
     cluster.given(submit("young"))
-    commands = cluster.given(m.WorkerJoined("w1", "a1", slots=4))
+    commands = cluster.given(m.WorkerConnected("w1", "a1", slots=4))
     assert [row[0] for row in commands[0].message.runs] == ["urgent", "deep", "old", "young"]
     assert [row[4] for row in commands[0].message.runs] == [(-1, 0, 1), (0, -1, 2), (0, 0, 3), (0, 0, 4)]
 
@@ -164,9 +164,9 @@ def test_tasks_of_a_graph_with_options_of_their_own() -> None:
     assert cluster.states() == {"a": "queued", "b": "queued", "c": "waiting", "d": "queued"}
     assert cluster.task("c").retries_left == 2 and cluster.task("a").retries_left == 0
     assert cluster.task("b").level == (-1, 0) and cluster.task("a").level == (0, 0)
-    commands = cluster.given(m.WorkerJoined("w1", "a1"))
+    commands = cluster.given(m.WorkerConnected("w1", "a1"))
     assert [row[0] for row in commands[0].message.runs] == ["b"]
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     assert cluster.where()["b"] == "w1"
     cluster.finish("b", duration_s=0.001)
     cluster.finish("a", duration_s=0.001)
@@ -230,10 +230,10 @@ def test_a_small_result_is_kept_while_something_made_of_it_is() -> None:
     cluster.quiet(m.ReleaseKeys("c", ["a"]))
     assert cluster.states() == {"a": "memory", "b": "memory"}
     cluster.expect(
-        m.WorkerLost("w1"),
+        m.WorkerGone("w1"),
         recomputing("b"),
     )
-    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("b", 3, (("a", 6, b"result", ()),)), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w2", "a2"), runs("w2", run("b", 3, (("a", 6, b"result", ()),)), functions=("f",)))
     cluster.finish("b")
     cluster.quiet(m.ReleaseKeys("c", ["b"]))
     assert not cluster.states()
@@ -331,7 +331,7 @@ def test_a_running_task_is_stopped_by_force_with_its_worker() -> None:
         ask_back("w1", ("a", 1)),
     )
     assert not cluster.states()
-    cluster.quiet(m.WorkerLost("w1", ["a"], deliberate=True))
+    cluster.quiet(m.WorkerGone("w1", ["a"], deliberate=True))
 
 
 def test_force_waits_until_it_is_known_that_the_task_runs() -> None:
@@ -387,9 +387,9 @@ def test_the_mark_of_a_cancellation_goes_with_the_attempt() -> None:
     cluster.given(submit("a"))
     cluster.given(m.CancelTasks("c", ["a"]))
     cluster.expect(m.TasksFinished("w1", [("a", 3, None, 6, 1.0)]), drop("w1", "a"))
-    cluster.given(m.WorkerLost("w1"))  # now a is needed once more, for b
-    cluster.given(m.WorkerJoined("w2", "a2"))
-    cluster.given(m.WorkerLost("w2"))
+    cluster.given(m.WorkerGone("w1"))  # now a is needed once more, for b
+    cluster.given(m.WorkerConnected("w2", "a2"))
+    cluster.given(m.WorkerGone("w2"))
     assert cluster.states() == {"a": "queued", "b": "waiting"}
 
 
@@ -436,7 +436,7 @@ def test_a_task_is_tried_again_as_often_as_was_asked() -> None:
 def test_answers_to_old_attempts_are_dropped() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
-    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerGone("w1"))
     assert cluster.where() == {"a": "w2"}
     cluster.quiet(m.TasksFinished("w2", [("a", 1, b"old", 3, 1.0)]))
     cluster.quiet(m.TasksFinished("w1", [("a", 2, b"lost", 4, 1.0)]))
@@ -459,7 +459,7 @@ def test_a_returned_task_goes_elsewhere() -> None:
     cluster.given(submit("a"))
     cluster.given(m.WorkerRetiring("w1"))
     cluster.expect(m.TasksReturned("w1", [("a", 1)]), m.StopWorker("w1", reason="it ran its maximum of tasks"))
-    cluster.expect(m.WorkerJoined("w2", "a2"), runs("w2", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w2", "a2"), runs("w2", run("a", 2), functions=("f",)))
 
 
 def test_copies_are_remembered_and_dropped_with_the_original() -> None:
@@ -477,7 +477,7 @@ def test_a_copy_outlives_the_worker_that_made_it() -> None:
     cluster.given(submit("a", "b"))
     cluster.finish("a", payload=None)
     cluster.given(m.DataAdded("w2", ["a"]))
-    cluster.quiet(m.WorkerLost("w1"))
+    cluster.quiet(m.WorkerGone("w1"))
     assert cluster.states() == {"a": "memory", "b": "assigned"}
 
 
@@ -542,7 +542,7 @@ def test_a_worker_that_retires_is_stopped_when_it_holds_nothing() -> None:
         done(finished("b")),
     )
     cluster.expect(m.ReleaseKeys("c", ["a"]), m.StopWorker("w1", reason="it ran its maximum of tasks"), drop("w1", "a"))
-    cluster.quiet(m.WorkerLost("w1", deliberate=True))
+    cluster.quiet(m.WorkerGone("w1", deliberate=True))
 
 
 RETIRED = "it ran its maximum of tasks"
@@ -553,7 +553,7 @@ def _with_successor() -> Cluster:
     cluster = Cluster()
     cluster.given(submit("a", "b"))
     cluster.quiet(m.WorkerRetiring("w1"))
-    cluster.quiet(m.WorkerJoined("w1~1", "a2"))
+    cluster.quiet(m.WorkerConnected("w1~1", "a2"))
     return cluster
 
 
@@ -572,7 +572,7 @@ def test_of_several_workers_in_one_place_only_one_runs_tasks() -> None:
     cluster.given(m.SlotsChanged("w1", 2))  # its task waits for others
     assert cluster.where() == {"a": "w1", "b": "w1~1"}
     cluster.given(m.WorkerRetiring("w1~1"))
-    cluster.given(m.WorkerJoined("w1~2", "a3"))
+    cluster.given(m.WorkerConnected("w1~2", "a3"))
     cluster.given(submit("d"))
     cluster.given(m.SlotsChanged("w1", 1))  # it goes on
     cluster.finish("b")
@@ -586,14 +586,14 @@ def test_a_worker_in_the_place_of_one_that_is_restarted_gets_tasks_at_once(event
     cluster = Cluster()
     cluster.given(submit("a"))
     cluster.given(event)
-    cluster.given(m.WorkerJoined("w1~1", "a2"))
+    cluster.given(m.WorkerConnected("w1~1", "a2"))
     cluster.given(submit("b"))
     assert cluster.where() == {"a": "w1", "b": "w1~1"}
 
 
 def test_a_place_is_free_when_its_worker_is_lost() -> None:
     cluster = _with_successor()
-    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerGone("w1"))
     assert cluster.where() == {"a": "w1~1"}  # once more, as it came first
 
 
@@ -602,7 +602,7 @@ def test_a_demanding_task_waits_for_the_place_too(options: m.TaskOptions) -> Non
     cluster = Cluster(resources={"GPU": 1.0})
     cluster.given(submit("a", options=options))
     cluster.given(m.WorkerRetiring("w1"))
-    cluster.given(m.WorkerJoined("w1~1", "a2", resources={"GPU": 1.0}))
+    cluster.given(m.WorkerConnected("w1~1", "a2", resources={"GPU": 1.0}))
     cluster.given(submit("b", options=options))
     assert cluster.where() == {"a": "w1"}
     cluster.finish("a")
@@ -612,7 +612,7 @@ def test_a_demanding_task_waits_for_the_place_too(options: m.TaskOptions) -> Non
 def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerJoined("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
     assert cluster.task("a").losses == ("on w1: it joined again",)
 
 
@@ -641,7 +641,7 @@ def test_the_tasks_of_a_workers_own_client_end_with_the_worker() -> None:
     cluster.given(submit("child", client="w1"))
     cluster.given(submit("more", client="w1"))
     assert cluster.where() == {"child": "w1", "more": "w2"}
-    cluster.expect(m.WorkerLost("w1"), ask_back("w2", ("more", 2)))
+    cluster.expect(m.WorkerGone("w1"), ask_back("w2", ("more", 2)))
     cluster.expect(m.TasksReturned("w2", [("more", 2)]), m.ToWorker("w2", m.ForgetFunctions(["f"])))
     assert not cluster.states() and not cluster.machine.state.functions
 
@@ -653,7 +653,7 @@ def test_a_client_on_a_worker_that_was_stopped_meanwhile_leaves_with_it() -> Non
     cluster.given(m.CancelTasks("c", ["a"], force=True))
     cluster.given(m.ClientJoined("w1"))  # was under way
     cluster.given(submit("child", client="w1"))
-    cluster.quiet(m.WorkerLost("w1", deliberate=True))
+    cluster.quiet(m.WorkerGone("w1", deliberate=True))
     assert not cluster.states()
 
 
@@ -724,7 +724,7 @@ def test_old_news_of_workers_that_are_gone_is_dropped() -> None:
     for event in (
         m.TasksReturned("w9", [("a", 1)]),
         m.WorkerRetiring("w9"),
-        m.WorkerLost("w9"),
+        m.WorkerGone("w9"),
         m.TasksFinished("w9", []),
         m.ReleaseKeys("c", ["a"]),
         m.Tick(),

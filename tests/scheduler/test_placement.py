@@ -197,7 +197,7 @@ def test_what_no_worker_offers_waits_for_one_and_holds_nobody_up() -> None:
     cluster.quiet(submit("a", options=GPU))
     cluster.given(submit("b"))
     assert cluster.where() == {"b": "w1"}
-    cluster.expect(m.WorkerJoined("w2", "a2", resources={"GPU": 1.0}), runs("w2", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w2", "a2", resources={"GPU": 1.0}), runs("w2", run("a", 2), functions=("f",)))
 
 
 def test_a_task_runs_on_the_workers_that_it_names() -> None:
@@ -205,7 +205,7 @@ def test_a_task_runs_on_the_workers_that_it_names() -> None:
     options = TaskOptions(workers=("w3", "w4"))
     cluster.given(submit("a", "b", options=options))
     assert cluster.where() == {"a": "w3"}
-    cluster.given(m.WorkerJoined("w4", "a4"))
+    cluster.given(m.WorkerConnected("w4", "a4"))
     assert cluster.where() == {"a": "w3", "b": "w4"}
 
 
@@ -214,7 +214,7 @@ def test_demanding_tasks_wait_for_urgent_plain_ones() -> None:
     cluster.given(submit("gpu", options=GPU))
     cluster.given(submit("urgent", options=TaskOptions(priority=1)))
     cluster.given(submit("gpu first", options=TaskOptions(priority=2, resources=(("GPU", 1.0),))))
-    commands = cluster.given(m.WorkerJoined("w1", "a1", slots=3, resources={"GPU": 2.0}))
+    commands = cluster.given(m.WorkerConnected("w1", "a1", slots=3, resources={"GPU": 2.0}))
     assert [row[0] for row in commands[0].message.runs] == ["gpu first", "urgent", "gpu"]
 
 

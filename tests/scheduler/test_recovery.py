@@ -16,9 +16,9 @@ from .builders import Cluster, done, failed, finished, recomputing, run, runs, s
 ONCE = TaskOptions(rerun=False)
 
 
-def lost(cluster: Cluster, key: str, **news: Any) -> m.WorkerLost:
+def lost(cluster: Cluster, key: str, **news: Any) -> m.WorkerGone:
     """The worker that has the task dies."""
-    return m.WorkerLost(cluster.where()[key], **news)
+    return m.WorkerGone(cluster.where()[key], **news)
 
 
 def died(key: str, why: str, cause: str = "") -> Any:
@@ -31,7 +31,7 @@ def died(key: str, why: str, cause: str = "") -> Any:
 def test_the_tasks_of_a_dead_worker_run_elsewhere() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerLost("w1", ["a"]), runs("w2", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerGone("w1", ["a"]), runs("w2", run("a", 2), functions=("f",)))
     assert len(cluster.task("a").losses) == 1
 
 
@@ -48,7 +48,7 @@ def test_only_what_was_executing_is_counted(news: dict[str, Any], deaths: dict[s
     cluster = Cluster(1)
     cluster.measured(0.001)
     cluster.given(submit("a", "b", "c"))
-    cluster.given(m.WorkerLost("w1", **news))
+    cluster.given(m.WorkerGone("w1", **news))
     assert {key: len(cluster.task(key).losses) for key in "abc"} == deaths
 
 
@@ -57,7 +57,7 @@ def test_without_a_witness_those_that_reported_their_start_are_counted() -> None
     cluster.measured(0.001)
     cluster.given(submit("a", "b"))
     cluster.start("b")
-    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerGone("w1"))
     assert not cluster.task("a").losses and len(cluster.task("b").losses) == 1
 
 
@@ -84,7 +84,7 @@ def test_losses_before_a_task_has_finished_do_not_count_when_its_result_is_lost(
     cluster.pause()
     (holder,) = cluster.where().values()
     cluster.finish("a", payload=None)
-    cluster.given(m.WorkerLost(holder, []))
+    cluster.given(m.WorkerGone(holder, []))
     assert cluster.task("a").losses == () and "a" in cluster.where()
 
 
@@ -142,9 +142,9 @@ def test_the_emptied_worker_dies() -> None:
     cluster.pause()
     state = cluster.machine.state
     assert [worker.name for worker in state.reserved.values()] == ["w1"]
-    cluster.given(m.WorkerLost("w1", []))
+    cluster.given(m.WorkerGone("w1", []))
     assert not state.reserved
-    cluster.given(m.WorkerJoined("w9", "a9"))
+    cluster.given(m.WorkerConnected("w9", "a9"))
     assert len(cluster.where()) == 1
 
 
@@ -156,7 +156,7 @@ def test_the_emptied_worker_retires() -> None:
     cluster.pause()
     cluster.given(m.WorkerRetiring("w1"))
     assert not cluster.machine.state.reserved
-    cluster.expect(m.WorkerJoined("w9", "a9"), runs("w9", run("bad", 3), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w9", "a9"), runs("w9", run("bad", 3), functions=("f",)))
 
 
 def test_a_cancelled_task_gives_the_worker_back_that_was_emptied_for_it() -> None:
@@ -215,7 +215,7 @@ def test_inputs_that_are_lost_while_a_task_pauses_are_waited_for_as_well() -> No
     cluster.given(submit(("bad", ["a"]), options=TaskOptions(workers=tuple({"w1", "w2", "w3"} - {holder}))))
     for _ in range(2):
         cluster.given(lost(cluster, "bad", executing=["bad"]))
-    cluster.given(m.WorkerLost(holder, []))
+    cluster.given(m.WorkerGone(holder, []))
     assert cluster.states() == {"a": "assigned", "bad": "waiting"}
     cluster.pause()
     assert cluster.states() == {"a": "assigned", "bad": "waiting"}
@@ -228,14 +228,14 @@ def test_what_was_cancelled_is_made_again_when_what_needs_it_is_wanted_once_more
     cluster = Cluster(1)
     cluster.given(submit("a", ("m", ["a"])))
     cluster.finish("a", "m", payload=None)
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.given(submit(("b", ["m"]), options=TaskOptions(workers=("w2",))))
-    cluster.given(m.WorkerLost("w1", []))
-    cluster.given(m.WorkerJoined("w3", "a3"))
+    cluster.given(m.WorkerGone("w1", []))
+    cluster.given(m.WorkerConnected("w3", "a3"))
     assert cluster.where() == {"b": "w2", "a": "w3"} and cluster.states()["m"] == "waiting"
     cluster.given(m.CancelTasks("c", ["a"]))
     cluster.given(submit(("d", ["b"])))
-    cluster.given(m.WorkerLost("w3", []))
+    cluster.given(m.WorkerGone("w3", []))
     assert cluster.states() == {"a": "queued", "m": "waiting", "b": "assigned", "d": "waiting"}
 
 
@@ -247,7 +247,7 @@ def test_a_task_that_closed_the_connection_and_ended_counts() -> None:
     cluster = Cluster()
     cluster.measured(0.001)
     cluster.given(submit("before", "bad", "runs", "behind"))
-    cluster.given(m.WorkerLost("w1", ["runs"], cause="closed", unheard=True))
+    cluster.given(m.WorkerGone("w1", ["runs"], cause="closed", unheard=True))
     assert [key for key in cluster.states() if cluster.task(key).losses] == ["before", "bad", "runs"]
 
 
@@ -256,7 +256,7 @@ def test_what_must_not_run_twice_fails_when_it_may_have_begun_unheard() -> None:
     cluster.measured(0.001)
     cluster.given(submit("a"))
     cluster.given(submit("b", options=ONCE))
-    cluster.given(m.WorkerLost("w1", ["a"], cause="closed", unheard=True))
+    cluster.given(m.WorkerGone("w1", ["a"], cause="closed", unheard=True))
     assert cluster.states() == {"a": "queued", "b": "failed"}
 
 
@@ -264,7 +264,7 @@ def test_a_silent_worker_keeps_what_it_may_run_and_gets_nothing_more() -> None:
     cluster = Cluster(1)
     cluster.measured(0.001)
     cluster.given(submit("runs", "behind"))
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     commands = cluster.given(m.WorkerSilent("w1"))
     assert cluster.where() == {"runs": "w1", "behind": "w2"}
     assert m.ToClient("c", m.TasksRunning(["runs"])) in commands
@@ -299,7 +299,7 @@ def test_what_was_cancelled_before_its_worker_fell_silent_is_stopped_then() -> N
 def test_a_task_that_must_not_run_twice_fails_with_its_worker() -> None:
     cluster = Cluster(2)
     cluster.expect(submit("a", options=ONCE), runs("w1", run("a", 1, flags=REPORT_START), functions=("f",)))
-    cluster.expect(m.WorkerLost("w1", ["a"], cause="x"), done(died("a", "it was submitted with rerun=False", "x")))
+    cluster.expect(m.WorkerGone("w1", ["a"], cause="x"), done(died("a", "it was submitted with rerun=False", "x")))
 
 
 def test_it_fails_too_if_only_its_start_was_reported_and_if_the_end_was_deliberate() -> None:
@@ -307,7 +307,7 @@ def test_it_fails_too_if_only_its_start_was_reported_and_if_the_end_was_delibera
     cluster.given(submit("a", options=ONCE))
     cluster.start("a")
     why = "it was submitted with rerun=False"
-    cluster.expect(m.WorkerLost("w1", [], deliberate=True), done(died("a", why)))
+    cluster.expect(m.WorkerGone("w1", [], deliberate=True), done(died("a", why)))
 
 
 def test_it_runs_elsewhere_if_it_had_not_started() -> None:
@@ -315,7 +315,7 @@ def test_it_runs_elsewhere_if_it_had_not_started() -> None:
     cluster.measured(0.001)
     cluster.given(submit("a"))
     cluster.given(submit("b", options=ONCE))
-    cluster.given(m.WorkerLost("w1", ["a"]))
+    cluster.given(m.WorkerGone("w1", ["a"]))
     assert cluster.states() == {"a": "queued", "b": "queued"}
 
 
@@ -327,28 +327,28 @@ def stopped_with_b_in_doubt() -> Cluster:
     cluster.start("a")
     cluster.given(m.CancelTasks("c", ["a"], force=True))
     assert cluster.states() == {"b": "assigned"} and cluster.worker("w1").killing
-    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    cluster.quiet(m.WorkerConnected("w2", "a2"))
     return cluster
 
 
 def test_a_doubtful_task_runs_again_once_it_is_known_that_it_had_not_started() -> None:
     cluster = stopped_with_b_in_doubt()
     cluster.expect(
-        m.WorkerLost("w1", ["a"], deliberate=True), runs("w2", run("b", 3, flags=REPORT_START), functions=("f",))
+        m.WorkerGone("w1", ["a"], deliberate=True), runs("w2", run("b", 3, flags=REPORT_START), functions=("f",))
     )
 
 
 def test_a_doubtful_task_fails_once_it_is_known_that_it_had_started() -> None:
     cluster = stopped_with_b_in_doubt()
     cluster.given(m.TasksStarted("w1", [("b", 2)]))
-    cluster.expect(m.WorkerLost("w1", [], deliberate=True), done(died("b", "it was submitted with rerun=False")))
+    cluster.expect(m.WorkerGone("w1", [], deliberate=True), done(died("b", "it was submitted with rerun=False")))
 
 
 def test_a_doubtful_task_may_even_finish() -> None:
     cluster = stopped_with_b_in_doubt()
     assert cluster.finish("b") == [done(("b", m.FINISHED, b"result", 6, ()))]
     assert list(cluster.machine.state.workers) == ["w2"]
-    cluster.quiet(m.WorkerLost("w1", [], deliberate=True))
+    cluster.quiet(m.WorkerGone("w1", [], deliberate=True))
 
 
 def test_a_worker_that_stops_is_not_stopped_twice() -> None:
@@ -356,7 +356,7 @@ def test_a_worker_that_stops_is_not_stopped_twice() -> None:
     cluster.given(m.TasksStarted("w1", [("b", 2)]))
     commands = cluster.given(m.CancelTasks("c", ["b"], force=True))
     assert not [command for command in commands if isinstance(command, m.StopWorker)]
-    cluster.quiet(m.WorkerLost("w1", ["b"], deliberate=True))
+    cluster.quiet(m.WorkerGone("w1", ["b"], deliberate=True))
     assert not cluster.states()
 
 
@@ -367,7 +367,7 @@ def test_a_lost_result_is_computed_again_and_reported_again() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
     cluster.finish("a", payload=None)
-    cluster.expect(m.WorkerLost("w1"), recomputing("a"), runs("w2", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerGone("w1"), recomputing("a"), runs("w2", run("a", 2), functions=("f",)))
     assert cluster.finish("a", payload=None) == [done(("a", m.FINISHED, None, 6, (("w2", "a2"),)))]
 
 
@@ -376,9 +376,9 @@ def test_what_was_released_comes_back_as_far_as_necessary() -> None:
     cluster.given(submit("a", ("b", ["a"]), ("c", ["b"])))
     cluster.finish("a", "b", "c", payload=None)
     cluster.given(m.ReleaseKeys("c", ["a", "b"]))
-    cluster.expect(m.WorkerLost("w1"), recomputing("c"))
+    cluster.expect(m.WorkerGone("w1"), recomputing("c"))
     assert cluster.states() == {"a": "queued", "b": "waiting", "c": "waiting"}
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.finish("a", "b", "c", payload=None)
     assert cluster.states() == {"a": "released", "b": "released", "c": "memory"}
 
@@ -387,7 +387,7 @@ def test_a_small_result_is_never_lost() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a"))
     cluster.finish("a")
-    cluster.quiet(m.WorkerLost("w1"))
+    cluster.quiet(m.WorkerGone("w1"))
 
 
 def test_a_result_that_nobody_needs_is_not_computed_again() -> None:
@@ -397,7 +397,7 @@ def test_a_result_that_nobody_needs_is_not_computed_again() -> None:
     cluster.given(m.DataAdded("w2", ["a"]))
     cluster.finish("b", payload=None)
     cluster.given(m.ReleaseKeys("c", ["a"]))
-    cluster.quiet(m.WorkerLost("w2"))
+    cluster.quiet(m.WorkerGone("w2"))
     assert cluster.states() == {"a": "released", "b": "memory"}
 
 
@@ -407,7 +407,7 @@ def test_a_lost_input_makes_queued_tasks_wait() -> None:
     cluster.finish("a", payload=None, size_bytes=10)
     cluster.given(submit(("b", ["a"]), ("c", ["a"])))
     assert cluster.states() == {"a": "memory", "busy": "assigned", "b": "assigned", "c": "queued"}
-    cluster.given(m.WorkerLost("w1", ["b"]))
+    cluster.given(m.WorkerGone("w1", ["b"]))
     assert cluster.states() == {"a": "queued", "busy": "assigned", "b": "waiting", "c": "waiting"}
 
 
@@ -417,7 +417,7 @@ def test_a_lost_result_that_must_not_be_made_again_is_lost() -> None:
     cluster.given(submit(("b", ["a"])))
     cluster.finish("a", payload=None)
     error = {"kind": "DataLost", "text": "the result of 'a' was lost and cannot be recomputed because rerun=False"}
-    cluster.expect(m.WorkerLost("w1", []), recomputing("a"), done(failed("a", error), failed("b", error)))
+    cluster.expect(m.WorkerGone("w1", []), recomputing("a"), done(failed("a", error), failed("b", error)))
     cluster.quiet(m.ReleaseKeys("c", ["a", "b"]))
     assert not cluster.states()
 
@@ -429,7 +429,7 @@ def test_a_released_result_that_must_not_be_made_again_is_lost_too() -> None:
     cluster.finish("a", "b", payload=None)
     cluster.given(m.ReleaseKeys("c", ["a"]))
     error = {"kind": "DataLost", "text": "the result of 'a' was lost and cannot be recomputed because rerun=False"}
-    cluster.expect(m.WorkerLost("w1", []), recomputing("b"), done(failed("b", error)))
+    cluster.expect(m.WorkerGone("w1", []), recomputing("b"), done(failed("b", error)))
 
 
 def test_a_lost_task_whose_input_failed_fails_and_lets_go_of_its_other_inputs() -> None:
@@ -439,9 +439,9 @@ def test_a_lost_task_whose_input_failed_fails_and_lets_go_of_its_other_inputs() 
     cluster.finish("a", payload=None)
     cluster.finish("x")
     cluster.finish("b", payload=None)
-    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerGone("w1"))
     if "w2" in cluster.machine.state.workers:
-        cluster.given(m.WorkerLost("w2"))
+        cluster.given(m.WorkerGone("w2"))
     assert cluster.states() == {"a": "failed", "x": "memory", "b": "failed"}
     cluster.quiet(m.ReleaseKeys("c", ["a", "x", "b"]))
     assert not cluster.states()
@@ -461,7 +461,7 @@ class TestUnreachable:
         machine = SchedulerMachine()
         machine.handle(m.ClientJoined("c"), 0.0)
         for name in ("w1", "w2"):
-            machine.handle(m.WorkerJoined(name, f"address of {name}"), 0.0)
+            machine.handle(m.WorkerConnected(name, f"address of {name}"), 0.0)
         options = m.TaskOptions(workers=workers)
         machine.handle(m.SubmitTasks("c", [("k", "f", b"", [])], [("f", "f", b"")], options), 0.0)
         self.finish(machine)

@@ -101,7 +101,7 @@ def test_a_key_that_came_by_its_name_is_no_call(cluster: Cluster) -> None:
 def test_scattered_data_takes_no_key_of_others(cluster: Cluster) -> None:
     cluster.given(submit("k"))
     cluster.finish("k", payload=None)
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.expect(m.ScatterData("d", [("k", 10, "w2")]), drop("w2", "k"), done(refused("k"), client="d"))
     cluster.expect(m.ScatterData("d", [("k", 10, "w1")]), done(refused("k"), client="d"))
     assert list(cluster.task("k").holders or ()) == [cluster.worker("w1")]

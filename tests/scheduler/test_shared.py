@@ -142,7 +142,7 @@ def test_a_worker_whose_tasks_ask_has_left_once_it_is_dead() -> None:
     x.given(m.WorkerRetiring("w1"))
     assert "w1" not in x.cluster.machine.state.workers
     assert slate(x).log == []
-    x.given(m.WorkerLost("w1"))
+    x.given(m.WorkerGone("w1"))
     assert slate(x).log == [("withdrawn", "w1"), ("left", "w1")]
 
 

@@ -89,7 +89,7 @@ def test_its_cost_does_not_follow_the_number_of_tasks() -> None:
     def calls(tasks: int) -> int:
         machine = SchedulerMachine()
         machine.handle(m.ClientJoined("c"), 0.0)
-        machine.handle(m.WorkerJoined("w", "a"), 0.0)
+        machine.handle(m.WorkerConnected("w", "a"), 0.0)
         machine.handle(submit(*(f"k{i}" for i in range(tasks))), 0.0)
         number = 0
 

@@ -66,7 +66,7 @@ def cancel_what_runs_again() -> None:
     cluster.given(m.DataAdded("w2", ["d"]))
     cluster.given(m.ReleaseKeys("c", ["a", "b"]))
     cluster.given(m.WorkerRetiring("w2"))
-    cluster.given(m.WorkerLost("w1"))
+    cluster.given(m.WorkerGone("w1"))
     assert cluster.states() == {"a": "queued", "b": "waiting", "c": "waiting", "d": "memory"}
     cluster.given(m.CancelTasks("c", ["c"]))
     assert cluster.states() == {"a": "released", "b": "released", "d": "memory"}

@@ -20,7 +20,9 @@ def lopsided(number: int = 10, duration_s: float = 0.001) -> Cluster:
 
 def test_half_of_a_long_queue_is_asked_back_at_once() -> None:
     cluster = lopsided()
-    cluster.expect(m.WorkerJoined("w2", "a2"), ask_back("w1", ("k5", 7), ("k6", 8), ("k7", 9), ("k8", 10), ("k9", 11)))
+    cluster.expect(
+        m.WorkerConnected("w2", "a2"), ask_back("w1", ("k5", 7), ("k6", 8), ("k7", 9), ("k8", 10), ("k9", 11))
+    )
     cluster.expect(
         m.TasksReturned("w1", [("k7", 9), ("k8", 10), ("k9", 11)], [("k5", 7), ("k6", 8)]),
         runs("w2", run("k7", 12), run("k8", 13), run("k9", 14), functions=("f",)),
@@ -29,7 +31,7 @@ def test_half_of_a_long_queue_is_asked_back_at_once() -> None:
 
 def test_a_short_queue_is_not_worth_it_until_the_worker_is_stuck() -> None:
     cluster = lopsided(3)
-    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    cluster.quiet(m.WorkerConnected("w2", "a2"))
     assert cluster.machine.next_deadline() == stealing.STEAL_INTERVAL_S
     cluster.now = stealing.STEAL_INTERVAL_S
     cluster.quiet(m.Tick())
@@ -43,7 +45,7 @@ def test_a_short_queue_is_not_worth_it_until_the_worker_is_stuck() -> None:
 
 def test_a_robbed_worker_gets_nothing_in_advance_until_it_finishes_something() -> None:
     cluster = lopsided(3)
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.now = 0.02
     cluster.given(m.Tick())
     assert cluster.worker("w1").recently_stolen_from
@@ -56,7 +58,7 @@ def test_a_robbed_worker_gets_nothing_in_advance_until_it_finishes_something() -
 
 def test_nobody_is_robbed_twice_before_it_answers() -> None:
     cluster = lopsided()
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.now = 1.0
     cluster.quiet(m.Tick())
     cluster.given(m.TasksReturned("w1", [], [(f"k{i}", 2 + i) for i in range(5, 10)]))
@@ -70,7 +72,7 @@ def test_tasks_that_started_or_name_workers_are_left() -> None:
     cluster.given(submit("a", "b", "c"))
     cluster.given(submit("named", options=TaskOptions(workers=("w1",))))
     cluster.start("a", "c")
-    cluster.given(m.WorkerJoined("w2", "a2"))
+    cluster.given(m.WorkerConnected("w2", "a2"))
     cluster.now = 1.0
     cluster.expect(m.Tick(), ask_back("w1", ("b", 3)))
 
@@ -80,7 +82,7 @@ def test_no_more_is_taken_than_the_idle_can_do() -> None:
     cluster.measured(1e-3)
     cluster.given(submit(*(f"k{i}" for i in range(4000))))
     cluster.now = 1.0
-    commands = cluster.given(m.WorkerJoined("w101", "a101"))
+    commands = cluster.given(m.WorkerConnected("w101", "a101"))
     taken = [row for command in commands for row in command.message.runs]
     assert 20 <= len(taken) <= 40 and len(commands) == 1
 
@@ -88,7 +90,7 @@ def test_no_more_is_taken_than_the_idle_can_do() -> None:
 def test_an_unplaceable_task_does_not_end_stealing() -> None:
     cluster = lopsided()
     cluster.quiet(submit("never", options=TaskOptions(resources=(("GPU", 1.0),))))
-    assert cluster.given(m.WorkerJoined("w2", "a2"))
+    assert cluster.given(m.WorkerConnected("w2", "a2"))
 
 
 def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
@@ -97,7 +99,7 @@ def test_input_that_takes_longer_to_move_than_to_wait_for_stays() -> None:
     cluster.given(submit("x"))
     cluster.finish("x", payload=None, size_bytes=10_000_000_000, duration_s=0.02)
     cluster.given(submit(("a", ["x"]), ("b", ["x"])))
-    cluster.quiet(m.WorkerJoined("w2", "a2"))
+    cluster.quiet(m.WorkerConnected("w2", "a2"))
     cluster.now = 1.0  # it seems to be stuck, but the input would be on its way for ten seconds
     cluster.quiet(m.Tick())
     cluster.now = 10.2  # by now that is what waiting has cost, too
@@ -119,7 +121,7 @@ def test_a_queue_counts_by_what_is_known_now() -> None:
     for _ in range(20):
         cluster.machine.state.groups["f"].measure(0.002)
     cluster.machine.state.groups["f"].measure(0.002)
-    commands = cluster.given(m.WorkerJoined("w3", "a3"))
+    commands = cluster.given(m.WorkerConnected("w3", "a3"))
     assert sum(len(command.message.runs) for command in commands) >= 10
 
 
@@ -132,7 +134,7 @@ def test_what_takes_long_to_move_is_left_when_the_network_was_seen_to_be_slow() 
         cluster.given(m.ScatterData("c", [("y", 50_000_000, "w1")]))
         cluster.given(m.DataAdded("w1", ["y"], 500_000_000, measured_s))
         cluster.given(submit(*((f"k{i}", ["x"]) for i in range(4))))
-        return sum(len(command.message.runs) for command in cluster.given(m.WorkerJoined("w2", "a2")))
+        return sum(len(command.message.runs) for command in cluster.given(m.WorkerConnected("w2", "a2")))
 
     assert asked(0.5) > 0  # 1 GB/s: a millisecond
     assert asked(100.0) == 0  # 5 MB/s: 200 ms

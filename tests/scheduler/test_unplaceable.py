@@ -26,13 +26,13 @@ def test_no_worker() -> None:
     cluster = Cluster(0)
     cluster.given(submit("a", "b", ("c", ["a"])))
     assert lacking(cluster) == [(2, "a", {}, [], "a worker", "there is none")]
-    cluster.given(m.WorkerJoined("w1", "a1"))
+    cluster.given(m.WorkerConnected("w1", "a1"))
     assert lacking(cluster) == []
 
 
 def test_the_last_worker_was_lost() -> None:
     cluster = Cluster(1)
-    cluster.given(m.WorkerLost("w1", [], False, "killed by signal 9; the end of its stderr:\nouch"))
+    cluster.given(m.WorkerGone("w1", [], False, "killed by signal 9; the end of its stderr:\nouch"))
     cluster.given(submit("a"))
     ((*_, why),) = lacking(cluster)
     assert why == "there is none (the last one, w1: killed by signal 9; the end of its stderr)"
@@ -80,13 +80,13 @@ def test_a_resource_that_no_worker_has() -> None:
     assert lacking(cluster) == [(2, "b", {"GPU": 1}, [], "a worker with {'GPU': 1}", NO_GPU)]
     cluster.given(m.CancelTasks("c", ["b"]))
     assert lacking(cluster) == [(1, "c", {"GPU": 1}, [], "a worker with {'GPU': 1}", NO_GPU)]
-    cluster.given(m.WorkerJoined("w3", "a3", resources={"GPU": 1}))
+    cluster.given(m.WorkerConnected("w3", "a3", resources={"GPU": 1}))
     assert lacking(cluster) == []
 
 
 def test_resources_that_no_worker_has_together() -> None:
     cluster = Cluster(1, resources={"GPU": 1.0})
-    cluster.given(m.WorkerJoined("w2", "a2", resources={"disk": 1.0}))
+    cluster.given(m.WorkerConnected("w2", "a2", resources={"disk": 1.0}))
     cluster.given(submit("a", options=TaskOptions(resources=(("GPU", 1), ("disk", 1)))))
     want = "a worker with {'GPU': 1, 'disk': 1}"
     assert lacking(cluster) == [(1, "a", {"GPU": 1, "disk": 1}, [], want, "no worker has all of that together")]
@@ -103,7 +103,7 @@ def test_workers_that_are_not_there() -> None:
 
 def test_a_worker_that_took_the_place_of_the_one_that_is_named() -> None:
     cluster = Cluster(0)
-    cluster.given(m.WorkerJoined("w~2", "a"))
+    cluster.given(m.WorkerConnected("w~2", "a"))
     cluster.given(submit("a", options=TaskOptions(workers=("w",), resources=(("GPU", 1),))))
     assert lacking(cluster) == [(1, "a", {"GPU": 1}, ["w"], "the worker w with {'GPU': 1}", NO_GPU)]
 

@@ -30,12 +30,12 @@ def nested(depth: int) -> Any:
     ("message", "text"),
     [
         (m.SlotsChanged("w", -1), r"SlotsChanged\.slots must be from 0 to \d+, got -1"),
-        (m.WorkerJoined("w", "a", 0), r"WorkerJoined\.slots must be from 1 to \d+, got 0"),
-        (m.WorkerJoined("w", "a\nb"), r"WorkerJoined\.address must have at most \d+ characters, all printable"),
-        (m.WorkerJoined("w", "a", 1, True, {"G\r": 1}), r"WorkerJoined\.resources must have at most"),
-        (m.WorkerJoined("w", "a", incarnation="x" * 300), r"WorkerJoined\.incarnation must have at most 255"),
-        (m.WorkerJoined("w", "a", 1, True, {"GPU": NAN}), r"WorkerJoined\.resources holds nan"),
-        (m.WorkerJoined("w", "a", 1, True, {"GPU": "two"}), r"WorkerJoined\.resources holds 'two'"),
+        (m.WorkerConnected("w", "a", 0), r"WorkerConnected\.slots must be from 1 to \d+, got 0"),
+        (m.WorkerConnected("w", "a\nb"), r"WorkerConnected\.address must have at most \d+ characters, all printable"),
+        (m.WorkerConnected("w", "a", 1, True, {"G\r": 1}), r"WorkerConnected\.resources must have at most"),
+        (m.WorkerConnected("w", "a", incarnation="x" * 300), r"WorkerConnected\.incarnation must have at most 255"),
+        (m.WorkerConnected("w", "a", 1, True, {"GPU": NAN}), r"WorkerConnected\.resources holds nan"),
+        (m.WorkerConnected("w", "a", 1, True, {"GPU": "two"}), r"WorkerConnected\.resources holds 'two'"),
         (m.TasksFinished("w", [("k", 1, b"", -1, 0.1)]), r"TasksFinished\.finished holds -1, where a whole number"),
         (m.TasksFinished("w", [("k", 1, b"", 0.5, 0.1)]), r"TasksFinished\.finished holds 0.5, where a whole number"),
         (m.TasksFinished("w", [("k", 1, b"", 1, NAN)]), r"TasksFinished\.finished holds nan, where a number from 0 to"),
@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused_with_its_field(message: m.Message, text:
 @pytest.mark.parametrize(
     "message",
     [
-        m.WorkerJoined("w", "a", 2, True, {"GPU": 2}),
+        m.WorkerConnected("w", "a", 2, True, {"GPU": 2}),
         m.TasksFinished("w", [("k", 1, None, 2**40, 0), ("l", 1, b"", 0, 0.5)], [("k", 1, b"", 1)]),
         m.SubmitTasks("w", [("k", "", None, ()), ("l", "f", (b"p", ("raw", (Buffer(b""),))), ("k",))]),
         m.Heartbeat("w", {"silence_s": INF}),

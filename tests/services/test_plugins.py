@@ -72,7 +72,7 @@ def test_only_what_counts_is_told() -> None:
     machine = SchedulerMachine()
     for event in (
         m.ClientJoined("c"),
-        m.WorkerJoined("w", "a", slots=2),
+        m.WorkerConnected("w", "a", slots=2),
         m.SubmitTasks("c", [("k", "f", b"", []), ("l", "f", b"", [])], [("f", "name", b"")]),
     ):
         machine.handle(event, 0.0)

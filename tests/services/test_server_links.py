@@ -52,7 +52,7 @@ def play(script: Callable[[SchedulerServer], None]) -> None:
 
 def worker(server: SchedulerServer, incarnation: str) -> Peer:
     peer = Peer(server, "worker", "w")
-    peer.says(m.WorkerJoined("w", "tcp://w", manager="m", incarnation=incarnation))
+    peer.says(m.WorkerConnected("w", "tcp://w", manager="m", incarnation=incarnation))
     return peer
 
 
@@ -67,9 +67,9 @@ def test_the_last_words_of_a_former_worker_are_not_taken_for_its_successors() ->
         first.on_close(None)
         worker(server, "2")
         manager.says(ended("1", cause="killed"))
-        assert not server._last_words and "w" in server.service.machine.state.workers
+        assert not server._exit_reports and "w" in server.service.machine.state.workers
         manager.says(ended("2", cause="killed"))
-        assert server._last_words["w"].incarnation == "2"
+        assert server._exit_reports["w"].incarnation == "2"
 
     play(script)
 
@@ -80,7 +80,7 @@ def test_a_worker_has_joined_when_it_takes_tasks_and_not_before(caplog: pytest.L
     def script(server: SchedulerServer) -> None:
         peer = Peer(server, "worker", "w")
         assert "joined" not in caplog.text
-        peer.says(m.WorkerJoined("w", "tcp://w"))
+        peer.says(m.WorkerConnected("w", "tcp://w"))
         assert "worker w at here joined" in caplog.text
         Peer(server, "client", "c")
         assert "client c at here joined" in caplog.text
@@ -93,7 +93,7 @@ def test_clients_are_told_the_address_by_which_they_connect() -> None:
 
     def script(server: SchedulerServer) -> None:
         peer = Peer(server, "worker", "w")
-        peer.says(m.WorkerJoined("w", "tcp://10.0.0.1:5#node-1:5"))
+        peer.says(m.WorkerConnected("w", "tcp://10.0.0.1:5#node-1:5"))
         facts = server.worker_facts()
         assert (facts["w"]["address"], facts["w"]["exact_address"]) == ("tcp://10.0.0.1:5", "tcp://10.0.0.1:5#node-1:5")
 

@@ -79,7 +79,7 @@ def test_an_old_attempt_is_wrong(worker: str, attempt: int) -> None:
         finished(checks, "x", worker, attempt)
 
 
-@pytest.mark.parametrize("event", [m.WorkerLost("w", None, True), m.WorkerJoined("w", "address")])
+@pytest.mark.parametrize("event", [m.WorkerGone("w", None, True), m.WorkerConnected("w", "address")])
 def test_what_a_lost_worker_says_is_wrong(event: m.Message) -> None:
     checks = Checks()
     committed(checks, "x", "w", 1)
@@ -104,7 +104,7 @@ def test_nobody_is_blamed_for_what_was_stopped_on_purpose() -> None:
     checks.define("x", [], True)
     for attempt in range(5):
         committed(checks, "x", "w", attempt)
-        checks.handled(m.WorkerLost("w", None, True), [])
+        checks.handled(m.WorkerGone("w", None, True), [])
     with pytest.raises(AssertionError, match="blamed"):
         blamed(checks, "x")
 
@@ -114,7 +114,7 @@ def test_three_silences_are_enough() -> None:
     checks.define("x", [], True)
     for attempt in range(3):
         committed(checks, "x", "w", attempt)
-        checks.handled(m.WorkerLost("w", None, unheard=True), [])
+        checks.handled(m.WorkerGone("w", None, unheard=True), [])
     blamed(checks, "x")
 
 
@@ -134,7 +134,7 @@ def test_three_deaths_are_enough() -> None:
         if attempt == 2:
             with pytest.raises(AssertionError, match="blamed"):
                 blamed(checks, "x")
-        checks.handled(m.WorkerLost("w", None), [])
+        checks.handled(m.WorkerGone("w", None), [])
     blamed(checks, "x")
 
 
@@ -144,7 +144,7 @@ def test_one_loss_is_enough_for_what_must_not_run_twice() -> None:
     with pytest.raises(AssertionError, match="blamed"):
         blamed(checks, "x")
     committed(checks, "x", "w", 1)
-    checks.handled(m.WorkerLost("w", None, True), [])
+    checks.handled(m.WorkerGone("w", None, True), [])
     blamed(checks, "x")
 
 

@@ -43,7 +43,7 @@ class Counted:
         self.calls = 0
         self.machine.handle(m.ClientJoined("c"), 0.0)
         for i in range(workers):
-            self.machine.handle(m.WorkerJoined(f"w{i}", "a", **offers), 0.0)
+            self.machine.handle(m.WorkerConnected(f"w{i}", "a", **offers), 0.0)
 
     def handle(self, event: m.Message, now: float) -> list[Any]:
         calls = 0
@@ -156,7 +156,7 @@ def test_looking_for_work_to_steal_does_not_depend_on_the_size_of_the_cluster() 
         for event in submissions(independent(workers * 10, "l")):
             machine.handle(event, 0.0)
         assert len(machine.state.saturated) >= workers - 1
-        machine.handle(m.WorkerJoined("late", "a"), 1.0)
+        machine.handle(m.WorkerConnected("late", "a"), 1.0)
         counted.handle(m.Tick(), 2.0)
         calls[workers] = counted.calls
     assert calls[3000] <= 2 * calls[100] + 100

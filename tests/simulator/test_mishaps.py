@@ -52,7 +52,7 @@ def test_a_short_partition_only_delays() -> None:
     simulation.at(0.05, simulation.mishaps.cut_off, ["w1"], 0.3)
     report = simulation.run()
     assert client.outcomes == {"k0": "finished"} and report.run_again == 0
-    assert "WorkerLost" not in report.messages and report.messages["WorkerJoined"] == 1
+    assert "WorkerGone" not in report.messages and report.messages["WorkerConnected"] == 1
     assert report.makespan_s == pytest.approx(0.05 + 0.3 + 2e-4)
     drained(simulation)
 
@@ -67,7 +67,7 @@ def test_after_a_long_partition_the_worker_begins_anew() -> None:
     simulation.at(3.0, client.submit, independent(2, "late"))
     report = simulation.run()
     assert client.outcomes == {"k0": "finished", "k1": "finished", "late0": "finished", "late1": "finished"}
-    assert report.run_again == 1 and report.messages["WorkerJoined"] == 3
+    assert report.run_again == 1 and report.messages["WorkerConnected"] == 3
     after = simulation.workers["w1"]
     assert after is not before and not before.alive and after.online
     assert report.makespan_s == pytest.approx(3.1, abs=0.01)
@@ -87,7 +87,7 @@ def test_a_worker_that_is_cut_off_from_its_peers_only_is_not_lost() -> None:
     report = simulation.run()
     assert client.outcomes == {"x": "finished", "y": "finished"}
     assert report.messages["ReportMissing"] >= 1
-    assert "WorkerLost" not in report.messages and report.messages["WorkerJoined"] == 2
+    assert "WorkerGone" not in report.messages and report.messages["WorkerConnected"] == 2
     drained(simulation)
 
 
@@ -140,7 +140,7 @@ def test_a_broken_connection(unnoticed: bool) -> None:
     simulation.at(0.15, simulation.mishaps.reset, "w1", unnoticed)
     report = simulation.run()
     assert client.outcomes == {"x": "finished", "y": "finished"} and simulation.executions == {"x": 2, "y": 2}
-    assert report.messages["TasksRecomputing"] == 1 and report.messages["WorkerJoined"] == 2
+    assert report.messages["TasksRecomputing"] == 1 and report.messages["WorkerConnected"] == 2
     drained(simulation)
 
 
@@ -155,7 +155,7 @@ def test_a_stuck_worker(seconds: float, joined: int, again: int) -> None:
     client.submit(independent(2))
     simulation.at(0.05, simulation.mishaps.hang, "w1", seconds)
     report = simulation.run()
-    assert report.finished == 2 and report.run_again == again and report.messages["WorkerJoined"] == joined
+    assert report.finished == 2 and report.run_again == again and report.messages["WorkerConnected"] == joined
     drained(simulation)
 
 
@@ -190,7 +190,7 @@ def test_a_worker_that_is_known_to_live_keeps_its_task() -> None:
     assert set(client.outcomes) == {"first", *(f"k{i}" for i in range(5))}
     assert "long" in client.running
     report = simulation.run()
-    assert client.outcomes["long"] == "finished" and report.run_again == 0 and report.messages["WorkerJoined"] == 2
+    assert client.outcomes["long"] == "finished" and report.run_again == 0 and report.messages["WorkerConnected"] == 2
     drained(simulation)
 
 
@@ -254,7 +254,7 @@ def test_a_lost_host_is_noticed_by_its_silence() -> None:
     client.submit(binary_tree(8))
     simulation.at(0.25, simulation.mishaps.lose_host, "h1")
     report = simulation.run()
-    assert report.finished == 15 and report.messages.get("WorkerLost", 0) == 0  # they could not say it
+    assert report.finished == 15 and report.messages.get("WorkerGone", 0) == 0  # they could not say it
     assert list(simulation.workers) == ["w3"] and list(simulation.scheduler.state.workers) == ["w3"]
     assert report.makespan_s > 0.25 + SILENCE_S
     drained(simulation)
@@ -409,6 +409,6 @@ def test_starts_that_fail_are_repeated_with_pauses() -> None:
     simulation.dice.start_fails = lambda: attempts.append(simulation.now) or len(attempts) < 6  # type: ignore[method-assign, func-returns-value]
     simulation.at(0.05, simulation.crash, "w1")
     report = simulation.run()
-    assert client.outcomes == {"k0": "finished"} and report.messages["WorkerJoined"] == 2
+    assert client.outcomes == {"k0": "finished"} and report.messages["WorkerConnected"] == 2
     pauses = [later - sooner for sooner, later in itertools.pairwise(attempts)]
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6])

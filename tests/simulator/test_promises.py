@@ -162,7 +162,7 @@ def test_answers_of_workers_that_were_lost_are_dropped() -> None:
     name = next(iter(simulation.workers))
     from futures_cluster import messages as m
 
-    simulation.to_scheduler("", m.WorkerLost(name))
+    simulation.to_scheduler("", m.WorkerGone(name))
     simulation.run()
     assert client.outcomes == {"k0": "finished", "k1": "finished"}
     assert sum(simulation.executions.values()) == 3

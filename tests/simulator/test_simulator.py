@@ -59,7 +59,7 @@ def test_the_report_counts() -> None:
     simulation.at(0.05, client.cancel, ["k9"])
     report = simulation.run()
     assert (report.finished, report.failed, report.cancelled, report.run_again) == (8, 1, 1, 1)
-    assert report.crashes == 1 and report.messages["WorkerLost"] == 1
+    assert report.crashes == 1 and report.messages["WorkerGone"] == 1
     assert client.errors == {"k1": b"error"} and client.outcomes["k9"] == "cancelled"
     assert report.lower_bound_s == pytest.approx(1.0 / 3)
 

@@ -11,7 +11,7 @@ import pytest
 
 from futures_cluster.status import api
 from futures_cluster.status.api import Api
-from futures_cluster.status.http import BadRequest, Request
+from futures_cluster.status.http import BadRequest, HttpRequest
 from futures_cluster.status.sparing import MAX_KEPT, MAX_SHARE, ThrottledCache
 
 
@@ -78,7 +78,7 @@ def make() -> tuple[Clock, Source, Api]:
 
 
 def get(served: Api, path: str, **query: str) -> bytes:
-    return asyncio.run(served.answer(Request("GET", path, query, {}))).body
+    return asyncio.run(served.answer(HttpRequest("GET", path, query, {}))).body
 
 
 def test_who_asks_at_the_same_time_gets_the_same_snapshot() -> None:
@@ -130,7 +130,7 @@ def test_all_viewers_see_one_snapshot() -> None:
     _, source, served = make()
 
     async def look() -> list[bytes]:
-        responses = [await served.answer(Request("GET", "/api/v1/events", {}, {})) for _ in range(20)]
+        responses = [await served.answer(HttpRequest("GET", "/api/v1/events", {}, {})) for _ in range(20)]
         streams = [response.events for response in responses]
         found = []
         for stream in streams:

@@ -403,7 +403,7 @@ def test_a_thousand_workers(browser: Browser) -> None:
         url = ex.status_url
         engine: Any = ex._engine
         service = engine.cluster.scheduler
-        joined = [m.WorkerJoined(f"sim-{i}", f"address-{i}", 2, host=f"host-{i % 50}") for i in range(1000)]
+        joined = [m.WorkerConnected(f"sim-{i}", f"address-{i}", 2, host=f"host-{i % 50}") for i in range(1000)]
         service.handle(joined)
         browser.open(url + "#/workers")
         browser.until("snapshot && snapshot.workers.length === 1001")
@@ -417,7 +417,7 @@ def test_a_thousand_workers(browser: Browser) -> None:
         names = browser.js("[...stream.lanes.values()].map(lane => lane.label).filter(Boolean)")
         assert names == [*(f"sim-{i}" for i in range(1000)), "worker-0"]
         assert browser.errors() == []
-        service.handle([m.WorkerLost(worker.worker, deliberate=True) for worker in joined])
+        service.handle([m.WorkerGone(worker.worker, deliberate=True) for worker in joined])
 
 
 def test_first_paint(browser: Browser) -> None:

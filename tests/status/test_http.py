@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from futures_cluster.status import http
-from futures_cluster.status.http import AccessPolicy, BadRequest, HttpServer, Request, Response, parse
+from futures_cluster.status.http import AccessPolicy, BadRequest, HttpRequest, HttpServer, Response, parse
 
 
 @given(st.binary(max_size=400))
@@ -65,7 +65,7 @@ def test_what_is_refused(head: bytes, status: int) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost:1", "localhost", "[::1]:8787", "[::1]", "LOCALHOST:5"])
 def test_loopback_names_are_let_in(host: str) -> None:
-    assert AccessPolicy().complaint(Request("GET", "/", {}, {"host": host})) == ""
+    assert AccessPolicy().complaint(HttpRequest("GET", "/", {}, {"host": host})) == ""
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_loopback_names_are_let_in(host: str) -> None:
 )
 def test_others_are_not(host: str) -> None:
     """A page of another site, whose name its owner lets point to this machine, reads nothing."""
-    assert "not allowed" in AccessPolicy().complaint(Request("GET", "/", {}, {"host": host}))
+    assert "not allowed" in AccessPolicy().complaint(HttpRequest("GET", "/", {}, {"host": host}))
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,15 @@ def test_others_are_not(host: str) -> None:
 )
 def test_elsewhere_the_address_has_a_token(given_token: str, is_in: bool) -> None:
     gate = AccessPolicy("secret", (), frozenset({"/page.css"}))
-    assert (gate.complaint(Request("GET", "/api", {"token": given_token}, {"host": "any"})) == "") is is_in
-    assert gate.complaint(Request("GET", "/page.css", {}, {"host": "any"})) == ""
-    assert "token" in gate.complaint(Request("GET", "/", {}, {"host": "any"}))
+    assert (gate.complaint(HttpRequest("GET", "/api", {"token": given_token}, {"host": "any"})) == "") is is_in
+    assert gate.complaint(HttpRequest("GET", "/page.css", {}, {"host": "any"})) == ""
+    assert "token" in gate.complaint(HttpRequest("GET", "/", {}, {"host": "any"}))
 
 
 # ---------------------------------------------------------------- with sockets
 
 
-async def plain(request: Request) -> Response:
+async def plain(request: HttpRequest) -> Response:
     if request.path == "/fails":
         raise RuntimeError("no answer")
     return Response(f"{request.path} {sorted(request.query.items())}".encode())
@@ -109,7 +109,7 @@ async def talk(port: int, text: bytes) -> bytes:
 
 def serve(
     test: Callable[[HttpServer, int], Awaitable[None]],
-    answer: Callable[[Request], Awaitable[Response]] = plain,
+    answer: Callable[[HttpRequest], Awaitable[Response]] = plain,
     gate: AccessPolicy | None = None,
 ) -> None:
     async def run() -> None:
@@ -195,7 +195,7 @@ def test_events_end_when_the_reader_leaves() -> None:
         finally:
             ended.set()
 
-    async def answer(request: Request) -> Response:
+    async def answer(request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=events())
 
     async def test(server: HttpServer, port: int) -> None:
@@ -214,7 +214,7 @@ def test_closing_sends_readers_away() -> None:
         yield b"data: 1\n\n"
         await asyncio.Event().wait()
 
-    async def answer(request: Request) -> Response:
+    async def answer(request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=events())
 
     async def test(server: HttpServer, port: int) -> None:
@@ -239,7 +239,7 @@ def test_too_many_connections_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
         yield b"data: 1\n\n"
         await asyncio.Event().wait()
 
-    async def answer(request: Request) -> Response:
+    async def answer(request: HttpRequest) -> Response:
         return Response(kind="text/event-stream", events=events())
 
     async def test(server: HttpServer, port: int) -> None:
@@ -281,7 +281,7 @@ def test_connections_are_limited_by_the_descriptors_of_the_process(monkeypatch: 
 
 
 def test_a_refusal_of_the_answering_side_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    async def refuse(request: Request) -> Response:
+    async def refuse(request: HttpRequest) -> Response:
         raise BadRequest(400, "since must be a whole number")
 
     async def test(server: HttpServer, port: int) -> None:

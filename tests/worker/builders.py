@@ -68,9 +68,9 @@ def fetch(holder: str, *keys: str) -> m.FetchData:
     return m.FetchData(holder, f"at {holder}" if holder else "", list(keys))
 
 
-def arrived(holder: str, *keys: str) -> m.DataFetched:
-    return m.DataFetched(holder, [(key, 10) for key in keys])
+def arrived(holder: str, *keys: str) -> m.FetchEnded:
+    return m.FetchEnded(holder, [(key, 10) for key in keys])
 
 
-def missing(holder: str, *keys: str) -> m.DataFetched:
-    return m.DataFetched(holder, [], list(keys))
+def missing(holder: str, *keys: str) -> m.FetchEnded:
+    return m.FetchEnded(holder, [], list(keys))

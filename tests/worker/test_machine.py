@@ -344,4 +344,4 @@ def test_what_a_client_puts_here_serves_runs() -> None:
 def test_how_long_a_fetch_took_is_told() -> None:
     desk = Desk()
     desk.given(copy("x", "u"))
-    desk.expect(m.DataFetched("u", [("x", 10)], [], 0.5), m.DataAdded("w", ["x"], 10, 0.5))
+    desk.expect(m.FetchEnded("u", [("x", 10)], [], 0.5), m.DataAdded("w", ["x"], 10, 0.5))

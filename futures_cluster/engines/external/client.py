@@ -1,8 +1,8 @@
 """Our futures over another engine's: what stands between the users' threads and an external cluster.
 
 Covers: keys, pickling at submit, futures and their states, fetching results when they are asked for, cancelling what
-depends on a cancelled task, the end. Does not cover: how a call is submitted and its end is known (``Link``, which each
-engine has), executing calls (``task_runner``), what an engine refuses (``external.engine``).
+depends on a cancelled task, the end. Does not cover: how a call is submitted and its end is known (``ClusterLink``,
+which each engine has), executing calls (``task_runner``), what an engine refuses (``external.engine``).
 
 Each future of ours has a *handle*, the other engine's own future, which keeps the result on its cluster. It is let go
 when our last future of the task goes, or, if that has gone before, when the task is done.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from futures_cluster import context, errors, locks
 from futures_cluster.context import submitting_task
-from futures_cluster.engines.external.payloads import Call, Envelope, ParcelCodec, Scattered
+from futures_cluster.engines.external.payloads import Envelope, ParcelCodec, RemoteCall, ScatteredEnvelope
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 MAX_ALONG = 5000
 
 
-class Link(Protocol):
+class ClusterLink(Protocol):
     """The way to another engine; it tells the client (``finished``, ``failed``, ``arrived`` and so on)."""
 
     can_stop_tasks: bool
     carries_handles: bool  # futures that stay futures travel with their handles; otherwise a key is enough
 
-    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
+    def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
         """Submit a call with these inputs; returns its handle."""
 
     def watch(self, key: Key, handle: Any) -> None:
@@ -76,7 +76,7 @@ class ExternalClient:
 
     leader: Any = None
 
-    def __init__(self, name: str, make_future: Callable[[Key, Any], Any], link: Link) -> None:
+    def __init__(self, name: str, make_future: Callable[[Key, Any], Any], link: ClusterLink) -> None:
         self.name = self.owner = name  # no other client ever has it
         self.codec = ParcelCodec(Scope(name))
         self.can_stop_tasks = link.can_stop_tasks
@@ -153,7 +153,7 @@ class ExternalClient:
         if self._link.carries_handles:
             resolved = set(inputs)
             carried = {r.key: self._handles[r.key] for r in references if r.key not in resolved}
-        call = Call(
+        call = RemoteCall(
             self.name, key, function, Envelope(payload), inputs, carried, depth, task.priority, task.timeout_s
         )  # fmt: skip
         if references:
@@ -208,7 +208,7 @@ class ExternalClient:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
             payload = pickle_codec.dump(value, scope=self.codec.scope)
-            parcel = Scattered(payload) if pickle_codec.can_change(value) else Envelope(payload)
+            parcel = ScatteredEnvelope(payload) if pickle_codec.can_change(value) else Envelope(payload)
         except Exception as error:
             return self._failed(type(value), key, error)
         future = self._make_future(key, self)

@@ -23,7 +23,7 @@ from futures_cluster import clocks, errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
-from futures_cluster.engines.external.payloads import Call, Envelope, InlineResult, StoredResult, TaskFailed
+from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
@@ -78,7 +78,7 @@ _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
 _sites_lock = locks.Lock()
 
 
-def run_call(call: Call, values: list[Any]) -> InlineResult | StoredResult:
+def run_call(call: RemoteCall, values: list[Any]) -> InlineResult | StoredResult:
     """Run a call, as the task that distributed sees."""
     worker = distributed.get_worker()
     with _sites_lock:
@@ -107,7 +107,7 @@ class Handle:
 
 
 class DaskLink:
-    """The way to the cluster, by a client of distributed (``external.client.Link``)."""
+    """The way to the cluster, by a client of distributed (``external.client.ClusterLink``)."""
 
     can_stop_tasks = False  # they are threads of its workers
     carries_handles = False
@@ -131,8 +131,8 @@ class DaskLink:
         _, news = event
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
-    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``external.client.Link``; all that waits for the loop goes as one graph."""
+    def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
+        """See ``external.client.ClusterLink``; all that waits for the loop goes as one graph."""
         handle = Handle(call.key)
         self._unsent.append((call, handles, options, handle))
         if not self._is_awake:
@@ -187,7 +187,7 @@ class DaskLink:
         task.add_done_callback(self._watching.discard)
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``external.client.Link``; what was submitted is watched from then on."""
+        """See ``external.client.ClusterLink``; what was submitted is watched from then on."""
         if handle.future is not None and handle.is_found:
             self.client.loop.add_callback(self._watch_on_loop, handle.future)
 
@@ -210,19 +210,19 @@ class DaskLink:
             ours.failed(key, errors.DataLost(f"the cluster lost the result of {key!r}"))
 
     def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         kept = self.client.scatter({key: parcel}, workers=list(options.workers) or None, hash=False)
         return Handle(key, kept[key])
 
     def find(self, key: Key) -> Any:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         future: Any = distributed.Future(key, self.client)
         # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
         self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
         return Handle(key, future, is_found=True)
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         self.client.loop.add_callback(self._fetch, handles)
 
     async def _fetch(self, handles: dict[Key, Any]) -> None:
@@ -240,7 +240,7 @@ class DaskLink:
             self._ours.arrived(key, result)
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         self.client.loop.add_callback(self._cancel, handle)
 
     async def _cancel(self, handle: Any) -> None:
@@ -248,7 +248,7 @@ class DaskLink:
             await self.client.cancel([handle.future], asynchronous=True)
 
     def explain(self, key: Key) -> str:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         for worker, keys in self.client.processing().items():
             if key in keys:
                 return (
@@ -257,7 +257,7 @@ class DaskLink:
         return f"{key} waits for its inputs or for room; see the dashboard: {self.client.dashboard_link}"
 
     def close(self) -> None:
-        """See ``external.client.Link``; a client that was given stays open."""
+        """See ``external.client.ClusterLink``; a client that was given stays open."""
         if self._is_own:
             self.client.close()
             self.client._loop_runner.stop()  # ``close`` does not if the client has closed itself
@@ -279,7 +279,7 @@ def _why_cancelled(error: BaseException | None, key: Key) -> BaseException | Non
 
 def _error_of(error: BaseException) -> BaseException | bytes:
     """Return our error for one of distributed's."""
-    if isinstance(error, TaskFailed):
+    if isinstance(error, CallFailed):
         return error.payload
     if isinstance(error, distributed.KilledWorker):
         died = errors.WorkerDied(f"workers of the Dask cluster died while they ran this task: {error}")

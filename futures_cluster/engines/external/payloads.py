@@ -57,7 +57,7 @@ class InlineResult(Envelope):
     __slots__ = ()
 
 
-class Scattered(Envelope):
+class ScatteredEnvelope(Envelope):
     """Scattered data, of which each task that opens it gets an object of its own."""
 
     __slots__ = ()
@@ -102,7 +102,7 @@ class StoredResult:
         return self.value
 
 
-class TaskFailed(Exception):
+class CallFailed(Exception):
     """What a task raises in the other engine when it failed in ours.
 
     Its text is for that engine's logs and dashboards, and short, as engines cut long ones.
@@ -119,7 +119,7 @@ class TaskFailed(Exception):
         return f"{type(self).__name__}({self.args[1]!r})"
 
 
-class Call:
+class RemoteCall:
     """A call, as a worker of another engine gets it.
 
     Attributes
@@ -167,7 +167,7 @@ class Call:
         self.timeout_s = timeout_s
 
     def __reduce__(self) -> Any:
-        return Call, tuple(getattr(self, name) for name in _CALL)
+        return RemoteCall, tuple(getattr(self, name) for name in _CALL)
 
 
 _CALL = ("client", "key", "function", "arguments", "inputs", "carried", "depth", "priority", "timeout_s")

@@ -28,7 +28,7 @@ from futures_cluster import errors, locks
 from futures_cluster.config import Config
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.external.engine import ExternalEngine, client_name, executor_in_task
-from futures_cluster.engines.external.payloads import Call, Envelope, InlineResult, StoredResult, TaskFailed
+from futures_cluster.engines.external.payloads import CallFailed, Envelope, InlineResult, RemoteCall, StoredResult
 from futures_cluster.engines.external.task_runner import STARTED, ExternalTaskRunner
 from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
@@ -80,7 +80,7 @@ class RaySite:
         import_hooks.adapt_process()
         threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
 
-    def run(self, call: Call, values: tuple[Any, ...]) -> InlineResult | StoredResult:
+    def run(self, call: RemoteCall, values: tuple[Any, ...]) -> InlineResult | StoredResult:
         """Run a call on the other thread, and wait as it does.
 
         A task that was cancelled too late interrupts this thread, and perhaps during the next one; nothing may be lost
@@ -143,7 +143,7 @@ class RaySite:
 _site: RaySite | None = None
 
 
-def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
+def run_call(call: RemoteCall, *values: Any) -> tuple[Any, Any]:
     """Run a call, as the task that Ray sees; of each input it gets both objects."""
     global _site
     if _site is None:
@@ -157,7 +157,7 @@ def run_call(call: Call, *values: Any) -> tuple[Any, Any]:
 
 
 class RayLink:
-    """The way to the cluster (``external.client.Link``)."""
+    """The way to the cluster (``external.client.ClusterLink``)."""
 
     can_stop_tasks = True
     carries_handles = True
@@ -205,8 +205,8 @@ class RayLink:
         for what, keys in done.result():
             (self._ours.started if what == STARTED else self._ours.timed_out)(keys)
 
-    def submit(self, call: Call, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``external.client.Link``."""
+    def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
+        """See ``external.client.ClusterLink``."""
         asks: dict[str, Any] = {"name": call.key, "num_returns": 2}
         demands = dict(options.resources)
         for name, option in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
@@ -221,7 +221,7 @@ class RayLink:
         return self._remote.options(**asks).remote(call, *[reference for pair in handles for reference in pair])
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         ours = self._ours
         second = handle[1]
 
@@ -243,15 +243,15 @@ class RayLink:
         self._when_done(handle[0], done)
 
     def put(self, key: Key, parcel: Envelope, options: TaskOptions) -> Any:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         return ray.put(None), ray.put(parcel)
 
     def find(self, key: Key) -> Any:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         raise errors.DataLost(f"the future {key!r} came without its reference, and cannot be found on a Ray cluster")
 
     def fetch(self, handles: dict[Key, Any]) -> None:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         for key, handle in handles.items():
             self._when_done(handle[1], lambda future, key=key: self._fetched(key, future))  # type: ignore[misc]
 
@@ -263,16 +263,16 @@ class RayLink:
             self._ours.lost(key, _error_of(error, key))
 
     def cancel(self, key: Key, handle: Any, force: bool) -> None:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         with contextlib.suppress(Exception):  # it is done, or Ray is gone
             ray.cancel(handle[0], force=force, recursive=False)
 
     def explain(self, key: Key) -> str:
-        """See ``external.client.Link``."""
+        """See ``external.client.ClusterLink``."""
         return f"{key} is with Ray, and not done; `ray list tasks --filter name={key}` tells more"
 
     def close(self) -> None:
-        """See ``external.client.Link``; Ray itself ends only if this program started it."""
+        """See ``external.client.ClusterLink``; Ray itself ends only if this program started it."""
         self._closed = True
         self._news.close()
         if self._board is not None:
@@ -286,10 +286,10 @@ def _error_of(error: BaseException, key: Key) -> BaseException | bytes:
     """Return our error for one of Ray's."""
     cause: Any = error
     while isinstance(cause, ray.exceptions.RayTaskError):
-        if isinstance(cause, TaskFailed):
+        if isinstance(cause, CallFailed):
             return cause.payload
         cause = cause.cause
-    if isinstance(cause, TaskFailed):
+    if isinstance(cause, CallFailed):
         return cause.payload
     if isinstance(cause, (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)):
         died: BaseException = errors.WorkerDied(f"a worker of Ray died while it ran {key}: {error}")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks, locks
 from futures_cluster.context import TaskContext
-from futures_cluster.engines.external.payloads import Call, InlineResult, ParcelCodec, StoredResult, TaskFailed
+from futures_cluster.engines.external.payloads import CallFailed, InlineResult, ParcelCodec, RemoteCall, StoredResult
 from futures_cluster.errors import DeserializationError, TaskTimeout
 from futures_cluster.messages import Key
 from futures_cluster.services.worker.execution import Executions, Loaded
@@ -109,9 +109,9 @@ class ExternalTaskRunner:
         mains.begin(guest=True)
         self._codec = ParcelCodec()
         self._functions: OrderedDict[str, Loaded] = OrderedDict()
-        self._clock = Clock(site)
+        self._clock = CallClock(site)
 
-    def run(self, call: Call, values: tuple[Any, ...]) -> InlineResult | StoredResult:
+    def run(self, call: RemoteCall, values: tuple[Any, ...]) -> InlineResult | StoredResult:
         """Execute a call; ``values`` are its inputs, as parcels.
 
         Raises
@@ -142,9 +142,9 @@ class ExternalTaskRunner:
         self._remember(function_id, executions.loaded(function_id))
         if call.timeout_s is not None and clocks.monotonic() - start > call.timeout_s:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
-            raise TaskFailed(self._codec.dump_error(error), str(error))
+            raise CallFailed(self._codec.dump_error(error), str(error))
         if finished is None:
-            raise TaskFailed(failed[2], f"{call.key}: {headline(failed[2])[:MAX_TEXT]}")
+            raise CallFailed(failed[2], f"{call.key}: {headline(failed[2])[:MAX_TEXT]}")
         result = finished[2]
         if result is None:
             return StoredResult(inputs.value, finished[3])
@@ -153,7 +153,7 @@ class ExternalTaskRunner:
         except BaseException as error:
             wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
             wrapped.__cause__ = error
-            raise TaskFailed(self._codec.dump_error(wrapped), str(wrapped)[:MAX_TEXT]) from None
+            raise CallFailed(self._codec.dump_error(wrapped), str(wrapped)[:MAX_TEXT]) from None
         return InlineResult(result)
 
     def _remember(self, function_id: str, function: Loaded | None) -> None:
@@ -164,18 +164,18 @@ class ExternalTaskRunner:
                 self._functions.popitem(last=False)
 
 
-class Clock:
+class CallClock:
     """Tells clients what has been running for a tick, and what runs for too long."""
 
     def __init__(self, site: HostWorker) -> None:
         self._site = site
-        self._running: dict[int, tuple[Call, float]] = {}
+        self._running: dict[int, tuple[RemoteCall, float]] = {}
         self._told: dict[int, None] = {}
         self._lock = locks.Lock()
         self._begun = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begins(self, call: Call, now: float) -> None:
+    def begins(self, call: RemoteCall, now: float) -> None:
         """Take note that a call starts."""
         self._running[id(call)] = (call, now)
         if not self._begun.is_set():
@@ -185,7 +185,7 @@ class Clock:
                     self._thread.start()
                 self._begun.set()
 
-    def ends(self, call: Call) -> None:
+    def ends(self, call: RemoteCall) -> None:
         """Take note that the call has ended."""
         del self._running[id(call)]
         self._told.pop(id(call), None)

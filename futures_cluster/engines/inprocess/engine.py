@@ -23,12 +23,12 @@ from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase
 from futures_cluster.engines.inprocess.deadlines import Deadlines
-from futures_cluster.engines.inprocess.facts import Facts
+from futures_cluster.engines.inprocess.facts import EngineFacts
 from futures_cluster.engines.inprocess.lending import Lending
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
 from futures_cluster.engines.inprocess.watching import Watching
-from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, Work
+from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.callback_thread import CallbackThread
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _engines = itertools.count(1)
 
 
-class InProcessEngine(Facts, EngineBase):
+class InProcessEngine(EngineFacts, EngineBase):
     """Threads of this process."""
 
     supports_graphs = True
@@ -80,14 +80,14 @@ class InProcessEngine(Facts, EngineBase):
         self._resources = {name: amount * config.max_workers for name, amount in config.resources.items()}
         limits = {LIMIT_PREFIX + name: amount for name, amount in config.limits.items()}
         self._ready = Ready({**self._resources, **limits})
-        self.queued: dict[int, Work] = {}
+        self.queued: dict[int, WorkItem] = {}
         initialize = None if config.initializer is None else self._initialize
         prefix = config.thread_name_prefix or "futures_cluster-slot"
         self.watching = Watching(self.name, config.max_workers, lambda: self._slots.settle(), config.debug)
         self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
-        self._limited: dict[int, Work] = {}  # what runs and has a timeout, by number: whoever takes it out ends it
+        self._limited: dict[int, WorkItem] = {}  # what runs and has a timeout, by number: whoever takes it out ends it
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._usual: SubmitOptions | None = None  # the options of the short way
@@ -112,7 +112,7 @@ class InProcessEngine(Facts, EngineBase):
             future.called = fn.__qualname__
         except AttributeError:
             future.called = function_name(fn)
-        work = Work(self, number, future, fn, args, kwargs)
+        work = WorkItem(self, number, future, fn, args, kwargs)
         try:
             self.queued[number] = work
             self._ready.put(work)
@@ -157,7 +157,7 @@ class InProcessEngine(Facts, EngineBase):
             if other.client is None or other.local_error is not None:
                 future.fail_here(not_sendable(other) if other.client is None else other.copy_error())
                 return future
-        work = Work(self, number, future, fn, args, kwargs)
+        work = WorkItem(self, number, future, fn, args, kwargs)
         if parent is not None:
             work.special, work.parent, work.depth = True, parent, parent.depth + 1
             if parent.priority:
@@ -172,7 +172,7 @@ class InProcessEngine(Facts, EngineBase):
             self.has_children(parent)
         return future
 
-    def _admit(self, work: Work, given: list[Any]) -> None:
+    def _admit(self, work: WorkItem, given: list[Any]) -> None:
         """Let work run once it has what it needs."""
         with DeferredSignals():
             try:
@@ -190,7 +190,7 @@ class InProcessEngine(Facts, EngineBase):
                 self._look_quiet()
                 raise
 
-    def wait_for(self, work: Work, missing: list[Any]) -> None:
+    def wait_for(self, work: WorkItem, missing: list[Any]) -> None:
         """Let work wait for futures; one that has failed tells it at once."""
         needs = Needs(self, work, len(missing))
         for future in missing:
@@ -206,9 +206,9 @@ class InProcessEngine(Facts, EngineBase):
             else:
                 needs.add_result(future)
 
-    def is_ready(self, work: Work) -> None:
+    def is_ready(self, work: WorkItem) -> None:
         """Work has all that it needs."""
-        if work.priority or work.depth or work.resources or work.attempt > 1 or type(work) is not Work:
+        if work.priority or work.depth or work.resources or work.attempt > 1 or type(work) is not WorkItem:
             self._ready.put_ordered(work)
         else:
             self._ready.put(work)
@@ -268,7 +268,7 @@ class InProcessEngine(Facts, EngineBase):
 
     # ---------------------------------------------------------------- what happens to work, on its thread
 
-    def begins(self, work: Work) -> None:
+    def begins(self, work: WorkItem) -> None:
         """Take note that special work is about to be called.
 
         Raises
@@ -286,7 +286,7 @@ class InProcessEngine(Facts, EngineBase):
         if self.watching.is_on:
             self.watching.begins(work)
 
-    def returned(self, work: Work, value: Any) -> None:
+    def returned(self, work: WorkItem, value: Any) -> None:
         """Take note that special work has returned."""
         if self.watching.is_on:
             self.watching.ended(work, value, None)
@@ -296,7 +296,7 @@ class InProcessEngine(Facts, EngineBase):
         self._done_with(work)
         work.returned(value)
 
-    def raised(self, work: Work, error: BaseException) -> None:
+    def raised(self, work: WorkItem, error: BaseException) -> None:
         """Work has raised."""
         self.watching.ended(work, None, error)
         if work.special:
@@ -318,7 +318,7 @@ class InProcessEngine(Facts, EngineBase):
             self._done_with(work)
         work.raised(error)
 
-    def _rest(self, work: Work) -> None:
+    def _rest(self, work: WorkItem) -> None:
         """Let work wait before its next try.
 
         Meanwhile it can be cancelled, as all that is queued.
@@ -330,37 +330,37 @@ class InProcessEngine(Facts, EngineBase):
         work.rests_until_s = clocks.monotonic() + pause_s
         self._deadlines.add(pause_s, partial(self._rested, weakref.ref(work)))
 
-    def _rested(self, reference: weakref.ref[Work]) -> None:
+    def _rested(self, reference: weakref.ref[WorkItem]) -> None:
         work = reference()
         if work is not None and work.number in self.queued:
             self.is_ready(work)
 
-    def _done_with(self, work: Work) -> None:
+    def _done_with(self, work: WorkItem) -> None:
         """Drop what work needed."""
         if work.resources:
             self._ready.give_back(work)
         if work.parent is not None:
             work.parent.children.pop(work.number, None)
 
-    def _too_long(self, reference: weakref.ref[Work], attempt: int) -> None:
+    def _too_long(self, reference: weakref.ref[WorkItem], attempt: int) -> None:
         """Fail the future of an attempt whose time is over; its thread goes on."""
         work = reference()
         if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
             work.raised(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
 
-    def fail(self, work: Work, error: BaseException) -> None:
+    def fail(self, work: WorkItem, error: BaseException) -> None:
         """Fail work that waits for what has failed."""
         if self.take_out(work):
             work.forget_call()
             work.raised(error)
 
-    def cancel(self, work: Work) -> None:
+    def cancel(self, work: WorkItem) -> None:
         """Cancel work that waits for what was cancelled."""
         if self.take_out(work):
             work.forget_call()
             work.cancelled()
 
-    def take_out(self, work: Work) -> bool:
+    def take_out(self, work: WorkItem) -> bool:
         """Take work away that has not begun; False if it has."""
         if self.queued.pop(work.number, None) is None:
             return False

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
 from futures_cluster.engines.base import check_demand, check_limits
-from futures_cluster.engines.inprocess.slots import Slot, Slots
+from futures_cluster.engines.inprocess.slots import Slots, SlotThread
 from futures_cluster.engines.inprocess.watching import Watching
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.messages import Key, TaskOptions
 
 if TYPE_CHECKING:
     from futures_cluster.config import Config
-    from futures_cluster.engines.inprocess.observed import Observed
+    from futures_cluster.engines.inprocess.observed import EngineObserver
     from futures_cluster.scheduler.state import State
     from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
 
-class Facts:
+class EngineFacts:
     """Part of ``InProcessEngine``."""
 
     name = "threads"
@@ -34,7 +34,7 @@ class Facts:
     closing: bool
     forked: bool
     watching: Watching
-    queued: dict[int, Work]  # work that has not begun, by its number: whoever takes it out of there has it
+    queued: dict[int, WorkItem]  # work that has not begun, by its number: whoever takes it out of there has it
     _config: Config
     _resources: dict[str, float]  # of all threads together
     _slots: Slots
@@ -43,7 +43,7 @@ class Facts:
     _lock: threading.RLock
     _check: Callable[[], None]
     _looks = 0  # numbers that ``count_tasks`` has used up
-    _observed: Observed | None = None  # from the first look on
+    _observed: EngineObserver | None = None  # from the first look on
 
     def check_options(self, options: TaskOptions) -> None:
         """See ``Engine``."""
@@ -62,14 +62,14 @@ class Facts:
         self.watching.watch(plugin)
 
     @property
-    def threads(self) -> list[Slot]:
+    def threads(self) -> list[SlotThread]:
         """The slots that have been started."""
         return self._slots.all
 
-    def running(self) -> list[Work]:
+    def running(self) -> list[WorkItem]:
         """Work that threads execute."""
         tasks = [slot.task for slot in self._slots.all]
-        return [task for task in tasks if isinstance(task, Work) and task.number not in self.queued]
+        return [task for task in tasks if isinstance(task, WorkItem) and task.number not in self.queued]
 
     def picture(self, now: float, in_order: bool = False) -> State:
         """Return what there is, as the state of a scheduler."""
@@ -143,30 +143,30 @@ class Facts:
         error = future.exception()
         return [f"{key!r} has finished" if error is None else f"{key!r} has failed: {type(error).__name__}: {error}"]
 
-    def _look(self) -> Observed:
-        from futures_cluster.engines.inprocess.observed import Observed
+    def _look(self) -> EngineObserver:
+        from futures_cluster.engines.inprocess.observed import EngineObserver
 
         self._check()
         with self._lock:
             if self._observed is None:
-                self._observed = Observed(self)  # type: ignore[arg-type]
+                self._observed = EngineObserver(self)  # type: ignore[arg-type]
             return self._observed
 
     def status_url(self) -> str:
-        """See ``Observed``."""
+        """See ``EngineObserver``."""
         return self._look().status_url()
 
     @property
     def known_url(self) -> str:
-        """See ``Observed``."""
+        """See ``EngineObserver``."""
         return "" if self._observed is None else self._observed.known_url
 
     def observe(self) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
-        """See ``Observed``."""
+        """See ``EngineObserver``."""
         return self._look().observe()
 
     def listen(self) -> AbstractContextManager[Callable[[bool], list[Any]]]:
-        """See ``Observed``."""
+        """See ``EngineObserver``."""
         return self._look().listen()
 
     def stop_workers(self, force: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, locks
-from futures_cluster.engines.inprocess.work import Work, one_by_one
+from futures_cluster.engines.inprocess.work import WorkItem, one_by_one
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.graphs import Graph, GraphTask
 from futures_cluster.services.client.task_keys import inherit
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _lock = locks.RLock()
 
 
-class Node(Work):
+class GraphWork(WorkItem):
     """One call of a graph.
 
     Attributes
@@ -55,7 +55,7 @@ class Node(Work):
         self.needs: list[Any] = []
         self.missing = 0
         self.users = 0
-        self.dependents: list[Node] = []
+        self.dependents: list[GraphWork] = []
         self.value: Any = None
 
     @property
@@ -69,39 +69,39 @@ class Node(Work):
 
     @property
     def key(self) -> Key:  # type: ignore[override]
-        """See ``Work``."""
+        """See ``WorkItem``."""
         return self._key
 
     @property
     def function(self) -> str:
-        """See ``Work``."""
+        """See ``WorkItem``."""
         return self._name
 
     def waits_for(self) -> list[Any]:
-        """See ``Work``."""
-        return [need for need in self.needs if not (need.value_is_there if type(need) is Node else need.done())]
+        """See ``WorkItem``."""
+        return [need for need in self.needs if not (need.value_is_there if type(need) is GraphWork else need.done())]
 
     def inputs(self) -> list[tuple[Key, Any]]:
-        """See ``Work``."""
-        return [(need.key, need.value if type(need) is Node else need._result) for need in self.needs]
+        """See ``WorkItem``."""
+        return [(need.key, need.value if type(need) is GraphWork else need._result) for need in self.needs]
 
     def begins(self) -> None:
-        """See ``Work``."""
+        """See ``WorkItem``."""
         future = self.future
         if future is not None:
             future.deliver_running()
 
     def put_in_values(self) -> None:
-        """See ``Work``."""
-        values = [need.value if type(need) is Node else need._result for need in self.needs]
+        """See ``WorkItem``."""
+        values = [need.value if type(need) is GraphWork else need._result for need in self.needs]
         self.args = (*self._own, *values)
 
     def has_futures(self) -> None:
-        """See ``Work``."""
+        """See ``WorkItem``."""
         _count_down([self])
 
     def returned(self, value: Any) -> None:
-        """See ``Work``."""
+        """See ``WorkItem``."""
         self.value, self.value_is_there = value, True
         future = self.future
         with _lock:
@@ -112,7 +112,7 @@ class Node(Work):
         _count_down(dependents)
 
     def raised(self, error: BaseException) -> None:
-        """See ``Work``; what needs it fails, too."""
+        """See ``WorkItem``; what needs it fails, too."""
         future = self.future
         with _lock:
             dependents, self.dependents = self.dependents, []
@@ -123,7 +123,7 @@ class Node(Work):
             one_by_one(lambda node=node: node.host.fail(node, copied(error)))  # type: ignore[misc]
 
     def cancelled(self) -> None:
-        """See ``Work``; what needs it is cancelled, too."""
+        """See ``WorkItem``; what needs it is cancelled, too."""
         future = self.future
         with _lock:
             dependents, self.dependents = self.dependents, []
@@ -138,7 +138,7 @@ class Node(Work):
         self.forget_call()
         with _lock:
             needs, self.needs, self._own = self.needs, [], ()
-            unused = [need for need in needs if type(need) is Node and need.loses_user()]
+            unused = [need for need in needs if type(need) is GraphWork and need.loses_user()]
         _drop(unused)
 
     def loses_user(self) -> bool:
@@ -157,7 +157,7 @@ class Node(Work):
         return True
 
 
-def _count_down(nodes: Iterable[Node]) -> None:
+def _count_down(nodes: Iterable[GraphWork]) -> None:
     """Count one need less of these nodes, and start those that have all."""
     ready = []
     with _lock:
@@ -169,7 +169,7 @@ def _count_down(nodes: Iterable[Node]) -> None:
         node.host.is_ready(node)
 
 
-def _drop(nodes: list[Node]) -> None:
+def _drop(nodes: list[GraphWork]) -> None:
     """Drop nodes without users, and what only they need."""
     while nodes:
         node = nodes.pop()
@@ -178,7 +178,7 @@ def _drop(nodes: list[Node]) -> None:
             node.forget_call()
             with _lock:
                 needs, node.needs = node.needs, []
-                nodes += [need for need in needs if type(need) is Node and need.loses_user()]
+                nodes += [need for need in needs if type(need) is GraphWork and need.loses_user()]
 
 
 def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
@@ -199,10 +199,10 @@ def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
         if future.local_error is not None:
             raise future.copy_error()
         given[future.key] = future
-    nodes: dict[Key, Node] = {}
-    waits: list[tuple[Node, list[Any]]] = []
+    nodes: dict[Key, GraphWork] = {}
+    waits: list[tuple[GraphWork, list[Any]]] = []
     for task in graph.tasks:
-        node = Node(engine, engine.next_number(), graph, task)
+        node = GraphWork(engine, engine.next_number(), graph, task)
         nodes[task.key] = node
         _give_options(node, task.options or graph.options, parent)
         pending = []
@@ -234,7 +234,7 @@ def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
     return futures
 
 
-def _give_options(node: Node, options: TaskOptions, parent: context.TaskContext | None) -> None:
+def _give_options(node: GraphWork, options: TaskOptions, parent: context.TaskContext | None) -> None:
     if parent is not None:
         node.parent, node.depth = parent, parent.depth + 1
         parent.children[node.number] = None

@@ -1,6 +1,6 @@
 """What the parts of the engine ask of it; ``engine.InProcessEngine`` has it.
 
-Calls are ``work.Work``: they name their host, and so are not named here.
+Calls are ``work.WorkItem``: they name their host, and so are not named here.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, locks
 from futures_cluster import messages as m
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observe.monitor import ClusterMonitor
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 5.0
 
 
-class Scheduler:
+class SchedulerStandIn:
     """What ``ClusterMonitor`` asks of ``services.scheduler.service.SchedulerService``."""
 
     def __init__(self, engine: Host, now: Callable[[], float]) -> None:
@@ -40,7 +40,7 @@ class Scheduler:
         self._now = now
 
     @property
-    def machine(self) -> Scheduler:
+    def machine(self) -> SchedulerStandIn:
         """Where the state is."""
         return self
 
@@ -63,7 +63,7 @@ class Scheduler:
                     self.monitor.noticed(message)
 
 
-class Worker:
+class WorkerStandIn:
     """What ``WorkerReporter`` asks of ``services.worker.service.WorkerService``; all slots are one worker."""
 
     memory_limit = None
@@ -94,7 +94,7 @@ class Worker:
     def slots(self) -> list[Any]:
         """Each with the ``task`` that it executes."""
         return [
-            SimpleNamespace(index=slot.index, task=slot.task if isinstance(slot.task, Work) else None)
+            SimpleNamespace(index=slot.index, task=slot.task if isinstance(slot.task, WorkItem) else None)
             for slot in self._engine.threads
         ]
 
@@ -113,7 +113,9 @@ class Worker:
 
     def executing_threads(self) -> list[int]:
         """Return the identities of the threads that execute tasks."""
-        return [slot.thread.ident for slot in self._engine.threads if isinstance(slot.task, Work) and slot.thread.ident]
+        return [
+            slot.thread.ident for slot in self._engine.threads if isinstance(slot.task, WorkItem) and slot.thread.ident
+        ]
 
 
 class _NothingStored:
@@ -129,16 +131,16 @@ class _NothingStored:
         return []
 
 
-class Observed:
+class EngineObserver:
     """Looks at one engine, from the first on until its end."""
 
     def __init__(self, engine: Host) -> None:
         self._thread = LoopThread("futures_cluster-observatory")
         loop = self._thread.loop
         self._since = clocks.time()
-        scheduler = Scheduler(engine, loop.time)
+        scheduler = SchedulerStandIn(engine, loop.time)
         self._monitor = ClusterMonitor(scheduler, loop, self._about)
-        worker: Any = Worker(engine, scheduler.take)
+        worker: Any = WorkerStandIn(engine, scheduler.take)
         self._observer = WorkerReporter(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive
         self._page: StatusPage | None = None

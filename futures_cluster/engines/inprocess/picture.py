@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from futures_cluster import clocks
-from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Work
+from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, WorkItem
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions
 from futures_cluster.scheduler.records import (
     ASSIGNED,
@@ -36,8 +36,8 @@ def make_picture(
     slots: int,
     resources: dict[str, float],
     limits: dict[str, float],
-    running: list[Work],
-    queued: Iterable[Work],
+    running: list[WorkItem],
+    queued: Iterable[WorkItem],
     done: Iterable[Any],
     groups: dict[str, FunctionStats],
     now: float,
@@ -62,7 +62,7 @@ def make_picture(
     state.groups.update(groups)
     worker = state.workers[name] = Worker(name, "", slots, False, resources, "", os.getpid())
     moment = clocks.perf_counter()
-    works: dict[Work, Task] = {}
+    works: dict[WorkItem, Task] = {}
     by_future: dict[int, Task] = {}
     for work in chain(running, queued):
         if len(works) >= MAX_WORK:
@@ -127,7 +127,7 @@ def _ended(state: State, future: Any) -> Task:
     return task
 
 
-def _task(state: State, work: Work) -> Task:
+def _task(state: State, work: WorkItem) -> Task:
     function = _function(state, work.function)
     options = DEFAULT_OPTIONS
     if work.special:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from futures_cluster import locks
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import WorkItem
 
-Entry: TypeAlias = tuple[tuple[int, int, int], Work]
+Entry: TypeAlias = tuple[tuple[int, int, int], WorkItem]
 Requirements: TypeAlias = tuple[tuple[str, float], ...]
 
 #: Stands in the queue for the best work in the heap.
@@ -50,7 +50,7 @@ class Ready:
         self._free = dict(resources)
         self._lock = locks.RLock()  # a finalizer may come back here
 
-    def put_ordered(self, work: Work) -> None:
+    def put_ordered(self, work: WorkItem) -> None:
         """Add work that is not plain."""
         if not self.is_ordered:
             self.is_ordered = True
@@ -66,7 +66,7 @@ class Ready:
         else:
             self.put_ordered(item)
 
-    def choose(self, item: Any) -> Work | None:
+    def choose(self, item: Any) -> WorkItem | None:
         """Return the best work for an item of the queue; None if it waits for resources."""
         with self._lock:
             if item is not TICKET:
@@ -79,7 +79,7 @@ class Ready:
                 heapq.heappush(self._parked.setdefault(demand, []), entry)
         return None
 
-    def give_back(self, work: Work) -> None:
+    def give_back(self, work: WorkItem) -> None:
         """Work that has ended needs its resources no more: others may run."""
         found: list[Entry] = []
         with self._lock:
@@ -96,7 +96,7 @@ class Ready:
         for _ in found:
             self.put(TICKET)
 
-    def is_parked(self, work: Work) -> bool:
+    def is_parked(self, work: WorkItem) -> bool:
         """Return whether work waits for resources that others use."""
         return any(entry[1] is work for entry in list(self._parked.get(work.resources, ())))
 

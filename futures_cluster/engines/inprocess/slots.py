@@ -7,8 +7,9 @@ There are to be ``target`` active threads: as many as the executor has workers, 
 As in the standard library a thread is started only when work finds none idle. A thread that is one too many steps
 aside with the next work that it takes, and is the first to come back.
 
-A thread says what it has taken (``Slot.task``) before it looks whether threads are wanted (``_is_settled``), and who
-wants one more says so before he looks what threads have taken: so no work is left lying beside a thread that could be.
+A thread says what it has taken (``SlotThread.task``) before it looks whether threads are wanted (``_is_settled``), and
+who wants one more says so before he looks what threads have taken: so no work is left lying beside a thread that could
+be.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.ready import TICKET, Ready
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.services.common import forks, plugin_runner
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.tracebacks import without_caller
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.host import Host
 
 
-class Slot:
+class SlotThread:
     """A thread that executes.
 
     Attributes
@@ -67,10 +68,10 @@ class Slots:
         number: int,
         prefix: str,
         ready: Ready,
-        queued: dict[int, Work],
+        queued: dict[int, WorkItem],
         initialize: Callable[[], bool] | None,
     ) -> None:
-        self.all: list[Slot] = []
+        self.all: list[SlotThread] = []
         self._engine = engine
         self._prefix = prefix
         self._ready = ready
@@ -112,7 +113,7 @@ class Slots:
             slot.is_aside = False
             slot.wanted.put(True)
         else:
-            slot = Slot(len(self.all))
+            slot = SlotThread(len(self.all))
             slot.thread = threading.Thread(
                 target=self._run, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
             )
@@ -185,7 +186,7 @@ class Slots:
 
     # ---------------------------------------------------------------- each thread
 
-    def _run(self, slot: Slot) -> None:
+    def _run(self, slot: SlotThread) -> None:
         plugin_runner.local.add = self._engine.watching.watch_worker
         try:
             if self._initialize is None or self._initialize():
@@ -204,7 +205,7 @@ class Slots:
             if self._closing and is_last:
                 self._engine.ended()
 
-    def _take_and_execute(self, slot: Slot) -> None:
+    def _take_and_execute(self, slot: SlotThread) -> None:
         get, claim, local = self._ready.get, self._queued.pop, context.local
         engine = self._engine
         forks_before = forks.count
@@ -243,7 +244,7 @@ class Slots:
             if self._closing:
                 self.look_quiet()  # which threads understand only once it is not settled any more
 
-    def _attend(self, slot: Slot, item: Any) -> Work | None:
+    def _attend(self, slot: SlotThread, item: Any) -> WorkItem | None:
         """Look after all that is not settled; return the work to execute, or None."""
         ready = self._ready
         while True:
@@ -264,13 +265,13 @@ class Slots:
                 if self._active < self._target:
                     self.want()
                 if item is not None:
-                    work: Work = item
+                    work: WorkItem = item
                     if self._engine.watching.is_on:
                         work.special, work.slot = True, slot.index
                     return work
             item = slot.task = ready.get()
 
-    def _steps_aside(self, slot: Slot, item: Any) -> bool:
+    def _steps_aside(self, slot: SlotThread, item: Any) -> bool:
         """Let others have what this thread has taken, if it is one too many."""
         with self._lock:
             if self._active <= self._target:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, locks
-from futures_cluster.engines.inprocess.work import Work
+from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.wire.codec.sizeof import sizeof
@@ -94,20 +94,20 @@ class Watching:
 
     # ---------------------------------------------------------------- calls
 
-    def begins(self, work: Work) -> None:
+    def begins(self, work: WorkItem) -> None:
         """Take note that a call is about to be made."""
         if self._worker_plugins is not None:
             self._worker_plugins.post([plugin_runner.RunStarted(work.key, self._name)])
         work.begun_s = clocks.perf_counter()
 
-    def check_inputs(self, work: Work) -> None:
+    def check_inputs(self, work: WorkItem) -> None:
         """Let a call fail in debug mode if it changes values of its futures."""
         if self._debug and (shared := work.inputs()):
             from futures_cluster.services.worker.input_checks import checked
 
             work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)
 
-    def ended(self, work: Work, value: Any, error: BaseException | None) -> None:
+    def ended(self, work: WorkItem, value: Any, error: BaseException | None) -> None:
         """Take note that a call has returned or raised, before its future is done."""
         key, function = work.key, work.function
         if error is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LIMIT_PREFIX = "\0"
 
 
-class Work(context.TaskContext):
+class WorkItem(context.TaskContext):
     """A call, until it has ended.
 
     Attributes
@@ -162,7 +162,7 @@ class Needs:
 
     __slots__ = ("_engine", "_left", "_lock", "_work")
 
-    def __init__(self, engine: Host, work: Work, number: int) -> None:
+    def __init__(self, engine: Host, work: WorkItem, number: int) -> None:
         self._engine = engine
         self._work = work
         self._left = number

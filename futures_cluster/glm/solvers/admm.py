@@ -32,7 +32,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.solvers.base import Options, Result, Run, StartNotFinite, better_start, gradient_norm
+from futures_cluster.glm.solvers.base import Options, Result, SolverRun, StartNotFinite, better_start, gradient_norm
 from futures_cluster.glm.solvers.lbfgs import lbfgs
 from futures_cluster.glm.solvers.linear import Diagonal, Factor
 from futures_cluster.glm.solvers.newton import newton
@@ -196,7 +196,7 @@ class _Consensus:
 
 def admm(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by consensus ADMM, in rounds of all blocks."""
-    run = Run("admm", options, objective.base)
+    run = SolverRun("admm", options, objective.base)
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:
@@ -232,7 +232,7 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
 
 def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by consensus ADMM, in which blocks that have answered go on at once."""
-    run = Run("async_admm", options, objective.base)
+    run = SolverRun("async_admm", options, objective.base)
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:

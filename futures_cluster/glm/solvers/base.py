@@ -1,7 +1,7 @@
 """What all solvers share: options, the result, the record of iterations, the criterion, the start from a sample.
 
-Covers: ``Options``, ``Result``, ``Run`` (which writes the history, calls back and says when to stop). Does not cover:
-any method of minimization.
+Covers: ``Options``, ``Result``, ``SolverRun`` (which writes the history, calls back and says when to stop). Does not
+cover: any method of minimization.
 
 The criterion, for every solver: **stop when the estimated distance of the objective from its minimum is at most
 ``tol`` times the objective**. What the estimate is, each solver says: half the squared Newton decrement for
@@ -112,7 +112,7 @@ class StartNotFinite(ValueError):
         super().__init__("the objective is not finite at the start: scale the columns, or do not start warm")
 
 
-class Run:
+class SolverRun:
     """The record of one run of a solver."""
 
     def __init__(self, name: str, options: Options, base: float = 0.0) -> None:

@@ -22,7 +22,7 @@ from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.solvers.base import (
     Options,
     Result,
-    Run,
+    SolverRun,
     first_point,
     gradient_norm,
     sample_of,
@@ -54,7 +54,7 @@ def proximal_grad(objective: Objective, theta: Array, options: Options) -> Resul
 
 
 def _accelerated(name: str, objective: Objective, theta: Array, options: Options, itself: Any) -> Result:
-    run = Run(name, options, objective.base)
+    run = SolverRun(name, options, objective.base)
     y = first_point(objective, theta, options, itself)
     theta = y.theta
     metric = Diagonal((sample_of(objective, options) or objective).diagonal(theta)).diagonal

@@ -19,7 +19,7 @@ from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.solvers.base import (
     Options,
     Result,
-    Run,
+    SolverRun,
     first_point,
     gradient_norm,
     sample_of,
@@ -46,7 +46,7 @@ def lbfgs(objective: Objective, theta: Array, options: Options) -> Result:
     """
     if not objective.penalty.is_smooth:
         raise ValueError("lbfgs needs a smooth penalty: take solver='newton' or 'proximal_grad' with l1")
-    run = Run("lbfgs", options, objective.base)
+    run = SolverRun("lbfgs", options, objective.base)
     point = first_point(objective, theta, options, lbfgs)
     memory = _Memory(first_guess(sample_of(objective, options) or objective, point.theta, DENSE_PRECONDITIONER))
     trouble = None

@@ -23,7 +23,7 @@ from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.solvers.base import (
     Options,
     Result,
-    Run,
+    SolverRun,
     StartNotFinite,
     better_start,
     gradient_norm,
@@ -44,7 +44,7 @@ MAX_CG = 300
 
 def newton(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by Newton's method."""
-    run = Run("newton", options, objective.base)
+    run = SolverRun("newton", options, objective.base)
     start = theta
     theta = better_start(objective, theta, options, newton)
     model = _Model(objective)

@@ -154,7 +154,7 @@ class RemoteCluster:
         self._heartbeats.heard()
         others = []
         for message in messages:
-            if type(message) is m.Answer:
+            if type(message) is m.AskReply:
                 self._answered(message)
             elif type(message) is m.PeersLost:
                 self._peers.forget(message.addresses)
@@ -164,7 +164,7 @@ class RemoteCluster:
             with self._client_lock:
                 self.client.deliver(others)
 
-    def _answered(self, answer: m.Answer) -> None:
+    def _answered(self, answer: m.AskReply) -> None:
         if not answer.request:  # not an answer, but why the connection will end
             self._refused(answer.error)
             return

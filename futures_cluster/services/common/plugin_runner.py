@@ -378,9 +378,9 @@ def look(message: Message, state: State) -> list[Event]:
         return _ended(message, state)
     if isinstance(message, m.TasksReturned):
         return _returned(message, state)
-    if isinstance(message, m.WorkerJoined):
+    if isinstance(message, m.WorkerConnected):
         return [WorkerJoined(message.worker, message.host, message.pid, message.slots)]
-    if isinstance(message, m.WorkerLost):
+    if isinstance(message, m.WorkerGone):
         return [WorkerLost(message.worker, message.deliberate, message.cause)]
     return []
 

@@ -13,7 +13,7 @@ import threading
 import weakref
 from typing import Protocol
 
-_open: weakref.WeakSet[Cluster] = weakref.WeakSet()
+_open: weakref.WeakSet[OpenCluster] = weakref.WeakSet()
 _left_behind: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _registered = False
 _registered_fork = False
@@ -27,7 +27,7 @@ class Inherited(Protocol):
         """Let go of everything in a forked copy of the process."""
 
 
-class Cluster(Inherited, Protocol):
+class OpenCluster(Inherited, Protocol):
     """What is ended here."""
 
     def shutdown(self, wait: bool, cancel_futures: bool = False, kill: bool | None = None) -> None:
@@ -43,7 +43,7 @@ def left_behind(thing: Inherited) -> None:
     _left_behind.add(thing)
 
 
-def opened(cluster: Cluster) -> None:
+def opened(cluster: OpenCluster) -> None:
     """Register a cluster, for which the end of the interpreter waits.
 
     Raises
@@ -64,7 +64,7 @@ def opened(cluster: Cluster) -> None:
     _open.add(cluster)
 
 
-def ended(cluster: Cluster) -> None:
+def ended(cluster: OpenCluster) -> None:
     """Unregister a cluster that has ended."""
     _open.discard(cluster)
     _left_behind.discard(cluster)

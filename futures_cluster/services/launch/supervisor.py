@@ -282,7 +282,7 @@ class WorkerSupervisor:
             for message in messages:
                 if type(message) is m.WorkerRetiring and not self._leaving:
                     self._processes.retires(handle.name)
-                elif type(message) is m.WorkerJoined:
+                elif type(message) is m.WorkerConnected:
                     self._processes.joined(handle.name)
 
         return received
@@ -317,7 +317,7 @@ class WorkerSupervisor:
             elif type(message) is m.Heartbeat:
                 self._heartbeats.agree(message.facts)
                 self._taken.set()  # the first thing that the scheduler says to those it takes
-            elif type(message) is m.Answer and message.error:
+            elif type(message) is m.AskReply and message.error:
                 self._give_up(message.error)  # the scheduler does not take us
 
     def _hung_up(self, error: BaseException | None) -> None:

@@ -264,7 +264,7 @@ class LocalCluster:
 
     def _watch(self, event: Message) -> None:
         """Take events that concern the set of workers."""
-        if type(event) is m.WorkerJoined:
+        if type(event) is m.WorkerConnected:
             self.processes.joined(event.worker)
         elif type(event) is m.WorkerRetiring:
             self.processes.retires(event.worker)
@@ -402,7 +402,7 @@ class LocalCluster:
         if worker is not None and handle.blackbox is not None:
             attempts = handle.blackbox.executing()
             executing = [key for key, task in worker.assigned.items() if task.attempt in attempts]
-        gone: list[Message] = [m.WorkerLost(name, executing, bool(handle.deliberate), cause, handle.cut_off)]
+        gone: list[Message] = [m.WorkerGone(name, executing, bool(handle.deliberate), cause, handle.cut_off)]
         if name in self.scheduler.machine.state.clients:
             gone.append(m.ClientLeft(name))  # what its tasks had submitted
         self.scheduler.handle(gone)

@@ -203,9 +203,9 @@ class ClusterMonitor:
             self._put_away(message.worker, message.facts)
             if message.asked:
                 self._rounds.answered(message.worker)
-        elif type(message) is m.WorkerLost:
+        elif type(message) is m.WorkerGone:
             self._rounds.answered(message.worker)
-        elif type(message) is m.WorkerJoined:
+        elif type(message) is m.WorkerConnected:
             self._reports.pop(message.worker, None)
             self._watched.pop(message.worker, None)
             order = self._order(message.worker, REPORT_INTERVAL_S)

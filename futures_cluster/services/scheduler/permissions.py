@@ -40,7 +40,7 @@ _FROM_CLIENTS: dict[type[Message], str] = {
 }
 _FROM_WORKERS: dict[type[Message], str] = {
     **_FROM_CLIENTS,
-    m.WorkerJoined: "worker",
+    m.WorkerConnected: "worker",
     m.WorkerRetiring: "worker",
     m.SlotsChanged: "worker",
     m.TasksStarted: "worker",
@@ -77,7 +77,7 @@ def check(role: str, name: str, message: Message) -> None:
         message.facts = report_checks.heartbeat(message.facts)
     elif isinstance(message, m.WorkerReport):
         message.facts = report_checks.report(message.facts)
-    elif isinstance(message, m.WorkerJoined):
+    elif isinstance(message, m.WorkerConnected):
         _check_worker(message)
 
 
@@ -101,7 +101,7 @@ def check_text(field: str, text: str, most: int = MAX_NAME) -> None:
         raise ProtocolError(f"{field} must have at most {most} characters, all printable, got {text[:MAX_NAME]!r}")
 
 
-def _check_worker(message: m.WorkerJoined) -> None:
+def _check_worker(message: m.WorkerConnected) -> None:
     """Refuse what a worker says of itself if it is no text for a line.
 
     Raises
@@ -109,12 +109,12 @@ def _check_worker(message: m.WorkerJoined) -> None:
     ProtocolError
         With the field.
     """
-    check_text("WorkerJoined.address", message.address, MAX_ADDRESS)
-    check_text("WorkerJoined.host", message.host)
-    check_text("WorkerJoined.manager", message.manager, 2 * MAX_NAME)
-    check_text("WorkerJoined.incarnation", message.incarnation)
+    check_text("WorkerConnected.address", message.address, MAX_ADDRESS)
+    check_text("WorkerConnected.host", message.host)
+    check_text("WorkerConnected.manager", message.manager, 2 * MAX_NAME)
+    check_text("WorkerConnected.incarnation", message.incarnation)
     for name in message.resources:
-        check_text("WorkerJoined.resources", str(name))
+        check_text("WorkerConnected.resources", str(name))
 
 
 def check_hello(messages: list[Message]) -> m.Hello:

@@ -38,7 +38,7 @@ from futures_cluster.wire.versions import compare, own_versions
 log = logging.getLogger("futures_cluster.scheduler")
 
 #: The manager of a worker whose connection has ended kills it, and is given this time to say how it ended.
-LAST_WORDS_S = 5.0
+EXIT_REPORT_TIMEOUT_S = 5.0
 #: Who connects says who he is within this time.
 HELLO_S = 10.0
 #: In the place of a worker that is restarted another one joins within this time.
@@ -110,7 +110,7 @@ class _Link:
     def introduced(self, hello: m.Hello) -> None:
         complaint = self.server.complaint(hello)
         if complaint is not None:
-            self.connection.send([m.Answer(0, None, complaint)])
+            self.connection.send([m.AskReply(0, None, complaint)])
             raise ProtocolError(complaint)
         self.timer.cancel()
         self.role, self.name = hello.role, hello.name
@@ -138,11 +138,11 @@ class _Link:
         self.connection.send(messages)
 
 
-def _answer(request: int, done: asyncio.Future[Any]) -> m.Answer:
+def _answer(request: int, done: asyncio.Future[Any]) -> m.AskReply:
     if done.cancelled():
-        return m.Answer(request, None, "the scheduler ends")
+        return m.AskReply(request, None, "the scheduler ends")
     error = done.exception()
-    return m.Answer(request, done.result()) if error is None else m.Answer(request, None, str(error) or repr(error))
+    return m.AskReply(request, done.result()) if error is None else m.AskReply(request, None, str(error) or repr(error))
 
 
 class SchedulerServer:
@@ -164,12 +164,14 @@ class SchedulerServer:
         self._listeners: list[registry.Listener] = []
         self._links: dict[tuple[str, str], _Link] = {}
         self._nameless: dict[_Link, None] = {}
-        self._last_words: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
-        self._dying: dict[str, tuple[asyncio.TimerHandle, _Link]] = {}  # workers whose connection has ended
+        self._exit_reports: dict[str, m.WorkerEnded] = {}  # of workers whose connection is still open
+        self._awaiting_exit_report: dict[
+            str, tuple[asyncio.TimerHandle, _Link]
+        ] = {}  # workers whose connection has ended
         self._successors: dict[str, list[asyncio.Future[str]]] = {}  # of restarted workers, by manager
         self.handlers: dict[type[Message], Callable[[_Link, Any], bool]] = {
             m.Heartbeat: self._on_heartbeat,
-            m.WorkerJoined: self._on_worker_joined,
+            m.WorkerConnected: self._on_worker_joined,
             m.WorkerEnded: self._on_worker_ended,
             m.AskScheduler: self._on_ask,
             m.RetireWorkers: self._on_retire_workers,
@@ -250,7 +252,7 @@ class SchedulerServer:
         if former is not None:
             former.refuse("another connection came in its name")
         if link.role == permissions.WORKER:
-            self._tell_lost(link.name)  # its predecessor, whose last words have not come
+            self._announce_lost(link.name)  # its predecessor, whose last words have not come
         self._links[link.role, link.name] = link
         if link.role == permissions.CLIENT:
             self.service.clients[link.name] = link.send
@@ -313,8 +315,10 @@ class SchedulerServer:
             self.service.workers.pop(link.name, None)
             self._worker_left(link, error)
         else:
-            for name in [name for name, (_, worker) in self._dying.items() if worker.manager == link.name]:
-                self._tell_lost(name)
+            for name in [
+                name for name, (_, worker) in self._awaiting_exit_report.items() if worker.manager == link.name
+            ]:
+                self._announce_lost(name)
 
     def _pending_bytes(self, client: str) -> int:
         link = self._links.get((permissions.CLIENT, client))
@@ -322,10 +326,10 @@ class SchedulerServer:
 
     # ---------------------------------------------------------------- workers
 
-    def _on_worker_joined(self, link: _Link, message: m.WorkerJoined) -> bool:
+    def _on_worker_joined(self, link: _Link, message: m.WorkerConnected) -> bool:
         link.manager, link.incarnation = message.manager, message.incarnation
         message.killable = (permissions.MANAGER, message.manager) in self._links
-        link.send([m.Answer(0)])
+        link.send([m.AskReply(0)])
         log.info("%s joined", link)
         if waiting := [each for each in self._successors.get(message.manager, ()) if not each.done()]:
             waiting[0].set_result(link.name)
@@ -334,21 +338,21 @@ class SchedulerServer:
     def _worker_left(self, link: _Link, error: BaseException | None) -> None:
         """Deal with the end of a worker's connection, after its last message."""
         name = link.name
-        words = self._last_words.pop(name, None)
+        words = self._exit_reports.pop(name, None)
         if words is not None:
-            self._bury(words)
+            self._report_exit(words)
         elif isinstance(error, ProtocolError) or (permissions.MANAGER, link.manager) not in self._links:
-            self._lose(name, f"its connection ended: {error or 'it closed it'}")
+            self._mark_lost(name, f"its connection ended: {error or 'it closed it'}")
         else:
             self._tell_manager(link, m.StopWorker(name, True, "its connection ended", deliberate=False))
-            timer = self.loop.call_later(LAST_WORDS_S, self._tell_lost, name)
-            self._dying[name] = (timer, link)
+            timer = self.loop.call_later(EXIT_REPORT_TIMEOUT_S, self._announce_lost, name)
+            self._awaiting_exit_report[name] = (timer, link)
 
-    def _tell_lost(self, name: str) -> None:
+    def _announce_lost(self, name: str) -> None:
         """Report a lost worker of which no exit report came."""
-        if name in self._dying:
-            self._dying.pop(name)[0].cancel()
-            self._lose(name, "its connection closed without an exit report")
+        if name in self._awaiting_exit_report:
+            self._awaiting_exit_report.pop(name)[0].cancel()
+            self._mark_lost(name, "its connection closed without an exit report")
 
     def _tell_peers(self, name: str) -> None:
         """Tell peers of a lost worker, once the machine has dealt with it."""
@@ -359,20 +363,20 @@ class SchedulerServer:
                 if role != permissions.MANAGER:
                     self.loop.call_soon(link.send, gone)
 
-    def _lose(self, name: str, cause: str) -> None:
+    def _mark_lost(self, name: str, cause: str) -> None:
         """Give up a worker without an exit report, and what it was executing."""
         self._tell_peers(name)
-        self.service.handle([m.WorkerLost(name, None, False, cause, unheard=True)])
+        self.service.handle([m.WorkerGone(name, None, False, cause, unheard=True)])
 
     def _on_worker_ended(self, link: _Link, message: m.WorkerEnded) -> bool:
         name = message.worker
-        if name in self._dying and self._is_about(message, self._dying[name][1], link):
-            self._dying.pop(name)[0].cancel()
-            self._bury(message)
+        if name in self._awaiting_exit_report and self._is_about(message, self._awaiting_exit_report[name][1], link):
+            self._awaiting_exit_report.pop(name)[0].cancel()
+            self._report_exit(message)
         else:
             worker = self._links.get((permissions.WORKER, name))
             if worker is not None and self._is_about(message, worker, link):
-                self._last_words[name] = message  # what the worker itself said last is still under way
+                self._exit_reports[name] = message  # what the worker itself said last is still under way
         return False
 
     @staticmethod
@@ -380,12 +384,12 @@ class SchedulerServer:
         """Return whether a manager's message is about this worker, not a former one."""
         return worker.manager == manager.name and worker.incarnation == ended.incarnation
 
-    def _bury(self, words: m.WorkerEnded) -> None:
+    def _report_exit(self, words: m.WorkerEnded) -> None:
         worker = self.service.settled().workers.get(words.worker)
         attempts = set(words.attempts)
         executing = [key for key, task in worker.assigned.items() if task.attempt in attempts] if worker else []
         self._tell_peers(words.worker)
-        self.service.handle([m.WorkerLost(words.worker, executing, words.deliberate, words.cause, words.unheard)])
+        self.service.handle([m.WorkerGone(words.worker, executing, words.deliberate, words.cause, words.unheard)])
 
     def _stop_worker(self, command: m.StopWorker) -> None:
         link = self._links.get((permissions.WORKER, command.worker))
@@ -455,11 +459,11 @@ class SchedulerServer:
             if message.argument:
                 look = self.monitor.look(output=message.argument == "output")
                 link.looks.enter_context(self.monitor.viewer(look))
-            link.send([m.Answer(message.request, self.monitor.last_chunk)])
+            link.send([m.AskReply(message.request, self.monitor.last_chunk)])
             return False
         if message.what == "observe_now":  # answered when the workers have reported
             answered = asyncio.wrap_future(self.monitor.ask_workers(), loop=self.loop)
-            answered.add_done_callback(lambda _: link.send([m.Answer(message.request)]))
+            answered.add_done_callback(lambda _: link.send([m.AskReply(message.request)]))
             return False
         if message.what == "restart_workers":  # answered when that is done
             restart = self.loop.create_task(self._restart_workers())
@@ -467,15 +471,15 @@ class SchedulerServer:
             return False
         question = self.questions.get(message.what)
         if question is None:
-            link.send([m.Answer(message.request, None, f"this scheduler does not know {message.what!r}")])
+            link.send([m.AskReply(message.request, None, f"this scheduler does not know {message.what!r}")])
             return False
         try:
-            link.send([m.Answer(message.request, question(message.argument))])
+            link.send([m.AskReply(message.request, question(message.argument))])
         except (RuntimeError, TypeError, ValueError) as error:  # of who asks: the answer says it
-            link.send([m.Answer(message.request, None, f"{message.what}: {error}")])
+            link.send([m.AskReply(message.request, None, f"{message.what}: {error}")])
         except Exception as error:
             log.exception("the question %s failed", message.what)
-            link.send([m.Answer(message.request, None, repr(error))])
+            link.send([m.AskReply(message.request, None, repr(error))])
         return False
 
     def worker_facts(self) -> dict[str, dict[str, Any]]:
@@ -573,7 +577,7 @@ class SchedulerServer:
             if link.heartbeats is not None:
                 link.heartbeats.stop()
             link.connection.close()
-        for timer, _ in self._dying.values():
+        for timer, _ in self._awaiting_exit_report.values():
             timer.cancel()
         self._links, self._nameless = {}, {}
         self.service.close()

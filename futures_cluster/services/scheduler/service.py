@@ -35,7 +35,7 @@ log = logging.getLogger("futures_cluster")
 #: What workers and clients log, clients' modules, and data on its way are not the machine's affair.
 _RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode, m.RelayData, m.Data))
 #: Events that concern the set of workers, and what these say of themselves.
-_WATCHED = frozenset((m.WorkerJoined, m.WorkerRetiring, m.WorkerReport, m.WorkerLost)) | _RELAYED
+_WATCHED = frozenset((m.WorkerConnected, m.WorkerRetiring, m.WorkerReport, m.WorkerGone)) | _RELAYED
 
 Receiver = Callable[[list[Message]], None]
 
@@ -122,13 +122,13 @@ class SchedulerService:
             return
         if self.monitor is not None:
             self.monitor.noticed(message)  # first: a worker that is looked at is told so before its tasks
-        if type(message) is m.WorkerJoined:
+        if type(message) is m.WorkerConnected:
             self.logs.joined(message.worker)
             self.code.joined(message.worker)
         self._drive(message, now)
-        if type(message) is m.WorkerJoined:
+        if type(message) is m.WorkerConnected:
             self._pids[message.pid] = message.worker
-        elif type(message) is m.WorkerLost:
+        elif type(message) is m.WorkerGone:
             self.logs.lost(message.worker)
             self.code.lost(message.worker)
         if self._on_event is not None and kind is not m.WorkerReport:

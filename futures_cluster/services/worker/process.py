@@ -298,10 +298,10 @@ class WorkerProcess:
         )
         self._heartbeats.start()
 
-    def _introduction(self) -> m.WorkerJoined:
+    def _introduction(self) -> m.WorkerConnected:
         settings = self._settings
         resources = dict(settings.resources or {})
-        return m.WorkerJoined(
+        return m.WorkerConnected(
             settings.name,
             self._listener.exact_address,
             settings.slots,
@@ -434,7 +434,7 @@ class WorkerProcess:
                 self._loop.call_soon_threadsafe(self._service.peers.received, message)
             elif isinstance(message, m.GetData):
                 asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop)
-            elif isinstance(message, m.Answer):
+            elif isinstance(message, m.AskReply):
                 self._answered(message)
             elif isinstance(message, m.PeersLost):
                 self._service.peers.forget(message.addresses)
@@ -472,7 +472,7 @@ class WorkerProcess:
         self._read_on_loop()
         return True
 
-    def _answered(self, answer: m.Answer) -> None:
+    def _answered(self, answer: m.AskReply) -> None:
         """Take the scheduler's answer; only then the worker counts as ready."""
         if answer.error:
             print(f"worker {self._settings.name}: {answer.error}", file=sys.stderr, flush=True)

@@ -256,7 +256,7 @@ class WorkerService:
         for key, error in data.errors:
             self.store.put_error(key, error)
             arrived.append((key, 0))
-        event = m.DataFetched(command.holder, arrived, list(data.missing), duration_s)
+        event = m.FetchEnded(command.holder, arrived, list(data.missing), duration_s)
         if arrived:
             keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
             self.notes.traffic.received(command.holder, size_bytes, duration_s)

@@ -71,7 +71,7 @@ class RandomScheduler:
             m.ReleaseKeys: self._on_release_keys,
             m.DataAdded: self._on_data_added,
             m.SlotsChanged: self._on_slots_changed,
-            m.WorkerJoined: self._on_worker_joined,
+            m.WorkerConnected: self._on_worker_joined,
         }
 
     def handle(self, event: Message, now: float) -> list[Any]:
@@ -92,7 +92,7 @@ class RandomScheduler:
 
     # ---------------------------------------------------------------- workers
 
-    def _on_worker_joined(self, event: m.WorkerJoined) -> None:
+    def _on_worker_joined(self, event: m.WorkerConnected) -> None:
         self._addresses[event.worker] = event.address
         self._known[event.worker] = {}
         self._slots[event.worker] = event.slots

@@ -88,8 +88,8 @@ class Checks:
         """Check the scheduler after an event."""
         if isinstance(event, m.TasksFinished):
             self._finished(event, commands)
-        elif isinstance(event, (m.WorkerLost, m.WorkerJoined)):  # one that joins has nothing of what it had before
-            unknown = isinstance(event, m.WorkerJoined) or (
+        elif isinstance(event, (m.WorkerGone, m.WorkerConnected)):  # one that joins has nothing of what it had before
+            unknown = isinstance(event, m.WorkerConnected) or (
                 not event.deliberate and (event.executing is None or event.unheard)
             )
             for key in self._count_lost(event.worker):

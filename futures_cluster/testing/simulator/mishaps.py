@@ -144,7 +144,7 @@ class Mishaps:
             worker.online = False
             simulation.at(simulation.now + self._dice.noticed_s(), self._notice, worker)
         simulation.network.close(name, SCHEDULER)
-        simulation.to_machine(m.WorkerLost(name, None, False, f"silent for {self._silence_s} s", unheard=True))
+        simulation.to_machine(m.WorkerGone(name, None, False, f"silent for {self._silence_s} s", unheard=True))
 
     def _notice(self, worker: SimulatedWorker) -> None:
         """End a worker that finds its connection gone."""
@@ -215,7 +215,7 @@ class Mishaps:
     def _hear_of_reset(self, name: str) -> None:
         if name in self._half_open:
             del self._half_open[name]
-            self._simulation.to_machine(m.WorkerLost(name, None, False, "its connection broke", unheard=True))
+            self._simulation.to_machine(m.WorkerGone(name, None, False, "its connection broke", unheard=True))
 
     # ---------------------------------------------------------------- stuck workers
 

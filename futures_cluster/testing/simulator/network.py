@@ -50,7 +50,7 @@ class NetworkModel:
     local_bandwidth_bytes_s: float | None = None
 
 
-class Clock(Protocol):
+class VirtualClock(Protocol):
     """What the network needs of the simulation."""
 
     seed: int
@@ -154,7 +154,7 @@ class Network:
         ``deliver(sender, receiver, message)``: a message has arrived.
     """
 
-    def __init__(self, model: NetworkModel, clock: Clock, deliver: Callable[[str, str, Message], None]) -> None:
+    def __init__(self, model: NetworkModel, clock: VirtualClock, deliver: Callable[[str, str, Message], None]) -> None:
         self.model = model
         self.hosts: dict[str, str] = {}  # name -> host, for those that share one
         self._clock = clock

@@ -117,7 +117,7 @@ def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]], workers: int = 1
     machine: Any = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
     for i in range(workers):
-        machine.handle(m.WorkerJoined(f"w{i}", "address"), 0.0)
+        machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     tasks: list[m.TaskRow] = [(key, "f", b"arguments", dependencies) for key, dependencies in rows]
     event = m.SubmitTasks("c", tasks, [("f", "f", b"code")])
     tracemalloc.start()

@@ -66,7 +66,7 @@ class Stuck(AssertionError):
     """Wanted tasks have not ended, and no events are left, or too many have happened."""
 
 
-class Scheduler(Protocol):
+class SimulatedScheduler(Protocol):
     """What is simulated as scheduler: ``SchedulerMachine``, or something to compare it with."""
 
     def handle(self, event: Message, now: float) -> list[Any]:
@@ -116,7 +116,7 @@ class Simulation:
         check: int = 0,
         record: bool = False,
         measure: bool = False,
-        scheduler: Scheduler | None = None,
+        scheduler: SimulatedScheduler | None = None,
         most_events: int = 500_000_000,
     ) -> None:
         self.seed = seed
@@ -287,7 +287,7 @@ class Simulation:
     def to_machine(self, event: Message) -> None:
         """Let the scheduler take an event, and send what it answers."""
         machine, report = self.scheduler, self.report
-        if isinstance(event, m.WorkerJoined):
+        if isinstance(event, m.WorkerConnected):
             # What was for a former worker of its name went to that one's connection.
             self.network.close_way(SCHEDULER, event.worker)
             worker = self.workers.get(event.worker)
@@ -347,7 +347,7 @@ class Simulation:
             self.checks.died(worker.machine)
         if worker.online or worker.unheard:
             # On the worker's link, because what it said before is heard before.
-            self.to_scheduler(name, m.WorkerLost(name, executing, deliberate, "it crashed", worker.unheard))
+            self.to_scheduler(name, m.WorkerGone(name, executing, deliberate, "it crashed", worker.unheard))
         self.replace(worker)
 
     def replace(self, worker: SimulatedWorker) -> None:

@@ -81,7 +81,7 @@ class SimulatedWorker:
         address, host = f"sim://{self.name}", offers["host"]
         resources = dict(offers["resources"])
         self._tell(
-            m.WorkerJoined(
+            m.WorkerConnected(
                 self.name,
                 address,
                 offers["slots"],
@@ -286,4 +286,4 @@ class SimulatedWorker:
         for key, (size_bytes, value) in data.found:
             self._hold(key, size_bytes, value)
         arrived = [(key, size) for key, (size, _) in data.found]
-        self._handle(m.DataFetched(holder, arrived, data.missing, self._simulation.now - since_s))
+        self._handle(m.FetchEnded(holder, arrived, data.missing, self._simulation.now - since_s))

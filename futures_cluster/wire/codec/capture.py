@@ -22,10 +22,10 @@ from futures_cluster.wire.codec import programs
 from futures_cluster.wire.codec.by_value import ByValuePickler, FunctionPickler
 from futures_cluster.wire.codec.main_modules import canonical
 from futures_cluster.wire.codec.names import names_in
-from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program, Record
+from futures_cluster.wire.codec.programs import MISSING, SOURCE, Key, Program, ProgramRecord
 
 
-def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, Record | None]:
+def ensure(program: Program, keys: Collection[Key], reducers: Any = None) -> dict[Key, ProgramRecord | None]:
     """Return the records of names and what they refer to, captured if changed.
 
     ``reducers``: by type, how objects pickle in what is captured now.
@@ -73,7 +73,7 @@ def _capture(program: Program, keys: list[Key], reducers: Any) -> None:
     uses = {key: tuple(pickler.uses.get(key, ())) for key in pickler.taken}
     head = [(*key, version, uses[key]) for key, version, _ in rows]
     for key, version, value in rows:
-        program.records[key] = Record(version, name, value, uses[key])
+        program.records[key] = ProgramRecord(version, name, value, uses[key])
     program.batches[name] = pickle.dumps((head, stream.getvalue()), 5)
     _drop_replaced(program)
 

@@ -202,7 +202,7 @@ Watched = tuple[dict[str, Any], str, Callable[[], Any], Any]
 
 
 def _watch(
-    program: programs.Program, records: Mapping[programs.Key, programs.Record | None], root: Any
+    program: programs.Program, records: Mapping[programs.Key, programs.ProgramRecord | None], root: Any
 ) -> list[Watched]:
     used = {key for record in records.values() if record is not None for key in record.uses}
     watched = []

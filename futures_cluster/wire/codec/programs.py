@@ -74,7 +74,7 @@ def bound(space: dict[str, Any], name: str) -> Any:
     return value
 
 
-class Record:
+class ProgramRecord:
     """What is known of one name of a program.
 
     Attributes
@@ -147,7 +147,7 @@ class Program:
         self.lock = locks.RLock()  # users' code runs while it is held: pickling and unpickling
         self.spaces: dict[str, dict[str, Any]] = {}
         self._modules: dict[str, ModuleType] = {}  # made for the namespaces of a program from elsewhere
-        self.records: dict[Key, Record] = {}
+        self.records: dict[Key, ProgramRecord] = {}
         self.batches: dict[str, bytes] = {}  # in the order in which they were made
         self._numbers = itertools.count(1)
 
@@ -180,11 +180,11 @@ class Program:
         When the name travels later, and has been bound again here meanwhile, it replaces what tasks have set.
         """
         if key not in self.records:
-            self.records[key] = Record(1, None, self.value(key))
+            self.records[key] = ProgramRecord(1, None, self.value(key))
 
-    def closure(self, keys: Iterable[Key]) -> dict[Key, Record | None]:
+    def closure(self, keys: Iterable[Key]) -> dict[Key, ProgramRecord | None]:
         """Return the records of names and what they refer to, or None if unbound."""
-        found: dict[Key, Record | None] = {}
+        found: dict[Key, ProgramRecord | None] = {}
         todo = list(keys)
         while todo:
             key = todo.pop()
@@ -194,7 +194,7 @@ class Program:
                     todo.extend(record.uses)
         return found
 
-    def batches_of(self, records: Iterable[Record | None]) -> list[tuple[str, bytes]]:
+    def batches_of(self, records: Iterable[ProgramRecord | None]) -> list[tuple[str, bytes]]:
         """Return the batches that hold these definitions, oldest first."""
         names = dict.fromkeys(record.batch for record in records if record is not None)
         return [(name, data) for name, data in self.batches.items() if name in names]
@@ -233,7 +233,7 @@ class Program:
             known = self.records.get((module, attribute))
             if known is not None and known.version >= version:
                 continue
-            self.records[module, attribute] = Record(version, name, value, uses)
+            self.records[module, attribute] = ProgramRecord(version, name, value, uses)
             if module == SOURCE:
                 add_source(attribute, value)
                 continue
