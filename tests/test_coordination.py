@@ -44,7 +44,7 @@ def test_a_task_may_make_a_channel_anew_from_its_handle() -> None:
 def test_a_handle_outside_of_tasks_cannot_be_unpickled() -> None:
     with Executor(backend="sync") as ex:
         data = pickle.dumps(ex.channel("x"))
-        with pytest.raises(RuntimeError, match="only known inside a task"):
+        with pytest.raises(RuntimeError, match="can only be called inside a task"):
             pickle.loads(data)
 
 

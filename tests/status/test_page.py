@@ -80,7 +80,7 @@ def test_the_numbers_are_true(gate: Gate) -> None:
         assert "ValueError: no square of 1" in texts[failed[1].key] and "in fail\n" in texts[failed[1].key]
         story = ask(url, "task", key=waiting.key)
         assert story["inputs"] == [{"key": blocked[0].key, "function": "Gate.hold", "state": "assigned"}]
-        assert "waits for 1 of its 1 inputs" in story["explanation"][0]
+        assert "waits for 1 of its 1 input:" in story["explanation"][0]
         assert ask(url, "task", key="no such task")["known"] is False
         graph = ask(url, "graph")
         assert (graph["tasks"], graph["folded"], len(graph["nodes"])) == (19, False, 19)
@@ -283,7 +283,7 @@ def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
 
 def test_where_there_is_no_scheduler_to_look_at() -> None:
     with Executor(backend="sync") as ex:
-        with pytest.raises(NotSupported, match="no scheduler"):
+        with pytest.raises(NotSupported, match="need the processes, threads or cluster backend"):
             _ = ex.status_url
         with pytest.raises(NotSupported), ex.report("never.html"):
             pass
