@@ -31,7 +31,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "command_line",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "changes.d"]
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "html_image"]
@@ -69,6 +69,7 @@ autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 napoleon_preprocess_types = False
 
 
