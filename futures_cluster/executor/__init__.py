@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from futures_cluster.channels import Channel
-    from futures_cluster.services.client.shared_objects import SharedObjectClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -490,7 +489,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
 
         return Channel(self, name, maxlen=maxlen)
 
-    def shared_port(self) -> SharedObjectClient:
+    def shared_port(self) -> Any:
         """See ``channels.SharedHandle``, which sends its requests through this port."""
         return self._engine.shared()
 

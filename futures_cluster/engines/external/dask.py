@@ -67,11 +67,11 @@ class DaskSite:
 
     def give_up_slot(self) -> None:
         """See ``task_runner.HostWorker``."""
-        distributed.secede()  # type: ignore[no-untyped-call]
+        distributed.secede()
 
     def take_slot(self) -> None:
         """See ``task_runner.HostWorker``."""
-        distributed.rejoin()  # type: ignore[no-untyped-call]
+        distributed.rejoin()
 
 
 _sites: weakref.WeakKeyDictionary[Any, DaskSite] = weakref.WeakKeyDictionary()
@@ -132,7 +132,10 @@ class DaskLink:
         (self._ours.started if news["what"] == STARTED else self._ours.timed_out)(news["keys"])
 
     def submit(self, call: RemoteCall, handles: list[Any], options: TaskOptions) -> Any:
-        """See ``external.client.ClusterLink``; all that waits for the loop goes as one graph."""
+        """See ``external.client.ClusterLink``.
+
+        All that waits for the loop goes as one graph.
+        """
         handle = Handle(call.key)
         self._unsent.append((call, handles, options, handle))
         if not self._is_awake:

@@ -35,7 +35,7 @@ class SlotThread:
 
     Attributes
     ----------
-    task : Work or None
+    task : WorkItem or None
         What it executes now, or has just taken.
     is_aside : bool
         Whether it takes nothing, until it is wanted again.

@@ -148,7 +148,7 @@ class Network:
     ----------
     model : NetworkModel
         How fast it is.
-    clock : Clock
+    clock : VirtualClock
         The simulation.
     deliver : callable
         ``deliver(sender, receiver, message)``: a message has arrived.

@@ -98,7 +98,7 @@ class Simulation:
         Make the digest of the history.
     measure : bool
         Measure the real time that the scheduler takes.
-    scheduler : Scheduler or None
+    scheduler : SimulatedScheduler or None
         Another one than the real machine; not with ``check``.
     most_events : int
         Number of events after which the simulation is stuck.
