@@ -272,7 +272,10 @@ class RayLink:
         return f"{key} is with Ray, and not done; `ray list tasks --filter name={key}` tells more"
 
     def close(self) -> None:
-        """See ``external.client.ClusterLink``; Ray itself ends only if this program started it."""
+        """See ``external.client.ClusterLink``.
+
+        Ray itself ends only if this program started it.
+        """
         self._closed = True
         self._news.close()
         if self._board is not None:
