@@ -190,7 +190,10 @@ class DaskLink:
         task.add_done_callback(self._watching.discard)
 
     def watch(self, key: Key, handle: Any) -> None:
-        """See ``external.client.ClusterLink``; what was submitted is watched from then on."""
+        """See ``external.client.ClusterLink``.
+
+        What was submitted is watched from then on.
+        """
         if handle.future is not None and handle.is_found:
             self.client.loop.add_callback(self._watch_on_loop, handle.future)
 
