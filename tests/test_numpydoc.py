@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import importlib
 import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,6 +76,7 @@ def is_internal(name: str) -> bool:
     return cls == f"{PACKAGE}.future.Future" and not hasattr(concurrent.futures.Future, method) and method != "release"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="numpydoc 1.11 does not find where some classes begin there")
 def test_public_docstrings_are_complete() -> None:
     found = {name: faults(name) for name in dict.fromkeys(public_names()) if not is_internal(name)}
     assert {name: errors for name, errors in found.items() if errors} == {}

@@ -49,7 +49,7 @@ class SchedulerMachine:
     --------
     >>> machine = SchedulerMachine()
     >>> _ = machine.handle(m.ClientJoined("c"), 0.0)
-    >>> _ = machine.handle(m.WorkerJoined("w", "inproc://w"), 0.0)
+    >>> _ = machine.handle(m.WorkerConnected("w", "inproc://w"), 0.0)
     >>> machine.handle(m.SubmitTasks("c", [("k", "f", b"args", [])], [("f", "name", b"code")]), 0.0)
     ... # doctest: +ELLIPSIS
     [ToWorker(worker='w', message=RunTasks(runs=[('k', 1, 'f', b'args', (0, 0, 1), (), 0)], ...

@@ -94,9 +94,9 @@ class AccessPolicy:
         Examples
         --------
         >>> gate = AccessPolicy()
-        >>> gate.complaint(Request("GET", "/", {}, {"host": "127.0.0.1:8787"}))
+        >>> gate.complaint(HttpRequest("GET", "/", {}, {"host": "127.0.0.1:8787"}))
         ''
-        >>> gate.complaint(Request("GET", "/", {}, {"host": "evil.example"}))
+        >>> gate.complaint(HttpRequest("GET", "/", {}, {"host": "evil.example"}))
         'host evil.example is not allowed'
         """
         host = request.headers.get("host", "")
@@ -139,7 +139,7 @@ def parse(head: bytes) -> HttpRequest:
     Examples
     --------
     >>> parse(b"GET /a?b=c HTTP/1.1\\r\\nHost: x\\r\\n")
-    Request(method='GET', path='/a', query={'b': 'c'}, headers={'host': 'x'})
+    HttpRequest(method='GET', path='/a', query={'b': 'c'}, headers={'host': 'x'})
     """
     try:
         lines = head.decode("latin-1").split("\r\n")
