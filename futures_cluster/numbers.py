@@ -129,6 +129,8 @@ def amounts(name: str, values: Mapping[str, Any]) -> dict[str, float]:
     >>> amounts("resources", {"GPU": 2})
     {'GPU': 2.0}
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{name} must be a dict of amounts by name, got {shown(values)}")
     return {str(key): amount(f"{name}[{shown(str(key))}]", value) for key, value in values.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from futures_cluster import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from futures_cluster import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, numbers
 from futures_cluster.cli import main
 from futures_cluster.config import make_config
 from futures_cluster.engines.options import SubmitOptions, changed
@@ -35,6 +35,12 @@ def test_settings_are_whole_numbers(name: str) -> None:
     for wrong in (2.0, np.float64(2), "2", np.array([1, 2])):
         with pytest.raises(TypeError, match=name):
             make_config(**{name: wrong})
+
+
+@pytest.mark.parametrize("values", [["api"], "GPU", 3])
+def test_amounts_come_by_name(values: Any) -> None:
+    with pytest.raises(TypeError, match=r"limits must be a dict of amounts by name, got"):
+        numbers.amounts("limits", values)
 
 
 def test_amounts_become_floats() -> None:

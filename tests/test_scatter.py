@@ -345,3 +345,10 @@ def test_a_copy_of_the_value_is_not_needed(ex: Executor) -> None:
     """A task that copies what it gets works as well."""
     scattered = ex.scatter({"it": {"a": np.ones(50_000)}})["it"]
     assert ex.submit(lambda value: float(copy.deepcopy(value)["a"].sum()), scattered).result(WAIT_S) == 50_000
+
+
+def test_cancel_all_leaves_data_alone() -> None:
+    with Executor(1) as ex:
+        block = ex.scatter({"a": [1, 2, 3]})["a"]  # on its way to workers that start
+        assert ex.cancel_all() == 0
+        assert ex.submit(sum, block).result() == 6

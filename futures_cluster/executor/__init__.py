@@ -524,7 +524,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         """
         # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
         futures: list[Future[Any]] = self._engine.unfinished_futures()
-        return sum([future.cancel(force=force) for future in reversed(futures)])
+        # Data on its way to the workers is no task.
+        return sum([future.cancel(force=force) for future in reversed(futures) if not future.scattered])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new tasks, and stop the workers once all tasks are done.

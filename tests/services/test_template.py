@@ -243,3 +243,25 @@ if pid:
     options = ["-W", "ignore::DeprecationWarning", "-c", program]
     done = subprocess.run([sys.executable, *options], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("4\n4\n", "")
+
+
+def test_ctrl_c_while_workers_start_does_not_end_their_template() -> None:
+    """A terminal sends it to all processes of the program; this one handles it, and goes on."""
+    program = """
+import os, signal, threading, time
+signal.signal(signal.SIGINT, lambda *args: None)
+from futures_cluster import Executor
+def press():
+    for _ in range(40):
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.005)
+with Executor(1) as ex:
+    thread = threading.Thread(target=press)
+    thread.start()
+    print(ex.submit(abs, -1).result())
+    thread.join()
+    print(ex.submit(abs, -2).result())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
+    assert (done.stdout, done.stderr) == ("1\n2\n", "")

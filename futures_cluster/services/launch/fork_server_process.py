@@ -13,6 +13,7 @@ This module imports next to nothing, so that the template can be started before 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -142,7 +143,11 @@ def _frozen_start(control_fd: int, environment: dict[str, str]) -> subprocess.Po
 def _open_process(
     command: list[Any], start_fd: int, control_fd: int, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start it with valid standard streams, and no file with their numbers."""
+    """Start it with valid standard streams, and no file with their numbers.
+
+    Ctrl-C at a terminal goes to all its processes: this one inherits that it is blocked, until it ignores it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,)) if hasattr(signal, "pthread_sigmask") else None
     try:
         return subprocess.Popen(
             command,
@@ -153,4 +158,6 @@ def _open_process(
             env=environment,
         )
     finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(start_fd)
