@@ -37,6 +37,8 @@ def work(path):
 with Executor(backend=sys.argv[1]) as ex:
     futures = [ex.submit(work, sys.argv[2]) for _ in range({TASKS})]
     futures[0].result()
+    while "is not known" in ex.explain(futures[-1]):  # what is not sent stops with this process
+        pass
     print("submitted", flush=True)
     if sys.argv[3] == "holds":
         ctypes.PyDLL(None).sleep({3 * SILENCE_S})  # and with it the interpreter's lock
