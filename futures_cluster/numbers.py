@@ -1,7 +1,8 @@
 """Numbers from outside: the range of each, and the error for what is not in it.
 
-Covers: whole numbers, amounts and seconds from users (arguments, command line, environment). Does not cover: numbers in
-messages of peers (``wire.contents``), sizes with units (``config.parse_bytes``).
+Covers: whole numbers, amounts and seconds from users (arguments, command line, environment), and how messages show a
+value or count things. Does not cover: numbers in messages of peers (``wire.contents``), sizes with units
+(``config.parse_bytes``).
 
 Each function returns a plain ``int`` or ``float`` of whatever type of number came, numpy's among them. NaN is in no
 range: it compares as false with everything, so one NaN in a heap of deadlines would put the others out of order.
@@ -172,3 +173,14 @@ def wait_s(name: str, value: Any) -> float | None:
         return None
     wanted = f"a number of seconds up to {MAX_SECONDS:.0f}, or None for no limit"
     return max(0.0, amount(name, value, float("-inf"), MAX_SECONDS, wanted))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(2, "worker")
+    ('1 worker', '2 workers')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

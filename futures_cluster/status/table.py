@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from futures_cluster.numbers import counted
+
 
 def size(number: float | None) -> str:
     """Return bytes in the unit that fits.
@@ -25,17 +27,6 @@ def size(number: float | None) -> str:
             return f"{number:.3g} {unit}" if number >= 100 or unit == "B" else f"{number:.2g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "worker"), counted(2, "worker")
-    ('1 worker', '2 workers')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def plain(text: str) -> str:

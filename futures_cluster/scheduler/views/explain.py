@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import islice
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
+from futures_cluster.numbers import counted
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.records import Requirements, Task, Worker
 from futures_cluster.scheduler.recovery import suspects
@@ -76,7 +77,7 @@ def _task(state: State, task: Task, now: float) -> list[str]:
     if task.state == records.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
         which = _names([repr(dep.key) for dep in missing])
-        return [f"{name} waits for {len(missing)} of its {_counted(len(task.dependencies), 'input')}: {which}"]
+        return [f"{name} waits for {len(missing)} of its {counted(len(task.dependencies), 'input')}: {which}"]
     if task.state == records.QUEUED:
         return [f"{name} is queued: {reason}" for reason in _queued(state, task)]
     if task.state == records.ASSIGNED and task.worker is not None:
@@ -99,10 +100,6 @@ def _resting(state: State, task: Task, now: float) -> str:
         text = f"waits {left_s:.3g} s before try {options.retries - task.retries_left + 1} of {options.retries + 1}"
         return f"{text}; {lost}" if task.losses else text
     return f"pauses for {left_s:.3g} s before it runs again: {lost}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _come(number: int) -> str:
@@ -168,8 +165,8 @@ def _queued(state: State, task: Task) -> list[str]:
         return closed
     ahead = state.ready.ahead(task)
     slots = sum(worker.slots for worker in workers if not (worker.silent or worker.waits_for_place))
-    text = f"{_counted(ahead, 'task')} of priority {-task.level[0]} or higher {_come(ahead)} before it"
-    text += f", on {_counted(slots, 'slot')}"
+    text = f"{counted(ahead, 'task')} of priority {-task.level[0]} or higher {_come(ahead)} before it"
+    text += f", on {counted(slots, 'slot')}"
     if len(state.clients) > 1:
         text += ", besides those of other clients, which have their turns too"
     return [text]
@@ -214,7 +211,7 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
     for name, amount in limits:
         limit = state.limits.by_name[name]
         if not state.limits.are_free(((name, amount),)):
-            users = f"{_counted(limit.users, 'task')} {'has' if limit.users == 1 else 'have'}"
+            users = f"{counted(limit.users, 'task')} {'has' if limit.users == 1 else 'have'}"
             return [
                 f"it asks for {amount:g} of the limit {name!r}; {users} {limit.used:g} of {limit.total:g}, and {before}"
             ]
@@ -222,7 +219,7 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
         text = f"{len(task.losses)} workers were lost while they ran it, so it has to run alone"
         worker = state.reserved.get(task)
         if worker is not None:
-            left = _counted(len(worker.assigned), "task")
+            left = counted(len(worker.assigned), "task")
             text += f"; worker {worker.name} gets nothing else, and {left} must end there first"
         return [text]
     free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
