@@ -242,7 +242,9 @@ def test_after_the_end() -> None:
 
 def test_what_is_made_of_a_cancelled_collection(ex: Executor, gate: Gate) -> None:
     """The caller is told which part there is not, and at once."""
-    kept = ex.persist(da.from_delayed(dask.delayed(gate.hold)(1), (), int))
+    held = [ex.submit(gate.hold, worker) for worker in ex.workers()]
+    gate.wait_come(len(held))  # what begins now could not be cancelled
+    kept = ex.persist(da.from_delayed(dask.delayed(abs)(-1), (), int))
     first, *_ = futures_of(kept)
     assert first.cancel()
     for use in (ex.compute, ex.persist, lambda lazy: lazy.compute(scheduler=ex)):
