@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import os
 from pathlib import Path
@@ -128,3 +129,19 @@ def test_the_end_of_the_workers_takes_nothing_that_was_fetched() -> None:
         future = ex.with_options(rerun=False).submit(bytes, 5 * MB)
         assert ex.submit(len, future).result(WAIT_S) == 5 * MB
     assert len(future.result(WAIT_S)) == 5 * MB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("waits", [True, False])
+def test_results_of_python_objects_cost_no_worker_its_life(waits: bool) -> None:
+    """Spilling and sending them take memory on top; one worker then holds more than the limit."""
+
+    def rows(i: int) -> list[tuple[int, int, str]]:  # by value: this module would bring pytest into the workers
+        return [(i, j, str(j)) for j in range(200_000)]  # 33 MB in memory, a tenth of it as a pickle
+
+    with Executor(2, memory_limit="150MB") as ex:
+        futures = [ex.with_options(rerun=False).submit(rows, i) for i in range(6)]
+        if waits:
+            concurrent.futures.wait(futures, WAIT_S)
+        for i, future in enumerate(futures):
+            assert future.result(WAIT_S)[::199_999] == [(i, 0, "0"), (i, 199_999, "199999")]

@@ -13,6 +13,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
+from tests.gate import wait_until
 
 
 def as_fetched(value: object) -> pickle_codec.Payload:
@@ -77,3 +78,47 @@ def test_what_is_read_back_stays_in_memory_only_if_there_is_room_now() -> None:
     others = 0
     assert store.get("k0")[0] == 0
     assert store.memory_bytes >= 480_000
+
+
+def test_values_go_to_disk_when_the_rest_of_the_process_takes_their_room() -> None:
+    """A task that grows puts nothing, so the monitor asks."""
+    spilled = threading.Semaphore(0)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    task_bytes = 0
+    store._resident = lambda: store.memory_bytes + task_bytes
+    store.put("k", [str(number) for number in range(10_000)])
+    store.spill_if_full()
+    assert store._thread is None and store.spilled_count == 0
+    task_bytes = 800_000
+    store.spill_if_full()
+    assert spilled.acquire(timeout=30)
+    assert store.spilled_count == 1 and store.get("k")[9_999] == "9999"
+
+
+def test_the_value_that_is_written_counts_until_its_memory_is_free() -> None:
+    writing: list[int] = []
+    store = Store(
+        pickle_codec.load, lambda error: ValueError(error), 1_000_000, trim=lambda: writing.append(store.spilling_bytes)
+    )
+    store._resident = lambda: store.memory_bytes
+    store.on_spill = lambda *_: writing.append(store.spilling_bytes)
+    store.put("k", bytes(2_000_000))
+    wait_until(lambda: store._thread is None)
+    assert len(writing) == 2 and min(writing) >= 2_000_000
+    assert store.spilling_bytes == 0
+
+
+def test_nothing_to_spill_starts_no_thread_again() -> None:
+    """Many small values, or values that do not pickle; asked ten times a second."""
+    threads: list[int] = []
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000)
+    store._resident = lambda: 10_000_000
+    lock = threading.Lock()
+    store.put("k", [lock, bytes(300_000)])
+    wait_until(lambda: store._thread is None)
+    store.spill_soon = lambda: threads.append(1)  # type: ignore[method-assign]
+    store.spill_if_full()
+    assert threads == []
+    store.put("large", bytes(300_000))
+    store.spill_if_full()
+    assert len(threads) == 2, "by both"

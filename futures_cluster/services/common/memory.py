@@ -1,12 +1,23 @@
 """A worker's memory limit.
 
 Covers: looking at the process's memory from time to time, and what follows from it. Does not cover: spilling results
-(``store``), which begins at ``SPILL_FRACTION`` of the limit.
+(``store``).
 
-Memory that is not results cannot be spilled: what tasks use while they run, what they leak, what the allocator keeps.
-Above ``RETIRE_FRACTION`` the worker takes no more tasks and another is started; it goes on serving the results it
-holds. Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim. A
-worker that is above ``RETIRE_FRACTION`` before its first task ends itself as well: its successors would be no better,
+Above ``SPILL_FRACTION`` of the limit the worker spills results. It also does so while a task runs, as the task takes
+the room that the results had. Memory that is not results cannot be spilled: what tasks use, what they leak, what the
+allocator keeps. Above ``RETIRE_FRACTION`` the worker takes no more tasks and another is started; it goes on serving the
+results it holds.
+
+Above ``DIE_FRACTION`` it ends itself, with words on stderr that say why, before the kernel picks a victim: other
+workers run its tasks again, and compute the results that it held. Two things do not end it, as the end would lose what
+they save:
+
+- Pickling. To report, spill or send a result of Python objects takes about the result's size for a moment. The limit
+  allows this on top.
+- Results that it holds when no task runs. It has retired by then and delivers them. Without a task it ends only above
+  ``IDLE_DIE_FRACTION``: then a thread that a task left behind takes more and more.
+
+A worker that is above ``RETIRE_FRACTION`` before its first task ends itself as well: its successors would be no better,
 and this way they are starts that fail (``restart_policy``).
 """
 
@@ -17,12 +28,16 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 from futures_cluster.wire.codec import shm
 
 SPILL_FRACTION = 0.6
 RETIRE_FRACTION = 0.8
 DIE_FRACTION = 0.95
+IDLE_DIE_FRACTION = 1.5
+#: Memory that pickling takes, in sizes of the value; measured: 1.15 for tuples of small objects.
+PICKLING_RATIO = 1.5
 #: Shared segments for use again take at most this part of the limit: memory that is neither results nor a task's.
 SEGMENTS_FRACTION = 1 / 16
 CHECK_INTERVAL_S = 0.1
@@ -71,25 +86,53 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+class MonitoredWorker(Protocol):
+    """What a monitor asks a worker, and tells it; on the loop."""
+
+    def retire(self) -> None:
+        """Take no more tasks."""
+
+    def spill(self) -> None:
+        """Move results to disk, if there are any to move."""
+
+    def runs_tasks(self) -> bool:
+        """Return whether a task runs."""
+
+    def pickling_bytes(self) -> int:
+        """Return the bytes of the results that are being pickled, spilled or sent."""
+
+
 class MemoryMonitor:
     """Watches one worker process.
 
     Parameters
     ----------
+    loop : asyncio.AbstractEventLoop
+        Where it looks.
     limit_bytes : int
         What the process may take.
-    retire : callable
-        Called once, on the loop: take no more tasks.
+    worker : MonitoredWorker
+        What it asks and tells.
+    used_bytes : callable
+        What the process takes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit_bytes: int, retire: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit_bytes: int,
+        worker: MonitoredWorker,
+        used_bytes: Callable[[], int] = resident_bytes,
+    ) -> None:
         self._loop = loop
         self._limit = limit_bytes
-        self._retire: Callable[[], None] | None = retire
+        self._worker = worker
+        self._used_bytes = used_bytes
+        self._retired = False
 
     def start(self) -> None:
         """Begin to look, before the first task; on the loop's thread."""
-        used = resident_bytes()
+        used = self._used_bytes()
         if used > RETIRE_FRACTION * self._limit:
             self._die(used, RETIRE_FRACTION, "before its first task; give workers more")
         self._loop.call_later(CHECK_INTERVAL_S, self._look)
@@ -104,10 +147,16 @@ class MemoryMonitor:
         os._exit(EXIT_CODE)
 
     def _look(self) -> None:
-        used = resident_bytes()
-        if used > DIE_FRACTION * self._limit:
-            self._die(used, DIE_FRACTION, "to save the others; give workers more, or tasks less")
-        if used > RETIRE_FRACTION * self._limit and self._retire is not None:
-            self._retire()
-            self._retire = None
+        # Asked twice, because pickling can end, or begin, while this thread reads what is used.
+        pickling = self._worker.pickling_bytes()
+        used = self._used_bytes()
+        pickling = max(pickling, self._worker.pickling_bytes())
+        fraction = DIE_FRACTION if self._worker.runs_tasks() else IDLE_DIE_FRACTION
+        if used > fraction * self._limit + PICKLING_RATIO * pickling:
+            self._die(used, fraction, "to save the others; give workers more, or tasks less")
+        if used > RETIRE_FRACTION * self._limit and not self._retired:
+            self._retired = True
+            self._worker.retire()
+        if used > SPILL_FRACTION * self._limit:
+            self._worker.spill()
         self._loop.call_later(CHECK_INTERVAL_S, self._look)

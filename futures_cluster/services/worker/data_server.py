@@ -114,6 +114,10 @@ class DataServer:
         self._turns = Turns(None if memory_limit is None else int(memory_limit * ANSWERS_FRACTION))
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference
 
+    def being_sent_bytes(self) -> int:
+        """Return the bytes of the large answers under way."""
+        return self._turns.taken_bytes
+
     def accept(self, connection: Any) -> None:
         """Accept a peer that has connected."""
 

@@ -19,6 +19,7 @@ from futures_cluster.services.common import forks
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.codec.main_modules import HasMain, mains
+from futures_cluster.wire.codec.sizeof import sizeof
 
 if TYPE_CHECKING:
     from futures_cluster.services.common.protocols import Codec
@@ -40,10 +41,16 @@ class Executions:
         self.check_client: Callable[[], None] = lambda: None  # may raise: its functions cannot run here
         self.ask_arguments: Callable[[str], Payload | None] = lambda key: None
         self.conflicts: dict[str, Any] = {}  # where some client's cannot
+        self._has_limit = store.limit_bytes is not None
+        self._pickled: dict[str, Any] = {}  # results that are being pickled, where memory has a limit
         # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
         self._unpickles = codec.tells_functions
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Loaded] = {}
+
+    def pickling_bytes(self) -> int:
+        """Return bytes of results being pickled; 0 without a memory limit."""
+        return sum([sizeof(value) for value in list(self._pickled.values())])
 
     def learn(self, function_id: str, payload: Payload) -> None:
         """Remember a function; its first run unpickles it, and gets the error."""
@@ -142,6 +149,8 @@ class Executions:
                 if forks.count != forks_before:
                     forks.leave()
                 duration = clocks.perf_counter() - start
+                if self._has_limit:
+                    self._pickled[key] = value
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
                 if type(run.payload) is tuple and pickle_codec.is_private(run.payload):
                     payload = self._scattered(key, run.payload, payload)
@@ -157,6 +166,8 @@ class Executions:
             return (key, attempt, payload, size_bytes, duration), None
         finally:
             context.local.task = None
+            if self._has_limit:
+                self._pickled.pop(key, None)
             if mains.dispatching:
                 mains.enter(None)
             fn = args = kwargs = value = None  # type: ignore[assignment]

@@ -43,7 +43,7 @@ from futures_cluster.services.common import (
 from futures_cluster.services.common.crash_journal import CrashJournal
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.services.common.memory import kept_segments_bytes, resident_bytes
+from futures_cluster.services.common.memory import MemoryMonitor, kept_segments_bytes, resident_bytes
 from futures_cluster.services.common.modules import loaded
 from futures_cluster.services.common.sending import failed
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
@@ -237,6 +237,7 @@ class WorkerProcess:
             self._service.answer_bytes,
             self._service.memory_limit,
         )
+        self._service.being_sent_bytes = self._data.being_sent_bytes
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
         self._forked = False
@@ -284,8 +285,8 @@ class WorkerProcess:
 
     async def _set_up(self) -> None:
         settings = self._settings
-        if self._service.monitor is not None:
-            self._service.monitor.start()
+        if settings.memory_limit is not None:
+            MemoryMonitor(self._loop, settings.memory_limit, self._service).start()
         if not settings.scheduler:
             return
         self._manager.start()

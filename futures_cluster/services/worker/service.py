@@ -25,7 +25,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.services.common import forks, plugin_runner
-from futures_cluster.services.common.memory import SPILL_FRACTION, MemoryMonitor, occupied_bytes, trim
+from futures_cluster.services.common.memory import SPILL_FRACTION, occupied_bytes, trim
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
@@ -122,7 +122,6 @@ class WorkerService:
         self._loop = loop
         self._send = send
         self._make_executor = make_executor
-        self.monitor: MemoryMonitor | None = None
         self._record = record
         self._initialize = initialize
         self._prefix = thread_name_prefix
@@ -133,6 +132,7 @@ class WorkerService:
         self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
         self._cpu: dict[tuple[str, int], float] = {}
         self._main: MainSlot | None = None
+        self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results for others
         self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
         self._watch: Callable[[bool], None] = lambda on: None
         self._last_flush = 0.0
@@ -148,8 +148,6 @@ class WorkerService:
         self.logs: LogForwarder | None = None  # of a worker process, from the first client on that wants them
         self.store.on_spill = self._spilled
         self.executions.on_failure = self.notes.failed
-        if memory_limit is not None:
-            self.monitor = MemoryMonitor(loop, memory_limit, lambda: self.receive([m.Retire()]))
 
     # ---------------------------------------------------------------- the loop's thread
 
@@ -405,6 +403,22 @@ class WorkerService:
     def name(self) -> str:
         """Name of the worker."""
         return self.machine.name
+
+    def retire(self) -> None:
+        """Take no more tasks; on the loop."""
+        self.receive([m.Retire()])
+
+    def spill(self) -> None:
+        """Move results to disk, if there are any to move."""
+        self.store.spill_if_full()
+
+    def runs_tasks(self) -> bool:
+        """Return whether a task runs."""
+        return bool(self._tasks)
+
+    def pickling_bytes(self) -> int:
+        """Return the bytes of the results that are being pickled, spilled or sent."""
+        return self.executions.pickling_bytes() + self.store.spilling_bytes + self.being_sent_bytes()
 
     def executing_threads(self) -> list[int]:
         """Return the identities of the threads that execute tasks."""

@@ -145,6 +145,8 @@ class Store:
         self.memory_bytes = 0
         self.spilled_count = 0  # so far
         self.on_disk_bytes = 0  # now
+        self.spilling_bytes = 0  # of the value that is being written
+        self._is_exhausted = False  # of what is in memory, nothing can be spilled
         self.on_spill: Callable[[Key, int, float], None] = lambda key, size_bytes, duration_s: None
 
     def __len__(self) -> int:
@@ -178,6 +180,7 @@ class Store:
         with self._lock:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
+            self._is_exhausted &= size < MIN_SPILLED_BYTES
             self._leave_disk(self._values.get(key))
             self._set(key, value)
             if self.limit_bytes is None:
@@ -232,6 +235,7 @@ class Store:
                 present = self._values.get(key)
                 if present is value:
                     self._values[key] = loaded
+                    self._is_exhausted = False
                 elif present is not None and type(present) not in (_Packed, _Spilled, _Failed):
                     return present  # another thread was faster: all share one object
             return loaded
@@ -264,6 +268,7 @@ class Store:
             if room and self._values.get(key) is spilled:
                 self._values[key] = value
                 self._sizes[key] = size
+                self._is_exhausted = False
                 self.memory_bytes += size
                 self._leave_disk(spilled)
         return value
@@ -291,6 +296,16 @@ class Store:
 
     # ---------------------------------------------------------------- spilling
 
+    def spill_if_full(self) -> None:
+        """Spill if the values take more than the rest of the process leaves."""
+        with self._lock:
+            if self._is_exhausted or not self.memory_bytes:
+                return
+            self._look_at_room()
+            full = self.memory_bytes > self._room_bytes
+        if full:
+            self.spill_soon()
+
     def spill_soon(self) -> None:
         """Bring what is in memory under the limit, in the thread for that."""
         with self._lock:
@@ -303,6 +318,7 @@ class Store:
         while True:
             with self._lock:
                 found = self._next_victim()
+                self.spilling_bytes = 0 if found is None else self._sizes[found[0]]  # until it is out of memory
                 if found is None:
                     self._thread = None
                     self._spilled.notify_all()
@@ -338,4 +354,5 @@ class Store:
                 if type(value) is _Packed and pickle_codec.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing
                 return key, value
+        self._is_exhausted = True
         return None
