@@ -14,6 +14,8 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,8 +32,21 @@ KILL = int(getattr(signal, "SIGKILL", signal.SIGTERM))
 shared_pids: set[int] = set()
 
 
+def _bind_to_this_process() -> Callable[[], None] | None:
+    """Return what a new process calls so that it ends with this one.
+
+    A test may be killed. The kernel ends the new process with the thread that starts it, and of all threads only the
+    main one lives as long as this process: for all others, None.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return die_with_parent if is_main and sys.platform == "linux" else None
+
+
 class Command:
-    """A running command, and what it has printed."""
+    """A running command, and what it has printed.
+
+    On Linux it ends with the process that starts it, if that does so on its main thread.
+    """
 
     def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], prefix: list[str]) -> None:
         self.log_path = log
@@ -43,7 +58,7 @@ class Command:
                 stderr=file,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # tests that are killed
+                preexec_fn=_bind_to_this_process(),
             )
 
     @property
