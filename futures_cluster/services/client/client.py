@@ -46,8 +46,9 @@ log = logging.getLogger("futures_cluster")
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MAX_AT_ONCE = 2000
-#: Released keys wait for company up to so many.
+#: Released keys wait for company up to so many, and for so long.
 MAX_UNTOLD_RELEASES = 500
+MAX_UNTOLD_S = 1.0
 
 # Of keys: one for all clients of a process, so that a future of one executor is never taken for another's.
 _numbers = itertools.count(1)
@@ -388,7 +389,10 @@ class Client:
             self._untold_releases = 0
             self._mailbox.post(key)
         else:
-            self._mailbox.post_quietly(key)
+            mailbox = self._mailbox
+            mailbox.post_quietly(key)
+            if not mailbox.wakes_later:
+                mailbox.wake_later(MAX_UNTOLD_S)
 
     def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Fetching.fetch``."""

@@ -79,7 +79,7 @@ class Mailbox:
     which holds the lock may call it instead of waking the loop.
     """
 
-    __slots__ = ("_handler", "_loop", "_lock", "awake", "items", "post_quietly")
+    __slots__ = ("_handler", "_loop", "_lock", "awake", "items", "post_quietly", "wakes_later")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, handler: Callable[[deque[Any]], bool], lock: threading.Lock
@@ -87,6 +87,7 @@ class Mailbox:
         self.items: deque[Any] = deque()
         self.post_quietly = self.items.append  # hand over with whatever comes next
         self.awake = False  # the loop is to be woken, or works
+        self.wakes_later = False  # a timer is set, or about to be
         self._loop = loop
         self._handler = handler
         self._lock = lock
@@ -103,6 +104,25 @@ class Mailbox:
             except BaseException:  # Ctrl-C: perhaps nobody was woken, so the next one has to
                 self.awake = False
                 raise
+
+    def wake_later(self, seconds: float) -> None:
+        """Wake the loop after a time, for what was posted quietly.
+
+        This is safe in ``__del__`` and signal handlers.
+        """
+        try:
+            self.wakes_later = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._run_late)
+        except RuntimeError:  # the loop has ended
+            pass
+        except BaseException:
+            self.wakes_later = False
+            raise
+
+    def _run_late(self) -> None:
+        self.wakes_later = False  # first: what is posted from now on has a timer of its own, or is taken below
+        if self.items:
+            self._run()
 
     def _run(self) -> None:
         with self._lock:
