@@ -101,7 +101,7 @@ class Scenario:
         if random.random() < 0.6:
             return TaskOptions()
         more = random_module.Random(len(self.keys))
-        return TaskOptions(
+        options = TaskOptions(
             priority=random.choice([0, 0, 1, -1]),
             retries=random.choice([0, 0, 2]),
             timeout_s=random.choice([None, None, 0.01]),
@@ -111,11 +111,16 @@ class Scenario:
             backoff_s=more.choice([0.0, 0.0, 0.02, 5.0]),
             limits=more.choice([(), (), (("api", 1.0),), (("api", 2.0),), (("api", 1.0), ("disk", 0.5))]),
         )
+        if self.faulty:  # where workers that die are replaced in their places
+            options = options._replace(workers=more.choice([(), (), ("w1",), ("w1", "w2")]))
+        return options
 
     def draw_submit(self, time_s: float) -> None:
         random = self.random
         options = self.draw_options()
-        if options.workers:
+        if options.workers and self.faulty:
+            options = options._replace(resources=())  # which no other worker may have
+        elif options.workers:
             options = TaskOptions(options.priority, options.retries, None, (), options.workers)
         rows = []
         for _ in range(random.choice([1, 1, 3, 10])):
