@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Any
 
+import pytest
+
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
 from futures_cluster.scheduler.state import State
@@ -72,6 +74,30 @@ def test_the_first_client_leaves_and_the_second_gets_its_result() -> None:
 
 
 # ---------------------------------------------------------------- leaving
+
+
+@pytest.mark.parametrize(
+    ("client", "events"),
+    [
+        ("c", [m.ClientLeft("c")]),
+        ("c", [m.CancelTasks("c", ["k"])]),
+        ("w1", [m.CancelTasks("c", ["parent"], True), m.WorkerGone("w1", deliberate=True)]),
+    ],
+)
+def test_what_runs_though_no_client_wants_it_is_stopped_by_its_timeout(client: str, events: list[m.Message]) -> None:
+    cluster = Cluster(2)
+    cluster.given(m.ClientJoined("w1"))
+    options = TaskOptions(timeout_s=3.0)
+    cluster.given(submit("parent", options=options))
+    cluster.given(submit("k", options=options, client=client))
+    cluster.start("parent", "k")
+    for event in events:
+        cluster.given(event)
+    assert cluster.where()["k"] == "w2"
+    cluster.given(m.TasksReturned("w2", [], [("k", cluster.task("k").attempt)]))
+    cluster.now = 3.0
+    assert m.StopWorker("w2", True, "k ran longer than its timeout of 3.0 s") in cluster.given(m.Tick())
+    assert "k" not in cluster.states()
 
 
 def sizes(thing: Any) -> Any:
