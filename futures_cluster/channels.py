@@ -77,7 +77,7 @@ class SharedHandle:
         self.name = name
         self._executor = executor  # the workers live as long as the handle
         self._options = options
-        self._port: SharedObjectClient = executor.shared_port()
+        self._port: SharedObjectClient = executor._engine.shared()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

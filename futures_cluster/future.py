@@ -79,25 +79,28 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     _lazy_condition: threading.Condition | None = None
     _unread: int = _NOTHING
     _payload: Payload = None
-    client: Any = None
-    holders: list[Holder] | None = None
-    parent: Any = None
-    kept: Any = None
-    used: bool = False
-    scattered: bool = False
-    was_remote: bool = False
-    number: int = 0  # of a task in this process: its number, and what it calls
-    called: str = ""
     _delivered: bool = False  # of a task in this process: the outcome is here
     _watched: bool = False  # there is a condition, or is about to be
-    of_graph: bool = False  # its task stops when this goes
-    awaited_by: Any = None  # who waits for it: a leader (``services.client.direct_reader``), or sleepers
-    local_error: BaseException | None = None
+
+    # Clients, engines and adapters of this package use the attributes that follow, and the methods ``_deliver_*`` and
+    # those beside them (``services.common.protocols.ClientFuture`` lists them). The underscore keeps them from users.
+    _client: Any = None  # the client or engine that the task was submitted to; None after ``release``
+    _holders: list[Holder] | None = None  # workers that keep the result, until it is here
+    _parent: Any = None  # the task that submitted this one
+    _keepalive: Any = None  # objects that must live until the task is done, such as the futures in its arguments
+    _used: bool = False
+    _scattered: bool = False  # this is data, and no task computes it
+    _was_remote: bool = False  # a worker may still keep the result
+    _number: int = 0  # of a task in this process: its number, and the name of its function
+    _function_name: str = ""
+    _of_graph: bool = False  # its task stops when this goes
+    _awaited_by: Any = None  # a leader that waits for it (``services.client.direct_reader``), or sleepers
+    _local_error: BaseException | None = None  # one that the cluster has not reported, such as of pickling
 
     def __init__(self, key: Key | None = "", client: Any = None) -> None:
         if key is not None:  # not the stdlib's __init__, which makes what is made here when it is needed
             self.key = key
-        self.client = client
+        self._client = client
 
     if TYPE_CHECKING:  # as the standard library's is declared
         _condition: threading.Condition
@@ -110,7 +113,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         @functools.cached_property
         def key(self) -> Key:
             """The key of a task in this process, of which nothing is made before it is asked for."""
-            return self.client.name_future(self)
+            return self._client.name_future(self)
 
         @property
         def _condition(self) -> threading.Condition:
@@ -220,7 +223,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         NotSupported
             For ``force`` where tasks are threads of this process, which cannot be stopped.
         """
-        if force and self.client is not None and not getattr(self.client, "can_stop_tasks", True):
+        if force and self._client is not None and not getattr(self._client, "can_stop_tasks", True):
             from futures_cluster.errors import NotSupported
 
             raise NotSupported(
@@ -234,15 +237,15 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                         return False
                     if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                         return True
-                    if self.number and not self.client.withdraw(self):
+                    if self._number and not self._client.withdraw(self):
                         return False  # a thread has just taken it
-                    with _transition:  # not while ``deliver_running`` looks
+                    with _transition:  # not while ``_deliver_running`` looks
                         self._state = CANCELLED_AND_NOTIFIED
                     first = True
                     self._notify("add_cancelled")
                 self._wake_leader()
-                if self.client is not None:
-                    self.client.cancelled(self, force)
+                if self._client is not None:
+                    self._client.cancelled(self, force)
         finally:
             if first:
                 self._invoke_callbacks()
@@ -253,17 +256,17 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
 
         A result that is already in this process can still be read.
         """
-        client = self.client
-        if client is not None and self._state == FINISHED and self.local_error is None:
+        client = self._client
+        if client is not None and self._state == FINISHED and self._local_error is None:
             key = self.key  # which a client may have to make
             if self._unread == _REMOTE:
                 from futures_cluster.errors import DataLost
 
                 self._set_read(None, DataLost(f"the result of {self.key!r} was released before it was brought here"))
             self._read_payload()
-            if self.wants_value():  # which has been on its way here
+            if self._wants_value():  # which has been on its way here
                 self._call_back_soon()
-            self.client = None
+            self._client = None
             client.release(key, True)
 
     def cancelled(self) -> bool:
@@ -323,32 +326,32 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                 with context.waiting():
                     left = None if end is None else max(0.0, end - clocks.monotonic())
                     try:
-                        payload = self.client.fetch(self, left)
+                        payload = self._client.fetch(self, left)
                     except TimeoutError:
                         raise TimeoutError from None
                     except (KeyboardInterrupt, SystemExit):
                         raise  # of the thread that waits here: the result can be asked for again
                     except BaseException as error:
-                        if not self.done_here():
+                        if not self._done_here():
                             self._set_read(None, detach(error))
                         return
                 if self._unread == _REMOTE and payload is not None:
                     with _transition:
-                        self._payload, self._unread, self.holders = payload, _RESULT, None
+                        self._payload, self._unread, self._holders = payload, _RESULT, None
             else:
                 self._read_payload()
 
-    def done_here(self) -> bool:
+    def _done_here(self) -> bool:
         """Return whether the result or the error is in this process."""
         return self._state == FINISHED and not self._unread
 
     def _wait_done(self, timeout: float | None) -> None:
-        client = self.client
+        client = self._client
         if client is not None and client.forked:
             from futures_cluster.errors import ForkedExecutor
 
             raise ForkedExecutor(f"{self.key} runs for the parent of this process; only the parent can wait for it")
-        if self.number:
+        if self._number:
             self._sleep(timeout)
         elif client is not None and client.leader is not None and client.count_pending() <= MAX_LED:
             start = clocks.monotonic()
@@ -370,17 +373,17 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         """Wait for a task of this process."""
         sleeper = Sleeper()
         with _transition:
-            sleeper.next = self.awaited_by
-            self.awaited_by = sleeper
+            sleeper.next = self._awaited_by
+            self._awaited_by = sleeper
         if not self.done():  # looked at afterwards, as the deliverer looks afterwards who waits
             with context.waiting() if context.local.task is not None else _NO_TASK:
                 if not sleeper.wait(timeout):
                     with _transition:  # a program that polls leaves nothing behind
-                        self.awaited_by = self.awaited_by.without(sleeper)
+                        self._awaited_by = self._awaited_by.without(sleeper)
                     raise TimeoutError
 
     def _wake_leader(self) -> None:
-        if (leader := self.awaited_by) is not None:
+        if (leader := self._awaited_by) is not None:
             leader.wake()
 
     def _notify(self, method: str) -> None:
@@ -394,7 +397,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         kind, payload = self._unread, self._payload
         if kind not in (_RESULT, _ERROR):
             return  # another thread was faster
-        codec = self.client.codec
+        codec = self._client.codec
         try:
             if kind == _RESULT:
                 self._set_read(codec.load(payload), None)
@@ -418,10 +421,10 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
             self._result, self._exception = result, error
             self._traceback = error.__traceback__ if error is not None else None
             self._unread = _NOTHING
-            self.holders = None
+            self._holders = None
             self._payload = None
 
-    def take_unread(self) -> Payload:
+    def _take_unread(self) -> Payload:
         """Return the payload that came while a fetch asked a worker for it.
 
         None if it has been read since, or the task failed.
@@ -433,7 +436,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     # Only one thread delivers, the one that has taken the task from the engine, and without a lock. It says that the
     # outcome is here before it looks for a condition, and who makes one looks in the opposite order.
 
-    def deliver_value(self, value: Any) -> None:
+    def _deliver_value(self, value: Any) -> None:
         """Take what the task has returned."""
         self._result = value
         self._delivered = True
@@ -441,14 +444,14 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
             self._tell_waiters()
         else:
             self._state = FINISHED
-        if self.awaited_by is not None:
+        if self._awaited_by is not None:
             self._wake_leader()
 
-    def deliver_failure(self, error: BaseException) -> None:
+    def _deliver_failure(self, error: BaseException) -> None:
         """Take what the task has raised."""
         self._traceback = error.__traceback__
         self._exception = error
-        self.deliver_value(None)
+        self._deliver_value(None)
 
     def _tell_waiters(self) -> None:
         with self._condition:
@@ -463,19 +466,19 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     # The client's loop delivers, or a user's thread that waits for some other future, perhaps while it holds locks of
     # the user's. So callbacks are left to the client's thread for callbacks.
 
-    def deliver_result(self, payload: Payload) -> None:
+    def _deliver_result(self, payload: Payload) -> None:
         """Take the result of the task, which has ended."""
         self._deliver(_RESULT, payload, None)
 
-    def deliver_remote(self, holders: Sequence[Holder], size_bytes: int) -> None:
+    def _deliver_remote(self, holders: Sequence[Holder], size_bytes: int) -> None:
         """Note which workers keep the result of the task, which has ended.
 
         A holder is the name and the address of a worker.
         """
-        self.was_remote = True
+        self._was_remote = True
         self._deliver(_REMOTE, None, list(holders))
 
-    def deliver_error(self, payload: Payload) -> None:
+    def _deliver_error(self, payload: Payload) -> None:
         """Take the error of the task, which has failed."""
         self._deliver(_ERROR, payload, None)
 
@@ -484,16 +487,16 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         self._traceback = exception.__traceback__ if exception is not None else None
         super().set_exception(exception)
 
-    def copy_error(self) -> BaseException:
+    def _copy_error(self) -> BaseException:
         """Copy the error, for another future that fails because of it."""
         assert self._exception is not None
         return copied(self._exception).with_traceback(self._traceback)
 
-    def fail_here(self, error: BaseException) -> None:
+    def _fail_here(self, error: BaseException) -> None:
         """Fail before the task came to the cluster, or because of the cluster."""
         detach(error)
         if self._state == PENDING:
-            self.local_error = error
+            self._local_error = error
         with _transition:
             if self._state == FINISHED:
                 if self._unread:
@@ -520,28 +523,28 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                 if self._state in (PENDING, RUNNING) or (self._state == FINISHED and self._unread):
                     self._unread = kind
                     self._payload = payload
-                    self.holders = holders
+                    self._holders = holders
                     self._state = FINISHED
-                if (leader := self.awaited_by) is not None:
+                if (leader := self._awaited_by) is not None:
                     leader.wake()
                 return
         with condition:
             if self._state not in (PENDING, RUNNING):
                 return
-            self._unread, self._payload, self.holders = kind, payload, holders
+            self._unread, self._payload, self._holders = kind, payload, holders
             self._state = FINISHED
             self._notify("add_exception" if kind == _ERROR else "add_result")
         self._wake_leader()
         if kind != _REMOTE:
             self._call_back_soon()
 
-    def deliver_running(self) -> None:
+    def _deliver_running(self) -> None:
         """Note that a worker executes the task."""
         with _transition:
             if self._state == PENDING:
                 self._state = RUNNING
 
-    def deliver_cancelled(self) -> None:
+    def _deliver_cancelled(self) -> None:
         """Note that the task is cancelled, because a task that it needs was."""
         with self._condition:
             if self._state not in (PENDING, RUNNING):
@@ -563,12 +566,12 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         try:
-            client = self.client
-            if client is None or self.number or self._state != FINISHED or self.local_error is not None:
-                if self.of_graph and self._state in (PENDING, RUNNING):
+            client = self._client
+            if client is None or self._number or self._state != FINISHED or self._local_error is not None:
+                if self._of_graph and self._state in (PENDING, RUNNING):
                     client.abandon(self)
                 return
-            client.release(self.key, self.was_remote)  # at once if a worker holds something
+            client.release(self.key, self._was_remote)  # at once if a worker holds something
         except Exception:
             if not is_finalizing():  # else the globals of modules are gone, perhaps those of this one
                 raise

@@ -24,7 +24,7 @@ class FutureCallbacks(_StdlibFuture[T]):
     """Part of ``Future``: its callbacks."""
 
     if TYPE_CHECKING:  # as in ``Future``, and as the standard library's is declared
-        client: Any
+        _client: Any
         _unread: int
         _lazy_condition: threading.Condition | None
         _done_callbacks: list[Callable[[Any], object]]
@@ -43,7 +43,7 @@ class FutureCallbacks(_StdlibFuture[T]):
         fn : callable
             Takes the future; the executor ignores what it returns.
         """
-        client = self.client
+        client = self._client
         if client is not None and not (client.callbacks.is_running or client.forked or self._callbacks_are_due()):
             client.callbacks.start()  # here, where it may fail: not on the thread that delivers
         with self._condition:
@@ -64,13 +64,13 @@ class FutureCallbacks(_StdlibFuture[T]):
         except Exception:
             LOGGER.exception("exception calling callback for %r", self)
 
-    def wants_value(self) -> bool:
+    def _wants_value(self) -> bool:
         """Return whether callbacks wait for the value to be here."""
         return self._lazy_condition is not None and bool(self._done_callbacks)
 
-    def value_is_here(self) -> None:
+    def _value_is_here(self) -> None:
         """Let the callbacks run, as the value or error is in this process."""
-        if self._lazy_condition is not None and self.client is not None:  # it may have been released meanwhile
+        if self._lazy_condition is not None and self._client is not None:  # it may have been released meanwhile
             self._call_back_soon()
 
     def _callbacks_are_due(self) -> bool:
@@ -80,7 +80,7 @@ class FutureCallbacks(_StdlibFuture[T]):
     def _call_back_soon(self) -> None:
         """Have the callbacks called on their thread; the future has a condition."""
         if self._done_callbacks:
-            self.client.callbacks.call(self._call_back)
+            self._client.callbacks.call(self._call_back)
 
     def _call_back(self) -> None:
         """Call each callback once, on the thread for callbacks.

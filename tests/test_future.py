@@ -202,9 +202,9 @@ def test_a_pure_task_that_failed_runs_again_when_its_future_is_gone(threads: Exe
 def test_a_large_result_stays_until_it_is_asked_for(processes: Executor) -> None:
     future = processes.submit(make_large)
     assert future.exception(LIMIT_S) is None
-    assert future.done() and not future.done_here()
+    assert future.done() and not future._done_here()
     assert len(future.result(LIMIT_S)) == LARGE
-    assert future.done_here()
+    assert future._done_here()
 
 
 def test_ctrl_c_while_a_result_is_fetched_is_not_its_error() -> None:
@@ -216,10 +216,10 @@ def test_ctrl_c_while_a_result_is_fetched_is_not_its_error() -> None:
             return "result"
 
     future = Future("task", Interrupted())
-    future.deliver_remote([("worker-0", "unix:///nowhere")], LARGE)
+    future._deliver_remote([("worker-0", "unix:///nowhere")], LARGE)
     with pytest.raises(KeyboardInterrupt):
         future.result()
-    assert future.done() and not future.done_here()
+    assert future.done() and not future._done_here()
     assert future.result() == "result"
     assert future.exception() is None
 
@@ -238,7 +238,7 @@ def test_ctrl_c_while_a_result_is_unpickled_is_not_its_error() -> None:
         client.codec = Interrupted()
         client.codec.errors = [error]
         future = Future("task", client)
-        future.deliver_result("result")
+        future._deliver_result("result")
         return future
 
     future = new(KeyboardInterrupt())
@@ -254,9 +254,9 @@ def test_ctrl_c_while_a_result_is_unpickled_is_not_its_error() -> None:
 def test_repr() -> None:
     future = Future("sum-main-1", NoClient())
     assert repr(future) == "<Future sum-main-1 pending>"
-    future.deliver_running()
+    future._deliver_running()
     assert repr(future) == "<Future sum-main-1 running>"
-    future.deliver_result(1)
+    future._deliver_result(1)
     assert repr(future) == "<Future sum-main-1 finished>"
     other = Future("sum-main-2", NoClient())
     other.cancel()
@@ -681,17 +681,17 @@ def test_nobody_misses_the_end(fast_switching: None, ending: str) -> None:
     """The condition is made by whoever comes first, while the result arrives."""
     for _ in range(60):
         future = new_future()
-        future.number = int(ending in ("value", "failure"))  # a task of this process, which no lock is taken for
+        future._number = int(ending in ("value", "failure"))  # a task of this process, which no lock is taken for
         called: list[Any] = []
         waited: list[Any] = []
         cancelled: list[bool] = []
         deliver = {
-            "result": lambda: future.deliver_result(1),
-            "error": lambda: future.deliver_error(ValueError()),
-            "fail_here": lambda: future.fail_here(ValueError()),
-            "value": lambda: future.deliver_value(1),
-            "failure": lambda: future.deliver_failure(ValueError()),
-            "cancelled": future.deliver_cancelled,
+            "result": lambda: future._deliver_result(1),
+            "error": lambda: future._deliver_error(ValueError()),
+            "fail_here": lambda: future._fail_here(ValueError()),
+            "value": lambda: future._deliver_value(1),
+            "failure": lambda: future._deliver_failure(ValueError()),
+            "cancelled": future._deliver_cancelled,
         }[ending]
 
         def ask() -> None:
@@ -702,7 +702,7 @@ def test_nobody_misses_the_end(fast_switching: None, ending: str) -> None:
 
         in_threads(
             [
-                lambda: (future.deliver_running(), deliver()),
+                lambda: (future._deliver_running(), deliver()),
                 lambda: future.add_done_callback(called.append),
                 lambda: waited.append(len(concurrent.futures.wait([future], LIMIT_S).done)),
                 lambda: waited.append(len(list(concurrent.futures.as_completed([future], LIMIT_S)))),
@@ -762,20 +762,20 @@ class FutureMachine(RuleBasedStateMachine):
             return  # theirs cannot
         was_done = self.theirs.done()
         if self._same(lambda future: future.cancel(force) if future is self.ours else future.cancel()):
-            assert self.ours.client.told == [("cancelled", force)] or was_done
+            assert self.ours._client.told == [("cancelled", force)] or was_done
             if not was_done:
                 self.theirs.set_running_or_notify_cancel()
 
     @precondition(lambda self: not self.theirs.running() and self._pending_or_running())
     @rule()
     def runs(self) -> None:
-        self.ours.deliver_running()
+        self.ours._deliver_running()
         self.theirs.set_running_or_notify_cancel()
 
     @precondition(_pending_or_running)
     @rule(value=st.integers())
     def ends(self, value: int) -> None:
-        self.ours.deliver_result(value)
+        self.ours._deliver_result(value)
         self.theirs.set_result(value)
 
     @precondition(_pending_or_running)
@@ -783,9 +783,9 @@ class FutureMachine(RuleBasedStateMachine):
     def fails(self, here: bool) -> None:
         error = ZeroDivisionError()
         if here:
-            self.ours.fail_here(error)
+            self.ours._fail_here(error)
         else:
-            self.ours.deliver_error(error)
+            self.ours._deliver_error(error)
         self.theirs.set_exception(error)
 
     @precondition(lambda self: self.theirs.done())
@@ -793,8 +793,8 @@ class FutureMachine(RuleBasedStateMachine):
     def late_news(self) -> None:
         """What comes after the end changes nothing that was seen."""
         self.look()
-        self.ours.deliver_running()
-        self.ours.deliver_cancelled()
+        self.ours._deliver_running()
+        self.ours._deliver_cancelled()
         self.look()
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not leader_module.available, reason="needs epoll
 class Awaited:
     """A future without anything around it."""
 
-    awaited_by: Any = None
+    _awaited_by: Any = None
 
     def __init__(self) -> None:
         self.is_done = False
@@ -42,8 +42,8 @@ class Awaited:
 
     def end(self) -> None:
         self.is_done = True
-        if self.awaited_by is not None:
-            self.awaited_by.wake()
+        if self._awaited_by is not None:
+            self._awaited_by.wake()
 
 
 class Rig:
@@ -137,15 +137,15 @@ def test_who_waits_reads(rig: Rig, patient: None) -> None:
     rig.send()
     assert waiting.join() is True
     assert rig.readers == [waiting.thread]
-    assert future.awaited_by is None
+    assert future._awaited_by is None
 
 
 def test_one_leads_and_others_are_sent_away(rig: Rig, patient: None) -> None:
     first, second = Awaited(), Awaited()
     leading = rig.lead(first)
-    wait_until(lambda: first.awaited_by)
+    wait_until(lambda: first._awaited_by)
     assert rig.leader.wait_for(second, None) is False
-    assert second.awaited_by is None
+    assert second._awaited_by is None
     first.end()
     assert leading.join() is True
     second.end()
@@ -216,7 +216,7 @@ def test_the_time_is_over(rig: Rig, patient: None) -> None:
     future = Awaited()
     for timeout in (0.0, 0.001):
         assert rig.leader.wait_for(future, timeout) is False
-        assert future.awaited_by is None
+        assert future._awaited_by is None
     future.end()
     assert rig.leader.wait_for(future, 0.0) is True
 

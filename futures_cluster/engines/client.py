@@ -78,7 +78,7 @@ class ClientEngine(EngineBase):
     def unfinished_futures(self) -> list[Any]:
         """See ``Engine``."""
         parent, futures = context.submitting_task(), self.client.pending()
-        return futures if parent is None else [future for future in futures if future.parent is parent]
+        return futures if parent is None else [future for future in futures if future._parent is parent]
 
     def _check(self) -> None:
         """Say why nothing can be submitted."""

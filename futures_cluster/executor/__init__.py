@@ -489,10 +489,6 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
 
         return Channel(self, name, maxlen=maxlen)
 
-    def shared_port(self) -> Any:
-        """See ``channels.SharedHandle``, which sends its requests through this port."""
-        return self._engine.shared()
-
     # ---------------------------------------------------------------- the end
 
     def cancel_all(self, force: bool = False) -> int:
@@ -525,7 +521,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
         futures: list[Future[Any]] = self._engine.unfinished_futures()
         # Data on its way to the workers is no task.
-        return sum([future.cancel(force=force) for future in reversed(futures) if not future.scattered])
+        return sum([future.cancel(force=force) for future in reversed(futures) if not future._scattered])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new tasks, and stop the workers once all tasks are done.

@@ -81,7 +81,7 @@ class DataMethods:
 
     def _scatter(self, item: T, replicas: int) -> Future[T]:
         future: Future[T] = self._engine.scatter(item, self._options, replicas)
-        future.scattered = True
+        future._scattered = True
         return future
 
     @overload

@@ -181,8 +181,8 @@ class ExecutorSums(Sums):
         most = max(1, min(fair, GROUP_BYTES * self.n_blocks // max(1, self.nbytes)))
         held: dict[Any, list[int]] = {}
         for number, block in enumerate(self.blocks):
-            stays = block.holders and self.nbytes > GROUP_BYTES
-            held.setdefault(block.holders[0][0] if stays else None, []).append(number)
+            stays = block._holders and self.nbytes > GROUP_BYTES
+            held.setdefault(block._holders[0][0] if stays else None, []).append(number)
         cut = [[numbers[i : i + most] for i in range(0, len(numbers), most)] for numbers in held.values()]
         return [group for turn in itertools.zip_longest(*cut) for group in turn if group is not None]
 

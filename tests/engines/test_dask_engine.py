@@ -207,7 +207,7 @@ def test_small_results_come_together(ex: Executor) -> None:
     wait([*futures, large])
     assert len(client._small) == 50
     assert futures[0].result() == 0
-    assert not client._small and not large.done_here()
+    assert not client._small and not large._done_here()
     assert futures[49].result() == 49**2
 
 

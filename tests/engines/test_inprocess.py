@@ -61,12 +61,12 @@ def test_polling_leaves_nothing_behind(ex: Executor) -> None:
     with Blocked(ex) as blocked:
         other = threading.Thread(target=blocked.future.result)
         other.start()
-        wait_until(lambda: blocked.future.awaited_by is not None)
-        waits = blocked.future.awaited_by
+        wait_until(lambda: blocked.future._awaited_by is not None)
+        waits = blocked.future._awaited_by
         for _ in range(20):
             with pytest.raises(TimeoutError):
                 blocked.future.result(1e-4)
-        assert blocked.future.awaited_by is waits and waits.next is None
+        assert blocked.future._awaited_by is waits and waits.next is None
     other.join(LIMIT_S)
     assert not other.is_alive()
 

@@ -27,7 +27,7 @@ class Value:
 
     def __init__(self, value: Any, holder: str | None = None) -> None:
         self.value = value
-        self.holders = None if holder is None else [(holder, "address")]
+        self._holders = None if holder is None else [(holder, "address")]
 
     def result(self) -> Any:
         return self.value

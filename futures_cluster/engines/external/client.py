@@ -138,11 +138,11 @@ class ExternalClient:
             key = f"{name}-{self.name}-{next(self._numbers)}"
         for reference in references:
             other: Any = reference
-            if other.client is not self:
+            if other._client is not self:
                 return self._failed(fn, key, not_sendable(other))
-            if other.local_error is not None:
-                return self._failed(fn, key, other.copy_error())
-            other.used = True
+            if other._local_error is not None:
+                return self._failed(fn, key, other._copy_error())
+            other._used = True
         future = self._make_future(key, self)
         depth = 0
         if parent is not None:
@@ -157,16 +157,16 @@ class ExternalClient:
             self.name, key, function, Envelope(payload), inputs, carried, depth, task.priority, task.timeout_s
         )  # fmt: skip
         if references:
-            future.kept = references
+            future._keepalive = references
             for each in references:
                 other = each
                 if other.cancelled():
-                    future.deliver_cancelled()
+                    future._deliver_cancelled()
                     return future
                 if not other.done():
                     self._dependents.setdefault(other.key, []).append(key)
         if parent is not None:
-            future.parent = parent
+            future._parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
         self._pending[key] = self._known[key] = future
@@ -196,7 +196,7 @@ class ExternalClient:
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
-        future.fail_here(error)
+        future._fail_here(error)
         return future
 
     def scatter(self, value: Any, options: SubmitOptions) -> Any:
@@ -214,7 +214,7 @@ class ExternalClient:
         future = self._make_future(key, self)
         self._known[key] = future
         self._handles[key] = self._link.put(key, parcel, options.task)
-        future.deliver_remote([], 0)
+        future._deliver_remote([], 0)
         return future
 
     def introduce(self, handles: dict[Key, Any]) -> None:
@@ -242,8 +242,8 @@ class ExternalClient:
             return
         if is_small:
             self._small[key] = None
-        future.deliver_remote([], 0)
-        if future.wants_value():
+        future._deliver_remote([], 0)
+        if future._wants_value():
             self.prefetch(future)
         self._settled(future)
 
@@ -251,7 +251,7 @@ class ExternalClient:
         """Take note that a task is done, with its result."""
         future = self._take(key)
         if future is not None:
-            future.deliver_result(parcel)
+            future._deliver_result(parcel)
             self._settled(future)
 
     def failed(self, key: Key, error: BaseException | bytes) -> None:
@@ -260,16 +260,16 @@ class ExternalClient:
         if future is None:
             return
         if isinstance(error, bytes):
-            future.deliver_error(error)
+            future._deliver_error(error)
         else:
-            future.fail_here(error)
+            future._fail_here(error)
         self._settled(future)
 
     def cancelled_there(self, key: Key) -> None:
         """Take note that the cluster has cancelled a task."""
         future = self._take(key)
         if future is not None:
-            future.deliver_cancelled()
+            future._deliver_cancelled()
             self._settled(future)
 
     def started(self, keys: Iterable[Key]) -> None:
@@ -277,7 +277,7 @@ class ExternalClient:
         for key in keys:
             future = self._pending.get(key)
             if future is not None:
-                future.deliver_running()
+                future._deliver_running()
 
     def timed_out(self, keys: Iterable[Key]) -> None:
         """Stop tasks that have been running for too long."""
@@ -285,7 +285,7 @@ class ExternalClient:
             handle = self._handles.get(key)
             future = self._take(key)
             if future is not None:
-                future.fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout"))
+                future._fail_here(errors.TaskTimeout(f"{key} ran longer than its timeout"))
                 self._cancel_dependents(key)
                 if handle is not None and self.can_stop_tasks:
                     self._link.cancel(key, handle, True)
@@ -304,7 +304,7 @@ class ExternalClient:
 
     @staticmethod
     def _done_with(future: ClientFuture) -> None:
-        parent, future.parent, future.kept = future.parent, None, None
+        parent, future._parent, future._keepalive = future._parent, None, None
         if parent is not None:
             parent.children.pop(future.key, None)
 
@@ -359,7 +359,7 @@ class ExternalClient:
         """Take a result that was fetched."""
         future, event = self._stop_fetching(key)
         if future is not None:
-            future.deliver_result(parcel)
+            future._deliver_result(parcel)
             self._tell_arrived(future, event)
 
     def lost(self, key: Key, error: BaseException | bytes) -> None:
@@ -368,7 +368,7 @@ class ExternalClient:
         if future is not None:
             if isinstance(error, bytes):
                 error = self.codec.load_error(error)
-            future.fail_here(error)
+            future._fail_here(error)
             self._tell_arrived(future, event)
 
     def _stop_fetching(self, key: Key) -> Any:
@@ -379,7 +379,7 @@ class ExternalClient:
         event.set()
         with self._changed:
             self._changed.notify_all()
-        future.value_is_here()
+        future._value_is_here()
 
     # ---------------------------------------------------------------- cancelling and releasing
 
@@ -400,7 +400,7 @@ class ExternalClient:
                 handle = self._handles.pop(dependent, None)
                 if handle is not None:
                     self._link.cancel(dependent, handle, False)
-                future.deliver_cancelled()
+                future._deliver_cancelled()
                 self._cancel_dependents(dependent)
                 self._settled(future)
 
@@ -465,7 +465,7 @@ class ExternalClient:
 
     def _end(self) -> None:
         for future in list(self._known.values()):
-            if future.holders is not None and not future.scattered:
+            if future._holders is not None and not future._scattered:
                 try:
                     self._begin_fetch(future, MAX_ALONG)
                 except errors.DataLost:

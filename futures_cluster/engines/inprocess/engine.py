@@ -107,11 +107,11 @@ class InProcessEngine(EngineFacts, EngineBase):
             return self._submit(fn, args, kwargs, options)
         number = next(self._numbers)
         future = self._make_future(None, self)
-        future.number = number
+        future._number = number
         try:
-            future.called = fn.__qualname__
+            future._function_name = fn.__qualname__
         except AttributeError:
-            future.called = function_name(fn)
+            future._function_name = function_name(fn)
         work = WorkItem(self, number, future, fn, args, kwargs)
         try:
             self.queued[number] = work
@@ -149,13 +149,13 @@ class InProcessEngine(EngineFacts, EngineBase):
         elif key is not None and key in self._keyed:
             raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self)
-        future.number = number = next(self._numbers)
-        future.called = function_name(fn)
+        future._number = number = next(self._numbers)
+        future._function_name = function_name(fn)
         if key is not None:
             self._keyed[key] = future
         for other in given:
-            if other.client is None or other.local_error is not None:
-                future.fail_here(not_sendable(other) if other.client is None else other.copy_error())
+            if other._client is None or other._local_error is not None:
+                future._fail_here(not_sendable(other) if other._client is None else other._copy_error())
                 return future
         work = WorkItem(self, number, future, fn, args, kwargs)
         if parent is not None:
@@ -228,7 +228,7 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def _is_own(self, reference: Any) -> bool:
         """Return whether a future may be replaced: it is released, or of this executor."""
-        return reference.client is self or (reference.client is None and bool(reference.key))
+        return reference._client is self or (reference._client is None and bool(reference.key))
 
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; all share the object itself."""
@@ -238,10 +238,10 @@ class InProcessEngine(EngineFacts, EngineBase):
                 f"the key {options.key!r} belongs to another future that is alive; choose another key"
             )
         future = self._make_future(options.key, self)
-        future.number, future.called = next(self._numbers), "scatter"
+        future._number, future._function_name = next(self._numbers), "scatter"
         if options.key is not None:
             self._keyed[options.key] = future
-        future.deliver_value(value)
+        future._deliver_value(value)
         return future
 
     def _check(self) -> None:
@@ -385,7 +385,7 @@ class InProcessEngine(EngineFacts, EngineBase):
     def make_future(self, key: Key, work: Any) -> Any:
         """Return the future of a call in a graph, which has it weakly."""
         future = self._keyed[key] = self._make_future(key, self)
-        future.number, future.called, future.of_graph = work.number, work.function, True
+        future._number, future._function_name, future._of_graph = work.number, work.function, True
         work.future = future
         return future
 
@@ -405,7 +405,7 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def abandon(self, future: ClientFuture) -> None:
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
-        work: Any = self.queued.get(future.number)
+        work: Any = self.queued.get(future._number)
         if work is not None and not self.forked:
             work.unwanted()
 
@@ -422,17 +422,17 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def name_future(self, future: ClientFuture) -> Key:
         """Make the key of a future, by which it can be found from now on."""
-        name = future.called.rpartition("<locals>.")[2]
-        key = f"{name}-{self.owner}-{future.number}"
+        name = future._function_name.rpartition("<locals>.")[2]
+        key = f"{name}-{self.owner}-{future._number}"
         self._keyed[key] = future
         return key
 
     def withdraw(self, future: ClientFuture) -> bool:
         """Take the work of a future away, unless a thread has it."""
-        work: Any = self.queued.get(future.number)
+        work: Any = self.queued.get(future._number)
         if work is None:
             return False
-        if future.of_graph:
+        if future._of_graph:
             taken: bool = work.unwanted()
             return taken
         if not self.take_out(work):
@@ -457,9 +457,9 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def share(self, future: ClientFuture) -> None:
         """Take note that a future goes into a shared object."""
-        if future.local_error is not None:
-            raise future.copy_error()
-        if future.client is not self:
+        if future._local_error is not None:
+            raise future._copy_error()
+        if future._client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
         if future.cancelled():
             raise ValueError(f"{future!r} is cancelled and will never have a result")

@@ -89,7 +89,7 @@ class GraphWork(WorkItem):
         """See ``WorkItem``."""
         future = self.future
         if future is not None:
-            future.deliver_running()
+            future._deliver_running()
 
     def put_in_values(self) -> None:
         """See ``WorkItem``."""
@@ -108,7 +108,7 @@ class GraphWork(WorkItem):
             dependents, self.dependents = self.dependents, []
         self._let_go()
         if future is not None:
-            future.deliver_value(value)
+            future._deliver_value(value)
         _count_down(dependents)
 
     def raised(self, error: BaseException) -> None:
@@ -118,7 +118,7 @@ class GraphWork(WorkItem):
             dependents, self.dependents = self.dependents, []
         self._let_go()
         if future is not None:
-            future.deliver_failure(error)
+            future._deliver_failure(error)
         for node in dependents:
             one_by_one(lambda node=node: node.host.fail(node, copied(error)))  # type: ignore[misc]
 
@@ -129,7 +129,7 @@ class GraphWork(WorkItem):
             dependents, self.dependents = self.dependents, []
         self._let_go()
         if future is not None:
-            future.deliver_cancelled()
+            future._deliver_cancelled()
         for node in dependents:
             one_by_one(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
 
@@ -194,10 +194,10 @@ def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
     parent = context.submitting_task()
     given: dict[Key, Any] = {}
     for future in graph.references:
-        if future.client is not engine:
+        if future._client is not engine:
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
-        if future.local_error is not None:
-            raise future.copy_error()
+        if future._local_error is not None:
+            raise future._copy_error()
         given[future.key] = future
     nodes: dict[Key, GraphWork] = {}
     waits: list[tuple[GraphWork, list[Any]]] = []

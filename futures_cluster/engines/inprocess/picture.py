@@ -120,7 +120,7 @@ def _function(state: State, name: str) -> Function:
 
 
 def _ended(state: State, future: Any) -> Task:
-    function = _function(state, future.called.rpartition("<locals>.")[2])
+    function = _function(state, future._function_name.rpartition("<locals>.")[2])
     lane = state.shares.flow("main", (0, 0))
     task = Task(future.key, function, None, DEFAULT_OPTIONS, lane, 0, ("main",), True)
     state.tasks[task.key] = task

@@ -239,7 +239,7 @@ class Slots:
                 if work.special:
                     engine.returned(work, value)
                 else:
-                    work.future.deliver_value(value)
+                    work.future._deliver_value(value)
             work = value = None
             if self._closing:
                 self.look_quiet()  # which threads understand only once it is not settled any more

@@ -65,14 +65,14 @@ class _Local:
 
     def name_future(self, future: ClientFuture) -> Key:
         """Make the key of a future, by which it can be found from now on."""
-        name = future.called.rpartition("<locals>.")[2]
-        key = f"{name}-sync-{future.number}"
+        name = future._function_name.rpartition("<locals>.")[2]
+        key = f"{name}-sync-{future._number}"
         self._keyed[key] = future
         return key
 
     def share(self, future: ClientFuture) -> None:
         """Take note that a future goes into a shared object."""
-        if future.client is not self:
+        if future._client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
 
     def tell(self, message: m.Message) -> None:
@@ -155,8 +155,8 @@ class SyncEngine(EngineBase):
         elif key is not None and key in self._keyed:
             raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self._client)
-        future.number = next(self._numbers)
-        future.called = getattr(fn, "__qualname__", None) or function_name(fn)
+        future._number = next(self._numbers)
+        future._function_name = getattr(fn, "__qualname__", None) or function_name(fn)
         self._submitted += 1
         if key is not None:
             self._keyed[key] = future
@@ -177,10 +177,10 @@ class SyncEngine(EngineBase):
         references: list[Any] = found  # all of them futures
         for reference in references:
             if reference.cancelled():
-                future.deliver_cancelled()
+                future._deliver_cancelled()
                 return None
             if reference.exception() is not None:
-                future.deliver_failure(reference.copy_error())
+                future._deliver_failure(reference._copy_error())
                 return None
         values = {reference.key: reference.result() for reference in references}
         try:
@@ -188,7 +188,7 @@ class SyncEngine(EngineBase):
         except Exception as error:
             failed = errors.DeserializationError(f"the arguments of {future.key} could not be put together: {error!r}")
             failed.__cause__ = error
-            future.fail_here(failed)
+            future._fail_here(failed)
             return None
 
     def check_options(self, options: TaskOptions) -> None:
@@ -215,12 +215,12 @@ class SyncEngine(EngineBase):
                 raise error
             if error is None:
                 if options.timeout_s is None or clocks.monotonic() - start <= options.timeout_s:
-                    future.deliver_value(result)
+                    future._deliver_value(result)
                     break
                 # Nothing could stop it, but the future tells the same as elsewhere.
                 error = errors.TaskTimeout(f"{future.key} ran longer than its timeout of {options.timeout_s} s")
             if not tries_left:
-                future.deliver_failure(error)
+                future._deliver_failure(error)
                 break
             if options.backoff_s and not isinstance(error, errors.TaskTimeout):
                 retry = options.retries - tries_left + 1

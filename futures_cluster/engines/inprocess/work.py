@@ -72,7 +72,7 @@ class WorkItem(context.TaskContext):
     @property
     def function(self) -> str:
         """The name of what it calls."""
-        name: str = self.future.called
+        name: str = self.future._function_name
         return name.rpartition("<locals>.")[2]
 
     @property
@@ -99,7 +99,7 @@ class WorkItem(context.TaskContext):
 
     def inputs(self) -> list[tuple[Key, Any]]:
         """Return the values that it shares with others, with their keys."""
-        return [(future.key, future._result) for future in self.given or () if not future.scattered]
+        return [(future.key, future._result) for future in self.given or () if not future._scattered]
 
     def begins(self) -> None:
         """Take note that a thread executes it from now on."""
@@ -138,15 +138,15 @@ class WorkItem(context.TaskContext):
 
     def returned(self, value: Any) -> None:
         """Deliver what the function has returned."""
-        self.future.deliver_value(value)
+        self.future._deliver_value(value)
 
     def raised(self, error: BaseException) -> None:
         """Deliver what the function has raised."""
-        self.future.deliver_failure(error)
+        self.future._deliver_failure(error)
 
     def cancelled(self) -> None:
         """Deliver that something it needs was cancelled."""
-        self.future.deliver_cancelled()
+        self.future._deliver_cancelled()
 
     def forget_call(self) -> None:
         """Let go of the function and its arguments, which will not be called."""
@@ -178,7 +178,7 @@ class Needs:
 
     def add_exception(self, future: Any) -> None:
         """Fail the work with the error of what it needs."""
-        one_by_one(lambda: self._engine.fail(self._work, future.copy_error()))
+        one_by_one(lambda: self._engine.fail(self._work, future._copy_error()))
 
     def add_cancelled(self, future: Any) -> None:
         """Cancel the work with what it needs."""

@@ -179,17 +179,17 @@ class Client:
         if references:
             for reference in references:
                 other: Any = reference
-                if other.client is not self:
+                if other._client is not self:
                     self.codec.release(payload)
                     return self._failed(fn, key, not_sendable(other))
-                if other.local_error is not None:
+                if other._local_error is not None:
                     self.codec.release(payload)
-                    return self._failed(fn, key, other.copy_error())
-                other.used = True
-            future.kept = references  # alive until this one is done
+                    return self._failed(fn, key, other._copy_error())
+                other._used = True
+            future._keepalive = references  # alive until this one is done
         depth = 0
         if parent is not None:
-            future.parent = parent
+            future._parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
             depth = parent.depth + 1
@@ -240,7 +240,7 @@ class Client:
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(self._numbers)}", self)
-        future.fail_here(error)
+        future._fail_here(error)
         return future
 
     def open(self, key: Key | None, name: str) -> Any:
@@ -267,7 +267,7 @@ class Client:
         """Fail an opened future, as what it stands for does not come."""
         self._pending.pop(future.key, None)
         self._known.pop(future.key, None)
-        future.fail_here(error)
+        future._fail_here(error)
         self._look_quiet()
 
     def flush(self) -> None:
@@ -309,7 +309,7 @@ class Client:
                 future = self._make_future(key, self)
                 self._pending[key] = self._known[key] = future
                 rows.append((key, "", None, []))
-            future.used = True  # others may have its result, too
+            future._used = True  # others may have its result, too
             futures[key] = future
         if rows:
             self._mailbox.post(m.SubmitTasks(self.name, rows))
@@ -325,13 +325,13 @@ class Client:
         BaseException
             The error of one that failed before it came to the cluster.
         """
-        if future.local_error is not None:
-            raise future.copy_error()
-        if future.client is not self:
+        if future._local_error is not None:
+            raise future._copy_error()
+        if future._client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
         if future.cancelled():
             raise ValueError(f"{future!r} is cancelled and will never have a result")
-        future.used = True
+        future._used = True
         self._known[future.key] = future
 
     def tell(self, message: m.Message) -> None:
@@ -492,7 +492,7 @@ class Client:
                     if type(future) is weakref.ref:
                         future = future()
                     if future is not None:
-                        future.deliver_running()
+                        future._deliver_running()
             elif kind is m.SharedReply:
                 self.shared.deliver(message)  # type: ignore[arg-type]
             elif kind is m.LogRecords and self.logs is not None:
@@ -509,25 +509,25 @@ class Client:
             if future is None:
                 self._news(key, status, payload, size_bytes, holders)
                 continue
-            if future.parent is not None or future.kept is not None:
+            if future._parent is not None or future._keepalive is not None:
                 self._done_with(future)
             if status == FAILED:
-                future.deliver_error(payload)
+                future._deliver_error(payload)
             elif status == CANCELLED:
-                future.deliver_cancelled()
+                future._deliver_cancelled()
             elif payload is None:
                 self._known[key] = future
-                future.deliver_remote(holders, size_bytes)
-                if future.wants_value():
+                future._deliver_remote(holders, size_bytes)
+                if future._wants_value():
                     self.prefetch(future)
             else:
-                future.deliver_result(payload)
+                future._deliver_result(payload)
 
     def _done_with(self, future: ClientFuture) -> None:
-        future.kept = None
-        if future.parent is not None:
-            future.parent.children.pop(future.key, None)
-            future.parent = None
+        future._keepalive = None
+        if future._parent is not None:
+            future._parent.children.pop(future.key, None)
+            future._parent = None
 
     def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]) -> None:
         """Take news of a finished task.
@@ -535,13 +535,13 @@ class Client:
         It was lost and ran again, or its result is elsewhere now.
         """
         future = self._known.get(key)
-        if future is not None and future.holders is not None:  # else its value is here, whatever becomes of the copies
+        if future is not None and future._holders is not None:  # else its value is here, whatever becomes of the copies
             if status == FAILED:
-                future.deliver_error(payload)
+                future._deliver_error(payload)
             elif payload is None:
-                future.deliver_remote(holders, size_bytes)
+                future._deliver_remote(holders, size_bytes)
             else:
-                future.deliver_result(payload)
+                future._deliver_result(payload)
         self._fetching.news(key)
 
     def _report_missing(self, key: Key, worker: str) -> None:
@@ -579,7 +579,7 @@ class Client:
         """Fetch the results of all live futures that are still on workers."""
         futures = list(self._known.values())
         await self._fetching.bring_all_home(
-            [each for each in futures if each.holders is not None and not each.scattered]
+            [each for each in futures if each._holders is not None and not each._scattered]
         )
 
     def close(self, reason: BaseException) -> None:
@@ -591,6 +591,6 @@ class Client:
         for future in self.pending():
             if self._pending.pop(future.key, None) is not None:
                 self._done_with(future)
-                future.fail_here(copied(reason))
+                future._fail_here(copied(reason))
         self._fetching.close(reason)
         self.shared.close(reason)

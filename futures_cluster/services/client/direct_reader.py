@@ -40,7 +40,7 @@ available = hasattr(select, "epoll")
 class Awaited(Protocol):
     """What a leader waits for: a future."""
 
-    awaited_by: Any
+    _awaited_by: Any
 
     def done(self) -> bool: ...
 
@@ -163,7 +163,7 @@ class DirectReader:
     def _lead(self, future: Awaited, timeout: float | None, held: DeferredSignals) -> bool:
         self._since = clocks.monotonic()
         self._ident = get_ident()
-        future.awaited_by = self  # from now on the thread that ends it wakes this one
+        future._awaited_by = self  # from now on the thread that ends it wakes this one
         if not self._ticking:
             self._start_ticking()
         end = None if timeout is None else self._since + timeout
@@ -183,7 +183,7 @@ class DirectReader:
         return True
 
     def _leave(self, future: Awaited) -> None:
-        future.awaited_by = None
+        future._awaited_by = None
         self._ident = 0
         self._since = clocks.monotonic()
         self._place.release()

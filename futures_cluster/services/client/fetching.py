@@ -3,7 +3,7 @@
 Covers: asking the holders, waiting for a result that was lost until it has been computed again, fetching without
 a thread that waits. Does not cover: the connections to the holders (``peers``), which results there are (``client``).
 
-The way: ``future.holders`` lists the holders -> ``peers`` asks the first -> the payload; or no holder could be reached
+The way: ``future._holders`` lists the holders -> ``peers`` asks the first -> the payload; or no holder could be reached
 -> ``ReportMissing`` to the scheduler -> its news of the key (``news``) -> once more.
 """
 
@@ -110,9 +110,9 @@ class Fetching:
     async def _ask_holders(self, future: ClientFuture) -> Payload:
         """Ask the holders in turn; when none has it, wait until it runs again."""
         while True:
-            holders = future.holders
+            holders = future._holders
             if holders is None:  # by now it is here, or has failed
-                return future.take_unread()
+                return future._take_unread()
             for worker, address in holders:
                 self._asked[future.key] = worker
                 try:
@@ -123,7 +123,7 @@ class Fetching:
                     return payload
                 for _, error in data.errors:
                     # Not raised: a SystemExit would end the loop.
-                    future.fail_here(self._load_error(error))
+                    future._fail_here(self._load_error(error))
                     return None
                 event = self._changed.setdefault(future.key, asyncio.Event())
                 self._report(future.key, worker)
@@ -142,12 +142,12 @@ class Fetching:
         try:
             payload = await self._fetch(future)
         except asyncio.CancelledError:
-            future.fail_here(errors.DataLost(f"the executor ended before the result of {future.key!r} was here"))
-            future.value_is_here()
+            future._fail_here(errors.DataLost(f"the executor ended before the result of {future.key!r} was here"))
+            future._value_is_here()
             raise
         except BaseException as error:
-            future.fail_here(error)
+            future._fail_here(error)
         else:
             if payload is not None:
-                future.deliver_result(payload)
-        future.value_is_here()
+                future._deliver_result(payload)
+        future._value_is_here()

@@ -140,11 +140,11 @@ def build_graph(
         What pickling a task raises; then nothing is left behind.
     """
     for future in graph.references:
-        if future.client is not client:
+        if future._client is not client:
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
-        if future.local_error is not None:
-            raise future.copy_error()
-        future.used = True
+        if future._local_error is not None:
+            raise future._copy_error()
+        future._used = True
     collector = _Collector(graph.reduce, graph.stores)
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[m.TaskRow] = []
@@ -180,11 +180,11 @@ def make_futures(
     futures = {}
     for key in wanted:
         future = futures[key] = make(key)
-        future.of_graph = True
+        future._of_graph = True
         if kept:
-            future.kept = kept
+            future._keepalive = kept
         if parent is not None:
-            future.parent = parent
+            future._parent = parent
             parent.children[key] = None
         pending[key] = weakref.ref(future)
     return futures

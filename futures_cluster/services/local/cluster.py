@@ -457,7 +457,7 @@ class LocalCluster:
                 future.cancel(force=True)  # it may have run, on a worker that is gone
             elif future.running():
                 continue
-            elif begun > 0 and future.kept is None:
+            elif begun > 0 and future._keepalive is None:
                 begun -= 1
             else:
                 future.cancel()

@@ -49,9 +49,9 @@ class ObjectCodec:
 
     def _is_own(self, reference: Any) -> bool:
         """Return whether a future may be replaced: it is released, or of this executor."""
-        if reference.client is None:
+        if reference._client is None:
             return bool(reference.key)
-        return reference.client.codec is self
+        return reference._client.codec is self
 
     def load_call(self, payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments, with values in the place of futures."""
