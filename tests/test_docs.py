@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TIMEOUT_S = 90
 NO_RUN = "<!-- no-run -->"
+#: The only public attribute that no page lists: users do not call it.
+CALLED_BY_DASK = {"substitute"}
 
 
 @dataclass
@@ -150,6 +153,35 @@ def test_the_reference_has_each_public_name(module: str) -> None:
     words = set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
     missing = set(importlib.import_module(f"futures_cluster{module}").__all__) - words
     assert not missing, f"{page.name} lacks {sorted(missing)}"
+
+
+def documented_names(page: str) -> dict[type, set[str]]:
+    """The attributes that a page of the reference lists of each class, and those that the class's docstring lists."""
+    found: dict[type, set[str]] = {}
+    lines = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8").splitlines()
+    module, cls = None, object
+    for line in lines:
+        if named := re.match(r"\.\. module:: (\S+)", line):
+            module = importlib.import_module(named[1])
+        elif named := re.match(r"\.\. autoclass:: (\S+)", line):
+            cls = getattr(module, named[1])
+            section = re.search(r"Attributes\n-+\n(.*?)(\n\n|$)", inspect.getdoc(cls) or "", flags=re.DOTALL)
+            found[cls] = set(re.findall(r"^(\w+) :", section[1], flags=re.MULTILINE)) if section else set()
+        elif named := re.match(r"   :members:(.*)", line):
+            found[cls].update(re.findall(r"\w+", named[1]))
+    return found
+
+
+@pytest.mark.parametrize("page", ["executor", "channels", "plugins"])
+def test_the_reference_has_each_public_attribute(page: str) -> None:
+    documented = documented_names(page)
+    assert documented
+    for cls in documented:
+        foreign = [part for part in cls.__mro__ if part.__module__.partition(".")[0] != "futures_cluster"]
+        theirs = {name for part in foreign for name in dir(part)}
+        public = {name for name in dir(cls) if not name.startswith("_")} - theirs
+        listed = set().union(*(names for part, names in documented.items() if part in cls.__mro__))
+        assert not public - listed - CALLED_BY_DASK, f"{page}.md lacks public attributes of {cls.__name__}"
 
 
 @pytest.mark.parametrize("kind", ["demo", "test"])

@@ -58,16 +58,16 @@ class Request:
         Whether it can still be answered.
     """
 
-    __slots__ = ("client", "is_open", "number", "state")
+    __slots__ = ("_number", "_state", "client", "is_open")
 
     def __init__(self, client: str, number: int, state: SharedState) -> None:
         self.client: str = client
-        self.number: int = number
-        self.state: SharedState = state
+        self._number: int = number
+        self._state: SharedState = state
         self.is_open: bool = True
 
     def __repr__(self) -> str:
-        return f"<Request {self.number} of {self.client}>"
+        return f"<Request {self._number} of {self.client}>"
 
 
 class SharedState:
@@ -362,7 +362,7 @@ class SharedObjects:
         """Withdraw a request; its client hears so, unless the answer is under way."""
         request = self._open.get(event.client, {}).get(event.request)
         if request is not None:
-            self._tell(request.state, request.state.withdrawn, request)
+            self._tell(request._state, request._state.withdrawn, request)
             self.answer(request, (), {"kind": WITHDRAWN, "text": ""})
 
     def taken(self, event: m.SharedTaken) -> None:
@@ -374,8 +374,8 @@ class SharedObjects:
         """Drop a gone client's requests, and objects that it was the last to use."""
         for request in list(self._open.pop(client, {}).values()):
             request.is_open = False
-            del request.state._open[request]
-            self._tell(request.state, request.state.withdrawn, request)
+            del request._state._open[request]
+            self._tell(request._state, request._state.withdrawn, request)
         for owner, number in [place for place in self.lent if place[0] == client]:
             self.taken(m.SharedTaken(owner, number))
         any_program = self._programs.any_program()
@@ -409,14 +409,14 @@ class SharedObjects:
         keys: dict[Key, None] = {}
         plain = [plain_value(value, keys) for value in values]
         request.is_open = False
-        client, number = request.client, request.number
+        client, number = request.client, request._number
         if not number:
             return
         requests = self._open[client]
         del requests[number]
         if not requests:
             del self._open[client]
-        request.state._open.pop(request, None)
+        request._state._open.pop(request, None)
         for key in keys:
             self.keeper.keep(key)
         if keys:
