@@ -88,7 +88,6 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     _holders: list[Holder] | None = None  # workers that keep the result, until it is here
     _parent: Any = None  # the task that submitted this one
     _keepalive: Any = None  # objects that must live until the task is done, such as the futures in its arguments
-    _used: bool = False
     _scattered: bool = False  # this is data, and no task computes it
     _was_remote: bool = False  # a worker may still keep the result
     _number: int = 0  # of a task in this process: its number, and the name of its function

@@ -142,7 +142,6 @@ class ExternalClient:
                 return self._failed(fn, key, not_sendable(other))
             if other._local_error is not None:
                 return self._failed(fn, key, other._copy_error())
-            other._used = True
         future = self._make_future(key, self)
         depth = 0
         if parent is not None:

@@ -185,7 +185,6 @@ class Client:
                 if other._local_error is not None:
                     self.codec.release(payload)
                     return self._failed(fn, key, other._copy_error())
-                other._used = True
             future._keepalive = references  # alive until this one is done
         depth = 0
         if parent is not None:
@@ -309,7 +308,6 @@ class Client:
                 future = self._make_future(key, self)
                 self._pending[key] = self._known[key] = future
                 rows.append((key, "", None, []))
-            future._used = True  # others may have its result, too
             futures[key] = future
         if rows:
             self._mailbox.post(m.SubmitTasks(self.name, rows))
@@ -331,7 +329,6 @@ class Client:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
         if future.cancelled():
             raise ValueError(f"{future!r} is cancelled and will never have a result")
-        future._used = True
         self._known[future.key] = future
 
     def tell(self, message: m.Message) -> None:

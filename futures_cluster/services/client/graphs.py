@@ -144,7 +144,6 @@ def build_graph(
             raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
         if future._local_error is not None:
             raise future._copy_error()
-        future._used = True
     collector = _Collector(graph.reduce, graph.stores)
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[m.TaskRow] = []

@@ -41,7 +41,6 @@ class ClientFuture(Protocol):
 
     key: Key
     _client: Any
-    _used: bool
     _parent: TaskContext | None
     _keepalive: Any
     _holders: list[Holder] | None
