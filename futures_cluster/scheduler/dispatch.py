@@ -308,9 +308,9 @@ class Dispatch:
         options = task.options
         if options is not m.DEFAULT_OPTIONS and (options.timeout_s is not None or not options.rerun):
             flags |= REPORT_START
-        lane = task.flow
-        lane.charge(group.turn_s)
-        high, deep = lane.level
+        flow = task.flow
+        flow.charge(group.turn_s)
+        high, deep = flow.level
         message.runs.append((task.key, attempt, function.id, task.payload, (high, deep, attempt), inputs, flags))
 
     def _steal(self, now: float) -> None:

@@ -157,7 +157,7 @@ class SchedulerMachine:
         options = event.options
         if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity
-        lane = state.shares.flow(client, (-options.priority, -event.depth))
+        flow = state.shares.flow(client, (-options.priority, -event.depth))
         detached = event.wanted is None
         wanted = None if detached else dict.fromkeys(event.wanted or ())
         serial = state.serial
@@ -189,7 +189,7 @@ class SchedulerMachine:
                 function,
                 payload,
                 options,
-                lane,
+                flow,
                 serial,
                 wanted_by if detached or key in wanted else (),  # type: ignore[operator]
                 detached,

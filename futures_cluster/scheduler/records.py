@@ -200,7 +200,7 @@ class Task:
         function: Function,
         payload: Payload,
         options: TaskOptions,
-        lane: Flow,
+        flow: Flow,
         serial: int,
         wanted_by: tuple[str, ...],
         detached: bool,
@@ -209,7 +209,7 @@ class Task:
         self.function = function
         self.payload = payload
         self.options = options
-        self.flow = lane
+        self.flow = flow
         self.serial = serial
         self.wanted_by = wanted_by
         self.fire_and_forget = detached

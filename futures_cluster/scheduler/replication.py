@@ -97,8 +97,8 @@ class Copies:
         function = state.functions.get(SCATTER) or self._transitions.functions.add(SCATTER, SCATTER, None)
         function.tasks += 1
         state.serial += 1
-        lane = state.shares.flow(client, (0, 0))
-        task = Task(key, function, None, m.SCATTERED_OPTIONS, lane, state.serial, (client,), False)
+        flow = state.shares.flow(client, (0, 0))
+        task = Task(key, function, None, m.SCATTERED_OPTIONS, flow, state.serial, (client,), False)
         task.state = MEMORY
         task.size_bytes = size_bytes
         task.holders = {}

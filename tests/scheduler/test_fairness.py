@@ -25,9 +25,9 @@ class Tasks:
         self.shares = FairShares()
 
     def __call__(self, serial: int, client: str = "c", priority: int = 0, consumes: bool = False) -> Any:
-        lane = self.shares.flow(client, (-priority, 0))
+        flow = self.shares.flow(client, (-priority, 0))
         inputs = (SimpleNamespace(pending_dependents=1, options=m.DEFAULT_OPTIONS),) if consumes else ()
-        return SimpleNamespace(serial=serial, flow=lane, dependencies=inputs, client=client)
+        return SimpleNamespace(serial=serial, flow=flow, dependencies=inputs, client=client)
 
 
 def filled(entries: list[Any]) -> FairQueue:
@@ -225,7 +225,7 @@ def test_a_lone_task_counts_from_where_the_other_clients_are() -> None:
         client = "c" if number else "d"
         cluster.given(submit(f"{client}{number}", client=client))
         cluster.finish(f"{client}{number}")
-    reached_s = shares.flow("c", (0, 0)).share.level_virtual_time_s
+    reached_s = shares.flow("c", (0, 0)).fair_level.virtual_time_s
     assert reached_s >= 2 > shares.flow("d", (0, 0)).virtual_time_s
     cluster.given(submit("d1", client="d"))
     assert shares.flow("d", (0, 0)).virtual_time_s > reached_s

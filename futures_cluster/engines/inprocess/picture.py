@@ -121,8 +121,8 @@ def _function(state: State, name: str) -> Function:
 
 def _ended(state: State, future: Any) -> Task:
     function = _function(state, future._function_name.rpartition("<locals>.")[2])
-    lane = state.shares.flow("main", (0, 0))
-    task = Task(future.key, function, None, DEFAULT_OPTIONS, lane, 0, ("main",), True)
+    flow = state.shares.flow("main", (0, 0))
+    task = Task(future.key, function, None, DEFAULT_OPTIONS, flow, 0, ("main",), True)
     state.tasks[task.key] = task
     return task
 
@@ -139,9 +139,9 @@ def _task(state: State, work: WorkItem) -> Task:
             limits=tuple([(name[1:], amount) for name, amount in work.resources if name.startswith(LIMIT_PREFIX)]),
             backoff_s=work.backoff_s,
         )
-    lane = state.shares.flow("main", (-work.priority, -work.depth))
+    flow = state.shares.flow("main", (-work.priority, -work.depth))
     state.serial += 1
-    task = Task(work.key, function, None, options, lane, state.serial, ("main",), True)
+    task = Task(work.key, function, None, options, flow, state.serial, ("main",), True)
     task.attempt, task.retries_left = work.attempt, work.retries_left
     state.tasks[task.key] = task
     return task

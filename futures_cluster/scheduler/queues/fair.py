@@ -45,8 +45,8 @@ class _Entries:
 
     __slots__ = ("consumers", "consumers_back", "flow", "others", "others_back")
 
-    def __init__(self, lane: Flow) -> None:
-        self.flow = lane
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
         self.consumers: deque[Task] = deque()
         self.others: deque[Task] = deque()
         self.consumers_back: list[tuple[int, int, Task]] = []  # heaps of those that came out of order
@@ -56,13 +56,13 @@ class _Entries:
 class _LevelEntries:
     """The flows of one level in one queue; ``heap`` has each, by a time that it had had some time ago."""
 
-    __slots__ = ("heap", "lanes")
+    __slots__ = ("flows", "heap")
 
     def __init__(self) -> None:
-        self.lanes: dict[Flow, _Entries] = {}
+        self.flows: dict[Flow, _Entries] = {}
         self.heap: list[tuple[float, int, _Entries]] = []
 
-    def next_lane(self) -> _Entries:
+    def next_flow(self) -> _Entries:
         """Return the flow whose turn it is; it is the first of the heap then."""
         heap = self.heap
         while True:
@@ -94,10 +94,10 @@ class FairQueue:
 
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
-        lane = task.flow
+        flow = task.flow
         entries = self._single
-        if entries is None or entries.flow is not lane or not self.count:
-            entries = self._entries(lane)
+        if entries is None or entries.flow is not flow or not self.count:
+            entries = self._entries(flow)
         if task.dependencies and is_consumer(task):
             line, back = entries.consumers, entries.consumers_back
         else:
@@ -121,26 +121,26 @@ class FairQueue:
                 for task in tasks[1:]:
                     self.push(task)
 
-    def _entries(self, lane: Flow) -> _Entries:
+    def _entries(self, flow: Flow) -> _Entries:
         """Return what the flow has in here; makes it known if it had nothing."""
         single = self._single
         if not self.count:
-            lane.catch_up()
-            if single is not None and single.flow is lane:
+            flow.catch_up()
+            if single is not None and single.flow is flow:
                 return single
             if single is not None:
                 del self._levels[single.flow.level]
                 self._single = None
-        level = self._levels.get(lane.level)
+        level = self._levels.get(flow.level)
         if level is None:
-            level = self._levels[lane.level] = _LevelEntries()
-        entries = level.lanes.get(lane)
+            level = self._levels[flow.level] = _LevelEntries()
+        entries = level.flows.get(flow)
         if entries is None:
-            lane.catch_up()
-            entries = level.lanes[lane] = _Entries(lane)
+            flow.catch_up()
+            entries = level.flows[flow] = _Entries(flow)
             self._pushes += 1
-            heapq.heappush(level.heap, (lane.virtual_time_s, self._pushes, entries))
-            self._single = entries if len(self._levels) == 1 and len(level.lanes) == 1 else None
+            heapq.heappush(level.heap, (flow.virtual_time_s, self._pushes, entries))
+            self._single = entries if len(self._levels) == 1 and len(level.flows) == 1 else None
         found: _Entries = entries
         return found
 
@@ -151,7 +151,7 @@ class FairQueue:
         if single is not None:
             return single
         level: _LevelEntries = self._levels.peekitem(0)[1]
-        return level.next_lane()
+        return level.next_flow()
 
     def first(self) -> Task:
         """Return the first task, which stays.
@@ -178,14 +178,14 @@ class FairQueue:
     def ahead(self, task: Task) -> int:
         """Return about how many entries are ahead of a task; slow, for people."""
         number = 0
-        for level, lanes in self._levels.items():
+        for level, queued in self._levels.items():
             if level > task.flow.level:
                 break
-            for lane, entries in lanes.lanes.items():
+            for flow, entries in queued.flows.items():
                 lines = (entries.consumers, entries.others, entries.consumers_back, entries.others_back)
                 if level < task.flow.level:
                     number += sum(len(line) for line in lines)
-                elif lane is task.flow:
+                elif flow is task.flow:
                     rows = (*entries.consumers, *(row[2] for row in entries.consumers_back))
                     others = (*entries.others, *(row[2] for row in entries.others_back))
                     if task in rows:
@@ -196,9 +196,9 @@ class FairQueue:
 
     def tasks_of(self, clients: dict[str, None]) -> Iterator[Task]:
         """Yield the tasks of these clients, in no particular order; void entries as well."""
-        for lanes in self._levels.values():
-            for lane, entries in lanes.lanes.items():
-                if lane.client in clients:
+        for queued in self._levels.values():
+            for flow, entries in queued.flows.items():
+                if flow.client in clients:
                     yield from entries.others
                     yield from entries.consumers
                     for row in (*entries.others_back, *entries.consumers_back):
@@ -229,10 +229,10 @@ class FairQueue:
         """Remove an empty flow, which is the first of its level's heap."""
         level = self._levels[entries.flow.level]
         heapq.heappop(level.heap)
-        del level.lanes[entries.flow]
-        if not level.lanes:
+        del level.flows[entries.flow]
+        if not level.flows:
             del self._levels[entries.flow.level]
         if len(self._levels) == 1:
             (level,) = self._levels.values()
-            if len(level.lanes) == 1:
-                (self._single,) = level.lanes.values()
+            if len(level.flows) == 1:
+                (self._single,) = level.flows.values()

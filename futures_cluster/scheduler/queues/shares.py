@@ -19,76 +19,76 @@ class FairLevel:
 
     Attributes
     ----------
-    level_virtual_time_s : float
+    virtual_time_s : float
         The virtual time of the flow that had the last turn; a flow that joins starts there.
     """
 
-    __slots__ = ("lanes", "level_virtual_time_s")
+    __slots__ = ("flows", "virtual_time_s")
 
     def __init__(self, reached_s: float) -> None:
-        self.lanes: dict[str, Flow] = {}
-        self.level_virtual_time_s = reached_s
+        self.flows: dict[str, Flow] = {}
+        self.virtual_time_s = reached_s
 
 
 class Flow:
     """A client's tasks of one level, in whatever queues they are."""
 
-    __slots__ = ("client", "level", "share", "virtual_time_s")
+    __slots__ = ("client", "fair_level", "level", "virtual_time_s")
 
-    def __init__(self, client: str, level: Level, share: FairLevel) -> None:
+    def __init__(self, client: str, level: Level, fair_level: FairLevel) -> None:
         self.client = client
         self.level = level
-        self.share = share
-        self.virtual_time_s = share.level_virtual_time_s  # expected seconds of work that it was given
+        self.fair_level = fair_level
+        self.virtual_time_s = fair_level.virtual_time_s  # expected seconds of work that it was given
 
     def catch_up(self) -> None:
         """Start where the other flows are, after a time with nothing to do."""
-        if self.virtual_time_s < self.share.level_virtual_time_s:
-            self.virtual_time_s = self.share.level_virtual_time_s
+        if self.virtual_time_s < self.fair_level.virtual_time_s:
+            self.virtual_time_s = self.fair_level.virtual_time_s
 
     def charge(self, seconds: float) -> None:
         """Charge the expected duration of a task to the flow."""
-        share = self.share
-        if self.virtual_time_s > share.level_virtual_time_s:
-            share.level_virtual_time_s = self.virtual_time_s
+        fair_level = self.fair_level
+        if self.virtual_time_s > fair_level.virtual_time_s:
+            fair_level.virtual_time_s = self.virtual_time_s
         self.virtual_time_s += seconds
 
     def take_turn(self, seconds: float) -> None:
         """Catch up, and charge a task that comes alone."""
-        share, reached_s = self.share, self.virtual_time_s
-        if reached_s > share.level_virtual_time_s:
-            share.level_virtual_time_s = reached_s
-        self.virtual_time_s = share.level_virtual_time_s + seconds
+        fair_level, reached_s = self.fair_level, self.virtual_time_s
+        if reached_s > fair_level.virtual_time_s:
+            fair_level.virtual_time_s = reached_s
+        self.virtual_time_s = fair_level.virtual_time_s + seconds
 
 
 class FairShares:
     """All flows, by level and client."""
 
     def __init__(self) -> None:
-        self._shares: dict[Level, FairLevel] = {}
-        self._level_virtual_time_s = 0.0  # by levels that are forgotten
+        self._levels: dict[Level, FairLevel] = {}
+        self._virtual_time_s = 0.0  # by levels that are forgotten
 
     def __len__(self) -> int:
-        return sum(len(share.lanes) for share in self._shares.values())
+        return sum(len(fair_level.flows) for fair_level in self._levels.values())
 
     def flow(self, client: str, level: Level) -> Flow:
         """Return the flow of a client."""
-        share = self._shares.get(level)
-        if share is None:
-            if len(self._shares) >= MAX_LEVELS:
-                oldest = self._shares.pop(next(iter(self._shares)))
-                self._level_virtual_time_s = max(self._level_virtual_time_s, oldest.level_virtual_time_s)
-            share = self._shares[level] = FairLevel(self._level_virtual_time_s)
-        elif len(self._shares) >= MAX_LEVELS:  # those used last are forgotten last
-            self._shares[level] = self._shares.pop(level)
-        lane = share.lanes.get(client)
-        if lane is None:
-            lane = share.lanes[client] = Flow(client, level, share)
-        return lane
+        fair_level = self._levels.get(level)
+        if fair_level is None:
+            if len(self._levels) >= MAX_LEVELS:
+                oldest = self._levels.pop(next(iter(self._levels)))
+                self._virtual_time_s = max(self._virtual_time_s, oldest.virtual_time_s)
+            fair_level = self._levels[level] = FairLevel(self._virtual_time_s)
+        elif len(self._levels) >= MAX_LEVELS:  # those used last are forgotten last
+            self._levels[level] = self._levels.pop(level)
+        flow = fair_level.flows.get(client)
+        if flow is None:
+            flow = fair_level.flows[client] = Flow(client, level, fair_level)
+        return flow
 
     def forget(self, client: str) -> None:
         """Forget a client that has left."""
-        for level, share in list(self._shares.items()):
-            if share.lanes.pop(client, None) is not None and not share.lanes:
-                del self._shares[level]
-                self._level_virtual_time_s = max(self._level_virtual_time_s, share.level_virtual_time_s)
+        for level, fair_level in list(self._levels.items()):
+            if fair_level.flows.pop(client, None) is not None and not fair_level.flows:
+                del self._levels[level]
+                self._virtual_time_s = max(self._virtual_time_s, fair_level.virtual_time_s)
