@@ -568,7 +568,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
             client = self._client
             if client is None or self._number or self._state != FINISHED or self._local_error is not None:
                 if self._of_graph and self._state in (PENDING, RUNNING):
-                    client.abandon(self)
+                    client.drop_unfinished(self)
                 return
             client.release(self.key, self._was_remote)  # at once if a worker holds something
         except Exception:

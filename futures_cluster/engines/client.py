@@ -97,7 +97,7 @@ class ClientEngine(EngineBase):
 
     def future_of_key(self, key: Key) -> Any:
         """See ``Engine``."""
-        return self.client.adopt(key)
+        return self.client.future_of_key(key)
 
     def shared(self) -> SharedObjectClient:
         """See ``Engine``."""

@@ -220,7 +220,7 @@ class ExternalClient:
         """Remember the handles of keys that are about to arrive in arguments."""
         self._introduced.update(handles)
 
-    def adopt(self, key: Key) -> Any:
+    def future_of_key(self, key: Key) -> Any:
         """Return a future of a key that came inside of an argument."""
         known = self._known.get(key)
         if known is not None:

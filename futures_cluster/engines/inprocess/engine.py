@@ -122,7 +122,7 @@ class InProcessEngine(EngineFacts, EngineBase):
                 self._refuse_late(number)
         except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
             self.queued.pop(number, None)
-            self._look_quiet()
+            self._check_idle()
             raise
         return future
 
@@ -187,7 +187,7 @@ class InProcessEngine(EngineFacts, EngineBase):
             except BaseException:
                 self.queued.pop(work.number, None)
                 self._done_with(work)
-                self._look_quiet()
+                self._check_idle()
                 raise
 
     def wait_for(self, work: WorkItem, missing: list[Any]) -> None:
@@ -223,7 +223,7 @@ class InProcessEngine(EngineFacts, EngineBase):
             Then.
         """
         if self.queued.pop(number, None) is not None:
-            self._look_quiet()
+            self._check_idle()
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _is_own(self, reference: Any) -> bool:
@@ -366,7 +366,7 @@ class InProcessEngine(EngineFacts, EngineBase):
             return False
         if work.parent is not None:
             work.parent.children.pop(work.number, None)
-        self._look_quiet()
+        self._check_idle()
         return True
 
     # ---------------------------------------------------------------- graphs
@@ -403,7 +403,7 @@ class InProcessEngine(EngineFacts, EngineBase):
                 self.cancel(work)
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def abandon(self, future: ClientFuture) -> None:
+    def drop_unfinished(self, future: ClientFuture) -> None:
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future._number)
         if work is not None and not self.forked:
@@ -442,7 +442,7 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Take note that a future was cancelled, and its work withdrawn."""
-        self._look_quiet()
+        self._check_idle()
 
     def release(self, key: Key, at_once: bool) -> None:
         """Do nothing: no other process holds a result."""
@@ -451,7 +451,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         """See ``Engine``."""
         return self._keyed[key]
 
-    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
         """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
@@ -464,7 +464,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         if future.cancelled():
             raise ValueError(f"{future!r} is cancelled and will never have a result")
 
-    def tell(self, message: m.Message) -> None:
+    def send(self, message: m.Message) -> None:
         """Do what a scheduler would for shared objects."""
         with DeferredSignals():
             self._objects.handle(message, self.shared_port.deliver)
@@ -535,7 +535,7 @@ class InProcessEngine(EngineFacts, EngineBase):
                 self._observed.join()
             self.callbacks.join()
 
-    def _look_quiet(self) -> None:
+    def _check_idle(self) -> None:
         if self.closing:  # most often it is not
             self._slots.look_quiet()
 

@@ -59,7 +59,7 @@ class _Local:
         self.callbacks = _Callbacks()
         self._objects = LocalObjects(self.name)
 
-    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
         """Return the futures, which the shared object keeps alive."""
         return {key: self._keyed[key] for key in keys}
 
@@ -75,7 +75,7 @@ class _Local:
         if future._client is not self:
             raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
 
-    def tell(self, message: m.Message) -> None:
+    def send(self, message: m.Message) -> None:
         """Do what a scheduler would."""
         self._objects.handle(message, self.shared.deliver)
 

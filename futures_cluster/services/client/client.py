@@ -95,7 +95,9 @@ class Client:
         self.codec = codec
         self.can_stop_tasks = True
         self.joined = False  # the scheduler has been told of this client
-        self.hurry: Callable[[], None] | None = None  # called before a thread waits for the scheduler, not for a future
+        self.before_blocking: Callable[[], None] | None = (
+            None  # called before a thread waits for the scheduler, not for a future
+        )
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
         self.submitted = 0  # tasks, for people
@@ -112,7 +114,7 @@ class Client:
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
         self._untold_releases = 0
-        self._quiet: list[Callable[[], None]] = []  # called once nothing is pending
+        self._when_idle: list[Callable[[], None]] = []  # called once nothing is pending
         self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error)
         self.shared = SharedObjectClient(self)
         self.callbacks = CallbackThread()
@@ -217,7 +219,7 @@ class Client:
             self._pending.pop(key, None)
             self._done_with(future)
             self._mailbox.post_quietly(key)  # behind the task, if that went out
-            self._look_quiet()
+            self._check_idle()
             raise
         if news is not None:
             self._functions.told(function_id)
@@ -242,7 +244,7 @@ class Client:
         future._fail_here(error)
         return future
 
-    def open(self, key: Key | None, name: str) -> Any:
+    def new_future(self, key: Key | None, name: str) -> Any:
         """Make a future of what comes by another way than a submitted task.
 
         Without a key, the client makes one of the name.
@@ -262,12 +264,12 @@ class Client:
         self._pending[key] = self._known[key] = future
         return future
 
-    def give_up(self, future: ClientFuture, error: BaseException) -> None:
+    def fail_future(self, future: ClientFuture, error: BaseException) -> None:
         """Fail an opened future, as what it stands for does not come."""
         self._pending.pop(future.key, None)
         self._known.pop(future.key, None)
         future._fail_here(error)
-        self._look_quiet()
+        self._check_idle()
 
     def flush(self) -> None:
         """Send what waits for the loop now: before this thread says that it waits for it."""
@@ -276,12 +278,12 @@ class Client:
                 while self._send_items(self._mailbox.items):
                     pass
 
-    def tell_now(self, messages: list[m.Message]) -> None:
+    def send_sync(self, messages: list[m.Message]) -> None:
         """Send messages before anything that is submitted later; waits for the lock."""
         with self._lock:
             self._transmit(messages)
 
-    def adopt(self, key: Key) -> Any:
+    def future_of_key(self, key: Key) -> Any:
         """Return the future of a key that came to this process by its name.
 
         Such a key comes inside the arguments of a task.
@@ -295,7 +297,7 @@ class Client:
         self._mailbox.post(m.SubmitTasks(self.name, [(key, "", None, [])]))
         return future
 
-    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]:
+    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
         """Return futures of keys that came out of a shared object.
 
         What this client tells the scheduler after this comes after it.
@@ -331,7 +333,7 @@ class Client:
             raise ValueError(f"{future!r} is cancelled and will never have a result")
         self._known[future.key] = future
 
-    def tell(self, message: m.Message) -> None:
+    def send(self, message: m.Message) -> None:
         """Hand a message over, on the caller's thread if possible.
 
         It is possible if no other thread is handing messages over; else the loop sends it.
@@ -350,18 +352,18 @@ class Client:
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
 
-        def tell(versions: list[Any]) -> None:
-            self.tell(m.ShareCode(scope, versions=[tuple(version) for version in versions]))
+        def send(versions: list[Any]) -> None:
+            self.send(m.ShareCode(scope, versions=[tuple(version) for version in versions]))
 
-        self._functions.modules = ModuleNews(tell)
+        self._functions.modules = ModuleNews(send)
 
     def about_to_wait(self) -> None:
         """See that a thread reads what comes, before this one waits.
 
         The loop must then read what comes, if no other thread does.
         """
-        if self.hurry is not None:
-            self.hurry()
+        if self.before_blocking is not None:
+            self.before_blocking()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Tell the scheduler that a future was cancelled.
@@ -372,7 +374,7 @@ class Client:
             self._done_with(future)
         self._known.pop(future.key, None)
         self._mailbox.post(m.CancelTasks(self.name, [future.key], force))
-        self._look_quiet()
+        self._check_idle()
 
     def _function_died(self, function_id: str) -> None:
         self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
@@ -431,12 +433,12 @@ class Client:
             self._functions.told(function_id)
         return futures
 
-    def abandon(self, future: ClientFuture) -> None:
+    def drop_unfinished(self, future: ClientFuture) -> None:
         """Stop an unfinished task of a graph when ``__del__`` ends its last future."""
         if not self.forked and self._pending.pop(future.key, None) is not None:
             self._done_with(future)
             self._mailbox.post(future.key)
-            self._look_quiet()
+            self._check_idle()
 
     # ---------------------------------------------------------------- under the lock
 
@@ -494,8 +496,8 @@ class Client:
                 self.shared.deliver(message)  # type: ignore[arg-type]
             elif kind is m.LogRecords and self.logs is not None:
                 self.logs.deliver(message)  # type: ignore[arg-type]
-        if self._quiet:
-            self._look_quiet()
+        if self._when_idle:
+            self._check_idle()
 
     def _tasks_done(self, rows: list[m.DoneRow]) -> None:
         pending = self._pending
@@ -504,7 +506,7 @@ class Client:
             if type(future) is weakref.ref:  # of a graph
                 future = future()
             if future is None:
-                self._news(key, status, payload, size_bytes, holders)
+                self._on_result_changed(key, status, payload, size_bytes, holders)
                 continue
             if future._parent is not None or future._keepalive is not None:
                 self._done_with(future)
@@ -526,7 +528,9 @@ class Client:
             future._parent.children.pop(future.key, None)
             future._parent = None
 
-    def _news(self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]) -> None:
+    def _on_result_changed(
+        self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]
+    ) -> None:
         """Take news of a finished task.
 
         It was lost and ran again, or its result is elsewhere now.
@@ -539,7 +543,7 @@ class Client:
                 future._deliver_remote(holders, size_bytes)
             else:
                 future._deliver_result(payload)
-        self._fetching.news(key)
+        self._fetching.result_changed(key)
 
     def _report_missing(self, key: Key, worker: str) -> None:
         with self._lock:
@@ -560,14 +564,14 @@ class Client:
         """Count the futures that are not done, and questions without an answer."""
         return len(self._pending) + self.shared.waiting
 
-    def when_quiet(self, callback: Callable[[], None]) -> None:
+    def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back on the loop once no future is pending; on the loop's thread."""
-        self._quiet.append(callback)
-        self._look_quiet()
+        self._when_idle.append(callback)
+        self._check_idle()
 
-    def _look_quiet(self) -> None:
-        if self._quiet and not self._pending:
-            callbacks, self._quiet = self._quiet, []
+    def _check_idle(self) -> None:
+        if self._when_idle and not self._pending:
+            callbacks, self._when_idle = self._when_idle, []
             for callback in callbacks:
                 with contextlib.suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(callback)

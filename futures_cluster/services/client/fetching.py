@@ -80,8 +80,8 @@ class Fetching:
         if futures:
             await asyncio.gather(*(self._bring_home(future) for future in futures))
 
-    def news(self, key: Key) -> None:
-        """Take note of news about a key."""
+    def result_changed(self, key: Key) -> None:
+        """Wake those that wait for a change of a result."""
         event = self._changed.pop(key, None)
         if event is not None:
             event.set()

@@ -255,7 +255,7 @@ class RemoteCluster:
 
     def share_code(self, files: list[tuple[str, bytes]]) -> None:
         """Upload modules to all workers, those that are still to come as well."""
-        self.client.tell_now([m.ShareCode(self.client.name, files=list(files))])
+        self.client.send_sync([m.ShareCode(self.client.name, files=list(files))])
 
     # ---------------------------------------------------------------- the end
 
@@ -282,7 +282,7 @@ class RemoteCluster:
     async def _close(self) -> None:
         try:
             quiet = asyncio.Event()
-            self.client.when_quiet(quiet.set)
+            self.client.when_idle(quiet.set)
             await quiet.wait()
             with contextlib.suppress(Exception):
                 await self.client.bring_all_home()

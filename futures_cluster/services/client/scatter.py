@@ -65,16 +65,16 @@ class Scatterer:
         ValueError
             When the key is taken.
         """
-        future = self._client.open(key, "scatter")
+        future = self._client.new_future(key, "scatter")
         try:
             pickled = pickle_codec.dumps_large(value, self._client.codec.scope)
             placed = self._put(future.key, pickled, pickle_codec.can_change(value), workers, key is not None)
             running = asyncio.run_coroutine_threadsafe(placed, self._loop)
             worker, size_bytes = result_aloud(running, lambda seconds: self._sentence(workers, seconds))
         except Exception as error:
-            self._client.give_up(future, error)
+            self._client.fail_future(future, error)
             return future
-        self._client.tell_now([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
+        self._client.send_sync([m.ScatterData(self._client.name, [(future.key, size_bytes, worker)], replicas)])
         return future
 
     async def _put(

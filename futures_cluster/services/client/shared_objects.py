@@ -55,9 +55,9 @@ class FutureSource(Protocol):
 
     @property
     def codec(self) -> ItemCodec: ...
-    def adopt_all(self, keys: list[Key]) -> dict[Key, Any]: ...
+    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]: ...
     def share(self, future: Any) -> None: ...
-    def tell(self, message: m.Message) -> None: ...
+    def send(self, message: m.Message) -> None: ...
     def about_to_wait(self) -> None: ...
 
 
@@ -175,7 +175,7 @@ class SharedObjectClient:
     def tell(self, kind: str, name: str, op: str, args: tuple[Any, ...]) -> None:
         """Say something, without any answer; also where nothing may wait."""
         self._check()
-        self._client.tell(m.AskShared(self._client.name, 0, kind, name, op, _plain(args)))
+        self._client.send(m.AskShared(self._client.name, 0, kind, name, op, _plain(args)))
 
     def ask(
         self,
@@ -255,14 +255,14 @@ class SharedObjectClient:
         message = m.AskShared(self._client.name, next(self._numbers), kind, name, op, _plain(args))
         question = _Question(f"{op} of the {kind} {name!r}", undo)
         self._questions[message.request] = question
-        self._client.tell(message)
+        self._client.send(message)
         if self._closed is not None:  # it was closed while this was under way
             self._questions.pop(message.request, None)
             raise copied(self._closed)
         return message.request, question
 
     def _withdraw(self, number: int) -> None:
-        self._client.tell(m.WithdrawShared(self._client.name, number))
+        self._client.send(m.WithdrawShared(self._client.name, number))
 
     def _abandon(self, number: int, question: _Question) -> None:
         """Leave the answer to ``undo``, as no caller waits for it."""
@@ -302,11 +302,11 @@ class SharedObjectClient:
             if reply.error is None and question.undo is not None:
                 question.undo(Answer(reply.values, {}, client.codec))
             if reply.keys:
-                client.tell(taken)  # now: what is undone needs them
+                client.send(taken)  # now: what is undone needs them
             return
-        futures = client.adopt_all(list(reply.keys)) if reply.keys else {}
+        futures = client.futures_of_keys(list(reply.keys)) if reply.keys else {}
         if reply.keys:
-            client.tell(taken)  # after the message by which we want them
+            client.send(taken)  # after the message by which we want them
         answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
         question.end(answer, reply.error)
 

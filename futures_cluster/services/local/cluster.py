@@ -187,7 +187,7 @@ class LocalCluster:
         self.scheduler.clients["main"] = self.client.deliver
         if reader is not None:
             self._leader = self.client.leader = reader
-            self.client.hurry = reader.hand_back
+            self.client.before_blocking = reader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
         late_imports.load(has_template=mp_context is None)
 
@@ -482,7 +482,7 @@ class LocalCluster:
     async def _close(self) -> None:
         try:
             quiet = asyncio.Event()
-            self.client.when_quiet(quiet.set)
+            self.client.when_idle(quiet.set)
             await quiet.wait()
             with contextlib.suppress(Exception):
                 await self.client.bring_all_home()
