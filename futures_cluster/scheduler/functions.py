@@ -23,7 +23,7 @@ class Functions:
         self._state = state
         self._outbox = outbox
 
-    def learn(self, function_id: str, name: str, payload: Payload, client: str) -> None:
+    def register(self, function_id: str, name: str, payload: Payload, client: str) -> None:
         """Record a function of a client; others may have it already."""
         function = self._state.functions.get(function_id) or self.add(function_id, name, payload)
         function.held_by[client] = None

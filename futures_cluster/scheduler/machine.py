@@ -153,7 +153,7 @@ class SchedulerMachine:
             return  # it has left
         tasks, functions = state.tasks, state.functions
         for function_id, name, payload in event.functions:
-            self._transitions.functions.learn(function_id, name, payload, client)
+            self._transitions.functions.register(function_id, name, payload, client)
         options = event.options
         if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
             options = m.DEFAULT_OPTIONS  # looked for by identity

@@ -183,7 +183,7 @@ class ExternalClient:
         function_id, name, news, as_argument = self._functions.look_up(fn)
         if news is not None:
             self._function_payloads[function_id] = news[2]
-            self._functions.told(function_id)
+            self._functions.mark_registered(function_id)
         return (function_id, self._function_payloads[function_id]), name, as_argument
 
     def _function_died(self, function_id: str) -> None:

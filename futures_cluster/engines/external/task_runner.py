@@ -124,9 +124,9 @@ class ExternalTaskRunner:
         function_id, payload = call.function
         function = self._functions.get(function_id)
         if function is None:
-            executions.learn(function_id, payload)
+            executions.register(function_id, payload)
         else:
-            executions.known(function_id, function)
+            executions.preload(function_id, function)
         rows = [(key, 0, value, ()) for key, value in zip(call.inputs, values, strict=True)]
         run = Run(call.key, 1, function_id, call.arguments.payload, (0, 0, 0), rows, 0)
         task = TaskContext(_Host(self._site), call.key, 1, call.depth, call.priority)

@@ -95,9 +95,7 @@ class Client:
         self.codec = codec
         self.can_stop_tasks = True
         self.joined = False  # the scheduler has been told of this client
-        self.before_blocking: Callable[[], None] | None = (
-            None  # called before a thread waits for the scheduler, not for a future
-        )
+        self.before_blocking: Callable[[], None] | None = None  # called before a thread waits for an answer
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
         self.submitted = 0  # tasks, for people
@@ -222,7 +220,7 @@ class Client:
             self._check_idle()
             raise
         if news is not None:
-            self._functions.told(function_id)
+            self._functions.mark_registered(function_id)
         return future
 
     def _transmit_now(self, messages: list[m.Message]) -> bool:
@@ -430,7 +428,7 @@ class Client:
             parent.host.has_children(parent)
         self._mailbox.post(message)
         for function_id in functions:
-            self._functions.told(function_id)
+            self._functions.mark_registered(function_id)
         return futures
 
     def drop_unfinished(self, future: ClientFuture) -> None:

@@ -150,7 +150,7 @@ class FunctionTable:
         self._scope = scope
         self._by_reference: dict[Any, tuple[str, str]] = {}
         self._by_value: dict[int, _ByValue] = {}  # by id of the function
-        self._told: dict[str, None] = {}
+        self._registered: dict[str, None] = {}
         self._alive: dict[str, int] = {}  # functions by value for each id
         self.pickled = 0  # how often a function was pickled, for tests
         self.modules: ModuleNews | None = None  # of a program that tells workers which modules it has loaded
@@ -166,7 +166,7 @@ class FunctionTable:
             For people.
         news : tuple or None
             ``(id, name, payload)`` to tell the scheduler before the first task that uses it. The caller calls
-            ``told`` then, and not before: another thread could submit the function in between.
+            ``mark_registered`` then, and not before: another thread could submit the function in between.
         as_argument : bool
             Whether ``fn`` is to be the first argument of the call.
 
@@ -176,28 +176,28 @@ class FunctionTable:
             When the function does not pickle.
         """
         by_value = self._by_value.get(id(fn))
-        if by_value is not None and by_value.function_id in self._told and by_value.is_current(fn):  # type: ignore[arg-type]
+        if by_value is not None and by_value.function_id in self._registered and by_value.is_current(fn):  # type: ignore[arg-type]
             return by_value.function_id, by_value.name, None, False
         kind = type(fn)
         if self._tell and (kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type):
             known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.is_host else fn)
-            if known is not None and known[0] in self._told:
+            if known is not None and known[0] in self._registered:
                 return known[0], known[1], None, False
             found = self._look_up_function(fn, kind)
             if found is not None:
                 return found
         name = function_name(fn)
         function_id = f"call {name}{OWNED_BY}{pickling.owner(self._scope)}"
-        is_told = function_id in self._told
-        if self.modules is not None and (self.modules.is_behind or not is_told):
+        is_registered = function_id in self._registered
+        if self.modules is not None and (self.modules.is_behind or not is_registered):
             self.modules.look(fn)
-        news = None if is_told else (function_id, name, self._dump(call)[0])
+        news = None if is_registered else (function_id, name, self._dump(call)[0])
         return function_id, name, news, True
 
     def named(self, fn: Callable[..., Any], name: str) -> tuple[str, News | None]:
         """Return id and news of a function that pickles by reference, by task name."""
         function_id = f"{name} by {fn.__name__}{OWNED_BY}{pickling.owner(self._scope)}"
-        if function_id in self._told:
+        if function_id in self._registered:
             return function_id, None
         if self.modules is not None:
             self.modules.look(fn)
@@ -216,17 +216,17 @@ class FunctionTable:
         if watched is not None:
             if kind is not types.FunctionType:
                 return None  # a class by value: it is an argument, so that nothing has to remember it
-            self._learn_by_value(fn, function_id, name, watched)
+            self._register_by_value(fn, function_id, name, watched)
         else:
             owner = pickling.owner(self._scope)
             function_id += f"{OWNED_BY}{owner}"
             self._by_reference[(fn, owner) if mains.is_host else fn] = (function_id, name)
-        news = None if function_id in self._told else (function_id, name, payload)
+        news = None if function_id in self._registered else (function_id, name, payload)
         return function_id, name, news, False
 
-    def told(self, function_id: str) -> None:
+    def mark_registered(self, function_id: str) -> None:
         """Take note that the scheduler gets the function before later tasks."""
-        self._told[function_id] = None
+        self._registered[function_id] = None
 
     def forget(self, scope: str) -> None:
         """Drop the functions of a client that is gone."""
@@ -234,11 +234,11 @@ class FunctionTable:
         for key, (function_id, _) in list(self._by_reference.items()):
             if function_id.endswith(end):
                 self._by_reference.pop(key, None)
-        for function_id in list(self._told):
-            if function_id.endswith(end) and self._told.pop(function_id, self) is None:
+        for function_id in list(self._registered):
+            if function_id.endswith(end) and self._registered.pop(function_id, self) is None:
                 self._on_dead(function_id)
 
-    def _learn_by_value(self, fn: Any, function_id: str, name: str, watched: list[pickling.Watched]) -> None:
+    def _register_by_value(self, fn: Any, function_id: str, name: str, watched: list[pickling.Watched]) -> None:
         before = self._by_value.get(id(fn))
         self._by_value[id(fn)] = _ByValue(fn, function_id, name, watched)
         self._alive[function_id] = self._alive.get(function_id, 0) + 1
@@ -258,5 +258,5 @@ class FunctionTable:
             self._alive[function_id] = left
             return
         self._alive.pop(function_id, None)
-        if self._told.pop(function_id, self) is None:
+        if self._registered.pop(function_id, self) is None:
             self._on_dead(function_id)

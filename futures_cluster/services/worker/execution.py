@@ -52,12 +52,12 @@ class Executions:
         """Return bytes of results being pickled; 0 without a memory limit."""
         return sum([sizeof(value) for value in list(self._pickled.values())])
 
-    def learn(self, function_id: str, payload: Payload) -> None:
+    def register(self, function_id: str, payload: Payload) -> None:
         """Remember a function; its first run unpickles it, and gets the error."""
         self._payloads[function_id] = payload
         self._functions.pop(function_id, None)
 
-    def known(self, function_id: str, loaded: Loaded) -> None:
+    def preload(self, function_id: str, loaded: Loaded) -> None:
         """Remember a function that was unpickled before."""
         self._functions[function_id] = loaded
 

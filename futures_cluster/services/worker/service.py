@@ -157,7 +157,7 @@ class WorkerService:
             kind = type(message)
             if kind is m.RunTasks:
                 for function_id, name, payload in message.functions:  # type: ignore[attr-defined]
-                    self.executions.learn(function_id, payload)
+                    self.executions.register(function_id, payload)
                     self.notes.names[function_id] = name
             elif kind is m.ForgetFunctions:
                 self.executions.forget(message.functions)  # type: ignore[attr-defined]
