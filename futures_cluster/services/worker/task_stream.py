@@ -3,8 +3,9 @@
 Covers: runs, transfers and spills as rows for the task stream; short runs of one function that follow each other are
 one row, so that a million tasks a second do not become a million rows. Does not cover: sending them (``reporter``).
 
-A row is ``[kind, lane, function, start_s, end_s, number, key, size_bytes, failed]``: ``kind`` 0 a run, 1 a fetch, 2 a
-spill; ``lane`` the slot, -1 for what is no slot's; times on this host's clock, since 1970; ``key`` that of the last.
+A row is ``[kind, lane, function, start_s, end_s, number, key, size_bytes, failed]``. The kind is 0 for a run, 1 for a
+fetch and 2 for a spill; the lane is the number of the slot, or -1 without one; the times are those of this host's
+clock, since 1970; the key is that of the last run.
 """
 
 from __future__ import annotations
