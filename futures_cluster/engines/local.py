@@ -53,7 +53,7 @@ class LocalEngine(ClientEngine):
 
     def _make(self, starts: bool = False) -> LocalCluster:
         """Return the cluster, made if need be; ``starts`` also starts its workers."""
-        process_lifetime.left_behind(self)
+        process_lifetime.register_after_fork(self)
         self._check_process()
         with DeferredSignals(), self._lock:
             process_lifetime.refuse_inside(self._making)
@@ -95,7 +95,7 @@ class LocalEngine(ClientEngine):
         """The cluster's."""
         return self.cluster.client
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
         self._forked = True
 

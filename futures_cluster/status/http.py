@@ -88,15 +88,15 @@ class AccessPolicy:
     names: tuple[str, ...] = LOOPBACK_NAMES
     public: frozenset[str] = field(default_factory=frozenset)  # paths without secrets
 
-    def complaint(self, request: HttpRequest) -> str:
+    def rejection_reason(self, request: HttpRequest) -> str:
         """Return why a request is refused; "" if it is not.
 
         Examples
         --------
         >>> gate = AccessPolicy()
-        >>> gate.complaint(HttpRequest("GET", "/", {}, {"host": "127.0.0.1:8787"}))
+        >>> gate.rejection_reason(HttpRequest("GET", "/", {}, {"host": "127.0.0.1:8787"}))
         ''
-        >>> gate.complaint(HttpRequest("GET", "/", {}, {"host": "evil.example"}))
+        >>> gate.rejection_reason(HttpRequest("GET", "/", {}, {"host": "evil.example"}))
         'host evil.example is not allowed'
         """
         host = request.headers.get("host", "")
@@ -257,9 +257,9 @@ class HttpServer:
                 raise BadRequest(431, "the header is too large") from None
             request = parse(head[:-4])
             method = request.method
-            complaint = self._gate.complaint(request)
-            if complaint:
-                raise BadRequest(403, complaint)
+            reason = self._gate.rejection_reason(request)
+            if reason:
+                raise BadRequest(403, reason)
             try:
                 response = await self._answer(request)
             except BadRequest:

@@ -127,13 +127,13 @@ def test_a_shutdown_that_comes_between_the_look_and_the_start(
     started: list[fork_server_process.Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ex = futures_cluster.Executor(max_workers=1)
-    left_behind = process_lifetime.left_behind
+    register = process_lifetime.register_after_fork
 
     def shut_down(thing: Any) -> None:
         ex.shutdown()
-        left_behind(thing)
+        register(thing)
 
-    monkeypatch.setattr(process_lifetime, "left_behind", shut_down)
+    monkeypatch.setattr(process_lifetime, "register_after_fork", shut_down)
     with pytest.raises(RuntimeError, match="after shutdown"):
         ex.submit(int)
     assert started == []

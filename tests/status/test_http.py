@@ -65,7 +65,7 @@ def test_what_is_refused(head: bytes, status: int) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8787", "localhost:1", "localhost", "[::1]:8787", "[::1]", "LOCALHOST:5"])
 def test_loopback_names_are_let_in(host: str) -> None:
-    assert AccessPolicy().complaint(HttpRequest("GET", "/", {}, {"host": host})) == ""
+    assert AccessPolicy().rejection_reason(HttpRequest("GET", "/", {}, {"host": host})) == ""
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_loopback_names_are_let_in(host: str) -> None:
 )
 def test_others_are_not(host: str) -> None:
     """A page of another site, whose name its owner lets point to this machine, reads nothing."""
-    assert "not allowed" in AccessPolicy().complaint(HttpRequest("GET", "/", {}, {"host": host}))
+    assert "not allowed" in AccessPolicy().rejection_reason(HttpRequest("GET", "/", {}, {"host": host}))
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_others_are_not(host: str) -> None:
 )
 def test_elsewhere_the_address_has_a_token(given_token: str, is_in: bool) -> None:
     gate = AccessPolicy("secret", (), frozenset({"/page.css"}))
-    assert (gate.complaint(HttpRequest("GET", "/api", {"token": given_token}, {"host": "any"})) == "") is is_in
-    assert gate.complaint(HttpRequest("GET", "/page.css", {}, {"host": "any"})) == ""
-    assert "token" in gate.complaint(HttpRequest("GET", "/", {}, {"host": "any"}))
+    assert (gate.rejection_reason(HttpRequest("GET", "/api", {"token": given_token}, {"host": "any"})) == "") is is_in
+    assert gate.rejection_reason(HttpRequest("GET", "/page.css", {}, {"host": "any"})) == ""
+    assert "token" in gate.rejection_reason(HttpRequest("GET", "/", {}, {"host": "any"}))
 
 
 # ---------------------------------------------------------------- with sockets

@@ -258,12 +258,12 @@ class InProcessEngine(EngineFacts, EngineBase):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if not self._started:
             with DeferredSignals(), self._lock:
-                process_lifetime.opened(self)
+                process_lifetime.register_cluster(self)
                 self.watching.joined(os.getpid())
                 self._started = self._is_open = True
                 if self.closing:  # by a finalizer, meanwhile
                     self._is_open = False
-                    process_lifetime.ended(self)
+                    process_lifetime.unregister_cluster(self)
                     raise RuntimeError("cannot schedule new futures after shutdown")
 
     # ---------------------------------------------------------------- what happens to work, on its thread
@@ -552,8 +552,8 @@ class InProcessEngine(EngineFacts, EngineBase):
             self._observed.close()
         # What the user gave the threads is not kept until the collector of cycles comes by.
         self._config = self._config._replace(initializer=None, initargs=())
-        self.callbacks.close(lambda: process_lifetime.ended(self))
+        self.callbacks.close(lambda: process_lifetime.unregister_cluster(self))
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
         self.forked, self._is_open = True, False

@@ -110,7 +110,7 @@ class RemoteCluster:
         self.scatterer = Scatterer(
             client, self._peers, self._loop, self._ask, lambda workers: worker_command(address, {}, workers)
         )
-        process_lifetime.opened(self)
+        process_lifetime.register_cluster(self)
         self._thread.start()
         try:
             connected = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
@@ -297,7 +297,7 @@ class RemoteCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            self.client.callbacks.close(lambda: process_lifetime.ended(self))
+            self.client.callbacks.close(lambda: process_lifetime.unregister_cluster(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             self._loop.stop()
@@ -305,7 +305,7 @@ class RemoteCluster:
     def _end_thread(self) -> None:
         """End the thread after connecting has failed."""
         self.closing = True
-        process_lifetime.ended(self)
+        process_lifetime.unregister_cluster(self)
         self._thread.call(self._peers.close)
         if self._connection is not None:
             self._thread.call(self._heartbeats.stop)
@@ -316,7 +316,7 @@ class RemoteCluster:
             self.client.logs.close()
         self.scatterer.close()
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
         self.forked = self.client.forked = self.closing = True
         if self._connection is not None:

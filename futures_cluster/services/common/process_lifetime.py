@@ -14,7 +14,7 @@ import weakref
 from typing import Protocol
 
 _open: weakref.WeakSet[OpenCluster] = weakref.WeakSet()
-_left_behind: weakref.WeakSet[Inherited] = weakref.WeakSet()
+_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _registered = False
 _registered_fork = False
 _exiting = False
@@ -23,7 +23,7 @@ _exiting = False
 class Inherited(Protocol):
     """What a forked copy of the process must let go of."""
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process."""
 
 
@@ -34,16 +34,16 @@ class OpenCluster(Inherited, Protocol):
         """End."""
 
 
-def left_behind(thing: Inherited) -> None:
+def register_after_fork(item: Inherited) -> None:
     """Register what a process that is forked from here on lets go of."""
     global _registered_fork
     if not _registered_fork and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
         _registered_fork = True
-    _left_behind.add(thing)
+    _inherited.add(item)
 
 
-def opened(cluster: OpenCluster) -> None:
+def register_cluster(cluster: OpenCluster) -> None:
     """Register a cluster, for which the end of the interpreter waits.
 
     Raises
@@ -60,14 +60,14 @@ def opened(cluster: OpenCluster) -> None:
         except RuntimeError:  # the interpreter is about to end, and this is the first executor that is used
             raise RuntimeError("cannot schedule new futures after interpreter shutdown") from None
         _registered = True
-    left_behind(cluster)
+    register_after_fork(cluster)
     _open.add(cluster)
 
 
-def ended(cluster: OpenCluster) -> None:
+def unregister_cluster(cluster: OpenCluster) -> None:
     """Unregister a cluster that has ended."""
     _open.discard(cluster)
-    _left_behind.discard(cluster)
+    _inherited.discard(cluster)
 
 
 def refuse_inside(starting: bool) -> None:
@@ -104,7 +104,7 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
-    for thing in list(_left_behind):
-        thing.forget_in_child()
-    _left_behind.clear()
+    for item in list(_inherited):
+        item.after_fork_in_child()
+    _inherited.clear()
     _open.clear()

@@ -88,7 +88,7 @@ class Template:
         self.environment = environment
         is_frozen = bool(getattr(sys, "frozen", False))
         self.program = sys.executable if is_frozen else _find_interpreter()
-        process_lifetime.left_behind(self)
+        process_lifetime.register_after_fork(self)
         ours, theirs = descriptors.socketpair()
         self.control = ours
         try:
@@ -123,7 +123,7 @@ class Template:
         self.process.kill()
         self.process.wait()
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close the socket in a forked copy, which would hide the client's end."""
         self.control.close()
 

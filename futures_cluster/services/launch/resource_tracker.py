@@ -54,6 +54,6 @@ class TrackerDoor:
         self._ours.close()
         self.theirs.close()
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what belongs to the client in a forked copy, without touching its loop."""
         self._ours.close()

@@ -338,7 +338,7 @@ class WorkerProcesses:
             self._missing.append(handle.settings)
         self._start_missing()
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close our ends of the workers' connections in a forked copy.
 
         As long as a process holds them, a worker could not see that its client has died.
@@ -346,4 +346,4 @@ class WorkerProcesses:
         for handle in self.handles.values():
             handle.close_client_end()
         if self._tracker is not None:
-            self._tracker.forget_in_child()
+            self._tracker.after_fork_in_child()

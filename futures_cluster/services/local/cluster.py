@@ -130,7 +130,7 @@ class LocalCluster:
                     # A finalizer may have shut it down since this began, and have left the rest to it.
                     self._close_unstarted()
                     raise RuntimeError("cannot schedule new futures after shutdown")
-                process_lifetime.opened(self)
+                process_lifetime.register_cluster(self)
                 self._start_processes()
                 self._started = True
             finally:
@@ -504,7 +504,7 @@ class LocalCluster:
         except BaseException:
             logging.getLogger("futures_cluster").exception("the executor did not shut down cleanly")
         finally:
-            self.client.callbacks.close(lambda: process_lifetime.ended(self))
+            self.client.callbacks.close(lambda: process_lifetime.unregister_cluster(self))
             if self.client.logs is not None:
                 self.client.logs.close()
             if self._folder is not None:
@@ -514,7 +514,7 @@ class LocalCluster:
             self.processes.launcher = self._initializer = None
             self._loop.stop()
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
         self.client.forked = True
-        self.processes.forget_in_child()
+        self.processes.after_fork_in_child()

@@ -108,10 +108,10 @@ class _Link:
             self.refuse("it does not read what it is sent")
 
     def introduced(self, hello: m.Hello) -> None:
-        complaint = self.server.complaint(hello)
-        if complaint is not None:
-            self.connection.send([m.AskReply(0, None, complaint)])
-            raise ProtocolError(complaint)
+        reason = self.server.rejection_reason(hello)
+        if reason is not None:
+            self.connection.send([m.AskReply(0, None, reason)])
+            raise ProtocolError(reason)
         self.timer.cancel()
         self.role, self.name = hello.role, hello.name
         self.server.enter(self)
@@ -217,7 +217,7 @@ class SchedulerServer:
         self._nameless[_Link(self, connection)] = None
         connection.start()
 
-    def complaint(self, hello: m.Hello) -> str | None:
+    def rejection_reason(self, hello: m.Hello) -> str | None:
         """Return why the scheduler refuses a peer; None if it does not."""
         found = compare(hello.versions, own_versions(), "the scheduler")
         if found is None:

@@ -241,7 +241,7 @@ class WorkerProcess:
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
         self._forked = False
-        process_lifetime.left_behind(self)
+        process_lifetime.register_after_fork(self)
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
@@ -404,7 +404,7 @@ class WorkerProcess:
         if self._scheduler.fileno() is not None:  # else only the loop reads it
             self._loop.call_soon_threadsafe(self._scheduler.watch, True)
 
-    def forget_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Keep a forked copy, which a task has made, from speaking for the worker."""
         self._forked = self._manager.closed = self._scheduler.closed = True
         if self._client is not None:
