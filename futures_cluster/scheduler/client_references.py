@@ -58,7 +58,7 @@ class ClientReferences:
                 stack.append(dependent)
         return False
 
-    def lose(self, task: Task, client: str) -> None:
+    def release(self, task: Task, client: str) -> None:
         """Count one future less of the client for a task."""
         wanted_by = task.wanted_by
         if client in wanted_by:

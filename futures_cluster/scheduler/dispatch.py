@@ -44,7 +44,7 @@ class Dispatch:
         """Do what room and tasks allow; called after each event."""
         state = self._state
         if state.queued:
-            if state.constrained.ripe:
+            if state.constrained.eligible:
                 self._place_all(now)
             elif state.accepting:
                 self._place(now, None)
@@ -60,10 +60,10 @@ class Dispatch:
         """Commit demanding and plain tasks, in their common order."""
         state = self._state
         heap: list[tuple[Order, int, DemandQueue]] = []
-        for queue in list(state.constrained.ripe):
+        for queue in list(state.constrained.eligible):
             task = queue.first()
             if task is None:
-                del state.constrained.ripe[queue]
+                del state.constrained.eligible[queue]
             else:
                 heap.append((queue.tasks.order(), len(heap), queue))
         heapq.heapify(heap)
@@ -211,26 +211,26 @@ class Dispatch:
         while True:
             task = queue.first()
             if task is None:
-                demands.ripe.pop(queue, None)
+                demands.eligible.pop(queue, None)
                 return None
             order = queue.tasks.order()
             if before is not None and order > before:
                 return order
             if not state.limits.are_free(queue.requirements[3]):
-                demands.ripe.pop(queue, None)
+                demands.eligible.pop(queue, None)
                 return None
             if demands.must_wait(queue, state.workers):
                 return None
             worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
             for useless in unfit:
-                queue.open.pop(useless, None)
+                queue.candidates.pop(useless, None)
             if worker is None:
-                demands.ripe.pop(queue, None)
+                demands.eligible.pop(queue, None)
                 if queue.requirements[2]:
                     self._reserve(task, queue)
                 return None
             queue.tasks.pop()
-            demands.count_overtaking(queue)
+            demands.count_bypassing(queue)
             if state.reserved:
                 self._transitions.end_reservation(task)
             self._commit(task, worker, self._message(worker, now), now)
@@ -241,7 +241,7 @@ class Dispatch:
                 if worker.exclusive_task is not None:  # it was emptied for another one of this queue
                     state.reserved.pop(worker.exclusive_task, None)
                 worker.exclusive_task = task
-            queue.open.pop(worker, None)
+            queue.candidates.pop(worker, None)
             self._transitions.refresh(worker, rotate=True)
 
     def _reserve(self, task: Task, queue: DemandQueue) -> None:

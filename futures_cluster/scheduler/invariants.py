@@ -121,7 +121,7 @@ def _check_workers(state: State) -> None:
             queue = state.constrained.queue(demand)
             assert queue is not None and queue.first() is not None, (task, "in no queue")
             for worker in state.workers.values():
-                open_to = worker in queue.open or not placement.fits(worker, task, demand)
+                open_to = worker in queue.candidates or not placement.fits(worker, task, demand)
                 assert open_to, (task, worker, "could run there, and is not looked for")
     if state.with_free_slot and state.ready:
         ready = [t for t in state.tasks.values() if t.state == QUEUED and t.requirements is None]
@@ -139,8 +139,12 @@ def _check_limits(state: State) -> None:
         assert used.get(name, 0.0) <= limit.total + 1e-6, (name, "more than the limit")
     for queue in state.constrained.queues.values():
         first = queue.first()
-        if first is not None and state.limits.are_free(queue.requirements[3]) and queue not in state.constrained.ripe:
-            fitting = [worker for worker in queue.open if placement.fits(worker, first, queue.requirements)]
+        if (
+            first is not None
+            and state.limits.are_free(queue.requirements[3])
+            and queue not in state.constrained.eligible
+        ):
+            fitting = [worker for worker in queue.candidates if placement.fits(worker, first, queue.requirements)]
             assert not fitting, (first, "could run, and no event would start it", fitting)
 
 

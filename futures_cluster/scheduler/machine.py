@@ -137,7 +137,7 @@ class SchedulerMachine:
             self.state.clients[event.client] = (event.client,)
 
     def _on_client_left(self, event: m.ClientLeft, now: float) -> None:
-        self._transitions.interest.client_left(event.client, cancel=True)
+        self._transitions.client_references.client_left(event.client, cancel=True)
         self.shared.client_left(event.client)
         self._repeats.client_left(event.client)
 
@@ -259,7 +259,7 @@ class SchedulerMachine:
                 task.wanted_by = ()
                 self._transitions.release_candidates.append(task)
             else:
-                self._transitions.interest.lose(task, client)
+                self._transitions.client_references.release(task, client)
 
     def _on_cancel_tasks(self, event: m.CancelTasks, now: float) -> None:
         if self.state.refused:
@@ -268,11 +268,11 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or event.client not in task.wanted_by:
                 continue
-            alone = len(task.wanted_by) == 1 and not self._transitions.interest.others_need(task, event.client)
+            alone = len(task.wanted_by) == 1 and not self._transitions.client_references.others_need(task, event.client)
             if alone and task.state in UNFINISHED:
                 self._cancel(task, event.force, event.client, now)
             else:
-                self._transitions.interest.lose(task, event.client)
+                self._transitions.client_references.release(task, event.client)
 
     def _cancel(self, task: Task, force: bool, client: str, now: float) -> None:
         """Cancel a task and what needs its result, and tell all clients but ``client``."""
@@ -511,7 +511,7 @@ class SchedulerMachine:
     def _on_worker_lost(self, event: m.WorkerGone, now: float) -> None:
         worker = self.state.workers.get(event.worker)
         if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
-            self._transitions.interest.client_left(event.worker, cancel=True)
+            self._transitions.client_references.client_left(event.worker, cancel=True)
             self.shared.client_left(event.worker)
             self._repeats.client_left(event.worker)
             return
@@ -520,7 +520,7 @@ class SchedulerMachine:
         unsure = event.unheard or event.executing is None
         self._transitions.remove_worker(worker)
         self._lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
-        self._transitions.interest.client_left(worker.name, cancel=True)
+        self._transitions.client_references.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
         self._repeats.client_left(worker.name)
 

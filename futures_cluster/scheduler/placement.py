@@ -205,7 +205,7 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
     best_s = 0.0
     compared = 0
     unfit: list[Worker] = []
-    for worker in chain(held, queue.open):
+    for worker in chain(held, queue.candidates):
         if not fits(worker, task, demand):
             unfit.append(worker)
             continue

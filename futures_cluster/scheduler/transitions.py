@@ -55,7 +55,7 @@ class Transitions:
         Tasks to look at again: a client or a task that needed them may be gone.
     functions : Functions
         What tasks call.
-    interest : ClientReferences
+    client_references : ClientReferences
         Which clients want which tasks.
     """
 
@@ -65,7 +65,7 @@ class Transitions:
         self.release_candidates: list[Task] = []
         self._deadlines_limit = 1000
         self.functions = Functions(state, outbox)
-        self.interest = ClientReferences(state, self.functions, self.release_candidates)
+        self.client_references = ClientReferences(state, self.functions, self.release_candidates)
 
     # ---------------------------------------------------------------- tasks
 
@@ -507,7 +507,7 @@ class Transitions:
         if not worker.killing:
             self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
         self.remove_worker(worker)
-        self.interest.client_left(worker.name, cancel=worker.killing)
+        self.client_references.client_left(worker.name, cancel=worker.killing)
 
     def want_again(self, task: Task, client: str, another: bool = False) -> None:
         """Record that a client wants a task that is there (a pure one, or by its key).

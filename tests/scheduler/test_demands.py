@@ -18,9 +18,9 @@ def test_workers_that_do_not_fit_are_not_looked_at_again() -> None:
     cluster.given(submit("a", "b", options=named("w2")))
     queue = cluster.machine.state.constrained.queue(((), ("w2",), False, ()))
     assert queue is not None and queue.first() is cluster.task("b")
-    assert queue not in cluster.machine.state.constrained.ripe and not queue.open
+    assert queue not in cluster.machine.state.constrained.eligible and not queue.candidates
     cluster.given(m.WorkerConnected("w9", "a9"))
-    assert not queue.open
+    assert not queue.candidates
     cluster.finish("a")
     assert cluster.where() == {"b": "w2"}
 
@@ -56,4 +56,4 @@ def test_retrying_a_task_that_has_no_queue_does_nothing() -> None:
     cluster = Cluster(1)
     cluster.given(submit("a"))
     cluster.machine.state.constrained.retry(cluster.task("a"))
-    assert not cluster.machine.state.constrained.ripe
+    assert not cluster.machine.state.constrained.eligible

@@ -7,7 +7,7 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.errors import LimitError
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions, limits_complaint
-from futures_cluster.scheduler.queues.constrained import MAX_OVERTAKEN
+from futures_cluster.scheduler.queues.constrained import MAX_BYPASSED
 from futures_cluster.scheduler.views.explain import explain
 
 from .builders import Cluster, submit
@@ -82,12 +82,12 @@ def test_a_large_demand_is_not_overtaken_for_ever() -> None:
     cluster = limited(2)
     cluster.given(submit("small", options=api(1)))
     cluster.given(submit("large", options=api(2)))
-    cluster.given(submit(*(f"s{i:04}" for i in range(3 * MAX_OVERTAKEN)), options=api(1)))
+    cluster.given(submit(*(f"s{i:04}" for i in range(3 * MAX_BYPASSED)), options=api(1)))
     turns = 0
     while "large" not in cluster.where():
         cluster.finish(next(iter(cluster.where())))
         turns += 1
-    assert MAX_OVERTAKEN <= turns < 2 * MAX_OVERTAKEN
+    assert MAX_BYPASSED <= turns < 2 * MAX_BYPASSED
 
 
 def test_a_limit_and_resources_together() -> None:

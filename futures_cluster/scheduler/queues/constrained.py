@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
 MAX_EMPTY = 50
 #: So many younger tasks may take the resources or limits that an older one waits for; then they wait until it has them.
-MAX_OVERTAKEN = 100
+MAX_BYPASSED = 100
 
 
 class DemandQueue:
@@ -30,19 +30,19 @@ class DemandQueue:
 
     Attributes
     ----------
-    open : dict of Worker
+    candidates : dict of Worker
         Workers to look at; the others did not fit when they were looked at, and have got nothing back since.
-    overtaken : int
+    bypassed : int
         Tasks that took, since the first in this queue was found not to fit, what it waits for.
     """
 
-    __slots__ = ("requirements", "open", "overtaken", "tasks")
+    __slots__ = ("bypassed", "candidates", "requirements", "tasks")
 
     def __init__(self, demand: Requirements) -> None:
         self.requirements = demand
         self.tasks = FairQueue()
-        self.open: dict[Worker, None] = {}
-        self.overtaken = 0
+        self.candidates: dict[Worker, None] = {}
+        self.bypassed = 0
 
     def first(self) -> Task | None:
         """Return the first task to be placed, after dropping void entries."""
@@ -62,12 +62,12 @@ class ConstrainedQueues:
     ----------
     queues : dict of DemandQueue
         By demand; empty ones included.
-    ripe : dict of DemandQueue
+    eligible : dict of DemandQueue
         Queues with tasks and with workers to look at.
     """
 
     def __init__(self) -> None:
-        self.ripe: dict[DemandQueue, None] = {}
+        self.eligible: dict[DemandQueue, None] = {}
         self.queues: dict[Requirements, DemandQueue] = {}
         self._sweep_at = MAX_EMPTY
         self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
@@ -87,8 +87,8 @@ class ConstrainedQueues:
         if queue is None:
             queue = self._add(demand, workers)
         queue.tasks.push(task)
-        if queue.open:
-            self.ripe[queue] = None
+        if queue.candidates:
+            self.eligible[queue] = None
 
     def _add(self, demand: Requirements, workers: dict[str, Worker]) -> DemandQueue:
         if len(self.queues) >= self._sweep_at:
@@ -102,16 +102,16 @@ class ConstrainedQueues:
         if names:
             for name in names:
                 self._named.setdefault(name, {})[queue] = None
-            queue.open = dict.fromkeys(worker for worker in workers.values() if worker.place in names)
+            queue.candidates = dict.fromkeys(worker for worker in workers.values() if worker.place in names)
         else:
             self._anywhere[queue] = None
-            queue.open = dict.fromkeys(workers.values())
+            queue.candidates = dict.fromkeys(workers.values())
         return queue
 
     def _remove(self, queue: DemandQueue) -> None:
         del self.queues[queue.requirements]
         self._anywhere.pop(queue, None)
-        self.ripe.pop(queue, None)
+        self.eligible.pop(queue, None)
         for name in queue.requirements[1]:
             _drop(self._named, name, queue)
         for name, _ in queue.requirements[3]:
@@ -121,27 +121,27 @@ class ConstrainedQueues:
         """Take note that something became free on the worker."""
         for queues in (self._anywhere, self._named.get(worker.place, {})):
             for queue in queues:
-                queue.open[worker] = None
+                queue.candidates[worker] = None
                 if len(queue.tasks):
-                    self.ripe[queue] = None
+                    self.eligible[queue] = None
 
     def limits_free(self, amounts: Amounts) -> None:
         """Note that tasks have given back some of these limits."""
         for name, _ in amounts:
             for queue in self._limited.get(name, ()):
                 if len(queue.tasks):
-                    self.ripe[queue] = None
+                    self.eligible[queue] = None
 
     def retry(self, task: Task) -> None:
         """Look at a queued task again though no worker has anything new to offer."""
         queue = self.queues.get(task.requirements) if task.requirements is not None else None
         if queue is not None:
-            self.ripe[queue] = None
+            self.eligible[queue] = None
 
     def withdraw(self, worker: Worker) -> None:
         """Forget a worker that is gone."""
         for queue in self.queues.values():
-            queue.open.pop(worker, None)
+            queue.candidates.pop(worker, None)
 
     def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
         """Return whether an older task of another queue was bypassed too often."""
@@ -149,22 +149,22 @@ class ConstrainedQueues:
         if task is None or len(self.queues) == 1 or not (queue.requirements[0] or queue.requirements[3]):
             return False
         for other in self.queues.values():
-            if other is queue or other.overtaken < MAX_OVERTAKEN or not _compete(queue, other):
+            if other is queue or other.bypassed < MAX_BYPASSED or not _compete(queue, other):
                 continue
             older = other.first()
             if older is None:
-                other.overtaken = 0
+                other.bypassed = 0
             elif (older.level, older.serial) < (task.level, task.serial) and possible(other.requirements, workers):
                 return True
         return False
 
-    def count_overtaking(self, queue: DemandQueue) -> None:
+    def count_bypassing(self, queue: DemandQueue) -> None:
         """Count a placed task against those that wait for the same resources."""
-        queue.overtaken = 0
+        queue.bypassed = 0
         if len(self.queues) > 1 and (queue.requirements[0] or queue.requirements[3]):
             for other in self.queues.values():
                 if other is not queue and len(other.tasks) and _compete(queue, other):
-                    other.overtaken += 1
+                    other.bypassed += 1
 
 
 def _compete(one: DemandQueue, other: DemandQueue) -> bool:

@@ -46,7 +46,7 @@ class Pins:
             del held[key]
             task = self._state.tasks.get(key)
             if task is not None:
-                self._transitions.interest.lose(task, SHARED)
+                self._transitions.client_references.release(task, SHARED)
 
     def drop_news(self) -> None:
         """Take the shared objects' news out of the outbox: they need none."""
