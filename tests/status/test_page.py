@@ -211,7 +211,7 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
         engine: Any = ex._engine
         service, monitor = engine.cluster.scheduler, engine.cluster.monitor()
         noticed: list[Any] = []
-        service.monitor = type("Counting", (), {"noticed": lambda self, message: noticed.append(message)})()
+        service.monitor = type("Counting", (), {"on_message": lambda self, message: noticed.append(message)})()
         sent: list[Any] = []
         for name, send in list(service.workers.items()):
 

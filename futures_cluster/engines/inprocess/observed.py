@@ -60,7 +60,7 @@ class SchedulerStandIn:
         with self.lock:
             for message in messages:
                 if self.monitor is not None:
-                    self.monitor.noticed(message)
+                    self.monitor.on_message(message)
 
 
 class WorkerStandIn:

@@ -108,7 +108,7 @@ class Client:
         self._send_now = send_now
         self._mailbox = Mailbox(loop, self._send_items, lock)
         self._numbers = _numbers
-        self._functions = FunctionTable(codec.dump_function, codec.tells_functions, self._function_died, codec.scope)
+        self._functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
         self._untold_releases = 0

@@ -17,7 +17,7 @@ from futures_cluster.wire.codec.pickling import Scope
 class Codec(Protocol):
     """How objects become payloads: ``pickle_codec.PickleCodec`` or ``object_codec.ObjectCodec``."""
 
-    tells_functions: bool
+    pickles_functions: bool
     scope: Scope
 
     def dump_function(self, fn: Callable[..., Any]) -> tuple[Payload, Any]: ...

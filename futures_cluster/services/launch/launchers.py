@@ -89,7 +89,7 @@ class WorkerHandle:
             made.callback(self.connection.close)
             self.stderr = StderrRelay(loop, writer)
             made.callback(self.stderr.close)
-            self.blackbox = CrashJournal() if hasattr(os, "memfd_create") else None
+            self.crash_journal = CrashJournal() if hasattr(os, "memfd_create") else None
             made.pop_all()
         self.began_s = 0.0  # when its start began
         self.pid: int | None = None
@@ -109,7 +109,7 @@ class WorkerHandle:
     def fds(self) -> list[int]:
         """Return the descriptors that the worker gets; see ``process.main``."""
         fds = [self.worker_end.fileno(), self.stderr.write_fd, self._tracker.theirs.fileno()]
-        return fds if self.blackbox is None else [*fds, self.blackbox.fd]
+        return fds if self.crash_journal is None else [*fds, self.crash_journal.fd]
 
     def handed_over(self) -> None:
         """Close our copies of the descriptors that the worker has."""
@@ -144,9 +144,9 @@ class WorkerHandle:
         """Give up all descriptors."""
         self.stderr.close()
         self.worker_end.close()
-        if self.blackbox is not None:
-            self.blackbox.close()
-            self.blackbox = None
+        if self.crash_journal is not None:
+            self.crash_journal.close()
+            self.crash_journal = None
 
 
 class Launcher(Protocol):

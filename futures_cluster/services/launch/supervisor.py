@@ -292,7 +292,7 @@ class WorkerSupervisor:
         shutil.rmtree(handle.settings.folder, ignore_errors=True)
         if handle.joined and handle.is_staying and self._processes is not None and self._processes.wanted:
             log.warning("worker %s %s; starting another", handle.name, handle.ended)
-        attempts = handle.blackbox.executing() if handle.blackbox is not None else []
+        attempts = handle.crash_journal.executing() if handle.crash_journal is not None else []
         ended = m.WorkerEnded(
             handle.name, attempts, bool(handle.deliberate), cause, handle.cut_off, handle.settings.incarnation
         )

@@ -399,8 +399,8 @@ class LocalCluster:
             self._leader.remove(handle.link)
         worker = self.scheduler.settled().workers.get(name)
         executing: list[str] | None = None
-        if worker is not None and handle.blackbox is not None:
-            attempts = handle.blackbox.executing()
+        if worker is not None and handle.crash_journal is not None:
+            attempts = handle.crash_journal.executing()
             executing = [key for key, task in worker.assigned.items() if task.attempt in attempts]
         gone: list[Message] = [m.WorkerGone(name, executing, bool(handle.deliberate), cause, handle.cut_off)]
         if name in self.scheduler.machine.state.clients:

@@ -3,9 +3,9 @@
 Covers: telling workers to report while there are viewers, keeping what they report, putting it together with the
 scheduler's own books. Does not cover: serving it (``status.http``, ``status.api``), deciding anything: it only reads.
 
-The way: a viewer enters -> ``Observe`` to each worker -> ``WorkerReport`` -> ``noticed`` (on whatever thread drives the
-machine, under the service's lock, so it only puts things away) -> ``snapshot`` and the others, called by the thread of
-the status page. Without viewers nothing is sent and nothing is kept but what was.
+The way: a viewer enters -> ``Observe`` to each worker -> ``WorkerReport`` -> ``on_message`` (on whatever thread drives
+the machine, under the service's lock, so it only puts things away) -> ``snapshot`` and the others, called by the thread
+of the status page. Without viewers the workers send nothing, and the monitor keeps only what it had.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class ClusterMonitor:
         due = self._loop.time() + REPORT_INTERVAL_S
         self._loop_timer = self._loop.call_at(due, self._measure_delay, due)
 
-    def noticed(self, message: m.Message) -> None:
+    def on_message(self, message: m.Message) -> None:
         """Take a report, or a join or loss of a worker; under the service's lock."""
         if type(message) is m.WorkerReport:
             self._put_away(message.worker, message.facts)

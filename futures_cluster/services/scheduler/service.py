@@ -46,7 +46,7 @@ class Noticing(Protocol):
     The service passes on workers' reports, too; it calls on any thread, under the lock.
     """
 
-    def noticed(self, message: Message) -> None: ...
+    def on_message(self, message: Message) -> None: ...
 
 
 class SchedulerService:
@@ -121,7 +121,7 @@ class SchedulerService:
             self._relay(message)
             return
         if self.monitor is not None:
-            self.monitor.noticed(message)  # first: a worker that is looked at is told so before its tasks
+            self.monitor.on_message(message)  # first: a worker that is looked at is told so before its tasks
         if type(message) is m.WorkerConnected:
             self.logs.joined(message.worker)
             self.code.joined(message.worker)

@@ -44,7 +44,7 @@ class Executions:
         self._has_limit = store.limit_bytes is not None
         self._pickled: dict[str, Any] = {}  # results that are being pickled, where memory has a limit
         # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
-        self._unpickles = codec.tells_functions
+        self._unpickles = codec.pickles_functions
         self._payloads: dict[str, Payload] = {}
         self._functions: dict[str, Loaded] = {}
 

@@ -85,11 +85,11 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     code = 1
     process: WorkerProcess | None = None
     try:
-        connection_fd, stderr_fd, tracker_fd, *blackbox_fd = fds
+        connection_fd, stderr_fd, tracker_fd, *crash_journal_fd = fds
         _tidy_process(settings, stderr_fd)
         borrowed_tracker.borrow(tracker_fd)
-        blackbox = CrashJournal(*blackbox_fd) if blackbox_fd else None
-        process = WorkerProcess(settings, Socket(fileno=connection_fd), blackbox)
+        crash_journal = CrashJournal(*crash_journal_fd) if crash_journal_fd else None
+        process = WorkerProcess(settings, Socket(fileno=connection_fd), crash_journal)
         process.run(initializer, initargs)
         code = 0
     except StartFailed as error:
@@ -190,7 +190,7 @@ def _running_client() -> str:
 class WorkerProcess:
     """The parts of a worker process and how they hang together."""
 
-    def __init__(self, settings: WorkerSettings, connection: socket.socket, blackbox: CrashJournal | None) -> None:
+    def __init__(self, settings: WorkerSettings, connection: socket.socket, crash_journal: CrashJournal | None) -> None:
         self._settings = settings
         self._thread = LoopThread("futures_cluster-worker")
         self._loop = self._thread.loop
@@ -215,7 +215,7 @@ class WorkerProcess:
             self._loop,
             self._send,
             self._get_executor,
-            record=blackbox.record if blackbox is not None else None,
+            record=crash_journal.record if crash_journal is not None else None,
             memory_limit=settings.memory_limit,
             pool=self._pool,
             security=settings.security,

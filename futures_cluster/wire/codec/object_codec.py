@@ -31,7 +31,7 @@ class ObjectCodec:
     """What a client and its workers agree on when they share memory."""
 
     scope = HERE  # nothing is pickled
-    tells_functions = False  # nor is it told anywhere
+    pickles_functions = False
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool

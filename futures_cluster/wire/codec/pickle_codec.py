@@ -428,7 +428,7 @@ def release(payload: Payload, pool: shm.SegmentPool | None) -> None:
 class PickleCodec:
     """What a client and its workers agree on when they are different processes. See ``object_codec.ObjectCodec``."""
 
-    tells_functions = True  # once, by their content
+    pickles_functions = True  # once, named by their content
 
     def __init__(self, pool: shm.SegmentPool | None, scope: Scope = HERE) -> None:
         self.pool = pool
