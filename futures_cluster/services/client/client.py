@@ -99,7 +99,7 @@ class Client:
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
         self.submitted = 0  # tasks, for people
-        self.closed: BaseException | None = None  # set once nothing can be submitted or fetched any more
+        self.closed: BaseException | None = None  # set once the client no longer submits or fetches
         self.broken: BaseException | None = None
         self._make_future = make_future
         self._loop = loop
@@ -202,8 +202,8 @@ class Client:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if not is_own_key:
                 self._known[key] = future
-            # What is in the mailbox now are releases that nobody hurries for; they may come after a task, but not
-            # after one of the same key.
+            # The mailbox now holds only releases, which no thread waits for; they may come after a task, but not after
+            # one of the same key.
             if (
                 not is_own_key
                 or self._mailbox.awake

@@ -143,7 +143,7 @@ class RemoteCluster:
         self.client.joined = True
         self.client.waits.speak(self._find_lacks, self._advise, self._silent_sentence)
         self._heartbeats.start()
-        await self._ask("workers", None)  # so that whoever is refused hears it now
+        await self._ask("workers", None)  # a client that the scheduler refuses gets the error here
 
     def _send(self, messages: list[m.Message]) -> None:
         self._connection.send(messages)

@@ -1,6 +1,6 @@
 """A client whose tasks cannot run says so: what they wait for, and what to do.
 
-Covers: noticing that a program waits for tasks that no worker can take, whoever waits for them and however: ``result``,
+Covers: noticing that a program waits for tasks that no worker can take, in whichever thread and way: ``result``,
 ``wait``, ``as_completed``, a channel, the end of a ``with`` block or of the program. Does not cover: which tasks these
 are (``scheduler.unplaceable``), the times at which a wait speaks (``reminders``).
 

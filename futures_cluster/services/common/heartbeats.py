@@ -20,7 +20,7 @@ from futures_cluster import messages as m
 #: Heartbeats in the time after which silence means death.
 BEATS = 5
 MAX_INTERVAL_S = 2.0
-#: Each side bears at least this much silence, so that nobody can ask for heartbeats without a pause.
+#: Each side bears at least this much silence, so that no peer can ask for heartbeats without a pause.
 MIN_SILENCE_S = 0.5
 
 

@@ -1,7 +1,7 @@
 """The last lines that this package has logged in this process, for the status page.
 
-Covers: keeping them. Does not cover: where logs go otherwise: this handler changes nothing of that. The standard
-library's last resort (warnings to stderr when nobody has configured anything) would fall silent with any handler, so
+Covers: keeping them. Does not cover: where logs go otherwise, which this handler leaves as it is. The standard
+library's last resort (warnings to stderr when the program has configured no logging) falls silent with any handler, so
 this one calls it where there is no other.
 """
 

@@ -101,7 +101,7 @@ class Mailbox:
                 self._loop.call_soon_threadsafe(self._run)
             except RuntimeError:  # the loop has ended
                 pass
-            except BaseException:  # Ctrl-C: perhaps nobody was woken, so the next one has to
+            except BaseException:  # Ctrl-C: perhaps it did not wake the loop, so the next call has to
                 self.awake = False
                 raise
 
@@ -126,7 +126,7 @@ class Mailbox:
 
     def _run(self) -> None:
         with self._lock:
-            # Under the lock: who finds nobody awake and then gets the lock comes after all that was posted.
+            # Under the lock: a thread that finds the loop asleep and gets the lock comes after all earlier posts.
             self.awake = False
             left = self._handler(self.items)
         if left and not self.awake:

@@ -64,7 +64,7 @@ def _find_certificates(address: str, folder: str | None) -> registry.TlsFiles:
             f"{address} needs certificates: make them with `futures-cluster certificates FOLDER`, and name the "
             f"folder by --tls or by {config.CERTIFICATES_VARIABLE}"
         )
-    from futures_cluster.wire.transports import certificates  # here, because it loads much that nobody else needs
+    from futures_cluster.wire.transports import certificates  # here, because it loads modules that only TLS needs
 
     return certificates.files_in(folder)
 

@@ -1,6 +1,6 @@
 """The settings of a worker process at its start.
 
-Covers: the settings, which whoever starts a worker makes. Does not cover: what the process does with them
+Covers: the settings, which the parent of a worker makes. Does not cover: what the process does with them
 (``process``, which the client need not import), and what users configure (``futures_cluster.config``).
 """
 

@@ -87,7 +87,7 @@ class Orphans:
 def kill_with_descendants(pid: int, number: int) -> None:
     """Signal a worker that was not forked here, and kill its descendants.
 
-    What has lost its parent is not found any more, nor is anything when the worker has died by itself.
+    It no longer finds descendants that have lost their parent, and none when the worker has died by itself.
     """
     import psutil
 

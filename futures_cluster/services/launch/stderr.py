@@ -3,8 +3,8 @@
 Covers: reading the workers' pipes, writing without ever blocking the loop. Does not cover: records of ``logging``, what
 tasks print to stdout (``stdout_capture``).
 
-A terminal that is stopped or a pipe that is full blocks whoever writes to it, and other processes share its setting to
-block or not. So a thread writes, which starts with the first output. It never writes into a file that only has the
+A stopped terminal or a full pipe blocks the thread that writes to it, and other processes share its setting to block or
+not. So a separate thread writes; it starts with the first output. It never writes into a file that only has the
 number of a closed stream (``descriptors``).
 """
 

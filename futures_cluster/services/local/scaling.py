@@ -130,7 +130,7 @@ class Scaling:
 
         leaving = sorted(staying, key=weight)[:count]
         for handle in leaving:
-            handle.replaced = True  # by nobody
+            handle.replaced = True  # no worker takes its place
         self._send_away(leaving, "fewer workers are wanted")
 
     def _send_away(self, leaving: list[Any], reason: str) -> None:

@@ -34,22 +34,22 @@ from futures_cluster.wire.versions import is_gil_enabled, own_versions
 
 #: Version of what ``/api`` says.
 VERSION = 1
-#: Between two reports of a worker, while somebody looks; with many workers it takes longer.
+#: Between two reports of a worker while the page has a viewer; many workers report less often.
 REPORT_INTERVAL_S = 0.5
 REPORTS_A_SECOND = 400
 #: Rows of the task stream, failures and lines of the log that are kept.
 MAX_ROWS = 20_000
 MAX_FAILURES = 200
 MAX_LOGS = 400
-#: Trees of samples that wait until somebody looks at a profile, or a snapshot is made.
+#: Trees of samples that wait until a viewer asks for a profile, or the monitor makes a snapshot.
 MAX_SAMPLES = 1000
-#: Lines that tasks have printed, while somebody listens.
+#: Lines that tasks have printed, while a client or a viewer reads them.
 MAX_LINES = 20_000
 #: Executions of the stream that have not ended.
 MAX_RUNNING = 5000
 #: Pairs of workers between whom bytes have moved.
 MAX_TRANSFERS = 400
-#: Whoever asks once waits at most so long for the workers' answers, and takes those that others asked for of this age.
+#: A single question waits at most this long for the workers' answers, and takes earlier answers up to this age.
 ANSWER_TIMEOUT_S = 2.0
 MAX_ANSWER_AGE_S = 0.4
 

@@ -45,7 +45,7 @@ HELLO_S = 10.0
 SUCCESSOR_S = 60.0
 #: Limits that clients can declare.
 MAX_LIMITS = 1000
-#: A peer that lets so much pile up does not read any more.
+#: A peer that lets more than this pile up no longer reads.
 MAX_PENDING_BYTES = 4 * 2**30
 
 

@@ -110,7 +110,7 @@ class SchedulerService:
             if kind in _WATCHED:
                 self._handle_watched(message, now)
             else:
-                if kind is m.WorkersBroken:  # first: whoever sees a future fail finds the executor broken
+                if kind is m.WorkersBroken:  # first: a thread that sees a future fail finds the executor broken
                     self._on_broken(message.error)  # type: ignore[attr-defined]
                 self._drive(message, now)
 

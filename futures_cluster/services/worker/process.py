@@ -6,9 +6,9 @@ Does not cover: how the process came to be (``fork_server_main``, or a multiproc
 serving data (``data_server``).
 
 Tasks run on the main thread, because signals, GUIs and MPI need it; the loop is on another. The socket pair that the
-process is born with leads to whoever started it. In a program of its own that is the scheduler as well; for a scheduler
-elsewhere (``WorkerSettings.scheduler``) there is a connection of its own. When either ends, the process ends at once:
-nobody could use what it does. Whoever started it may start another.
+process is born with leads to its parent, which started it. In a program of its own the parent is the scheduler as well;
+to a scheduler elsewhere (``WorkerSettings.scheduler``) the process has a second connection. When either ends, the
+process ends at once, because no process could use its results. The parent may start another.
 """
 
 from __future__ import annotations

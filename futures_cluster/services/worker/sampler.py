@@ -1,6 +1,6 @@
 """Where tasks spend their time: the stacks of the threads that execute them, looked at many times a second.
 
-Covers: sampling in a thread of its own while somebody wants to know, and merging the stacks by function to a tree.
+Covers: sampling in a thread of its own while a viewer looks at profiles, and merging the stacks by function to a tree.
 Does not cover: showing it (``status.profiles``), code that holds the interpreter's lock for long: it is seen as often
 as it lets others run.
 
@@ -44,7 +44,7 @@ def stack_of(frame: FrameType | None) -> list[str]:
         if frame.f_globals.get("__name__") in _OUTSIDE:
             names.reverse()
             return names[:MAX_FRAMES]
-        if not code.co_filename.startswith("<frozen importlib"):  # how modules are loaded tells nobody anything
+        if not code.co_filename.startswith("<frozen importlib"):  # frames of an import say nothing about the task
             names.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
         frame = frame.f_back
     return []

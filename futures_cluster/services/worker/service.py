@@ -144,7 +144,7 @@ class WorkerService:
         self.notes = WorkerStats()
         self._log_tail = log_tail
         self._observer: WorkerReporter | None = None  # from the first look on
-        self.recorder: TaskStreamRecorder | None = None  # while somebody looks
+        self.recorder: TaskStreamRecorder | None = None  # while the page has a viewer
         self.logs: LogForwarder | None = None  # of a worker process, from the first client on that wants them
         self.store.on_spill = self._spilled
         self.executions.on_failure = self.notes.failed

@@ -1,7 +1,7 @@
 """What a worker notes from its start, for later viewers.
 
-Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: what is only
-recorded while somebody looks, and telling it (``reporter``, which is loaded with the first look).
+Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: records made
+only while the page has a viewer, and sending all of them (``reporter``, which the first viewer loads).
 
 Failures are noted always because people look afterwards; their texts are made for so many a second, the others are only
 counted. All else here is an addition or an entry for something rare.

@@ -44,7 +44,7 @@ class StdoutCapture(io.TextIOBase):
         self._is_on = False
         if sys.stdout is self:
             sys.stdout = self._former
-        for _, text in self.take():  # that nobody has fetched
+        for _, text in self.take():  # that no report has taken
             self._former.write(printable(text, self._former) + "\n")
         self._former.flush()
 
@@ -67,7 +67,7 @@ class StdoutCapture(io.TextIOBase):
     def write(self, text: str) -> int:
         """See ``io.TextIOBase``."""
         task = current_task()
-        if task is None or not self._is_on:  # somebody may have kept this object
+        if task is None or not self._is_on:  # a user's module may have kept this object
             return int(self._former.write(text))
         key = task.key
         with self._lock:
