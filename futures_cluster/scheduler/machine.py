@@ -510,7 +510,7 @@ class SchedulerMachine:
 
     def _on_worker_lost(self, event: m.WorkerGone, now: float) -> None:
         worker = self.state.workers.get(event.worker)
-        if worker is None:  # it was stopped, or had nothing any more; its own client may have come later
+        if worker is None:  # it was stopped, or had nothing left; its own client may have come later
             self._transitions.client_references.client_left(event.worker, cancel=True)
             self.shared.client_left(event.worker)
             self._repeats.client_left(event.worker)

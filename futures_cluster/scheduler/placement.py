@@ -190,7 +190,7 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
         if worker.retiring or worker.silent or worker.waits_for_place or worker.exclusive_task is not None:
             continue
         if worker.recently_stolen_from and len(worker.assigned) >= worker.slots:
-            continue  # nobody knows when it will have a slot
+            continue  # when it will have a slot is unknown
         its_s = backlog_s(worker) + moving_s(total - size, bytes_s)
         if its_s < best_s:
             best, best_s = worker, its_s

@@ -295,7 +295,7 @@ class Worker:
         self.name = name
         self.place = place_of(name)
         self.address = address
-        self.only_holder = ((name, address),)  # said of what nobody else holds, as is usual
+        self.only_holder = ((name, address),)  # sent for results with one holder, the usual case
         self.slots = slots  # those included that tasks which wait for others have lent
         self.own_slots = slots
         self.killable = killable

@@ -2,8 +2,8 @@
 
 Covers: finding what must run again, and whom to blame. Does not cover: changing anything (``machine``).
 
-A result lives on the workers that hold it; when the last one is gone, the task runs again if somebody still
-needs its result, and before it those of its inputs that were released meanwhile, as far back as necessary. A
+A result lives on the workers that hold it; when the last one is gone, the task runs again if a client or task
+still needs its result, and before it those of its inputs that were released meanwhile, as far back as necessary. A
 result that the scheduler holds itself (a small one) is never lost.
 """
 

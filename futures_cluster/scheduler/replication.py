@@ -12,7 +12,7 @@ there, that one is asked. Other results are made again, some times. What stays o
 all others: a third worker copies it, and at last only the tasks fail that need it where it cannot be had.
 
 No more than some bytes are asked of a worker at a time. The rest waits until it has answered, so that messages stay
-small and nobody's memory is overrun; ``State.copies_due`` says that it is worth while to look again.
+small and no worker's memory overflows; ``State.copies_due`` says that it is worth while to look again.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Copies:
             self._transitions.tell_done(
                 task, tuple(name for name in task.wanted_by if name == scattered.unacknowledged_client)
             )
-            scattered.unacknowledged_client = None  # also if it does not want to hear it any more
+            scattered.unacknowledged_client = None  # also if it no longer waits for the message
 
     def _ask(self) -> None:
         """Have copies made where possible; workers with the least data get them."""
@@ -302,7 +302,7 @@ class Copies:
             unable = scattered.refused if scattered is not None else {}
             unable = {name: times for name, times in unable.items() if times >= MAX_TRIES}
             if scattered is not None and all(worker in holders or worker.name in unable for worker in able):
-                self._tell(task, scattered)  # nobody else is there
+                self._tell(task, scattered)  # no other worker is there
             others = []
             while number > 0 and heap:
                 entry = heapq.heappop(heap)

@@ -70,7 +70,7 @@ class State:
         ] = {}  # results whose holders have changed in a way that may call for copies
         self.under_replicated: dict[Task, None] = {}  # results of which copies are to be asked for
         self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
-        self.copies_due = False  # somebody may have become able to make copies that are lacking
+        self.copies_due = False  # a worker may now be able to make copies that are lacking
         self.draining: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
         self.resting: dict[Task, float] = {}  # tasks that pause before they run again, and until when; in state WAITING
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)

@@ -60,8 +60,8 @@ def propose(state: State, now: float) -> list[tuple[Worker, list[Task]]]:
 def _spare(victim: Worker, stuck_s: float, bytes_s: float) -> list[Task]:
     """Return the newest commitments of a worker that wait for a slot.
 
-    Inputs are moved when that takes less than waiting. Nobody knows how long a stuck worker will be: as long again as
-    it has been is a guess that costs at most twice the best one.
+    Moving inputs must take less time than waiting. How long a worker will stay stuck is not known: the guess that it
+    takes as long again as it has taken costs at most twice the best one.
     """
     stuck = stuck_s >= STUCK_AFTER_S
     waiting_s = _backlog_s(victim)

@@ -135,7 +135,7 @@ class WorkerMachine:
             if replica.holders:
                 fetches.setdefault(replica.holders[0], []).append(key)
             else:
-                fetches.setdefault(("", ""), []).append(key)  # nobody has it: fails at once
+                fetches.setdefault(("", ""), []).append(key)  # no worker has it: fails at once
         replica.dropped = False
         replica.users += 1
         replica.runs[run] = None
@@ -315,7 +315,7 @@ class WorkerMachine:
                 del self.replicas[key]
                 unneeded.append(key)
                 continue
-            replica.dropped = False  # if nobody needs it the scheduler says so again
+            replica.dropped = False  # the scheduler drops it again if no task needs it
             added.append(key)
             self._arrived(replica)
         if unneeded:

@@ -4,8 +4,8 @@ Covers: one queue for each demand, and which workers may have what it asks for. 
 now (``placement.fits``), committing (``dispatch``).
 
 Looking at every worker for every demand at every event would cost the product of both. So each queue keeps the
-workers that have something new to offer: a worker gets there when something was freed on it, and whoever finds that it
-does not fit takes it out. A queue whose workers have all been found not to fit costs nothing until one is offered, and
+workers that have something new to offer: the scheduler adds a worker when a task frees something on it, and removes a
+worker that does not fit. A queue whose workers have all been found not to fit costs nothing until one is offered, and
 a queue that waits for a limit costs nothing until tasks give some of it back.
 """
 

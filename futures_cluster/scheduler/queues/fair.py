@@ -4,11 +4,12 @@ Covers: the queue of plain tasks, and of those of one demand. Does not cover: ho
 has had (``shares``), whether an entry is still to be run (who pops checks that, so that cancelling costs nothing here),
 and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of work, and stays as it is.
 
-The order. A level (priority, then depth of nesting) comes before another, whoever asks. Inside a level each client has
-a *flow*, and the flow that has had the least of the cluster's time is next: a client with a million tasks waiting and
-one with ten get turns alike. A flow that was away starts where the others are: it saves nothing up. Inside a flow those
-tasks come first that free memory by using up results (*consumers*), then the others, both in the order in which they
-were submitted. Otherwise all of ``map(load, files)`` would be in memory before the first ``map(process, loaded)`` ran.
+The order. A level (priority, then depth of nesting) comes before another for all clients. Inside a level each client
+has a *flow*, and the flow that has had the least of the cluster's time is next: a client with a million tasks waiting
+and one with ten get turns alike. A flow that was away starts where the others are: it saves nothing up. Inside a flow
+those tasks come first that free memory by using up results (*consumers*), then the others, both in the order in which
+they were submitted. Otherwise all of ``map(load, files)`` would be in memory before the first ``map(process, loaded)``
+ran.
 
 With one client all of this is two deques; only tasks that come back go through a heap.
 """

@@ -5,7 +5,7 @@ Does not cover: the order of a client's own tasks (``fair``).
 
 from __future__ import annotations
 
-#: What one turn counts for, as long as nobody knows how long the function takes.
+#: The cost of one turn while the duration of the function is unknown.
 UNKNOWN_TURN_S = 0.01
 #: Levels of which the shares are remembered.
 MAX_LEVELS = 1000

@@ -46,7 +46,7 @@ class ChannelState(SharedState):
         self.closed = False
         self.size_bytes = 0
         self.waiting: dict[Request, int] = {}  # readers at the end, and how many items each wants
-        self._maxlen: int | None = None  # as somebody has said it
+        self._maxlen: int | None = None  # as a client has set it
 
     @property
     def maxlen(self) -> int:

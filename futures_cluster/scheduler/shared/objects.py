@@ -295,7 +295,7 @@ class SharedObjects:
         self.keeper = keeper
         self.objects: dict[tuple[str, str], SharedState] = {}
         self.lent: dict[tuple[str, int], tuple[Key, ...]] = {}  # what was given away, until the client has futures
-        self.faults: list[str] = []  # what states have raised where nobody could be told
+        self.faults: list[str] = []  # what states have raised where no client waits for an answer
         self._programs = programs
         self._send = send
         self._open: dict[str, dict[int, Request]] = {}  # by client

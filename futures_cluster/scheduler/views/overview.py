@@ -3,7 +3,7 @@
 Covers: what a client has left, how far each function's tasks are, the graph of what is in flight, the story of one
 task, what has failed.
 Does not cover: everything at a glance in time that does not grow with the tasks (``snapshot``), showing it.
-It only reads. What looks at every task is bounded, because whoever asks holds up the scheduler meanwhile.
+It only reads. Functions that look at every task have a bound, because they hold up the scheduler meanwhile.
 """
 
 from __future__ import annotations
