@@ -75,7 +75,7 @@ class FetchEnded(Message):
         holder: str,
         arrived: list[SizeRow],
         missing: list[Key] = FRESH,
-        duration_s: float = 0.0,  # from asking to having them all; 0 if nobody looked at the clock
+        duration_s: float = 0.0,  # from asking to having them all; 0 if not measured
     ) -> None:
         self.holder = holder
         self.arrived = arrived

@@ -3,8 +3,8 @@
 Covers: the page and its files, ``/api/v1/...`` as JSON, the stream of events for the page, ``/metrics``. Does not
 cover: HTTP (``http``), finding anything out (``Source``, which is ``services.observe.monitor``).
 
-One snapshot is made for all viewers, and so is all else that is read under the scheduler's lock (``sparing``): whoever
-looks at a large cluster sees it change more slowly, and the scheduler keeps its time.
+One snapshot is made for all viewers, and so is all else that is read under the scheduler's lock (``sparing``): the
+viewers of a large cluster see it change more slowly, and the scheduler keeps its time.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Covers: reading requests, refusing what is no business of ours, headers, streams
 what is answered (``api``), in which thread this runs (``services.observe.page_thread``).
 
 Only what a browser, curl and Prometheus send is understood: a request line and headers up to 16 kB, no body. Each
-connection has one answer. Who is let in: on loopback whoever addresses this machine by a loopback name (a page of
-another site that has its name resolved to 127.0.0.1 does not); elsewhere who has the token of the address.
+connection has one answer. Access: on loopback the server lets in requests that address this machine by a loopback name
+(those of another site's page whose name resolves to 127.0.0.1 do not); elsewhere, requests with the token of the
+address.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
 _REASONS |= {431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable"}
 
-#: Nothing is loaded from elsewhere, nothing inline is run, nobody frames the page, nothing is remembered.
+#: The browser loads nothing from elsewhere, runs nothing inline, shows the page in no frame, and stores nothing.
 SECURITY_HEADERS = (
     (
         "Content-Security-Policy",

@@ -2,9 +2,9 @@
 
 Covers: keeping them, and for how long. Does not cover: what they are (``api``).
 
-What an answer says is read under the lock of the scheduler, which meanwhile does nothing else. So it is made anew only
-when the last one is older than whoever asks bears, and never so often that making it takes more than a small share of
-the time, however many ask.
+Making an answer holds the lock of the scheduler, which meanwhile does nothing else. So the cache makes a new one only
+when the last one is older than the viewer accepts, and never so often that making it takes more than a small share of
+the time, however many viewers there are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from futures_cluster import clocks
 
 #: The share of the time that making one kind of answer may take.
 MAX_SHARE = 0.05
-#: Kinds of answers that are kept, the oldest go first: there is one for each task that somebody looks at.
+#: Kinds of answers that are kept, the oldest go first: there is one for each task that a viewer looks at.
 MAX_KEPT = 100
 
 

@@ -4,8 +4,8 @@ Covers: what peers say to a scheduler that listens, and to a worker that serves 
 fields, which every frame is checked for (``frames``); who may say what (``services.scheduler.permissions``).
 
 A number in a message is finite and not negative, unless ``RANGES`` says something else. Values that a receiver compares
-and never counts with (attempts, requests) need no range of their own. Payloads have their outer shape, and nobody looks
-further. What passes can be taken apart without looking, and be passed on.
+and never counts with (attempts, requests) need no range of their own. The checks look at the
+outer shape of payloads only. A receiver can take apart and pass on a checked message without further checks.
 """
 
 from __future__ import annotations

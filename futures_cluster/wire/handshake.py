@@ -13,13 +13,13 @@ Each message has a fixed layout; the longest has 108 bytes. Nothing is allocated
                                           <------   WELCOME     HMAC of both, as acceptor
                                              or     REFUSAL     reason, instead of any of its messages
 
-The connector proves first: whoever can reach the port could otherwise collect proofs to try secrets against, at
-leisure. Both proofs cover both nonces, the flags, the hosts and the side that made them, so neither can be used again
-or sent back. They cover the audience, too, the listener that the connector means (see ``audience``), and an acceptor
-refuses connectors that mean another: a third party can pass a handshake on to where it was to go, and nowhere else.
-Keys for the frames that follow (``session_keys``, see ``authenticator``) come from the secret and all of this, so the
-third party can change nothing afterwards, either. Without a secret the key is empty: the same way is gone, and proves
-and binds nothing.
+The connector proves first: otherwise any process that can reach the port could collect proofs and try secrets against
+them offline. Both proofs cover both nonces, the flags, the hosts and the side that made them, so neither can be used
+again or sent back. They cover the audience, too, the listener that the connector means (see ``audience``), and an
+acceptor refuses connectors that mean another: a third party can pass a handshake on to where it was to go, and nowhere
+else. Keys for the frames that follow (``session_keys``, see ``authenticator``) come from the secret and all of this, so
+the third party can change nothing afterwards, either. Without a secret the key is empty: the same way is gone, and
+proves and binds nothing.
 
 Magic and version stand at the same place in all messages of all versions, and a refusal will always look like this, so
 that other versions understand each other's refusal. Transitions:
@@ -59,7 +59,7 @@ _VERSION_END = 10  # of magic and version, in bytes
 #: Reasons of a refusal, as bytes on the wire.
 OTHER_VERSION, SECRET_NEEDED, SECRET_UNKNOWN, WRONG_SECRET, NOT_OURS, OTHER_AUDIENCE, BUSY = range(1, 8)
 
-#: A host that nobody shares.
+#: A host that no peer has.
 NO_HOST = bytes(HOST_BYTES)
 
 _HOW_TO_AGREE = (

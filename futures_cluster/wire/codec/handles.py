@@ -4,8 +4,8 @@ Covers: ends of ``multiprocessing.Pipe`` and sockets, among arguments and result
 objects of other types, which do not pickle.
 
 To the plain pickler a connection is the number of its descriptor, which means something else in another process. So
-does multiprocessing pickle it in its own pools: a thread of the sender hands the descriptor over, once, to whoever has
-the sender's authentication key; the workers that an executor starts have it.
+does multiprocessing pickle it in its own pools: a thread of the sender hands the descriptor over, once, to a process
+that has the sender's authentication key; the workers that an executor starts have it.
 """
 
 from __future__ import annotations

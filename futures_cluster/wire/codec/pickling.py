@@ -213,7 +213,7 @@ def _watch(
             if value is not root:
                 watched.append((space, name, programs.weak(value), programs.traits(value)))
             elif (module, name) in used:
-                # Whoever holds the root itself sees to its traits, and a pickle of it names its binding.
+                # Another entry has the root and its traits, and a pickle of it names its binding.
                 watched.append((space, name, programs.weak(value), None))
     return watched
 

@@ -140,7 +140,7 @@ class SegmentPool:
     Parameters
     ----------
     most_kept_bytes : int
-        Of free segments, for use again. It is memory that nobody uses meanwhile.
+        Of free segments, for use again. Meanwhile this memory is unused.
 
     Examples
     --------
@@ -224,7 +224,7 @@ class SegmentPool:
                     self._free.remove(segment)
                 except ValueError:
                     continue  # a finalizer has taken it meanwhile
-                # Nobody else can take it now: what is written into it next would otherwise be wiped out here.
+                # No other process can take it now; otherwise this would wipe out its next content.
                 if _take_back(segment):
                     self.reused += 1
                     return segment, True

@@ -17,7 +17,7 @@ from typing import Any
 
 from futures_cluster.numbers import MAX_BYTES
 
-#: Bytes assumed for each Python object in an array or column of objects, as nobody looks at them all.
+#: Bytes assumed for each Python object in an array or column of objects: looking at all takes too long.
 OBJECT_BYTES = 100
 #: Number of items of a container, or attributes of an object, that are looked at.
 SAMPLES = 8

@@ -71,9 +71,9 @@ def unpack(frames: list[Frame]) -> TracebackType | None:
 def detach(error: BaseException) -> BaseException:
     """Give a caught exception rebuilt frames in the place of real ones.
 
-    So whoever keeps the exception does not keep the variables of those who raised and caught it. What the caller
-    handles at this moment is left alone; in the ``except`` clause of the exception itself so are all contexts,
-    because one of them may be what the caller's caller handles.
+    So a program that keeps the exception does not keep the variables of the functions that raised and caught it. The
+    exception that the caller handles at this moment stays as it is. In the ``except`` clause of the exception itself
+    all contexts stay, because the caller's caller may handle one of them.
     """
     handled = sys.exception()
     seen = {id(None)} if handled is error else {id(None), id(handled)}
@@ -123,7 +123,7 @@ def _positions(code: CodeType, tb: TracebackType) -> _Positions:
     if tb.tb_lasti >= 0:
         first, last, start, end = next(itertools.islice(code.co_positions(), tb.tb_lasti // 2, None), (None,) * 4)
         if (
-            first == line  # else somebody has changed the line number of the traceback
+            first == line  # else other code has changed the line number of the traceback
             and last is not None
             and start is not None
             and end is not None

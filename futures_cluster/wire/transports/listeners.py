@@ -143,7 +143,7 @@ class StreamListener:
                 self._warnings.warning(
                     f"{source}: {reason}", "refused a connection to %s from %s: %s", self.address, peer, reason
                 )
-            sock.close()  # last: whoever sees the end can find the line in the log
+            sock.close()  # last: a peer that sees the end finds the line in the log
             return
         if security.secret is not None:
             task = asyncio.current_task()

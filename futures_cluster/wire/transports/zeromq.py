@@ -8,8 +8,8 @@ tags of frames (``authenticator``).
                REQ         <--- the port of a new PAIR
                PAIR <---------> PAIR     the handshake, then pieces of at most PIECE_BYTES
 
-Pieces, because ZeroMQ takes whole messages into memory: their size and number are limited, so that a peer that has not
-passed the handshake can make nobody take more than ``MAX_QUEUED`` of them. The door answers every knock, also when it
+Pieces, because ZeroMQ takes whole messages into memory: their size and number are limited, so that before the handshake
+a peer cannot make another process take more than ``MAX_QUEUED`` of them. The door answers every knock, also when it
 cannot open a socket: a REP socket that owes an answer takes no other request. ZeroMQ's sockets may not be used by two
 threads at once: each has a lock. Its descriptors only tell of changes, so every use is followed by a look at what else
 may be done (``_pump``).
