@@ -273,7 +273,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         future = self._done.popleft()
         del self._futures[id(future)]
         self._count -= 1
-        if not self._count:  # whoever else waits is at the end, too
+        if not self._count:  # the other threads that wait are at the end, too
             self._condition.notify_all()
             self._waiter.wake_loops()
         return future

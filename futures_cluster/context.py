@@ -1,7 +1,7 @@
 """Which executor and task the running code belongs to.
 
 Covers: the task that this thread executes, the executor that the task may use, the one that other libraries use by
-default, and telling them of it. Does not cover: making executors. Whoever starts workers names a factory
+default, and telling them of it. Does not cover: making executors. The code that starts workers names a factory
 (``set_executor_factory``), because this module is below the executor, and the adapters for other libraries, for the
 same reason.
 """

@@ -126,7 +126,9 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                         self._watched = True
                         if self._delivered:  # by a thread that may have looked before
                             self._state = FINISHED
-                        condition = self._lazy_condition = locks.Condition()  # when others cannot miss that any more
+                        condition = self._lazy_condition = (
+                            locks.Condition()
+                        )  # last: other threads use it without the lock
             return condition
 
     def __repr__(self) -> str:

@@ -68,7 +68,7 @@ else:
         """A condition that a ``with`` statement takes and gives back in one step each.
 
         The methods of ``threading.Condition`` for it are written in Python: a handler that raises at their beginning or
-        end leaves the lock held for good, and whoever ends the future waits for it. These are the lock's own.
+        end leaves the lock held for good, and the thread that ends the future waits for it. These are the lock's own.
         """
 
         __enter__ = property(operator.attrgetter("_lock.__enter__"))

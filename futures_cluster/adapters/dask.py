@@ -47,7 +47,7 @@ def persist(executor: Any, collections: Any, **options: Any) -> list[Any]:
     def schedule(graph: Any, keys: Any, **ignored: Any) -> list[Any]:
         futures = submit_keys(executor, graph, keys)
         for future in futures.values():
-            future._scattered = True  # it is data: nobody waits for it at the end
+            future._scattered = True  # it is data: the end of the executor does not wait for it
         return [FutureAlias(key, futures[key]) for key in keys]
 
     return list(dask.persist(*collections, traverse=False, scheduler=schedule, **options))

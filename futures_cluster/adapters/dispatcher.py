@@ -14,7 +14,7 @@ from typing import Any
 from futures_cluster import context, locks
 from futures_cluster.future import Future
 
-#: Between two looks whether a call is over; whoever ends it says so at once.
+#: Between two checks whether a call is over; the thread that ends it wakes the caller at once.
 POLL_INTERVAL_S = 0.1
 #: Maximum time that the end of a call waits for a callback that is under way.
 STOP_S = 1.0

@@ -308,7 +308,7 @@ class Plan:
         """Return whether tasks write into the caller's arrays (``dask.array.store``)."""
         core = sys.modules.get("dask.array.core")
         if core is None or "zarr.storage" not in sys.modules:
-            return False  # there is nobody to refuse it
+            return False  # no zarr store without its module
         return any(_calls(node.node, core.load_store_chunk) for node in self._nodes.values())
 
     def name(self, group: Group) -> str:

@@ -59,7 +59,7 @@ NAME = "futures_cluster"
 #: Batches of short calls grow by this factor.
 GROWTH = 4
 
-# ---------------------------------------------------------------- the executor that nobody gave
+# ---------------------------------------------------------------- the executor of calls without one
 
 
 def _is_forked(executor: Executor) -> bool:

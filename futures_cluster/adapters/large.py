@@ -34,7 +34,7 @@ except ImportError:  # without numpy there are no arrays
 
 #: Larger arguments go to the workers once; joblib's own default of ``Parallel(max_nbytes=...)``.
 LARGE_BYTES = 1_000_000
-#: Types that are not looked at: numbers, and what nobody could tell the end of (it has no weak references).
+#: Types that are not looked at: numbers, and those without weak references, whose end cannot be noticed.
 _NEVER_LARGE = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, type(None)})
 ARRAYS: tuple[type, ...] = () if memmaps is None else memmaps.ARRAYS
 
@@ -252,7 +252,7 @@ class LargeArguments:
             return known[1]
         try:
             reference = _weakly(arg, self._known)
-        except TypeError:  # nobody would tell when it is gone, and ids are used again
+        except TypeError:  # its end would go unnoticed, and ids are used again
             return None
         sent = make()
         if sent is not None:

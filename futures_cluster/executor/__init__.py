@@ -161,7 +161,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
             self._default = self.as_default()
 
     _default: Any = None
-    _borrowed = False  # the executor of a task: the cluster belongs to somebody else, and goes on
+    _borrowed = False  # the executor of a task: the cluster belongs to another program, and goes on
 
     def _set_up(self, engine: Engine, options: SubmitOptions) -> None:
         self._engine = engine
@@ -186,7 +186,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         return self._engine.broken
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Whoever copies the settings of an object (scikit-learn's clone) means the same workers.
+        # Code that copies the settings of an object (scikit-learn's clone) means the same workers.
         return self
 
     def __copy__(self) -> Self:
@@ -547,7 +547,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         if exc_type is KeyboardInterrupt and not self._borrowed:
-            # Whoever pressed Ctrl-C does not want to wait for what is running.
+            # A user who pressed Ctrl-C does not want to wait for running tasks.
             try:
                 self._stop_workers(force=True)
             except NotImplementedError:

@@ -109,7 +109,7 @@ class MapIterator(Iterator[T]):
             left = None if self._end is None else self._end - clocks.monotonic()
             result: T = self._tasks[0].result(left)
         except BaseException:
-            self.close()  # also this one: when it was not done in time, nobody waits for it any more
+            self.close()  # also this one: after a timeout no caller waits for it
             raise
         self._tasks.popleft()
         if self._executor is not None:

@@ -99,8 +99,8 @@ class Command:
 def outlasting(processes: list[psutil.Process], limit_s: float = TIMEOUT_S) -> list[psutil.Process]:
     """Wait until other processes have ended; return those that are left.
 
-    Unlike ``psutil.wait_procs`` it does not wait for somebody to ask for their exit codes, which may take the first
-    process of a system seconds.
+    Unlike ``psutil.wait_procs`` it does not wait for their parent to read their exit codes, for which the first process
+    of a system may take seconds.
     """
     end = clocks.monotonic() + limit_s
     while (alive := [process for process in processes if not _has_ended(process)]) and clocks.monotonic() < end:

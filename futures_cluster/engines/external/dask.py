@@ -103,7 +103,7 @@ class Handle:
     def __init__(self, key: Key, future: Any = None, is_found: bool = False) -> None:
         self.key = key
         self.future = future
-        self.is_found = is_found  # of a task that somebody else submitted
+        self.is_found = is_found  # of a task that another client submitted
 
 
 class DaskLink:
@@ -145,7 +145,7 @@ class DaskLink:
 
     def _send(self) -> None:
         """Send what was submitted, equal options together; on the loop."""
-        self._is_awake = False  # before looking: whoever submits from now on wakes the loop again
+        self._is_awake = False  # before looking: a thread that submits from now on wakes the loop again
         batch: list[Any] = []
         while self._unsent:
             item = self._unsent.popleft()
@@ -223,7 +223,7 @@ class DaskLink:
     def find(self, key: Key) -> Any:
         """See ``external.client.ClusterLink``."""
         future: Any = distributed.Future(key, self.client)
-        # What its own futures do when they are unpickled in a task: otherwise nobody tells this client of the result.
+        # As Dask's own futures do when a task unpickles them; otherwise the scheduler does not report the result here.
         self.client._send_to_scheduler({"op": "client-desires-keys", "keys": [key], "client": self.client.id})
         return Handle(key, future, is_found=True)
 

@@ -195,7 +195,7 @@ class RayLink:
         reference.future().add_done_callback(done)
 
     def _ask_board(self) -> None:
-        with contextlib.suppress(Exception):  # Ray is gone, and nobody has news
+        with contextlib.suppress(Exception):  # Ray is gone, and the board with it
             self._when_done(self._board.news.remote(), self._heard)
 
     def _heard(self, done: Any) -> None:
@@ -227,7 +227,7 @@ class RayLink:
 
         def done(future: Any) -> None:
             error = future.exception()
-            if error is not None:  # both have it, and Ray prints errors that nobody has looked at
+            if error is not None:  # both have it, and Ray prints errors that no program has read
                 self._when_done(second, lambda other: other.exception())
             if error is None:
                 first = future.result()

@@ -5,7 +5,7 @@ Does not cover: the threads (``slots``), the order (``ready``), facts (``facts``
 
 A call without options, without futures among its arguments and outside of tasks takes the short way: ``submit`` makes a
 future and a work, puts both away, and a thread calls the function and delivers. All else is *special* work. Each work
-is in ``queued`` until it begins; whoever takes it out of there (a thread, ``cancel``) has it, so no lock says who.
+is in ``queued`` until it begins. The thread or call of ``cancel`` that takes it out owns it, so this needs no lock.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
-        self._limited: dict[int, WorkItem] = {}  # what runs and has a timeout, by number: whoever takes it out ends it
+        self._limited: dict[int, WorkItem] = {}  # running, with a timeout, by number; the taker ends it
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._usual: SubmitOptions | None = None  # the options of the short way
@@ -120,7 +120,7 @@ class InProcessEngine(EngineFacts, EngineBase):
                 self._slots.want()
             if self.closing:
                 self._refuse_late(number)
-        except BaseException:  # Ctrl-C among others: nobody gets this future, so nothing may wait for it
+        except BaseException:  # Ctrl-C among others: the caller never gets this future, so nothing may wait for it
             self.queued.pop(number, None)
             self._check_idle()
             raise

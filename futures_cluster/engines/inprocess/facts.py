@@ -34,7 +34,7 @@ class EngineFacts:
     closing: bool
     forked: bool
     watching: Watching
-    queued: dict[int, WorkItem]  # work that has not begun, by its number: whoever takes it out of there has it
+    queued: dict[int, WorkItem]  # work that has not begun, by its number; the taker owns it
     _config: Config
     _resources: dict[str, float]  # of all threads together
     _slots: Slots

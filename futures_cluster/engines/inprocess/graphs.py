@@ -1,7 +1,7 @@
 """Calls that need each other, submitted together.
 
-Covers: which of them can begin, which nobody needs any more, the futures of those that are wanted. Does not cover: how
-such calls come to be (``adapters``), executing them (``slots``).
+Covers: which of them can begin, which are no longer needed, the futures of wanted calls. Does not cover: making such
+calls (``adapters``), executing them (``slots``).
 
 A node is kept by those that need its value, and by nothing else once it has ended: so a value goes with the last node
 that takes it. The futures are held weakly: when the last reference to one goes, what only it needed does not begin.

@@ -48,7 +48,7 @@ def make_picture(
     Parameters
     ----------
     done : iterable of Future
-        Those of ended calls that anybody has asked for the key of.
+        Futures of ended calls whose key a user or library has read.
     groups : dict
         What was measured of functions, by name.
     now : float

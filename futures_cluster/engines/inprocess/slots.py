@@ -57,7 +57,7 @@ class Slots:
     engine : Host
         Is told of what ends.
     queued : dict
-        Work that has not begun, by its number: whoever takes it out of there has it.
+        Work that has not begun, by its number. The thread that takes work out of it owns that work.
     initialize : callable or None
         Called in each thread before its first work; False if it failed.
     """
@@ -242,7 +242,7 @@ class Slots:
                     work.future._deliver_value(value)
             work = value = None
             if self._closing:
-                self.look_quiet()  # which threads understand only once it is not settled any more
+                self.look_quiet()  # which threads see only once ``_is_settled`` is false
 
     def _attend(self, slot: SlotThread, item: Any) -> WorkItem | None:
         """Look after all that is not settled; return the work to execute, or None."""

@@ -1,7 +1,7 @@
 """What is noted of each call for plugins, viewers of the status page, and debug mode.
 
 Covers: telling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
-cover: showing it (``observed``). As long as nobody wants to know, no call comes here but one that has failed.
+cover: showing it (``observed``). Without a viewer and without plugins only failed calls come here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Watching:
         self._slots = slots
         self._changed = changed
         self._debug = debug
-        self.recorder: TaskStreamRecorder | None = None  # rows of the task stream, while somebody looks
+        self.recorder: TaskStreamRecorder | None = None  # rows of the task stream, while the page has a viewer
         self._plugins = plugin_runner.watch_of_scheduler()  # of all schedulers
         self._worker_plugins: plugin_runner.PluginRunner | None = None
         self._has_joined = False

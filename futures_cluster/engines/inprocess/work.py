@@ -44,7 +44,7 @@ class WorkItem(context.TaskContext):
     parent: context.TaskContext | None = None
     inside: set[int] | None = None  # ids of the containers with futures to replace (``arguments.find``)
     given: list[Any] | None = None  # the futures to replace
-    slot = 0  # the number of the thread that executes it, if anybody wants to know
+    slot = 0  # the number of the thread that executes it, while ``watching`` is on
 
     def __init__(
         self,

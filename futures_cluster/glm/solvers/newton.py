@@ -9,8 +9,8 @@ objective decreases by a part of what the gradient promises. The estimated dista
 promises in one full step: without l1 half the squared Newton decrement, ``g' H^-1 g / 2``.
 
 Two ways to spend fewer passes. A start from a sample of the rows (``base.better_start``). And a Hessian costs several
-times a gradient: once a step makes the decrement ten times smaller, the Hessian hardly changes any more and is used
-again (the chord method), as long as each step goes on to gain as much.
+times a gradient: once a step makes the decrement ten times smaller, the Hessian hardly changes from there on and is
+used again (the chord method), as long as each step goes on to gain as much.
 """
 
 from __future__ import annotations

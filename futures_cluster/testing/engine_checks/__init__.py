@@ -6,7 +6,7 @@ A check is ``check_*(make_executor)``; ``make_executor(**arguments)`` returns an
 the given arguments of ``Executor``. ``CHECKS`` has all of them by name, with what each needs of an engine:
 
 - *features*: what ``lacks`` may name, as in ``run_check(check, make_executor, lacks={"kill"})``. The check is run all
-  the same, and has to end with ``NotSupported``: whoever asks for what is missing must be told.
+  the same, and has to end with ``NotSupported``: a caller that uses a missing feature must get an error.
 - *traits*: how the engine works at all. Without one of them a check says nothing, and ``is_meant_for`` is false.
 - *libraries*: what runs on executors, such as Dask. Without it the check says nothing either.
 

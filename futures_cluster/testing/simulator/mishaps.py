@@ -41,7 +41,7 @@ class Mishaps:
         self._half_open: dict[
             str, None
         ] = {}  # workers that have lost a connection which the scheduler still believes in
-        self._vanished: dict[str, None] = {}  # workers whose hosts are gone: nobody refuses connections
+        self._vanished: dict[str, None] = {}  # workers whose hosts are gone, and refuse no connections
 
     # ---------------------------------------------------------------- from time to time
 

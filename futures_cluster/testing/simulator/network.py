@@ -3,7 +3,7 @@
 Covers: when a message arrives. A link is one direction of one connection; messages keep their order on it, because a
 connection does. What has a size takes its turn on the link, and, where hosts have network cards of limited rate, its
 share of the sender's and of the receiver's. Partitions: as TCP does it, messages are held while a link is cut, and
-arrive after it has healed; whoever gives up before closes the connection, and nothing of it arrives any more.
+arrive after it has healed; a side that gives up before closes the connection, and its messages are lost.
 Does not cover: giving up (``simulation``), when partitions happen (``faults``).
 
 The shares are equal: a card divides its rate by the transfers on it, and a transfer gets the smaller of its two shares.

@@ -98,7 +98,7 @@ class SimulatedWorker:
         return self._simulation.workers.get(self.name) is self
 
     def _tell(self, message: Message) -> None:
-        if self.online:  # else the connection is gone, though perhaps nobody here knows it
+        if self.online:  # else the connection is gone, though perhaps the worker does not know
             self._simulation.to_scheduler(self.name, message)
 
     def retire(self) -> None:
@@ -124,7 +124,7 @@ class SimulatedWorker:
             simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
         elif isinstance(message, m.PutData):
             if message.request not in simulation.fetches:
-                return  # the client has closed the connection: nobody claims it
+                return  # the client has closed the connection and claims nothing
             for key, (size_bytes, value) in message.rows:
                 self._hold(key, size_bytes, value)
             self._handle(m.DataPut([(key, size_bytes) for key, (size_bytes, _) in message.rows]))
