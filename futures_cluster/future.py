@@ -126,9 +126,8 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                         self._watched = True
                         if self._delivered:  # by a thread that may have looked before
                             self._state = FINISHED
-                        condition = self._lazy_condition = (
-                            locks.Condition()
-                        )  # last: other threads use it without the lock
+                        # Last, because other threads use it without the lock.
+                        condition = self._lazy_condition = locks.Condition()
             return condition
 
     def __repr__(self) -> str:
@@ -376,7 +375,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         with _transition:
             sleeper.next = self._awaited_by
             self._awaited_by = sleeper
-        if not self.done():  # looked at afterwards, as the deliverer looks afterwards who waits
+        if not self.done():  # only now, as the deliverer looks for sleepers only after its change
             with context.waiting() if context.local.task is not None else _NO_TASK:
                 if not sleeper.wait(timeout):
                     with _transition:  # a program that polls leaves nothing behind
@@ -435,7 +434,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     # ---------------------------------------------------------------- for the engine of this process
     #
     # Only one thread delivers, the one that has taken the task from the engine, and without a lock. It says that the
-    # outcome is here before it looks for a condition, and who makes one looks in the opposite order.
+    # outcome is here before it looks for a condition, and a thread that makes one looks in the opposite order.
 
     def _deliver_value(self, value: Any) -> None:
         """Take what the task has returned."""

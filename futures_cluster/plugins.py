@@ -1,4 +1,4 @@
-"""Plugins, for those who write them: the base classes, the events that their methods get, and what registers them.
+"""Plugins, for their authors: the base classes, the events that their methods get, and what registers them.
 
 :meth:`Executor.watch <futures_cluster.Executor.watch>` registers a plugin of one executor; ``watch_schedulers`` and
 ``watch_worker`` register one in the process of a scheduler or a worker.

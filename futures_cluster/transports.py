@@ -1,4 +1,4 @@
-"""Transports, for those who use or write one: connecting and listening, the interfaces, and what registers a transport.
+"""Transports, for their users and authors: connecting and listening, the interfaces, and registering a transport.
 
 ``StreamTransport`` is the base of transports over stream sockets; ``make_certificates`` makes what ``tls://`` needs.
 """

@@ -141,7 +141,7 @@ class LargeArguments:
     least_bytes : int or None
         Larger arguments go out once; None: no argument does.
     mode : str or None
-        joblib's ``mmap_mode``: whether calls may change large arrays, and who sees it.
+        joblib's ``mmap_mode``: whether calls may change large arrays, and which processes see it.
     folder : str or None
         joblib's ``temp_folder``.
 

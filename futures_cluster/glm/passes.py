@@ -1,8 +1,8 @@
 """One pass over a block of rows: the sums that solvers need, in one flat vector.
 
 Covers: loss, gradient and Hessian of dense and CSR rows, Hessians times a vector, in pieces that fit the cache. Does
-not cover: the order of additions (``trees``), where blocks are and who runs the passes (``sums``), penalties and the
-division by the total weight (``objective``).
+not cover: the order of additions (``trees``), where blocks are and which workers run the passes (``sums``), penalties
+and the division by the total weight (``objective``).
 
 The way of data::
 

@@ -8,8 +8,8 @@ The way of data, with an executor::
     theta --(once)--> a task a worker: block_sums of its blocks, one after the other --> additions --> one vector here
 
 Blocks stay where they are, and a task costs some tenths of a millisecond: so one task passes over all small blocks of a
-worker. It adds what the tree of all blocks adds, and gives the rest as it is; so the bits do not depend on who holds
-which block. Vectors that are small are added here, large ones by tasks.
+worker. It adds what the tree of all blocks adds, and gives the rest as it is; so the bits do not depend on which worker
+holds which block. Vectors that are small are added here, large ones by tasks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fixed tree in which partial sums are added.
 
 Covers: sums of all parts, and sums of some parts as far as the tree goes. Does not cover: what is added (``passes``),
-who has which part (``sums``).
+which worker has which part (``sums``).
 
 The tree belongs to the number of parts alone: neighbours are added, then neighbours among these sums, and a last one
 without a neighbour goes up as it is. So a sum has the same bits whichever worker adds a part when, and rounding errors

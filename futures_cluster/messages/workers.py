@@ -174,7 +174,7 @@ class DropData(Message):
 
 
 class CopyData(Message):
-    """Get these from who holds them, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
+    """Get these from their holders, and keep them; answered by ``DataAdded``, or by ``ReportMissing``.
 
     Without holders it asks whether the worker has them itself.
     """

@@ -1,6 +1,6 @@
 """The functions that tasks call: known once, told once to each worker, forgotten with their last user.
 
-Covers: who keeps a function (clients that will use it again, tasks that call it), and the groups by name in which
+Covers: what keeps a function (clients that will use it again, tasks that call it), and the groups by name in which
 durations are measured. Does not cover: their payloads, which the scheduler never looks into, and telling them to
 workers (``outbox``).
 """

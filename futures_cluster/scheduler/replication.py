@@ -1,6 +1,6 @@
 """Results that have to be on more workers, or on others: scattered data, and what a worker holds that is to end.
 
-Covers: the events about data, which results lack copies, who is asked to fetch them, when a retired worker may end.
+Covers: the events about data, which results lack copies, which workers fetch them, when a retired worker may end.
 Does not cover: what a lost result means (``transitions``, ``recovery``), fetching (the worker machine).
 
 The way of a copy: an event changes the holders of a result -> ``State.dirty_replicas`` -> ``_check``: it lacks copies
@@ -54,7 +54,7 @@ def put_lost(key: Key) -> str:
 
 
 class Copies:
-    """Decides who copies what; a part of the machine."""
+    """Decides which worker copies which result; a part of the machine."""
 
     def __init__(self, change: Transitions, repeats: Repeats) -> None:
         self._transitions = change

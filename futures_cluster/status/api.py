@@ -171,7 +171,7 @@ class Api:
         return made
 
     def _shared(self, kind: str, make: Callable[..., Any], *names: str) -> bytes:
-        """Return another answer as JSON; one for all who ask for the same."""
+        """Return another answer as JSON; equal requests share one."""
         body: bytes = self._kept.get("\n".join((kind, *names)), lambda: to_json(make(*names)), MAX_ANSWER_AGE_S)
         return body
 

@@ -1,4 +1,4 @@
-"""Answers that are made once for all who ask within a short while.
+"""Answers that are made once for all viewers of a short time.
 
 Covers: keeping them, and for how long. Does not cover: what they are (``api``).
 

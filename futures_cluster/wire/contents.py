@@ -1,7 +1,7 @@
 """Whether the contents of a message make sense: each value of its rows, each of its numbers.
 
 Covers: what peers say to a scheduler that listens, and to a worker that serves data. Does not cover: the outer types of
-fields, which every frame is checked for (``frames``); who may say what (``services.scheduler.permissions``).
+fields, which every frame is checked for (``frames``); which role may send what (``services.scheduler.permissions``).
 
 A number in a message is finite and not negative, unless ``RANGES`` says something else. Values that a receiver compares
 and never counts with (attempts, requests) need no range of their own. The checks look at the

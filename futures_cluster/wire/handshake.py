@@ -296,7 +296,7 @@ def busy() -> bytes:
 
 
 class Acceptor(Handshake):
-    """The side that listens. It answers every failure with a refusal, except to those who do not speak its protocol.
+    """The side that listens. It answers every failure with a refusal, except to peers that do not speak its protocol.
 
     Parameters
     ----------

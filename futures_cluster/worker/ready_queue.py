@@ -2,7 +2,7 @@
 
 Covers: a queue by level (higher priority and deeper nesting first), and first come, first served inside a
 level.
-Does not cover: whether an entry is still valid. Entries are never searched for and removed; who pops checks
+Does not cover: whether an entry is still valid. Entries are never searched for and removed; the machine checks
 whether the task is still to be run, so that cancelling costs nothing here.
 
 Tasks nearly always arrive in the order of their serial number, so a level is a deque with constant costs;

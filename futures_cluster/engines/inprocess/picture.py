@@ -1,7 +1,7 @@
 """What the engine does at a moment, in the form in which a scheduler's state is shown and explained.
 
 Covers: making a ``scheduler.state.State`` of the work there is. Does not cover: showing it (``monitor``),
-explaining it (``scheduler.views.explain``). Only who looks pays for it; nothing decides by it.
+explaining it (``scheduler.views.explain``). Only viewers cause this work, and no decision depends on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The state of a channel: a rolling buffer of items in the order in which they came.
 
-Covers: what is in the buffer, and who waits for more. Does not cover: readers' positions, which they tell with each
-request; the handle (``channels``).
+Covers: the items in the buffer, and the readers that wait for more. Does not cover: readers' positions, which they tell
+with each request; the handle (``channels``).
 
 Items are numbered from 0. The buffer has those from ``first`` on; what does not fit drops out of it at its old end,
 and the tasks in it are let go. A reader asks for what comes from its position on: it gets a batch, or waits for the

@@ -1,7 +1,7 @@
 """What users' threads leave for the scheduler, packed into as few messages as possible.
 
-Covers: the items of a client's mailbox, and the messages that say the same in the same order. Does not cover: who calls
-this and when (``client``, ``loop_thread``).
+Covers: the items of a client's mailbox, and the messages that say the same in the same order. Does not cover: when
+the client packs (``client``, ``loop_thread``).
 
 Items, and the way of data::
 

@@ -45,9 +45,9 @@ class WorkerSettings(NamedTuple):
     debug: bool = False
     initializer: bytes | None = None  # a pickle of (initializer, initargs)
     by_reference: bool = False  # the process has the program's ``__main__``, as multiprocessing has started it
-    scheduler: str = ""  # its address, if that is not who starts the worker
+    scheduler: str = ""  # its address, if the parent is not the scheduler
     security: registry.Security = registry.NO_SECURITY
-    manager: str = ""  # the name of who starts the worker, as the scheduler knows it
+    manager: str = ""  # the name of the parent, as the scheduler knows it
     silence_s: float = 60.0
     folder: str | None = None  # for spilled results and code
     logging: m.LogSettings | None = None  # what the client wants of log records

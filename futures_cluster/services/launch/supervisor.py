@@ -196,7 +196,7 @@ class WorkerSupervisor:
         return None
 
     async def _introduce(self, connection: Any) -> None:
-        """Say who this is, and wait for the scheduler's answer: it may refuse."""
+        """Introduce this manager, and wait for the scheduler's answer: it may refuse."""
         self._connection = connection
         self._taken.clear()
         connection.on_messages, connection.on_close = self._received, self._hung_up

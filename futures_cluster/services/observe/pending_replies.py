@@ -1,6 +1,7 @@
 """Questions to several workers at once, and noticing that all have answered.
 
-Covers: who of a round is still to answer. Does not cover: asking, and how long it is worth waiting (``monitor``).
+Covers: which workers of a round have yet to answer. Does not cover: asking, and how long it is worth waiting
+(``monitor``).
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class PendingReplies:
 
     def __init__(self) -> None:
         self._lock = locks.Lock()
-        self._open: dict[Future[None], dict[str, None]] = {}  # a round -> who is still to answer
+        self._open: dict[Future[None], dict[str, None]] = {}  # a round -> workers that have yet to answer
 
     def begin(self, names: Iterable[str]) -> Future[None]:
         """Return a future that is done when these workers, asked next, have answered."""
         done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # one of those who wait may leave, the others go on
+        done.set_running_or_notify_cancel()  # a viewer may stop waiting, the others go on
         missing = dict.fromkeys(names)
         if missing:
             with self._lock:

@@ -85,7 +85,7 @@ class LogRelay:
             self._told[worker] = merged
 
     def pass_on(self, message: m.LogRecords) -> None:
-        """Send records to those who want them."""
+        """Send records to the clients that want them."""
         if not self._wanted:
             return
         by_client: dict[str, list[m.LogRow]] = {client: [] for client in self._wanted}

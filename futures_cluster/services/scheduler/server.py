@@ -1,7 +1,7 @@
 """A scheduler of its own: clients and workers connect to it from anywhere.
 
-Covers: taking connections and giving them up, who is who, workers and managers that go, questions about the cluster.
-Does not cover: deciding (``scheduler.machine``), carrying out its commands (``service``), what each may say
+Covers: taking connections and giving them up, the names of peers, workers and managers that go, questions about the
+cluster. Does not cover: deciding (``scheduler.machine``), carrying out its commands (``service``), what each may say
 (``permissions``), the command line (``cli``).
 
 The way of a message: connection -> ``_Link.received`` (checked against the sender's role) -> ``SchedulerService`` ->
@@ -39,7 +39,7 @@ log = logging.getLogger("futures_cluster.scheduler")
 
 #: The manager of a worker whose connection has ended kills it, and is given this time to say how it ended.
 EXIT_REPORT_TIMEOUT_S = 5.0
-#: Who connects says who he is within this time.
+#: A peer that connects must introduce itself within this time.
 HELLO_S = 10.0
 #: In the place of a worker that is restarted another one joins within this time.
 SUCCESSOR_S = 60.0
@@ -65,7 +65,7 @@ class _Link:
         self.heard_at = server.loop.time()
         self.silent = False  # a worker of which only its manager knows that it lives
         self.facts: dict[str, Any] = {}
-        self.manager = ""  # of a worker: who started it
+        self.manager = ""  # of a worker: the manager that started it
         self.incarnation = ""  # of a worker: tells it from former ones of its name
         self.heartbeats: Heartbeats | None = None
         self.is_refused = False
@@ -475,7 +475,7 @@ class SchedulerServer:
             return False
         try:
             link.send([m.AskReply(message.request, question(message.argument))])
-        except (RuntimeError, TypeError, ValueError) as error:  # of who asks: the answer says it
+        except (RuntimeError, TypeError, ValueError) as error:  # of the question: the answer says so
             link.send([m.AskReply(message.request, None, f"{message.what}: {error}")])
         except Exception as error:
             log.exception("the question %s failed", message.what)

@@ -88,7 +88,7 @@ class SchedulerService:
         self._timer_at: float | None = None
         self._pids: dict[int, str] = {}
         self._plugins = plugin_runner.watch_of_scheduler()
-        self.monitor: Noticing | None = None  # who keeps what workers report, for people
+        self.monitor: Noticing | None = None  # keeps what workers report, for the page
 
     def handle(self, messages: Iterable[Message]) -> None:
         """Take messages of one sender, in order."""

@@ -79,7 +79,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     Parameters
     ----------
     fds : list of int
-        The connection to who started this, the pipe for stderr, the door of the resource tracker, and perhaps the
+        The connection to the parent, the pipe for stderr, the door of the resource tracker, and perhaps the
         black box.
     """
     code = 1
@@ -410,7 +410,7 @@ class WorkerProcess:
         if self._client is not None:
             self._client.forked = True
 
-    # ---------------------------------------------------------------- the scheduler, and who started this
+    # ---------------------------------------------------------------- the scheduler, and the parent
 
     def _from_scheduler(self, messages: list[m.Message]) -> None:
         if len(messages) == 1 and type(messages[0]) is m.RunTasks:

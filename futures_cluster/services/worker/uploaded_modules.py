@@ -7,7 +7,7 @@ process has other versions of modules than a client. Does not cover: functions, 
 A process can have one module of a name, and no module can be unloaded for certain: others have its objects. So a
 module that was edited is not loaded again here. The worker retires, and a fresh process takes its place.
 
-Archives are rare, and ``zipfile`` takes longer to import than all else here: who needs it imports it.
+Archives are rare, and ``zipfile`` takes longer to import than all else here, so functions import it.
 """
 
 from __future__ import annotations

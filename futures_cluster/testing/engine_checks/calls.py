@@ -65,7 +65,7 @@ def check_submit_callables(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_states(make_executor: MakeExecutor) -> None:
-    """A future that is done says so, and wakes all who wait, as in the stdlib."""
+    """A future that is done says so, and wakes all waiting threads, as in the stdlib."""
     with make_executor() as ex:
         future = ex.submit(pow, 2, 5)
         assert isinstance(future, concurrent.futures.Future)
@@ -372,7 +372,7 @@ def check_progress(make_executor: MakeExecutor) -> None:
 
 @check()
 def check_map_dropped_before_its_first_item(make_executor: MakeExecutor) -> None:
-    """A caller of map who ignores the results gets all effects."""
+    """A caller of map that ignores the results gets all effects."""
     with Folder() as folder, make_executor() as ex:
         ex.map(folder.set, range(50))
         ex.shutdown()

@@ -1,6 +1,6 @@
 """Carries out the faults of a simulation.
 
-Covers: what a crash, a lost host, a partition, a stuck worker look like to those who are left, and a worker that comes
+Covers: what a crash, a lost host, a partition, a stuck worker look like to the others, and a worker that comes
 back after its connection was given up. Does not cover: when they happen (``faults``), held messages (``network``).
 
 The way of a silence: a partition begins -> messages are held -> after ``silence_s`` the scheduler gives the connection

@@ -1,8 +1,9 @@
 """A cluster under a virtual clock: the real machines, simulated time, network, work and faults.
 
-Covers: what ``services`` and ``wire`` do in production, replaced by a heap of events; who lives, and who is told what.
-Does not cover: deciding anything (``scheduler``, ``worker``), real tasks, how long messages take (``network``), what
-goes wrong (``faults``, ``mishaps``), whether all is right (``checks``, besides the invariants of the machines).
+Covers: what ``services`` and ``wire`` do in production, replaced by a heap of events; which processes live, and which
+messages they get. Does not cover: deciding anything (``scheduler``, ``worker``), real tasks, how long messages take
+(``network``), what goes wrong (``faults``, ``mishaps``), whether all is right (``checks``, besides the invariants of
+the machines).
 
 The flow. ``Simulation.run`` takes the earliest event from the heap, hands it to whom it concerns, and sends what that
 one answers; each message comes back from the heap when it has arrived. Nothing else moves the clock. The same seed

@@ -72,7 +72,7 @@ class SimulatedWorker:
         self._ticking = False
         self._last_flush = 0.0
         self._joined_as_client = False
-        self._children: dict[Key, Identity] = {}  # unfinished child -> who waits for it
+        self._children: dict[Key, Identity] = {}  # unfinished child -> the task that waits for it
         self._waiting: dict[Identity, tuple[int, Work, float]] = {}  # how many children each waits for, since when
 
     def join(self) -> None:

@@ -3,9 +3,9 @@
 Covers: what stands for a buffer in a message (``Buffer``), and memory for those that arrive. Does not cover: how they
 are cut out of a stream (``frames``), what they mean (``pickle_codec``).
 
-A buffer goes from where it lies to the socket, and from the socket to where it stays; who passes a message on passes
-the buffer on, without looking at it. Memory for one that arrives is reserved when its length is known, but the
-system only commits what is written to: a length that is a lie costs nothing.
+A buffer goes from where it lies to the socket, and from the socket to where it stays; a process that passes a message
+on passes the buffer on, without looking at it. Memory for one that arrives is reserved when its length is known, but
+the system only commits what is written to: a length that is a lie costs nothing.
 """
 
 from __future__ import annotations

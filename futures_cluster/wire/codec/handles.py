@@ -26,7 +26,7 @@ def add_reducers(table: MutableMapping[type, Callable[[Any], Any]], passes: bool
 
     What a connection is among is read once if it passes. A pickle that several processes read must not have one.
     """
-    sockets = sys.modules.get("socket")  # who has not loaded it has none
+    sockets = sys.modules.get("socket")  # a process without the module has no sockets
     if sockets is not None:
         table[sockets.socket] = _reduce_socket if passes else _refuse
     module = sys.modules.get("multiprocessing.connection")

@@ -1,6 +1,6 @@
 """Which ``__main__`` the threads of a process see that runs tasks.
 
-Does not cover: what is in it (``programs``), and who says which program a task belongs to
+Does not cover: its content (``programs``), and how a worker learns which program a task belongs to
 (``services.worker.execution``).
 """
 

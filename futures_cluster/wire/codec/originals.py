@@ -56,7 +56,7 @@ class Original:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the memory is its client's, who keeps it whatever this process does."""
+        """Whether the memory is its client's, which keeps it whatever this process does."""
         return bool(self._mark == pickle_codec.KEPT)
 
     @property

@@ -256,7 +256,7 @@ def dump(
     codec : str or None
         For a peer on another host: large buffers are compressed by this, where it pays (``compress``).
     scope : Scope
-        Of those who load it (``pickling.dumps``).
+        Of the processes that load it (``pickling.dumps``).
     reducers : mapping or None
         How objects of some types pickle (``pickling.dumps_apart``).
 

@@ -37,7 +37,7 @@ _HEAD = len(MARK) + _LENGTH.size
 
 
 class Scope(NamedTuple):
-    """Where those who load a payload look the names of this process's ``__main__`` up.
+    """Where receivers of a payload look up the names of this process's ``__main__``.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def dumps(obj: Any, scope: Scope = HERE) -> bytes:
     Parameters
     ----------
     scope : Scope
-        Of those who load it.
+        Of the processes that load it.
 
     Raises
     ------

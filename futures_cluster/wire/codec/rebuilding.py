@@ -14,7 +14,7 @@ from futures_cluster.wire.codec import classes, programs
 from futures_cluster.wire.codec.main_modules import MAIN
 from futures_cluster.wire.codec.programs import MISSING, Program
 
-#: In the place of a program's token: those who load it have ``__main__`` themselves.
+#: In the place of a program's token: the processes that load it have ``__main__`` themselves.
 THEIRS = ""
 
 

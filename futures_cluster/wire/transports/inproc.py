@@ -3,7 +3,7 @@
 Covers: frames that go from memory to memory, also between loops. Does not cover: workers that are threads, which hand
 over objects without packing them (``inproc``).
 
-It keeps all that other transports promise: messages are packed and checked, buffers belong to who gets them, and the
+It keeps all that other transports promise: messages are packed and checked, buffers belong to their receiver, and the
 secret is asked for. So it serves to try out services, and whatever is built on connections, where sockets would be in
 the way.
 """

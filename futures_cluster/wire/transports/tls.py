@@ -154,7 +154,7 @@ class TlsTransport(TcpTransport):
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
     ) -> Listener:
         """See ``registry.Transport``."""
-        _context(security, is_listener=True)  # what is wrong with it is told now, and not to each who connects
+        _context(security, is_listener=True)  # raises now what is wrong with it, instead of at each connection
         return await super().listen(rest, loop, security, on_connection)
 
     async def connect(self, rest: str, loop: asyncio.AbstractEventLoop, security: Security) -> SocketConnection:
