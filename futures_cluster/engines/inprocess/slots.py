@@ -7,8 +7,8 @@ There are to be ``target`` active threads: as many as the executor has workers, 
 As in the standard library a thread is started only when work finds none idle. A thread that is one too many steps
 aside with the next work that it takes, and is the first to come back.
 
-A thread says what it has taken (``SlotThread.task``) before it looks whether threads are wanted (``_is_settled``), and a
-caller that wants one more says so before it looks at what threads have taken. So no work waits while a thread could
+A thread says what it has taken (``SlotThread.task``) before it looks whether threads are wanted (``_is_settled``), and
+a caller that wants one more says so before it looks at what threads have taken. So no work waits while a thread could
 start for it.
 """
 

@@ -1,9 +1,9 @@
 """Queued tasks in the order in which they should run, with a fair share for each client.
 
 Covers: the queue of plain tasks, and of those of one demand. Does not cover: how much of the cluster's time each client
-has had (``shares``), whether an entry is still to be run (``dispatch`` checks it after ``pop``, so that cancelling
-costs nothing here), and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of
-work, and stays as it is.
+has had (``shares``), whether an entry is still to be run (``dispatch`` checks it, so that cancelling costs nothing
+here), and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of work, and stays as
+it is.
 
 The order. A level (priority, then depth of nesting) comes before another for all clients. Inside a level each client
 has a *flow*, and the flow that has had the least of the cluster's time is next: a client with a million tasks waiting
