@@ -196,7 +196,7 @@ class WorkerSupervisor:
         return None
 
     async def _introduce(self, connection: Any) -> None:
-        """Introduce this manager, and wait for the scheduler's answer: it may refuse."""
+        """Send this manager's name, and wait for the scheduler's answer."""
         self._connection = connection
         self._taken.clear()
         connection.on_messages, connection.on_close = self._received, self._hung_up
