@@ -210,7 +210,8 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         Parameters
         ----------
         force : bool
-            Also stop it while it runs: its worker process is replaced, and what else ran there runs again.
+            Also stop it while it runs: its worker process is replaced, and what else ran there runs again. For a task
+            that does not run this makes no difference.
 
         Returns
         -------
@@ -221,24 +222,21 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         Raises
         ------
         NotSupported
-            For ``force`` where tasks are threads of this process, which cannot be stopped.
+            For ``force``, if the task runs in a thread, which cannot be stopped.
         """
-        if force and self._client is not None and not getattr(self._client, "can_stop_tasks", True):
-            from futures_cluster.errors import NotSupported
-
-            raise NotSupported(
-                "a thread cannot be stopped; use cancel() before it runs, or an Executor with worker processes"
-            )
         first = False
         try:
             with DeferredSignals():
                 with self._condition:
-                    if self._state == FINISHED or (self._state == RUNNING and not force):
+                    if self._state == FINISHED:
                         return False
                     if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                         return True
-                    if self._number and not self._client.withdraw(self):
-                        return False  # a thread has just taken it
+                    if self._state == RUNNING or (self._number and not self._client.withdraw(self)):  # just taken
+                        if not force:
+                            return False
+                        if self._client is not None and not self._client.can_stop_tasks:
+                            raise self._unstoppable()
                     with _transition:  # not while ``_deliver_running`` looks
                         self._state = CANCELLED_AND_NOTIFIED
                     first = True
@@ -250,6 +248,14 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
             if first:
                 self._invoke_callbacks()
         return True
+
+    def _unstoppable(self) -> Exception:
+        from futures_cluster.errors import NotSupported
+
+        return NotSupported(
+            f"{self.key!r} runs in a thread, which cannot be stopped; wait for its end, or use an Executor with worker "
+            "processes"
+        )
 
     def release(self) -> None:
         """Let the cluster forget the result.

@@ -320,12 +320,22 @@ def test_cancelling_what_a_task_needs_cancels_the_task(ex: Executor, gate: Gate)
 def test_threads_cannot_be_stopped(threads: Executor, gate: Gate) -> None:
     future = threads.submit(gate.hold, 1)
     gate.wait_come()
-    with pytest.raises(NotSupported, match="thread"):
+    waiting = [threads.submit(int) for _ in range(3)]
+    with pytest.raises(NotSupported, match="runs in a thread, which cannot be stopped"):
         future.cancel(force=True)
+    assert waiting[0].cancel(force=True) and waiting[0].cancelled()
+    with pytest.raises(NotSupported, match="^2 tasks cancelled, but '.*hold.*' cannot be stopped"):
+        threads.cancel_all(force=True)
+    assert all(other.cancelled() for other in waiting)
     gate.open(1)
     assert future.result(LIMIT_S) == 1
-    with Executor(backend="sync") as ex, pytest.raises(NotSupported):
-        ex.submit(int).cancel(force=True)
+    assert not future.cancel(force=True)
+    assert threads.cancel_all(force=True) == 0
+
+
+def test_what_sync_returns_is_done() -> None:
+    with Executor(backend="sync") as ex:
+        assert not ex.submit(int).cancel(force=True) and ex.cancel_all(force=True) == 0
 
 
 def test_force_stops_a_running_task(gate: Gate) -> None:

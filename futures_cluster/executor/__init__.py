@@ -510,7 +510,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         Raises
         ------
         NotSupported
-            For ``force``, if a task runs in a thread of this process, which cannot be stopped.
+            For ``force``, if a task runs in a thread, which cannot be stopped. All others are cancelled by then.
 
         Examples
         --------
@@ -518,10 +518,25 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         ...     ex.cancel_all()
         0
         """
+        from futures_cluster.errors import NotSupported
+
         # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
         futures: list[Future[Any]] = self._engine.unfinished_futures()
-        # Data on its way to the workers is no task.
-        return sum([future.cancel(force=force) for future in reversed(futures) if not future._scattered])
+        number, unstoppable = 0, []
+        for future in reversed(futures):
+            if future._scattered:
+                continue  # data on its way to the workers is no task
+            try:
+                number += future.cancel(force=force)
+            except NotSupported:
+                unstoppable.append(future.key)
+        if unstoppable:
+            more = f" and {len(unstoppable) - 1} more" if len(unstoppable) > 1 else ""
+            raise NotSupported(
+                f"{numbers.counted(number, 'task')} cancelled, but {unstoppable[-1]!r}{more} cannot be stopped in a "
+                "thread; wait for the end, or use an Executor with worker processes"
+            )
+        return number
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new tasks, and stop the workers once all tasks are done.

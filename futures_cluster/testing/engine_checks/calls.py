@@ -20,7 +20,7 @@ from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.errors import CancelledError, DeserializationError, RemoteError
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises, wait_running
 
 # ---------------------------------------------------------------- submit
 
@@ -139,12 +139,15 @@ def check_cancel_everything(make_executor: MakeExecutor) -> None:
 
 @check("stop", traits=("concurrent",))
 def check_cancel_force(make_executor: MakeExecutor) -> None:
-    """``cancel(force=True)`` stops a running task, and others go on."""
+    """``cancel(force=True)`` stops a running task, and others go on; all else it treats as ``cancel()`` does."""
     with Folder() as folder, make_executor(max_workers=1) as ex:
+        done = ex.submit(tasks.same, 0)
+        assert done.result(TIMEOUT_S) == 0 and not done.cancel(force=True)
         try:
             future = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
-            folder.wait("begun")
-            waiting = ex.submit(tasks.same, 1)
+            wait_running(future)
+            waiting, unwanted = ex.submit(tasks.same, 1), ex.submit(tasks.same, 2)
+            assert unwanted.cancel(force=True) and unwanted.cancel(force=True) and unwanted.cancelled()
             assert future.cancel(force=True)
             with raises(CancelledError):
                 future.result()

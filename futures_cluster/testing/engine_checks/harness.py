@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from futures_cluster import clocks
 from futures_cluster.errors import NotSupported
 from futures_cluster.executor import Executor
+from futures_cluster.future import Future
 
 MakeExecutor = Callable[..., Executor]
 
@@ -107,6 +108,14 @@ def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
         caught.append(error)
     else:
         raise AssertionError(f"{' or '.join(kind.__name__ for kind in kinds)} was not raised")
+
+
+def wait_running(future: Future[object]) -> None:
+    """Wait until the executor says that a task runs."""
+    end = clocks.monotonic() + TIMEOUT_S
+    while not future.running():
+        assert clocks.monotonic() < end, future
+        clocks.sleep(0.002)
 
 
 class Folder:

@@ -13,7 +13,7 @@ from futures_cluster import clocks
 from futures_cluster.errors import BrokenExecutor
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises, wait_running
 
 # ---------------------------------------------------------------- start and end
 
@@ -104,10 +104,7 @@ def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
     with Folder() as folder, make_executor(max_workers=1) as ex, make_executor(max_workers=1) as other:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
         folder.wait("begun")
-        end = clocks.monotonic() + TIMEOUT_S
-        while not running.running():
-            assert clocks.monotonic() < end, running
-            clocks.sleep(0.002)
+        wait_running(running)
         waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.log_line, folder, number) for number in range(20)]]
         others = other.submit(tasks.begin_and_wait, folder, "other", "go", 2)
         assert ex.cancel_all() == len(waiting) and all(future.cancelled() for future in waiting)
@@ -118,14 +115,15 @@ def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
 
 @check("stop", traits=("concurrent",))
 def check_cancel_all_by_force(make_executor: MakeExecutor) -> None:
-    """With ``force`` what runs is stopped, too."""
+    """With ``force`` what runs is stopped, too; an engine that cannot do that cancels all else before it says so."""
     with Folder() as folder, make_executor(max_workers=1) as ex:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
-        folder.wait("begun")
-        waiting = ex.submit(tasks.same, 1)
+        wait_running(running)
+        waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.same, number) for number in range(5)]]
         try:
-            assert ex.cancel_all(force=True) == 2 and running.cancelled() and waiting.cancelled()
+            assert ex.cancel_all(force=True) == 7 and running.cancelled()
         finally:
+            assert all(future.cancelled() for future in waiting)
             folder.set("never")
         assert ex.submit(tasks.same, 2).result(TIMEOUT_S) == 2
 
