@@ -51,6 +51,8 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
             raise ValueError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
         unit = match[2] or ""
         number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
+    elif numbers.is_bool(value):
+        raise TypeError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {value}")
     else:
         number = float(value)
     if not 1 <= number <= numbers.MAX_BYTES:
@@ -229,9 +231,9 @@ def make_config(
         memory_limit=None if memory_limit is None else parse_bytes(memory_limit, "memory_limit"),
         threads_per_worker=threads_per_worker,
         thread_name_prefix=thread_name_prefix,
-        resources=numbers.amounts("resources", resources or {}),
-        limits=numbers.amounts("limits", limits or {}),
-        resolve=resolve,
+        resources=numbers.amounts("resources", {} if resources is None else resources),
+        limits=numbers.amounts("limits", {} if limits is None else limits, above_zero=True),
+        resolve=numbers.flag("resolve", resolve),
         worker_environment={
             name: str(max(1, usable_cores() // (max_workers * threads_per_worker)))
             for name in THREAD_VARIABLES

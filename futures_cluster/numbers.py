@@ -46,6 +46,30 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+def is_bool(value: object) -> bool:
+    """Return whether a value is True or False, of Python or numpy: an ``int`` to Python, but not to a reader.
+
+    Examples
+    --------
+    >>> is_bool(True), is_bool(1)
+    (True, False)
+    """
+    return type(value).__name__ in ("bool", "bool_")
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; 1, 0 and numpy's bools are taken as well.
+
+    Raises
+    ------
+    TypeError
+        For anything else: the text "no" would be true.
+    """
+    if not is_bool(value) and not (isinstance(value, int) and value in (0, 1)):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
 def whole(
     name: str, value: Any, least: int, most: int = MAX_COUNT, kind: str = "a whole number", wanted: str = ""
 ) -> int:
@@ -117,13 +141,18 @@ def amount(name: str, value: Any, least: float = 0.0, most: float = MAX_AMOUNT, 
     return number
 
 
-def amounts(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+def amounts(name: str, values: Mapping[str, Any], above_zero: bool = False) -> dict[str, float]:
     """Return amounts by name, such as a worker's resources; see ``amount``.
+
+    Parameters
+    ----------
+    above_zero : bool
+        Whether each amount must be above 0.
 
     Raises
     ------
     TypeError, ValueError
-        As ``amount``, with the name of the resource.
+        As ``amount``, with the name of the resource; for a name that is no text, or blank.
 
     Examples
     --------
@@ -132,7 +161,18 @@ def amounts(name: str, values: Mapping[str, Any]) -> dict[str, float]:
     """
     if not isinstance(values, Mapping):
         raise TypeError(f"{name} must be a dict of amounts by name, got {shown(values)}")
-    return {str(key): amount(f"{name}[{shown(str(key))}]", value) for key, value in values.items()}
+    least, wanted = (5e-324, f"a number above 0 and up to {MAX_AMOUNT:.16g}") if above_zero else (0.0, "")
+    found: dict[str, float] = {}
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise TypeError(f"the names in {name} must be str, got {shown(key)}")
+        text = str.__str__(key)  # of a subclass, such as numpy's, the text
+        if not text.strip():
+            raise ValueError(f"the names in {name} must not be blank, got {shown(text)}")
+        if is_bool(value):
+            raise TypeError(f"{name}[{shown(text)}] must be a number, got {shown(value)}")
+        found[text] = amount(f"{name}[{shown(text)}]", value, least, wanted=wanted)
+    return found
 
 
 def limit_s(name: str, value: Any) -> float | None:

@@ -324,7 +324,7 @@ def test_threads_cannot_be_stopped(threads: Executor, gate: Gate) -> None:
     with pytest.raises(NotSupported, match="runs in a thread, which cannot be stopped"):
         future.cancel(force=True)
     assert waiting[0].cancel(force=True) and waiting[0].cancelled()
-    with pytest.raises(NotSupported, match="^2 tasks cancelled, but '.*hold.*' cannot be stopped"):
+    with pytest.raises(NotSupported, match=r"^2 tasks cancelled, but '.*hold.*' cannot be stopped"):
         threads.cancel_all(force=True)
     assert all(other.cancelled() for other in waiting)
     gate.open(1)

@@ -136,6 +136,11 @@ each_executor = pytest.mark.parametrize("backend", ["processes", "threads", "syn
         ({"resources": {"GPU": -1}}, r"resources\['GPU'\] must be a number from 0 to \d+, got -1"),
         ({"resources": {"GPU": HUGE}}, r"resources\['GPU'\] must be a number from 0 to \d+, got <int>"),
         ({"resources": {"GPU": "two"}}, r"resources\['GPU'\] must be a number from 0 to \d+, got 'two'"),
+        ({"limits": {"api": 0}}, r"limits\['api'\] must be a number above 0 and up to \d+, got 0"),
+        ({"limits": {"api": NAN}}, r"limits\['api'\] must be a number above 0 and up to \d+, got nan"),
+        ({"limits": 0}, "limits must be a dict of amounts by name, got 0"),
+        ({"memory_limit": True}, "memory_limit must be a size like .* got True"),
+        ({"resolve": "no"}, "resolve must be True or False, got 'no'"),
     ],
 )
 def test_ranges_of_settings(arguments: dict[str, Any], text: str) -> None:
@@ -161,11 +166,61 @@ def test_ranges_of_settings(arguments: dict[str, Any], text: str) -> None:
         ({"resources": {"g": NAN}}, r"resources\['g'\] must be a number from 0 to \d+, got nan"),
         ({"resources": {"g": INF}}, r"resources\['g'\] must be a number from 0 to \d+, got inf"),
         ({"resources": {"g": -1.0}}, r"resources\['g'\] must be a number from 0 to \d+, got -1.0"),
+        ({"limits": {"g": NAN}}, r"limits\['g'\] must be a number from 0 to .* got nan"),
+        ({"limits": {"g": -1}}, r"limits\['g'\] must be a number from 0 to .* got -1"),
+        ({"backoff": 1}, r"backoff=1 is the wait before a retry, and retries is 0; write with_options\(retries=3, b"),
+        ({"backoff": 1, "retries": 0}, r"retries is 0"),
+        ({"key": ""}, "a key must not be empty"),
+        ({"workers": 0}, "not iterable"),
+        ({"workers": [1]}, r"workers must be names of workers, .* got 1"),
+        ({"workers": ""}, r"workers must be names of workers, .* got ''"),
+        ({"limits": 0}, "limits must be a dict of amounts by name, got 0"),
+        ({"resources": False}, "resources must be a dict of amounts by name, got False"),
     ],
 )
 def test_ranges_of_options(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         changed(SubmitOptions(), **arguments)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_])
+@pytest.mark.parametrize("name", ["priority", "retries", "backoff", "timeout"])
+def test_a_bool_is_no_number_of_an_option(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a number, got {value}"):
+        changed(SubmitOptions(), **{name: value})
+
+
+@pytest.mark.parametrize("value", ["no", 2, None, 0.5])
+@pytest.mark.parametrize("name", ["rerun", "pure", "resolve"])
+def test_a_switch_is_true_or_false(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be True or False, got"):
+        changed(SubmitOptions(), **{name: value})
+    for plain in (True, 1, np.True_):
+        found = changed(SubmitOptions(), **{name: plain})  # type: ignore[arg-type]
+        assert (found.task.rerun if name == "rerun" else getattr(found, name)) is True
+
+
+@pytest.mark.parametrize("take", [make_config, lambda **options: changed(SubmitOptions(), **options)])
+@pytest.mark.parametrize("what", ["limits", "resources"])
+def test_names_of_amounts_are_text(take: Any, what: str) -> None:
+    for amounts, text in [
+        ({1: 2}, f"the names in {what} must be str, got 1"),
+        ({None: 2}, f"the names in {what} must be str, got None"),
+        ({"": 1}, f"the names in {what} must not be blank, got ''"),
+        ({" ": 1}, f"the names in {what} must not be blank, got ' '"),
+        ({"g": True}, rf"{what}\['g'\] must be a number, got True"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=text):
+            take(**{what: amounts})
+    take(**{what: {Name("g"): 1, np.str_("h"): 2}})
+
+
+def test_the_wait_before_a_retry_may_be_given_where_there_are_retries() -> None:
+    often = changed(SubmitOptions(), retries=3)
+    patient = changed(often, backoff=1)
+    assert patient.task.backoff_s == 1
+    assert changed(patient, retries=0).task.retries == 0
+    assert changed(SubmitOptions(), backoff=0).task.backoff_s == 0
 
 
 @each_executor
@@ -237,6 +292,9 @@ def test_nothing_of_a_resource_is_no_demand(backend: str) -> None:
         (["worker", "tcp://h:1", "--resources", "GPU=nan"], "--resources: ['GPU'] must be a number from 0 to"),
         (["worker", "tcp://h:1", "--resources", "GPU=-1"], "--resources: ['GPU'] must be a number from 0 to"),
         (["worker", "tcp://h:1", "--resources", "GPU=x"], "--resources: 'GPU=x' is not NAME=NUMBER"),
+        (["worker", "tcp://h:1", "--resources", "GPU=1,GPU=2"], "--resources: 'GPU=1,GPU=2' has two numbers for 'GPU'"),
+        (["scheduler", "--limit", "api=0"], "--limit: ['api'] must be a number above 0 and up to"),
+        (["scheduler", "--limit", "api=nan"], "--limit: ['api'] must be a number above 0 and up to"),
         (["worker", "tcp://h:1", "--memory-limit", "0"], "--memory-limit: a size must be at least one byte"),
         (["status", "tcp://h:1", "--watch", "nan"], "--watch: must be a number from 0.05 to 1000000, got nan"),
         (["status", "tcp://h:1", "--watch", "--number", "0"], "--number: must be a whole number from 1 to"),

@@ -118,16 +118,23 @@ def _port(text: str) -> int:
     return port
 
 
-def _resources(text: str) -> dict[str, float]:
-    """Parse resources such as ``GPU=2,disk=1.5``."""
-    found = {}
+def _amounts(text: str, above_zero: bool = False) -> dict[str, float]:
+    """Parse amounts by name such as ``GPU=2,disk=1.5``."""
+    found: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, equals, amount = part.partition("=")
         value = _number(amount)
         if not equals or not name.strip() or isinstance(value, str):
             raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER; write for example GPU=2,disk=1")
+        if name.strip() in found:
+            raise argparse.ArgumentTypeError(f"{text!r} has two numbers for {name.strip()!r}; write one")
         found[name.strip()] = value
-    return dict(_checked(numbers.amounts, found))
+    return dict(_checked(numbers.amounts, found, above_zero))
+
+
+def _limits(text: str) -> dict[str, float]:
+    """Parse limits such as ``api=3``; tasks could take nothing of a limit of 0."""
+    return _amounts(text, above_zero=True)
 
 
 def _address(text: str) -> str:
@@ -140,6 +147,7 @@ def _address(text: str) -> str:
 
 
 def _scheduler(arguments: argparse.Namespace) -> int:
+    limits = _merged(arguments.limit)
     from futures_cluster.cli import commands as programs
     from futures_cluster.services.common import security
 
@@ -172,9 +180,18 @@ def _scheduler(arguments: argparse.Namespace) -> int:
 
     for path in arguments.preload:
         programs.preload(path)
-    limits = {name: amount for each in arguments.limit for name, amount in each.items()}
     programs.run_scheduler(listeners, arguments.silence, started, limits)
     return 0
+
+
+def _merged(given: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the limits of all ``--limit``."""
+    limits: dict[str, float] = {}
+    for each in given:
+        for name, amount in each.items():
+            if limits.setdefault(name, amount) != amount:
+                raise ValueError(f"--limit has {limits[name]:g} and {amount:g} for {name!r}; write one of them")
+    return limits
 
 
 def _worker(arguments: argparse.Namespace) -> int:
@@ -346,7 +363,7 @@ def _add_cluster_commands(commands: Any) -> None:
     )
     scheduler.add_argument(
         "--limit",
-        type=_resources,
+        type=_limits,
         action="append",
         default=[],
         metavar="NAME=N",
@@ -370,7 +387,7 @@ def _add_cluster_commands(commands: Any) -> None:
     worker.add_argument("--workers", type=_count(1), metavar="N", help="number of processes (default: cores / threads)")
     worker.add_argument("--threads", type=_count(1), default=1, metavar="N", help="tasks at a time in each process")
     worker.add_argument("--memory-limit", type=_number_of_bytes, metavar="SIZE", help='limit of each process: "2GB"')
-    worker.add_argument("--resources", type=_resources, default={}, metavar="NAME=N,...", help="of each process")
+    worker.add_argument("--resources", type=_amounts, default={}, metavar="NAME=N,...", help="of each process")
     worker.add_argument(
         "--name", type=_name, help="of the worker, for with_options(workers=...) (default: host and process)"
     )

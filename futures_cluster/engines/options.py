@@ -59,6 +59,9 @@ def changed(
         If an option is out of range or has the wrong type.
     """
     changes: dict[str, Any] = {}
+    for name, value in (("priority", priority), ("retries", retries), ("backoff", backoff), ("timeout", timeout)):
+        if numbers.is_bool(value):
+            raise TypeError(f"{name} must be a number, got {value}")
     if priority is not NOT_GIVEN:
         most = numbers.MAX_PRIORITY
         changes["priority"] = numbers.whole("priority", priority, -most, most)
@@ -66,6 +69,11 @@ def changed(
         changes["retries"] = numbers.whole("retries", retries, 0)
     if backoff is not NOT_GIVEN:
         changes["backoff_s"] = numbers.amount("backoff", backoff, most=numbers.MAX_BACKOFF_S)
+        if changes["backoff_s"] and not changes.get("retries", options.task.retries):
+            raise ValueError(
+                f"backoff={numbers.shown(backoff)} is the wait before a retry, and retries is 0; "
+                f"write with_options(retries=3, backoff={numbers.shown(backoff)})"
+            )
     if timeout is not NOT_GIVEN:
         changes["timeout_s"] = numbers.limit_s("timeout", timeout)
     if resources is not NOT_GIVEN:
@@ -73,28 +81,40 @@ def changed(
     if limits is not NOT_GIVEN:
         changes["limits"] = _demand("limits", limits)
     if workers is not NOT_GIVEN:
-        names = (workers,) if isinstance(workers, str) else workers or ()
-        changes["workers"] = tuple(str.__str__(name) for name in names)
+        changes["workers"] = _names(workers)
     if rerun is not NOT_GIVEN:
-        changes["rerun"] = bool(rerun)
+        changes["rerun"] = numbers.flag("rerun", rerun)
     if changes:
         options = options._replace(task=_interned(options.task._replace(**changes)))
     if pure is not NOT_GIVEN:
-        options = options._replace(pure=bool(pure))
+        options = options._replace(pure=numbers.flag("pure", pure))
     if key is not NOT_GIVEN:
         if key is not None and not isinstance(key, str):
             raise TypeError(f"a key is a str, not {type(key).__name__}")
         if key is not None:
             key = str.__str__(key)  # of a subclass, such as numpy's, the text
+            if not key:
+                raise ValueError("a key must not be empty; leave it out to have one made")
         options = options._replace(key=key)
     if resolve is not NOT_GIVEN:
-        options = options._replace(resolve=bool(resolve))
+        options = options._replace(resolve=numbers.flag("resolve", resolve))
     return options
 
 
 def _demand(name: str, amounts: dict[str, float] | None) -> Amounts:
-    found = numbers.amounts(name, amounts or {})
+    found = numbers.amounts(name, {} if amounts is None else amounts)
     return tuple(sorted(pair for pair in found.items() if pair[1]))  # 0 of something is no demand
+
+
+def _names(workers: Any) -> tuple[str, ...]:
+    """Return the names of workers; none if any worker will do."""
+    if workers is None:
+        return ()
+    names = (workers,) if isinstance(workers, str) else tuple(workers)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"workers must be names of workers, as ex.workers() has them, got {numbers.shown(name)}")
+    return tuple(map(str.__str__, names))
 
 
 _interned_options: dict[TaskOptions, TaskOptions] = {}

@@ -61,7 +61,7 @@ class RemoteEngine(ClientEngine):
                 raise
 
     def _declare(self, limits: dict[str, float]) -> None:
-        """Declare limits; the first declaration of each counts.
+        """Declare limits: all, or none if one of them has another number on the cluster.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class RemoteEngine(ClientEngine):
         """
         self._limits = dict(self.cluster.ask("limits", limits))
         for name, amount in limits.items():
-            if self._limits[name] != amount:
+            if self._limits.get(name, amount) != amount:
                 raise errors.LimitError(
                     f"limits[{name!r}] is {amount:g} here, but {self._limits[name]:g} on the cluster, where it was "
                     "declared first; use that number, or another name"

@@ -74,8 +74,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         ``backend="threads"`` each thread is a worker. ``Executor(4, resources={"api": 1})`` runs up to four tasks that
         take ``{"api": 1}`` at a time.
     limits : dict or None
-        Amounts by name that all workers share for ``with_options(limits=...)``, such as ``{"api": 3}``: the tasks that
-        run at a time take no more than that together. On a cluster all clients share a limit; the first that declares
+        Amounts by name, above 0, that all workers share for ``with_options(limits=...)``, such as ``{"api": 3}``: the
+        tasks that run at a time take no more than that together. On a cluster all clients share a limit; the first that declares
         it sets the number.
     resolve : bool
         Whether tasks get the values of futures in their arguments. If False, they get the futures.
@@ -348,7 +348,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         backoff : float
             Seconds before the first of these reruns, from 0 to 300. The wait doubles before each further one, up to 300
             seconds; a random part of up to a half is taken off. The task has no slot meanwhile, and
-            ``cancel(force=True)`` ends the wait.
+            ``cancel(force=True)`` ends the wait. Needs ``retries``.
         timeout : float or None
             Maximum run time in seconds, finite and above 0. After it the task is stopped, and its future gets
             ``TaskTimeout``.
@@ -377,7 +377,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         Raises
         ------
         TypeError, ValueError
-            If a value has the wrong type or is out of range; the message has the parameter and the range.
+            If a value has the wrong type or is out of range; the message has the parameter and the range. Also for
+            ``backoff`` without ``retries``.
 
         Examples
         --------

@@ -31,7 +31,11 @@ def test_the_first_declaration_counts_for_all_clients(cluster: Cluster) -> None:
         assert first.with_options(limits={"mail": 3, "disk": 0.5}).submit(abs, -1).result() == 1
         assert second.with_options(limits={"mail": 3}).submit(abs, -2).result() == 2  # declared by another client
         with pytest.raises(ValueError, match=r"limits\['mail'\] is 4 here, but 3 on the cluster"):
-            cluster.executor(limits={"mail": 4})
+            cluster.executor(limits={"new": 1, "mail": 4})
+        with pytest.raises(
+            LimitError, match="'new', which is not declared"
+        ):  # a client that was refused leaves nothing
+            second.with_options(limits={"new": 1}).submit(abs, -1)
         with pytest.raises(LimitError, match="asks for 2 of the limit 'api', which is 1"):
             second.with_options(limits={"api": 2}).submit(abs, -1)
 
@@ -48,6 +52,8 @@ def test_a_wrong_limit_is_refused_at_the_command_line(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["scheduler", "--limit", "api"])
     assert "is not NAME=NUMBER" in capsys.readouterr().err
+    assert main(["scheduler", "--limit", "api=1", "--limit", "api=2,disk=1"]) == 1
+    assert "--limit has 1 and 2 for 'api'" in capsys.readouterr().err
 
 
 def test_status_does_not_count_itself(cluster: Cluster) -> None:

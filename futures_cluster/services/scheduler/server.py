@@ -504,17 +504,20 @@ class SchedulerServer:
     def declare_limits(self, limits: dict[str, float]) -> dict[str, float]:
         """Limit what tasks of all clients take; return all limits there are.
 
-        The first declaration of each counts.
+        The first declaration of each counts. If one of these has another number, nothing is declared.
 
         Raises
         ------
         TypeError, ValueError
             If the limits are no numbers by name, or too many.
         """
+        wanted = numbers.amounts("limits", limits, above_zero=True)
         declared = self.service.machine.state.limits
-        if len(declared.by_name) + len(limits) > MAX_LIMITS:
+        totals = declared.totals()
+        if len(totals | wanted) > MAX_LIMITS:
             raise ValueError(f"a cluster has at most {MAX_LIMITS} limits")
-        self.service.handle([m.DeclareLimits(numbers.amounts("limits", limits))])
+        if all(totals.get(name, amount) == amount for name, amount in wanted.items()):  # else the answer tells
+            self.service.handle([m.DeclareLimits(wanted)])
         return declared.totals()
 
     def _lacks(self, client: str) -> list[dict[str, Any]]:
