@@ -333,6 +333,16 @@ def test_threads_cannot_be_stopped(threads: Executor, gate: Gate) -> None:
     assert threads.cancel_all(force=True) == 0
 
 
+@pytest.mark.parametrize("backend", ["threads", "sync"])
+def test_what_explain_says_at_the_end(backend: str) -> None:
+    with Executor(1, backend=backend) as ex:
+        good, bad = ex.with_options(key="good").submit(int), ex.with_options(key="bad").submit(divmod, 1, 0)
+        assert good.exception() is None and isinstance(bad.exception(), ZeroDivisionError)
+        assert ex.explain(good) == ex.explain("good") == "'good' has finished"
+        assert ex.explain(bad).startswith("'bad' has failed: ZeroDivisionError: ")
+        assert ex.explain("no").startswith("'no' is not known: it never came here, was cancelled, or has ended")
+
+
 def test_what_sync_returns_is_done() -> None:
     with Executor(backend="sync") as ex:
         assert not ex.submit(int).cancel(force=True) and ex.cancel_all(force=True) == 0

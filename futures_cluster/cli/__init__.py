@@ -277,10 +277,13 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from futures_cluster.scheduler.views.explain import unknown
     from futures_cluster.status import table
 
-    print("\n".join(table.plain(line) for line in _ask(arguments, "explain", arguments.key)))
-    return 0
+    lines = list(_ask(arguments, "explain", arguments.key))
+    is_known = lines != [unknown(arguments.key)]
+    print("\n".join(table.plain(line) for line in lines), file=sys.stdout if is_known else sys.stderr)
+    return 0 if is_known else 1
 
 
 def _certificates(arguments: argparse.Namespace) -> int:

@@ -51,6 +51,16 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
         raise ValueError(f"there is no worker named {' or '.join(options.workers)}; there are {', '.join(workers)}")
 
 
+def how_it_ended(future: Any) -> str:
+    """Say what became of the task of a future that is done, for ``Executor.explain``."""
+    if future.cancelled():
+        return f"{future.key!r} was cancelled"
+    error = future.exception()
+    if error is None:
+        return f"{future.key!r} has finished"
+    return f"{future.key!r} has failed: {type(error).__name__}: {error}"
+
+
 class EngineBase:
     """Base of engines: the answers of one that can do nothing special.
 

@@ -75,8 +75,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         take ``{"api": 1}`` at a time.
     limits : dict or None
         Amounts by name, above 0, that all workers share for ``with_options(limits=...)``, such as ``{"api": 3}``: the
-        tasks that run at a time take no more than that together. On a cluster all clients share a limit; the first that declares
-        it sets the number.
+        tasks that run at a time take no more than that together. On a cluster all clients share a limit; the first that
+        declares it sets the number.
     resolve : bool
         Whether tasks get the values of futures in their arguments. If False, they get the futures.
     forward_logs : bool or None

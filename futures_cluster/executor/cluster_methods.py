@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import numbers
-from futures_cluster.engines.base import Engine, Observed
+from futures_cluster.engines.base import Engine, Observed, how_it_ended
 
 if TYPE_CHECKING:
     from futures_cluster.future import Future
@@ -276,8 +276,13 @@ class WorkerMethods:
         --------
         >>> from futures_cluster import Executor
         >>> with Executor(backend="sync") as ex:
-        ...     ex.explain(ex.submit(pow, 2, 2))  # doctest: +ELLIPSIS
-        "... has run: backend='sync' runs tasks when they are submitted"
+        ...     ex.explain(ex.with_options(key="four").submit(pow, 2, 2))
+        "'four' has finished"
         """
-        key = future if isinstance(future, str) else future.key
+        if isinstance(future, str):
+            key = future
+        else:
+            key = future.key
+            if future.cancelled():  # a scheduler has forgotten the task
+                return how_it_ended(future)
         return "\n".join(self._engine.explain(key))

@@ -428,7 +428,13 @@ class TestCommands:
         (tmp_path / "go").touch()
         assert "2 with 2 slots" in status and "w-0" in status and "hold" in status, status
         assert held.key in words.splitlines()[0] and words.splitlines()[0] == same.splitlines()[0], words
-        assert "not known" in nobody, nobody
+        assert (
+            nobody
+            == "'nobody' is not known: it never came here, was cancelled, or has ended and no client holds its future\n"
+        )
+        command = [sys.executable, "-m", "futures_cluster", "explain", cluster.address, "nobody"]
+        done = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=WAIT_S)
+        assert done.returncode == 1 and not done.stdout and done.stderr == nobody
         assert held.result(WAIT_S)
 
     def test_preloaded_modules(self, cluster: Cluster, tmp_path: Path) -> None:

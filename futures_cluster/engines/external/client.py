@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from futures_cluster import context, errors, locks
 from futures_cluster.context import submitting_task
+from futures_cluster.engines.base import how_it_ended
 from futures_cluster.engines.external.payloads import Envelope, ParcelCodec, RemoteCall, ScatteredEnvelope
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
@@ -424,7 +425,7 @@ class ExternalClient:
         """Return how a task stands."""
         future = self._known.get(key)
         if future is not None and future.done():
-            return f"{key} is done"
+            return how_it_ended(future)
         return self._link.explain(key)
 
     def pending_keys(self) -> list[Key]:

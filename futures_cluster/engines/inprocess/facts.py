@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors
-from futures_cluster.engines.base import check_demand, check_limits
+from futures_cluster.engines.base import check_demand, check_limits, how_it_ended
 from futures_cluster.engines.inprocess.slots import Slots, SlotThread
 from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import WorkItem
@@ -138,10 +138,7 @@ class EngineFacts:
         future = self._keyed.get(key)
         if future is None or not future.done():
             return explain(self.picture(now, in_order=True), key, now)
-        if future.cancelled():
-            return [f"{key!r} was cancelled"]
-        error = future.exception()
-        return [f"{key!r} has finished" if error is None else f"{key!r} has failed: {type(error).__name__}: {error}"]
+        return [how_it_ended(future)]
 
     def _look(self) -> EngineObserver:
         from futures_cluster.engines.inprocess.observed import EngineObserver

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, context, errors
 from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import EngineBase, check_demand, check_limits
+from futures_cluster.engines.base import EngineBase, check_demand, check_limits, how_it_ended
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.scheduler.backoff import backoff_s
@@ -291,7 +291,12 @@ class SyncEngine(EngineBase):
 
     def explain(self, key: Key) -> list[str]:
         """See ``Engine``."""
-        return [f"{key} has run: backend='sync' runs tasks when they are submitted"]
+        from futures_cluster.scheduler.views.explain import unknown
+
+        future = self._keyed.get(key)
+        if future is None:
+            return [unknown(key)]
+        return [how_it_ended(future) if future.done() else f"{key!r} runs in the thread that has submitted it"]
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Engine``."""

@@ -20,6 +20,11 @@ MAX_LINES = 30
 MAX_NAMED = 5
 
 
+def unknown(key: Key) -> str:
+    """Say of a key that there is no such task."""
+    return f"{key!r} is not known: it never came here, was cancelled, or has ended and no client holds its future"
+
+
 def explain(state: State, key: Key, now: float) -> list[str]:
     """Return why the task with this key does not run, or what became of it.
 
@@ -39,7 +44,7 @@ def explain(state: State, key: Key, now: float) -> list[str]:
     """
     task = state.tasks.get(key)
     if task is None:
-        return [f"{key!r} is not known: it never came here, or it has ended and no client holds its future"]
+        return [unknown(key)]
     lines: list[str] = []
     seen = {task: None}
     stack = [task]

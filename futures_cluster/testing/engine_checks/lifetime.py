@@ -108,6 +108,7 @@ def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
         waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.log_line, folder, number) for number in range(20)]]
         others = other.submit(tasks.begin_and_wait, folder, "other", "go", 2)
         assert ex.cancel_all() == len(waiting) and all(future.cancelled() for future in waiting)
+        assert ex.explain(waiting[0]) == f"{waiting[0].key!r} was cancelled"
         folder.set("go")
         assert running.result(TIMEOUT_S) == 1 and others.result(TIMEOUT_S) == 2
         assert ex.submit(tasks.same, 3).result(TIMEOUT_S) == 3
