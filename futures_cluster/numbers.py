@@ -47,7 +47,9 @@ def shown(value: object) -> str:
 
 
 def is_bool(value: object) -> bool:
-    """Return whether a value is True or False, of Python or numpy: an ``int`` to Python, but not to a reader.
+    """Return whether a value is True or False, of Python or numpy.
+
+    Python takes it for an ``int``; a reader does not.
 
     Examples
     --------

@@ -52,7 +52,7 @@ def check_demand(options: TaskOptions, offered: dict[str, float], workers: list[
 
 
 def how_it_ended(future: Any) -> str:
-    """Say what became of the task of a future that is done, for ``Executor.explain``."""
+    """Say what became of the task of a future that is done."""
     if future.cancelled():
         return f"{future.key!r} was cancelled"
     error = future.exception()

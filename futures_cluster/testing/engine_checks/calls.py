@@ -139,7 +139,10 @@ def check_cancel_everything(make_executor: MakeExecutor) -> None:
 
 @check("stop", traits=("concurrent",))
 def check_cancel_force(make_executor: MakeExecutor) -> None:
-    """``cancel(force=True)`` stops a running task, and others go on; all else it treats as ``cancel()`` does."""
+    """``cancel(force=True)`` stops a running task, and others go on.
+
+    Tasks that do not run are treated as by ``cancel()``.
+    """
     with Folder() as folder, make_executor(max_workers=1) as ex:
         done = ex.submit(tasks.same, 0)
         assert done.result(TIMEOUT_S) == 0 and not done.cancel(force=True)

@@ -116,7 +116,10 @@ def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
 
 @check("stop", traits=("concurrent",))
 def check_cancel_all_by_force(make_executor: MakeExecutor) -> None:
-    """With ``force`` what runs is stopped, too; an engine that cannot do that cancels all else before it says so."""
+    """With ``force`` what runs is stopped, too.
+
+    An engine that cannot stop it cancels all else before it says so.
+    """
     with Folder() as folder, make_executor(max_workers=1) as ex:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
         wait_running(running)
