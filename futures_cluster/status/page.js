@@ -89,7 +89,7 @@ function showFigures() {
   $("foot").replaceChildren(make("p", {}, `${(scheduler.addresses || []).join(" ")} · process ${scheduler.pid} on ${scheduler.host}, since ${new Date(scheduler.since * 1000).toLocaleString("en-GB")} · ` + Object.entries(versions).map(([name, text]) => name + " " + text).join(", ")));
 }
 
-// ---------------------------------------------------------------- what changes with time, and when all will be done
+// ---------------------------------------------------------------- what changes with time
 
 const use = [];
 function remember() {
@@ -106,25 +106,13 @@ function showUse() {
   $("use").replaceChildren(figure("Processor", "cpu", (value) => value.toFixed(value < 10 ? 1 : 0) + " cores"), figure("Memory", "memory", bytes), figure("Network, between workers", "network", (value) => bytes(value) + "/s"));
 }
 const waitsOf = (row) => row.queued + row.assigned - row.running + row.unknown;
-// The time until the end: the work that is left, by the mean of each function, on all slots. A function that was never
-// measured counts as the mean of the others.
-function left() {
-  const slots = snapshot.workers.reduce((sum, row) => sum + row.slots, 0);
-  let work = 0, tasks = 0, unknown = 0;
-  for (const row of snapshot.functions) {
-    const number = row.waiting + waitsOf(row) + row.running;
-    if (row.duration_s === null) unknown += number;
-    else { work += number * row.duration_s; tasks += number; }
-  }
-  return slots && work ? `about ${seconds((work + unknown * work / tasks) / slots)} left` : "";
-}
 function showOverall() {
   const sum = (part) => snapshot.functions.reduce((total, row) => total + part(row), 0);
   const done = sum((row) => row.finished), failed = sum((row) => row.failed), running = sum((row) => row.running), waits = sum((row) => waitsOf(row)), waiting = sum((row) => row.waiting);
   const total = done + failed + running + waits + waiting, share = total ? Math.floor(100 * done / total) : 0;
   $("overall").hidden = !total;
   $("overall").replaceChildren(meter([["done", done], ["running", running], ["queued", waits], ["waiting", waiting], ["failed", failed]], total, share + " percent of all tasks done"),
-    make("p", { class: "note" }, [`${share} % of ${count(total)} tasks since the start`, failed ? count(failed) + " failed" : "", report ? "" : left()].filter(Boolean).join(", ")));
+    make("p", { class: "note" }, [`${share} % of ${count(total)} tasks since the start`, failed ? count(failed) + " failed" : "", report || !snapshot.left_s ? "" : `about ${seconds(snapshot.left_s)} left`].filter(Boolean).join(", ")));
 }
 
 // ---------------------------------------------------------------- tasks

@@ -25,6 +25,7 @@ from futures_cluster import clocks, locks, metrics
 from futures_cluster import messages as m
 from futures_cluster.scheduler.state import State
 from futures_cluster.scheduler.views import overview
+from futures_cluster.scheduler.views.remaining import running_tasks, seconds_left
 from futures_cluster.scheduler.views.snapshot import snapshot
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
@@ -282,6 +283,9 @@ class ClusterMonitor:
         with self._service.reading() as state:
             found = snapshot(state)
             found["functions"] = overview.progress(state)
+            slots = sum(worker.slots for worker in state.workers.values())
+            running = running_tasks(state, self._loop.time())
+            found["left_s"] = seconds_left(found["functions"], running, slots)
             failed = overview.failures(state)
             moved = state.moved
             reports, heard = dict(self._reports), dict(self._heard)
