@@ -142,6 +142,11 @@ function showFunctions() {
       cell(count(row.finished), "n"), cell(count(row.memory), "n less"), cell(count(row.running), "n"), cell(count(waits), "n"), cell(count(row.waiting), "n less"), cell(count(row.failed), "n less"), cell(seconds(row.duration_s), "n less"), cell(bytes(row.held_bytes || 0), "n less"));
   }));
 }
+function showLimits() {
+  const rows = snapshot.limits;
+  $("with-limits").hidden = !rows.length;
+  fill($("limits"), [["Limit", ""], ["", "wide"], ["In use", "n"], ["Of", "n"], ["Waiting tasks", "n"]], rows.slice(0, MOST_ROWS).map((row) => make("tr", {}, cell(row.name, "name"), make("td", { class: "wide" }, meter([["running", row.used]], row.total, `${+row.used.toPrecision(6)} of ${row.total} in use`)), cell(+row.used.toPrecision(6), "n"), cell(row.total, "n"), cell(count(row.waiting), "n"))));
+}
 function showStream() {
   if (stream.paused) return;
   const ends = stream.all.map((row) => row[4]);
@@ -327,7 +332,7 @@ async function showFunction() {
 
 // ---------------------------------------------------------------- events and routes
 
-const VIEWS = { tasks: () => { showFunctions(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask, function: showFunction };
+const VIEWS = { tasks: () => { showFunctions(); showLimits(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask, function: showFunction };
 let drawing = false, pressed = false;
 // Elements are made anew each time. Whoever is about to click, or has selected text, keeps what is under the pointer;
 // whoever walks by keyboard keeps the focus.

@@ -96,6 +96,10 @@ def render(snapshot: dict[str, Any], workers: dict[str, Any]) -> str:
         text.add("finished_total", "counter", "Executions with a result.", row["finished"], function=name)
         text.add("raised_total", "counter", "Executions that raised.", row["raised"], function=name)
         text.add("duration_seconds", "gauge", "Moving average.", row["duration_s"], function=name)
+    for row in snapshot["limits"]:
+        text.add("limit_total", "gauge", "What running tasks may have of a limit.", row["total"], limit=row["name"])
+        text.add("limit_used", "gauge", "What they have.", row["used"], limit=row["name"])
+        text.add("limit_waiting", "gauge", "Queued tasks that ask for it.", row["waiting"], limit=row["name"])
     text.add("workers", "gauge", "Workers.", len(snapshot["workers"]))
     text.add("clients", "gauge", "Clients.", len(snapshot["clients"]))
     text.add("moved_total", "counter", "Tasks that idle workers took over.", snapshot["stealing"]["moved"])

@@ -123,6 +123,9 @@ def status(snapshot: dict[str, Any], now: float, former: dict[str, Any] | None =
             for name, row in functions
         ]
         parts += ["", rows(("function", "tasks", "mean"), means)]
+    if snapshot["limits"]:
+        limits = [(row["name"], f"{row['used']:g} of {row['total']:g}", row["waiting"]) for row in snapshot["limits"]]
+        parts += ["", rows(("limit", "in use", "waiting"), limits)]
     return "\n".join(parts)
 
 

@@ -9,6 +9,7 @@ from futures_cluster.errors import LimitError
 from futures_cluster.messages import DEFAULT_OPTIONS, TaskOptions, limits_complaint
 from futures_cluster.scheduler.queues.constrained import MAX_BYPASSED
 from futures_cluster.scheduler.views.explain import explain
+from futures_cluster.scheduler.views.snapshot import snapshot
 
 from .builders import Cluster, submit
 
@@ -98,6 +99,20 @@ def test_a_limit_and_resources_together() -> None:
     assert set(cluster.where()) == {"a", "b"}
     cluster.finish("a")
     assert set(cluster.where()) == {"b", "c"}
+
+
+def test_the_snapshot_counts_what_is_in_use_and_waits() -> None:
+    cluster = limited(2)
+    cluster.quiet(m.DeclareLimits({"mail": 1.0}))
+    cluster.given(submit("a", "b", "c", options=api(1)))
+    cluster.given(submit("large", options=api(2)))
+    cluster.given(submit("both", options=TaskOptions(limits=(("api", 1.0), ("mail", 1.0)))))
+    cluster.given(submit("other"))
+    cluster.given(m.CancelTasks("c", ["c"]))  # its entry in the queue is void from now on
+    assert snapshot(cluster.machine.state)["limits"] == [
+        {"name": "api", "total": 2.0, "used": 2.0, "waiting": 2},
+        {"name": "mail", "total": 1.0, "used": 0.0, "waiting": 1},
+    ]
 
 
 def test_explain_says_who_has_the_limit() -> None:

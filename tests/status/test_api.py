@@ -44,7 +44,7 @@ class Source:
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            **self._make("snapshot"), "tasks": {}, "functions": [], "workers": [], "clients": [],
+            **self._make("snapshot"), "tasks": {}, "functions": [], "workers": [], "clients": [], "limits": [],
             "stealing": {"moved": 0}, "scheduler": {"cpu": 0.0, "memory_bytes": 1}, "metrics": {},
         }  # fmt: skip
 

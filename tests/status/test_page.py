@@ -54,6 +54,24 @@ def row_of(snapshot: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_limits_are_shown(backend: str, gate: Gate) -> None:
+    with Executor(2, backend=backend, limits={"api": 2, "mail": 1}) as ex, opening(gate):
+        url = ex.status_url
+        view = ex.with_options(limits={"api": 2})
+        held = view.submit(gate.hold)
+        gate.wait_come()
+        waiting = [view.submit(square, number) for number in range(3)]
+        waiting[0].cancel()
+        rows = eventually(lambda: (found := ask(url, "snapshot")["limits"])[0]["waiting"] == 2 and found)
+        assert rows == [
+            {"name": "api", "total": 2.0, "used": 2.0, "waiting": 2},
+            {"name": "mail", "total": 1.0, "used": 0.0, "waiting": 0},
+        ]
+        gate.open()
+        wait([held, *waiting])
+
+
 def test_the_numbers_are_true(gate: Gate) -> None:
     with Executor(2) as ex, opening(gate):
         url = ex.status_url

@@ -35,8 +35,8 @@ def snapshot(**changes: Any) -> dict[str, Any]:
     row = {"name": 'f"\n', "finished": 9, "raised": 1, "duration_s": 0.25, "tasks": 3}
     found = {
         "time": 1e9, "tasks": {"queued": 2, "memory": 1, "total": 3}, "functions": [row], "workers": [worker],
-        "clients": ["c"], "stealing": {"moved": 3}, "scheduler": {"cpu": 0.1, "memory_bytes": 10, "addresses": ["a"],
-        "since": 0.0, "pid": 1}, "metrics": {"counts": {}, "timings": {}},
+        "clients": ["c"], "limits": [], "stealing": {"moved": 3}, "metrics": {"counts": {}, "timings": {}},
+        "scheduler": {"cpu": 0.1, "memory_bytes": 10, "addresses": ["a"], "since": 0.0, "pid": 1},
     }  # fmt: skip
     return {**found, **changes}
 
@@ -114,6 +114,20 @@ def families(text: str) -> dict[str, list[str]]:
             assert line.startswith(name), line
             found[name].append(line)
     return found
+
+
+API = {"name": "api", "total": 3.0, "used": 0.1 + 0.2, "waiting": 12}
+
+
+def test_limits_are_shown_where_there_are_any() -> None:
+    quiet = snapshot(functions={}, workers=[])
+    assert "limit" not in table.status(quiet, 1e9)
+    assert table.status({**quiet, "limits": [API]}, 1e9).endswith(
+        "\n\nlimit  in use    waiting\napi    0.3 of 3       12"
+    )
+    found = families(prometheus.render(snapshot(limits=[API]), {}))
+    assert found["futures_cluster_limit_total"] == ['futures_cluster_limit_total{limit="api"} 3.0']
+    assert found["futures_cluster_limit_waiting"] == ['futures_cluster_limit_waiting{limit="api"} 12']
 
 
 def test_figures_for_prometheus() -> None:

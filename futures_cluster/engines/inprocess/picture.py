@@ -94,7 +94,7 @@ def make_picture(
                 state.counts[WAITING] += 1
                 continue
             state.queued += 1
-            if not in_order:
+            if not in_order and not task.options.limits:  # how many tasks wait for a limit is shown
                 continue
             if task.requirements is None:
                 state.ready.push(task)

@@ -11,6 +11,7 @@ a queue that waits for a limit costs nothing until tasks give some of it back.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from futures_cluster.messages import Amounts
@@ -19,6 +20,8 @@ from futures_cluster.scheduler.queues.fair import FairQueue
 if TYPE_CHECKING:
     from futures_cluster.scheduler.records import Requirements, Task, Worker
 
+#: Entries of a queue that are looked at to count its tasks; those behind them are taken for tasks.
+MAX_COUNTED = 2000
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
 MAX_EMPTY = 50
 #: So many younger tasks may take the resources or limits that an older one waits for; then they wait until it has them.
@@ -131,6 +134,15 @@ class ConstrainedQueues:
             for queue in self._limited.get(name, ()):
                 if len(queue.tasks):
                     self.eligible[queue] = None
+
+    def count_waiting(self, limit: str) -> int:
+        """Count the queued tasks that ask for a limit; slow, for people."""
+        number = 0
+        for queue in self._limited.get(limit, ()):
+            seen = list(islice(queue.tasks.tasks_of(), MAX_COUNTED))
+            valid = {task: None for task in seen if task.state == "queued" and task.requirements == queue.requirements}
+            number += len(valid) + len(queue.tasks) - len(seen)
+        return number
 
     def retry(self, task: Task) -> None:
         """Look at a queued task again though no worker has anything new to offer."""

@@ -196,11 +196,11 @@ class FairQueue:
                         number += len(rows) + sum(other.serial < task.serial for other in others)
         return number
 
-    def tasks_of(self, clients: dict[str, None]) -> Iterator[Task]:
+    def tasks_of(self, clients: dict[str, None] | None = None) -> Iterator[Task]:
         """Yield the tasks of these clients, in no particular order; void entries as well."""
-        for queued in self._levels.values():
-            for flow, entries in queued.flows.items():
-                if flow.client in clients:
+        for lanes in self._levels.values():
+            for lane, entries in lanes.lanes.items():
+                if clients is None or lane.client in clients:
                     yield from entries.others
                     yield from entries.consumers
                     for row in (*entries.others_back, *entries.consumers_back):

@@ -20,8 +20,9 @@ def snapshot(state: State) -> dict[str, Any]:
     dict
         ``workers``: a dict for each (see ``worker_row``); ``tasks``: number by state, and ``total``; ``functions``: for
         each name the number of tasks there are, in whatever state, how many executions have had a result, and the mean
-        duration in seconds, None if it was never measured; ``clients``: their names; ``bandwidth_bytes_s``: between
-        workers, as measured; ``events``: the last rare ones, as (time, what, ...).
+        duration in seconds, None if it was never measured; ``limits``: for each its name, the ``total``, what running
+        tasks have of it (``used``), and how many queued tasks ask for it (``waiting``); ``clients``: their names;
+        ``bandwidth_bytes_s``: between workers, as measured; ``events``: the last rare ones, as (time, what, ...).
     """
     workers = [worker_row(state, worker) for worker in state.workers.values()]
     assigned = sum(row["committed"] for row in workers)
@@ -44,6 +45,10 @@ def snapshot(state: State) -> dict[str, Any]:
             "released": state.counts[RELEASED],
         },
         "functions": functions,
+        "limits": [
+            {"name": name, "total": limit.total, "used": limit.used, "waiting": state.constrained.count_waiting(name)}
+            for name, limit in state.limits.by_name.items()
+        ],
         "clients": list(state.clients),
         "bandwidth_bytes_s": state.bandwidth.bytes_s,
         "events": [list(event) for event in state.event_log],
