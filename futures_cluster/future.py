@@ -544,11 +544,11 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         if kind != _REMOTE:
             self._call_back_soon()
 
-    def _deliver_running(self) -> None:
+    def deliver_running(self, runs: bool = True) -> None:
         """Note that a worker executes the task."""
         with _transition:
-            if self._state == PENDING:
-                self._state = RUNNING
+            if self._state in (PENDING, RUNNING):
+                self._state = RUNNING if runs else PENDING
 
     def _deliver_cancelled(self) -> None:
         """Note that the task is cancelled, because a task that it needs was."""

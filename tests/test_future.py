@@ -360,6 +360,22 @@ def test_force_stops_a_running_task(gate: Gate) -> None:
         assert after.result(LIMIT_S) == 256
 
 
+def hold_and_fail(gate: Gate) -> None:
+    gate.hold()
+    raise ValueError("the next try would come much later")
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_a_task_is_pending_between_two_tries(backend: str, gate: Gate) -> None:
+    with Executor(1, backend=backend) as ex:
+        future = ex.with_options(retries=1, backoff=300).submit(hold_and_fail, gate)
+        gate.wait_come()
+        wait_until(future.running)
+        gate.open(1)
+        wait_until(lambda: not future.running())
+        assert not future.done() and future.cancel() and future.cancelled()
+
+
 # ---------------------------------------------------------------- callbacks
 
 

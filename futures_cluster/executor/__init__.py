@@ -347,8 +347,8 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
             Maximum number of reruns of a task that raises; 0 or more.
         backoff : float
             Seconds before the first of these reruns, from 0 to 300. The wait doubles before each further one, up to 300
-            seconds; a random part of up to a half is taken off. The task has no slot meanwhile, and
-            ``cancel(force=True)`` ends the wait. Needs ``retries``.
+            seconds; a random part of up to a half is taken off. The task has no slot meanwhile, and ``cancel()`` ends
+            the wait. Needs ``retries``.
         timeout : float or None
             Maximum run time in seconds, finite and above 0. After it the task is stopped, and its future gets
             ``TaskTimeout``.

@@ -53,6 +53,7 @@ from futures_cluster.messages.clients import (
     TasksDone,
     TasksRecomputing,
     TasksRunning,
+    TasksWaiting,
     WithdrawShared,
 )
 from futures_cluster.messages.cluster import (
@@ -211,6 +212,7 @@ __all__ = [
     "TasksRecomputing",
     "TasksReturned",
     "TasksRunning",
+    "TasksWaiting",
     "TasksStarted",
     "Tick",
     "ToClient",
@@ -280,6 +282,7 @@ WIRE_MESSAGES: tuple[type[Message], ...] = (
     LogRecords,
     Retire,
     RelayData,
+    TasksWaiting,
 )
 
 for _code, _cls in enumerate(WIRE_MESSAGES):

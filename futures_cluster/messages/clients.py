@@ -187,6 +187,15 @@ class TasksRunning(Message):
         self.keys = keys
 
 
+class TasksWaiting(Message):
+    """The attempts at these have ended, and they wait until they run again."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
+
+
 class TasksDone(Message):
     """How tasks ended, or that a lost result is available again."""
 

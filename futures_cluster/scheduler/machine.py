@@ -434,8 +434,11 @@ class SchedulerMachine:
         else:
             self._transitions.fail(task, error)
 
-    def _run_again(self, task: Task, now: float, pause_s: float) -> None:
+    def _run_again(self, task: Task, now: float, pause_s: float, has_run: bool = True) -> None:
         """Let an unassigned task run again, after a pause."""
+        if has_run:
+            for client in task.wanted_by:
+                self._outbox.waiting.setdefault(client, []).append(task.key)
         if pause_s:
             reruns.rest(self._transitions, task, now + pause_s)
             self._transitions.set_deadline(now + pause_s, task)
@@ -565,7 +568,7 @@ class SchedulerMachine:
             elif reruns.is_last(task):
                 self._transitions.fail(task, reruns.error(task))
             else:
-                self._run_again(task, now, reruns.pause_s(task) if is_counted else 0.0)
+                self._run_again(task, now, reruns.pause_s(task) if is_counted else 0.0, started)
         self._transitions.lost_results(orphans)
 
     # ---------------------------------------------------------------- the clock

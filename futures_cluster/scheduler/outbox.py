@@ -29,12 +29,14 @@ class Outbox:
         "running",
         "runs",
         "stops",
+        "waiting",
     )
 
     def __init__(self) -> None:
         self.runs: dict[Worker, m.RunTasks] = {}
         self.done: dict[str, list[DoneRow]] = {}  # by client
         self.running: dict[str, list[Key]] = {}  # by client
+        self.waiting: dict[str, list[Key]] = {}  # by client
         self.recomputing: dict[str, list[Key]] = {}  # by client
         self.copies: dict[Worker, list[CopyRow]] = {}
         self.replies: dict[str, list[m.SharedReply]] = {}  # by client
@@ -87,6 +89,10 @@ class Outbox:
         if self.replies:  # before news of tasks: the client makes futures of the keys in them
             commands.extend(m.ToClient(c, reply) for c, replies in self.replies.items() for reply in replies)
             self.replies = {}
+        if self.waiting:
+            for c, keys in self.waiting.items():
+                commands.append(m.ToClient(c, m.TasksWaiting(keys)))
+            self.waiting = {}
         if self.running:
             for c, keys in self.running.items():
                 commands.append(m.ToClient(c, m.TasksRunning(keys)))

@@ -144,5 +144,9 @@ def running(*keys: str, client: str = "c") -> m.ToClient:
     return m.ToClient(client, m.TasksRunning(list(keys)))
 
 
+def waiting(*keys: str, client: str = "c") -> m.ToClient:
+    return m.ToClient(client, m.TasksWaiting(list(keys)))
+
+
 def recomputing(*keys: str, client: str = "c") -> m.ToClient:
     return m.ToClient(client, m.TasksRecomputing(list(keys)))

@@ -21,6 +21,7 @@ from .builders import (
     running,
     runs,
     submit,
+    waiting,
 )
 
 # ---------------------------------------------------------------- submitting
@@ -428,8 +429,8 @@ def test_a_failed_task_fails_what_needs_it() -> None:
 def test_a_task_is_tried_again_as_often_as_was_asked() -> None:
     cluster = Cluster()
     cluster.given(submit("a", options=TaskOptions(retries=2)))
-    cluster.expect(m.TasksFinished("w1", [], [("a", 1, b"1", 1.0)]), runs("w1", run("a", 2)))
-    cluster.expect(m.TasksFinished("w1", [], [("a", 2, b"2", 1.0)]), runs("w1", run("a", 3)))
+    cluster.expect(m.TasksFinished("w1", [], [("a", 1, b"1", 1.0)]), runs("w1", run("a", 2)), waiting("a"))
+    cluster.expect(m.TasksFinished("w1", [], [("a", 2, b"2", 1.0)]), runs("w1", run("a", 3)), waiting("a"))
     cluster.expect(m.TasksFinished("w1", [], [("a", 3, b"3", 1.0)]), done(failed("a", b"3")))
 
 
@@ -612,7 +613,7 @@ def test_a_demanding_task_waits_for_the_place_too(options: m.TaskOptions) -> Non
 def test_a_worker_that_joins_anew_has_lost_all_it_had() -> None:
     cluster = Cluster()
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerConnected("w1", "b1"), runs("w1", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerConnected("w1", "b1"), runs("w1", run("a", 2), functions=("f",)), waiting("a"))
     assert cluster.task("a").losses == ("on w1: it joined again",)
 
 
@@ -641,7 +642,7 @@ def test_the_tasks_of_a_workers_own_client_end_with_the_worker() -> None:
     cluster.given(submit("child", client="w1"))
     cluster.given(submit("more", client="w1"))
     assert cluster.where() == {"child": "w1", "more": "w2"}
-    cluster.expect(m.WorkerGone("w1"), ask_back("w2", ("more", 2)))
+    cluster.expect(m.WorkerGone("w1"), ask_back("w2", ("more", 2)), waiting("child", client="w1"))
     cluster.expect(m.TasksReturned("w2", [("more", 2)]), m.ToWorker("w2", m.ForgetFunctions(["f"])))
     assert not cluster.states() and not cluster.machine.state.functions
 
@@ -688,6 +689,7 @@ def test_a_timeout_counts_as_a_failure_that_may_be_tried_again() -> None:
         m.Tick(),
         m.StopWorker("w1", True, text),
         runs("w2", run("a", 2, flags=REPORT_START), functions=("f",)),
+        waiting("a"),
     )
 
 

@@ -19,6 +19,7 @@ def test_the_order_is_stops_frees_drops_runs_reports() -> None:
     outbox.recomputing["c"] = ["a"]
     outbox.freed.append("p")
     outbox.stops.append(m.StopWorker("x"))
+    outbox.waiting["c"] = ["q"]
     assert outbox.collect() == [
         m.StopWorker("x"),
         m.PayloadsFreed(["p"]),
@@ -27,6 +28,7 @@ def test_the_order_is_stops_frees_drops_runs_reports() -> None:
         m.ToWorker("w", m.ForgetFunctions(["f"])),
         m.ToWorker("w", m.ReturnTasks([3])),
         m.ToWorker("w", m.RunTasks([2])),
+        m.ToClient("c", m.TasksWaiting(["q"])),
         m.ToClient("c", m.TasksRunning(["r"])),
         m.ToClient("c", m.TasksDone([1])),
     ]

@@ -11,7 +11,7 @@ from futures_cluster.messages import REPORT_START, TaskOptions
 from futures_cluster.scheduler import recovery, replication, reruns
 from futures_cluster.scheduler.machine import SchedulerMachine
 
-from .builders import Cluster, done, failed, finished, recomputing, run, runs, submit
+from .builders import Cluster, done, failed, finished, recomputing, run, runs, submit, waiting
 
 ONCE = TaskOptions(rerun=False)
 
@@ -31,7 +31,7 @@ def died(key: str, why: str, cause: str = "") -> Any:
 def test_the_tasks_of_a_dead_worker_run_elsewhere() -> None:
     cluster = Cluster(2)
     cluster.given(submit("a"))
-    cluster.expect(m.WorkerGone("w1", ["a"]), runs("w2", run("a", 2), functions=("f",)))
+    cluster.expect(m.WorkerGone("w1", ["a"]), runs("w2", run("a", 2), functions=("f",)), waiting("a"))
     assert len(cluster.task("a").losses) == 1
 
 

@@ -483,13 +483,13 @@ class Client:
             kind = type(message)
             if kind is m.TasksDone:
                 self._tasks_done(message.done)  # type: ignore[attr-defined]
-            elif kind is m.TasksRunning:
+            elif kind is m.TasksRunning or kind is m.TasksWaiting:
                 for key in message.keys:  # type: ignore[attr-defined]
                     future = self._pending.get(key)
                     if type(future) is weakref.ref:
                         future = future()
                     if future is not None:
-                        future._deliver_running()
+                        future._deliver_running(kind is m.TasksRunning)
             elif kind is m.SharedReply:
                 self.shared.deliver(message)  # type: ignore[arg-type]
             elif kind is m.LogRecords and self.logs is not None:

@@ -66,7 +66,7 @@ REFUSED_CODE = 78
 #: Maximum time in which a worker that ends sends its last log records.
 LAST_LOGS_S = 3.0
 #: What a worker hands to the client of its tasks.
-FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksRecomputing, m.SharedReply))
+FOR_CLIENTS = frozenset((m.TasksDone, m.TasksRunning, m.TasksWaiting, m.TasksRecomputing, m.SharedReply))
 
 
 class StartFailed(Exception):

@@ -154,7 +154,8 @@ def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
         while "before try 2 of 4" not in ex.explain(future):
             assert clocks.monotonic() < end, ex.explain(future)
             clocks.sleep(0.002)
-        assert future.cancel(force=True) and future.cancelled()
+        assert not future.running() and not future.done()
+        assert future.cancel() and future.cancelled()
         assert "item-0.2" not in folder.names()
 
 

@@ -174,6 +174,9 @@ class SimulatedClient:
             self._done(message.done)
         elif isinstance(message, m.TasksRunning):
             self.running.update(dict.fromkeys(message.keys))
+        elif isinstance(message, m.TasksWaiting):
+            for key in message.keys:
+                self.running.pop(key, None)
         elif isinstance(message, m.TasksRecomputing):
             for key in message.keys:
                 if key in self._held:
