@@ -221,7 +221,7 @@ def test_a_certificate_for_other_hosts(runner: Runner, others: TlsFiles) -> None
 def test_tcp_to_tls_and_back(runner: Runner, ours: TlsFiles, refusals: pytest.LogCaptureFixture) -> None:
     both = Security(b"secret", ours)
     address = runner.listen(both)
-    with pytest.raises(HandshakeError, match=r"it speaks TLS; write tls://|one side may speak TLS"):
+    with pytest.raises(HandshakeError, match=r"it speaks TLS; (then )?write tls://"):
         runner.connect(address.replace("tls://", "tcp://"), both)
     wait_until(lambda: len(refusals.records) > 0)
     assert "does not speak TLS; write tcp://" in refusals.records[0].getMessage()
@@ -230,6 +230,23 @@ def test_tcp_to_tls_and_back(runner: Runner, ours: TlsFiles, refusals: pytest.Lo
         runner.connect(address.replace("tcp://", "tls://"), both)
     wait_until(lambda: len(refusals.records) > 1)
     assert "it speaks TLS" in refusals.records[1].getMessage()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_a_listener_that_ends_is_not_taken_for_one_of_another_kind(scheme: str, runner: Runner, ours: TlsFiles) -> None:
+    """The likeliest cause comes first: a process that was killed closes its connections."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def end() -> None:
+            server.accept()[0].close()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        with pytest.raises(HandshakeError) as caught:
+            runner.connect(f"{scheme}://127.0.0.1:{server.getsockname()[1]}", Security(b"secret", ours))
+        thread.join()
+    said = str(caught.value)
+    assert 0 < said.index("its process may have ended (look whether it runs") < said.index("TLS; then write"), said
 
 
 def test_a_listener_that_hangs_up_on_the_first_bytes(runner: Runner, ours: TlsFiles) -> None:
@@ -242,7 +259,8 @@ def test_a_listener_that_hangs_up_on_the_first_bytes(runner: Runner, ours: TlsFi
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        with pytest.raises(HandshakeError, match="does not speak TLS; write tcp://"):
+        ended = r"the listener closed the connection .*: its process may have ended .*, or it does not speak TLS; then"
+        with pytest.raises(HandshakeError, match=ended):
             runner.connect(f"tls://127.0.0.1:{server.getsockname()[1]}", Security(b"secret", ours))
         thread.join()
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from futures_cluster.errors import HandshakeError
 from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.authenticator import Session
 from futures_cluster.wire.transports import admission, local_sockets, registry
@@ -108,6 +107,8 @@ class StreamTransport:
     connection: type[SocketConnection] = SocketConnection
     #: Whether others may get at the bytes on their way, so that each frame has to be authenticated.
     authenticates_frames = False
+    #: Why a peer may hang up that understands another transport; for errors.
+    mismatch = ""
 
     # ---- what differs
 
@@ -196,6 +197,7 @@ class StreamTransport:
                 peer=peer,
                 session=self._session(machine),
             ),
+            self.mismatch,
         )
 
     def _session(self, machine: handshake.Handshake) -> Session | None:
@@ -357,8 +359,11 @@ async def shake_hands(
     receive: Callable[[], Any],
     send: Callable[[bytes], Any],
     make: Callable[[], SocketConnection],
+    mismatch: str = "",
 ) -> SocketConnection:
     """Run a handshake by these ways to receive and to send.
+
+    A peer that hangs up may do so because of a mismatch, which the error names then.
 
     Raises
     ------
@@ -381,10 +386,7 @@ async def shake_hands(
         except (ConnectionResetError, BrokenPipeError):
             came = b""
         if not came:
-            raise HandshakeError(
-                "it closed the connection in the middle of the handshake; its log may say why, if it is a scheduler or "
-                "a worker, and one side may speak TLS (tls://) and the other not"
-            )
+            raise handshake.hung_up("it", mismatch)
         data = machine.receive(came)
 
 
@@ -516,6 +518,7 @@ class TcpTransport(StreamTransport):
     scheme = "tcp"
     connection: type[SocketConnection] = TcpConnection
     authenticates_frames = True
+    mismatch = "it speaks TLS; then write tls://"
 
     def split(self, rest: str) -> tuple[str, str]:
         return audience.split_identity(rest)

@@ -74,6 +74,10 @@ def _no_tls(is_listener: bool, reason: str) -> HandshakeError:
     )
 
 
+def _hung_up(is_listener: bool) -> HandshakeError:
+    return handshake.hung_up(_name_peer(is_listener), "it does not speak TLS; then write tcp://")
+
+
 def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
     """Return what a failure of TLS means, and what to do."""
     reason = error.reason or ""
@@ -88,7 +92,9 @@ def _describe(error: ssl.SSLError, is_listener: bool) -> HandshakeError:
             f"{other} did not accept our certificate, or has none itself ({reason}); both sides need certificates of "
             "one authority"
         )
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"):
+    if reason == "UNEXPECTED_EOF_WHILE_READING":
+        return _hung_up(is_listener)
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return _no_tls(is_listener, reason)
     return HandshakeError(f"TLS failed: {error}")
 
@@ -190,7 +196,7 @@ class TlsTransport(TcpTransport):
             try:
                 await call(tls.do_handshake)
             except (ConnectionResetError, BrokenPipeError):  # the system says so when the peer leaves bytes unread
-                raise _no_tls(is_listener, "it closed the connection") from None
+                raise _hung_up(is_listener) from None
             return await shake_hands(
                 machine,
                 lambda: call(tls.recv, handshake.MAX_BYTES),

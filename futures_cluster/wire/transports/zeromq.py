@@ -32,7 +32,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from futures_cluster import locks
-from futures_cluster.errors import AuthenticationError, HandshakeError, ProtocolError
+from futures_cluster.errors import AuthenticationError, ProtocolError
 from futures_cluster.messages import Message
 from futures_cluster.wire import audience, frames, handshake
 from futures_cluster.wire.authenticator import SealedBuffers, Session
@@ -285,7 +285,7 @@ class ZmqConnection:
 
         def lost(error: BaseException | None) -> None:
             if not over.done():
-                over.set_exception(HandshakeError("it closed the connection in the middle of the handshake"))
+                over.set_exception(handshake.hung_up("it"))
 
         self.on_piece, self.on_close, self.is_reading = receive, lost, True
         self.send_bytes(machine.start())
