@@ -202,6 +202,23 @@ def test_notebooks_see_workers_tasks_memory_and_the_page(backend: str, tmp_path:
     assert repr(ex) == "<Executor, shut down>" == repr(ex.with_options(priority=1))
 
 
+def shown_in_a_task() -> str:
+    from futures_cluster import current_executor
+
+    return current_executor()._repr_html_()
+
+
+def test_notebooks_are_not_told_what_is_unknown_or_not_so() -> None:
+    with Executor(backend="sync") as ex:
+        assert ex.submit(abs, -1).result() == 1
+        text = ex._repr_html_()
+        assert "<td>none: each call runs at submit, in the calling thread</td>" in text and "1 submitted here" in text
+        assert "slot" not in text and "Memory" not in text
+    with Executor(1, threads_per_worker=2) as ex:
+        assert "<td>1 with 2 slots</td>" in ex._repr_html_()
+        assert "Workers" not in ex.submit(shown_in_a_task).result()
+
+
 def test_submits_from_many_threads() -> None:
     with Executor(2) as ex:
         results: dict[int, list[int]] = {}

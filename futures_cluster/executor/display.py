@@ -38,13 +38,20 @@ class Display:
             rows["State"] = "shut down"
         else:
             with contextlib.suppress(Exception):
-                workers, slots = engine.max_workers, engine.slots
-                rows["Workers"] = f"{workers:,}" + (f" with {_counted(slots, 'slot')}" if slots != workers else "")
+                if engine.client is None:
+                    rows["Workers"] = "none: each call runs at submit, in the calling thread"
+                else:
+                    workers, slots = engine.max_workers, engine.slots
+                    if slots or not workers:  # else a task looks, which does not know them
+                        rows["Workers"] = f"{workers:,}" + (
+                            f" with {_counted(slots, 'slot')}" if slots != workers else ""
+                        )
             with contextlib.suppress(Exception):
                 submitted, left = engine.count_tasks()
                 rows["Tasks"] = f"{left:,} unfinished of {submitted:,} submitted here"
             with contextlib.suppress(Exception):
-                rows["Memory"] = _memory(engine.workers())
+                if engine.client is not None:
+                    rows["Memory"] = _memory(engine.workers())
             with contextlib.suppress(Exception):
                 if isinstance(engine, Observed):
                     url = escape(engine.status_url())
