@@ -14,6 +14,7 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from futures_cluster.scheduler.queues.constrained import DemandQueue
+from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import QUEUED, Requirements, Task, Worker
 from futures_cluster.scheduler.state import State
 
@@ -118,7 +119,7 @@ def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
         return False
     if names and worker.place not in names:
         return False
-    return all(worker.free_resources.get(name, 0.0) >= amount for name, amount in resources)
+    return all(worker.free_resources.get(name, 0.0) >= amount - TOLERANCE for name, amount in resources)
 
 
 def held_bytes(task: Task, also: Worker | None = None) -> tuple[dict[Worker, int], int]:

@@ -192,6 +192,16 @@ def test_a_task_takes_resources_while_it_is_assigned() -> None:
     assert commands[0] == runs("w1", run("c", 4))
 
 
+def test_amounts_that_are_no_exact_numbers_add_up() -> None:
+    cluster = Cluster(1, slots=4, resources={"GPU": 0.3})
+    tenth = TaskOptions(resources=(("GPU", 0.1),))
+    cluster.given(submit("a", "b", "c", "d", options=tenth))
+    assert set(cluster.where()) == {"a", "b", "c"}
+    cluster.finish("a", "b", "c", "d")
+    cluster.given(submit("all", options=TaskOptions(resources=(("GPU", 0.3),))))
+    assert set(cluster.where()) == {"all"}
+
+
 def test_what_no_worker_offers_waits_for_one_and_holds_nobody_up() -> None:
     cluster = Cluster(1, slots=2)
     cluster.quiet(submit("a", options=GPU))

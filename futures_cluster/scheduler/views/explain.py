@@ -11,6 +11,7 @@ from itertools import islice
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
 from futures_cluster.numbers import counted
 from futures_cluster.scheduler import records
+from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import Requirements, Task, Worker
 from futures_cluster.scheduler.recovery import suspects
 from futures_cluster.scheduler.state import State
@@ -227,7 +228,7 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
             left = counted(len(worker.assigned), "task")
             text += f"; worker {worker.name} gets nothing else, and {left} must end there first"
         return [text]
-    free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount for name, amount in resources)]
+    free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount - TOLERANCE for name, amount in resources)]
     if not free and resources:
         return [f"what it asks for is in use on {_names([w.name for w in able])}; {before}"]
     return [f"{_names([w.name for w in able])} may run it and have no free slot; {before}"]
