@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import Any
 
 import pytest
 from gate import LIMIT_S, wait_until
 
 from futures_cluster import Executor
+from futures_cluster.engines.inprocess.ready import MAX_OVERTAKEN, Ready
 from futures_cluster.errors import TaskTimeout
 from futures_cluster.services.client.graphs import Graph, GraphTask
 
@@ -89,6 +91,66 @@ def test_what_waits_for_resources_holds_up_nothing_else() -> None:
             two.go.set()
             assert waiting.result(LIMIT_S) == 1
             assert ex.submit(abs, -2).result(LIMIT_S) == 2
+
+
+class Demand:
+    """Work, as far as the queue looks at it."""
+
+    def __init__(self, number: float, **amounts: float) -> None:
+        self.order = (0, 0, number)
+        self.resources = tuple(amounts.items())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_large_demand_is_not_overtaken_for_ever(seed: int) -> None:
+    """Small ones come without end, so that what the large one needs is never free by itself."""
+    random = Random(seed)
+    ready = Ready({"api": 3.0, "disk": 1.0})
+    running: list[Any] = []
+    chosen: list[Any] = []
+
+    def take_all() -> None:
+        while ready.size():
+            if (work := ready.choose(ready.get())) is not None:
+                running.append(work)
+                chosen.append(work)
+
+    first = random.randrange(5, 50)
+    large: Any = Demand(first, api=3.0)
+    for number in range(10 * MAX_OVERTAKEN):
+        small: Any = large if number == first else Demand(number, api=random.choice([1.0, 1.0, 0.5]))
+        ready.put_ordered(small)
+        if random.random() < 0.2:  # has nothing to do with it, and is never held up
+            other: Any = Demand(number + 0.5, disk=1.0)
+            ready.put_ordered(other)
+            take_all()
+            assert running.pop() is other
+            ready.give_back(other)
+        take_all()
+        assert sum(work.resources[0][1] for work in running) <= 3.0
+        if len(running) > 1 or (small is not large and small not in chosen):
+            ready.give_back(running.pop(random.randrange(len(running))))
+            take_all()
+    while running:
+        ready.give_back(running.pop())
+        take_all()
+    asked = [work for work in chosen if work.resources[0][0] == "api"]
+    assert len(asked) == 10 * MAX_OVERTAKEN  # none is left
+    assert sum(work.order > large.order for work in asked[: asked.index(large)]) == MAX_OVERTAKEN
+
+
+def test_amounts_that_are_no_exact_numbers_add_up() -> None:
+    ready = Ready({"api": 0.3})
+    for number in range(100):
+        works: list[Any] = [Demand(number + part / 4, api=0.1) for part in range(3)]
+        for work in works:
+            ready.put_ordered(work)
+        assert [ready.choose(ready.get()) for _ in works] == works
+        for work in works:
+            ready.give_back(work)
+    whole: Any = Demand(100, api=0.3)
+    ready.put_ordered(whole)
+    assert ready.choose(ready.get()) is whole
 
 
 def test_a_timeout_does_not_wait_for_the_function(ex: Executor) -> None:

@@ -23,6 +23,10 @@ Requirements: TypeAlias = tuple[tuple[str, float], ...]
 
 #: Stands in the queue for the best work in the heap.
 TICKET: Any = object()
+#: So many younger works may take the resources that an older one waits for; then they wait until it has them.
+MAX_OVERTAKEN = 100
+#: Amounts are floats, whose sums are not exact.
+TOLERANCE = 1e-9
 
 
 class Ready:
@@ -47,6 +51,7 @@ class Ready:
         self.on_order: Callable[[], None] = lambda: None
         self._heap: list[Entry] = []
         self._parked: dict[Requirements, list[Entry]] = {}  # whose resources are in use
+        self._overtaken: dict[Requirements, int] = {}  # younger works that have taken of them, by what is parked
         self._free = dict(resources)
         self._lock = locks.RLock()  # a finalizer may come back here
 
@@ -74,10 +79,31 @@ class Ready:
             while self._heap:
                 entry = heapq.heappop(self._heap)
                 demand = entry[1].resources
-                if not demand or _take(demand, self._free):
+                if not demand:
+                    return entry[1]
+                if self._is_its_turn(entry) and _take(demand, self._free):
+                    self._count_overtaking(entry)
                     return entry[1]
                 heapq.heappush(self._parked.setdefault(demand, []), entry)
         return None
+
+    def _is_its_turn(self, entry: Entry) -> bool:
+        """Return whether no older work that was overtaken too often waits for the same."""
+        return not self._overtaken or not any(
+            number >= MAX_OVERTAKEN and demand in self._parked and self._overtakes(entry, demand)
+            for demand, number in self._overtaken.items()
+        )
+
+    def _count_overtaking(self, entry: Entry) -> None:
+        self._overtaken.pop(entry[1].resources, None)
+        for demand in self._parked:
+            if self._overtakes(entry, demand):
+                self._overtaken[demand] = self._overtaken.get(demand, 0) + 1
+
+    def _overtakes(self, entry: Entry, demand: Requirements) -> bool:
+        """Return whether work takes what older parked work waits for."""
+        names = [name for name, _ in entry[1].resources]
+        return self._parked[demand][0][0] < entry[0] and any(name in names for name, _ in demand)
 
     def give_back(self, work: WorkItem) -> None:
         """Work that has ended needs its resources no more: others may run."""
@@ -86,8 +112,8 @@ class Ready:
             for name, amount in work.resources:
                 self._free[name] += amount
             left = dict(self._free)
-            for demand, parked in list(self._parked.items()):
-                while parked and _take(demand, left):
+            for demand, parked in sorted(self._parked.items(), key=lambda item: item[1][0][0]):
+                while parked and self._is_its_turn(parked[0]) and _take(demand, left):
                     found.append(heapq.heappop(parked))
                 if not parked:
                     del self._parked[demand]
@@ -103,7 +129,7 @@ class Ready:
 
 def _take(demand: Requirements, free: dict[str, float]) -> bool:
     """Take resources; False if they are not free."""
-    if any(free.get(name, 0) < amount for name, amount in demand):
+    if any(free.get(name, 0) < amount - TOLERANCE for name, amount in demand):
         return False
     for name, amount in demand:
         free[name] -= amount
