@@ -322,6 +322,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
     def _yield(self, future: Any) -> Any:
         if not self._with_results:
             return future
+        __tracebackhide__ = True  # for IPython and pytest
         try:
             return future, future.result()
         finally:

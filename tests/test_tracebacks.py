@@ -25,7 +25,8 @@ from typing import Any
 
 import pytest
 
-from futures_cluster import Executor
+import futures_cluster
+from futures_cluster import Executor, as_completed
 from futures_cluster.wire.codec.exceptions import dump_error, load_error
 from futures_cluster.wire.codec.tracebacks import call_detached, pack, unpack
 
@@ -328,3 +329,29 @@ def test_stack_data_and_executing() -> None:
             assert isinstance(info, stack_data.RepeatedFrames) or info.executing.code_qualname()
     names = [info.executing.code_qualname() for info in stack_data.FrameInfo.stack_data(rebuilt(divide).__traceback__)]
     assert names[1] == "Account.withdraw" and names[-1] == "Account.withdraw.<locals>.check"
+
+
+CALLS: dict[str, Callable[[Executor], object]] = {
+    "result": lambda ex: ex.submit(divide).result(),
+    "map": lambda ex: list(ex.map(lambda _: divide(), [1])),
+    "gather": lambda ex: ex.gather({"a": [ex.submit(divide)]}),
+    "run": lambda ex: ex.run(divide),
+    "as_completed": lambda ex: list(as_completed([ex.submit(divide)], with_results=True)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_ipython_and_pytest_show_few_frames_between_the_callers_and_the_tasks(
+    backend: str, call: Callable[[Executor], object]
+) -> None:
+    """The standard library shows two for ``result``, and four for ``map``."""
+    with Executor(1, backend=backend) as ex, pytest.raises(ZeroDivisionError) as caught:
+        call(ex)
+    package = os.path.dirname(futures_cluster.__file__)
+    shown = [
+        frame.f_code.co_qualname
+        for frame, _ in traceback.walk_tb(caught.tb)
+        if frame.f_code.co_filename.startswith(package) and not frame.f_locals.get("__tracebackhide__")
+    ]
+    assert len(shown) <= 2 and shown[-1] == "Future.result", shown

@@ -432,6 +432,7 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
         NotSupported
             If the backend cannot choose workers.
         """
+        __tracebackhide__ = True
         return self.gather(
             {
                 name: self.with_options(workers=(name,), priority=2**61).submit(fn, *args, **kwargs)

@@ -131,6 +131,7 @@ class DataMethods:
         ...     ex.gather({"a": [ex.submit(pow, 2, 2)], "b": 1})
         {'a': [4], 'b': 1}
         """
+        __tracebackhide__ = True  # for IPython and pytest: the caller's frame and the task's say all
         if self._engine.fetches_together:
             concurrent.futures.wait(list(arguments.find((futures,), {}).references.values()))  # type: ignore[arg-type]
         try:
@@ -140,6 +141,7 @@ class DataMethods:
 
 
 def _gather(futures: Any) -> Any:
+    __tracebackhide__ = True
     try:
         if isinstance(futures, concurrent.futures.Future):
             return futures.result()
