@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from futures_cluster import Executor, current_executor
+from futures_cluster.errors import DuplicateKey
 
 
 def gather(*args: Any, **kwargs: Any) -> Any:
@@ -114,3 +115,13 @@ def test_random_programs(backend: str) -> None:
             check_same(program, run(ex, program), expected)
 
         check()
+
+
+@pytest.mark.parametrize("backend", ["sync", "threads", "processes"])
+def test_a_chosen_key_is_the_key_of_a_pure_call_too(backend: str) -> None:
+    with Executor(1, backend=backend) as ex:
+        options = ex.with_options(pure=True, key="chosen")
+        future = options.submit(pow, 2, 3)
+        assert future.key == "chosen" and future.result() == 8
+        with pytest.raises(DuplicateKey, match="chosen"):
+            options.submit(pow, 2, 3)

@@ -27,9 +27,9 @@ from futures_cluster.engines.base import how_it_ended
 from futures_cluster.engines.external.payloads import Envelope, ParcelCodec, RemoteCall, ScatteredEnvelope
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
+from futures_cluster.services.client.call_preparation import check_free, find_equal, find_refusal, inherit, pure_key
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import FunctionTable, function_name
-from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickling import Scope
@@ -129,26 +129,19 @@ class ExternalClient:
             return self._failed(fn, options.key, error)
         key = options.key
         if key is not None:
-            self._check_free(key)
+            check_free(key, self._known, self._pending)
         elif options.pure:
             key = pure_key(name, function[0], payload, inputs)
-            known = None if key is None else self._known.get(key)
-            if known is not None and not known.cancelled():
+            known = find_equal(key, self._known)
+            if known is not None:
                 return known
         if key is None:
             key = f"{name}-{self.name}-{next(self._numbers)}"
-        for reference in references:
-            other: Any = reference
-            if other._client is not self:
-                return self._failed(fn, key, not_sendable(other))
-            if other._local_error is not None:
-                return self._failed(fn, key, other._copy_error())
+        refusal = find_refusal(references, self)
+        if refusal is not None:
+            return self._failed(fn, key, refusal)
         future = self._make_future(key, self)
-        depth = 0
-        if parent is not None:
-            depth = parent.depth + 1
-            if parent.priority:
-                task = inherit(task, parent.priority)
+        depth, task = 0 if parent is None else parent.depth + 1, inherit(task, parent)
         carried = {}
         if self._link.carries_handles:
             resolved = set(inputs)
@@ -158,8 +151,8 @@ class ExternalClient:
         )  # fmt: skip
         if references:
             future._keepalive = references
-            for each in references:
-                other = each
+            for reference in references:
+                other: Any = reference
                 if other.cancelled():
                     future._deliver_cancelled()
                     return future
@@ -190,10 +183,6 @@ class ExternalClient:
     def _function_died(self, function_id: str) -> None:
         self._function_payloads.pop(function_id, None)
 
-    def _check_free(self, key: Key) -> None:
-        if key in self._known or key in self._pending:
-            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
-
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.name}-{next(self._numbers)}", self)
         future._fail_here(error)
@@ -203,7 +192,7 @@ class ExternalClient:
         """Hand data to the cluster."""
         key = options.key
         if key is not None:
-            self._check_free(key)
+            check_free(key, self._known, self._pending)
         else:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:

@@ -31,10 +31,10 @@ from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.services.client.call_preparation import check_free, find_equal, find_refusal, inherit, pure_key
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
-from futures_cluster.services.client.task_keys import inherit, not_sendable, pure_key
 from futures_cluster.services.common import forks, process_lifetime
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec import arguments
@@ -140,28 +140,27 @@ class InProcessEngine(EngineFacts, EngineBase):
         found = arguments.find(args, kwargs) if options.resolve else arguments.Found()
         given: list[Any] = [each for each in found.references.values() if self._is_own(each)]
         key = options.key
-        if options.pure:
+        if key is not None:
+            check_free(key, self._keyed)
+        elif options.pure:
             keys = {each.key: index for index, each in enumerate(given)}
             key = pure_key(function_name(fn), "", Call((fn, *args), kwargs, keys, found.inside), list(keys))
-            known = None if key is None else self._keyed.get(key)
-            if known is not None and not known.cancelled():
+            known = find_equal(key, self._keyed)
+            if known is not None:
                 return known
-        elif key is not None and key in self._keyed:
-            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self)
         future._number = number = next(self._numbers)
         future._function_name = function_name(fn)
         if key is not None:
             self._keyed[key] = future
-        for other in given:
-            if other._client is None or other._local_error is not None:
-                future._fail_here(not_sendable(other) if other._client is None else other._copy_error())
-                return future
+        refusal = find_refusal(given, self) if given else None
+        if refusal is not None:
+            future._fail_here(refusal)
+            return future
         work = WorkItem(self, number, future, fn, args, kwargs)
         if parent is not None:
             work.special, work.parent, work.depth = True, parent, parent.depth + 1
-            if parent.priority:
-                asked = inherit(asked, parent.priority)
+            asked = inherit(asked, parent)
             parent.children[number] = None
         if asked is not DEFAULT_OPTIONS:
             work.take_options(asked)
@@ -233,10 +232,8 @@ class InProcessEngine(EngineFacts, EngineBase):
     def scatter(self, value: Any, options: SubmitOptions, replicas: int = 1) -> Any:
         """See ``Engine``; all share the object itself."""
         self._check()
-        if options.key is not None and options.key in self._keyed:
-            raise errors.DuplicateKey(
-                f"the key {options.key!r} belongs to another future that is alive; choose another key"
-            )
+        if options.key is not None:
+            check_free(options.key, self._keyed)
         future = self._make_future(options.key, self)
         future._number, future._function_name = next(self._numbers), "scatter"
         if options.key is not None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.work import WorkItem, one_by_one
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.services.client.call_preparation import inherit
 from futures_cluster.services.client.graphs import Graph, GraphTask
-from futures_cluster.services.client.task_keys import inherit
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
 
@@ -238,7 +238,6 @@ def _give_options(node: GraphWork, options: TaskOptions, parent: context.TaskCon
     if parent is not None:
         node.parent, node.depth = parent, parent.depth + 1
         parent.children[node.number] = None
-        if parent.priority:
-            options = inherit(options, parent.priority)
+        options = inherit(options, parent)
     if options is not DEFAULT_OPTIONS:
         node.take_options(options)

@@ -20,9 +20,9 @@ from futures_cluster.engines.base import EngineBase, check_demand, check_limits,
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.scheduler.backoff import backoff_s
+from futures_cluster.services.client.call_preparation import check_free, find_equal, pure_key
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
-from futures_cluster.services.client.task_keys import pure_key
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.object_codec import ObjectCodec
@@ -146,14 +146,14 @@ class SyncEngine(EngineBase):
         if options.task is not DEFAULT_OPTIONS:
             self.check_options(options.task)
         key = options.key
-        if options.pure:
+        if key is not None:
+            check_free(key, self._keyed)
+        elif options.pure:
             call, keys, _ = self._client.codec.dump_call((fn, *args), kwargs, options.resolve)
             key = pure_key(function_name(fn), "", call, keys)
-            known = None if key is None else self._keyed.get(key)
+            known = find_equal(key, self._keyed)
             if known is not None:
                 return known
-        elif key is not None and key in self._keyed:
-            raise errors.DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
         future = self._make_future(key, self._client)
         future._number = next(self._numbers)
         future._function_name = getattr(fn, "__qualname__", None) or function_name(fn)

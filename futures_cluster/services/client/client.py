@@ -23,9 +23,17 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import submitting_task
-from futures_cluster.errors import DuplicateKey, NotSendable
+from futures_cluster.errors import NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
 from futures_cluster.services.client.batching import pack
+from futures_cluster.services.client.call_preparation import (
+    check_free,
+    find_equal,
+    find_refusal,
+    inherit,
+    key_owner,
+    pure_key,
+)
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_waits import ClientWaits
 from futures_cluster.services.client.fetching import Fetching
@@ -33,7 +41,6 @@ from futures_cluster.services.client.function_table import FunctionTable, functi
 from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
 from futures_cluster.services.client.log_receiver import LogReceiver
 from futures_cluster.services.client.shared_objects import SharedObjectClient
-from futures_cluster.services.client.task_keys import inherit, key_owner, not_sendable, pure_key
 from futures_cluster.services.common.log_settings import LogSettingsWatch
 from futures_cluster.services.common.loop_thread import Mailbox
 from futures_cluster.services.common.peers import Peers
@@ -146,8 +153,6 @@ class Client:
             If ``key`` is the key of another future that is alive.
         """
         parent = submitting_task()
-        news = None
-        is_own_key = not pure and key is None
         try:
             function_id, name, news, as_argument = self._functions.look_up(fn)
             if as_argument:
@@ -160,40 +165,36 @@ class Client:
             return self._failed(fn, key, error)
         del args, kwargs
         call = None  # what the key stands for, if others may submit it as well
-        if is_own_key:
-            key = f"{name}-{self.owner}-{next(self._numbers)}"
-        elif key is None:
-            key = call = pure_key(name, function_id, payload, inputs)
-            known = None if key is None else self._known.get(key)
-            if known is not None and not known.cancelled():
-                self.codec.release(payload)
-                return known
+        goes_out = False
+        try:
+            if key is not None:
+                check_free(key, self._known, self._pending)
+                if not scatters:
+                    call = pure_key(name, function_id, payload, inputs)
+            elif pure:
+                key = call = pure_key(name, function_id, payload, inputs)
+                known = find_equal(call, self._known)
+                if known is not None:
+                    return known
+            is_own_key = key is None
             if key is None:
                 key = f"{name}-{self.owner}-{next(self._numbers)}"
-        elif key in self._known or key in self._pending:
-            self.codec.release(payload)
-            raise DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
-        elif not scatters:
-            call = pure_key(name, function_id, payload, inputs)
+            refusal = find_refusal(references, self) if references else None
+            if refusal is not None:
+                return self._failed(fn, key, refusal)
+            goes_out = True
+        finally:
+            if not goes_out:
+                self.codec.release(payload)
         future = self._make_future(key, self)
         if references:
-            for reference in references:
-                other: Any = reference
-                if other._client is not self:
-                    self.codec.release(payload)
-                    return self._failed(fn, key, not_sendable(other))
-                if other._local_error is not None:
-                    self.codec.release(payload)
-                    return self._failed(fn, key, other._copy_error())
             future._keepalive = references  # alive until this one is done
         depth = 0
         if parent is not None:
             future._parent = parent
             parent.children[key] = None
             parent.host.has_children(parent)
-            depth = parent.depth + 1
-            if parent.priority:
-                options = inherit(options, parent.priority)
+            depth, options = parent.depth + 1, inherit(options, parent)
         row = (key, function_id, payload, inputs)
         self.submitted += 1
         try:
@@ -256,8 +257,8 @@ class Client:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if key is None:
             key = f"{name}-{self.owner}-{next(self._numbers)}"
-        elif key in self._known or key in self._pending:
-            raise DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
+        else:
+            check_free(key, self._known, self._pending)
         future = self._make_future(key, self)
         self._pending[key] = self._known[key] = future
         return future

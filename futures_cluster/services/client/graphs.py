@@ -17,8 +17,8 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
+from futures_cluster.services.client.call_preparation import inherit
 from futures_cluster.services.client.function_table import FunctionTable
-from futures_cluster.services.client.task_keys import inherit
 from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec.pickle_codec import InputCollector
 
@@ -149,7 +149,6 @@ def build_graph(
     rows: list[m.TaskRow] = []
     overrides: list[m.OptionsRow] = []
     depth = 0 if parent is None else parent.depth + 1
-    priority = 0 if parent is None else parent.priority
     try:
         for task in graph.tasks:
             known = functions.get(task.name)
@@ -158,7 +157,7 @@ def build_graph(
             payload = codec.dump_task(task.args, task.inputs, collector)
             rows.append((task.key, known[0], payload, task.inputs))
             if task.options is not None:
-                overrides.append((task.key, inherit(task.options, priority) if priority else task.options))
+                overrides.append((task.key, inherit(task.options, parent)))
     except BaseException:
         for _, _, payload, _ in rows:
             codec.release(payload)
@@ -166,9 +165,8 @@ def build_graph(
     kept = graph.references
     if collector.found:
         kept = kept + list(collector.found.values())
-    options = inherit(graph.options, priority) if priority else graph.options
     news = [each for _, each in functions.values() if each is not None]
-    message = m.SubmitTasks(client.name, rows, news, options, depth, graph.wanted, overrides)
+    message = m.SubmitTasks(client.name, rows, news, inherit(graph.options, parent), depth, graph.wanted, overrides)
     return BuiltGraph(message, [function_id for function_id, each in functions.values() if each is not None], kept)
 
 

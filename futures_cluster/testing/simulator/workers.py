@@ -12,7 +12,7 @@ from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, Key, Message
-from futures_cluster.services.client.task_keys import key_owner
+from futures_cluster.services.client.call_preparation import key_owner
 from futures_cluster.testing.simulator.checks import value_of
 from futures_cluster.testing.simulator.network import SCHEDULER
 from futures_cluster.testing.simulator.work import Work

@@ -1,31 +1,54 @@
-"""Facts about a call that follow from others: the key of a pure one, the priority of one that a task submits, and what
-is wrong with its arguments.
+"""What every engine settles of a call before it takes it: its key, and what it has from the task that submits it.
 
-Covers: these three. Does not cover: submitting (``client``).
+Covers: keys that are free, the future of an equal pure call, futures among the arguments that cannot be sent, options
+that a child inherits. Does not cover: pickling and submitting, which differ (``client``, ``engines``).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from futures_cluster.context import TaskContext
+from futures_cluster.errors import DuplicateKey
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.numbers import MAX_PRIORITY
 from futures_cluster.services.client.function_table import OWNED_BY
 
-if TYPE_CHECKING:
-    from futures_cluster.services.common.protocols import ClientFuture
 
-
-@functools.lru_cache(1000)
-def inherit(options: TaskOptions, priority: int) -> TaskOptions:
+def inherit(options: TaskOptions, parent: TaskContext | None) -> TaskOptions:
     """Return a task's options, whose priority counts from that of its parent.
 
     Otherwise the children of an urgent task would run after unrelated tasks, while it waits for them.
     """
+    return options if parent is None or not parent.priority else _raised(options, parent.priority)
+
+
+@functools.lru_cache(1000)
+def _raised(options: TaskOptions, priority: int) -> TaskOptions:
     total = max(-MAX_PRIORITY, min(MAX_PRIORITY, options.priority + priority))
     return options._replace(priority=total)
+
+
+def check_free(key: Key, *alive: Mapping[Key, Any]) -> None:
+    """Check that no future has a key that the caller has chosen.
+
+    Raises
+    ------
+    DuplicateKey
+        If one does.
+    """
+    for futures in alive:
+        if key in futures:
+            raise DuplicateKey(f"the key {key!r} belongs to another future that is alive; choose another key")
+
+
+def find_equal(key: Key | None, alive: Mapping[Key, Any]) -> Any:
+    """Return the future of an equal pure call, by ``pure_key``, or None."""
+    future = None if key is None else alive.get(key)
+    return None if future is None or future.cancelled() else future
 
 
 def pure_key(name: str, function_id: str, payload: Payload, inputs: list[str]) -> Key | None:
@@ -68,12 +91,18 @@ def key_owner(client: str, incarnation: str) -> str:
     return f"{client}-{incarnation}" if incarnation else client
 
 
-def not_sendable(future: ClientFuture) -> TypeError:
-    """Return the error of a call with a future that workers cannot get.
+def find_refusal(references: Iterable[Any], client: Any) -> BaseException | None:
+    """Return why a call cannot be submitted because of a future among its arguments, or None.
 
-    The future is among the arguments of the call.
+    The client may submit only its own futures, and none that failed before it came to the client.
     """
-    return TypeError(
-        f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
-        "pass its result() instead"
-    )
+    for future in references:
+        if future.client is not client:
+            return TypeError(
+                f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
+                "pass its result() instead"
+            )
+        if future.local_error is not None:
+            error: BaseException = future.copy_error()
+            return error
+    return None
