@@ -189,7 +189,7 @@ def test_when_nobody_leads_any_more_the_timer_gives_the_reading_back(rig: Rig, p
 def test_the_loop_joins_a_leader_that_waits_for_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     future = Awaited()
     leading = rig.lead(future)
-    wait_until(lambda: not rig.leader._ticking and rig.connection._watched)
+    wait_until(lambda: not rig.leader._ticker.runs and rig.connection._watched)
     rig.handle = future.end
     rig.send()  # either of them reads it
     assert leading.join() is True
@@ -307,7 +307,7 @@ def test_a_new_connection_under_the_number_of_one_that_has_ended(rig: Rig, patie
 
 def test_nothing_is_written_to_a_descriptor_that_was_given_up() -> None:
     rig = Rig()
-    number = rig.leader._wake_write
+    number = rig.leader._wake_pipe.write_fd
     rig.close()
     read, write = os.pipe()
     os.set_blocking(read, False)
@@ -322,29 +322,18 @@ def test_nothing_is_written_to_a_descriptor_that_was_given_up() -> None:
             os.close(fd)
 
 
-def test_two_who_start_the_timer_start_one(rig: Rig, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks: list[float] = []
-    monkeypatch.setattr(rig.loop_thread.loop, "call_later", lambda delay, call: ticks.append(delay))
-    rig.leader._ident, rig.leader._since = 1, 1e18
-    rig.on_loop(rig.leader._begin_ticking)
-    rig.on_loop(rig.leader._begin_ticking)
-    rig.leader._ident = 0
-    assert len(ticks) == 1
-
-
 def test_the_loop_does_not_read_between_two_results(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks: list[float] = []
-    monkeypatch.setattr(rig.loop_thread.loop, "call_later", lambda delay, call: ticks.append(delay))
+    goes_on: list[bool] = []
     watched: list[bool] = []
     monkeypatch.setattr(rig.leader, "_watch", watched.append)
     now_s = clocks.monotonic()
     rig.pending = 1  # submitted, and nobody waits yet
     monkeypatch.setattr(rig.leader, "_since", now_s + 1e6)  # the leader has just ended
-    rig.on_loop(rig.leader._tick)
-    assert (len(ticks), watched) == (1, [])
+    rig.on_loop(lambda: goes_on.append(rig.leader._tick()))
+    assert (goes_on, watched) == ([True], [])
     monkeypatch.setattr(rig.leader, "_since", now_s - leader_module.BETWEEN_S)  # it did not come back
-    rig.on_loop(rig.leader._tick)
-    assert (len(ticks), watched) == (1, [True])
+    rig.on_loop(lambda: goes_on.append(rig.leader._tick()))
+    assert (goes_on, watched) == ([True, False], [True])
 
 
 # ---------------------------------------------------------------- closing while another thread reads

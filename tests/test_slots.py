@@ -43,10 +43,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 def main(sockets: tuple[socket.socket, socket.socket]) -> Iterator[MainSlot]:
     slot = MainSlot(0, sockets[0].fileno(), lambda: bool(sockets[0].recv(100)))
     yield slot
-    import os
-
-    os.close(slot._wake_read)
-    os.close(slot._wake_write)
+    slot._wake_pipe.close()
 
 
 def in_thread(function: Any, *args: Any) -> threading.Thread:
@@ -169,10 +166,7 @@ class Worker:
         self.thread.stop()
         self.thread.thread.join(LIMIT_S)
         assert self.service._main is not None
-        import os
-
-        os.close(self.service._main._wake_read)
-        os.close(self.service._main._wake_write)
+        self.service._main._wake_pipe.close()
         self.ours.close()
         self.theirs.close()
 
@@ -193,7 +187,7 @@ def test_the_loop_reads_while_the_main_thread_executes(worker: Worker) -> None:
     assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.loop_reads)
     wait_until(lambda: worker.started() == ["long"])
-    wait_until(lambda: not worker.service._ticking)
+    wait_until(lambda: not worker.service._ticker.runs)
     assert worker.loop_reads  # also when the timer rests
     Pins.go_on.set()
     wait_until(lambda: worker.finished() == ["long"])
@@ -202,7 +196,7 @@ def test_the_loop_reads_while_the_main_thread_executes(worker: Worker) -> None:
     for number in range(100):
         worker.receive(worker.run(f"short-{number}", give_back, 1))
         wait_until(lambda number=number: f"short-{number}" in worker.finished())
-        wait_until(lambda: not worker.loop_reads or not worker.service._ticking)
+        wait_until(lambda: not worker.loop_reads or not worker.service._ticker.runs)
         if not worker.loop_reads:
             break
     assert not worker.loop_reads
@@ -218,7 +212,7 @@ def test_the_loop_reads_when_inputs_come_after_the_timer_has_stopped(worker: Wor
 
     worker.service.peers.get_data = get_data  # type: ignore[method-assign]
     worker.receive(worker.run("long", hold, 1, [("input", 10, None, [("other", "unix://other")])]))
-    wait_until(lambda: worker.loop_reads is False and not worker.service._ticking)
+    wait_until(lambda: worker.loop_reads is False and not worker.service._ticker.runs)
     worker.thread.call(arrive.set)
     assert Pins.begun.wait(LIMIT_S)
     wait_until(lambda: worker.loop_reads)
@@ -242,6 +236,7 @@ def test_the_loop_leaves_the_reading_to_a_thread_that_waits_in_between(worker: W
             worker.service._tick()
             seen.append(worker.loop_reads)
         worker.service._main = main
+        worker.service._ticker.start()
 
     worker.thread.call(look)
     wait_until(lambda: len(seen) == 2)

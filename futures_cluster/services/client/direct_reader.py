@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import select
 from collections.abc import Callable
 from threading import get_ident
@@ -20,6 +19,8 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks, locks
 from futures_cluster.services.common.signals import DeferredSignals
+from futures_cluster.services.common.ticker import Ticker
+from futures_cluster.services.common.wake_pipe import WakePipe
 from futures_cluster.wire.transports.sockets import SocketConnection
 
 #: The timer looks so often whether the loop should read again.
@@ -59,10 +60,8 @@ class DirectReader:
         self._pending = pending
         self._place = locks.Lock()
         self._epoll = select.epoll()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._wake_pipe = WakePipe()
+        self._epoll.register(self._wake_pipe.read_fd, select.EPOLLIN)
         self._connections: dict[int, SocketConnection] = {}
         self._loop_ident = 0  # the loop's thread must not wait for itself
         self._ident = 0  # of the leader's thread
@@ -70,7 +69,7 @@ class DirectReader:
         # ends, which another thread may write to when they are closed.
         self._lock = locks.Lock()
         self._since = 0.0  # when the present leader began, or the last one ended
-        self._ticking = False
+        self._ticker = Ticker(loop, TICK_S, self._tick, at_once=True)
         self._closed = False
 
     # ---------------------------------------------------------------- the loop's thread
@@ -90,27 +89,15 @@ class DirectReader:
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(connection.fileno())
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
+        """Let the loop read if no thread does; return whether to look again."""
         age_s = clocks.monotonic() - self._since
         leads = not self._closed and age_s < IDLE_TIMEOUT_S and (self._ident != 0 or not self._pending())
         # A thread that waits for one result after the other has just submitted the next task: it is about to read.
         leads_soon = not (leads or self._closed) and age_s < BETWEEN_S
         if not leads_soon:
             self._watch(not leads)
-        if leads or leads_soon:
-            self._loop.call_later(TICK_S, self._tick)
-            return
-        self._ticking = False
-        if self._ident and self._is_recent():  # one began just now, and saw the timer run
-            self._start_ticking()
-
-    def _is_recent(self) -> bool:
-        return clocks.monotonic() - self._since < IDLE_TIMEOUT_S
-
-    def _begin_ticking(self) -> None:
-        if not self._ticking:  # two threads may have asked for it
-            self._ticking = True
-            self._tick()
+        return leads or leads_soon
 
     def _watch(self, on: bool) -> None:
         for connection in self._connections.values():
@@ -130,9 +117,7 @@ class DirectReader:
         """Give up the descriptors; no thread leads from now on."""
         with self._place, self._lock:
             self._epoll.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            self._wake_write = -1
+            self._wake_pipe.close()
 
     # ---------------------------------------------------------------- users' threads
 
@@ -164,8 +149,8 @@ class DirectReader:
         self._since = clocks.monotonic()
         self._ident = get_ident()
         future._awaited_by = self  # from now on the thread that ends it wakes this one
-        if not self._ticking:
-            self._start_ticking()
+        if not self._ticker.runs:
+            self._ticker.start()
         end = None if timeout is None else self._since + timeout
         while not future.done():
             if self._closed:
@@ -192,9 +177,8 @@ class DirectReader:
                 self._loop.call_soon_threadsafe(self._watch, True)
 
     def _read(self, fd: int) -> None:
-        if fd == self._wake_read:
-            with contextlib.suppress(BlockingIOError):
-                os.read(fd, 4096)
+        if fd == self._wake_pipe.read_fd:
+            self._wake_pipe.drain()
             return
         connection = self._connections.get(fd)
         if connection is not None and not connection.read():
@@ -202,13 +186,8 @@ class DirectReader:
                 if self._connections.get(fd) is connection:
                     self._epoll.unregister(fd)  # it has ended; the loop closes it
 
-    def _start_ticking(self) -> None:
-        if not self._ticking:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._begin_ticking)
-
     def wake(self) -> None:
         """Wake the leader, as another thread has ended its future."""
         if get_ident() != self._ident:
-            with self._lock, contextlib.suppress(OSError):  # it is full, which does as well, or closed
-                os.write(self._wake_write, b"x")
+            with self._lock:
+                self._wake_pipe.wake()

@@ -32,6 +32,7 @@ import sys
 from typing import Any
 
 from futures_cluster import config
+from futures_cluster.services.common.wake_pipe import WakePipe
 from futures_cluster.services.launch.orphans import Orphans
 
 LENGTH = struct.Struct("<I")
@@ -109,28 +110,23 @@ def main(control_fd: int) -> None:
     gc.disable()  # all that is imported stays, so that looking for garbage only takes time
     import_for_workers()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wake_read, wake_write = socket.socketpair()
-    wake_read.setblocking(False)
-    wake_write.setblocking(False)
-    signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
+    wake_pipe = WakePipe()
+    signal.set_wakeup_fd(wake_pipe.write_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda signum, frame: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the caller's is inherited, and may block SIGCHLD
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
-    selector.register(wake_read, selectors.EVENT_READ)
+    selector.register(wake_pipe.read_fd, selectors.EVENT_READ)
     gc.freeze()  # what is here now is never looked at again, and so its pages stay shared with the workers
     if collects:
         gc.enable()
     children: dict[int, Any] = {}  # workers' settings
     orphans = Orphans()
-    inherited = [control, wake_read, wake_write]
     try:
         while True:
             ready = [key.fileobj for key, _ in selector.select()]
-            if wake_read in ready:
-                with contextlib.suppress(BlockingIOError):
-                    while wake_read.recv(4096):
-                        pass
+            if wake_pipe.read_fd in ready:
+                wake_pipe.drain()
             _reap(control, children, orphans)
             if control in ready:
                 (settings, number), fds = receive(control)
@@ -143,7 +139,7 @@ def main(control_fd: int) -> None:
                     send(control, ("failed", settings.name, (error.errno, error.strerror)), [])
                 else:
                     if pid == 0:
-                        _become_worker(settings, fds, inherited, selector)
+                        _become_worker(settings, fds, [control, wake_pipe, selector])
                     children[pid] = settings
                     send(control, ("started", settings.name, pid), [])
                 for fd in fds:
@@ -186,16 +182,15 @@ def _reap(control: socket.socket, children: dict[int, Any], orphans: Orphans) ->
         send(control, each, [])
 
 
-def _become_worker(settings: Any, fds: list[int], inherited: list[socket.socket], selector: Any) -> None:
+def _become_worker(settings: Any, fds: list[int], inherited: list[Any]) -> None:
     """Become a worker, in the child; never returns."""
     code = 1
     try:
         die_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        selector.close()
-        for sock in inherited:
-            sock.close()
+        for each in inherited:
+            each.close()
         from futures_cluster.services.worker import process
 
         process.main(settings, fds)

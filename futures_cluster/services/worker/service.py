@@ -12,7 +12,6 @@ costs no hand-over between threads. While a long one runs, a timer on the loop r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 import threading
@@ -29,6 +28,7 @@ from futures_cluster.services.common.memory import SPILL_FRACTION, occupied_byte
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
+from futures_cluster.services.common.ticker import Ticker
 from futures_cluster.services.worker.execution import Executions
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import WorkerStats
@@ -137,7 +137,7 @@ class WorkerService:
         self._watch: Callable[[bool], None] = lambda on: None
         self._last_flush = 0.0
         self._last_message = 0.0
-        self._ticking = False
+        self._ticker = Ticker(loop, FLUSH_S, self._tick)
         self._stopping = False
         self._plugins: plugin_runner.PluginRunner | None = None
         self.memory_limit = memory_limit
@@ -173,21 +173,10 @@ class WorkerService:
 
     def _start_ticking(self) -> None:
         self._last_message = clocks.monotonic()
-        if self._ticking:  # and if it is about to stop, it sees the time above
-            return
-        with self._lock:
-            self._tick_soon()
+        self._ticker.start()
 
-    def _tick_soon(self) -> None:
-        """Let the timer run; under the lock."""
-        self._last_message = clocks.monotonic()
-        if not self._ticking:
-            self._ticking = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._loop.call_later, FLUSH_S, self._tick)
-
-    def _tick(self) -> None:
-        """Report what ended and what runs on, and lend slots of tasks that wait."""
+    def _tick(self) -> bool:
+        """Report what ended and what runs on, and lend slots of tasks that wait; return whether to look again."""
         main, waited = self._main, False
         if main is not None:
             # A thread that runs short tasks waits in between, and reads: the loop would wake up for nothing.
@@ -200,13 +189,9 @@ class WorkerService:
                 self._flush(clocks.monotonic())
             self._lend_slots()
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
-            # Some time longer, as it would cost more to begin again with the next message. False first: whoever
-            # has seen it true has set the time before.
-            self._ticking = False
+            # Some time longer, as it would cost more to begin again with the next message.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
-            self._ticking = (busy or recent) and not self._stopping
-            if self._ticking:
-                self._loop.call_later(FLUSH_S, self._tick)
+            return (busy or recent) and not self._stopping
 
     def _lend_slots(self) -> None:
         """Lend the slots of tasks that wait for children without using the processor.
@@ -466,10 +451,10 @@ class WorkerService:
                         mine = run
                     else:
                         self._free_slot().give(run)
-                if starts_timer and (mine is None or not self._ticking):
+                if starts_timer and (mine is None or not self._ticker.runs):
                     # Inputs have arrived or a slot was lent: no message of the scheduler has started the timer, which
                     # lets the loop read while the main thread executes.
-                    self._tick_soon()
+                    self._start_ticking()
             elif kind is m.FetchData:
                 self._loop.call_soon_threadsafe(self._start_fetch, command)
             elif kind is m.DropData:

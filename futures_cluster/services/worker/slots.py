@@ -10,8 +10,6 @@ trip. While it executes, the loop's thread reads; ``worker`` sees to that.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import select
 import threading
@@ -19,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from futures_cluster.context import TaskContext
+from futures_cluster.services.common.wake_pipe import WakePipe
 from futures_cluster.worker.runs import Run
 
 
@@ -74,20 +73,17 @@ class MainSlot(Slot):
         self._read = read
         self._runs: deque[Run | None] = deque()
         self._ident = threading.get_ident()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wake_pipe = WakePipe()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self._poll.register(self._wake_read, select.POLLIN)
+        self._poll.register(self._wake_pipe.read_fd, select.POLLIN)
         self.waits = self.has_waited = False
 
     def give(self, run: Run | None) -> None:
         """See ``Slot``."""
         self._runs.append(run)
         if threading.get_ident() != self._ident:
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._wake_write, b"x")
+            self._wake_pipe.wake()
 
     def take(self) -> Run | None:
         """See ``Slot``.
@@ -107,8 +103,7 @@ class MainSlot(Slot):
                     if fd == self._fd:
                         self._read()
                     else:
-                        with contextlib.suppress(BlockingIOError):
-                            os.read(fd, 4096)
+                        self._wake_pipe.drain()
             return runs.popleft()
         finally:
             self.waits = False
