@@ -72,9 +72,9 @@ class Dispatch:
             if queue.first() is not None and (now_order := queue.tasks.order()) > order:
                 heapq.heapreplace(heap, (now_order, number, queue))  # its client has had turns meanwhile
                 continue
-            no_room = self._place(now, order)
+            has_room = self._place(now, order)
             others = [entry[0] for entry in heap[1:3]]  # the next one is among these
-            if state.ready.count and not no_room:
+            if has_room:
                 others.append(state.ready.order())
             again = self._place_demanding(queue, min(others, default=None), now)
             if again is None:
@@ -84,52 +84,63 @@ class Dispatch:
         self._place(now, None)
 
     def _place(self, now: float, before: Order | None) -> bool:
-        """Commit plain tasks in order; return whether there is no room for more."""
+        """Commit plain tasks in order, to one worker after the other.
+
+        Returns
+        -------
+        bool
+            Whether one comes after ``before`` that has room. All that are left otherwise have none.
+        """
         state = self._state
-        ready, idle, free = state.ready, state.accepting, state.with_free_slot
-        if not ready.count or not idle:
-            return bool(ready.count)
+        ready, accepting, free = state.ready, state.accepting, state.with_free_slot
+        if not ready.count or not accepting:
+            return False
+        in_advance = placement.most_in_advance(state, ready.first().function.group.expected_s)
         turns = each = 0
-        most = placement.most_in_advance(state, ready.first().function.group.expected_s)
-        bytes_s = state.bandwidth.bytes_s
-        refresh = self._transitions.refresh
-        while ready.count and idle:
-            if free:
-                worker = next(iter(free))
-            else:
-                busy = placement.next_in_advance(state, most)
-                if busy is None:
-                    return True  # the rest is for those that are busy now, and for later
-                worker = busy
-            if not turns:
-                turns = len(idle)
+        while ready.count and accepting:
+            worker = next(iter(free)) if free else placement.next_in_advance(state, in_advance)
+            if worker is None:
+                return False  # the rest is for those that are busy now, and for later
+            if not turns:  # all workers have had one
+                turns = len(accepting)
                 each = min(ready.count, state.queued) // turns  # some entries are void
             turns -= 1
-            share = 1
-            message: m.RunTasks | None = None
-            while share and ready.count:
-                if before is not None and ready.order() > before:
-                    refresh(worker)
-                    return False
-                nearer = self._nearer(worker) if state.queued_by_location or state.co_assigned else None
-                task = nearer or ready.pop()
-                if task.state is not QUEUED or (task.losses and len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS):
-                    continue  # cancelled, or placed through another entry
-                if nearer is None and (task.dependencies or (state.recompute_on and task in state.recompute_on)):
-                    chosen = self._preferred(task) or placement.choose_worker(task, worker, bytes_s)
-                    if chosen is not worker:
-                        self._commit(task, chosen, self._message(chosen, now), now)
-                        refresh(chosen)
-                        continue
-                if message is None:
-                    share = placement.share(task, each, worker.slots - len(worker.assigned) + most)
-                    message = self._message(worker, now)
-                self._commit(task, worker, message, now)
-                share -= 1
-                if not placement.has_room(worker):
-                    break
-            refresh(worker, rotate=True)
-        return not idle
+            if not self._fill(worker, each, in_advance, before, now):
+                return True
+        return False
+
+    def _fill(self, worker: Worker, each: int, in_advance: int, before: Order | None, now: float) -> bool:
+        """Commit the next plain tasks to a worker, as many as it gets at a time; False at one that is after ``before``.
+
+        A task whose inputs are elsewhere goes to another worker meanwhile.
+        """
+        state = self._state
+        ready, refresh = state.ready, self._transitions.refresh
+        message: m.RunTasks | None = None
+        share = 1  # until the first of them tells
+        while share and ready.count:
+            if before is not None and ready.order() > before:
+                refresh(worker)
+                return False
+            nearer = self._nearer(worker) if state.queued_by_location or state.co_assigned else None
+            task = nearer or ready.pop()
+            if task.state is not QUEUED or (task.losses and len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS):
+                continue  # cancelled, or placed through another entry
+            if nearer is None and (task.dependencies or (state.recompute_on and task in state.recompute_on)):
+                chosen = self._preferred(task) or placement.choose_worker(task, worker, state.bandwidth.bytes_s)
+                if chosen is not worker:
+                    self._commit(task, chosen, self._message(chosen, now), now)
+                    refresh(chosen)
+                    continue
+            if message is None:
+                message = self._message(worker, now)
+                share = placement.share(task, each, worker.slots - len(worker.assigned) + in_advance)
+            self._commit(task, worker, message, now)
+            share -= 1
+            if not placement.has_room(worker):
+                break
+        refresh(worker, rotate=True)
+        return True
 
     def commit_lone(self, task: Task, worker: Worker, since_s: float) -> None:
         """Note that a worker has a task without a record; see ``lone``."""
