@@ -132,32 +132,50 @@ class Copies:
             task = state.tasks.get(key)
             if task is None:
                 if event.reporter in state.clients:
-                    error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
-                    self._outbox.done.setdefault(event.reporter, []).append((key, m.FAILED, error, 0, ()))
+                    self._refuse(event.reporter, key, f"the result of {key!r} is no longer known")
                 continue
-            scattered = state.scattered.get(task)
-            makes_copy = reporter is not None and task in reporter.copying
-            if reporter is not None and makes_copy:
-                self._transitions.end_copy(task, reporter)
-                if scattered is not None:
-                    scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
-            worker = state.workers.get(name)
-            if worker is not None and task.holders and worker in task.holders:
-                if worker is reporter:
-                    self._give_up(task, worker)
-                elif scattered is not None:
-                    scattered.failed_fetches += not makes_copy and task not in state.copying
-                    self._outbox.copies.setdefault(worker, []).append((key, task.size_bytes, ()))
-                    if scattered.failed_fetches == RELAYED_AFTER:
-                        self._relay(task, event.reporter)
-                    if scattered.failed_fetches > MAX_DOUBTS and self._cannot_get(task, worker, event.reporter):
-                        continue
-                elif self._not_reached(task, worker, event.reporter):
-                    continue
-            if task.state is MEMORY or task.state is records.FAILED:
+            was_copy = False
+            if reporter is not None and task in reporter.copying:
+                was_copy = True
+                self._end_failed_copy(task, reporter)
+            holder = state.workers.get(name)
+            has_answer = False
+            if holder is not None and holder in (task.holders or ()):
+                has_answer = self._find_other_way(task, holder, event.reporter, was_copy)
+            if not has_answer and (task.state is MEMORY or task.state is records.FAILED):
                 self._transitions.tell_done(
                     task, tuple(client for client in task.wanted_by if client == event.reporter)
                 )
+
+    def _refuse(self, client: str, key: Key, text: str) -> None:
+        """Tell a client that it cannot have a result."""
+        row = (key, m.FAILED, scheduler_error("DataLost", text), 0, ())
+        self._outbox.done.setdefault(client, []).append(row)
+
+    def _end_failed_copy(self, task: Task, reporter: Worker) -> None:
+        """Take note that a worker could not copy a result."""
+        self._transitions.end_copy(task, reporter)
+        if (scattered := self._state.scattered.get(task)) is not None:
+            scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
+
+    def _find_other_way(self, task: Task, holder: Worker, reporter: str, was_copy: bool) -> bool:
+        """Decide about a result that a worker holds, and another, or a client, could not get from it.
+
+        Returns whether the reporter was told that it cannot have it.
+        """
+        if holder.name == reporter:  # it has lost what it held
+            self._give_up(task, holder)
+            return False
+        scattered = self._state.scattered.get(task)
+        if scattered is None:
+            return self._not_reached(task, holder, reporter)
+        if not was_copy and task not in self._state.copying:
+            scattered.failed_fetches += 1
+        # Nothing could make it again: ask the holder, which says whether it still has it.
+        self._outbox.copies.setdefault(holder, []).append((task.key, task.size_bytes, ()))
+        if scattered.failed_fetches == RELAYED_AFTER:
+            self._relay(task, reporter)
+        return scattered.failed_fetches > MAX_DOUBTS and self._cannot_get(task, holder, reporter)
 
     def _give_up(self, task: Task, worker: Worker) -> None:
         """Give up a holder that has lost the result, or cannot be reached."""
@@ -197,7 +215,7 @@ class Copies:
         if not others or task in self._state.copying:
             return False
         self._state.copying[task] = {}
-        self._copy(task, min(others, key=lambda worker: worker.held_bytes + worker.copying_bytes))
+        self._copy(task, min(others, key=_load))
         return True
 
     def _cannot_get(self, task: Task, worker: Worker, reporter: str) -> bool:
@@ -206,11 +224,11 @@ class Copies:
             f"{reporter} could not get {task.key!r} from {worker.name} at {worker.address}, which has it: can these "
             "machines connect to each other?"
         )
-        error = scheduler_error("DataLost", text)
         here = self._state.workers.get(reporter)
         if here is None:
-            self._outbox.done.setdefault(reporter, []).append((task.key, m.FAILED, error, 0, ()))
+            self._refuse(reporter, task.key, text)
             return True
+        error = scheduler_error("DataLost", text)
         for dependent in list(task.dependents or ()):
             if dependent.worker is here:
                 self._transitions.fail(dependent, error)
@@ -266,7 +284,7 @@ class Copies:
                     alone.pop(task, None)
                 else:
                     alone[task] = None
-        wanted = scattered.replicas if scattered is not None else 1
+        wanted = _wanted(scattered)
         if good < wanted and (scattered is not None or good < len(holders)):
             coming = sum(worker not in state.draining for worker in state.copying.get(task, ()))
             if good + coming < wanted:
@@ -287,41 +305,40 @@ class Copies:
         """Have copies made where possible; workers with the least data get them."""
         state = self._state
         able = [worker for worker in state.workers.values() if not worker.retiring]
-        heap = [
-            (worker.held_bytes + worker.copying_bytes, number, worker)
-            for number, worker in enumerate(able)
-            if worker.copying_bytes < MAX_BYTES and len(worker.copying) < MAX_KEYS
-        ]
+        heap = [(_load(worker), number, worker) for number, worker in enumerate(able) if _may_copy_more(worker)]
         heapq.heapify(heap)
         for task in list(state.under_replicated):
-            scattered = state.scattered.get(task)
-            holders = task.holders or {}
-            coming = state.copying.setdefault(task, {})
-            wanted = scattered.replicas if scattered is not None else 1
-            number = wanted - sum(worker not in state.draining for worker in (*holders, *coming))
-            unable = scattered.refused if scattered is not None else {}
-            unable = {name: times for name, times in unable.items() if times >= MAX_TRIES}
-            if scattered is not None and all(worker in holders or worker.name in unable for worker in able):
-                self._tell(task, scattered)  # no other worker is there
-            others = []
-            while number > 0 and heap:
-                entry = heapq.heappop(heap)
-                worker = entry[2]
-                if worker in holders or worker in coming or worker.name in unable:
-                    others.append(entry)
-                    continue
-                number -= 1
-                self._copy(task, worker)
-                if worker.copying_bytes < MAX_BYTES and len(worker.copying) < MAX_KEYS:
-                    others.append((worker.held_bytes + worker.copying_bytes, entry[1], worker))
-            for entry in others:
-                heapq.heappush(heap, entry)
-            if number <= 0:
-                del state.under_replicated[task]
-            if not coming:
-                del state.copying[task]
+            self._ask_for(task, able, heap)
             if not heap:
                 break
+
+    def _ask_for(self, task: Task, able: list[Worker], heap: list[tuple[int, int, Worker]]) -> None:
+        """Have copies of one result made by workers of the heap, which then has the others and what may copy more."""
+        state = self._state
+        scattered = state.scattered.get(task)
+        holders = task.holders or {}
+        coming = state.copying.setdefault(task, {})
+        lacking = _wanted(scattered) - sum(worker not in state.draining for worker in (*holders, *coming))
+        refused = scattered.refused.items() if scattered is not None else ()
+        unable = {name: None for name, times in refused if times >= MAX_TRIES}
+        if scattered is not None and all(worker in holders or worker.name in unable for worker in able):
+            self._tell(task, scattered)  # there is no other worker
+        back = []
+        while lacking > 0 and heap:
+            load, number, worker = heapq.heappop(heap)
+            if not (worker in holders or worker in coming or worker.name in unable):
+                self._copy(task, worker)
+                lacking -= 1
+                load = _load(worker)
+                if not _may_copy_more(worker):
+                    continue
+            back.append((load, number, worker))
+        for entry in back:
+            heapq.heappush(heap, entry)
+        if lacking <= 0:
+            del state.under_replicated[task]
+        if not coming:
+            del state.copying[task]
 
     def _copy(self, task: Task, worker: Worker) -> None:
         state = self._state
@@ -339,3 +356,17 @@ class Copies:
         for task in list(worker.data.values()):
             self._transitions.unhold(task, worker)
         self._transitions.end_worker(worker, "it was retired")
+
+
+def _wanted(scattered: Scattered | None) -> int:
+    """Return on how many workers a result has to be."""
+    return 1 if scattered is None else scattered.replicas
+
+
+def _load(worker: Worker) -> int:
+    """Return the bytes that a worker holds, and those that are on their way to it."""
+    return worker.held_bytes + worker.copying_bytes
+
+
+def _may_copy_more(worker: Worker) -> bool:
+    return worker.copying_bytes < MAX_BYTES and len(worker.copying) < MAX_KEYS
