@@ -149,37 +149,34 @@ def dump_arguments(
         data = pickle.dumps([args, kwargs] if kwargs else args, PROTOCOL)
         if len(data) < SHARED_BYTES:
             return data, [], []
-    found = arguments.Found()
-    is_searched = not resolve
-    if resolve:
-        for arg in (*args, *kwargs.values()) if kwargs else args:
-            if isinstance(arg, Reference):
-                found.add(arg)
-            elif arguments.begins_with_future(arg):
-                found = arguments.find(args, kwargs)
-                is_searched = True
-                break
-    outer = _local.collector  # not None when an argument submits tasks while it is pickled
-    collector = _local.collector = InputCollector(stops=not is_searched)
-    try:
+    found = _find_outside(args, kwargs) if resolve else arguments.Found()
+    if found is not None:
+        collector = InputCollector(stops=resolve)
         try:
-            payload = _dump_call(args, kwargs, found, pool, scope)
-            # When a caller has swallowed what should have stopped it.
-            is_nested = not is_searched and bool(collector.found)
-            if is_nested:
-                release(payload, pool)
+            payload = _dump_call(args, kwargs, found, pool, scope, collector)
+            if not collector.found:
+                return payload, list(found.keys), list(found.references.values())
+            if not resolve:
+                return payload, [], list(collector.found.values())
+            release(payload, pool)  # a caller has swallowed what should have stopped it
         except _Nested:
-            is_nested = True
-        if is_nested:
-            found = arguments.find(args, kwargs)
-            collector.stops = False
-            collector.found.clear()
-            payload = _dump_call(args, kwargs, found, pool, scope)
-    finally:
-        _local.collector = outer
-    if collector.found:
-        found.references.update(collector.found)
+            pass
+    found = arguments.find(args, kwargs)
+    collector = InputCollector(stops=False)
+    payload = _dump_call(args, kwargs, found, pool, scope, collector)
+    found.references.update(collector.found)
     return payload, list(found.keys), list(found.references.values())
+
+
+def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Found | None:
+    """Return the futures that are arguments of their own; None if others are known to be in containers."""
+    found = arguments.Found()
+    for arg in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(arg, Reference):
+            found.add(arg)
+        elif arguments.begins_with_future(arg):
+            return None
+    return found
 
 
 def _dump_call(
@@ -188,14 +185,21 @@ def _dump_call(
     found: arguments.Found,
     pool: shm.SegmentPool | None,
     scope: Scope,
+    collector: InputCollector,
 ) -> Payload:
-    if found.keys:
-        marks = {key: _Input(index) for key, index in found.keys.items()}
-        args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
-    args = tuple([hand_over(arg) for arg in args])
-    if not kwargs:
-        return dump(args, pool, scope=scope)
-    return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, scope=scope)
+    """Pickle a call with inputs in the place of futures; the collector gets those that the pickler meets."""
+    outer = _local.collector  # not None when an argument submits tasks while it is pickled
+    _local.collector = collector
+    try:
+        if found.keys:
+            marks = {key: _Input(index) for key, index in found.keys.items()}
+            args, kwargs = arguments.replace(args, kwargs, found.inside, lambda future: marks[future.key])
+        args = tuple([hand_over(arg) for arg in args])
+        if not kwargs:
+            return dump(args, pool, scope=scope)
+        return dump([args, {name: hand_over(value) for name, value in kwargs.items()}], pool, scope=scope)
+    finally:
+        _local.collector = outer
 
 
 def load_arguments(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -301,18 +305,16 @@ def pack_large(
 
         raise NotSendable(f"{len(large):,} large buffers cannot travel without shared memory; put them together")
     in_band = len(data) < OUT_OF_BAND_BYTES
-    parts = large if in_band else [memoryview(data), *large]
-    if codec is not None:
-        packed = [compress.compress(part, codec) for part in parts]
-        if any(part is not None for part in packed):
-            sizes = [part.nbytes if small is not None else 0 for part, small in zip(parts, packed, strict=True)]
-            small_ones = [
-                Buffer(small if small is not None else copy_of(part) if copy else part)
-                for part, small in zip(parts, packed, strict=True)
-            ]
-            return (data if in_band else None, ("packed", small_ones, codec, sizes))
-    beside = [Buffer(copy_of(part) if copy and part.obj is not data else part) for part in parts]
-    return (data if in_band else None, ("raw", beside))
+    beside: list[Buffer] = []
+    sizes: list[int] = []  # of the parts that are compressed, else 0
+    for part in large if in_band else [memoryview(data), *large]:
+        small: Any = None if codec is None else compress.compress(part, codec)
+        sizes.append(0 if small is None else part.nbytes)
+        if small is None:
+            small = copy_of(part) if copy and part.obj is not data else part
+        beside.append(Buffer(small))
+    head = data if in_band else None
+    return (head, ("packed", beside, codec, sizes) if any(sizes) else ("raw", beside))
 
 
 def load(payload: Payload) -> Any:
