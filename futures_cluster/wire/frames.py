@@ -33,7 +33,8 @@ from futures_cluster.errors import NotSendable, ProtocolError
 from futures_cluster.messages import WIRE_MESSAGES, Message, SubmitTasks, TaskOptions, field_names, field_types
 from futures_cluster.messages import rows as row_kinds
 from futures_cluster.wire import weight
-from futures_cluster.wire.codec.buffers import COMMIT_BYTES, MAX_BUFFERS, Buffer, commit, reserve
+from futures_cluster.wire.arriving import ArrivingBuffers
+from futures_cluster.wire.codec.buffers import MAX_BUFFERS, Buffer
 
 with clocks.real_dates():
     import msgpack
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 HEAD = struct.Struct("<QI")  # length of the body, number of buffers
 _HEAD_BYTES = HEAD.size
+_LENGTH_BYTES = 8  # of one buffer, in the table
 #: No frame is longer, with its buffers.
 MAX_BYTES = 2**40
 #: No body is longer.
@@ -313,14 +315,9 @@ class FrameParser:
         self.received_bytes: int = 0
         self._opener = opener
         self._tag_bytes = 0 if opener is None else 16
-        self._head_checked = self._table_checked = False  # of the frame that is under way
-        self._buffer = bytearray()
-        # Of a frame with buffers whose body has come:
-        self._body: bytes | None = None
-        self._lengths: tuple[int, ...] = ()
-        self._whole: list[Buffer] = []
-        self._filling: memoryview | None = None  # all of the memory that ``space`` is the rest of
-        self._committed = 0  # how much of that is ready
+        self._buffer = bytearray()  # from the beginning of the next frame on
+        self._head_checked = self._table_checked = False  # of this frame
+        self._arriving: ArrivingBuffers | None = None  # of a frame whose body has come
 
     def feed(self, data: bytes | memoryview) -> Iterable[list[Message]]:
         """Take bytes; iterate over the messages of each frame that they complete.
@@ -334,7 +331,7 @@ class FrameParser:
         """
         size = len(data)
         self.received_bytes += size
-        if self._body is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
+        if self._arriving is None and not self._buffer and self._opener is None and size >= _HEAD_BYTES:
             length, count = HEAD.unpack_from(data)
             if not count and _HEAD_BYTES + length == size and length <= self.most_body_bytes:
                 return (unpack(data[_HEAD_BYTES:]),)  # one whole frame, as is usual for a lone task
@@ -342,7 +339,7 @@ class FrameParser:
 
     def _feed(self, data: bytes | memoryview) -> Iterator[list[Message]]:
         buffer = self._buffer
-        if self._body is None:
+        if self._arriving is None:
             buffer += data
         else:
             view = memoryview(data)
@@ -350,16 +347,17 @@ class FrameParser:
             if self.space is not None:
                 return
             yield self._complete()
-        start, end, tag = 0, len(buffer), self._tag_bytes
+        start, tag = 0, self._tag_bytes
         try:
-            while end - start >= tag + 12:
+            while len(buffer) - start >= tag + _HEAD_BYTES:
                 if tag and not self._head_checked:
                     self._check_head(start)
                 length, count = HEAD.unpack_from(buffer, start + tag)
                 if length > self.most_body_bytes:
                     raise ProtocolError(f"a body of {length} bytes is over the limit of {self.most_body_bytes}")
+                body_at = start + tag + _HEAD_BYTES
                 if count:
-                    stop = self._begin(start + tag, length, count)
+                    stop = self._begin_buffers(body_at, length, count)
                     if not stop:
                         break
                     with memoryview(buffer) as view, view[stop:] as rest:
@@ -368,10 +366,10 @@ class FrameParser:
                         break
                     yield self._complete()
                     continue
-                stop = start + tag + 12 + length
-                if end < stop + tag:
+                stop = body_at + length
+                if len(buffer) < stop + tag:
                     break
-                with memoryview(buffer) as view, view[start + tag + 12 : stop] as body:
+                with memoryview(buffer) as view, view[body_at:stop] as body:
                     if self._opener is not None:
                         self._head_checked = False
                         self._opener.update_body(body)
@@ -385,16 +383,15 @@ class FrameParser:
 
     def prepared_space(self) -> memoryview:
         """Return ``space``, with its beginning ready to be written to."""
-        assert self.space is not None and self._filling is not None
-        at = self._filling.nbytes - self.space.nbytes
-        if at + COMMIT_BYTES // 2 > self._committed < self._filling.nbytes:
-            self._committed = commit(self._filling, max(at, self._committed))
-        return self.space
+        assert self._arriving is not None
+        return self._arriving.prepared_space()
 
     def filled(self, count: int) -> Iterator[list[Message]]:
         """Note how many bytes were read into ``space``; see ``feed``."""
+        assert self._arriving is not None
         self.received_bytes += count
-        self._advance(count)
+        self._arriving.advance(count)
+        self.space = self._arriving.space
         if self.space is None:
             yield self._complete()
 
@@ -402,91 +399,46 @@ class FrameParser:
         """Check the tag in front of a frame, before its lengths count."""
         assert self._opener is not None
         stop = start + self._tag_bytes
-        self._opener.check_head(self._buffer[start:stop], self._buffer[stop : stop + 12])
+        self._opener.check_head(self._buffer[start:stop], self._buffer[stop : stop + _HEAD_BYTES])
         self._head_checked = True
 
-    def _begin(self, start: int, length: int, count: int) -> int:
-        """Take the head of a frame with buffers, and return where these begin.
-
-        0 if its body has not come yet.
-        """
+    def _begin_buffers(self, table_at: int, length: int, count: int) -> int:
+        """Take table and body of a frame with buffers, and return where these begin; 0 if one has not come yet."""
         if count > self.most_buffers:
             raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
-        table_stop = start + 12 + 8 * count
+        table_stop = table_at + _LENGTH_BYTES * count
         body_at = table_stop + self._tag_bytes
+        stop = body_at + length
         if len(self._buffer) < body_at:
             return 0
         if self._opener is not None and not self._table_checked:
-            table, tag = self._buffer[start + 12 : table_stop], self._buffer[table_stop:body_at]
-            self._opener.check_table(table, tag)
+            self._opener.check_table(self._buffer[table_at:table_stop], self._buffer[table_stop:body_at])
             self._table_checked = True
-        if len(self._buffer) < body_at + length:
+        if len(self._buffer) < stop:
             return 0
-        lengths = struct.unpack_from(f"<{count}Q", self._buffer, start + 12)
+        lengths = struct.unpack_from(f"<{count}Q", self._buffer, table_at)
         if (total := length + sum(lengths)) > self.most_bytes:
             raise ProtocolError(f"a frame of {total} bytes is over the limit of {self.most_bytes}")
-        with memoryview(self._buffer) as view, view[body_at : body_at + length] as body:
-            self._body = bytes(body)
+        with memoryview(self._buffer) as view, view[body_at:stop] as part:
+            body = bytes(part)
         if self._opener is not None:
             self._head_checked = self._table_checked = False
-            self._opener.update_body(self._body)
-            lengths = (*lengths, self._tag_bytes)  # the tag comes as if it were one more buffer
-        self._lengths = lengths
-        self._whole = []
-        self._next_space(begin=True)
-        return body_at + length
-
-    def _next_space(self, begin: bool = False) -> None:
-        """Go to the next buffer; ``space`` is None when all have come."""
-        if not begin:
-            assert self._filling is not None
-            self._whole.append(self._arrived(self._filling))
-        while len(self._whole) < len(self._lengths):
-            try:
-                self._filling = reserve(self._lengths[len(self._whole)])
-            except (OSError, MemoryError, OverflowError, ValueError) as error:
-                raise ProtocolError(
-                    f"no memory for a buffer of {self._lengths[len(self._whole)]} bytes: {error}"
-                ) from None
-            if self._filling.nbytes:
-                self.space = self._filling
-                self._committed = 0
-                return
-            self._whole.append(self._arrived(self._filling))
-        self.space = self._filling = None
-
-    def _arrived(self, memory: memoryview) -> Buffer:
-        """Wrap a buffer that is complete, or the tag behind the last one."""
-        if self._opener is None or self._is_at_the_tag():
-            return Buffer(memory, arrived=True)
-        return Buffer(memory, arrived=True, digest=self._opener.end_buffer())
-
-    def _is_at_the_tag(self) -> bool:
-        return len(self._whole) == len(self._lengths) - 1
+            self._opener.update_body(body)
+            lengths = (*lengths, self._tag_bytes)
+        self._arriving = ArrivingBuffers(body, lengths, self._opener)
+        return stop
 
     def _fill(self, data: memoryview) -> int:
-        """Copy bytes into the buffers that are under way; return how many."""
-        taken = 0
-        while self.space is not None and taken < data.nbytes:
-            count = min(self.space.nbytes, data.nbytes - taken)
-            self.space[:count] = data[taken : taken + count]
-            taken += count
-            self._advance(count)
+        """Give bytes to the buffers that are under way; return how many belong to these."""
+        assert self._arriving is not None
+        taken = self._arriving.take(data)
+        self.space = self._arriving.space
         return taken
 
-    def _advance(self, count: int) -> None:
-        """Take the bytes that have come into ``space``, and go to what is next."""
-        assert self.space is not None
-        if self._opener is not None and not self._is_at_the_tag():
-            self._opener.update_buffer(self.space[:count])
-        self.space = self.space[count:]
-        if not self.space.nbytes:
-            self._next_space()
-
     def _complete(self) -> list[Message]:
-        assert self._body is not None
-        body, self._body = self._body, None
-        whole, self._whole = self._whole, []
+        """Return the messages of a frame whose buffers have come."""
+        assert self._arriving is not None
+        arrived, self._arriving = self._arriving, None
         if self._opener is not None:
-            self._opener.check_end(whole.pop().memory)
-        return unpack(body, whole)
+            self._opener.check_end(arrived.whole.pop().memory)
+        return unpack(arrived.body, arrived.whole)

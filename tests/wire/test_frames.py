@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable, ProtocolError
-from futures_cluster.wire import frames
+from futures_cluster.wire import arriving, frames
 from futures_cluster.wire.codec import buffers
 from futures_cluster.wire.codec.buffers import Buffer
 
@@ -437,7 +437,7 @@ def test_a_buffer_for_which_there_can_be_no_memory_is_an_error(monkeypatch: pyte
     def refuse(size: int) -> memoryview:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(frames, "reserve", refuse)
+    monkeypatch.setattr(arriving, "reserve", refuse)
     with pytest.raises(ProtocolError, match="no memory for a buffer of 5 bytes"):
         feed(frames.FrameParser(), frame_of(b"\x91" + MARK, (5,)))
 
