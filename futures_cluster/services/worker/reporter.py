@@ -14,7 +14,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
@@ -52,6 +52,26 @@ class ReportSource(Protocol):
     def executing_threads(self) -> list[int]: ...
 
 
+_Part = TypeVar("_Part")
+
+
+def _switched(
+    part: _Part | None, is_wanted: bool, begin: Callable[[], _Part], end: Callable[[_Part], None]
+) -> _Part | None:
+    """Return a part of the reports that is begun if it is wanted and not there, and ended if it is not wanted."""
+    if is_wanted:
+        return begin() if part is None else part
+    if part is not None:
+        end(part)
+    return None
+
+
+def _begin_capture() -> StdoutCapture:
+    capture = StdoutCapture()
+    capture.start()
+    return capture
+
+
 class WorkerReporter:
     """Reports of one worker."""
 
@@ -86,27 +106,14 @@ class WorkerReporter:
             self._told = [0, 0]
         self._order = order
         watched = order.interval_s > 0
-        if watched and self._service.recorder is None:
-            self._service.recorder = TaskStreamRecorder()
-        elif not watched:
-            self._service.recorder = None
-        if watched and order.profile and self._profiler is None:
-            self._profiler = Profiler(self._service.executing_threads)
-        elif self._profiler is not None and not (watched and order.profile):
-            self._profiler.stop()
-            self._profiler = None
-        if watched and order.output and self._capture is None:
-            self._capture = StdoutCapture()
-            self._capture.start()
-        elif self._capture is not None and not (watched and order.output):
-            self._stop_capture()
+        service = self._service
+        service.recorder = _switched(service.recorder, watched, TaskStreamRecorder, lambda recorder: None)
+        self._profiler = _switched(
+            self._profiler, watched and order.profile, lambda: Profiler(service.executing_threads), Profiler.stop
+        )
+        self._capture = _switched(self._capture, watched and order.output, _begin_capture, StdoutCapture.stop)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._schedule)
-
-    def _stop_capture(self) -> None:
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.stop()
 
     def _schedule(self) -> None:
         """Set the timer again, as the last order says; on the loop."""
@@ -213,8 +220,10 @@ class WorkerReporter:
             self._closed = True
             self._service.recorder = None
             profiler, self._profiler = self._profiler, None
+            capture, self._capture = self._capture, None
         if profiler is not None:
             profiler.stop()
-        self._stop_capture()
+        if capture is not None:
+            capture.stop()
         if self._timer is not None:
             self._timer.cancel()
