@@ -22,7 +22,6 @@ from futures_cluster.messages import Key
 from futures_cluster.services.worker.execution import Executions, Loaded
 from futures_cluster.wire.codec.exceptions import headline
 from futures_cluster.wire.codec.main_modules import mains
-from futures_cluster.worker.runs import Run
 
 #: Between two looks at what runs.
 TICK_S = 0.05
@@ -51,19 +50,30 @@ class HostWorker(Protocol):
         """Take the slot again: the task on this thread goes on."""
 
 
-class _Inputs:
-    """What ``Executions`` asks for inputs: those of the one run."""
+class _CallRun:
+    """One call as a run (``execution.Run``) whose inputs come as payloads, and the store of its large result."""
 
-    def __init__(self) -> None:
+    attempt = 1
+    flags = 0
+
+    def __init__(self, call: RemoteCall, values: tuple[Any, ...]) -> None:
+        self.key = call.key
+        self.function, _ = call.function
+        self.payload = call.arguments.payload
+        self.inputs = [(key, 0, value, ()) for key, value in zip(call.inputs, values, strict=True)]
         self.value: Any = None
 
     def put(self, key: Key, value: Any) -> None:
         """Keep a result that is too large to travel with the message."""
         self.value = value
 
+    def put_packed(self, key: Key, payload: Any) -> None:
+        """Raise: data is scattered by the other engine."""
+        raise NotImplementedError
+
     def get(self, key: Key) -> Any:
         """Raise: all inputs come as payloads."""
-        raise AssertionError
+        raise NotImplementedError
 
 
 class _Host:
@@ -119,16 +129,13 @@ class ExternalTaskRunner:
         TaskFailed
             With the error.
         """
-        inputs = _Inputs()
-        executions = Executions(self._codec, inputs)  # type: ignore[arg-type]
-        function_id, payload = call.function
-        function = self._functions.get(function_id)
+        run = _CallRun(call, values)
+        executions = Executions(self._codec, run)
+        function = self._functions.get(run.function)
         if function is None:
-            executions.register(function_id, payload)
+            executions.register(*call.function)
         else:
-            executions.preload(function_id, function)
-        rows = [(key, 0, value, ()) for key, value in zip(call.inputs, values, strict=True)]
-        run = Run(call.key, 1, function_id, call.arguments.payload, (0, 0, 0), rows, 0)
+            executions.preload(run.function, function)
         task = TaskContext(_Host(self._site), call.key, 1, call.depth, call.priority)
         client = self._site.executor()._engine.client if call.carried else None
         if client is not None:
@@ -139,15 +146,16 @@ class ExternalTaskRunner:
             finished, failed = executions.execute(run, task)
         finally:
             self._clock.ends(call)
-        self._remember(function_id, executions.loaded(function_id))
+        self._remember(run.function, executions.loaded(run.function))
         if call.timeout_s is not None and clocks.monotonic() - start > call.timeout_s:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise CallFailed(self._codec.dump_error(error), str(error))
-        if finished is None:
-            raise CallFailed(failed[2], f"{call.key}: {headline(failed[2])[:MAX_TEXT]}")
-        result = finished[2]
+        if failed is not None:
+            _, _, payload, _ = failed
+            raise CallFailed(payload, f"{call.key}: {headline(payload)[:MAX_TEXT]}")
+        _, _, result, size_bytes, _ = finished
         if result is None:
-            return StoredResult(inputs.value, finished[3])
+            return StoredResult(run.value, size_bytes)
         try:
             self._codec.load(result)  # who asks for the exception must be told, before anybody fetches the result
         except BaseException as error:

@@ -8,32 +8,53 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from futures_cluster import clocks, context
-from futures_cluster.messages import KEEP, Payload
+from futures_cluster.messages import KEEP, Key, Payload
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
-from futures_cluster.services.worker.store import Store
 from futures_cluster.wire.codec import pickle_codec
 from futures_cluster.wire.codec.main_modules import HasMain, mains
 from futures_cluster.wire.codec.sizeof import sizeof
 
 if TYPE_CHECKING:
+    from futures_cluster.messages.rows import FunctionId, InputRow
     from futures_cluster.services.common.protocols import Codec
-    from futures_cluster.worker.runs import Run
 
 
 #: A function, and the program that submits it, if that has a ``__main__`` here.
 Loaded: TypeAlias = "tuple[Any, HasMain | None]"
 
 
+class Run(Protocol):
+    """What is executed: ``worker.runs.Run``, or a call on the workers of another engine."""
+
+    key: Key
+    attempt: int
+    function: FunctionId
+    payload: Payload
+
+    @property
+    def inputs(self) -> Sequence[InputRow]: ...
+    @property
+    def flags(self) -> int: ...
+
+
+class ResultStore(Protocol):
+    """Where inputs without a payload are, and results stay that are too large for a message."""
+
+    def get(self, key: Key) -> Any: ...
+    def put(self, key: Key, value: Any) -> None: ...
+    def put_packed(self, key: Key, payload: Payload) -> None: ...
+
+
 class Executions:
     """What all runs of a worker share: functions by id, the codec, the store."""
 
-    def __init__(self, codec: Codec, store: Store) -> None:
+    def __init__(self, codec: Codec, store: ResultStore) -> None:
         self.codec = codec
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None

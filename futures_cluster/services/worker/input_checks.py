@@ -17,13 +17,15 @@ from typing import Any
 
 from futures_cluster.errors import InputChanged
 from futures_cluster.messages import Payload
-from futures_cluster.services.worker.execution import Executions
+from futures_cluster.services.worker.execution import Executions, Run
+from futures_cluster.services.worker.store import Store
 from futures_cluster.wire.codec import pickle_codec, pickling
-from futures_cluster.worker.runs import Run
 
 
 class CheckedExecutions(Executions):
     """Executions that compare. A task's own exception goes before what this finds."""
+
+    store: Store
 
     def _guard(self, run: Run, fn: Callable[..., Any], values: list[Any]) -> Callable[..., Any]:
         shared = [

@@ -344,11 +344,8 @@ class WorkerService:
         """Report the end of a run; the next one for this thread."""
         now = clocks.monotonic()
         del self._tasks[run.key, run.attempt]
-        if self._plugins is not None:
-            self._note_end(run, finished, failed)
-        if (recorder := self.recorder) is not None:
-            size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
-            recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, finished is None)
+        if self._plugins is not None or self.recorder is not None:
+            self._note_end(slot, run, finished, failed)
         rows = [finished] if finished is not None else [], [failed] if failed is not None else []
         with self._lock:
             following = self._carry_out(self.machine.handle(m.RunsEnded(*rows, True), now), slot)
@@ -362,11 +359,15 @@ class WorkerService:
                 self._flush(now)
         return following
 
-    def _note_end(self, run: Run, finished: Any, failed: Any) -> None:
-        size_bytes, duration_s = (0, failed[3]) if finished is None else finished[3:]
+    def _note_end(self, slot: Slot, run: Run, finished: Any, failed: Any) -> None:
+        """Tell plugins and the status page of the end of a run."""
+        has_failed = finished is None
+        *_, size_bytes, duration_s = (0, failed[-1]) if has_failed else finished
         if self._plugins is not None:
-            ended = plugin_runner.RunEnded(run.key, self.machine.name, finished is None, duration_s, size_bytes)
-            self._plugins.post([ended])
+            name = self.machine.name
+            self._plugins.post([plugin_runner.RunEnded(run.key, name, has_failed, duration_s, size_bytes)])
+        if (recorder := self.recorder) is not None:
+            recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, has_failed)
 
     def _spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
         metrics.record("spill", duration_s)
