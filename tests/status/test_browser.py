@@ -1,7 +1,6 @@
 """The status page in a real browser: each view shows the numbers of ``/api``, by mouse and by keyboard, with no error.
 
-Needs Debian's chromium and chromium-driver, and selenium; skipped where they are missing. When
-``FUTURES_CLUSTER_SHOTS`` names a folder, pictures for the documentation are left there.
+Needs Debian's chromium and chromium-driver, and selenium; skipped where they are missing.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromium-driver are not installed"),
 ]
-SHOTS = os.environ.get("FUTURES_CLUSTER_SHOTS")
 
 
 class Browser:
@@ -90,10 +88,6 @@ class Browser:
     def errors(self) -> list[Any]:
         """What the console has complained about, or the page's policy has forbidden."""
         return [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
-
-    def shot(self, name: str) -> None:
-        if SHOTS:
-            self.driver.save_screenshot(os.path.join(SHOTS, f"status-{name}.png"))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +216,6 @@ def check_tasks(browser: Browser, url: str, futures: dict[str, list[Any]]) -> No
         "(() => { const c = stream.canvas, d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; "
         "let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) n++; return n > 500; })()"
     )
-    browser.shot("tasks")
     # Whoever walks by keyboard keeps the focus, though the page is drawn again and again.
     browser.js("document.querySelector('nav a[href=\"#/graph\"]').focus()")
     time_shown = browser.js("snapshot.time")
@@ -253,7 +246,6 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
         "[...document.querySelectorAll('#workers td:nth-child(7) [role=img]')].map(node => node.ariaLabel)"
     )
     assert len(labels) == 3 and all("of results" in label for label in labels)
-    browser.shot("workers")
     browser.js("document.querySelector('[data-id=held_bytes]').click()")
     held = browser.js("[...document.querySelectorAll('[data-worker]')].map(tr => tr.dataset.worker)")
     facts = {row["name"]: row["held_bytes"] for row in ask(url, "snapshot")["workers"]}
@@ -266,7 +258,6 @@ def check_workers(browser: Browser, ex: Executor, url: str) -> None:
     assert worker["held"][0]["key"] in shown and worker["tasks"][0]["key"] in shown
     assert "connect" in shown and "loop delay" in shown
     assert f"GIL\n{'on' if is_gil_enabled() else 'off'}" in shown
-    browser.shot("worker")
     browser.js("document.querySelector(\"#v-worker a[href^='#/profile/']\").click()")
     browser.until("document.querySelector('#flame button') !== null")
     assert first in browser.text("#profile-of")
@@ -278,20 +269,17 @@ def check_data_and_graph(browser: Browser, url: str) -> None:
     moved = sum(row[2] for row in ask(url, "snapshot")["transfers"])
     assert moved > 0
     assert browser.js("bytes(snapshot.transfers.reduce((sum, row) => sum + row[2], 0))") in browser.text("#movement")
-    browser.shot("data")
     browser.open(url + "#/graph")
     browser.until("document.querySelectorAll('#graph rect').length > 5")
     graph = ask(url, "graph")
     assert graph["folded"]
     assert f"{graph['tasks']:,} tasks, folded by function" in browser.text("#graph-note")
-    browser.shot("graph")
 
 
 def check_profile_and_timings(browser: Browser, url: str) -> None:
     browser.open(url + "#/profile")
     browser.until("document.querySelector('#flame button') !== null")
     assert "load" in browser.text("#flame")
-    browser.shot("profile")
     browser.js("document.querySelector('#flame button').click()")
     assert browser.js("flame.path.length") == 1
     browser.driver.find_element("id", "flame-out").click()
@@ -308,7 +296,6 @@ def check_failures_and_log(browser: Browser, futures: dict[str, list[Any]]) -> N
     browser.js("document.querySelector('#failures summary').click()")
     shown = browser.text("#failures")
     assert "ValueError" in shown and "<b>no</b> value for 3" in shown and futures["risky"][3].key in shown
-    browser.shot("failures")
     browser.go("Log")
     browser.until("document.querySelectorAll('#events tbody tr').length >= 3")
 
@@ -347,7 +334,6 @@ def check_looks(browser: Browser, url: str) -> None:
     browser.open(url + "#/tasks")
     browser.until("document.querySelector('[data-function]') !== null")
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(14, 19, 25)"
-    browser.shot("tasks-dark")
     browser.look_like(390, 800, phone=True)
     for view in ("tasks", "workers", "data", "profile", "failures", "timings", "log"):
         browser.open(url + "#/" + view)
@@ -359,7 +345,6 @@ def check_looks(browser: Browser, url: str) -> None:
         assert all(0 <= box["top"] < box["bottom"] <= 800 for box in boxes), view
         if view == "tasks":
             browser.until("document.querySelector('[data-function]') !== null")
-            browser.shot("phone")
     browser.look_like(1280, 860)
 
 
