@@ -1,11 +1,14 @@
-"""The recipes of docs/deploy.md, run as they stand there, with stand-ins for what other machines would do.
+"""The recipes of the documentation, run as they stand there, with stand-ins for what other machines would do.
 
-Covers: the scripts for Slurm and for SSH; the commands and extras in docker-compose.yml. Does not cover: Slurm, SSH
-daemons and Docker themselves.
+Covers: the scripts for Slurm and for SSH; the commands and extras in docker-compose.yml; the commands, labels and
+fields of the manifest for Kubernetes. Schemas of fields come with kubernetes-validate and check-jsonschema; without
+these packages the tests that need them are skipped. Does not cover: Slurm, SSH daemons, Docker, Kubernetes themselves.
 """
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import os
 import re
 import shlex
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,3 +120,43 @@ def test_docker_compose() -> None:
         (extras,) = re.findall(r'pip install .*"/futures_cluster\[(.*)\]"', service["build"]["dockerfile_inline"])
         known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
         assert set(extras.split(",")) <= set(known)
+
+
+def test_docker_compose_has_the_fields_of_its_schema() -> None:
+    yaml, jsonschema = pytest.importorskip("yaml"), pytest.importorskip("jsonschema")
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema, which brings the schema, is not installed")
+    schema = importlib.resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    jsonschema.validate(services, json.loads(schema.read_text(encoding="utf-8")))
+
+
+def manifests() -> list[dict[str, Any]]:
+    """The objects of Kubernetes on the page about clusters."""
+    yaml = pytest.importorskip("yaml")
+    page = (ROOT / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [item for block in blocks for item in yaml.safe_load_all(block)]
+
+
+def test_kubernetes_runs_commands_of_ours_that_find_each_other() -> None:
+    service, *deployments = manifests()
+    labels = {}
+    for deployment in deployments:
+        name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+        labels[name] = template["metadata"]["labels"]
+        assert deployment["spec"]["selector"]["matchLabels"] == labels[name]
+        (container,) = template["spec"]["containers"]
+        program, *arguments = container["command"]
+        parsed = cli._parser().parse_args(arguments)
+        assert (program, parsed.command) == ("futures-cluster", name)
+        assert [variable["name"] for variable in container["env"]] == ["FUTURES_CLUSTER_SECRET"]
+    assert service["spec"]["selector"] == labels["scheduler"]
+    assert parsed.address == f"tcp://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+
+
+def test_the_kubernetes_manifest_has_the_fields_of_its_schema() -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    found = manifests()
+    assert [item["kind"] for item in found] == ["Service", "Deployment", "Deployment"]
+    for item in found:
+        validator.validate(item, validator.latest_version(), strict=True)
