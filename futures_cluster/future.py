@@ -544,7 +544,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         if kind != _REMOTE:
             self._call_back_soon()
 
-    def deliver_running(self, runs: bool = True) -> None:
+    def _deliver_running(self, runs: bool = True) -> None:
         """Note that a worker executes the task."""
         with _transition:
             if self._state in (PENDING, RUNNING):

@@ -1,4 +1,4 @@
-"""Runs the examples of README.md, CONTRIBUTING.md and docs/, and checks the README's two commands.
+"""Runs the examples of README.md, CONTRIBUTING.md and docs/, and checks the README's two commands and links.
 
 Covers: each block fenced as ```python. The blocks of one file run in order in one namespace, in a
 process of their own. A block after the line `<!-- no-run -->` is only compiled. A page with the line
@@ -190,6 +190,27 @@ def test_the_readme_has_the_command_on_one_line(kind: str) -> None:
     found = re.findall(rf"^<!-- {kind}-command -->\n```sh\n(.*)\n```$", readme, flags=re.MULTILINE)
     assert len(found) == 1
     assert found[0].startswith("python3 -m venv ")
+
+
+def test_links_between_files_lead_to_files() -> None:
+    """Does not cover: links to headings, which the build of the site checks; pages of the gallery, which it makes."""
+    wrong = []
+    for path in [*FILES, ROOT / "SECURITY.md"]:
+        # Entries of the next release are moved to docs/changes.md.
+        is_entry = path.parent.name == "changes.d" and path.name != "README.md"
+        folder = path.parent.parent if is_entry else path.parent
+        for link in re.findall(r"\]\(([^)\s#]+)", path.read_text(encoding="utf-8")):
+            if "://" not in link and "gallery/" not in link and not (folder / link).exists():
+                wrong.append(f"{path.relative_to(ROOT)}: {link}")
+    assert not wrong
+
+
+def test_pages_that_the_package_names_exist() -> None:
+    wrong = []
+    for path in [*(ROOT / "futures_cluster").rglob("*.py"), ROOT / "docker-compose.yml"]:
+        names = re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8"))
+        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in names if not (ROOT / name).is_file()]
+    assert not wrong
 
 
 def test_blocks_keep_their_line_numbers() -> None:

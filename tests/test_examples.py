@@ -1,4 +1,4 @@
-"""The two worked extensions in examples/: a lock and a queue, on every backend, and what docs/extending.md shows."""
+"""The two worked extensions in examples/: a lock and a queue, on every backend; what docs/guides/extending.md shows."""
 
 from __future__ import annotations
 
@@ -212,6 +212,6 @@ def test_a_queue_keeps_what_its_maker_has_left(backend: str, gate: Gate) -> None
 @pytest.mark.parametrize("name", ["lock_state", "lock_handle", "queue_state", "queue_handle"])
 def test_the_documentation_shows_the_files_as_they_are(name: str) -> None:
     source = (ROOT / "examples" / f"{name}.py").read_text()
-    text = (ROOT / "docs" / "extending.md").read_text()
+    text = (ROOT / "docs" / "guides" / "extending.md").read_text()
     body = source[source.index("@register") if "state" in name else source.index("class ") :]
     assert f"```python\n{body}```" in text if name.startswith("lock") else f"examples/{name}.py" in text

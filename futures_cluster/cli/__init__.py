@@ -397,7 +397,7 @@ def _add_cluster_commands(commands: Any) -> None:
     )
     _add_security(scheduler)
     _add_logs(scheduler)
-    _add_preload(scheduler, "shared objects and plugins, see docs/extending.md")
+    _add_preload(scheduler, "shared objects and plugins, see docs/guides/extending.md")
     scheduler.set_defaults(run=_scheduler)
 
     worker = _add_command(
@@ -433,7 +433,9 @@ def _add_cluster_commands(commands: Any) -> None:
         help="maximum time to wait for a scheduler that is gone (default: leave at once)",
     )
     _add_logs(worker)
-    _add_preload(worker, "a module or a plugin for each worker process, before it takes tasks, see docs/extending.md")
+    _add_preload(
+        worker, "a module or a plugin for each worker process, before it takes tasks, see docs/guides/extending.md"
+    )
     worker.set_defaults(run=_worker)
 
     status = _add_command(

@@ -4,7 +4,7 @@ Covers: keyword arguments that no estimator has, attributes that scikit-learn's 
 do not, the values that parameters may have, and errors that name the estimator and its parameter. Does not cover: what
 the parameters do (``estimators``, ``logistic``, ``regressors``, ``least_squares``).
 
-``docs/glm.md`` has a table of scikit-learn's parameters, and one of dask-glm's.
+``docs/guides/glm.md`` has a table of scikit-learn's parameters, and one of dask-glm's.
 """
 
 from __future__ import annotations

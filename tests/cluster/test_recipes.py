@@ -56,7 +56,7 @@ STAND_INS = {
 
 def recipe(title: str) -> str:
     """The shell script in one section of the page."""
-    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     section = page.split(f"\n## {title}\n")[1].split("\n## ")[0]
     (script,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     return str(script)

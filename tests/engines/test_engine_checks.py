@@ -87,8 +87,8 @@ def test_each_check_says_what_it_checks() -> None:
 
 
 def test_the_documentation_has_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
-    assert table() in page, "put the output of engine_checks.capabilities.table() into docs/engines.md"
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "engines.md").read_text(encoding="utf-8")
+    assert table() in page, "put the output of engine_checks.capabilities.table() into docs/guides/engines.md"
 
 
 def test_a_lack_must_be_said() -> None:

@@ -1,7 +1,7 @@
 """scikit-learn's parameters, methods and attributes: each works here, or is refused by name.
 
 Covers: constructors, ``fit``, public methods and fitted attributes of the installed scikit-learn against ours; the
-table in ``docs/glm.md``; what the parameters do. Does not cover: dask-glm's (``tests/interop``).
+table in ``docs/guides/glm.md``; what the parameters do. Does not cover: dask-glm's (``tests/interop``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from futures_cluster import glm
 from futures_cluster.glm import estimators, sums
 from futures_cluster.glm.parameters import ABSENT, UNKNOWN, UNKNOWN_CV, UNKNOWN_FIT, check_values
 
-DOCS = Path(__file__).parents[2] / "docs/glm.md"
+DOCS = Path(__file__).parents[2] / "docs/guides/glm.md"
 LEAST_SQUARES = ["LinearRegression", "Ridge", "Lasso", "ElasticNet"]
 NAMES = [*LEAST_SQUARES, "LogisticRegression", "PoissonRegressor", "GammaRegressor", "TweedieRegressor"]
 #: Older versions of scikit-learn have other parameters.

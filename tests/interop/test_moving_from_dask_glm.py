@@ -1,4 +1,4 @@
-"""What ``docs/glm.md`` tells users of dask-glm: which estimator, which parameters, the same coefficients.
+"""What ``docs/guides/glm.md`` tells users of dask-glm: which estimator, which parameters, the same coefficients.
 
 Covers: the parameters of its three estimators, and the formulas of the table. Does not cover: its tests, asked of ours
 (``glm/test_dask_glm_cases``).
@@ -21,7 +21,7 @@ dask_glm = pytest.importorskip("dask_glm.estimators")
 
 from futures_cluster import glm
 
-DOCS = Path(__file__).parents[2] / "docs/glm.md"
+DOCS = Path(__file__).parents[2] / "docs/guides/glm.md"
 OURS = {
     "LogisticRegression": glm.LogisticRegression,
     "LinearRegression": glm.LinearRegression,

@@ -279,7 +279,7 @@ class ClusterMonitor:
     # ---------------------------------------------------------------- what there is to see
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything at a glance; see docs/status.md."""
+        """Return everything at a glance; see docs/guides/status.md."""
         with self._service.reading() as state:
             found = snapshot(state)
             found["functions"] = overview.progress(state)
@@ -367,7 +367,7 @@ class ClusterMonitor:
         return rows[:MAX_TRANSFERS]
 
     def stream(self, since: int = 0) -> dict[str, Any]:
-        """Return the task stream after the chunk with this number; see docs/status.md."""
+        """Return the task stream after this chunk's number; see docs/guides/status.md."""
         with self._service.lock:
             chunks = list(takewhile(lambda chunk: chunk[0] > since, reversed(self._stream)))[::-1]
             last = self._chunks
