@@ -78,7 +78,7 @@ def submit_keys(executor: Any, graph: Any, keys: Any) -> dict[Hashable, Future[A
     wanted = list(dict.fromkeys(flatten([keys])))
 
     def find(key: Hashable) -> Future[Any]:
-        if type(key) is not str:
+        if not isinstance(key, str):
             raise ValueError(f"the key {key!r} is needed, and is not in the graph")
         seen = seen_by_dask.get(key)
         future: Future[Any] = engine.future_of_key(key) if seen is None else seen

@@ -18,6 +18,24 @@ from dask._task_spec import Alias, GraphNode, Task, TaskRef
 from futures_cluster.future import Future
 
 
+class FutureKey(str):
+    """The key of a future among a node's dependencies.
+
+    Another scheduler of Dask finds it in no graph, and formats it into its error: then it says what to do.
+    """
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return (
+            f"{str(self)!r} (the result of a future: compute a collection that an Executor persisted "
+            "with scheduler=ex of that Executor, or inside of `with ex.as_default():`)"
+        )
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
 class FutureAlias(Alias):  # type: ignore[misc]
     """A key of a persisted collection, whose value is the result of a future."""
 
@@ -25,6 +43,7 @@ class FutureAlias(Alias):  # type: ignore[misc]
 
     def __init__(self, key: Hashable, future: Future[Any]) -> None:
         super().__init__(key, future.key)
+        self._dependencies = frozenset((FutureKey(future.key),))  # type: ignore[misc]  # a slot of its base
         self.future = future
 
     @property

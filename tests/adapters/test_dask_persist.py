@@ -10,6 +10,7 @@ import gc
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,27 @@ def large(rows: int = 4) -> Any:
 
 def table() -> Any:
     return dd.from_pandas(pd.DataFrame({"a": np.arange(20_000) % 5, "b": np.arange(20_000.0)}), npartitions=4)
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [
+        (lambda: da.arange(4, chunks=2), lambda x: (x + 1).sum()),
+        (lambda: db.from_sequence(range(4), npartitions=2), lambda x: x.map(abs)),
+        (lambda: dask.delayed(abs)(-3), lambda x: x + 1),
+        (table, lambda x: x.a.sum()),
+    ],
+    ids=["array", "bag", "delayed", "dataframe"],
+)
+def test_another_scheduler_says_where_to_compute(
+    ex: Executor, scheduler: str, make: Callable[[], Any], use: Callable[[Any], Any]
+) -> None:
+    x = make().persist(scheduler=ex)
+    for each in (x, use(x)):
+        with pytest.raises(ValueError, match=r"the result of a future: compute .* with scheduler=ex of that Executor"):
+            each.compute(scheduler=scheduler)
+        each.compute(scheduler=ex)
 
 
 def test_parts_stay_on_the_workers_and_go_with_the_collection(ex: Executor) -> None:
