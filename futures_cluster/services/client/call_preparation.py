@@ -97,12 +97,12 @@ def find_refusal(references: Iterable[Any], client: Any) -> BaseException | None
     The client may submit only its own futures, and none that failed before it came to the client.
     """
     for future in references:
-        if future.client is not client:
+        if future._client is not client:
             return TypeError(
                 f"{future!r} cannot be sent to a worker: it was released, or belongs to another executor; "
                 "pass its result() instead"
             )
-        if future.local_error is not None:
-            error: BaseException = future.copy_error()
+        if future._local_error is not None:
+            error: BaseException = future._copy_error()
             return error
     return None

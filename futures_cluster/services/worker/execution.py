@@ -54,7 +54,7 @@ class ResultStore(Protocol):
 class Executions:
     """What all runs of a worker share: functions by id, the codec, the store."""
 
-    def __init__(self, codec: Codec, store: ResultStore) -> None:
+    def __init__(self, codec: Codec, store: ResultStore, has_limit: bool = False) -> None:
         self.codec = codec
         self.store = store
         self.on_failure: Callable[[str, str, BaseException], None] = lambda key, function, error: None
@@ -62,8 +62,8 @@ class Executions:
         self.check_client: Callable[[], None] = lambda: None  # may raise: its functions cannot run here
         self.ask_arguments: Callable[[str], Payload | None] = lambda key: None
         self.conflicts: dict[str, Any] = {}  # where some client's cannot
-        self._has_limit = store.limit_bytes is not None
-        self._pickled: dict[str, Any] = {}  # results that are being pickled, where memory has a limit
+        self._has_limit = has_limit  # of memory
+        self._pickled: dict[str, Any] = {}  # results that are being pickled, if so
         # Nothing is imported to run a task of a thread: what it submits before it begins comes from a finalizer.
         self._unpickles = codec.pickles_functions
         self._payloads: dict[str, Payload] = {}

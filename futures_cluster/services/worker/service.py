@@ -111,11 +111,11 @@ class WorkerService:
             trim,
             pool,
         )
-        self.executions = Executions(codec, self.store)
+        self.executions = Executions(codec, self.store, memory_limit is not None)
         if debug:
             from futures_cluster.services.worker.input_checks import CheckedExecutions
 
-            self.executions = CheckedExecutions(codec, self.store)
+            self.executions = CheckedExecutions(codec, self.store, memory_limit is not None)
         self.peers = Peers(loop, security)
         self._codec = codec
         self._pool = pool
