@@ -341,11 +341,19 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
                         if not self._done_here():
                             self._set_read(None, detach(error))
                         return
-                if self._unread == _REMOTE and payload is not None:
-                    with _transition:
-                        self._payload, self._unread, self._holders = payload, _RESULT, None
+                self._take_fetched(payload)
             else:
                 self._read_payload()
+
+    def _is_remote(self) -> bool:
+        """Return whether the result is on a worker, and no callback waits for it."""
+        return self._state == FINISHED and self._unread == _REMOTE and not self._wants_value()
+
+    def _take_fetched(self, payload: Payload) -> None:
+        """Take the result that a worker has sent, unless it is here."""
+        with _transition:
+            if self._unread == _REMOTE and payload is not None:
+                self._payload, self._unread, self._holders = payload, _RESULT, None
 
     def _done_here(self) -> bool:
         """Return whether the result or the error is in this process."""

@@ -8,8 +8,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from futures_cluster import messages as m
+from futures_cluster.services.worker import store as store_module
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
@@ -122,3 +124,37 @@ def test_nothing_to_spill_starts_no_thread_again() -> None:
     store.put("large", bytes(300_000))
     store.spill_if_full()
     assert len(threads) == 2, "by both"
+
+
+def test_a_pickle_that_was_made_at_the_end_of_the_task_is_sent_once() -> None:
+    store = Store(pickle_codec.load, lambda error: ValueError(error))
+    value = ["a"] * 10_000
+    store.put("k", value, b"its pickle")
+    assert store.get("k") is value
+    assert store.take_payload("k") == b"its pickle"
+    assert store.take_payload("k") is None and store.get("k") is value
+    store.put("k", value, b"old")
+    store.put("k", value)
+    assert store.take_payload("k") is None
+    store.put("k", value, b"dropped")
+    store.drop(["k"])
+    assert store.take_payload("k") is None and store._pickles_bytes == 0
+
+
+def test_pickles_that_are_kept_beside_values_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MAX_PICKLES_BYTES", 1000)
+    store = Store(pickle_codec.load, lambda error: ValueError(error))
+    for number in range(10):
+        store.put(f"k{number}", number, bytes(300))
+    store.put("large", 1, bytes(1001))
+    kept = [key for key in (*(f"k{number}" for number in range(10)), "large") if store.take_payload(key) is not None]
+    assert kept == ["k7", "k8", "k9"] and store._pickles_bytes == 0
+
+
+def test_a_value_with_its_pickle_is_spilled_without_pickling_it_again() -> None:
+    spilled = threading.Semaphore(0)
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store.put("k", [str(number) for number in range(100_000)], pickle_codec.dump("its pickle", None))
+    assert spilled.acquire(timeout=30)
+    assert store.take_payload("k") is None
+    assert store.get("k") == "its pickle"

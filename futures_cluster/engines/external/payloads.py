@@ -186,4 +186,5 @@ class ParcelCodec(pickle_codec.PickleCodec):
     def result(self, value: Any) -> InlineResult | StoredResult:
         """Return what a task returns; raise what pickling raises, where it may fail."""
         payload, size = self.dump_result(value, keep=False)
-        return StoredResult(value, size) if payload is None else InlineResult(payload)
+        stays = payload is None or size > pickle_codec.INLINE_BYTES
+        return StoredResult(value, size) if stays else InlineResult(payload)

@@ -63,7 +63,7 @@ class _CallRun:
         self.inputs = [(key, 0, value, ()) for key, value in zip(call.inputs, values, strict=True)]
         self.value: Any = None
 
-    def put(self, key: Key, value: Any) -> None:
+    def put(self, key: Key, value: Any, pickled: Any) -> None:
         """Keep a result that is too large to travel with the message."""
         self.value = value
 

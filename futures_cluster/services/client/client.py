@@ -40,6 +40,7 @@ from futures_cluster.services.client.fetching import Fetching
 from futures_cluster.services.client.function_table import FunctionTable, function_name
 from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
 from futures_cluster.services.client.log_receiver import LogReceiver
+from futures_cluster.services.client.read_ahead import ReadAhead
 from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.common.log_settings import LogSettingsWatch
 from futures_cluster.services.common.loop_thread import Mailbox
@@ -120,7 +121,8 @@ class Client:
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
         self._untold_releases = 0
         self._when_idle: list[Callable[[], None]] = []  # called once nothing is pending
-        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error)
+        self._ahead = ReadAhead(self._known)
+        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error, self._ahead)
         self.shared = SharedObjectClient(self)
         self.callbacks = CallbackThread()
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
@@ -515,6 +517,7 @@ class Client:
                 future._deliver_cancelled()
             elif payload is None:
                 self._known[key] = future
+                self._ahead.add(key, size_bytes)
                 future._deliver_remote(holders, size_bytes)
                 if future._wants_value():
                     self.prefetch(future)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from futures_cluster import errors
 from futures_cluster import messages as m
 from futures_cluster.messages import Key, Payload
+from futures_cluster.services.client.read_ahead import ReadAhead
 from futures_cluster.services.common.peers import PeerLost, Peers
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Fetching:
         ``report(key, worker)`` tells the scheduler that a worker did not have a result; called on the loop.
     load_error : callable
         Makes an exception of the payload of an error.
+    ahead : ReadAhead
+        Tells which results should come along with one.
     """
 
     def __init__(
@@ -42,11 +45,14 @@ class Fetching:
         peers: Peers,
         report: Callable[[Key, str], None],
         load_error: Callable[[Payload], BaseException],
+        ahead: ReadAhead,
     ) -> None:
         self._loop = loop
         self._peers = peers
         self._report = report
         self._load_error = load_error
+        self._ahead = ahead
+        self._along: dict[Key, asyncio.Future[None]] = {}  # results that come along with another
         self._asked: dict[Key, str] = {}  # fetches under way: the workers that were asked last
         self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
         self._closed: BaseException | None = None
@@ -110,21 +116,22 @@ class Fetching:
     async def _ask_holders(self, future: ClientFuture) -> Payload:
         """Ask the holders in turn; when none has it, wait until it runs again."""
         while True:
+            if (coming := self._along.get(future.key)) is not None:
+                await coming
             holders = future._holders
             if holders is None:  # by now it is here, or has failed
                 return future._take_unread()
             for worker, address in holders:
                 self._asked[future.key] = worker
-                try:
-                    data = await self._peers.get_data(address, [future.key])
-                except PeerLost:
-                    data = m.Data(0, [], [future.key])
-                for _, payload in data.found:
-                    return payload
-                for _, error in data.errors:
-                    # Not raised: a SystemExit would end the loop.
-                    future._fail_here(self._load_error(error))
-                    return None
+                data = await self._ask(address, future)
+                for key, payload in data.found:
+                    if key == future.key:
+                        return payload
+                for key, error in data.errors:
+                    if key == future.key:
+                        # Not raised: a SystemExit would end the loop.
+                        future._fail_here(self._load_error(error))
+                        return None
                 event = self._changed.setdefault(future.key, asyncio.Event())
                 self._report(future.key, worker)
                 if self._closed is not None:
@@ -133,6 +140,26 @@ class Fetching:
                 break
             else:
                 raise errors.DataLost(f"no worker holds the result of {future.key!r}")
+
+    async def _ask(self, address: str, future: ClientFuture) -> m.Data:
+        """Ask a worker for a result, and take those that come along."""
+        others = {other.key: other for other in self._ahead.along(future)}
+        coming = self._loop.create_future() if others else None
+        if coming is not None:
+            self._along.update(dict.fromkeys(others, coming))
+        try:
+            data = await self._peers.get_data(address, [future.key, *others])
+            for key, payload in data.found:
+                if key in others:
+                    others[key]._take_fetched(payload)
+            return data
+        except PeerLost:
+            return m.Data(0, [], [future.key])
+        finally:
+            if coming is not None:
+                for key in others:
+                    self._along.pop(key, None)
+                coming.set_result(None)
 
     async def _bring_home(self, future: ClientFuture) -> None:
         """Fetch a result without a waiting thread.

@@ -47,7 +47,7 @@ class ResultStore(Protocol):
     """Where inputs without a payload are, and results stay that are too large for a message."""
 
     def get(self, key: Key) -> Any: ...
-    def put(self, key: Key, value: Any) -> None: ...
+    def put(self, key: Key, value: Any, pickled: Payload | None) -> None: ...
     def put_packed(self, key: Key, payload: Payload) -> None: ...
 
 
@@ -173,10 +173,12 @@ class Executions:
                 if self._has_limit:
                     self._pickled[key] = value
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
+                stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
                 if type(run.payload) is tuple and pickle_codec.is_private(run.payload):
-                    payload = self._scattered(key, run.payload, payload)
-                elif payload is None:
-                    self.store.put(key, value)
+                    payload = self._scattered(key, run.payload, None if stays else payload)
+                elif stays:
+                    self.store.put(key, value, payload)
+                    payload = None
             except BaseException as error:
                 duration = clocks.perf_counter() - start
                 _forget_frame(error)

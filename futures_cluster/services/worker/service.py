@@ -270,7 +270,9 @@ class WorkerService:
         for key in request.keys:
             original, parts = self.store.original(key), None
             try:
-                parts = self.store.parts_on_disk(key) if original is None else None
+                if original is None:
+                    pickled = self.store.take_payload(key)
+                    parts = [pickled] if pickled is not None else self.store.parts_on_disk(key)
                 value = self.store.get(key) if original is None and parts is None else None
             except KeyError:
                 missing.append(key)
@@ -282,7 +284,7 @@ class WorkerService:
                 if original is not None:
                     payload = original.dump(pool, codec)
                 elif parts is not None:
-                    payload = pickle_codec.pack_large(parts, pool, codec=codec)
+                    payload = pickle_codec.pack(parts, pool, codec=codec)
                 else:
                     payload = pickle_codec.dump(value, pool, copy=False, codec=codec)
                 found.append((key, payload))

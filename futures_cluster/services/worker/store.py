@@ -28,6 +28,8 @@ from futures_cluster.wire.codec.sizeof import sizeof
 BACKPRESSURE_RATIO = 1.1
 #: Smaller results stay in memory: a file for each would cost more than it frees.
 MIN_SPILLED_BYTES = 64 * 1024
+#: Pickles of results that are kept beside them until they are sent, in all.
+MAX_PICKLES_BYTES = 32 * 1024 * 1024
 
 
 class _Packed:
@@ -53,9 +55,14 @@ class _Spilled:
 
     __slots__ = ("file", "lengths", "size_bytes")
 
-    def __init__(self, value: Any, folder: str | None) -> None:
-        packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
-        data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
+    def __init__(self, value: Any, folder: str | None, pickled: bytes | None = None) -> None:
+        data: Any
+        buffers: list[memoryview]
+        if pickled is not None:
+            data, buffers = pickled, []
+        else:
+            packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
+            data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115  # closed with the value
@@ -139,6 +146,8 @@ class Store:
         self._originals: dict[Key, Original] = {}  # those among the values
         self._sizes: dict[Key, int] = {}  # of values in memory, least recently used first
         self._pinned: set[Key] = set()  # did not pickle: stay in memory
+        self._pickles: dict[Key, bytes] = {}  # of values that were pickled when their tasks ended, oldest first
+        self._pickles_bytes = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._spilled = threading.Condition(self._lock)
@@ -155,9 +164,18 @@ class Store:
     def __contains__(self, key: Key) -> bool:
         return key in self._values
 
-    def put(self, key: Key, value: Any) -> None:
-        """Hold a value; waits for the disk while there is far too much in memory."""
+    def put(self, key: Key, value: Any, pickled: bytes | None = None) -> None:
+        """Hold a value; waits for the disk while there is far too much in memory.
+
+        ``pickled``: its pickle, which the first that asks for the value gets.
+        """
         self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
+        if pickled is not None and len(pickled) <= MAX_PICKLES_BYTES:
+            with self._lock:
+                self._pickles[key] = pickled
+                self._pickles_bytes += len(pickled)
+                while self._pickles_bytes > MAX_PICKLES_BYTES:
+                    self._take_pickle(next(iter(self._pickles)))
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
             with self._spilled:
                 while self._thread is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
@@ -181,6 +199,8 @@ class Store:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
             self._is_exhausted &= size < MIN_SPILLED_BYTES
+            if self._pickles:
+                self._take_pickle(key)
             self._leave_disk(self._values.get(key))
             self._set(key, value)
             if self.limit_bytes is None:
@@ -245,6 +265,20 @@ class Store:
                     self._sizes[key] = self._sizes.pop(key)  # the most recently used
         return value.load() if kind is Original else value
 
+    def _take_pickle(self, key: Key) -> bytes | None:
+        """Return the pickle of a value, if there is one, and keep it no longer; under the lock."""
+        pickled = self._pickles.pop(key, None)
+        if pickled is not None:
+            self._pickles_bytes -= len(pickled)
+        return pickled
+
+    def take_payload(self, key: Key) -> bytes | None:
+        """Return the pickle that a task's end has made, once; None if there is none."""
+        if key not in self._pickles:
+            return None
+        with self._lock:
+            return self._take_pickle(key)
+
     def parts_on_disk(self, key: Key) -> list[Any] | None:
         """Return the pickle and the large buffers of a value that is on disk.
 
@@ -279,6 +313,7 @@ class Store:
             for key in keys:
                 self._leave_disk(self._values.pop(key, None))
                 self._originals.pop(key, None)
+                self._take_pickle(key)
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._pinned.discard(key)
 
@@ -324,9 +359,12 @@ class Store:
                     self._spilled.notify_all()
                     return
                 key, value = found
+                pickled = self._take_pickle(key)
             start = clocks.perf_counter()
             try:
-                spilled = value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder)
+                spilled = (
+                    value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder, pickled)
+                )
             except Exception:
                 with self._lock:
                     self._pinned.add(key)
@@ -339,7 +377,7 @@ class Store:
                     self.on_disk_bytes += spilled.size_bytes
                     self._spilled.notify_all()
             self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
-            del value, spilled, found
+            del value, spilled, found, pickled
             self._trim()
 
     def _next_victim(self) -> tuple[Key, Any] | None:

@@ -272,9 +272,14 @@ def dump(
     if obj is None:
         return _NONE
     data, large = dumps_apart(hand_over(obj), scope, reducers)
-    if not large and len(data) < SHARED_BYTES:
-        return data
-    return pack_large([data, *large], pool, copy, codec)
+    return pack([data, *large], pool, copy, codec)
+
+
+def pack(parts: list[Any], pool: shm.SegmentPool | None, copy: bool = False, codec: str | None = None) -> Payload:
+    """Return a payload of a pickle and its large buffers; for the other arguments see ``dump``."""
+    if len(parts) == 1 and len(parts[0]) < SHARED_BYTES:
+        return bytes(parts[0])
+    return pack_large(parts, pool, copy, codec)
 
 
 def dumps_large(obj: Any, scope: Scope = HERE) -> list[Any]:
@@ -486,10 +491,11 @@ class PickleCodec:
         return payload_size(payload)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
-        """Return a payload of a small result, or None for one that stays; and its size.
+        """Return a payload of a result, or None for one that is not pickled yet; and its size.
 
-        Large results of types that are known to pickle stay without being pickled now; all others are pickled
-        at once, so that one that does not pickle fails its task.
+        Large results of types that are known to pickle are pickled when they leave the worker; all others at once, so
+        that one that does not pickle fails its task. One with large buffers is pickled again when it leaves, as its
+        pickle is cheap and would keep the buffers as they are now.
         """
         if keep:
             return None, sizeof(value)
@@ -500,11 +506,9 @@ class PickleCodec:
             return None, size
         if type(value) in _PLAIN_TYPES:
             data = pickle.dumps(value, PROTOCOL)
-            size = len(data)
-        else:
-            data, buffers = dumps_apart(value)
-            size = len(data) + sum([buffer.nbytes for buffer in buffers])
-        return (data, size) if size <= INLINE_BYTES else (None, size)
+            return data, len(data)
+        data, buffers = dumps_apart(value)
+        return None if buffers else data, len(data) + sum([buffer.nbytes for buffer in buffers])
 
     def dump_error(self, error: BaseException) -> Payload:
         """See ``exceptions.dump_error``."""
