@@ -197,7 +197,10 @@ class FairQueue:
         return number
 
     def tasks_of(self, clients: dict[str, None] | None = None) -> Iterator[Task]:
-        """Yield the tasks of these clients, in no particular order; void entries as well."""
+        """Yield the tasks of these clients, or all tasks.
+
+        They come in no particular order, void entries among them.
+        """
         for lanes in self._levels.values():
             for lane, entries in lanes.lanes.items():
                 if clients is None or lane.client in clients:

@@ -13,7 +13,7 @@ from futures_cluster.scheduler.state import State
 
 
 def running_tasks(state: State, now: float) -> list[tuple[float | None, float]]:
-    """Return the mean duration of each running task's function, and how long it has run."""
+    """Return of each running task its function's mean duration and its age."""
     return [
         (task.function.group.duration_s, now - task.since_s)
         for worker in state.workers.values()
@@ -24,7 +24,7 @@ def running_tasks(state: State, now: float) -> list[tuple[float | None, float]]:
 def seconds_left(
     rows: Sequence[dict[str, Any]], running: Iterable[tuple[float | None, float]], slots: int
 ) -> float | None:
-    """Return the time until the end of all tasks; None if it cannot be estimated, or there are no tasks.
+    """Return the time until the end of all tasks; None without an estimate.
 
     A running task needs the rest of the mean of its function, none if it has already run longer. The work that is left
     is shared by all slots, but no task can end before its own rest. A function that was never measured has the mean of
