@@ -301,7 +301,7 @@ class Client:
     def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
         """Return futures of keys that came out of a shared object.
 
-        What this client tells the scheduler after this comes after it.
+        Later messages of this client reach the scheduler after those of this call.
         """
         futures = {}
         rows: list[m.TaskRow] = []

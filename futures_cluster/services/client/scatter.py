@@ -22,7 +22,7 @@ from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.wire.codec import pickle_codec, shm
 
-#: What was heard of the workers is believed for so long.
+#: For this long the client believes what it has heard of the workers.
 FACTS_S = 1.0
 #: Between two looks whether a worker has come.
 POLL_INTERVAL_S = 0.05

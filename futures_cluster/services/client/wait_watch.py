@@ -5,7 +5,7 @@ Covers: noticing that a program waits for tasks that no worker can take, in whic
 are (``scheduler.unplaceable``), the times at which a wait speaks (``reminders``).
 
 A timer runs while something is waited for. It looks at the oldest wait only; if that is the same as at the last look,
-nothing may be going on, and the scheduler is asked. What lacks the same thing at two looks in a row is spoken of.
+nothing may be going on, and the client asks the scheduler. It reports tasks that lack the same at two looks in a row.
 So submitting and delivering cost nothing here, and while results come in order the scheduler is not asked at all.
 A question that has no answer at the next look is a lack of its own: the scheduler is silent.
 """

@@ -3,9 +3,9 @@
 Covers: noticing that they have changed (``LogSettingsWatch``), several clients' together (``merge``), setting them on a
 worker (``LogSettingsOnWorker``). Does not cover: the records (``log_forwarder``).
 
-A disabled level must cost a task nothing, so the levels are those of the worker's own loggers. What an initializer or a
-task sets there stays. What a module sets when it is imported gives way to what the client has set for that logger:
-there the module was imported before.
+A disabled level must cost a task nothing, so the levels are those of the worker's own loggers. A level
+that an initializer or a task sets stays. A level that a module sets at its import gives way to the client's level of
+that logger, because the client imported the module before.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class LoadedModules:
     Attributes
     ----------
     versions : dict
-        By the module's name. What was found but never imported may be in it, too.
+        By the module's name. Modules that were found but never imported may be in it, too.
     changes : int
         How often a version was noted.
     """

@@ -98,8 +98,8 @@ class Peers:
     async def get_data(self, address: str, keys: list[m.Key]) -> m.Data:
         """Ask a worker for results; large ones come mapped, free for their writer.
 
-        What lies in segments that cannot be opened is asked for again, and comes beside the message. Without an address
-        the other way is asked.
+        Results in segments that this process cannot open are asked for again, and come beside the message. Without an
+        address the question takes the other way.
 
         Raises
         ------

@@ -3,7 +3,7 @@
 Covers: finding the program to run, starting it with the options of this interpreter; the socket by which it is asked
 for workers. Does not cover: what it does (``fork_server_main``), what is asked of it (``launchers``).
 
-What it needs to know does not go into its command line, which is limited and can be read by others: it is a file
+Its settings do not go into its command line, which is limited and which other users can read: they are in a file
 without a name. A frozen program, which is no interpreter, is started as multiprocessing starts it: its
 ``multiprocessing.freeze_support()`` reads that file.
 

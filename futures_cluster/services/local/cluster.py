@@ -509,7 +509,7 @@ class LocalCluster:
                 self.client.logs.close()
             if self._folder is not None:
                 remove_folder(self._folder)
-            # What the user gave the workers is not kept until the collector of cycles comes by.
+            # Let go of the user's objects for workers at once: the collector of cycles may come late.
             self.config = self.config._replace(initializer=None, initargs=())
             self.processes.launcher = self._initializer = None
             self._loop.stop()

@@ -3,9 +3,9 @@
 Covers: arguments in shared memory that a worker may not open, results of workers to whose sockets no way leads.
 Does not cover: when that is so (``peers``), results that can be fetched (``data_server``).
 
-A task may change its process's user, and so may the program; a cleaner of temporary files may remove sockets. What was
-there before still works then: the socket pair of each worker. So the program fetches for its workers, and asks them
-itself on that way.
+A task may change its process's user, and so may the program; a cleaner of temporary files may remove sockets. The
+socket pair of each worker, which is older, still works then. So the program fetches for its workers, and sends its own
+questions to them on that way.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def check(role: str, name: str, message: Message) -> None:
 def is_line(text: str) -> bool:
     """Return whether a text forges no lines of logs and no texts on terminals.
 
-    What has no encoding (a byte that is not UTF-8) forges nothing: logs and terminals get an escape in its place.
+    A byte that is not UTF-8 forges nothing: logs and terminals get an escape in its place.
     """
     return _WITHOUT_ENCODING.sub("", text).isprintable()
 

@@ -4,8 +4,8 @@ Covers: the facts of reports and of heartbeats. Does not cover: making them (``r
 them (``monitor``, ``status``).
 
 Nothing is decided by these facts, but all of them are put together for people: one wrong value of one worker would
-otherwise fail each look at the whole cluster. What this version does not know, or knows in another shape, is left
-out: a worker of another release is no reason to lose what it holds.
+otherwise fail each look at the whole cluster. The checks leave out
+facts that this version does not know or knows in another shape, so that a worker of another release keeps its data.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from futures_cluster.wire.codec import pickle_codec
 
 log = logging.getLogger("futures_cluster")
 
-#: What workers and clients log, clients' modules, and data on its way are not the machine's affair.
+#: The machine does not get log records, clients' modules, and data on its way.
 _RELAYED = frozenset((m.LogRecords, m.LogSettings, m.ShareCode, m.RelayData, m.Data))
 #: Events that concern the set of workers, and what these say of themselves.
 _WATCHED = frozenset((m.WorkerConnected, m.WorkerRetiring, m.WorkerReport, m.WorkerGone)) | _RELAYED

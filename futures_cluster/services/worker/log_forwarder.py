@@ -8,8 +8,8 @@ initializer that calls ``basicConfig``, a module with a handler of its own) mean
 a handler here has taken is not forwarded, as the client's handlers would show it a second time.
 
 A record is appended to a list, whatever locks the thread holds that logs, and the loop is woken once for all that
-follow within ``DELAY_S``. What waits also goes before any other message of the worker, so the records of a task come
-before the news that it has ended.
+follow within ``DELAY_S``. The waiting records also go before any other message of the worker, so the records of a task
+come before the news that it has ended.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from futures_cluster.services.common.log_tail import LogTail
 
 #: Between two messages, while a task logs and nothing else is said.
 DELAY_S = 0.02
-#: What may wait to be sent; the rest is dropped and counted.
+#: Limits of the records that wait to be sent; the worker drops and counts the rest.
 MAX_ROWS = 20_000
 MAX_BYTES = 16 * 2**20
 #: Rows of one message.

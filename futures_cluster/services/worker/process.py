@@ -196,7 +196,7 @@ class WorkerProcess:
         self._loop = self._thread.loop
         self._pool = shm.SegmentPool(kept_segments_bytes(settings.memory_limit)) if shm.available else None
         remote = bool(settings.scheduler)
-        # What tasks submit must be readable on every machine; what peers of this machine fetch goes through memory.
+        # Workers of every machine must be able to read the tasks of tasks; peers of this machine fetch through memory.
         self._codec = pickle_codec.PickleCodec(None if remote else self._pool)
         received = self._from_manager if remote else self._from_scheduler
         self._manager = sockets.SocketConnection(connection, self._loop, received, self._lost)

@@ -3,8 +3,8 @@
 Does not cover: their way to the client (``reporter``, ``monitor``), and what it does with them
 (``services.client.task_output``).
 
-While a client listens, what tasks print goes there and not to the worker's own output. What is not written by a task,
-or not through ``sys.stdout`` (by C code, by programs that a task starts), goes where it always goes.
+While a client listens, the prints of tasks go there and not to the worker's own output. Text that is not written by a
+task, or not through ``sys.stdout`` (by C code, by programs that a task starts), goes to the worker's output as always.
 """
 
 from __future__ import annotations
