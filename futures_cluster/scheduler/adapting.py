@@ -17,7 +17,8 @@ TARGET_S = 1.0
 def desired_workers(state: State, slots: int, minimum: int, maximum: int) -> int:
     """Return the number of workers that would finish the work in ``TARGET_S``.
 
-    What was never measured counts as long. Workers that hold results are not counted for it: they can hand them over.
+    A function that was never measured counts as long. Workers do not count only for holding results, because they can
+    hand them over.
 
     Examples
     --------

@@ -153,9 +153,9 @@ class Dispatch:
     def spread(self, roots: list[Task]) -> None:
         """Choose the workers of a graph's tasks without inputs: neighbours together.
 
-        What is made of them most often needs neighbours, and then finds them on one worker. Only where many follow
-        each other: an order that has others between them says when they are needed, and more at a time would only
-        fill the memory.
+        Their dependents most often need neighbours, and then find them on one worker. This concerns only tasks that
+        follow each other: an order with other tasks between them says when they are needed, and more at a time would
+        only fill the memory.
         """
         begin = 0
         for end in range(1, len(roots) + 1):

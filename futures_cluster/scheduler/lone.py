@@ -9,8 +9,8 @@ follows at once. Does not cover: all other events; ``SchedulerMachine.handle`` s
     anything else -> ``settle``: the machine's books are as if it had handled each of these events
 
 A program that waits for each result before it makes the next call has thousands of such tasks, and no decision depends
-on their records. So there are none before something else happens. What later decisions do depend on is kept up to date:
-measured durations, the clients' shares, the order of the workers, and the numbers of attempts.
+on their records. So there are none before something else happens. ``LoneTasks`` keeps up to date what later decisions
+depend on: measured durations, the clients' shares, the order of the workers, and the numbers of attempts.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ choosing workers (``placement``), what to take from busy ones (``stealing``), wh
 (``recovery``), sending and timing (``services.scheduler.service``).
 
 Rules. ``handle(event, now)`` is the only way in. It never raises for what a peer said: an event about a task
-or worker that is no longer known is old news, and dropped. What follows is collected for each receiver, so
+or worker that is no longer known is old news, and dropped. The outbox collects the commands for each receiver, so
 that one event, however large its batch, makes at most one message of a kind for each.
 
 The way of a task: SubmitTasks -> waiting or queued -> (``dispatch``) assigned -> TasksFinished -> memory ->
@@ -486,7 +486,7 @@ class SchedulerMachine:
     def _on_worker_silent(self, event: m.WorkerSilent, now: float) -> None:
         """Keep what a silent worker may run, and send the rest elsewhere.
 
-        What is said to run can be stopped, by its timeout or by force; nothing can be asked of the worker.
+        A timeout or force can still stop a task that is said to run; the worker itself answers nothing.
         """
         worker = self.state.workers.get(event.worker)
         if worker is None or worker.killing:

@@ -3,8 +3,7 @@
 Covers: the records and the table of the legal changes of a task's state. Does not cover: where they are kept
 (``state``), any change: only ``machine`` changes what is here.
 
-What is kept for each task is kept small: slots instead of dicts, and None or a shared empty value where most tasks have
-nothing.
+Records of tasks are small: slots instead of dicts, and None or a shared empty value where most tasks have nothing.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ The way of a copy: an event changes the holders of a result -> ``State.dirty_rep
 -> no copies are lacking: the scheduler tells the client, or the retired worker ends.
 
 Scattered data is a task that has run and cannot run again: when a worker could not fetch it from one which still is
-there, that one is asked. Other results are made again, some times. What stays out of reach for one worker is there for
+there, that one is asked. Other results are made again, some times. A result out of reach for one worker is there for
 all others: a third worker copies it, and at last only the tasks fail that need it where it cannot be had.
 
 No more than some bytes are asked of a worker at a time. The rest waits until it has answered, so that messages stay

@@ -361,7 +361,7 @@ class Transitions:
                     self.drop_result(task)
                     self.forget_task(task)
                 elif not task.has_result and task.options is not m.SCATTERED_OPTIONS:
-                    # What cannot be made again, or is small, is kept for the sake of what was made of it.
+                    # Its dependents may have to run again: keep a result that is small or cannot be made again.
                     self.drop_result(task)
                     self.set_state(task, RELEASED)
             elif state is records.FAILED or state is RELEASED:

@@ -6,8 +6,8 @@ Does not cover: executing, holding values, talking (``services.worker.service``)
 The commands it returns are messages for the scheduler, and three of its own: ``ExecuteRuns``, ``FetchData`` and
 ``DropData`` (forget these values).
 
-What ended is not reported at once, so that thousands of short runs make one message: it is collected until ``Tick``,
-which the service sends every few milliseconds, or until a run ends that ``reports`` and none follows it.
+The machine does not report an end at once, so that thousands of short runs make one message. It collects ends until
+``Tick``, which the service sends every few milliseconds, or until a run ends that ``reports`` and none follows it.
 """
 
 from __future__ import annotations

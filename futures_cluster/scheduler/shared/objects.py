@@ -8,9 +8,10 @@ The way of a request: AskShared -> the method ``on_<op>`` of the state -> ``repl
 SharedReply. A request that is not answered at once stays open: the state keeps it and answers when it can, so no
 client polls. It is withdrawn when the client no longer waits, or leaves.
 
-Values are plain: None, bool, int, float, str, bytes, and tuples and dicts of them. What users put into a state is an
-*item*: a payload that is never looked into, its size, and the keys of the futures in it. The tasks behind these keys
-are kept alive while the state keeps the item, and then until the client that gets it has futures of its own.
+Values are plain: None, bool, int, float, str, bytes, and tuples and dicts of them. A value that users put into a state
+is an *item*: a payload that the scheduler never unpickles, its size, and the keys of the futures in it. The tasks
+behind these keys are kept alive while the state keeps the item, and then until the client that gets it has futures of
+its own.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class SharedState:
     """Base class of the states of shared objects.
 
     A class derived from it has a ``kind`` and methods ``on_<op>(request, *args)``. Each of these answers its request
-    with ``reply`` or ``refuse``, or keeps it, for another method to answer later. What such a method raises refuses
-    the request; so it looks at its arguments before it changes anything. States do no IO and read no clock
+    with ``reply`` or ``refuse``, or keeps it, for another method to answer later. An error that such a method raises
+    refuses the request; so it looks at its arguments before it changes anything. States do no IO and read no clock
     (``self.now`` has the time of the present event), and iterate dicts, never sets.
 
     Attributes
