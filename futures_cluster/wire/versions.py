@@ -53,7 +53,7 @@ def compare(ours: dict[str, str], theirs: dict[str, str], other: str) -> str | N
     Parameters
     ----------
     ours, theirs : dict
-        As ``own_versions`` gave them in either process. What one does not tell is not compared.
+        As ``own_versions`` gave them in either process. Packages that one side does not name are not compared.
     other : str
         The other process, as the text is to call it.
 

@@ -4,7 +4,7 @@ Covers: ``Options``, ``Result``, ``SolverRun`` (which writes the history, calls 
 cover: any method of minimization.
 
 The criterion, for every solver: **stop when the estimated distance of the objective from its minimum is at most
-``tol`` times the objective**. What the estimate is, each solver says: half the squared Newton decrement for
+``tol`` times the objective**. Each solver has its estimate: half the squared Newton decrement for
 ``newton``, the same in the metric that the others use. It does not depend on the units of the columns.
 """
 

@@ -268,8 +268,8 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
 class FunctionPickler(ByValuePickler):
     """Pickles functions that are called as tasks, with the objects that hang on them.
 
-    What is the value of a name that a program has pickles as that value: a function's default, or what a closure holds,
-    is then the very same object as the global.
+    An object that is the value of a program's name pickles as that value: a function's default, or the content of a
+    closure, is then the very same object as the global.
     """
 
     passes_handles = False

@@ -1,7 +1,7 @@
 """Capturing definitions: what a function needs of its program, pickled once and again only when it has changed.
 
 The names that are new since the last capture go into one pickle (a batch), one after the other, each with all that it
-holds. What a function refers to is found while it is pickled, and joins the same batch.
+holds. The pickler finds the names that a function refers to, which join the same batch.
 
 Does not cover: what becomes of a batch (``programs``), and how single objects pickle (``by_value``).
 """

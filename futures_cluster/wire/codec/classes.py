@@ -89,7 +89,7 @@ def make_class(metaclass: Any, name: str, bases: Any, namespace: Any, identity: 
     with _making, _without_hooks(bases):
         if not _is_by_value(metaclass):
             return cp._make_skeleton_class(metaclass, name, bases, namespace, identity, None)
-        # What the metaclass did to the class is in its attributes, which follow.
+        # The attributes, which follow, have the changes that the metaclass made to the class.
         base = next(each for each in metaclass.__mro__ if not _is_by_value(each))
         resolved = types.resolve_bases(bases)
         if resolved is not bases:

@@ -24,7 +24,8 @@ MARK = b"multiprocessing.connection"
 def add_reducers(table: MutableMapping[type, Callable[[Any], Any]], passes: bool) -> None:
     """Let a pickler with this dispatch table pass on or refuse connections.
 
-    What a connection is among is read once if it passes. A pickle that several processes read must not have one.
+    A pickle with a connection is read once, if the table passes connections. A pickle that several processes read must
+    not have one.
     """
     sockets = sys.modules.get("socket")  # a process without the module has no sockets
     if sockets is not None:

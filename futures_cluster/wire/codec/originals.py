@@ -4,9 +4,9 @@ Covers: loading a value any number of times over private mappings of the same me
 handing it to others. Does not cover: which keys are scattered data (``pickle_codec.is_private``), when something goes
 to disk (``services.worker.store``).
 
-The kernel copies the pages that a task writes to, and only these. What came over a network is moved to a segment of
-this process when the first task takes it; where there are no segments, each task gets a copy. Large pickles cost each
-task their unpickling: objects of Python itself cannot be shared and private at once.
+The kernel copies the pages that a task writes to, and only these. The worker moves data that came over a network to a
+segment of its own when the first task takes it; where there are no segments, each task gets a copy. Large pickles cost
+each task their unpickling: objects of Python itself cannot be shared and private at once.
 """
 
 from __future__ import annotations

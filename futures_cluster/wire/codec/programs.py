@@ -238,7 +238,7 @@ class Program:
                 add_source(attribute, value)
                 continue
             space = self.space(module)
-            # What an initializer or a task has set is not replaced by the first binding, only by a later one.
+            # The first binding does not replace a value that an initializer or a task has set; a later one does.
             set_by_task = (known is None or known.version == 0) and attribute in space and attribute not in _NEW_MODULE
             if value is MISSING:
                 space.pop(attribute, None)
