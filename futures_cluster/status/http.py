@@ -213,7 +213,7 @@ class HttpServer:
         self._connections[writer] = asyncio.current_task()
         try:
             if len(self._connections) > self._most and not self._send_away_oldest():
-                # What was asked is read: closing a socket with unread bytes takes the answer back.
+                # Read the request first: closing a socket with unread bytes takes the answer back.
                 with contextlib.suppress(asyncio.LimitOverrunError):
                     await self._read_head(reader, writer, BRIEF_S)
                 await self._send(writer, "GET", Response(b"too many connections\n", status=503))

@@ -159,7 +159,7 @@ function showStream() {
   for (const row of stream.all) if (row[4] > begin) { if (row[0] === 0) names.add(row[2]); else if (row[0] === 1) moves = true; else spills = true; }
   const entry = (name, colour) => make("li", {}, make("i", { style: { background: colour } }), make("span", {}, name));
   $("stream-legend").replaceChildren(...[...names].slice(0, 24).map((name) => entry(name, colourOf(name))), ...(moves ? [entry("transfer", "var(--soft)")] : []), ...(spills ? [entry("to disk", "var(--lost)")] : []));
-  $("stream-note").textContent = names.size || moves ? (snapshot.stream_dropped ? `Too much to show it all: ${count(snapshot.stream_dropped)} entries are left out.` : "") : "Nothing has run in this time. What runs is only recorded while somebody looks.";
+  $("stream-note").textContent = names.size || moves ? (snapshot.stream_dropped ? `Too much to show it all: ${count(snapshot.stream_dropped)} entries are left out.` : "") : "Nothing has run in this time. Workers record runs only while a page is open.";
 }
 
 // ---------------------------------------------------------------- workers
@@ -225,7 +225,7 @@ async function showProfile(worker) {
   $("profile-of").textContent = worker && !report ? "Where tasks of " + worker + " spend their time" : "Where tasks spend their time";
   flame.tree = found.tree; flame.interval = found.interval_s;
   flame.draw();
-  $("flame-note").textContent = found.tree[0] ? `${count(found.tree[0])} samples, one every ${found.interval_s * 1000} ms of each thread that executes.` : "No samples yet. Threads are only sampled while somebody looks.";
+  $("flame-note").textContent = found.tree[0] ? `${count(found.tree[0])} samples, one every ${found.interval_s * 1000} ms of each thread that executes.` : "No samples yet. Workers sample their threads only while this view is open.";
   $("speedscope").href = report ? "#" : address("api/v1/profile.speedscope.json", worker ? { worker } : {});
   $("speedscope").hidden = Boolean(report);
 }
@@ -334,8 +334,8 @@ async function showFunction() {
 
 const VIEWS = { tasks: () => { showFunctions(); showLimits(); showStream(); }, workers: showWorkers, data: showData, graph: showGraph, profile: () => showProfile(subject), failures: showFailures, log: showLog, timings: showTimings, worker: showWorker, task: showTask, function: showFunction };
 let drawing = false, pressed = false;
-// Elements are made anew each time. Whoever is about to click, or has selected text, keeps what is under the pointer;
-// whoever walks by keyboard keeps the focus.
+// Elements are made again each time. A viewer who is about to click, or has selected text, keeps what is under the
+// pointer; one who uses the keyboard keeps the focus.
 function isHeld() {
   const selection = getSelection();
   return pressed || (selection && !selection.isCollapsed && $("view").contains(selection.anchorNode));
