@@ -4,8 +4,8 @@ Covers: every clock and pause that the package uses; importing what must not see
 rooms, which get the time as an argument.
 
 Tests freeze time: they replace functions of the module ``time``, and freezegun also replaces them wherever a loaded
-module has them as a global. What waits for the end of some seconds would then wait for ever, and a heartbeat that is
-never due loses a worker. A second instance of the module has functions of its own. They are as fast as the originals,
+module has them as a global. A wait for some seconds would then last for ever, and a heartbeat that is never due loses
+a worker. A second instance of the module has its own functions. They are as fast as the originals,
 and are right also when this package is imported while time is frozen.
 """
 

@@ -530,7 +530,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # closed, perhaps
                 sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output has gone. What is left goes nowhere: the interpreter would fail with it at its end.
+        # The reader of the output has gone. Discard the rest: the interpreter would fail with it at its end.
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return BROKEN_PIPE

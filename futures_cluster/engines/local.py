@@ -79,7 +79,7 @@ class LocalEngine(ClientEngine):
             if process is not None:
                 process.kill()
             raise
-        # What the user gives the workers is the cluster's now, which lets go of it at its end.
+        # The cluster has the user's objects for workers from now on, and lets go of them at its end.
         self._config = config._replace(initializer=None, initargs=())
         if self._closed:  # by a finalizer, meanwhile
             cluster.shutdown(wait=False)

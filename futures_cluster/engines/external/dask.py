@@ -192,7 +192,7 @@ class DaskLink:
     def watch(self, key: Key, handle: Any) -> None:
         """See ``external.client.ClusterLink``.
 
-        What was submitted is watched from then on.
+        Submitted tasks are watched from their start.
         """
         if handle.future is not None and handle.is_found:
             self.client.loop.add_callback(self._watch_on_loop, handle.future)

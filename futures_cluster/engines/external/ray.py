@@ -10,7 +10,7 @@ that needs the result gets both.
 Ray lets others use a worker's slot only while the main thread waits for Ray. Therefore a task of ours runs on a second
 thread, and the main one waits for its children where the task would.
 
-What workers have to tell (a task has begun, or runs too long) goes through an actor, the board, which the client makes.
+Workers report (a task has begun, or runs too long) through an actor, the board, which the client makes.
 """
 
 from __future__ import annotations

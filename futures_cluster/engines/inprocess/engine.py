@@ -547,7 +547,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         self.watching.close()
         if self._observed is not None:
             self._observed.close()
-        # What the user gave the threads is not kept until the collector of cycles comes by.
+        # Let go of the user's objects for threads at once: the collector of cycles may come late.
         self._config = self._config._replace(initializer=None, initargs=())
         self.callbacks.close(lambda: process_lifetime.unregister_cluster(self))
 

@@ -75,7 +75,7 @@ class RandomScheduler:
         }
 
     def handle(self, event: Message, now: float) -> list[Any]:
-        """Take an event, return commands. What it does not know it takes no notice of."""
+        """Take an event, return commands; ignore unknown events."""
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)

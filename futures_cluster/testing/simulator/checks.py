@@ -5,7 +5,7 @@ sequential computation gives), answers of old attempts, tasks blamed without gui
 Does not cover: the invariants of the machines (``scheduler.invariants``, ``worker.invariants``), what a client may be
 told twice (``clients``), hanging (``simulation.Stuck``).
 
-What is compared is independent of the machines' own books: it is taken from the messages alone.
+The checks do not rely on the machines' own books: they compare messages alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A client of the simulator: it submits, cancels and releases, and checks what it hears.
 
 Covers: what ``services.client.client`` does in production, the promise that nothing is reported twice, and that results
-are right. What it submits it may submit again, if the faults say so.
+are right. The client may submit its tasks again, if the faults say so.
 Does not cover: time and the network (``simulation``).
 """
 

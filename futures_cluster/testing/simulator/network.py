@@ -1,13 +1,14 @@
 """The network of a simulation: latency, bandwidth, hosts, and links that are cut for a time.
 
 Covers: when a message arrives. A link is one direction of one connection; messages keep their order on it, because a
-connection does. What has a size takes its turn on the link, and, where hosts have network cards of limited rate, its
-share of the sender's and of the receiver's. Partitions: as TCP does it, messages are held while a link is cut, and
-arrive after it has healed; a side that gives up before closes the connection, and its messages are lost.
-Does not cover: giving up (``simulation``), when partitions happen (``faults``).
+connection does. A message with a size takes its turn on the link, and, where hosts have network cards of limited rate,
+its share of the sender's and of the receiver's. Partitions: as TCP does it, messages are held while a link is cut, and
+arrive after it has healed; a side that gives up before closes the connection, and its messages are lost. Does not
+cover: giving up (``simulation``), when partitions happen (``faults``).
 
 The shares are equal: a card divides its rate by the transfers on it, and a transfer gets the smaller of its two shares.
-What it cannot use at one end is not given to the others, so a congested network is a little slower than a perfect one.
+The others do not get the part that it cannot use at one end, so a congested network is a little slower than a perfect
+one.
 """
 
 from __future__ import annotations
