@@ -1,7 +1,7 @@
 """Being the default executor: Dask's scheduler, and where joblib's backend runs its calls.
 
-Covers: what is set while an executor is the default. Does not cover: computing (``dask``), what other libraries have to
-be told (``libraries``). Without Dask only the rest is set.
+Covers: what is set while an executor is the default. Does not cover: computing (``dask``), settings of other libraries
+(``libraries``). Without Dask only joblib's backend is set.
 
 While an executor is the default, Dask makes graphs that shuffle by tasks, unless its configuration names a method;
 other graphs are changed when they come in (``shuffles``). All is put back at the end.

@@ -261,7 +261,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         if not 0 < duration_s < self.MIN_IDEAL_BATCH_DURATION / GROWTH:
             return int(super().compute_batch_size())
         stats._effective_batch_size = GROWTH * size
-        stats._smoothed_batch_duration = self._DEFAULT_SMOOTHED_BATCH_DURATION  # measured anew for this size
+        stats._smoothed_batch_duration = self._DEFAULT_SMOOTHED_BATCH_DURATION  # measured again for this size
         return int(GROWTH * size)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:

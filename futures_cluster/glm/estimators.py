@@ -64,7 +64,7 @@ ALIASES = {
 }
 #: ``max_iter=None``, as scikit-learn's Ridge has it.
 MAX_ITER = 1000
-#: From so many numbers on, NaN and infinity are looked for only when the objective is not finite.
+#: Count of numbers from which NaN and infinity are looked for only when the objective is not finite.
 CHECK_LATER = 1_000_000
 #: Blocks a worker, when local arrays go to an executor: a few, so that one that is slow does not hold the others long.
 BLOCKS_A_WORKER = 2

@@ -16,10 +16,10 @@ from futures_cluster.glm.columns import Features, Rows, choose, code_column, ref
 
 Array = Any
 
-#: Row groups of a Parquet file are joined to blocks of at most so many bytes, as doubles: enough to be worth a task,
+#: Maximum bytes, as doubles, of a block of joined row groups of a Parquet file: enough to be worth a task,
 #: few enough that a worker with little memory holds several. (A row group that is larger is a block.)
 BLOCK_BYTES = 24 * 1024 * 1024
-#: Columns of a row group that are read at once take about so many bytes as doubles: decoding takes three times that.
+#: Bytes, as doubles, of the columns of a row group that are read at once: decoding takes three times that.
 COLUMNS_BYTES = 4 * 1024 * 1024
 
 

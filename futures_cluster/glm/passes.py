@@ -37,11 +37,11 @@ Array = Any
 
 #: Of a dense piece, in numbers. 64 Ki doubles are half a megabyte: with its scaled copy it fits a core's L2 cache.
 PIECE_NUMBERS = 64 * 1024
-#: A piece has at least so many rows, as calls of numpy take a microsecond each.
+#: Minimum number of rows of a piece, as calls of numpy take a microsecond each.
 PIECE_ROWS = 512
 #: Pieces a segment: enough that threads seldom meet, few enough that they end together.
 SEGMENT_PIECES = 24
-#: The partial sums of all segments of a block take at most so many numbers.
+#: Maximum count of numbers in the partial sums of all segments of a block.
 SUMS_NUMBERS = 8 * 1024 * 1024
 #: Linear predictors so far on a side have no loss left, and say nothing about a step.
 FAR_BEYOND = 100.0

@@ -35,9 +35,9 @@ Array = Any
 SMALL_BYTES = 32 * 1024
 #: Levels of the tree that one task adds: up to eight vectors.
 LEVELS = 3
-#: Blocks that one task passes over take at most so many bytes, so that a worker with little memory has them at once.
+#: Maximum bytes of the blocks that one task passes over, so that a worker with little memory has them at once.
 GROUP_BYTES = 32 * 1024 * 1024
-#: Below so many numbers threads cost more than they save.
+#: Count of numbers below which threads cost more than they save.
 THREADS_FROM = 400_000
 
 

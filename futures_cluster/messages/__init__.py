@@ -4,7 +4,7 @@ Covers: one class a message; the same objects are the events and the commands of
 packed as ``[code, fields...]``, the messages on the wire (see ``wire.frames``). ``Reference`` is the base of
 ``Future``: a key that stands for a result.
 Does not cover: how messages travel, and what they do to the state of a machine. One module has those between two
-parties; all names are to be had from here.
+parties; this package exports all names.
 
 The way of a task: ``SubmitTasks`` (client to scheduler) -> ``RunTasks`` (scheduler to worker) ->
 ``TasksStarted``, ``TasksFinished`` (worker to scheduler) -> ``TasksDone`` (scheduler to client) ->

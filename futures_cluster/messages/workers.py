@@ -23,7 +23,7 @@ class WorkerConnected(Message):
         resources: dict[str, float] = FRESH,
         host: str = "",
         pid: int = 0,
-        manager: str = "",  # the process that started it, and is told to stop it
+        manager: str = "",  # the process that started it, and stops it
         incarnation: str = "",  # tells it from former workers of its name
     ) -> None:
         self.worker = worker

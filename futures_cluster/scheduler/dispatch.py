@@ -20,7 +20,7 @@ from futures_cluster.scheduler.queues.fair import Order
 from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
 
-#: Holders of an input that a worker is told, and holders that are passed over so that not all ask the first.
+#: Maximum number of holders of an input in a run, and of holders passed over so that not all workers ask the first.
 MAX_ADDRESSES = 4
 MAX_SKIPPED = 32
 

@@ -51,11 +51,11 @@ MIN_BANDWIDTH_BYTES_S = 1e6
 MAX_BANDWIDTH_BYTES_S = 2e10
 #: Smaller transfers tell the latency and not the bandwidth.
 MIN_MEASURED_BYTES = 100_000
-#: Weight of what was measured before a transfer, and of the first guess, as if it were that of so many bytes.
+#: Weight of the measurements before a transfer, and the bytes that the first guess counts for.
 OLDER_WEIGHT = 0.9
 GUESS_BYTES = 1e7
 
-#: A task that has lost so many workers runs alone on the next one, so that it alone is to blame if that is lost, too.
+#: A task that has lost this many workers runs alone on the next one, so that it alone is to blame for another loss.
 MAX_DEATHS_BESIDE_OTHERS = 2
 
 #: What a task asks for beyond a slot: (resources, workers, alone, limits). None for nothing, as is usual.
@@ -139,7 +139,7 @@ class Function:
         self.payload = payload
         self.tasks = 0  # records that use it
         self.held_by: dict[str, None] = {}  # clients that may use it again without telling it
-        self.known_by: dict[str, None] = {}  # workers that were told
+        self.known_by: dict[str, None] = {}  # workers that have its payload
 
 
 class Task:
@@ -314,7 +314,7 @@ class Worker:
         self.same_place: list[Worker] = []  # the workers of its place, this one too, oldest first
         self.keeps_place = False  # has run its maximum, and the one that takes its place waits for its last task
         self.waits_for_place = False  # gets nothing for that reason
-        self.killing = False  # was told to stop at once; kept for the tasks which it may have started
+        self.killing = False  # must stop at once; kept for the tasks which it may have started
         self.recently_stolen_from = (
             False  # gave work to idle workers; gets nothing in advance until it has finished something
         )

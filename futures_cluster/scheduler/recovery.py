@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from futures_cluster.scheduler.records import RELEASED, Task, Worker
 
-#: A task that has lost so many workers is not run again.
+#: A task that has lost this many workers does not run again.
 MAX_DEATHS = 3
 
 

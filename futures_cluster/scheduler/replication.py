@@ -30,15 +30,15 @@ from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 #: Asked of one worker at a time.
 MAX_BYTES = 64_000_000
 MAX_KEYS = 1000
-#: Holders that the maker of a copy is told.
+#: Maximum number of holders in a command to copy.
 MAX_ADDRESSES = 4
-#: So often a worker may say that it has what others could not get from it, before these do without.
+#: How often a worker may say that it has data that others could not get from it, before these do without.
 MAX_DOUBTS = 20
 
-#: So often a result may not be had from a worker that lives, before those that need it do without.
+#: How often fetching a result from a living worker may fail, before the tasks that need it do without.
 MAX_UNREACHED = 4
 
-#: After so many of these a third worker copies it, which may reach both.
+#: Number of these failures after which a third worker copies it, which may reach both.
 RELAYED_AFTER = 2
 
 #: So often a worker is asked for a copy that it cannot get.
@@ -187,7 +187,7 @@ class Copies:
     def _not_reached(self, task: Task, worker: Worker, reporter: str) -> bool:
         """Move or remake a result whose holder lives but could not be asked.
 
-        Returns whether the reporter was told that it cannot have it.
+        Returns whether the scheduler has told the reporter that it cannot have it.
         """
         state = self._state
         if len(task.holders or ()) > 1:

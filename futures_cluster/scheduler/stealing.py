@@ -23,7 +23,7 @@ STUCK_AFTER_S = 0.01
 STEAL_INTERVAL_S = 0.002
 #: Queues shorter than this are not worth the messages.
 WORTHWHILE_S = 0.005
-#: Seconds of work, by expectation, to get for each free slot, and at least so many tasks.
+#: Seconds of work, by expectation, to get for each free slot, and the minimum number of tasks.
 WANTED_S = 0.02
 WANTED_TASKS = 1
 #: Workers looked at each time: some, and some for each free worker.

@@ -1,8 +1,7 @@
 """The changes of a task's state, each of which leaves everything that hangs together consistent.
 
-Covers: counters, queues, links between tasks and workers, what clients are told when a task ends, and
-freeing unneeded results. Does not cover: which event leads to which change (``machine``),
-committing (``dispatch``).
+Covers: counters, queues, links between tasks and workers, messages to clients when a task ends, and freeing unneeded
+results. Does not cover: which event leads to which change (``machine``), committing (``dispatch``).
 
 Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: each method that takes away a need puts the
 task on ``release_candidates``, and ``release_candidates_now`` looks at each of them once the event has been dealt with.

@@ -29,7 +29,7 @@ FILES = {
     "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-#: The files that hold nothing but what everybody may read.
+#: The files that every viewer may read.
 PUBLIC = frozenset(path for path in FILES if path != "/")
 #: Between two events, at least.
 EVENT_S = 0.5

@@ -204,7 +204,7 @@ class HttpServer:
         """
         descriptors = _most_descriptors()
         self._most = max(1, min(MAX_CONNECTIONS, descriptors // DESCRIPTORS_EACH))
-        # So many are accepted at a time, before the first of them is looked at.
+        # The system accepts this many connections before the server looks at the first of them.
         backlog = max(1, min(MAX_CONNECTIONS, descriptors // 4))
         self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEADER_BYTES, backlog=backlog)
         return int(self._server.sockets[0].getsockname()[1])

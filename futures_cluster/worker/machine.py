@@ -1,6 +1,6 @@
 """A worker: the one entry that changes its state.
 
-Covers: which run starts when, which inputs are fetched from whom, what the scheduler is told.
+Covers: which run starts when, which inputs are fetched from whom, the reports to the scheduler.
 Does not cover: executing, holding values, talking (``services.worker.service``).
 
 The commands it returns are messages for the scheduler, and three of its own: ``ExecuteRuns``, ``FetchData`` and
@@ -32,8 +32,8 @@ from futures_cluster.worker.runs import (
 
 Command = Message | m.ExecuteRuns | m.FetchData
 
-#: When so many tasks of one worker wait for other tasks (each costs a thread), their slots are lent only to tasks
-#: nested deeper than all of those: one of these can run at any time, so that what the others wait for ends some day.
+#: When this many tasks of one worker wait for other tasks (each costs a thread), it lends their slots only to tasks
+#: nested deeper than all of them: one of these can run at any time, so the tasks that the others wait for end.
 MAX_LENT_SLOTS = 1000
 
 
@@ -47,7 +47,7 @@ class WorkerMachine:
     slots : int
         Runs at a time.
     most_runs : int or None
-        After so many runs have started it takes no more (``max_tasks_per_child``).
+        Number of runs after which it starts no more (``max_tasks_per_child``).
     """
 
     def __init__(self, name: str, slots: int = 1, most_runs: int | None = None) -> None:

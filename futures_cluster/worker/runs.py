@@ -39,7 +39,7 @@ class Run:
     missing : int
         How many of the inputs are on their way.
     reported : bool
-        The scheduler was told that it started.
+        The scheduler knows that it started.
     waits : bool
         It waits for other tasks, and its slot is lent to another run.
     """

@@ -37,7 +37,7 @@ from futures_cluster.wire.codec.pickling import Scope
 if TYPE_CHECKING:
     from futures_cluster.services.common.protocols import ClientFuture
 
-#: So many small results are brought along with one that is asked for.
+#: Maximum number of small results that a fetch brings along with the wanted one.
 MAX_ALONG = 5000
 
 

@@ -33,7 +33,7 @@ from futures_cluster.services.worker import import_hooks
 SMALL = typename(InlineResult)
 #: Between two looks whether a worker has come.
 POLL_INTERVAL_S = 0.05
-#: Of so many tasks it is asked whether they have arrived.
+#: Maximum number of tasks in one question whether they have arrived.
 MAX_ASKED = 100
 #: Tasks of tasks run first, down to this depth.
 MAX_DEPTH = 1000

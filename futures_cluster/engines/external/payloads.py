@@ -125,7 +125,7 @@ class RemoteCall:
     Attributes
     ----------
     client : str
-        Who submitted it, and wants to know how it stands.
+        The client that submitted it, which gets news of it.
     key : str
         Of the task.
     function : tuple of (str, bytes)

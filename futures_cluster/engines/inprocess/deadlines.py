@@ -15,7 +15,7 @@ from futures_cluster import clocks, locks
 
 log = logging.getLogger("futures_cluster")
 
-#: The thread ends when there was nothing to do for so long.
+#: Seconds without work after which the thread ends.
 IDLE_TIMEOUT_S = 1.0
 
 

@@ -55,7 +55,7 @@ class Slots:
     Parameters
     ----------
     engine : Host
-        Is told of what ends.
+        Gets the calls that end.
     queued : dict
         Work that has not begun, by its number. The thread that takes work out of it owns that work.
     initialize : callable or None

@@ -25,7 +25,7 @@ Array = Any
 
 #: Estimates of the distance below this part of the objective are rounding errors.
 PRECISION = 4 * float(np.finfo(np.float64).eps)
-#: A sample is worth its passes from so many rows on, if it has so many rows a parameter.
+#: Minimum number of rows from which a sample pays, the distance of its rows, and its minimum rows for each parameter.
 SAMPLE_FROM = 10_000
 SAMPLE_STRIDE = 16
 SAMPLE_ROWS_A_PARAMETER = 20
@@ -205,7 +205,7 @@ def better_start(
     """Return the optimum over a sample of the rows, if better than ``theta``.
 
     The sample may start from a sample of its own. A sixteenth of the rows gives, for a sixteenth of the price an
-    iteration, coefficients as near as so many rows can tell; from there few iterations over all rows remain.
+    iteration, coefficients as near as that many rows allow; from there few iterations over all rows remain.
     """
     sample = sample_of(objective, options)
     if sample is None:

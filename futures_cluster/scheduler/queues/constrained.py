@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_COUNTED = 2000
 #: Empty queues are kept, as the same demand will probably come again; but not many more than this.
 MAX_EMPTY = 50
-#: So many younger tasks may take the resources or limits that an older one waits for; then they wait until it has them.
+#: Maximum number of younger tasks that take the resources or limits of an older one before they wait until it has them.
 MAX_BYPASSED = 100
 
 

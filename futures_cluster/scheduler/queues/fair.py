@@ -27,7 +27,7 @@ from futures_cluster.messages import SCATTERED_OPTIONS
 from futures_cluster.scheduler.queues.shares import Flow, Level
 from futures_cluster.scheduler.records import Task
 
-#: An input that so many unfinished tasks need is not freed soon, whichever of them runs.
+#: An input that more unfinished tasks than this need is not freed soon, whichever of them runs.
 MAX_SHARERS = 8
 
 #: By what the first tasks of two queues are compared: level, time had by the client, consumers first, age.

@@ -236,7 +236,7 @@ def describe_task(state: State, key: Key, now: float) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``explanation``: why it does not run, or how it stands, as sentences; without a task of this key nothing else
+        ``explanation``: why it does not run, or its state, as sentences; without a task of this key nothing else
         but ``key`` and ``known``.
     """
     task = state.tasks.get(key)

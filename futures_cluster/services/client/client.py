@@ -54,7 +54,7 @@ log = logging.getLogger("futures_cluster")
 
 #: Tasks handed to the scheduler before the loop looks at its sockets again.
 MAX_AT_ONCE = 2000
-#: Released keys wait for company up to so many, and for so long.
+#: Maximum number of released keys, and of seconds, that wait for other messages to go with.
 MAX_UNTOLD_RELEASES = 500
 MAX_UNTOLD_S = 1.0
 

@@ -130,7 +130,7 @@ class FunctionTable:
         From a function to its payload, and the names that this depends on; None if the function has a name of its own
         that can be imported (``pickling.dump_function``).
     tell : bool
-        Whether functions may be told at all; else all travel as arguments.
+        Whether functions may be registered at all; else all travel as arguments.
     scope : Scope
         Of the workers.
     on_dead : callable

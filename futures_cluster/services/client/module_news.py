@@ -1,6 +1,6 @@
 """What a client tells of the modules that it has loaded.
 
-Covers: looking for modules when a function is told, noticing that one was reloaded. Does not cover: versions
+Covers: looking for modules when a function is registered, noticing that one was reloaded. Does not cover: versions
 (``modules``), and what workers do about them (``uploaded_modules``).
 
 ``importlib.reload`` asks the finders of ``sys.meta_path`` for the module that it is about to execute again, and names

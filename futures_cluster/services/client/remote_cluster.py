@@ -33,9 +33,9 @@ from futures_cluster.wire.codec import pickle_codec, pickling
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.transports import registry
 
-#: A scheduler that says nothing for so long is gone.
+#: A scheduler that is silent for this many seconds is gone.
 SILENCE_S = 60.0
-#: A question that is not answered within so many seconds will not be.
+#: Seconds after which the client no longer expects an answer.
 ANSWER_TIMEOUT_S = 30
 
 

@@ -28,7 +28,7 @@ _REFUSED = (errno.EACCES, errno.EPERM)
 #: What connecting raises when the peer's socket is not to be reached, whether or not the peer lives.
 _NO_WAY = (errno.ENOENT, *_REFUSED)
 
-#: A peer that does not answer for so long cannot be reached.
+#: Seconds without an answer after which a peer counts as unreachable.
 CONNECT_S = 10.0
 
 #: Errors of connecting that a worker leaves behind which has ended: the scheduler says so, too.

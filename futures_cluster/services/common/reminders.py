@@ -20,9 +20,9 @@ log = logging.getLogger("futures_cluster")
 
 T = TypeVar("T")
 
-#: A wait speaks when it has lasted so long,
+#: Seconds after which a wait speaks for the first time.
 FIRST_S = 5.0
-#: and each time when it has lasted so many times as long as when it last spoke.
+#: A wait speaks again when it has lasted this many times as long as when it last spoke.
 GROWTH = 3.0
 #: A timer may call a little early.
 EARLY_S = 0.1

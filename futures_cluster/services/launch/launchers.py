@@ -195,7 +195,7 @@ class ForkServerLauncher:
         self._environment = environment
         self._template = template
         self._reads = False
-        self._answers = False  # it has said that it is a template; until then it is told nothing
+        self._answers = False  # it has said that it is a template; until then it gets no requests
         self._is_template = False  # one of this program has said so before
         self._patience: asyncio.TimerHandle | None = None
         self._ordered: list[WorkerHandle] = []  # once it answers

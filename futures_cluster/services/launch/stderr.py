@@ -23,7 +23,7 @@ from futures_cluster.services.common import descriptors
 TAIL_BYTES = 8192
 #: Maximum that waits for a stderr that takes nothing; more is dropped.
 MAX_WAITING_BYTES = 2**20
-#: At the end, what still waits may take so long.
+#: Seconds that waiting output may take at the end.
 DRAIN_S = 1.0
 
 

@@ -39,7 +39,7 @@ log = logging.getLogger("futures_cluster.worker")
 
 #: Between two attempts to reach a scheduler.
 RETRY_S = 0.5
-#: Workers that are asked to leave may take so long to hand over what only they hold.
+#: Seconds that retiring workers have to hand over what only they hold.
 LEAVE_S = 60.0
 
 

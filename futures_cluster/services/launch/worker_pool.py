@@ -31,7 +31,7 @@ from futures_cluster.wire.transports import sockets
 
 log = logging.getLogger("futures_cluster")
 
-#: A worker that was asked to end is killed after so long.
+#: Seconds after which the pool kills a worker that was asked to end.
 STOP_TIMEOUT_S = 5.0
 #: A worker whose connection has ended is killed after this time, if it has not ended by then.
 HUNG_UP_S = 0.5

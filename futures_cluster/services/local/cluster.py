@@ -1,6 +1,6 @@
 """A scheduler and its workers on this machine, behind one client.
 
-Covers: starting when first used, what the scheduler is told of workers that end, shutting down in the right order.
+Covers: starting when first used, reporting ends of workers to the scheduler, shutting down in the right order.
 Does not cover: the executor that users see (``executor``), scheduling, the worker processes (``worker_pool``), the end
 of the interpreter (``process_lifetime``).
 

@@ -105,7 +105,7 @@ class ClusterMonitor:
         self._lock = locks.Lock()
         self._looks: dict[int, Subscription] = {}
         self._next_look = 0
-        self._watched: dict[str, m.Observe] = {}  # workers that report, and as they were told
+        self._watched: dict[str, m.Observe] = {}  # workers that report, and their orders
         self._reports: dict[str, dict[str, Any]] = {}
         self._heard: dict[str, float] = {}
         self._offsets: dict[str, float] = {}

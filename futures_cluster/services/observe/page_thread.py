@@ -20,7 +20,7 @@ from futures_cluster.status.http import LOOPBACK_NAMES, AccessPolicy, HttpServer
 from futures_cluster.wire.transports.addresses import in_words
 
 DEFAULT_PORT = 8787
-#: Ending waits so long for readers to be sent away.
+#: Seconds that ending waits for readers to leave.
 CLOSE_S = 5.0
 
 

@@ -421,7 +421,7 @@ class SchedulerServer:
     async def _restart_workers(self) -> int:
         """Restart each worker, one after another; return their number.
 
-        A worker that is told to retire says so to its manager, which starts another, and to the machine.
+        A worker that gets the command to retire says so to its manager, which starts another, and to the machine.
         """
         workers, count = self.service.machine.state.workers, 0
         for name in list(workers):

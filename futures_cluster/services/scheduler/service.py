@@ -121,7 +121,7 @@ class SchedulerService:
             self._relay(message)
             return
         if self.monitor is not None:
-            self.monitor.on_message(message)  # first: a worker that is looked at is told so before its tasks
+            self.monitor.on_message(message)  # first: a worker must know of viewers before its tasks
         if type(message) is m.WorkerConnected:
             self.logs.joined(message.worker)
             self.code.joined(message.worker)

@@ -15,7 +15,7 @@ from typing import Any
 from futures_cluster.services.common import descriptors
 from futures_cluster.wire.transports.local_sockets import Socket
 
-#: The loop that answers is never busy for so long. Without an answer the worker starts a tracker of its own.
+#: The loop that answers is never busy for this time. Without an answer the worker starts its own tracker.
 ANSWER_TIMEOUT_S = 10.0
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("futures_cluster.worker")
 
-#: Results of short runs wait for company so long.
+#: Seconds that results of short runs wait for others, to share a message.
 FLUSH_S = 0.004
 #: The timer goes on for so long after the last message.
 IDLE_TIMEOUT_S = 0.05

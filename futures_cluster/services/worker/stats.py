@@ -3,8 +3,8 @@
 Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: records made
 only while the page has a viewer, and sending all of them (``reporter``, which the first viewer loads).
 
-Failures are noted always because people look afterwards; their texts are made for so many a second, the others are only
-counted. All else here is an addition or an entry for something rare.
+Failures are noted always because people look afterwards; the worker makes texts of ``FAILURES_A_SECOND`` and only
+counts the others. All else here is an addition or an entry for something rare.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_FAILURES = 100
 FAILURES_A_SECOND = 20
 #: Characters of a text.
 MAX_TEXT = 20_000
-#: Peers of whom the bytes that came from them are told apart.
+#: Maximum number of peers whose bytes are counted separately.
 MAX_PEERS = 1000
 
 

@@ -190,8 +190,8 @@ def check_channel_delete(make_executor: MakeExecutor) -> None:
             with raises(SharedObjectError) as caught:
                 fails()
             assert "deleted" in str(caught[0])
-        anew = ex.channel("deleted")
-        assert len(anew) == 0
+        again = ex.channel("deleted")
+        assert len(again) == 0
         with raises(SharedObjectError):
             next(reader)
 

@@ -158,7 +158,7 @@ class SimulatedClient:
 
     def _put(self, scattered: m.ScatterData, missing: list[Key]) -> None:
         self._tell(scattered)
-        for key in missing:  # refused, or without an answer, and perhaps it is there: so it was told nevertheless
+        for key in missing:  # refused, or without an answer, and perhaps there: so the scheduler knows nevertheless
             if key in self.waiting:
                 self._ended(key, FAILED)
             self._held.pop(key, None)

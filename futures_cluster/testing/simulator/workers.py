@@ -21,7 +21,7 @@ from futures_cluster.worker import invariants
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
 
-#: As in ``services.worker.service``: results of short runs wait for company so long.
+#: As in ``services.worker.service``: seconds that results of short runs wait for others.
 FLUSH_S = 0.004
 #: Larger results stay on the worker.
 LARGE_BYTES = 50_000

@@ -53,7 +53,7 @@ ALIGNMENT = 64
 MAX_KEPT_BYTES = 512 * 2**20
 #: Free segments that a pool keeps, however small.
 MAX_KEPT = 64
-#: No segment is written when so much of the process's descriptors is open, and none is mapped when so much is.
+#: Shares of the process's descriptors that may be open when a segment is written, and when one is mapped.
 WRITE_LIMIT, MAP_LIMIT = 0.5, 0.75
 #: A free segment is used for a request no smaller than this fraction of it.
 MIN_FILL = 0.4

@@ -21,7 +21,7 @@ from typing import Any
 
 from futures_cluster.wire.codec.exception_state import members_of
 
-#: Frames of a traceback that are kept: the first and the last so many.
+#: Number of frames of a traceback that are kept at its beginning and at its end.
 FIRST_FRAMES, LAST_FRAMES = 100, 400
 
 #: The last and first line, and the columns in bytes; None where the code has none.

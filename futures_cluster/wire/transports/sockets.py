@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Read at once. For a larger piece the allocator would ask the system for memory, each time: 12 us a message.
 READ_BYTES = 64 * 1024
-#: Of large buffers at most so much is read or written before others have their turn, on the loop and with the lock.
+#: Maximum bytes of large buffers read or written before others have their turn, on the loop and with the lock.
 TURN_BYTES = 4 * 2**20
 #: Parts that one call may send; the system takes 1024.
 _MAX_PARTS = 64

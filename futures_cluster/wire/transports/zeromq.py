@@ -50,7 +50,7 @@ _A_TURN = 64
 _OPEN = b"open"
 #: Maximum number of descriptors of a connection.
 _DESCRIPTORS = 8
-#: A connection that was refused is closed after so long at the latest.
+#: Maximum seconds before a refused connection is closed.
 _GRACE_S = 2.0
 
 
