@@ -1,13 +1,16 @@
 """The words of pages, messages, help texts and docstrings, by the rules under "Prose" of CONTRIBUTING.md.
 
-Covers: words without a named actor, bare quantities, and first lines of functions' docstrings. Does not cover: names
-(``test_prose_names``), sections of public docstrings (``test_numpydoc``), spelling (codespell, see ``tox -e lint``).
+Covers: words without a named actor (in comments, too), bare quantities, and first lines of functions' docstrings. Does
+not cover: names (``test_prose_names``), sections of public docstrings (``test_numpydoc``), spelling (codespell, see
+``tox -e lint``).
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +33,10 @@ INSTEAD = {
     r"is to be had|are to be had|how it stands": "say what is available",
 }
 FORBIDDEN = re.compile(rf"\b(?:{'|'.join(INSTEAD)})\b", re.IGNORECASE)
+#: The words that comments and whole docstrings are searched for, too.
+NAMELESS = re.compile(rf"\b(?:{'|'.join(list(INSTEAD)[:3])})\b", re.IGNORECASE)
+#: Modules whose comments still have them.
+NOT_YET = {"engines.external.task_runner"} | {f"services.worker.{name}" for name in ("reporter", "service", "store")}
 
 #: With which the first line of a function's docstring may begin. Add what is missing; nouns do not belong here.
 VERBS = frozenset(
@@ -114,6 +121,19 @@ def found_in_package(take: Callable[[ast.Module], list[str]]) -> dict[str, list[
     return {name: lines for name, lines in found.items() if lines}
 
 
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments and the docstrings of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in prose.docstring_nodes(ast.parse(source)):
+        yield node.lineno, node.value
+
+
+def nameless(source: str) -> list[str]:
+    return [f"line {line}: {match[0]!r}" for line, text in comments(source) for match in NAMELESS.finditer(text)]
+
+
 #: What first lines are held to.
 RULES: dict[str, Callable[[ast.Module], list[str]]] = {
     "begins with a verb": lambda tree: without_verb(first_lines(tree)),
@@ -124,6 +144,11 @@ RULES: dict[str, Callable[[ast.Module], list[str]]] = {
 
 def test_messages_name_who_does_what() -> None:
     assert found_in_package(lambda tree: forbidden(messages(tree))) == {}
+
+
+def test_comments_name_who_does_what() -> None:
+    found = {name: nameless(path.read_text(encoding="utf-8")) for name, path in prose.modules().items()}
+    assert {name: lines for name, lines in found.items() if lines and name not in NOT_YET} == {}
 
 
 # The released part of the changes stays as it was published.
@@ -148,6 +173,7 @@ def test_the_rules_find_what_they_forbid() -> None:
     assert (
         len(forbidden(messages(tree))) == len(forbidden(first_lines(tree))) == len(without_verb(first_lines(tree))) == 1
     )
+    assert nameless('"""Nobody."""\nx = "nobody"  # any more\n') == ["line 2: 'any more'", "line 1: 'Nobody'"]
     assert too_long(iter([(1, "Return " + "x" * 80)]))
     assert forbidden(prose_of_page("`nobody`\n```\nnobody\n```\n")) == []
     assert forbidden(prose_of_page("It is told.\n")) == ["line 1: 'is told' in 'It is told.'"]
