@@ -4,9 +4,12 @@ Covers: executing steps, functions that pickle by value, the executor for what s
 Does not cover: making steps of a graph (``graph``).
 
 A task of the scheduler is a list of steps. The values are numbered: first the inputs, then the result of each step. A
-step is ``(function, arguments, places, drops, key)``: ``places`` are pairs of a position in the arguments (-1 for the
-function) and the number of the value that belongs there, ``drops`` the numbers of values which no later step needs,
-``key`` is the name of the task in Dask's graph. The last value is the result. Dask itself is not needed to run them.
+step is ``(function, arguments, places, drops, key)``: ``places`` are pairs of a position in the arguments and the
+number of the value that belongs there, ``drops`` the numbers of values which no later step needs, ``key`` is the name
+of the task in Dask's graph. The last value is the result. Dask itself is not needed to run them.
+
+A large function travels once, as the result of another task. If steps call such functions, the task has a tuple: the
+steps, and how many functions come behind the inputs. A step has then the function's number among these in its place.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster.wire.codec import pickling
 
-Step = tuple[Callable[..., Any], tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
+Step = tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
 
 #: Functions by value that a process remembers.
 MAX_FUNCTIONS = 1000
 
 
-def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
+def run_steps(steps: Sequence[Any], *inputs: Any) -> Any:
     """Execute steps; the result of the last one.
 
     Raises
@@ -40,14 +43,13 @@ def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
     add = values.append
     value = None
     del inputs
+    if type(steps) is tuple:
+        steps = _with_functions(steps[0], steps[1], values)
     for function, args, places, drops, key in steps:
         if places:
             filled = list(args)
             for at, number in places:
-                if at >= 0:
-                    filled[at] = values[number]
-                else:
-                    function = values[number]
+                filled[at] = values[number]
             args = tuple(filled)
             del filled
         for number in drops:
@@ -60,6 +62,13 @@ def run_steps(steps: Sequence[Step], *inputs: Any) -> Any:
         add(value)
         del args
     return value
+
+
+def _with_functions(steps: list[Step], number: int, values: list[Any]) -> list[Step]:
+    """Take functions from the end of the values, and put them into their steps."""
+    functions = values[-number:]
+    del values[-number:]
+    return [(functions[step[0]], *step[1:]) if type(step[0]) is int else step for step in steps]
 
 
 class Nested:

@@ -98,17 +98,21 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
     """Yield a task for each group, after one for each large function new in it."""
     functions = _Functions(scope) if scope is not None else None
     for group in plan.groups:
+        steps: Any
         steps, inputs = plan.steps(group)
         if scope is not None:
             share_targets(steps, inputs)
         keys = [names[each] for each in inputs]
         if functions is not None:
-            steps, large = functions.apart(steps, len(keys))
-            for number, function in large.items():
-                key = f"function-{number}{names.suffix}"
-                if function is not None:
-                    yield GraphTask(key, "function", ([(st.same, (function,), (), (), key)],), [])
+            calls = functions.apart(steps)
+            for large in calls:
+                key = f"function-{large.number}{names.suffix}"
+                if large.is_new:
+                    large.is_new = False
+                    yield GraphTask(key, "function", ([(st.same, (large.function,), (), (), key)],), [])
                 keys.append(key)
+            if calls:
+                steps = (steps, len(calls))
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
@@ -125,13 +129,14 @@ def _one_by_one(
 
 
 class _Large:
-    """Stands for a function that is a task of its own."""
+    """Stands for a function that is a task of its own, made before the first task that calls it."""
 
-    __slots__ = ("number", "told")
+    __slots__ = ("function", "is_new", "number")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, function: Any, number: int) -> None:
+        self.function = function
         self.number = number
-        self.told = False
+        self.is_new = True
 
 
 class _Functions:
@@ -142,45 +147,19 @@ class _Functions:
         self._known: dict[int, Any] = {}  # by id: what stands for a function
         self._alive: list[Any] = []
 
-    def apart(self, steps: list[st.Step], inputs: int) -> tuple[list[st.Step], dict[int, Any]]:
-        """Return the steps with large functions replaced, and these, as further inputs.
-
-        Of these the function itself, or None if a task before was the first to use it.
-        """
-        large: dict[int, Any] = {}
-        calls: list[tuple[int, int]] = []  # steps and the numbers of their large functions
-        for at, (function, *rest) in enumerate(steps):
+    def apart(self, steps: list[st.Step]) -> list[_Large]:
+        """Replace functions in the steps of a task, and return the large ones; see ``steps``."""
+        numbers: dict[_Large, int] = {}
+        for at, (function, args, places, drops, key) in enumerate(steps):
             stands = self._known.get(id(function))
             if stands is None:
                 stands = self._known[id(function)] = self._pickle(function)
                 self._alive.append(function)
-            if stands is function:
-                continue
             if type(stands) is _Large:
-                if stands.number not in large:
-                    large[stands.number] = None if stands.told else function
-                stands.told = True
-                calls.append((at, stands.number))
-                stands = None
-            steps[at] = (stands, *rest)
-        if large:
-            self._shift(steps, inputs, len(large))
-            places = {number: inputs + place for place, number in enumerate(large)}
-            for at, number in calls:
-                function, args, filled, drops, key = steps[at]
-                steps[at] = (function, args, (*filled, (-1, places[number])), drops, key)
-        return steps, large
-
-    @staticmethod
-    def _shift(steps: list[st.Step], inputs: int, more: int) -> None:
-        """Raise the numbers of the results of steps by the number of new inputs."""
-
-        def new(number: int) -> int:
-            return number + more if number >= inputs else number
-
-        for at, (function, args, places, drops, key) in enumerate(steps):
-            moved = tuple([(where, new(number)) for where, number in places])
-            steps[at] = (function, args, moved, tuple([new(number) for number in drops]), key)
+                stands = numbers.setdefault(stands, len(numbers))
+            if stands is not function:
+                steps[at] = (stands, args, places, drops, key)
+        return list(numbers)
 
     def _pickle(self, function: Any) -> Any:
         """Return the function if its pickle is small and by reference, or a stand-in."""
@@ -188,5 +167,5 @@ class _Functions:
         if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
-            return _Large(len(self._known))
+            return _Large(function, len(self._known))
         return st.ByValue(data)

@@ -304,15 +304,21 @@ def test_large_functions_become_inputs() -> None:
     def large() -> int:
         return len(data)
 
-    steps = [(large, (), (), (), "a"), (max, (1, None), ((1, 1),), (1,), "b"), (large, (), (), (), "c")]
+    def other() -> int:
+        return len(data) + 1
+
+    steps: list[Any] = [(large, (), (), (), "a"), (max, (1, None, None), ((1, 1), (2, 0)), (1,), "b")]
+    steps.append((other, (), (), (), "c"))
+    steps.append((max, (None, None), ((0, 2), (1, 3)), (2, 3), "d"))
+    steps.append((large, (), (), (), "e"))
     functions = _Functions(HERE)
-    again = [(large, (), (), (), "d")]
-    replaced, found = functions.apart(list(steps), 1)  # type: ignore[arg-type]
-    assert list(found.values()) == [large]
-    assert run_steps(replaced, "input", large) == 100_000
-    assert replaced[1][2] == ((1, 2),) and replaced[1][3] == (2,)
-    replaced, found = functions.apart(again, 0)  # type: ignore[arg-type]
-    assert list(found.values()) == [None] and run_steps(replaced, large) == 100_000
+    found = functions.apart(steps)
+    assert [each.function for each in found] == [large, other]
+    assert run_steps((steps[:4], 2), 100_003, large, other) == 100_003
+    assert run_steps((steps, 2), 5, large, other) == 100_000
+    assert steps[1] == (max, (1, None, None), ((1, 1), (2, 0)), (1,), "b"), "no number has changed"
+    again: list[Any] = [(large, (), (), (), "d")]
+    assert functions.apart(again) == found[:1] and run_steps((again, 1), large) == 100_000
 
 
 def test_errors_name_the_key() -> None:
