@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import context, late, pool_errors
@@ -241,6 +242,20 @@ class WorkerProcess:
         self._listener: Any = None
         self._heartbeats: Heartbeats | None = None
         self._forked = False
+        peers, call_soon = self._service.peers, self._loop.call_soon_threadsafe
+        # What a thread that reads the connection does with messages that are not for the machine.
+        self._handlers: dict[type[m.Message], Callable[[Any], object]] = {
+            m.StopWorker: lambda message: self._service.stop(),
+            m.SegmentsMapped: self._unmapped,
+            m.Heartbeat: self._heard,
+            m.Data: lambda message: call_soon(peers.received, message),
+            m.GetData: lambda message: asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop),
+            m.AskReply: self._answered,
+            m.PeersLost: lambda message: peers.forget(message.addresses),
+            m.ClientLeft: self._client_left,
+            m.LogSettings: self._forward_logs,
+            m.ShareCode: self._take_modules,
+        }
         process_lifetime.register_after_fork(self)
 
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
@@ -419,41 +434,34 @@ class WorkerProcess:
         mine: list[m.Message] = []
         clients: list[m.Message] = []
         for message in messages:
-            if isinstance(message, m.StopWorker):
-                self._service.stop()
+            handler = self._handlers.get(type(message))
+            if handler is not None:
+                handler(message)
             elif type(message) in FOR_CLIENTS:
                 clients.append(message)
-            elif isinstance(message, m.SegmentsMapped):
-                for serial in message.segments:
-                    if self._pool is not None:
-                        self._pool.release(serial)
-            elif isinstance(message, m.Heartbeat):
-                if self._heartbeats is not None:
-                    self._heartbeats.heard()
-                    self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)
-            elif isinstance(message, m.Data):
-                self._loop.call_soon_threadsafe(self._service.peers.received, message)
-            elif isinstance(message, m.GetData):
-                asyncio.run_coroutine_threadsafe(self._serve_program(message), self._loop)
-            elif isinstance(message, m.AskReply):
-                self._answered(message)
-            elif isinstance(message, m.PeersLost):
-                self._service.peers.forget(message.addresses)
-            elif isinstance(message, m.ClientLeft):
-                programs.forget(message.client)
-                if self._client is not None:
-                    self._client.function_table.forget(message.client)
-                self._modules.forget(message.client)
-            elif isinstance(message, m.LogSettings):
-                self._forward_logs(message)
-            elif isinstance(message, m.ShareCode):
-                self._take_modules(message)
             else:
                 mine.append(message)
         if mine:
             self._service.receive(mine)
         if clients and self._client is not None:
             self._client.deliver(clients)
+
+    def _unmapped(self, message: m.SegmentsMapped) -> None:
+        """Take back segments that the program has opened."""
+        if self._pool is not None:
+            for serial in message.segments:
+                self._pool.release(serial)
+
+    def _heard(self, message: m.Heartbeat) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.heard()
+            self._loop.call_soon_threadsafe(self._heartbeats.agree, message.facts)
+
+    def _client_left(self, message: m.ClientLeft) -> None:
+        programs.forget(message.client)
+        if self._client is not None:
+            self._client.function_table.forget(message.client)
+        self._modules.forget(message.client)
 
     async def _serve_program(self, request: m.GetData) -> None:
         """Answer the program, which asks on this way if it cannot reach the listener."""
