@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -170,9 +170,9 @@ class _Consensus:
             self._factors[rho] = Factor(weights + np.diag(self.l2), n_free) if dense else Diagonal(weights + self.l2)
         return self._factors[rho]
 
-    def gap(self, z: Array, gradient: Array) -> float:
+    def gap(self, point: Point) -> float:
         """Return the estimated distance of the objective from its minimum."""
-        slope = gradient + self.l2 * z
+        z, slope = point.theta, point.gradient
         if self.penalty.is_smooth:
             return 0.5 * float(slope @ self._factor(1.0).solve(slope))
         if self.curvature.ndim == 2:
@@ -194,19 +194,24 @@ class _Consensus:
         return float(vector @ _times(self.share.metric, vector))
 
 
-def admm(objective: Objective, theta: Array, options: Options) -> Result:
-    """Minimize by consensus ADMM, in rounds of all blocks."""
-    run = SolverRun("admm", options, objective.base)
+def _begin(objective: Objective, theta: Array, options: Options) -> _Consensus:
     theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
     consensus = _Consensus(objective, theta)
     if not consensus.start.is_finite:
         raise StartNotFinite()
+    return consensus
+
+
+def admm(objective: Objective, theta: Array, options: Options) -> Result:
+    """Minimize by consensus ADMM, in rounds of all blocks."""
+    run = SolverRun("admm", options, objective.base)
+    consensus = _begin(objective, theta, options)
     rows = objective.all_rows
     numbers = range(rows.n_blocks)
     share = rows.share(consensus.share)
-    z, rho = theta, 1.0
+    z, rho = consensus.start.theta, 1.0
     us = [np.zeros_like(z) for _ in numbers]
-    gap = consensus.gap(z, consensus.start.gradient - consensus.l2 * z)
+    gap = consensus.gap(consensus.start)
     value = consensus.start.value
     while True:
         tol = _local_tol(gap, value, options)
@@ -214,7 +219,7 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
         answers = [future.result() for future in futures]
         point = consensus.point(z, sum(answer[1] for answer in answers), sum(answer[2] for answer in answers))
         value = point.value
-        gap = consensus.gap(z, point.gradient - consensus.l2 * z)
+        gap = consensus.gap(point)
         if run.record(z, value, gradient_norm(objective, point), gap):
             break
         relaxed = [RELAX * answer[0] + (1.0 - RELAX) * z for answer in answers]
@@ -230,72 +235,120 @@ def admm(objective: Objective, theta: Array, options: Options) -> Result:
     return run.result(z, value)
 
 
+@dataclass
+class _Block:
+    """What a block has answered, and its ``u``."""
+
+    x: Array
+    u: Array
+    loss: float = 0.0
+    gradient: Array = 0.0
+    has_answered: bool = False
+
+
+class _Asked(NamedTuple):
+    """A block that is being fitted, from which ``z``, and after how many renewals of that."""
+
+    number: int
+    z: Array
+    renewals: int
+
+
+class _AsyncBlocks:
+    """The blocks, which are fitted side by side, and the ``z`` that is renewed with whatever has been answered.
+
+    Attributes
+    ----------
+    z : array
+        What the blocks agree on.
+    """
+
+    rho = 1.0
+
+    def __init__(self, consensus: _Consensus) -> None:
+        self.z = consensus.start.theta
+        self._consensus = consensus
+        self._rows = consensus.objective.all_rows
+        self._share = self._rows.share(consensus.share)
+        self._blocks = [_Block(self.z, np.zeros_like(self.z)) for _ in range(consensus.n_blocks)]
+        self._asked: dict[Any, _Asked] = {}  # by future
+        self._answers = as_completed()
+        self._renewals = 0
+
+    def ask(self, number: int, tol: float) -> None:
+        """Have a block fitted from the present ``z``."""
+        u = self._blocks[number].u
+        future = self._rows.submit(number, fit_block, self._share, self.z, u, self.rho, tol)
+        self._asked[future] = _Asked(number, self.z, self._renewals)
+        self._answers.add(future)
+
+    def take(self) -> list[int]:
+        """Wait for answers, also for those of all blocks that are too far behind, and return whose they are."""
+        futures = [next(self._answers), *self._answers.next_batch(block=False)]
+        numbers = [self._take(future) for future in futures]
+        while any(asked.renewals < self._renewals - MAX_DELAY for asked in self._asked.values()):
+            numbers.append(self._take(next(self._answers)))
+        return numbers
+
+    def _take(self, future: Any) -> int:
+        asked = self._asked.pop(future)
+        block = self._blocks[asked.number]
+        block.x, block.loss, block.gradient = future.result()
+        block.u = block.u + block.x - asked.z
+        block.has_answered = True
+        return asked.number
+
+    def renew(self) -> None:
+        """Let the blocks agree."""
+        mean = sum(block.x + block.u for block in self._blocks) / len(self._blocks)
+        self.z = self._consensus.agree(mean, self.rho)
+        self._renewals += 1
+
+    def all_have_answered(self) -> bool:
+        """Return whether the parts of ``point`` are there."""
+        return all(block.has_answered for block in self._blocks)
+
+    def point(self) -> Point:
+        """Return about the objective at ``z``: its parts belong to several, which are one near the end."""
+        loss = sum(block.loss for block in self._blocks)
+        return self._consensus.point(self.z, loss, sum(block.gradient for block in self._blocks))
+
+    def cancel(self) -> None:
+        """Cancel what is under way."""
+        for future in self._asked:
+            future.cancel()
+
+
 def async_admm(objective: Objective, theta: Array, options: Options) -> Result:
     """Minimize by consensus ADMM, in which blocks that have answered go on at once."""
     run = SolverRun("async_admm", options, objective.base)
-    theta = better_start(objective, theta, options, newton if objective.has_hessian else lbfgs)
-    consensus = _Consensus(objective, theta)
-    if not consensus.start.is_finite:
-        raise StartNotFinite()
-    rows = objective.all_rows
-    share = rows.share(consensus.share)
-    z, rho = theta, 1.0
-    n = rows.n_blocks
-    xs = [z] * n
-    us = [np.zeros_like(z) for _ in range(n)]
-    sent: dict[Any, tuple[int, Array, int]] = {}  # future: block, the z it got, at which renewal
-    value = consensus.start.value
-    gap = consensus.gap(z, consensus.start.gradient - consensus.l2 * z)
-    losses = [0.0] * n
-    gradients = [np.zeros_like(z)] * n
-    heard: set[int] = set()
-    renewals = answered = 0
-    stream = as_completed()
-
-    def send(number: int) -> None:
-        future = rows.submit(number, fit_block, share, z, us[number], rho, _local_tol(gap, value, options))
-        sent[future] = (number, z, renewals)
-        stream.add(future)
-
-    for number in range(n):
-        send(number)
+    consensus = _begin(objective, theta, options)
+    value, gap = consensus.start.value, consensus.gap(consensus.start)
+    blocks = _AsyncBlocks(consensus)
+    to_ask = list(range(consensus.n_blocks))
+    answered = 0  # since the last look
     try:
         while True:
-            arrived = [next(stream), *stream.next_batch(block=False)]
-            while min((since for _, _, since in sent.values()), default=renewals) < renewals - MAX_DELAY:
-                if all(sent[future][2] >= renewals - MAX_DELAY for future in sent if future not in arrived):
-                    break
-                arrived.append(next(stream))
-            waiting = []
-            for future in arrived:
-                number, z_then, _ = sent.pop(future)
-                xs[number], losses[number], gradients[number] = future.result()
-                us[number] = us[number] + xs[number] - z_then
-                heard.add(number)
-                waiting.append(number)
-            answered += len(arrived)
-            z = consensus.agree(sum(x + u for x, u in zip(xs, us)) / n, rho)
-            renewals += 1
-            if answered >= n and len(heard) == n:
+            for number in to_ask:
+                blocks.ask(number, _local_tol(gap, value, options))
+            to_ask = blocks.take()
+            answered += len(to_ask)
+            blocks.renew()
+            if answered >= consensus.n_blocks and blocks.all_have_answered():
                 answered = 0
-                # The parts belong to several z's; near the end these are one, and then it is looked at exactly.
-                point = consensus.point(z, sum(losses), sum(gradients))
-                value, gap = point.value, consensus.gap(z, point.gradient - consensus.l2 * z)
-                if gap <= 10 * run.threshold(value):
-                    point = objective.at(z)
-                    value, gap = point.value, consensus.gap(z, point.gradient - consensus.l2 * z)
-                else:
-                    gap = max(gap, 2 * run.threshold(value))
-                if run.record(z, value, gradient_norm(objective, point), gap):
+                point = blocks.point()
+                gap = consensus.gap(point)
+                if gap <= 10 * run.threshold(point.value):  # near the end: look at it exactly
+                    point = objective.at(blocks.z)
+                    gap = consensus.gap(point)
+                value = point.value
+                if run.record(blocks.z, value, gradient_norm(objective, point), gap):
                     break
-            for number in waiting:
-                send(number)
     finally:
-        for future in sent:
-            future.cancel()
+        blocks.cancel()
     if not run.converged:
-        value = objective.at(z, 0).value
-    return run.result(z, value)
+        value = objective.at(blocks.z, 0).value
+    return run.result(blocks.z, value)
 
 
 def _local_tol(gap: float, value: float, options: Options) -> float:
