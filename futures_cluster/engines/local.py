@@ -251,13 +251,13 @@ class LocalEngine(ClientEngine):
     def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
         """See ``Observed``."""
         self._check()
-        with self.cluster.listen() as fetch:
+        with self.cluster.view().listen() as fetch:
             yield fetch
 
     def status_url(self) -> str:
         """See ``Observed``."""
         self._check()
-        return self.cluster.status_url()
+        return self.cluster.view().status_url()
 
     @property
     def known_url(self) -> str:
@@ -268,7 +268,7 @@ class LocalEngine(ClientEngine):
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
         """See ``Observed``."""
         self._check()
-        with self.cluster.observe() as everything:
+        with self.cluster.view().observe() as everything:
             yield everything
 
     def explain(self, key: Key) -> list[str]:

@@ -227,7 +227,7 @@ def test_nobody_who_looks_costs_the_scheduler_nothing() -> None:
         ex.run(os.getpid)
         assert ex.status_url
         engine: Any = ex._engine
-        service, monitor = engine.cluster.scheduler, engine.cluster.monitor()
+        service, monitor = engine.cluster.scheduler, engine.cluster.view().monitor
         noticed: list[Any] = []
         service.monitor = type("Counting", (), {"on_message": lambda self, message: noticed.append(message)})()
         sent: list[Any] = []
@@ -250,7 +250,7 @@ def test_without_viewers_workers_say_nothing(monkeypatch: pytest.MonkeyPatch) ->
         engine: Any = ex._engine
         with Events(ex.status_url) as events:
             events.next("snapshot")
-            monitor = engine.cluster.monitor()
+            monitor = engine.cluster.view().monitor
             eventually(lambda: monitor._watched)
         eventually(lambda: monitor.viewers == 0)
 
@@ -291,7 +291,7 @@ def test_who_asks_waits_for_answers_and_not_for_workers_that_are_lost(
     with Executor(2) as ex, opening(gate):
         one, other = ex.run(os.getpid)
         engine: Any = ex._engine
-        monitor = engine.cluster.monitor()
+        monitor = engine.cluster.view().monitor
         monitor.ask_workers().result(TIMEOUT_S)
         assert monitor._heard.keys() == {one, other}
         assert monitor.ask_workers("no such worker").done()
@@ -324,7 +324,7 @@ def test_a_page_bound_elsewhere_has_a_token() -> None:
     with Executor(1) as ex:
         engine: Any = ex._engine
         ex.submit(square, 1).result()
-        page = StatusPage(engine.cluster.monitor(), "0.0.0.0", 0)
+        page = StatusPage(engine.cluster.view().monitor, "0.0.0.0", 0)
         try:
             assert page.url == f"http://{socket.gethostname()}:{page.port}/?token={page.token}"
             assert len(page.token) >= 20

@@ -18,15 +18,12 @@ from futures_cluster.engines.inprocess.work import WorkItem
 from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.observe.monitor import ClusterMonitor
-from futures_cluster.services.observe.page_thread import StatusPage
+from futures_cluster.services.observe.program_view import ProgramView
 from futures_cluster.services.worker.reporter import WorkerReporter
 
 if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.host import Host
     from futures_cluster.scheduler.state import State
-
-#: The worker has answered by then, or never will.
-ANSWER_TIMEOUT_S = 5.0
 
 
 class SchedulerStandIn:
@@ -131,21 +128,19 @@ class _NothingStored:
         return []
 
 
-class EngineObserver:
+class EngineObserver(ProgramView):
     """Looks at one engine, from the first on until its end."""
 
     def __init__(self, engine: Host) -> None:
         self._thread = LoopThread("futures_cluster-observatory")
         loop = self._thread.loop
         self._since = clocks.time()
+        self._closed = False
         scheduler = SchedulerStandIn(engine, loop.time)
-        self._monitor = ClusterMonitor(scheduler, loop, self._about)
+        super().__init__(ClusterMonitor(scheduler, loop, self._about), lambda: self._closed)
         worker: Any = WorkerStandIn(engine, scheduler.take)
         self._observer = WorkerReporter(worker, loop, log_tail.tail())
         scheduler.workers[engine.name] = self._receive
-        self._page: StatusPage | None = None
-        self._lock = locks.RLock()
-        self._closed = False
         self._thread.start()
         engine.watching.begin_to_measure()
 
@@ -157,66 +152,21 @@ class EngineObserver:
             if type(message) is m.Observe:
                 self._observer.observe(message)
 
-    def status_url(self) -> str:
-        """Return the address of the status page, which is served from the first call on."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the executor was shut down, and its status page with it")
-            if self._page is None:
-                self._page = StatusPage(self._monitor)
-            return self._page.url
-
-    @property
-    def known_url(self) -> str:
-        """The address of the status page, if it was asked for."""
-        page = self._page
-        return "" if page is None or self._closed else page.url
-
     @contextlib.contextmanager
     def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Record calls until the block ends; yields what puts all together."""
-        monitor = self._monitor
-        since = monitor.last_chunk
-
-        def everything() -> dict[str, Any]:
-            self._ask()
-            return monitor.everything(since)
-
-        with monitor.viewer(monitor.look()):
-            self._ask()  # so that what is submitted from now on is recorded
+        """See ``ProgramView``."""
+        with super().observe() as everything:
+            self.ask()  # so that what is submitted from now on is recorded
             yield everything
-
-    @contextlib.contextmanager
-    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
-        """Take what tasks print until the block ends; yields what fetches it."""
-        monitor = self._monitor
-        since, _ = monitor.output(-1)
-
-        def fetch(last: bool) -> list[Any]:
-            nonlocal since
-            if last:
-                self._ask()
-            since, rows = monitor.output(since)
-            return rows
-
-        with monitor.viewer(monitor.look(output=True)):
-            self._ask()  # it listens from now on
-            yield fetch
-
-    def _ask(self) -> None:
-        """Have the worker report, and wait for it a little."""
-        with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self._monitor.ask_workers().result(ANSWER_TIMEOUT_S)
 
     def close(self) -> None:
         """Stop recording; on the last thread of the engine, or that of its caller."""
-        with self._lock:
-            self._closed = True
-            page, self._page = self._page, None
+        self._closed = True
+        page = self.take_page()
         self._observer.close()
         if page is not None:
             page.close()
-        self._thread.call(self._monitor.close)
+        self._thread.call(self.monitor.close)
         self._thread.stop()
 
     def join(self) -> None:

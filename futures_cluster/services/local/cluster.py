@@ -18,7 +18,7 @@ import multiprocessing
 import multiprocessing.process
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, errors, locks, pool_errors
@@ -48,12 +48,7 @@ from futures_cluster.wire.codec import pickle_codec, pickling, shm
 from futures_cluster.wire.private_files import make_private_folder
 
 if TYPE_CHECKING:
-    from futures_cluster.services.observe.monitor import ClusterMonitor
-    from futures_cluster.services.observe.page_thread import StatusPage
-
-
-#: Workers have answered by then, or never will.
-ANSWER_TIMEOUT_S = 5.0
+    from futures_cluster.services.observe.program_view import ProgramView
 
 
 class LocalCluster:
@@ -108,8 +103,7 @@ class LocalCluster:
         self._leader: direct_reader.DirectReader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
         self._folder: str | None = None
-        self._monitor: ClusterMonitor | None = None
-        self._page: StatusPage | None = None
+        self._view: ProgramView | None = None
         self._lock = locks.RLock()  # a collection of garbage may run a finalizer that uses this executor
         self._starting = self._started = False
         self._since = clocks.time()
@@ -313,77 +307,31 @@ class LocalCluster:
 
     # ---------------------------------------------------------------- for people
 
-    def monitor(self) -> ClusterMonitor:
-        """Return where to look; made when first wanted, and loaded only then."""
+    def view(self) -> ProgramView:
+        """Return what shows the cluster to its program; made when first wanted, and loaded only then."""
         from futures_cluster.services.observe.monitor import ClusterMonitor
+        from futures_cluster.services.observe.program_view import ProgramView
 
         with self._lock:
-            if self._monitor is None:
-                self._monitor = ClusterMonitor(self.scheduler, self._loop, self._about)
-            return self._monitor
+            if self._view is None:
+                monitor = ClusterMonitor(self.scheduler, self._loop, self._about)
+                self._view = ProgramView(monitor, lambda: self.closing)
+            return self._view
 
     def _about(self) -> dict[str, Any]:
         return {"addresses": ["processes of this program"], "since": self._since}
 
-    def status_url(self) -> str:
-        """Return the address of the status page, and serve it; from any thread."""
-        from futures_cluster.services.observe.page_thread import StatusPage
-
-        monitor = self.monitor()
-        with self._lock:
-            if self.closing:
-                raise RuntimeError("the executor was shut down, and its status page with it")
-            if self._page is None:
-                self._page = StatusPage(monitor)
-            return self._page.url
-
-    @contextlib.contextmanager
-    def observe(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Let workers report until the block ends; yields what puts all together."""
-        monitor = self.monitor()
-        since = monitor.last_chunk
-
-        def everything() -> dict[str, Any]:
-            self._ask_workers()
-            return monitor.everything(since)
-
-        with monitor.viewer(monitor.look()):
-            yield everything
-
-    @contextlib.contextmanager
-    def listen(self) -> Iterator[Callable[[bool], list[Any]]]:
-        """Let workers report output until the block ends; yields what fetches it."""
-        monitor = self.monitor()
-        since, _ = monitor.output(-1)
-
-        def fetch(last: bool) -> list[Any]:
-            nonlocal since
-            if last:
-                self._ask_workers()
-            since, rows = monitor.output(since)
-            return rows
-
-        with monitor.viewer(monitor.look(output=True)):
-            self._ask_workers()  # they listen from now on
-            yield fetch
-
-    def _ask_workers(self) -> None:
-        """Have all workers report, and wait for it a little."""
-        with contextlib.suppress(TimeoutError):  # the loop has ended, which would tell us
-            self.monitor().ask_workers().result(ANSWER_TIMEOUT_S)
-
     @property
     def known_url(self) -> str:
         """The address of the status page, if it was asked for."""
-        page = self._page
-        return "" if page is None or self.closing else page.url
+        return "" if self._view is None else self._view.known_url
 
-    async def _close_page(self) -> None:
+    async def _close_view(self) -> None:
         """Close the page without a thread: the ending interpreter starts none."""
-        with self._lock:
-            page, self._page = self._page, None
-        if page is not None:
-            await page.close_from_loop()
+        if self._view is not None:
+            if (page := self._view.take_page()) is not None:
+                await page.close_from_loop()
+            self._view.monitor.close()
 
     def is_ready(self, name: str) -> bool:
         """Return whether a worker takes tasks; from any thread."""
@@ -493,9 +441,7 @@ class LocalCluster:
             self.client.close(RuntimeError("the executor was shut down"))
             await self.processes.end("the executor was shut down")
             self._peers.close()
-            await self._close_page()
-            if self._monitor is not None:
-                self._monitor.close()
+            await self._close_view()
             self.scheduler.close()
             if self._pool is not None:
                 self._pool.close()
