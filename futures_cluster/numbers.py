@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: The largest number of anything that is counted.
@@ -222,7 +222,19 @@ def counted(number: int, noun: str) -> str:
 
     Examples
     --------
-    >>> counted(1, "worker"), counted(2, "worker")
-    ('1 worker', '2 workers')
+    >>> counted(1, "worker"), counted(2000, "worker")
+    ('1 worker', '2,000 workers')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many there are besides.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d"], most=2)
+    ('a, b', 'a, b and 2 more')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

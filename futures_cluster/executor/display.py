@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from futures_cluster.engines.base import Engine, Observed
+from futures_cluster.numbers import counted
 
 
 class Display:
@@ -22,10 +23,10 @@ class Display:
         name = type(self).__name__
         if self._engine.is_closed:
             return f"<{name}, shut down>"
-        facts = [f"{name} with {_counted(self._engine.max_workers, 'worker')}"]
+        facts = [f"{name} with {counted(self._engine.max_workers, 'worker')}"]
         with contextlib.suppress(Exception):
             if left := self._engine.count_tasks()[1]:
-                facts.append(_counted(left, "unfinished task"))
+                facts.append(counted(left, "unfinished task"))
         if url := self._known_url:
             facts.append(url)
         return f"<{', '.join(facts)}>"
@@ -44,7 +45,7 @@ class Display:
                     workers, slots = engine.max_workers, engine.slots
                     if slots or not workers:  # else a task looks, which does not know them
                         rows["Workers"] = f"{workers:,}" + (
-                            f" with {_counted(slots, 'slot')}" if slots != workers else ""
+                            f" with {counted(slots, 'slot')}" if slots != workers else ""
                         )
             with contextlib.suppress(Exception):
                 submitted, left = engine.count_tasks()
@@ -65,10 +66,6 @@ class Display:
         return engine.known_url if isinstance(engine, Observed) else ""
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _memory(facts: dict[str, dict[str, Any]]) -> str:
     """Return the memory of the workers.
 
@@ -83,4 +80,4 @@ def _memory(facts: dict[str, dict[str, Any]]) -> str:
             size = psutil.Process(worker["pid"]).memory_info().rss
         if size is not None:
             sizes.append(int(size))
-    return f"{sum(sizes) / 1e6:,.0f} MB in {_counted(len(sizes), 'worker')}" if sizes else ""
+    return f"{sum(sizes) / 1e6:,.0f} MB in {counted(len(sizes), 'worker')}" if sizes else ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from futures_cluster.numbers import listed
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.queues.constrained import possible
 from futures_cluster.scheduler.queues.fair import FairQueue
@@ -21,9 +22,8 @@ from futures_cluster.scheduler.state import State
 
 #: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.
 MAX_COUNTED = 10_000
-#: Different demands that are reported, and workers that are named.
+#: Different demands that are reported.
 MAX_ROWS = 5
-MAX_NAMED = 5
 
 _NOTHING: Requirements = ((), (), False, ())
 
@@ -144,7 +144,7 @@ def _want(demand: Requirements) -> str:
     resources, names, *_ = demand
     which = "a worker"
     if names:
-        which = f"the worker {names[0]}" if len(names) == 1 else f"one of the workers {_listed(list(names))}"
+        which = f"the worker {names[0]}" if len(names) == 1 else f"one of the workers {listed(list(names))}"
     return which + (f" with {_amounts(dict(resources))}" if resources else "")
 
 
@@ -157,7 +157,7 @@ def _why(state: State, active: dict[str, Worker], demand: Requirements) -> str:
         return "the only worker is about to end" if number == 1 else f"all {number} workers are about to end"
     able = [worker for worker in active.values() if not names or worker.place in names]
     if not able:
-        return f"the workers are {_listed(list(active))}"
+        return f"the workers are {listed(list(active))}"
     most = {name: max(worker.resources.get(name, 0.0) for worker in able) for name, _ in resources}
     if all(most[name] >= amount for name, amount in resources):
         return "no worker has all of that together"
@@ -170,11 +170,6 @@ def _last_loss(state: State) -> str:
             lines = str(cause[0]).splitlines() if cause else []
             return f" (the last one, {worker}: {lines[0].rstrip(':')})" if lines else ""
     return ""
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _amounts(resources: dict[str, float]) -> str:

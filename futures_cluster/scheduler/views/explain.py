@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 
 from futures_cluster.messages import SCATTERED_OPTIONS, Key
-from futures_cluster.numbers import counted
+from futures_cluster.numbers import counted, listed
 from futures_cluster.scheduler import records
 from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import Requirements, Task, Worker
@@ -69,7 +69,7 @@ def silent_worker(state: State, name: str) -> str:
     running = [] if worker is None else [state.tasks[key] for key in suspects(worker, None, unheard=True)]
     if not running:
         return "it runs no task; look what its process waits for, a disk for instance"
-    tasks = _names([f"{task.function.group.name} ({task.key!r})" for task in running])
+    tasks = listed([f"{task.function.group.name} ({task.key!r})" for task in running])
     return (
         f"it runs {tasks}, which may hold the interpreter's lock (GIL). The scheduler waits for it. To stop a task "
         "call cancel(force=True) on its future, or submit it with with_options(timeout=...)"
@@ -82,7 +82,7 @@ def _task(state: State, task: Task, now: float) -> list[str]:
         return [f"{name} {_resting(state, task, now)}"]
     if task.state == records.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
-        which = _names([repr(dep.key) for dep in missing])
+        which = listed([repr(dep.key) for dep in missing])
         return [f"{name} waits for {len(missing)} of its {counted(len(task.dependencies), 'input')}: {which}"]
     if task.state == records.QUEUED:
         return [f"{name} is queued: {reason}" for reason in _queued(state, task)]
@@ -95,7 +95,7 @@ def _task(state: State, task: Task, now: float) -> list[str]:
     what = "was scattered" if task.options is SCATTERED_OPTIONS else "has finished"
     if task.has_result:
         return [f"{name} {what}; the scheduler holds the result of {task.size_bytes} bytes"]
-    holders = _names([worker.name for worker in task.holders or ()])
+    holders = listed([worker.name for worker in task.holders or ()])
     return [f"{name} {what}; {task.size_bytes} bytes are held by {holders}"]
 
 
@@ -123,11 +123,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 0.01 else "less than 0.01 s"
 
 
-def _names(names: list[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _error(task: Task) -> str:
     error = task.result
     if isinstance(error, dict) and "kind" in error:
@@ -151,7 +146,7 @@ def _assigned(task: Task, worker: Worker, now: float) -> str:
     if task.dependencies and before < worker.slots:
         remote = [dep for dep in task.dependencies if dep.holders and worker not in dep.holders]
         if remote:
-            text += f"; its worker fetches {_names([repr(dep.key) for dep in remote])}"
+            text += f"; its worker fetches {listed([repr(dep.key) for dep in remote])}"
     if task.retracting:
         text += "; it was asked back"
     return text
@@ -195,8 +190,8 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
     if names:
         workers = [worker for worker in workers if worker.place in names]
         if not workers:
-            known = _names(list(state.workers))
-            return [f"it may run only on {_names(list(names))}, and none of these is there (there are {known})"]
+            known = listed(list(state.workers))
+            return [f"it may run only on {listed(list(names))}, and none of these is there (there are {known})"]
     reasons = []
     for name, amount in resources:
         most = max(worker.resources.get(name, 0.0) for worker in workers)
@@ -230,5 +225,5 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
         return [text]
     free = [w for w in able if all(w.free_resources.get(name, 0.0) >= amount - TOLERANCE for name, amount in resources)]
     if not free and resources:
-        return [f"what it asks for is in use on {_names([w.name for w in able])}; {before}"]
-    return [f"{_names([w.name for w in able])} may run it and have no free slot; {before}"]
+        return [f"what it asks for is in use on {listed([w.name for w in able])}; {before}"]
+    return [f"{listed([w.name for w in able])} may run it and have no free slot; {before}"]
