@@ -45,6 +45,14 @@ if hasattr(_original, "clock_gettime"):
     clock_gettime: Callable[[int], float] = _clocks.clock_gettime
 
 
+def thread_time(ident: int) -> float | None:
+    """Return the seconds of the processor for a thread; None if the system does not tell."""
+    try:
+        return clock_gettime(_original.pthread_getcpuclockid(ident))
+    except (AttributeError, NameError, OSError):
+        return None
+
+
 @contextlib.contextmanager
 def real_dates() -> Iterator[None]:
     """Keep the real classes of ``datetime`` in their module, also under freezegun.

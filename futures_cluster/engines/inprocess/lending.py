@@ -9,7 +9,6 @@ unfinished children has used no processor time.
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, locks
@@ -67,7 +66,7 @@ class Lending:
                 if not task.waiting:
                     self.waits(task, False)
                 continue
-            used = _thread_cpu_s(task.thread)
+            used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
             self._parents[task] = used
@@ -80,11 +79,3 @@ class Lending:
 
     def _executes(self, task: Any) -> bool:
         return any(slot.task is task for slot in self._slots.all)
-
-
-def _thread_cpu_s(ident: int) -> float | None:
-    """Return the processor time of a thread; None if the system does not tell."""
-    try:
-        return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
-    except (AttributeError, OSError):
-        return None

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +207,7 @@ class WorkerService:
                 if identity in self._tasks and not task.waiting:
                     self._set_waits(task, False)
                 continue
-            used = _thread_cpu_s(task.thread)
+            used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
             before = self._cpu.get(identity)
@@ -552,11 +551,3 @@ class WorkerService:
         """See ``context.TaskHost``."""
         self._parents[task.key, task.attempt] = task
         self._start_ticking()
-
-
-def _thread_cpu_s(ident: int) -> float | None:
-    """Return the processor time of a thread; None if the system does not tell."""
-    try:
-        return clocks.clock_gettime(time.pthread_getcpuclockid(ident))
-    except (AttributeError, OSError):
-        return None
