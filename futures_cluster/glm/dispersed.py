@@ -32,11 +32,6 @@ class InverseGaussianRegressor(_Deviance):
     def _family(self) -> Family:
         return Tweedie(3.0)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = True
-        return tags
-
 
 class NegativeBinomialRegressor(_Deviance):
     __doc__ = (
@@ -84,8 +79,3 @@ class NegativeBinomialRegressor(_Deviance):
 
     def _family(self) -> Family:
         return NegativeBinomial(self.theta)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = True
-        return tags

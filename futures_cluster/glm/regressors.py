@@ -149,7 +149,12 @@ _ALPHA = "alpha : float\n        Strength of the l2 penalty, 0 or more.\n    "
 
 
 class _Deviance(_Alpha):
-    """Base class of regressors that are scored by their deviance, and take offsets."""
+    """Base class of regressors of positive targets that are scored by their deviance, and take offsets."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
 
     def _penalty(self, weight: float) -> Penalty:
         return l2(self._strength())
@@ -283,11 +288,6 @@ class PoissonRegressor(_Deviance):
     def _family(self) -> Family:
         return poisson()
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = True
-        return tags
-
 
 class GammaRegressor(_Deviance):
     __doc__ = (
@@ -305,11 +305,6 @@ class GammaRegressor(_Deviance):
 
     def _family(self) -> Family:
         return gamma()
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = True
-        return tags
 
 
 class TweedieRegressor(_Deviance):
