@@ -103,20 +103,14 @@ class GraphWork(WorkItem):
     def returned(self, value: Any) -> None:
         """See ``WorkItem``."""
         self.value, self.value_is_there = value, True
-        future = self.future
-        with _lock:
-            dependents, self.dependents = self.dependents, []
-        self._let_go()
+        future, dependents = self._end()
         if future is not None:
             future._deliver_value(value)
         _count_down(dependents)
 
     def raised(self, error: BaseException) -> None:
         """See ``WorkItem``; what needs it fails, too."""
-        future = self.future
-        with _lock:
-            dependents, self.dependents = self.dependents, []
-        self._let_go()
+        future, dependents = self._end()
         if future is not None:
             future._deliver_failure(error)
         for node in dependents:
@@ -124,22 +118,22 @@ class GraphWork(WorkItem):
 
     def cancelled(self) -> None:
         """See ``WorkItem``; what needs it is cancelled, too."""
-        future = self.future
-        with _lock:
-            dependents, self.dependents = self.dependents, []
-        self._let_go()
+        future, dependents = self._end()
         if future is not None:
             future._deliver_cancelled()
         for node in dependents:
             one_by_one(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
 
-    def _let_go(self) -> None:
-        """Drop what the node needed, once it has ended."""
+    def _end(self) -> tuple[Any, list[GraphWork]]:
+        """Drop what the node needed; return its future, and the nodes that need it."""
+        future = self.future
         self.forget_call()
         with _lock:
+            dependents, self.dependents = self.dependents, []
             needs, self.needs, self._own = self.needs, [], ()
             unused = [need for need in needs if type(need) is GraphWork and need.loses_user()]
         _drop(unused)
+        return future, dependents
 
     def loses_user(self) -> bool:
         """Count one user less; whether none is left and it has not begun. Under the lock."""
