@@ -27,7 +27,7 @@ def load_adapters() -> None:
     for (library, name), adapter in ADAPTERS.items():
         if adapter not in _adapted and hasattr(sys.modules.get(library), name):
             with contextlib.suppress(ImportError):  # a version that we know nothing of
-                adapt = late.find(adapter)
+                adapt = late.load(adapter, None)
                 if adapt is not None:  # else the adapter is what has imported the library: the next time
                     adapt()
                     _adapted.add(adapter)

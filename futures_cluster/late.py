@@ -21,13 +21,7 @@ JOBLIB = "futures_cluster.adapters.joblib:register"
 DASK_IN_TASKS = "futures_cluster.adapters.steps:become_default"
 
 
-def find(path: str) -> Any:
-    """Return what ``"module:name"`` names; None while the module lacks it."""
+def load(path: str, *default: Any) -> Any:
+    """Return what ``"module:name"`` names, or the default while the module lacks it."""
     module, _, name = path.partition(":")
-    return getattr(import_module(module), name, None)
-
-
-def load(path: str) -> Any:
-    """Return what ``"module:name"`` names."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(module), name, *default)
