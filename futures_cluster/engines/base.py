@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.errors import LimitError
+from futures_cluster.errors import ForkedExecutor, LimitError
 from futures_cluster.messages import Key, TaskOptions, limits_complaint, place_of
+from futures_cluster.services.common.process_lifetime import interpreter_exits
+from futures_cluster.wire.codec.exception_state import copied
 
 
 def check_limits(options: TaskOptions, declared: dict[str, float]) -> None:
@@ -59,6 +61,30 @@ def how_it_ended(future: Any) -> str:
     if error is None:
         return f"{future.key!r} has finished"
     return f"{future.key!r} has failed: {type(error).__name__}: {error}"
+
+
+def check_usable(forked: bool, broken: BaseException | None, is_closed: bool) -> None:
+    """Refuse to submit to an executor that no longer runs tasks.
+
+    Raises
+    ------
+    ForkedExecutor
+        In a forked copy of its process.
+    BaseException
+        A copy of what broke it.
+    RuntimeError
+        After its shutdown, or that of the interpreter.
+    """
+    if forked:
+        raise ForkedExecutor(
+            "this executor belongs to the parent of this process; a forked process makes its own Executor()"
+        )
+    if broken is not None:
+        raise copied(broken)
+    if interpreter_exits():
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    if is_closed:
+        raise RuntimeError("cannot schedule new futures after shutdown")
 
 
 class EngineBase:

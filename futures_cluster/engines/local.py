@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from futures_cluster import clocks, context, errors, locks
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_demand, check_limits
+from futures_cluster.engines.base import check_demand, check_limits, check_usable
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
@@ -152,13 +152,7 @@ class LocalEngine(ClientEngine):
     def _check(self) -> LocalCluster:  # type: ignore[override]
         """Start when first used; otherwise say why nothing can be submitted."""
         cluster = self._cluster
-        self._check_process()
-        if self.broken is not None:
-            raise copied(self.broken)
-        if process_lifetime.interpreter_exits():
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        if self._closed or (cluster is not None and cluster.closing):
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        check_usable(self._forked, self.broken, self._closed or (cluster is not None and cluster.closing))
         context.check_not_loading()
         try:
             cluster = cluster or self._make(starts=True)

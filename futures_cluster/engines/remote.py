@@ -12,17 +12,15 @@ from typing import Any
 
 from futures_cluster import clocks, errors
 from futures_cluster.config import Config
-from futures_cluster.engines.base import check_limits
+from futures_cluster.engines.base import check_limits, check_usable
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.remote_cluster import RemoteCluster, worker_command
 from futures_cluster.services.common import security
-from futures_cluster.services.common.process_lifetime import interpreter_exits
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
 from futures_cluster.wire.codec import pickle_codec
-from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.sizeof import sizeof
 
 #: Between two looks whether a worker has come.
@@ -123,16 +121,7 @@ class RemoteEngine(ClientEngine):
         return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 
     def _check(self) -> None:
-        if self.cluster.forked:
-            raise errors.ForkedExecutor(
-                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-            )
-        if self.client.broken is not None:
-            raise copied(self.client.broken)
-        if interpreter_exits():
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        if self.cluster.closing:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        check_usable(self.cluster.forked, self.client.broken, self.cluster.closing)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""

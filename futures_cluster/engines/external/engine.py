@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from futures_cluster import context, errors, late
 from futures_cluster.config import Config
-from futures_cluster.engines.base import EngineBase
+from futures_cluster.engines.base import EngineBase, check_usable
 from futures_cluster.engines.external.client import ExternalClient
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
-from futures_cluster.services.common.process_lifetime import interpreter_exits
-from futures_cluster.wire.codec.exception_state import copied
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.shared_objects import SharedObjectClient
@@ -75,16 +73,7 @@ class ExternalEngine(EngineBase):
                 raise errors.NotSupported(f"{name} cannot be given for workers of {cls.title}; {instead}")
 
     def _check_open(self) -> None:
-        if self.client.forked:
-            raise errors.ForkedExecutor(
-                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-            )
-        if self.broken is not None:
-            raise copied(self.broken)
-        if interpreter_exits():
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        if self.client.closing or self.client.closed is not None:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        check_usable(self.client.forked, self.broken, self.client.closing or self.client.closed is not None)
 
     def check_options(self, options: TaskOptions) -> None:
         """Refuse what this engine cannot do. Raises NotSupported."""

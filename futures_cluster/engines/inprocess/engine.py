@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import clocks, context, errors, locks
 from futures_cluster import messages as m
 from futures_cluster.config import Config
-from futures_cluster.engines.base import EngineBase
+from futures_cluster.engines.base import EngineBase, check_usable
 from futures_cluster.engines.inprocess.deadlines import Deadlines
 from futures_cluster.engines.inprocess.facts import EngineFacts
 from futures_cluster.engines.inprocess.lending import Lending
@@ -31,7 +31,14 @@ from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.client.call_preparation import check_free, find_equal, find_refusal, inherit, pure_key
+from futures_cluster.services.client.call_preparation import (
+    check_free,
+    check_shareable,
+    find_equal,
+    find_refusal,
+    inherit,
+    pure_key,
+)
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.shared_objects import LocalObjects, SharedObjectClient
@@ -243,16 +250,7 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def _check(self) -> None:
         """Start when first used; otherwise say why nothing can be submitted."""
-        if self.forked:
-            raise errors.ForkedExecutor(
-                "this executor belongs to the parent of this process; a forked process makes its own Executor()"
-            )
-        if self.broken is not None:
-            raise copied(self.broken)
-        if process_lifetime.interpreter_exits():
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        if self.closing:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        check_usable(self.forked, self.broken, self.closing)
         if not self._started:
             with DeferredSignals(), self._lock:
                 process_lifetime.register_cluster(self)
@@ -454,12 +452,7 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     def share(self, future: ClientFuture) -> None:
         """Take note that a future goes into a shared object."""
-        if future._local_error is not None:
-            raise future._copy_error()
-        if future._client is not self:
-            raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
-        if future.cancelled():
-            raise ValueError(f"{future!r} is cancelled and will never have a result")
+        check_shareable(future, self)
 
     def send(self, message: m.Message) -> None:
         """Do what a scheduler would for shared objects."""

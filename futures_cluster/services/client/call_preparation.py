@@ -91,6 +91,24 @@ def key_owner(client: str, incarnation: str) -> str:
     return f"{client}-{incarnation}" if incarnation else client
 
 
+def check_shareable(future: Any, client: Any) -> None:
+    """Check that a future may go into a shared object of its client.
+
+    Raises
+    ------
+    ValueError
+        When no other process could get its result.
+    BaseException
+        The error of one that failed before it came to the client.
+    """
+    if future.local_error is not None:
+        raise future.copy_error()
+    if future.client is not client:
+        raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
+    if future.cancelled():
+        raise ValueError(f"{future!r} is cancelled and will never have a result")
+
+
 def find_refusal(references: Iterable[Any], client: Any) -> BaseException | None:
     """Return why a call cannot be submitted because of a future among its arguments, or None.
 

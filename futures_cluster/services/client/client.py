@@ -28,6 +28,7 @@ from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOption
 from futures_cluster.services.client.batching import pack
 from futures_cluster.services.client.call_preparation import (
     check_free,
+    check_shareable,
     find_equal,
     find_refusal,
     inherit,
@@ -317,21 +318,8 @@ class Client:
         return futures
 
     def share(self, future: ClientFuture) -> None:
-        """Note that a future goes into a shared object.
-
-        Raises
-        ------
-        ValueError
-            When no other process could get its result.
-        BaseException
-            The error of one that failed before it came to the cluster.
-        """
-        if future._local_error is not None:
-            raise future._copy_error()
-        if future._client is not self:
-            raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
-        if future.cancelled():
-            raise ValueError(f"{future!r} is cancelled and will never have a result")
+        """Note that a future goes into a shared object; see ``check_shareable``."""
+        check_shareable(future, self)
         self._known[future.key] = future
 
     def send(self, message: m.Message) -> None:
