@@ -262,13 +262,10 @@ class _Deviance(_Alpha):
         X, (y, sample_weight, offset, exposure) = self._without_named(X, values)
         prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
         y = np.asarray(y, dtype=np.float64)
-        family = self._family()
-        if (problem := family.check(y)) is not None:
-            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        losses = self._losses(y, prediction)
         weights = _check_weights(sample_weight, len(y))
-        left = np.average(family.deviance(y, prediction), weights=weights)
-        mean = np.average(y, weights=weights)
-        return float(1.0 - left / np.average(family.deviance(y, np.full_like(y, mean)), weights=weights))
+        mean = np.full_like(y, np.average(y, weights=weights))
+        return float(1.0 - np.average(losses, weights=weights) / np.average(self._losses(y, mean), weights=weights))
 
 
 class PoissonRegressor(_Deviance):
