@@ -122,10 +122,6 @@ class Ready:
         for _ in found:
             self.put(TICKET)
 
-    def is_parked(self, work: WorkItem) -> bool:
-        """Return whether work waits for resources that others use."""
-        return any(entry[1] is work for entry in list(self._parked.get(work.resources, ())))
-
 
 def _take(demand: Requirements, free: dict[str, float]) -> bool:
     """Take resources; False if they are not free."""

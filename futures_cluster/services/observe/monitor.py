@@ -303,7 +303,7 @@ class ClusterMonitor:
         found["version"] = VERSION
         found["time"] = now
         found["viewers"] = self.viewers
-        found["scheduler"] = self._scheduler_facts(now)
+        found["scheduler"] = self._scheduler_facts()
         found["stealing"] = {"moved": moved}
         found["compression"] = self._compression(reports)
         found["transfers"] = self._transfers(reports)
@@ -333,7 +333,7 @@ class ClusterMonitor:
         facts["loop_delay_s"] = timings.get("loop_delay", {}).get("minute", {}).get("p99")
         return facts
 
-    def _scheduler_facts(self, now: float) -> dict[str, Any]:
+    def _scheduler_facts(self) -> dict[str, Any]:
         monotonic, used = clocks.monotonic(), clocks.process_time()
         before, used_before, cpu = self._cpu
         if monotonic - before > 0.2:
