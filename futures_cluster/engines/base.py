@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from futures_cluster.context import submitting_task
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.errors import ForkedExecutor, LimitError
 from futures_cluster.messages import Key, TaskOptions, limits_complaint, place_of
@@ -88,7 +89,7 @@ def check_usable(forked: bool, broken: BaseException | None, is_closed: bool) ->
 
 
 class EngineBase:
-    """Base of engines: the answers of one that can do nothing special.
+    """Base of engines: the answers of one that can do nothing special, and counts by its client.
 
     Attributes
     ----------
@@ -100,9 +101,19 @@ class EngineBase:
         Whether results that are all done come with one request.
     """
 
+    client: Any
     supports_graphs: bool = False
     shares_memory: bool = False
     fetches_together: bool = False
+
+    def count_tasks(self) -> tuple[int, int]:
+        """See ``Engine``."""
+        return self.client.submitted, self.client.count_pending()
+
+    def unfinished_futures(self) -> list[Any]:
+        """See ``Engine``."""
+        parent, futures = submitting_task(), self.client.pending()
+        return futures if parent is None else [future for future in futures if future.parent is parent]
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """See ``Engine``."""

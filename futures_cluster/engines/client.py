@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import context, errors
+from futures_cluster import errors
 from futures_cluster.engines.base import EngineBase
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import Key, TaskOptions
@@ -31,6 +31,7 @@ def identity(value: Any) -> Any:
 class ClientEngine(EngineBase):
     """An engine over a client; what is here needs no cluster of its own, so tasks use it as well."""
 
+    client: Client
     supports_graphs = True
 
     def __init__(self, client: Client) -> None:
@@ -70,15 +71,6 @@ class ClientEngine(EngineBase):
         """See ``Engine``."""
         self._check()
         return self.client.submit_graph(graph)
-
-    def count_tasks(self) -> tuple[int, int]:
-        """See ``Engine``; a task does not see more than what it waits for."""
-        return self.client.submitted, self.client.count_pending()
-
-    def unfinished_futures(self) -> list[Any]:
-        """See ``Engine``."""
-        parent, futures = context.submitting_task(), self.client.pending()
-        return futures if parent is None else [future for future in futures if future._parent is parent]
 
     def _check(self) -> None:
         """Say why nothing can be submitted."""

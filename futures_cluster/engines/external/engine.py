@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from futures_cluster import context, errors, late
+from futures_cluster import errors, late
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase, check_usable
 from futures_cluster.engines.external.client import ExternalClient
@@ -29,6 +29,7 @@ class ExternalEngine(EngineBase):
     not_here: ClassVar[dict[str, str]] = {}
     #: Who is spoken of in messages.
     title = ""
+    client: ExternalClient
     fetches_together = True
 
     def __init__(self, client: ExternalClient) -> None:
@@ -115,15 +116,6 @@ class ExternalEngine(EngineBase):
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
         raise NotImplementedError
-
-    def count_tasks(self) -> tuple[int, int]:
-        """See ``Engine``."""
-        return self.client.submitted, self.client.count_pending()
-
-    def unfinished_futures(self) -> list[Any]:
-        """See ``Engine``."""
-        parent, futures = context.submitting_task(), self.client.pending()
-        return futures if parent is None else [future for future in futures if future._parent is parent]
 
     def wait_for_workers(self) -> list[str]:
         """See ``Engine``."""

@@ -101,9 +101,9 @@ def check_shareable(future: Any, client: Any) -> None:
     BaseException
         The error of one that failed before it came to the client.
     """
-    if future.local_error is not None:
-        raise future.copy_error()
-    if future.client is not client:
+    if future._local_error is not None:
+        raise future._copy_error()
+    if future._client is not client:
         raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
     if future.cancelled():
         raise ValueError(f"{future!r} is cancelled and will never have a result")
