@@ -113,7 +113,7 @@ class EngineBase:
     def unfinished_futures(self) -> list[Any]:
         """See ``Engine``."""
         parent, futures = submitting_task(), self.client.pending()
-        return futures if parent is None else [future for future in futures if future.parent is parent]
+        return futures if parent is None else [future for future in futures if future._parent is parent]
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """See ``Engine``."""
