@@ -46,7 +46,7 @@ if hasattr(_original, "clock_gettime"):
 
 
 def thread_time(ident: int) -> float | None:
-    """Return the seconds of the processor for a thread; None if the system does not tell."""
+    """Return the processor time of a thread in seconds, or None if unknown."""
     try:
         return clock_gettime(_original.pthread_getcpuclockid(ident))
     except (AttributeError, NameError, OSError):

@@ -148,7 +148,7 @@ class _Functions:
         self._alive: list[Any] = []
 
     def apart(self, steps: list[st.Step]) -> list[_Large]:
-        """Replace functions in the steps of a task, and return the large ones; see ``steps``."""
+        """Replace functions in the steps of a task, and return the large ones."""
         numbers: dict[_Large, int] = {}
         for at, (function, args, places, drops, key) in enumerate(steps):
             stands = self._known.get(id(function))

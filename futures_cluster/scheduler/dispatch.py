@@ -110,7 +110,9 @@ class Dispatch:
         return False
 
     def _fill(self, worker: Worker, each: int, in_advance: int, before: Order | None, now: float) -> bool:
-        """Commit the next plain tasks to a worker, as many as it gets at a time; False at one that is after ``before``.
+        """Commit the next plain tasks to a worker, as many as it gets at a time.
+
+        False at one that is after ``before``.
 
         A task whose inputs are elsewhere goes to another worker meanwhile.
         """

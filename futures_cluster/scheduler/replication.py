@@ -159,7 +159,9 @@ class Copies:
             scattered.refused[reporter.name] = scattered.refused.get(reporter.name, 0) + 1
 
     def _find_other_way(self, task: Task, holder: Worker, reporter: str, was_copy: bool) -> bool:
-        """Decide about a result that a worker holds, and another, or a client, could not get from it.
+        """Decide about a result that could not be fetched from its holder.
+
+        Another worker, or a client, has asked for it.
 
         Returns whether the reporter was told that it cannot have it.
         """
@@ -313,7 +315,10 @@ class Copies:
                 break
 
     def _ask_for(self, task: Task, able: list[Worker], heap: list[tuple[int, int, Worker]]) -> None:
-        """Have copies of one result made by workers of the heap, which then has the others and what may copy more."""
+        """Have copies of one result made by workers of the heap.
+
+        The heap then has the other workers, and those that may copy more.
+        """
         state = self._state
         scattered = state.scattered.get(task)
         holders = task.holders or {}

@@ -403,7 +403,10 @@ class FrameParser:
         self._head_checked = True
 
     def _begin_buffers(self, table_at: int, length: int, count: int) -> int:
-        """Take table and body of a frame with buffers, and return where these begin; 0 if one has not come yet."""
+        """Take table and body of a frame with buffers; return where these begin.
+
+        0 if one has not come yet.
+        """
         if count > self.most_buffers:
             raise ProtocolError(f"a frame with {count} buffers is over the limit of {self.most_buffers}")
         table_stop = table_at + _LENGTH_BYTES * count

@@ -283,7 +283,10 @@ class _AsyncBlocks:
         self._answers.add(future)
 
     def take(self) -> list[int]:
-        """Wait for answers, also for those of all blocks that are too far behind, and return whose they are."""
+        """Wait for answers, and return the blocks that they are from.
+
+        Those of blocks that are too far behind are among them.
+        """
         futures = [next(self._answers), *self._answers.next_batch(block=False)]
         numbers = [self._take(future) for future in futures]
         while any(asked.renewals < self._renewals - MAX_DELAY for asked in self._asked.values()):
@@ -309,7 +312,10 @@ class _AsyncBlocks:
         return all(block.has_answered for block in self._blocks)
 
     def point(self) -> Point:
-        """Return about the objective at ``z``: its parts belong to several, which are one near the end."""
+        """Return about the objective at ``z``.
+
+        Its parts belong to several ``z``, which are one near the end.
+        """
         loss = sum(block.loss for block in self._blocks)
         return self._consensus.point(self.z, loss, sum(block.gradient for block in self._blocks))
 

@@ -110,7 +110,7 @@ def check_shareable(future: Any, client: Any) -> None:
 
 
 def find_refusal(references: Iterable[Any], client: Any) -> BaseException | None:
-    """Return why a call cannot be submitted because of a future among its arguments, or None.
+    """Return why a future among the arguments forbids a call, or None.
 
     The client may submit only its own futures, and none that failed before it came to the client.
     """

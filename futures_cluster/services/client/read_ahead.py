@@ -52,7 +52,10 @@ class ReadAhead:
             self._drop(list(islice(self._unread, MAX_REMEMBERED // 2)))
 
     def along(self, future: ClientFuture) -> list[ClientFuture]:
-        """Return the futures whose results its first holder should send along, and forget them all."""
+        """Return the futures whose results its first holder should send along.
+
+        They are forgotten then, and so is this one.
+        """
         holders = future._holders
         try:
             oldest = list(islice(self._unread.items(), MAX_LOOKED_AT))

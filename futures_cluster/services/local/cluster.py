@@ -308,7 +308,10 @@ class LocalCluster:
     # ---------------------------------------------------------------- for people
 
     def view(self) -> ProgramView:
-        """Return what shows the cluster to its program; made when first wanted, and loaded only then."""
+        """Return what shows the cluster to its program.
+
+        It is made, and its module loaded, by the first call.
+        """
         from futures_cluster.services.observe.monitor import ClusterMonitor
         from futures_cluster.services.observe.program_view import ProgramView
 

@@ -38,7 +38,10 @@ class ProgramView:
         self._lock = locks.RLock()  # a finalizer may come back here
 
     def status_url(self) -> str:
-        """Return the address of the status page, which is served from the first call on; from any thread."""
+        """Return the address of the status page; from any thread.
+
+        The first call begins to serve it.
+        """
         from futures_cluster.services.observe.page_thread import StatusPage
 
         with self._lock:

@@ -58,7 +58,10 @@ _Part = TypeVar("_Part")
 def _switched(
     part: _Part | None, is_wanted: bool, begin: Callable[[], _Part], end: Callable[[_Part], None]
 ) -> _Part | None:
-    """Return a part of the reports that is begun if it is wanted and not there, and ended if it is not wanted."""
+    """Begin a part of the reports that is wanted, or end one that is not.
+
+    Return it, or None.
+    """
     if is_wanted:
         return begin() if part is None else part
     if part is not None:

@@ -175,7 +175,10 @@ class WorkerService:
         self._ticker.start()
 
     def _tick(self) -> bool:
-        """Report what ended and what runs on, and lend slots of tasks that wait; return whether to look again."""
+        """Report what ended and what runs on, and lend slots of tasks that wait.
+
+        Return whether to look again.
+        """
         main, waited = self._main, False
         if main is not None:
             # A thread that runs short tasks waits in between, and reads: the loop would wake up for nothing.

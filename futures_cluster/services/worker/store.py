@@ -266,7 +266,7 @@ class Store:
         return value.load() if kind is Original else value
 
     def _take_pickle(self, key: Key) -> bytes | None:
-        """Return the pickle of a value, if there is one, and keep it no longer; under the lock."""
+        """Return the kept pickle of a value and forget it; under the lock."""
         pickled = self._pickles.pop(key, None)
         if pickled is not None:
             self._pickles_bytes -= len(pickled)

@@ -169,7 +169,10 @@ def dump_arguments(
 
 
 def _find_outside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> arguments.Found | None:
-    """Return the futures that are arguments of their own; None if others are known to be in containers."""
+    """Return the futures that are arguments of their own.
+
+    None if others are known to be in containers.
+    """
     found = arguments.Found()
     for arg in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(arg, Reference):
@@ -187,7 +190,10 @@ def _dump_call(
     scope: Scope,
     collector: InputCollector,
 ) -> Payload:
-    """Pickle a call with inputs in the place of futures; the collector gets those that the pickler meets."""
+    """Pickle a call with inputs in the place of futures.
+
+    The collector gets those that the pickler meets.
+    """
     outer = _local.collector  # not None when an argument submits tasks while it is pickled
     _local.collector = collector
     try:
@@ -276,7 +282,7 @@ def dump(
 
 
 def pack(parts: list[Any], pool: shm.SegmentPool | None, copy: bool = False, codec: str | None = None) -> Payload:
-    """Return a payload of a pickle and its large buffers; for the other arguments see ``dump``."""
+    """Return a payload of a pickle and its large buffers; see ``dump``."""
     if len(parts) == 1 and len(parts[0]) < SHARED_BYTES:
         return bytes(parts[0])
     return pack_large(parts, pool, copy, codec)
@@ -491,7 +497,7 @@ class PickleCodec:
         return payload_size(payload)
 
     def dump_result(self, value: Any, keep: bool) -> tuple[Payload | None, int]:
-        """Return a payload of a result, or None for one that is not pickled yet; and its size.
+        """Return a payload of a result, or None if not pickled yet; and its size.
 
         Large results of types that are known to pickle are pickled when they leave the worker; all others at once, so
         that one that does not pickle fails its task. One with large buffers is pickled again when it leaves, as its
