@@ -91,6 +91,24 @@ def roundtrip(system: System, quick: bool, functions: Any = tasks) -> Result:
     return {"value": median(samples), "samples": list(quantiles.values()), "quantiles": quantiles}
 
 
+def rows_out(system: System, quick: bool) -> Result:
+    """Results per second: submit tasks that make Python objects, then read all in order."""
+    _warm(system)
+    count = 50 if quick else 400
+    system.results([system.submit(tasks.make_rows, x) for x in range(count // 10)])
+    samples = []
+    for _ in range(3):
+        gc.collect()
+        begin = clock()
+        values = system.results([system.submit(tasks.make_rows, x) for x in range(count)])
+        samples.append(count / (clock() - begin))
+        if len(values) != count or values[-1] != tasks.make_rows(count - 1):
+            raise RuntimeError("wrong values came back")
+        del values
+    system.stop()
+    return {"value": median(samples), "samples": samples, "tasks": count}
+
+
 def _memcpy(source: Any, target: Any) -> float:
     begin = clock()
     target[:] = source
@@ -296,6 +314,14 @@ MEASURES: dict[str, Measure] = {
             data_out,
             ("memcpy", "processpool", "distributed"),
             "at most 8 x memcpy, aim for 3 x",
+        ),
+        Measure(
+            "rows-out",
+            "Lists of 3,000 tuples out (results)",
+            "tasks/s",
+            rows_out,
+            ("processpool", "distributed"),
+            "at least 1.0 x ProcessPoolExecutor",
         ),
         Measure(
             "startup",

@@ -37,6 +37,11 @@ def nbytes_of(array: Any) -> tuple[int, float]:
     return int(array.nbytes), float(array[0])
 
 
+def make_rows(x: int) -> list[tuple[int, str]]:
+    """3,000 small tuples, 60 kB as a pickle: what a parser or a query returns."""
+    return [(number, str(number)) for number in range(x, x + 3000)]
+
+
 def first_pass_over(array: Any) -> float:
     """Seconds of the first ``sum()`` over an array that has just arrived in the worker."""
     begin = time.perf_counter()
