@@ -5,6 +5,7 @@ The built pages load nothing from elsewhere: the theme has no web fonts, and the
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from futures_cluster import __version__
+from futures_cluster.config import THREAD_VARIABLES
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
@@ -39,6 +41,8 @@ myst_heading_anchors = 4
 # Only addresses with these schemes are links elsewhere: `tcp://...` in a text is none.
 myst_url_schemes = ["http", "https", "mailto"]
 
+# The programs of the gallery measure speed-ups: NumPy, which is imported later, has one thread in all of them.
+os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 # Runs the programs of examples/gallery, and makes a page of each with its output and its picture.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
