@@ -10,7 +10,7 @@ part of the year for which it was in force.
 import os
 import time
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # one thread of BLAS for each worker
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each worker has one thread of BLAS
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +62,8 @@ print(f"{serial:.1f} s with one worker, {parallel:.1f} s with two: {serial / par
 print(summary)
 
 # %%
-# Exponents of coefficients are ratios of rates. The fit finds those with which the policies were made.
+# The exponential of a coefficient is a ratio of accident rates. Red lines are the ratios with which the policies were
+# made.
 
 names = summary.names[1:]
 truth = {f"{factor}_{level}": value for factor, levels in FACTORS.items() for level, value in levels.items()}
