@@ -76,9 +76,10 @@ print(f"{serial:.1f} s with one worker, {parallel:.1f} s with two: {serial / par
 # Bad rates end early.
 
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-for rate, losses in curves.items():
-    axes.plot(
-        range(1, len(losses) + 1), losses, color="C3" if rate == best else "0.7", linewidth=2 if rate == best else 1
-    )
-axes.set(xlabel="steps", ylabel="loss", xscale="log", ylim=(0, 1.2))
+for losses in curves.values():
+    axes.plot(range(1, len(losses) + 1), losses, color="0.7", linewidth=1)
+axes.plot(range(1, STEPS[-1] + 1), curves[best], color="C3", linewidth=2, label=f"best rate: {best:.2f}")
+axes.set(xlabel="steps", ylabel="loss", xscale="log", xticks=STEPS, xticklabels=STEPS, ylim=(0.5, 0.8))
+axes.minorticks_off()
+axes.legend(frameon=False)
 plt.show()

@@ -7,6 +7,7 @@ when the estimate is accurate enough.
 """
 
 import time
+from itertools import count
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,9 +31,9 @@ def hits(seed):
 
 def estimate(workers):
     """Return the estimates of pi after each batch, and their standard errors."""
-    estimates, errors, inside = [], [], 0
+    estimates, errors, inside, seeds = [], [], 0, count()
     with Executor(workers) as ex:
-        running = as_completed(ex.submit(hits, seed) for seed in range(2 * workers))
+        running = as_completed(ex.submit(hits, next(seeds)) for _ in range(2 * workers))
         for future in running:
             inside += future.result()
             points = POINTS * (len(estimates) + 1)
@@ -40,7 +41,7 @@ def estimate(workers):
             estimates.append(4 * share)
             errors.append(4 * np.sqrt(share * (1 - share) / points))
             if errors[-1] > WANTED:
-                running.add(ex.submit(hits, seed=len(estimates) + 2 * workers))
+                running.add(ex.submit(hits, next(seeds)))
     return np.array(estimates), np.array(errors)
 
 
@@ -54,12 +55,16 @@ print(f"{len(estimates)} batches: {estimates[-1]:.5f} +- {errors[-1]:.5f}")
 print(f"{serial:.1f} s with one worker, {parallel:.1f} s with two: {serial / parallel:.1f} times as fast")
 
 # %%
-# The shaded band is two standard errors wide.
+# The estimate lies within two standard errors of pi most of the time, and the error shrinks with the square root of the
+# number of points.
 
 batches = np.arange(1, len(estimates) + 1)
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-axes.fill_between(batches, estimates - 2 * errors, estimates + 2 * errors, alpha=0.25, linewidth=0)
-axes.plot(batches, estimates)
-axes.axhline(np.pi, color="black", linewidth=0.8, linestyle="--")
+axes.fill_between(
+    batches, estimates - 2 * errors, estimates + 2 * errors, alpha=0.25, linewidth=0, label="two standard errors"
+)
+axes.plot(batches, estimates, label="estimate")
+axes.axhline(np.pi, color="black", linewidth=0.8, linestyle="--", label="pi")
+axes.legend(frameon=False)
 axes.set(xlabel="batches of two million points", ylabel="estimate of pi")
 plt.show()
