@@ -39,12 +39,14 @@ def make_policies(seed):
 
 # %%
 # ``fit`` takes the futures of the blocks. The workers encode the categories, and compute gradients and Hessians where
-# the rows are. The first level of a category gets no coefficient: the others compare with it.
+# the rows are. The first level of a category gets no coefficient: the others compare with it. The time covers
+# everything from the start of the workers, which import pandas and scikit-learn.
 
 LEVELS = {name: list(levels) for name, levels in FACTORS.items()}
 
 
 def fit(workers):
+    """Make the policies on the workers, fit the model, and return its table."""
     with Executor(workers) as ex:
         policies = [ex.submit(make_policies, seed) for seed in range(BLOCKS)]
         model = PoissonRegressor(alpha=0, executor=ex)

@@ -83,7 +83,7 @@ def run(workers, base, folder):
 
 
 # %%
-# The time covers everything, from the start of the workers to the answer.
+# The time covers everything from the start of the workers, which import pandas and pyarrow, to the answer.
 
 with tempfile.TemporaryDirectory() as folder:
     base = Path(folder, "orders.db")

@@ -1,10 +1,10 @@
 """
-The size of a genome from its k-mers
-====================================
+The size of a genome from short reads
+=====================================
 
-How long is a genome of which you have nothing but short reads? Count how often each word of 21 letters occurs in the
-reads: words of the genome occur about as often as the reads cover it, words with a reading error once or twice. The
-counting is a shuffle of two stages, which takes lists of futures as arguments.
+How long is a genome of which only short reads are known? Count how often each k-mer, a word of 21 letters, occurs in
+the reads: k-mers of the genome occur about as often as the reads cover it, those with a reading error once or twice.
+The count is a shuffle of two stages; its tasks take lists of futures as arguments.
 """
 
 import time
@@ -43,7 +43,7 @@ def split(reads):
         letters = reads[:, i : i + READ - K + 1].astype(np.uint64)
         forward = forward << np.uint64(2) | letters
         backward = backward | (np.uint64(3) - letters) << np.uint64(2 * i)
-    # Nothing tells which strand a read comes from: a k-mer and its reverse complement count as one.
+    # A read may come from either strand: a k-mer and its reverse complement count as one.
     kmers = np.minimum(forward, backward).ravel()
     partition = (kmers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(62)
     return [kmers[partition == n] for n in range(PARTITIONS)]
@@ -62,6 +62,7 @@ def count(pieces):
 
 
 def spectrum(backend):
+    """Return the numbers of k-mers that occur once, twice, and so on."""
     with Executor(2, backend=backend) as ex:
         genome = ex.submit(make_genome, 1)
         blocks = [ex.submit(split, ex.submit(sequence, genome, seed)) for seed in range(BLOCKS)]

@@ -63,9 +63,9 @@ def mean_tokens(part):
 
 
 # %%
-# ``merge_pair`` takes the future of a part and returns the next one. Nothing waits for it: the count of the next round
-# does. The scheduler runs each task on the worker that has its part. With ``backend="sync"`` the same program runs
-# serially, in its own thread.
+# ``merge_pair`` takes the future of a part and returns the next version of the part. The scheduler runs each task on
+# the worker that has its part. A round ends with the slower worker, so the speed-up suffers when another program uses
+# one of the cores. With ``backend="sync"`` the same program runs serially.
 
 
 def learn(backend):
