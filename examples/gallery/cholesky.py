@@ -17,7 +17,7 @@ import numpy as np
 
 from futures_cluster import Executor
 
-TILES, SIZE = 7, 500
+TILES, SIZE = 8, 600
 
 
 def step(function, *inputs):
@@ -66,9 +66,9 @@ def factorize(matrix, backend):
         return {place: future.result()[0] for place, future in tiles.items()}, [f.result()[1:] for f in steps]
 
 
-points = np.random.default_rng(0).random((TILES * SIZE, 2))
-distances = np.hypot(*(points[:, None, :] - points[None, :, :]).transpose(2, 0, 1))
-matrix = np.exp(-distances / 0.1) + 0.01 * np.eye(len(points))  # the covariance of a Gaussian process
+x, y = np.random.default_rng(0).random((2, TILES * SIZE))
+distances = np.hypot(x[:, None] - x, y[:, None] - y)
+matrix = np.exp(-distances / 0.1) + 0.01 * np.eye(len(x))  # the covariance of a Gaussian process at random points
 
 start = time.perf_counter()
 factorize(matrix, "sync")
