@@ -78,8 +78,8 @@ print(f"{years.sum():.0f} years simulated, of {years.size * BATCHES * YEARS}")
 print(f"{serial:.1f} s with one worker, {parallel:.1f} s with two: {serial / parallel:.1f} times as fast")
 
 # %%
-# Each square is a policy, and the star the best one. The simulation has spent its time in the valley of low costs. How
-# much exactly depends on which task is first, and differs from run to run.
+# Each square is a policy, and the star the best one. The simulation has spent most of its time in the valley of low
+# costs. How much exactly depends on which task is first, and differs from run to run.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharey=True)
 drawn = left.pcolormesh(LEVELS, THRESHOLDS, costs, vmax=1.5 * costs.min())
