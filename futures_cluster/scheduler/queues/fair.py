@@ -201,9 +201,9 @@ class FairQueue:
 
         They come in no particular order, void entries among them.
         """
-        for lanes in self._levels.values():
-            for lane, entries in lanes.lanes.items():
-                if clients is None or lane.client in clients:
+        for queued in self._levels.values():
+            for flow, entries in queued.flows.items():
+                if clients is None or flow.client in clients:
                     yield from entries.others
                     yield from entries.consumers
                     for row in (*entries.others_back, *entries.consumers_back):

@@ -97,7 +97,7 @@ class WaitWatch:
 
     async def _find_out(self, before_s: float) -> None:
         """Ask what is lacking, and log it when it is time."""
-        with contextlib.suppress(Exception):  # the scheduler is gone or busy: the connection sees to that
+        try:
             rows = {row["want"]: row for row in await self._ask()}
             self._reminders = {want: self._reminders.get(want) or Reminder(before_s) for want in rows}
             now_s = self._loop.time()
@@ -108,6 +108,10 @@ class WaitWatch:
             ]
             if lines:
                 _say(lines)
+        except (OSError, RuntimeError, TimeoutError):  # the scheduler is gone or busy: the connection sees to that
+            pass
+        except Exception:
+            log.exception("the client cannot tell what its tasks wait for")
 
     def _speak_of_silence(self) -> None:
         """Log that the scheduler has not answered since the look before."""
