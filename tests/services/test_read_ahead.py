@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
 import pytest
 
 from futures_cluster import Executor
+from futures_cluster import messages as m
+from futures_cluster.services.client.fetching import Fetching
 from futures_cluster.services.client.read_ahead import MAX_BYTES, MAX_REMEMBERED, MAX_RESULTS, NEAR, ReadAhead
 from futures_cluster.services.common.peers import Peers
 
@@ -19,9 +22,16 @@ class FakeFuture:
         self.key = key
         self._holders = [(worker, "address")]
         self.remote = True
+        self.payload: bytes | None = None
 
     def _is_remote(self) -> bool:
         return self.remote
+
+    def _take_fetched(self, payload: bytes) -> None:
+        self.payload, self._holders = payload, None  # type: ignore[assignment]
+
+    def _take_unread(self) -> bytes | None:
+        return self.payload
 
 
 class Reader:
@@ -95,6 +105,47 @@ def test_results_that_are_never_read_are_forgotten() -> None:
     for index in range(10 * MAX_REMEMBERED):
         ahead.add(str(index), 1)
     assert len(ahead) <= MAX_REMEMBERED
+
+
+def test_a_timeout_of_one_wait_leaves_the_others_alone() -> None:
+    """Of three results in one answer: that asked for, one that comes along, one whose wait is cancelled."""
+    futures = named(3)
+    reader = Reader(futures)
+    reader.read(futures[0])
+    futures.append(FakeFuture("w3"))
+    reader.futures["w3"] = futures[3]
+    reader.ahead.add("w3", 1000)
+    reader.read(futures[1])  # with w2
+    more = [FakeFuture(f"m{index}") for index in range(3)]
+    for future in more:
+        reader.futures[future.key] = future
+        reader.ahead.add(future.key, 1000)
+    questions: list[list[str]] = []
+
+    async def fetch() -> Any:
+        let_go = asyncio.Event()
+
+        class FakePeers:
+            async def get_data(self, address: str, keys: list[str]) -> m.Data:
+                questions.append(keys)
+                await let_go.wait()
+                return m.Data(0, [(key, key.encode()) for key in keys], [], [])
+
+        fetching = Fetching(
+            asyncio.get_running_loop(), FakePeers(), lambda *_: None, lambda _: ValueError(), reader.ahead
+        )  # type: ignore[arg-type]
+        asked = asyncio.create_task(fetching._fetch(futures[3]))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        given_up, waits = (asyncio.create_task(fetching._fetch(more[0])) for _ in range(2))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        let_go.set()
+        return await asyncio.gather(asked, given_up, waits, return_exceptions=True)
+
+    asked, given_up, waits = asyncio.run(fetch())
+    assert (asked, waits) == (b"w3", b"m0") and isinstance(given_up, asyncio.CancelledError)
+    assert questions == [["w3", "m0", "m1"]]
 
 
 @pytest.mark.parametrize("way", ["loop", "map"])

@@ -117,7 +117,7 @@ class Fetching:
         """Ask the holders in turn; when none has it, wait until it runs again."""
         while True:
             if (coming := self._along.get(future.key)) is not None:
-                await coming
+                await asyncio.wait((coming,))  # a timeout ends this wait, not that of others
             holders = future._holders
             if holders is None:  # by now it is here, or has failed
                 return future._take_unread()
