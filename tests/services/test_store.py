@@ -154,7 +154,15 @@ def test_pickles_that_are_kept_beside_values_are_bounded(monkeypatch: pytest.Mon
 def test_a_value_with_its_pickle_is_spilled_without_pickling_it_again() -> None:
     spilled = threading.Semaphore(0)
     store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store._resident = lambda: 0
     store.put("k", [str(number) for number in range(100_000)], pickle_codec.dump("its pickle", None))
     assert spilled.acquire(timeout=30)
     assert store.take_payload("k") is None
     assert store.get("k") == "its pickle"
+
+
+def test_with_a_memory_limit_kept_pickles_are_a_small_part_of_it() -> None:
+    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_600_000)
+    store.put("small", 1, bytes(100_000))
+    store.put("large", 1, bytes(100_001))
+    assert store.take_payload("large") is None and store.take_payload("small") is not None

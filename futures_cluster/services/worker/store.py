@@ -28,8 +28,9 @@ from futures_cluster.wire.codec.sizeof import sizeof
 BACKPRESSURE_RATIO = 1.1
 #: Smaller results stay in memory: a file for each would cost more than it frees.
 MIN_SPILLED_BYTES = 64 * 1024
-#: Pickles of results that are kept beside them until they are sent, in all.
+#: Pickles that are kept beside their values until they are sent, in all; and as a part of the limit, if there is one.
 MAX_PICKLES_BYTES = 32 * 1024 * 1024
+PICKLES_FRACTION = 1 / 16
 
 
 class _Packed:
@@ -148,6 +149,9 @@ class Store:
         self._pinned: set[Key] = set()  # did not pickle: stay in memory
         self._pickles: dict[Key, bytes] = {}  # of values that were pickled when their tasks ended, oldest first
         self._pickles_bytes = 0
+        self._max_pickles_bytes = MAX_PICKLES_BYTES
+        if limit_bytes is not None:
+            self._max_pickles_bytes = min(MAX_PICKLES_BYTES, int(limit_bytes * PICKLES_FRACTION))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._spilled = threading.Condition(self._lock)
@@ -170,11 +174,11 @@ class Store:
         ``pickled``: its pickle, which the first that asks for the value gets.
         """
         self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
-        if pickled is not None and len(pickled) <= MAX_PICKLES_BYTES:
+        if pickled is not None and len(pickled) <= self._max_pickles_bytes:
             with self._lock:
                 self._pickles[key] = pickled
                 self._pickles_bytes += len(pickled)
-                while self._pickles_bytes > MAX_PICKLES_BYTES:
+                while self._pickles_bytes > self._max_pickles_bytes:
                     self._take_pickle(next(iter(self._pickles)))
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
             with self._spilled:
