@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 from futures_cluster import numbers
 
@@ -52,8 +52,8 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
             raise ValueError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
         unit = match[2] or ""
         number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
-    elif numbers.is_bool(value):
-        raise TypeError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {value}")
+    elif numbers.is_bool(value) or not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
     else:
         number = float(value)
     if not 1 <= number <= numbers.MAX_BYTES:
@@ -218,6 +218,12 @@ def make_config(
         max_workers = numbers.whole("max_workers", max_workers, 1, kind=kind, wanted="greater than 0")
     if sys.platform == "win32" and backend == "processes" and max_workers > 61:
         raise ValueError("max_workers must be <= 61")
+    if mp_context is not None and not callable(getattr(mp_context, "get_start_method", None)):
+        raise TypeError(
+            f"mp_context must be a context such as multiprocessing.get_context('fork'), got {numbers.shown(mp_context)}"
+        )
+    if not isinstance(thread_name_prefix, str):
+        raise TypeError(f"thread_name_prefix must be a str, got {numbers.shown(thread_name_prefix)}")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
     if max_tasks_per_child is not None:

@@ -272,6 +272,16 @@ def test_users_may_make_futures_as_the_standard_librarys() -> None:
         future.set_result(2)
 
 
+@pytest.mark.parametrize("key", [7, b"x", None, ("a", 1)])
+def test_what_is_no_key_is_refused(ex: Executor, key: Any) -> None:
+    """It would reach the scheduler in a message with what others submit."""
+    with pytest.raises(TypeError, match="key must be a str"):
+        ex.future_of_key(key)
+    with pytest.raises(TypeError, match="future of an Executor, or its key"):
+        ex.explain(key)
+    assert ex.submit(abs, -1).result(LIMIT_S) == 1
+
+
 # ---------------------------------------------------------------- cancelling
 
 

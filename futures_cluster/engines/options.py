@@ -110,7 +110,9 @@ def _names(workers: Any) -> tuple[str, ...]:
     """Return the names of workers; none if any worker will do."""
     if workers is None:
         return ()
-    names = (workers,) if isinstance(workers, str) else tuple(workers)
+    names = (workers,) if isinstance(workers, str) else tuple(workers) if isinstance(workers, Iterable) else (workers,)
+    if not names:
+        raise ValueError(f"workers must name one worker or more, or be None for any worker, got {workers!r}")
     for name in names:
         if not isinstance(name, str) or not name:
             raise TypeError(f"workers must be names of workers, as ex.workers() has them, got {numbers.shown(name)}")

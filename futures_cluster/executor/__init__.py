@@ -440,22 +440,6 @@ class Executor(DaskMethods, DataMethods, WorkerMethods, Display, concurrent.futu
             }
         )
 
-    def future_of_key(self, key: str) -> Future[Any]:
-        """Return the future of a key.
-
-        Parameters
-        ----------
-        key : str
-            Key of a task, as ``future.key`` has it.
-
-        Returns
-        -------
-        Future
-            A future of the task; the same one if this process has one.
-        """
-        future: Future[Any] = self._engine.future_of_key(key)
-        return future
-
     def channel(self, name: str, maxlen: int | None = None) -> Channel[Any]:
         """Return the channel of this name, shared by all clients and tasks.
 

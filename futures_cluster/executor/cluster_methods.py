@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import numbers
 from futures_cluster.config import check_writable
 from futures_cluster.engines.base import Engine, Observed, how_it_ended
+from futures_cluster.future import Future
 
 if TYPE_CHECKING:
-    from futures_cluster.future import Future
     from futures_cluster.services.client.task_output import Line
     from futures_cluster.services.common.plugin_runner import SchedulerPlugin
 
@@ -283,6 +283,8 @@ class WorkerMethods:
         """
         if isinstance(future, str):
             key = future
+        elif not isinstance(future, Future):
+            raise TypeError(f"explain takes a future of an Executor, or its key, not {future!r}")
         else:
             key = future.key
             if future.cancelled():  # a scheduler has forgotten the task

@@ -1,4 +1,4 @@
-"""The executor's methods about data: ``scatter`` and ``gather``.
+"""The executor's methods about data: ``scatter``, ``gather`` and ``future_of_key``.
 
 Their types say what comes out of flat lists, tuples, sets and dicts; the type of a deeper structure is ``Any``.
 """
@@ -138,6 +138,29 @@ class DataMethods:
             return _gather(futures)
         finally:
             del futures  # the traceback of an error has this frame, and must not keep them alive
+
+    def future_of_key(self, key: str) -> Future[Any]:
+        """Return the future of a key.
+
+        Parameters
+        ----------
+        key : str
+            Key of a task, as ``future.key`` has it.
+
+        Returns
+        -------
+        Future
+            A future of the task; the same one if this process has one.
+
+        Raises
+        ------
+        TypeError
+            If the key is no str.
+        """
+        if not isinstance(key, str):
+            raise TypeError(f"key must be a str, as future.key is, not {key!r}")
+        future: Future[Any] = self._engine.future_of_key(key)
+        return future
 
 
 def _gather(futures: Any) -> Any:
