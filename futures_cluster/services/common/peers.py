@@ -174,9 +174,9 @@ class Peers:
         peer.requests[question.request] = waiter
         assert peer.connection is not None
         peer.connection.send([question])
-        if peer.connection.closed:
-            raise PeerLost(f"the connection to {peer.connection.peer} is closed")
         try:
+            if peer.connection.closed and not waiter.done():
+                raise PeerLost(f"the connection to {peer.connection.peer} is closed")
             return await waiter
         finally:
             peer.requests.pop(question.request, None)
