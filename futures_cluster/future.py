@@ -50,6 +50,8 @@ if hasattr(os, "register_at_fork"):
 
 #: A thread that waits reads for itself as long as no more futures than this are pending.
 MAX_LED = 8
+#: A result that is still on a worker gets this many seconds to come, if a timeout leaves less: its task has ended.
+MIN_FETCH_S = 5.0
 
 _NO_TASK = contextlib.nullcontext()
 _DONE = (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
@@ -141,7 +143,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
     def result(self, timeout: float | None = None) -> T:
         """Wait for the task and return its result.
 
-        If the result is still on a worker, this brings it here.
+        If the result is still on a worker, this brings it here, and takes some seconds for it in spite of the timeout.
 
         Parameters
         ----------
@@ -330,7 +332,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
         while self._unread:
             if self._unread == _REMOTE:
                 with context.waiting():
-                    left = None if end is None else max(0.0, end - clocks.monotonic())
+                    left = None if end is None else max(MIN_FETCH_S, end - clocks.monotonic())
                     try:
                         payload = self._client.fetch(self, left)
                     except TimeoutError:
@@ -439,10 +441,7 @@ class Future(DaskTaskRef, FutureCallbacks[T], Reference):
             self._payload = None
 
     def _take_unread(self) -> Payload:
-        """Return the payload that came while a fetch asked a worker for it.
-
-        None if it has been read since, or the task failed.
-        """
+        """Return the payload that came meanwhile; None if it was read since."""
         return self._payload if self._unread == _RESULT else None
 
     # ---------------------------------------------------------------- for the engine of this process

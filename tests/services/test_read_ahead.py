@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from futures_cluster import Executor
+from futures_cluster import Executor, wait
+from futures_cluster import future as future_module
 from futures_cluster import messages as m
 from futures_cluster.services.client.fetching import Fetching
 from futures_cluster.services.client.read_ahead import MAX_BYTES, MAX_REMEMBERED, MAX_RESULTS, NEAR, ReadAhead
@@ -146,6 +147,47 @@ def test_a_timeout_of_one_wait_leaves_the_others_alone() -> None:
     asked, given_up, waits = asyncio.run(fetch())
     assert (asked, waits) == (b"w3", b"m0") and isinstance(given_up, asyncio.CancelledError)
     assert questions == [["w3", "m0", "m1"]]
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("read", ["result", "map"])
+def test_what_is_done_comes_in_spite_of_any_timeout(backend: str, read: str) -> None:
+    """As in the standard library, where it is here by then."""
+    with Executor(1, backend=backend) as ex:
+        if read == "result":
+            futures = [ex.submit(list, range(number, 100_000)) for number in range(4)]
+            wait(futures)
+            for timeout in (0, 1e-9, 0.001):
+                assert [len(future.result(timeout=timeout)) for future in futures] == [100_000 - i for i in range(4)]
+        else:
+            found = ex.map(list, [range(100_000)] * 3, timeout=0.001)
+            ex.submit(int).result()  # one worker: the others have ended before
+            assert [len(each) for each in found] == [100_000] * 3
+
+
+def test_a_fetch_goes_on_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that polls gets even what takes longer than each of its waits."""
+    monkeypatch.setattr(future_module, "MIN_FETCH_S", 0.0)
+    asked: list[int] = []
+    get_data = Peers.get_data
+
+    async def slow(self: Peers, address: str, keys: list[str]) -> Any:
+        asked.append(len(keys))
+        await asyncio.sleep(0.2)
+        return await get_data(self, address, keys)
+
+    monkeypatch.setattr(Peers, "get_data", slow)
+    with Executor(1) as ex:
+        future = ex.submit(list, range(100_000))
+        wait([future])
+        refused = 0
+        while True:
+            try:
+                assert len(future.result(timeout=0.01)) == 100_000
+                break
+            except TimeoutError:
+                refused += 1
+    assert refused and asked == [1]
 
 
 @pytest.mark.parametrize("way", ["loop", "map"])

@@ -52,6 +52,7 @@ class Fetching:
         self._report = report
         self._load_error = load_error
         self._ahead = ahead
+        self._going_on: dict[Key, asyncio.Task[Payload]] = {}  # fetches for threads that wait a limited time
         self._along: dict[Key, asyncio.Future[None]] = {}  # results that come along with another
         self._asked: dict[Key, str] = {}  # fetches under way: the workers that were asked last
         self._changed: dict[Key, asyncio.Event] = {}  # fetches that wait for news of a lost result
@@ -59,6 +60,8 @@ class Fetching:
 
     def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result; blocks.
+
+        After a timeout the result is still on its way, so a program that polls gets it.
 
         Raises
         ------
@@ -69,7 +72,8 @@ class Fetching:
         """
         if self._closed is not None:
             raise errors.DataLost(f"the result of {future.key!r} stayed on a worker, and {self._closed}")
-        waiter = asyncio.run_coroutine_threadsafe(self._fetch(future), self._loop)
+        fetch = self._fetch(future) if timeout is None else self._wait_for_fetch(future)
+        waiter = asyncio.run_coroutine_threadsafe(fetch, self._loop)
         try:
             return waiter.result(timeout)
         except TimeoutError:
@@ -112,6 +116,21 @@ class Fetching:
             return await self._ask_holders(future)
         finally:
             self._asked.pop(future.key, None)
+
+    async def _wait_for_fetch(self, future: ClientFuture) -> Payload:
+        """Wait for a fetch, which goes on if this wait is cancelled."""
+        fetch = self._going_on.get(future.key)
+        if fetch is None:
+            fetch = self._going_on[future.key] = self._loop.create_task(self._fetch(future))
+            fetch.add_done_callback(lambda fetch: self._fetched(future, fetch))
+        await asyncio.wait((fetch,))
+        return fetch.result()
+
+    def _fetched(self, future: ClientFuture, fetch: asyncio.Task[Payload]) -> None:
+        """Give a result to its future, as no thread may wait for it by now."""
+        self._going_on.pop(future.key, None)
+        if not fetch.cancelled() and fetch.exception() is None:
+            future._take_fetched(fetch.result())
 
     async def _ask_holders(self, future: ClientFuture) -> Payload:
         """Ask the holders in turn; when none has it, wait until it runs again."""
