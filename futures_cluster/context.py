@@ -50,6 +50,11 @@ class TaskHost(Protocol):
         """Return an executor over the cluster that runs the task."""
 
 
+#: A task with unfinished children waits for them if this many looks in a row find that it has used no processor. On a
+#: busy machine a single look finds that of a task that only had to let others run.
+IDLE_LOOKS = 3
+
+
 class TaskContext:
     """The task that a thread executes.
 

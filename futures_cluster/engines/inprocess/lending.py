@@ -28,7 +28,8 @@ class Lending:
         self._slots = slots
         self._deadlines = deadlines
         self._lent: dict[context.TaskContext, None] = {}  # whose slots others have
-        self._parents: dict[context.TaskContext, float | None] = {}  # and the processor time that they had used
+        # With the processor time that they had used, and the number of looks since they used any.
+        self._parents: dict[context.TaskContext, tuple[float, int] | None] = {}
         self._looking = False
         self._lock = locks.RLock()
 
@@ -69,9 +70,10 @@ class Lending:
             used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
-            self._parents[task] = used
-            if before is not None:
-                self.waits(task, used - before < POLL_INTERVAL_S / 4)
+            used_before, idle_looks = before or (used, -1)
+            idle_looks = idle_looks + 1 if used - used_before < POLL_INTERVAL_S / 4 else 0
+            self._parents[task] = used, idle_looks
+            self.waits(task, idle_looks >= context.IDLE_LOOKS)
         with self._lock:
             self._looking = bool(self._parents)
         if self._looking:

@@ -129,7 +129,7 @@ class WorkerService:
         self.slots: list[Slot] = []
         self._tasks: dict[tuple[str, int], context.TaskContext] = {}
         self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
-        self._cpu: dict[tuple[str, int], float] = {}
+        self._cpu: dict[tuple[str, int], tuple[float, int]] = {}  # their processor time, and looks without any
         self._main: MainSlot | None = None
         self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results for others
         self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
@@ -213,10 +213,10 @@ class WorkerService:
             used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
-            before = self._cpu.get(identity)
-            self._cpu[identity] = used
-            if before is not None:
-                self._set_waits(task, used - before < FLUSH_S / 4)
+            before, idle_looks = self._cpu.get(identity, (used, -1))
+            idle_looks = idle_looks + 1 if used - before < FLUSH_S / 4 else 0
+            self._cpu[identity] = used, idle_looks
+            self._set_waits(task, idle_looks >= context.IDLE_LOOKS)
 
     def _start_fetch(self, command: m.FetchData) -> None:
         self._loop.create_task(self._fetch(command))
