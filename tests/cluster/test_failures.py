@@ -172,7 +172,8 @@ class TestStopping:
     def test_cancel_force_stops_a_running_task(self, ex: Executor, tmp_path: Path) -> None:
         future = ex.submit(hold, tmp_path, "never")
         running(future)
-        wait_for(tmp_path / "never")
+        while not runs(tmp_path, "never"):
+            time.sleep(0.005)
         victim = psutil.Process(next(facts["pid"] for facts in ex.workers().values() if facts["tasks"]))
         assert not future.cancel()
         assert future.cancel(force=True)
