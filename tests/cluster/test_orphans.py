@@ -190,7 +190,7 @@ def test_what_is_not_the_workers_is_spared(path: Path) -> None:
             future.cancel(force=True)
             assert those.have_ended(LIMIT_S)
             assert not daemons.have_ended(0)
-        for pid in of_another:
+        for pid in reversed(of_another):  # the shell first, which ends when its child has
             os.kill(pid, signal.SIGKILL)  # raises if it is gone
 
 
