@@ -255,7 +255,7 @@ def test_functions_of_a_client_that_is_gone_are_told_anew() -> None:
     table = FunctionTable(PickleCodec(None, scope).dump_function, True, died.append, scope)
     function_id, _, news, _ = table.look_up(operator.neg)
     assert news is not None
-    table.told(function_id)
+    table.mark_registered(function_id)
     table.forget("another client")
     assert table.look_up(operator.neg)[2] is None
     table.forget("client")
