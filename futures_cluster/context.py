@@ -55,6 +55,23 @@ class TaskHost(Protocol):
 IDLE_LOOKS = 3
 
 
+class IdleLooks:
+    """Looks at the processor time of one task with unfinished children."""
+
+    __slots__ = ("_number", "_used_s")
+
+    def __init__(self) -> None:
+        self._used_s: float | None = None
+        self._number = 0  # in a row that have found no use
+
+    def waits(self, used_s: float, interval_s: float) -> bool:
+        """Take a look, some time after the last; return whether the task waits."""
+        if self._used_s is not None:
+            self._number = self._number + 1 if used_s - self._used_s < interval_s / 4 else 0
+        self._used_s = used_s
+        return self._number >= IDLE_LOOKS
+
+
 class TaskContext:
     """The task that a thread executes.
 

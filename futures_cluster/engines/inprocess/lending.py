@@ -28,8 +28,7 @@ class Lending:
         self._slots = slots
         self._deadlines = deadlines
         self._lent: dict[context.TaskContext, None] = {}  # whose slots others have
-        # With the processor time that they had used, and the number of looks since they used any.
-        self._parents: dict[context.TaskContext, tuple[float, int] | None] = {}
+        self._parents: dict[context.TaskContext, context.IdleLooks] = {}
         self._looking = False
         self._lock = locks.RLock()
 
@@ -53,14 +52,14 @@ class Lending:
             return
         task.thread = threading.get_ident()
         with self._lock:
-            self._parents[task] = None
+            self._parents[task] = context.IdleLooks()
             if self._looking:
                 return
             self._looking = True
         self._deadlines.add(POLL_INTERVAL_S, self._look)
 
     def _look(self) -> None:
-        for task, before in list(self._parents.items()):
+        for task, looks in list(self._parents.items()):
             if not task.children or not self._executes(task):
                 with self._lock:
                     self._parents.pop(task, None)
@@ -70,10 +69,7 @@ class Lending:
             used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
-            used_before, idle_looks = before or (used, -1)
-            idle_looks = idle_looks + 1 if used - used_before < POLL_INTERVAL_S / 4 else 0
-            self._parents[task] = used, idle_looks
-            self.waits(task, idle_looks >= context.IDLE_LOOKS)
+            self.waits(task, looks.waits(used, POLL_INTERVAL_S))
         with self._lock:
             self._looking = bool(self._parents)
         if self._looking:

@@ -108,7 +108,7 @@ class WaitWatch:
             ]
             if lines:
                 _say(lines)
-        except (OSError, RuntimeError, TimeoutError):  # the scheduler is gone or busy: the connection sees to that
+        except (OSError, RuntimeError):  # the scheduler is gone or busy: the connection sees to that
             pass
         except Exception:
             log.exception("the client cannot tell what its tasks wait for")

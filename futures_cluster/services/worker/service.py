@@ -129,7 +129,7 @@ class WorkerService:
         self.slots: list[Slot] = []
         self._tasks: dict[tuple[str, int], context.TaskContext] = {}
         self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
-        self._cpu: dict[tuple[str, int], tuple[float, int]] = {}  # their processor time, and looks without any
+        self._looks: dict[tuple[str, int], context.IdleLooks] = {}
         self._main: MainSlot | None = None
         self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results for others
         self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
@@ -203,7 +203,7 @@ class WorkerService:
         for identity, task in self._parents.copy().items():  # tasks add to it in their own threads
             if identity not in self._tasks or not task.children:
                 del self._parents[identity]
-                self._cpu.pop(identity, None)
+                self._looks.pop(identity, None)
                 if identity in self._tasks and task.children:  # since we looked
                     self._parents[identity] = task
                     continue
@@ -213,10 +213,8 @@ class WorkerService:
             used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
-            before, idle_looks = self._cpu.get(identity, (used, -1))
-            idle_looks = idle_looks + 1 if used - before < FLUSH_S / 4 else 0
-            self._cpu[identity] = used, idle_looks
-            self._set_waits(task, idle_looks >= context.IDLE_LOOKS)
+            looks = self._looks.setdefault(identity, context.IdleLooks())
+            self._set_waits(task, looks.waits(used, FLUSH_S))
 
     def _start_fetch(self, command: m.FetchData) -> None:
         self._loop.create_task(self._fetch(command))
