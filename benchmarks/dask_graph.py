@@ -68,7 +68,7 @@ def scheduler_of(system: str) -> Iterator[Any]:
     elif system == "distributed":
         from distributed import Client, LocalCluster
 
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as c:
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as c:
             yield c
     else:
         import dask

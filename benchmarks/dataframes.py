@@ -145,7 +145,7 @@ def questions_of(system: str, folder: Path, kind: str) -> Iterator[Questions]:
         elif system == "distributed":
             from distributed import Client, LocalCluster
 
-            cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+            cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0"))
             stack.enter_context(Client(cluster))
         else:
             stack.enter_context(dask.config.set(scheduler=system.split()[1], num_workers=2))

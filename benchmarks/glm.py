@@ -352,7 +352,7 @@ def part_cluster(quick: bool, traces: list[Trace]) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
             dx = da.from_array(X, chunks=(n // blocks, p)).persist()
             dy = da.from_array(y.astype(float), chunks=n // blocks).persist()
             wait([dx, dy])

@@ -88,7 +88,7 @@ def scheduler_of(system: str, memory: str) -> Iterator[Any]:
     else:
         from distributed import Client, LocalCluster
 
-        limits = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": memory, "dashboard_address": None}
+        limits = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": memory, "dashboard_address": ":0"}
         with LocalCluster(**limits) as cluster, Client(cluster) as client:
             yield client
 

@@ -58,7 +58,7 @@ def start_dask(shape: dict[str, Any]) -> tuple[Any, str]:
     # Otherwise tasks are queued where they cannot overtake those that were handed out before them.
     dask.config.set({"distributed.scheduler.worker-saturation": "inf"})
     shape = {"processes": shape["n_workers"] > 1 and len(shape) == 2, **shape}
-    cluster = LocalCluster(protocol="tcp://", dashboard_address=None, **shape)
+    cluster = LocalCluster(protocol="tcp://", dashboard_address=":0", **shape)
     return cluster, cluster.scheduler_address
 
 

@@ -182,7 +182,7 @@ class Distributed(System):
 
     def make(self) -> Any:
         return self.lib.Client(
-            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
