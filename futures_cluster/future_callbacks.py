@@ -1,7 +1,7 @@
 """What a future calls once it is done, and on which thread.
 
 Covers: adding callbacks, calling each of them once, and when they are due. Does not cover: changes of state
-(``future``), the thread for callbacks (``callback_thread``).
+(``future_state``), the thread for callbacks (``callback_thread``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REMOTE = 3
 class FutureCallbacks(_StdlibFuture[T]):
     """Part of ``Future``: its callbacks."""
 
-    if TYPE_CHECKING:  # as in ``Future``, and as the standard library's is declared
+    if TYPE_CHECKING:  # as in ``FutureState``, and as the standard library's is declared
         _client: Any
         _unread: int
         _lazy_condition: threading.Condition | None

@@ -43,6 +43,7 @@ ROOMS = [
     "engines",
     "dask_reference",
     "future_callbacks",
+    "future_state",
     "future",
     "as_completed",
     "plugins",
