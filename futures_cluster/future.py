@@ -344,5 +344,10 @@ def _adopt(key: Key) -> Future[Any]:
 
     It has the same key, and belongs to the worker's own client.
     """
+    if context.local.task is None:
+        raise RuntimeError(
+            f"it has the future {key!r}, which belongs to the worker that submitted it; let the task return "
+            "the future's result(), or put the future into a channel"
+        )
     future: Future[Any] = context.current_executor().future_of_key(key)
     return future

@@ -21,7 +21,14 @@ import psutil
 import pytest
 
 import futures_cluster
-from futures_cluster import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from futures_cluster import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    current_executor,
+)
+from futures_cluster.errors import DeserializationError
 
 POOLS: list[Callable[..., Any]] = [Executor, ProcessPoolExecutor, ThreadPoolExecutor]
 each_pool = pytest.mark.parametrize("make_pool", POOLS, ids=lambda pool: pool.__name__)
@@ -217,6 +224,24 @@ def test_notebooks_are_not_told_what_is_unknown_or_not_so() -> None:
     with Executor(1, threads_per_worker=2) as ex:
         assert "<td>1 with 2 slots</td>" in ex._repr_html_()
         assert "Workers" not in ex.submit(shown_in_a_task).result()
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads", "sync"])
+def test_an_upload_of_a_file_that_is_not_there_is_an_error_everywhere(backend: str, tmp_path: Path) -> None:
+    with Executor(1, backend=backend) as ex, pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        ex.upload(tmp_path / "nothing.py")
+
+
+def submit_more(x: int) -> Any:
+    return {"more": current_executor().submit(abs, x)}
+
+
+def test_a_future_that_leaves_its_worker_says_what_to_return() -> None:
+    with (
+        Executor(1) as ex,
+        pytest.raises(DeserializationError, match=r"belongs to the worker.*return the future's res"),
+    ):
+        ex.submit(submit_more, -5).result(30)
 
 
 def test_submits_from_many_threads() -> None:

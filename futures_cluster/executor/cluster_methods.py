@@ -156,6 +156,7 @@ class WorkerMethods:
         OSError
             If the file cannot be read.
         """
+        os.stat(path)  # also where workers need no upload: a wrong path is an error everywhere
         self._engine.upload(os.fspath(path))
 
     @property
