@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from futures_cluster import messages as m
-from futures_cluster.services.worker import store as store_module
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import pickle_codec
@@ -126,43 +125,40 @@ def test_nothing_to_spill_starts_no_thread_again() -> None:
     assert len(threads) == 2, "by both"
 
 
-def test_a_pickle_that_was_made_at_the_end_of_the_task_is_sent_once() -> None:
+class Value(list[str]):
+    """Can have weak references."""
+
+
+def test_a_result_with_its_pickle_is_held_as_that_until_a_task_uses_it() -> None:
     store = Store(pickle_codec.load, lambda error: ValueError(error))
-    value = ["a"] * 10_000
-    store.put("k", value, b"its pickle")
-    assert store.get("k") is value
-    assert store.take_payload("k") == b"its pickle"
-    assert store.take_payload("k") is None and store.get("k") is value
-    store.put("k", value, b"old")
-    store.put("k", value)
-    assert store.take_payload("k") is None
-    store.put("k", value, b"dropped")
+    value = Value(["a"] * 10_000)
+    pickled = pickle_codec.dump(value)
+    there = weakref.ref(value)
+    store.put("k", value, pickled)
+    assert store.parts("k") == [pickled] == store.parts("k"), "sent as often as is asked for"
+    del value
+    assert there() is None
+    used = store.get("k")
+    assert used == ["a"] * 10_000 and store.get("k") is used, "all tasks share one object"
+    assert store.parts("k") is None, "pickled again when it is sent"
     store.drop(["k"])
-    assert store.take_payload("k") is None and store._pickles_bytes == 0
+    assert store.parts("k") is None and "k" not in store
 
 
-def test_pickles_that_are_kept_beside_values_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "MAX_PICKLES_BYTES", 1000)
+def test_a_value_of_another_worker_is_sent_on_without_unpickling_it() -> None:
     store = Store(pickle_codec.load, lambda error: ValueError(error))
-    for number in range(10):
-        store.put(f"k{number}", number, bytes(300))
-    store.put("large", 1, bytes(1001))
-    kept = [key for key in (*(f"k{number}" for number in range(10)), "large") if store.take_payload(key) is not None]
-    assert kept == ["k7", "k8", "k9"] and store._pickles_bytes == 0
+    array = np.arange(50_000)
+    store.put_packed("k", pickle_codec.dump(array, None))
+    parts = store.parts("k")
+    assert parts is not None and np.array_equal(pickle_codec.load(pickle_codec.pack(parts, None)), array)
 
 
 def test_a_value_with_its_pickle_is_spilled_without_pickling_it_again() -> None:
     spilled = threading.Semaphore(0)
     store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store._resident = lambda: 0
-    store.put("k", [str(number) for number in range(100_000)], pickle_codec.dump("its pickle", None))
+    store.put("small", None, pickle_codec.dump(["x"] * 10, None))
+    store.put("k", [str(number) for number in range(100_000)], pickle_codec.dump("its pickle" * 20_000, None))
     assert spilled.acquire(timeout=30)
-    assert store.take_payload("k") is None
-    assert store.get("k") == "its pickle"
-
-
-def test_with_a_memory_limit_kept_pickles_are_a_small_part_of_it() -> None:
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_600_000)
-    store.put("small", 1, bytes(100_000))
-    store.put("large", 1, bytes(100_001))
-    assert store.take_payload("large") is None and store.take_payload("small") is not None
+    assert store.on_disk_bytes > 200_000 and store.get("k") == "its pickle" * 20_000
+    assert store.get("small") == ["x"] * 10

@@ -268,11 +268,9 @@ class WorkerService:
         missing: list[str] = []
         failed: list[m.DataRow] = []
         for key in request.keys:
-            original, parts = self.store.original(key), None
+            original = self.store.original(key)
             try:
-                if original is None:
-                    pickled = self.store.take_payload(key)
-                    parts = [pickled] if pickled is not None else self.store.parts_on_disk(key)
+                parts = self.store.parts(key) if original is None else None
                 value = self.store.get(key) if original is None and parts is None else None
             except KeyError:
                 missing.append(key)

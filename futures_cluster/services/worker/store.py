@@ -1,8 +1,9 @@
 """The results that a worker holds, in memory as long as they fit, else on disk.
 
-Covers: values by key, as objects that were made here or as payloads that came from elsewhere and are unpickled when
-first used, or each time (scattered data, ``wire.codec.originals``); writing the least recently used ones to disk when
-together they take more than ``limit_bytes``.
+Covers: values by key, as objects that were made here, or as payloads (of values that came from elsewhere, and of
+results that were pickled when their tasks ended) which are unpickled when a task first uses them, or each time
+(scattered data, ``wire.codec.originals``); writing the least recently used ones to disk when together they take more
+than ``limit_bytes``.
 Does not cover: which results are held (``worker.replicas``), and memory that is not results (``memory``).
 
 Writing happens in a thread of its own, never on the event loop; reading in the thread that asks. A spill file has no
@@ -28,9 +29,6 @@ from futures_cluster.wire.codec.sizeof import sizeof
 BACKPRESSURE_RATIO = 1.1
 #: Smaller results stay in memory: a file for each would cost more than it frees.
 MIN_SPILLED_BYTES = 64 * 1024
-#: Pickles that are kept beside their values until they are sent, in all; and as a part of the limit, if there is one.
-MAX_PICKLES_BYTES = 32 * 1024 * 1024
-PICKLES_FRACTION = 1 / 16
 
 
 class _Packed:
@@ -56,14 +54,9 @@ class _Spilled:
 
     __slots__ = ("file", "lengths", "size_bytes")
 
-    def __init__(self, value: Any, folder: str | None, pickled: bytes | None = None) -> None:
-        data: Any
-        buffers: list[memoryview]
-        if pickled is not None:
-            data, buffers = pickled, []
-        else:
-            packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
-            data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
+    def __init__(self, value: Any, folder: str | None) -> None:
+        packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
+        data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115  # closed with the value
@@ -147,11 +140,6 @@ class Store:
         self._originals: dict[Key, Original] = {}  # those among the values
         self._sizes: dict[Key, int] = {}  # of values in memory, least recently used first
         self._pinned: set[Key] = set()  # did not pickle: stay in memory
-        self._pickles: dict[Key, bytes] = {}  # of values that were pickled when their tasks ended, oldest first
-        self._pickles_bytes = 0
-        self._max_pickles_bytes = MAX_PICKLES_BYTES
-        if limit_bytes is not None:
-            self._max_pickles_bytes = min(MAX_PICKLES_BYTES, int(limit_bytes * PICKLES_FRACTION))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._spilled = threading.Condition(self._lock)
@@ -169,17 +157,15 @@ class Store:
         return key in self._values
 
     def put(self, key: Key, value: Any, pickled: bytes | None = None) -> None:
-        """Hold a value; waits for the disk while there is far too much in memory.
+        """Hold a result of this worker; waits for the disk while there is far too much in memory.
 
-        ``pickled``: its pickle, which the first that asks for the value gets.
+        ``pickled``: its pickle, if its task's end has made one. It is held in the place of the object, which takes
+        several times as much, and which no task may ever use.
         """
-        self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
-        if pickled is not None and len(pickled) <= self._max_pickles_bytes:
-            with self._lock:
-                self._pickles[key] = pickled
-                self._pickles_bytes += len(pickled)
-                while self._pickles_bytes > self._max_pickles_bytes:
-                    self._take_pickle(next(iter(self._pickles)))
+        if pickled is not None:
+            self._put(key, _Packed(pickled), len(pickled))
+        else:
+            self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
             with self._spilled:
                 while self._thread is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
@@ -203,8 +189,6 @@ class Store:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
             self._is_exhausted &= size < MIN_SPILLED_BYTES
-            if self._pickles:
-                self._take_pickle(key)
             self._leave_disk(self._values.get(key))
             self._set(key, value)
             if self.limit_bytes is None:
@@ -269,26 +253,15 @@ class Store:
                     self._sizes[key] = self._sizes.pop(key)  # the most recently used
         return value.load() if kind is Original else value
 
-    def _take_pickle(self, key: Key) -> bytes | None:
-        """Return the kept pickle of a value and forget it; under the lock."""
-        pickled = self._pickles.pop(key, None)
-        if pickled is not None:
-            self._pickles_bytes -= len(pickled)
-        return pickled
+    def parts(self, key: Key) -> list[Any] | None:
+        """Return the pickle and the large buffers of a value that is held as its pickle, in memory or on disk.
 
-    def take_payload(self, key: Key) -> bytes | None:
-        """Return the pickle that a task's end has made, once; None if there is none."""
-        if key not in self._pickles:
-            return None
-        with self._lock:
-            return self._take_pickle(key)
-
-    def parts_on_disk(self, key: Key) -> list[Any] | None:
-        """Return the pickle and the large buffers of a value that is on disk.
-
-        None for any other value. So a worker sends the value without making the object, which would double its memory.
+        None for any other value. So a worker sends the value without making the object, which takes time and memory.
         """
         value = self._values.get(key)
+        if type(value) is _Packed:
+            packed = pickle_codec.parts_in_memory(value.payload)
+            return None if packed is None else [packed[0], *packed[1]]
         if type(value) is not _Spilled:
             return None
         data, *large = value.parts()
@@ -317,7 +290,6 @@ class Store:
             for key in keys:
                 self._leave_disk(self._values.pop(key, None))
                 self._originals.pop(key, None)
-                self._take_pickle(key)
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._pinned.discard(key)
 
@@ -363,12 +335,9 @@ class Store:
                     self._spilled.notify_all()
                     return
                 key, value = found
-                pickled = self._take_pickle(key)
             start = clocks.perf_counter()
             try:
-                spilled = (
-                    value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder, pickled)
-                )
+                spilled = value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder)
             except Exception:
                 with self._lock:
                     self._pinned.add(key)
@@ -381,7 +350,7 @@ class Store:
                     self.on_disk_bytes += spilled.size_bytes
                     self._spilled.notify_all()
             self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
-            del value, spilled, found, pickled
+            del value, spilled, found
             self._trim()
 
     def _next_victim(self) -> tuple[Key, Any] | None:
