@@ -3,7 +3,7 @@
 Covers: the backend, and which executor it uses. Does not cover: arguments that go to the workers once (``large``),
 joblib's own batching and dispatching, which are inherited.
 
-The way of a batch of calls::
+How a batch of calls (joblib's ``BatchedCalls``) gets to a worker, and its results back::
 
     Parallel.__call__ -> submit -> Executor.submit(run_batch, calls, large arguments as futures)
                                                   |
@@ -12,8 +12,8 @@ The way of a batch of calls::
 joblib's callback takes the next calls from the user's iterator, pickles and submits them. This must not happen on the
 executor's own loop: an iterator may wait for another future. So each ``Parallel`` call has a thread for it.
 
-Importing this module makes the name known to joblib. An executor does so when it is made or entered after joblib was
-imported, and workers do it when a function that they are sent has imported joblib.
+Importing this module registers the backend with joblib. ``context.load_adapters`` imports it: for an executor that is
+made or entered once joblib is loaded, and on a worker once unpickling a function has loaded joblib.
 """
 
 from __future__ import annotations
@@ -59,76 +59,99 @@ NAME = "futures_cluster"
 #: Batches of short calls grow by this factor.
 GROWTH = 4
 
-# ---------------------------------------------------------------- the executor of calls without one
+#: What joblib calls with the future of a batch that is done.
+Callback = Callable[[Future[Any]], object]
+
+# ---------------------------------------------------------------- the shared executor
 
 
-def _is_forked(executor: Executor) -> bool:
-    """Return whether an executor belongs to the parent of this process."""
-    client = engine_client(executor)
-    return client is not None and client.forked
+class _SharedExecutor:
+    """The executor of all calls that were given none.
 
-
-class _Shared:
-    """The executor of all calls that were given none; made when first needed, closed when the interpreter ends."""
+    It is made when first needed, and closed when the interpreter ends.
+    """
 
     def __init__(self) -> None:
         self._lock = locks.Lock()
         self._executor: Executor | None = None
 
-    def executor(self) -> Executor:
+    def get(self) -> Executor:
+        """Return the executor; make one if there is none that this process can use."""
         with self._lock:
             executor = self._executor
-            if executor is None or executor._broken is not None or _is_forked(executor):
+            if executor is None or executor._broken is not None or _is_of_parent_process(executor):
                 executor = self._executor = Executor()
             return executor
 
-    def has(self, executor: Executor) -> bool:
+    def owns(self, executor: Executor) -> bool:
+        """Return whether an executor is the shared one."""
         return executor is self._executor
 
     def close(self) -> None:
+        """Shut the executor down; the next ``get`` makes another."""
         with self._lock:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(cancel_futures=True)
 
 
-_shared = _Shared()
-atexit.register(_shared.close)
+def _is_of_parent_process(executor: Executor) -> bool:
+    client = engine_client(executor)
+    return client is not None and client.forked
+
+
+_shared_executor = _SharedExecutor()
+atexit.register(_shared_executor.close)
 
 
 def close() -> None:
     """Shut down the executor that this backend made; the next call makes another."""
-    _shared.close()
+    _shared_executor.close()
 
 
 def register() -> None:
-    """Make the backend known to joblib; importing this module has done it."""
+    """Register the backend with joblib; importing this module has done it."""
     register_parallel_backend(NAME, FuturesClusterBackend)
 
 
-# ---------------------------------------------------------------- on the worker
+# ---------------------------------------------------------------- on a worker
 
 
 def run_batch(
-    calls: Calls, large: list[Any], nesting_level: int, workers: int, inner_threads: int | None, on_one_host: bool
+    calls: Calls, large: list[Any], nesting_level: int, n_workers: int, inner_threads: int | None, on_one_host: bool
 ) -> Any:
-    """Make all calls of a batch; ``Parallel`` in them submits to the same executor."""
-    backend = nested_backend(nesting_level, workers, inner_threads)
+    """Run the calls of a batch; ``Parallel`` in them submits to the same executor.
+
+    Parameters
+    ----------
+    large : list
+        The values of ``calls.futures``, which the executor has put in their places.
+    n_workers : int
+        Number of workers of the executor, for ``n_jobs`` of the calls' own ``Parallel``.
+    on_one_host : bool
+        Whether the caller finds this worker's files.
+
+    Returns
+    -------
+    object
+        A list of results, or ``Results`` with them: see ``calls.own_results``.
+    """
+    backend = nested_backend(nesting_level, n_workers, inner_threads)
     limit = contextlib.nullcontext() if inner_threads is None else limited_threads(inner_threads)
     with parallel_config(backend=backend, n_jobs=None), limit:
         results = calls.run(large)
     return with_files(results) if on_one_host else results
 
 
-def nested_backend(nesting_level: int, workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
-    """Return the backend of ``Parallel`` in a task; by default it runs calls itself."""
+def nested_backend(nesting_level: int, n_workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
+    """Return the backend of ``Parallel`` in a task; without ``n_jobs`` it runs calls in the task itself."""
     backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
-    backend.workers = workers
+    backend.n_workers = n_workers
     backend.default_n_jobs = 1
     return backend
 
 
-# ---------------------------------------------------------------- in the program
+# ---------------------------------------------------------------- in the program that calls joblib
 
 
 class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
@@ -137,9 +160,9 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     Parameters
     ----------
     executor : Executor or None
-        Where the calls run. In a task: the executor that runs the task. Otherwise the default one
-        (``Executor.as_default``), if there is one; else one that is shared by all calls that were given none, made
-        when first needed and closed with the interpreter.
+        The executor that runs the calls. None: in a task the executor that runs the task; elsewhere the default one
+        (``Executor.as_default``), if there is one; otherwise the shared one, which the backend makes when a call first
+        needs it, and closes with the interpreter.
 
     Examples
     --------
@@ -153,74 +176,78 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
     default_n_jobs = -1
-    workers: int | None = None  # of the executor that runs the task, which does not know it
+    n_workers: int | None = None  # in a task: how many its executor has, which a worker cannot find out
 
     def __init__(
         self, executor: Executor | None = None, nesting_level: int | None = None, inner_max_num_threads: Any = None
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self.parallel: Any = None
-        self._given = executor
+        self._given_executor = executor
+        # Of the call of ``Parallel`` that is under way:
         self._executor: Executor | None = None
         self._dispatcher: Dispatcher | None = None
         self._large: LargeArguments | None = None
         self._memmapping: tuple[int | None, str | None, str | None] = (LARGE_BYTES, "r", None)
         self._lock = locks.Lock()
-        self._most_at_once: int | None = None  # None: the executor's workers are the only limit
-        self._waiting: deque[Any] = deque()
-        self._pending: dict[int, Any] = {}  # by marker: the future and what it needs; None before it is submitted
+        self._max_in_flight: int | None = None  # batches; None: the executor's workers are the only limit
+        self._queued: deque[tuple[Any, Callback]] = deque()  # batches beyond this limit
+        #: By place: the future of a batch and what must outlive it; None until it is submitted.
+        self._in_flight: dict[object, tuple[Future[Any], list[Any]] | None] = {}
 
     def __reduce__(self) -> Any:
-        workers = self._count_workers(self._find_executor())
-        return nested_backend, (self.nesting_level or 0, workers, self.inner_max_num_threads)
+        n_workers = self._count_workers(self._find_executor())
+        return nested_backend, (self.nesting_level or 0, n_workers, self.inner_max_num_threads)
 
     @property
     def supports_sharedmem(self) -> bool:
         """Whether calls see the caller's own objects: when the executor that runs them has threads."""
-        executor = self._known_executor()
+        executor = self._find_unshared_executor()
         return executor is not None and shares_memory(executor)
 
     @property
     def uses_threads(self) -> bool:
-        """The same; joblib asks when this backend is its default, and ``prefer`` is given."""
+        """Whether calls run in threads; joblib asks when this backend is its default, and ``prefer`` is given."""
         return self.supports_sharedmem
 
-    # ---------------------------------------------------------------- how many
+    # ---------------------------------------------------------------- executor and number of jobs
 
-    def _known_executor(self) -> Executor | None:
-        """Return the executor that runs the calls, unless it is the shared one."""
-        if self._given is not None:
-            return self._given
+    def _find_executor(self) -> Executor:
+        return self._find_unshared_executor() or _shared_executor.get()
+
+    def _find_unshared_executor(self) -> Executor | None:
+        """Return the executor that runs the calls; None if the shared one does."""
+        if self._given_executor is not None:
+            return self._given_executor
         if context.current_task() is not None:
             executor: Executor = context.current_executor()
             return executor
         default: Executor | None = context.default_executor()
         return default
 
-    def _find_executor(self) -> Executor:
-        return self._known_executor() or _shared.executor()
-
     def _count_workers(self, executor: Executor) -> int:
-        if self.workers is not None:
-            return self.workers
+        if self.n_workers is not None:
+            return self.n_workers
         if executor._borrowed:
             return usable_cores()
         return max(1, executor._max_workers)
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many calls run at a time; see joblib."""
+        """Return how many calls run at a time; see joblib.
+
+        The shared executor grows to this number: it belongs to no code that could have chosen another.
+        """
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None or n_jobs == 1:
             return 1
         executor = self._find_executor()
-        workers = self._count_workers(executor)
+        n_workers = self._count_workers(executor)
         if n_jobs < 0:
-            return max(1, workers + 1 + n_jobs)
-        if n_jobs > workers and _shared.has(executor):
-            with contextlib.suppress(NotSupported):  # threads, a cluster: their number is what it is
+            return max(1, n_workers + 1 + n_jobs)
+        if n_jobs > n_workers and _shared_executor.owns(executor):
+            with contextlib.suppress(NotSupported):  # it has threads, or is a cluster's: their number is fixed
                 executor.scale(n_jobs)
-                return n_jobs
         return n_jobs
 
     def configure(
@@ -232,22 +259,33 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         temp_folder: str | None = None,
         **others: Any,
     ) -> int:
-        """Get ready for calls; see joblib."""
+        """Choose executor and options for the next call of ``Parallel``; see joblib.
+
+        Returns
+        -------
+        int
+            Number of jobs, larger than 1.
+
+        Raises
+        ------
+        FallbackToBackend
+            If joblib has to go on with another backend: its own for one job, or a copy of this one.
+        """
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self.parallel is not parallel:
-            # ``parallel_config`` gives one backend to all that run inside of it, and these may overlap.
-            raise FallbackToBackend(self._of_its_own(parallel))
+            # ``parallel_config`` gives one backend to all ``Parallel`` inside of it, and their calls may overlap.
+            raise FallbackToBackend(self._copy_for(parallel))
         self._executor = self._find_executor()
-        self._most_at_once = n_jobs if n_jobs < self._count_workers(self._executor) else None
+        self._max_in_flight = n_jobs if n_jobs < self._count_workers(self._executor) else None
         self._memmapping = (max_nbytes, mmap_mode, temp_folder or os.environ.get("JOBLIB_TEMP_FOLDER") or None)
         check_options(self._executor, mmap_mode, temp_folder, self.inner_max_num_threads, others)
         return n_jobs
 
-    def _of_its_own(self, parallel: Any) -> FuturesClusterBackend:
-        backend = FuturesClusterBackend(self._given, self.nesting_level, self.inner_max_num_threads)
-        backend.workers, backend.default_n_jobs = self.workers, self.default_n_jobs
+    def _copy_for(self, parallel: Any) -> FuturesClusterBackend:
+        backend = FuturesClusterBackend(self._given_executor, self.nesting_level, self.inner_max_num_threads)
+        backend.n_workers, backend.default_n_jobs = self.n_workers, self.default_n_jobs
         backend.parallel = parallel
         return backend
 
@@ -265,7 +303,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return int(GROWTH * size)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
-        """Return what joblib would send with a batch; ``run_batch`` makes its own."""
+        """Return the backend that joblib puts into a batch; ``run_batch`` does not use it."""
         return self, None
 
     # ---------------------------------------------------------------- one call of Parallel
@@ -289,59 +327,68 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             self._large.clear()
         self._dispatcher = self._large = None
         with self._lock:
-            self._waiting.clear()
-            self._pending.clear()
+            self._queued.clear()
+            self._in_flight.clear()
 
     def terminate(self) -> None:
         """Do nothing: the workers stay for the next call."""
         self._executor = None
         self.reset_batch_stats()
 
-    def submit(self, func: Any, callback: Callable[[Future[Any]], object]) -> Any:
-        """Send a batch, or let it wait until fewer than ``n_jobs`` are under way."""
+    def submit(self, func: Any, callback: Callback) -> Any:
+        """Send a batch, or let it wait until fewer than ``n_jobs`` are in flight."""
         with self._lock:
-            if self._most_at_once is not None and len(self._pending) >= self._most_at_once:
-                self._waiting.append((func, callback))
+            if self._max_in_flight is not None and len(self._in_flight) >= self._max_in_flight:
+                self._queued.append((func, callback))
                 return None
-            marker = object()
-            self._pending[id(marker)] = None  # a place is taken, before the lock goes
-        self._send(func, callback, marker)
+            place = self._take_place()
+        self._send(func, callback, place)
         return None
 
     apply_async = submit  # its name before joblib 1.5
 
-    def _send(self, func: Any, callback: Callable[[Future[Any]], object], marker: object) -> None:
+    def _take_place(self) -> object:
+        """Return a new place among the batches in flight, with the lock held."""
+        place = object()
+        self._in_flight[place] = None
+        return place
+
+    def _send(self, batch: Any, callback: Callback, place: object) -> None:
         executor, dispatcher, large = self._executor, self._dispatcher, self._large
         if executor is None or dispatcher is None:
-            return  # it was aborted meanwhile
+            return  # the call of ``Parallel`` has ended meanwhile
 
-        def done(future: Any) -> None:
-            self._finished(marker, callback, future)
+        def on_done(future: Any) -> None:
+            self._send_next(place)
+            callback(future)
 
-        level, threads = (self.nesting_level or 0) + 1, None if large is None else self.inner_max_num_threads
+        nesting_level = (self.nesting_level or 0) + 1
+        inner_threads = None if large is None else self.inner_max_num_threads
+        on_one_host = large is not None and large.shares_files
         try:
-            calls = Calls(func.items, large)
-            workers, on_one_host = self._count_workers(executor), large is not None and large.shares_files
-            future = executor.submit(run_batch, calls, calls.futures, level, workers, threads, on_one_host)
-        except Exception as error:  # on a thread of ours, where only a future can say so
+            calls = Calls(batch.items, large)
+            n_workers = self._count_workers(executor)
+            future = executor.submit(
+                run_batch, calls, calls.futures, nesting_level, n_workers, inner_threads, on_one_host
+            )
+        except Exception as error:  # raised in the dispatcher's thread, it would not reach the caller of ``Parallel``
             failed: Any = concurrent.futures.Future()
             failed.set_exception(error)
-            dispatcher.call_back(done, failed)
+            dispatcher.call_back(on_done, failed)
             return
         with self._lock:
-            self._pending[id(marker)] = (future, calls.kept)
-        dispatcher.watch(future, done)
+            self._in_flight[place] = (future, calls.kept)
+        dispatcher.watch(future, on_done)
 
-    def _finished(self, marker: object, callback: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+    def _send_next(self, place: object) -> None:
+        """Give up the place of a batch that is done, and send one that was queued."""
         with self._lock:
-            self._pending.pop(id(marker), None)
-            following = self._waiting.popleft() if self._waiting else None
-            if following is not None:
-                place = object()
-                self._pending[id(place)] = None
-        if following is not None:
-            self._send(following[0], following[1], place)
-        callback(future)
+            self._in_flight.pop(place, None)
+            if not self._queued:
+                return
+            batch, callback = self._queued.popleft()
+            place = self._take_place()
+        self._send(batch, callback, place)
 
     def retrieve_result_callback(self, future: concurrent.futures.Future[Any]) -> list[Any]:
         """Return the results of a batch."""
@@ -349,8 +396,8 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             return own_results(future.result())
         except Exception as error:
             if not isinstance(future, Future):
-                raise  # the batch never left
-            # joblib drops the traceback, which is the remote one.
+                raise  # the batch was never sent
+            # joblib raises the error without its traceback, which here is the worker's.
             lines = traceback.format_tb(error.__traceback__)
             error.add_note("Traceback on the worker (most recent call last):\n" + "".join(lines).rstrip())
             raise
@@ -358,24 +405,24 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
             del future  # the traceback of an error has this frame, and must not keep it alive
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Cancel all calls, and stop those that run if the backend can."""
+        """Cancel all calls, and stop running ones if the executor can."""
         with self._lock:
-            self._waiting.clear()
-            pending = [each for each in self._pending.values() if each is not None]
-            self._pending.clear()
-        for future, kept in reversed(pending):  # the last first: a worker that is freed gets no other of them
+            self._queued.clear()
+            in_flight = [each for each in self._in_flight.values() if each is not None]
+            self._in_flight.clear()
+        for future, kept in reversed(in_flight):  # last first: a worker that becomes free does not start another batch
             for sent in kept:
                 sent.spoil()
             try:
-                future.cancel(force=True)  # also one that does not seem to run: the news may be under way
+                future.cancel(force=True)  # whatever its state: that a worker has begun may not be known here yet
             except NotSupported:
                 future.cancel()
 
     @contextlib.contextmanager
     def retrieval_context(self) -> Iterator[None]:
-        """Give the slot of a calling task back while ``Parallel`` waits.
+        """Lend the slot of the task that called ``Parallel`` while that waits for results.
 
-        Not for generators, where the caller's code runs meanwhile; the worker sees by itself when that one waits.
+        If it returns a generator, the task's own code runs meanwhile; each wait in it lends the slot.
         """
         if self.parallel is None or self.parallel.return_generator:
             yield
@@ -386,7 +433,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
                 yield
 
     def _is_over(self) -> bool:
-        """Return whether ``Parallel`` need no longer wait: all are called, or one failed."""
+        """Return whether all batches have called back, or one has failed."""
         waits = getattr(self.parallel, "_wait_retrieval", None)  # not a public method
         return waits is None or self.parallel._aborting or not waits()
 

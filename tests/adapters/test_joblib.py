@@ -175,7 +175,7 @@ def test_the_default_executor_is_used(stays: Executor, shared_is_closed: None) -
             with parallel_config(backend=BACKEND, executor=stays):
                 assert not any(each is array for each in Parallel(n_jobs=2)(delayed(same)(array) for _ in range(3)))
             assert Parallel(n_jobs=2, backend=BACKEND)(delayed(same)(array) for _ in range(3))[0] is array
-    assert adapter._shared._executor is None and context.default_executor() is None
+    assert adapter._shared_executor._executor is None and context.default_executor() is None
 
 
 def arrive(folder: Folder, expected: int) -> int:
