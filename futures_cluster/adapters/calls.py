@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from futures_cluster.adapters.large import ARRAYS, Large, LargeArguments
+from futures_cluster.adapters.large import ARRAYS, LargeArguments, Placeholder
 from futures_cluster.future import Future
 from futures_cluster.wire.codec.pickling import HERE, OUT_OF_BAND_BYTES, dumps_apart, loads
 
@@ -24,7 +24,7 @@ class Calls:
     Attributes
     ----------
     kept : list
-        What must be there until the calls have been made.
+        Objects that must live until the calls have been made.
     """
 
     __slots__ = ("_items", "_large", "_pickled", "futures", "kept")
@@ -35,7 +35,7 @@ class Calls:
         self._pickled: Any = None
         self.futures: list[Future[Any]] = []
         self.kept: list[Any] = []
-        if large is not None and large.looks_first:
+        if large is not None and large.must_replace:
             self._items, self.futures, self.kept = large.replace(items)
 
     def __reduce__(self) -> Any:
@@ -51,7 +51,7 @@ class Calls:
             return [fn(*args, **kwargs) for fn, args, kwargs in self._items]
 
         def put(arg: Any) -> Any:
-            return arg.find(large) if type(arg) is Large else arg
+            return arg.fill(large) if type(arg) is Placeholder else arg
 
         return [
             fn(*map(put, args), **{name: put(value) for name, value in kwargs.items()})

@@ -14,7 +14,7 @@ from typing import Any
 from futures_cluster import context, locks
 from futures_cluster.future import Future
 
-#: Between two checks whether a call is over; the thread that ends it wakes the caller at once.
+#: Seconds between two checks whether a call of ``Parallel`` is over; this thread wakes the waiting one when it ends it.
 POLL_INTERVAL_S = 0.1
 #: Maximum time that the end of a call waits for a callback that is under way.
 STOP_S = 1.0
@@ -37,21 +37,21 @@ class _Waiter:
 
 
 class Dispatcher(threading.Thread):
-    """Calls back for the futures that are done, in a thread of its own, for one ``Parallel`` call.
+    """The thread of one ``Parallel`` call that calls joblib back when futures are done.
 
-    After that call there are no callbacks: joblib would count a call that was given up, as one of its results was an
-    error, for the next call of the same ``Parallel``, while that one begins.
+    It stops with that call. Otherwise joblib would count batches of a call that has failed as batches of the next call
+    of the same ``Parallel``.
 
     Parameters
     ----------
     is_over : callable
-        Whether nothing is left to be called back for.
+        ``is_over()``: whether ``Parallel`` has no reason to wait for more callbacks.
     """
 
     def __init__(self, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(name="futures_cluster-joblib", daemon=True)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._calls_back = locks.Lock()
+        self._callback_lock = locks.Lock()
         self._stopped = False
         self._is_over = is_over
         self._over = threading.Event()
@@ -65,7 +65,7 @@ class Dispatcher(threading.Thread):
     def watch(self, future: Future[Any], callback: Callable[[Future[Any]], object]) -> None:
         """Have ``callback(future)`` called once it is done and its result is here.
 
-        The executor's thread for callbacks has no part in it unless a large result has to be brought here.
+        Only if a large result has to be fetched, the executor's own thread for callbacks takes part.
         """
         with future._condition:
             if not future.done():
@@ -74,17 +74,17 @@ class Dispatcher(threading.Thread):
         self.call_back(callback, future)
 
     def wait(self) -> None:
-        """Wait until the call is over: joblib itself would look every 10 ms."""
+        """Wait until the call is over, instead of joblib's loop that looks every 10 ms."""
         while not self._is_over():
             self._over.wait(POLL_INTERVAL_S)
             self._over.clear()
 
     def stop(self) -> None:
-        """End, and wait a little for calls: they may read the user's iterator."""
+        """End the thread; wait up to ``STOP_S`` for a callback that reads the user's iterator."""
         self._stopped = True
         self._done.put(None)
-        if threading.current_thread() is not self and self._calls_back.acquire(timeout=STOP_S):
-            self._calls_back.release()
+        if threading.current_thread() is not self and self._callback_lock.acquire(timeout=STOP_S):
+            self._callback_lock.release()
 
     def run(self) -> None:
         """Call joblib back until ``stop``."""
@@ -94,7 +94,7 @@ class Dispatcher(threading.Thread):
             if isinstance(future, Future) and future.done() and not future._callbacks_are_due():
                 future.add_done_callback(functools.partial(self.call_back, callback))
             else:
-                with self._calls_back:
+                with self._callback_lock:
                     if not self._stopped:
                         callback(future)
             if self._is_over():

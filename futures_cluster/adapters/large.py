@@ -71,8 +71,8 @@ def warn(text: str) -> None:
 # ---------------------------------------------------------------- on the worker
 
 
-class Large:
-    """Stands in the arguments of a call for one that comes as a future's value."""
+class Placeholder:
+    """Stands for an argument that the executor sends as the value of a future."""
 
     __slots__ = ("index", "is_writable")
 
@@ -81,9 +81,9 @@ class Large:
         self.is_writable = is_writable
 
     def __reduce__(self) -> Any:
-        return Large, (self.index, self.is_writable)
+        return Placeholder, (self.index, self.is_writable)
 
-    def find(self, values: list[Any]) -> Any:
+    def fill(self, values: list[Any]) -> Any:
         """Return the argument; an array is read-only, as in joblib, or the batch's own."""
         value = values[self.index]
         if type(value) in ARRAYS:
@@ -149,9 +149,9 @@ class LargeArguments:
     ----------
     shares_files : bool
         Whether the workers find the caller's files.
-    looks_first : bool
-        Whether ``replace`` must be called before a batch is submitted: for futures, and once there were large arguments
-        that are not arrays.
+    must_replace : bool
+        Whether ``replace`` must be called before a batch is submitted, not only while it is pickled: if large arguments
+        are futures, or some were not arrays.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class LargeArguments:
         self.shares_files = shares_files(executor)
         self._pool = codec.pool if isinstance(executor._engine, LocalEngine) else None
         # Looking at the arguments of many small calls takes three times as long as pickling them.
-        self.looks_first = self._pool is None
+        self.must_replace = self._pool is None
 
     # ---------------------------------------------------------------- arrays, anywhere in the arguments
 
@@ -206,7 +206,7 @@ class LargeArguments:
         known = self._files.get(id(base))
         if known is None or known[0]() is not base:
             file = memmaps.MappedFile.of(base)
-            known = self._files[id(base)] = (_weakly(base, self._files), file)
+            known = self._files[id(base)] = (_weak_reference(base, self._files), file)
         return known[1]
 
     def _mode_of_contents(self, base: Any) -> str:
@@ -251,7 +251,7 @@ class LargeArguments:
         if known is not None and known[0]() is arg:
             return known[1]
         try:
-            reference = _weakly(arg, self._known)
+            reference = _weak_reference(arg, self._known)
         except TypeError:  # its end would go unnoticed, and ids are used again
             return None
         sent = make()
@@ -287,9 +287,9 @@ class LargeArguments:
         items : list
             The calls, with something in the place of large arguments.
         futures : list of Future
-            For ``Large``, in this order.
+            The values of placeholders, by their index.
         kept : list
-            What has to be there until the calls have been made.
+            Objects that must live until the calls have been made.
         """
         types: set[type] = set()
         for _, args, kwargs in items:
@@ -314,7 +314,7 @@ class LargeArguments:
                 return sent
             if index == len(futures):
                 futures.append(sent)
-            return Large(index, is_writable)
+            return Placeholder(index, is_writable)
 
         items = [
             (fn, tuple([put(arg) for arg in args]), {name: put(value) for name, value in kwargs.items()})
@@ -326,10 +326,10 @@ class LargeArguments:
         """Pickle calls with large buffers; ``kept`` gets what must live until they end."""
         reducers = self.reducers(kept)
         data, buffers = dumps_apart(items, self._codec.scope, reducers)
-        if not self.looks_first and len(data) + sum([buffer.nbytes for buffer in buffers]) > self._least_bytes:
+        if not self.must_replace and len(data) + sum([buffer.nbytes for buffer in buffers]) > self._least_bytes:
             items, _, kept[:] = self.replace(items)
             if kept:
-                self.looks_first = True
+                self.must_replace = True
                 data, buffers = dumps_apart(items, self._codec.scope, reducers)
         return data, buffers
 
@@ -339,13 +339,13 @@ class LargeArguments:
         self._files.clear()
 
 
-def _weakly(arg: Any, table: dict[int, Any]) -> Any:
-    """Return a weak reference to what has an entry in a table, which goes with it."""
-    me = id(arg)
+def _weak_reference(arg: Any, table: dict[int, Any]) -> Any:
+    """Return a weak reference to an argument that removes its entry from a table."""
+    key = id(arg)
 
     def drop(dead: Any) -> None:
-        known = table.get(me)
+        known = table.get(key)
         if known is not None and known[0] is dead:
-            del table[me]
+            del table[key]
 
     return weakref.ref(arg, drop)

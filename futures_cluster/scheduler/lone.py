@@ -153,7 +153,7 @@ class LoneTasks:
         if attempt != row[1] or key != row[0] or payload is None or event.worker != worker.name:
             return None
         self.running = None
-        series.flow.take_turn(series.stats.turn_s)  # as when it is committed
+        series.flow.catch_up_and_charge(series.stats.turn_s)  # as when it is committed
         series.stats.measure(duration_s)
         state = self._state
         state.attempts = attempt

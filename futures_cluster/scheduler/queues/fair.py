@@ -1,18 +1,17 @@
 """Queued tasks in the order in which they should run, with a fair share for each client.
 
-Covers: the queue of plain tasks, and of those of one demand. Does not cover: how much of the cluster's time each client
-has had (``shares``), whether an entry is still to be run (``dispatch`` checks it, so that cancelling costs nothing
-here), and what was committed to workers already: that is at most ``placement.PREFETCH_HORIZON_S`` of work, and stays as
-it is.
+Covers: the queue of tasks that any worker can run, and one of tasks with the same requirements. Does not cover: how
+much of the cluster's time each client has had (``shares``); whether an entry is still to be run (``dispatch`` checks
+it, so that cancelling costs nothing here); and tasks that were assigned already, at most
+``placement.PREFETCH_HORIZON_S`` of work per worker.
 
-The order. A level (priority, then depth of nesting) comes before another for all clients. Inside a level each client
-has a *flow*, and the flow that has had the least of the cluster's time is next: a client with a million tasks waiting
-and one with ten get turns alike. A flow that was away starts where the others are: it saves nothing up. Inside a flow
-those tasks come first that free memory by using up results (*consumers*), then the others, both in the order in which
-they were submitted. Otherwise all of ``map(load, files)`` would be in memory before the first ``map(process, loaded)``
-ran.
+The order of the queue: tasks of one level (priority, then depth of nesting) come before those of the next, whichever
+client submitted them. Inside a level each client has a *flow*, and the flow that has had the least of the cluster's
+time is next: a client with a million tasks and one with ten take turns. Inside a flow the *consumers* come first: tasks
+that free memory because they are among the last that need a result. Otherwise all of ``map(load, files)`` would be in
+memory before the first ``map(process, loaded)`` ran. Consumers, and then the other tasks, keep the order of submission.
 
-With one client all of this is two deques; only tasks that come back go through a heap.
+With one client all of this is two deques; only tasks that return to the queue go through a heap.
 """
 
 from __future__ import annotations
@@ -35,43 +34,50 @@ Order = tuple[Level, float, bool, int]
 
 
 def is_consumer(task: Task) -> bool:
-    """Return whether the task is among the last users of an input of it."""
+    """Return whether the task is among the last that need one of its inputs."""
     for dep in task.dependencies:
         if dep.pending_dependents <= MAX_SHARERS and dep.options is not SCATTERED_OPTIONS:
             return True
     return False
 
 
-class _Entries:
-    """What one flow has in one queue."""
+class _FlowQueue:
+    """The tasks of one flow in one queue."""
 
-    __slots__ = ("consumers", "consumers_back", "flow", "others", "others_back")
+    __slots__ = ("consumers", "late_consumers", "flow", "others", "late_others")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.consumers: deque[Task] = deque()
         self.others: deque[Task] = deque()
-        self.consumers_back: list[tuple[int, int, Task]] = []  # heaps of those that came out of order
-        self.others_back: list[tuple[int, int, Task]] = []
+        # Heaps of tasks that came out of order, by serial number and number of the push:
+        self.late_consumers: list[tuple[int, int, Task]] = []
+        self.late_others: list[tuple[int, int, Task]] = []
 
 
-class _LevelEntries:
-    """The flows of one level in one queue; ``heap`` has each, by a time that it had had some time ago."""
+class _LevelQueue:
+    """The flows of one level in one queue.
+
+    Attributes
+    ----------
+    heap : list
+        Each flow by its virtual time, which may be an earlier one: ``next_flow`` corrects it.
+    """
 
     __slots__ = ("flows", "heap")
 
     def __init__(self) -> None:
-        self.flows: dict[Flow, _Entries] = {}
-        self.heap: list[tuple[float, int, _Entries]] = []
+        self.flows: dict[Flow, _FlowQueue] = {}
+        self.heap: list[tuple[float, int, _FlowQueue]] = []
 
-    def next_flow(self) -> _Entries:
-        """Return the flow whose turn it is; it is the first of the heap then."""
+    def next_flow(self) -> _FlowQueue:
+        """Return the flow that is next, and make it the first of the heap."""
         heap = self.heap
         while True:
-            spent_s, number, entries = heap[0]
-            if entries.flow.virtual_time_s <= spent_s:
-                return entries
-            heapq.heapreplace(heap, (entries.flow.virtual_time_s, number, entries))
+            virtual_time_s, number, queue = heap[0]
+            if queue.flow.virtual_time_s <= virtual_time_s:
+                return queue
+            heapq.heapreplace(heap, (queue.flow.virtual_time_s, number, queue))
 
 
 class FairQueue:
@@ -87,7 +93,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._levels: SortedDict = SortedDict()
-        self._single: _Entries | None = None  # the only flow in here, as is usual; kept while empty
+        self._single: _FlowQueue | None = None  # the only flow in here, as is usual; kept while empty
         self.count = 0
         self._pushes = 0
 
@@ -97,34 +103,34 @@ class FairQueue:
     def push(self, task: Task) -> None:
         """Add a task; it may be in the queue more than once."""
         flow = task.flow
-        entries = self._single
-        if entries is None or entries.flow is not flow or not self.count:
-            entries = self._entries(flow)
+        queue = self._single
+        if queue is None or queue.flow is not flow or not self.count:
+            queue = self._queue_of(flow)
         if task.dependencies and is_consumer(task):
-            line, back = entries.consumers, entries.consumers_back
+            in_order, late = queue.consumers, queue.late_consumers
         else:
-            line, back = entries.others, entries.others_back
-        if not line or line[-1].serial <= task.serial:
-            line.append(task)
+            in_order, late = queue.others, queue.late_others
+        if not in_order or in_order[-1].serial <= task.serial:
+            in_order.append(task)
         else:
             self._pushes += 1
-            heapq.heappush(back, (task.serial, self._pushes, task))
+            heapq.heappush(late, (task.serial, self._pushes, task))
         self.count += 1
 
     def extend(self, tasks: list[Task]) -> None:
         """Add tasks of one flow and without inputs, in the order of their serial numbers."""
         if tasks:
             self.push(tasks[0])
-            line = self._entries(tasks[0].flow).others
-            if line and line[-1] is tasks[0]:
-                line.extend(tasks[1:])
+            in_order = self._queue_of(tasks[0].flow).others
+            if in_order and in_order[-1] is tasks[0]:
+                in_order.extend(tasks[1:])
                 self.count += len(tasks) - 1
             else:
                 for task in tasks[1:]:
                     self.push(task)
 
-    def _entries(self, flow: Flow) -> _Entries:
-        """Return what the flow has in here; makes it known if it had nothing."""
+    def _queue_of(self, flow: Flow) -> _FlowQueue:
+        """Return the tasks of a flow; add the flow if it had none."""
         single = self._single
         if not self.count:
             flow.catch_up()
@@ -135,24 +141,24 @@ class FairQueue:
                 self._single = None
         level = self._levels.get(flow.level)
         if level is None:
-            level = self._levels[flow.level] = _LevelEntries()
-        entries = level.flows.get(flow)
-        if entries is None:
+            level = self._levels[flow.level] = _LevelQueue()
+        queue = level.flows.get(flow)
+        if queue is None:
             flow.catch_up()
-            entries = level.flows[flow] = _Entries(flow)
+            queue = level.flows[flow] = _FlowQueue(flow)
             self._pushes += 1
-            heapq.heappush(level.heap, (flow.virtual_time_s, self._pushes, entries))
-            self._single = entries if len(self._levels) == 1 and len(level.flows) == 1 else None
-        found: _Entries = entries
+            heapq.heappush(level.heap, (flow.virtual_time_s, self._pushes, queue))
+            self._single = queue if len(self._levels) == 1 and len(level.flows) == 1 else None
+        found: _FlowQueue = queue
         return found
 
-    def _next(self) -> _Entries:
+    def _next(self) -> _FlowQueue:
         if not self.count:
             raise IndexError("the queue is empty")
         single = self._single
         if single is not None:
             return single
-        level: _LevelEntries = self._levels.peekitem(0)[1]
+        level: _LevelQueue = self._levels.peekitem(0)[1]
         return level.next_flow()
 
     def first(self) -> Task:
@@ -163,33 +169,33 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        entries = self._next()
-        line, back = entries.consumers, entries.consumers_back
-        if not line and not back:
-            line, back = entries.others, entries.others_back
-        if back and (not line or back[0][0] < line[0].serial):
-            return back[0][2]
-        return line[0]
+        queue = self._next()
+        in_order, late = queue.consumers, queue.late_consumers
+        if not in_order and not late:
+            in_order, late = queue.others, queue.late_others
+        if late and (not in_order or late[0][0] < in_order[0].serial):
+            return late[0][2]
+        return in_order[0]
 
     def order(self) -> Order:
         """Return the order that compares the first task with those of other queues."""
-        task, entries = self.first(), self._next()
-        consumers = bool(entries.consumers or entries.consumers_back)
-        return (entries.flow.level, entries.flow.virtual_time_s, not consumers, task.serial)
+        task, queue = self.first(), self._next()
+        consumers = bool(queue.consumers or queue.late_consumers)
+        return (queue.flow.level, queue.flow.virtual_time_s, not consumers, task.serial)
 
     def ahead(self, task: Task) -> int:
-        """Return about how many entries are ahead of a task; slow, for people."""
+        """Return about how many entries are ahead of a task; slow, for explanations."""
         number = 0
         for level, queued in self._levels.items():
             if level > task.flow.level:
                 break
-            for flow, entries in queued.flows.items():
-                lines = (entries.consumers, entries.others, entries.consumers_back, entries.others_back)
+            for flow, queue in queued.flows.items():
+                parts = (queue.consumers, queue.others, queue.late_consumers, queue.late_others)
                 if level < task.flow.level:
-                    number += sum(len(line) for line in lines)
+                    number += sum(len(part) for part in parts)
                 elif flow is task.flow:
-                    rows = (*entries.consumers, *(row[2] for row in entries.consumers_back))
-                    others = (*entries.others, *(row[2] for row in entries.others_back))
+                    rows = (*queue.consumers, *(row[2] for row in queue.late_consumers))
+                    others = (*queue.others, *(row[2] for row in queue.late_others))
                     if task in rows:
                         number += sum(other.serial < task.serial for other in rows)
                     else:
@@ -202,11 +208,11 @@ class FairQueue:
         They come in no particular order, void entries among them.
         """
         for queued in self._levels.values():
-            for flow, entries in queued.flows.items():
+            for flow, queue in queued.flows.items():
                 if clients is None or flow.client in clients:
-                    yield from entries.others
-                    yield from entries.consumers
-                    for row in (*entries.others_back, *entries.consumers_back):
+                    yield from queue.others
+                    yield from queue.consumers
+                    for row in (*queue.late_others, *queue.late_consumers):
                         yield row[2]
 
     def pop(self) -> Task:
@@ -217,26 +223,26 @@ class FairQueue:
         IndexError
             When the queue is empty.
         """
-        entries = self._single if self._single is not None and self.count else self._next()
-        line, back = entries.consumers, entries.consumers_back
-        if not line and not back:
-            line, back = entries.others, entries.others_back
-        if back and (not line or back[0][0] < line[0].serial):
-            task = heapq.heappop(back)[2]
+        queue = self._single if self._single is not None and self.count else self._next()
+        in_order, late = queue.consumers, queue.late_consumers
+        if not in_order and not late:
+            in_order, late = queue.others, queue.late_others
+        if late and (not in_order or late[0][0] < in_order[0].serial):
+            task = heapq.heappop(late)[2]
         else:
-            task = line.popleft()
+            task = in_order.popleft()
         self.count -= 1
-        if self._single is None and not (line or back) and not (entries.others or entries.others_back):
-            self._remove(entries)
+        if self._single is None and not (in_order or late) and not (queue.others or queue.late_others):
+            self._remove(queue)
         return task
 
-    def _remove(self, entries: _Entries) -> None:
+    def _remove(self, queue: _FlowQueue) -> None:
         """Remove an empty flow, which is the first of its level's heap."""
-        level = self._levels[entries.flow.level]
+        level = self._levels[queue.flow.level]
         heapq.heappop(level.heap)
-        del level.flows[entries.flow]
+        del level.flows[queue.flow]
         if not level.flows:
-            del self._levels[entries.flow.level]
+            del self._levels[queue.flow.level]
         if len(self._levels) == 1:
             (level,) = self._levels.values()
             if len(level.flows) == 1:

@@ -1,94 +1,99 @@
 """How much of the cluster's time each client has had, in each level of priority and nesting.
 
+This is start-time fair queueing: a *flow* is what one client has of one level. Its virtual time is the expected
+duration of all tasks that it was given workers for, and the flow with the smallest one is next (``fair``). A flow that
+had no tasks for a time goes on at the system's virtual time, so that idle clients save nothing up.
+
 Does not cover: the order of a client's own tasks (``fair``).
 """
 
 from __future__ import annotations
 
-#: The cost of one turn while the duration of the function is unknown.
+#: What a flow is charged for a task while the duration of its function is unknown.
 UNKNOWN_TURN_S = 0.01
-#: Levels of which the shares are remembered.
+#: Number of levels whose flows are remembered.
 MAX_LEVELS = 1000
 
 #: Priority and depth of nesting; the smaller one comes first.
 Level = tuple[int, int]
 
 
-class FairLevel:
+class LevelShares:
     """The flows of one level.
 
     Attributes
     ----------
-    virtual_time_s : float
-        The virtual time of the flow that had the last turn; a flow that joins starts there.
+    system_time_s : float
+        The system's virtual time: the largest that a flow had when it was charged. A flow that joins starts there.
     """
 
-    __slots__ = ("flows", "virtual_time_s")
+    __slots__ = ("flows", "system_time_s")
 
-    def __init__(self, reached_s: float) -> None:
-        self.flows: dict[str, Flow] = {}
-        self.virtual_time_s = reached_s
+    def __init__(self, start_s: float) -> None:
+        self.flows: dict[str, Flow] = {}  # by client
+        self.system_time_s = start_s
 
 
 class Flow:
     """A client's tasks of one level, in whatever queues they are."""
 
-    __slots__ = ("client", "fair_level", "level", "virtual_time_s")
+    __slots__ = ("_shares", "client", "level", "virtual_time_s")
 
-    def __init__(self, client: str, level: Level, fair_level: FairLevel) -> None:
+    def __init__(self, client: str, level: Level, shares: LevelShares) -> None:
         self.client = client
         self.level = level
-        self.fair_level = fair_level
-        self.virtual_time_s = fair_level.virtual_time_s  # expected seconds of work that it was given
+        self._shares = shares
+        self.virtual_time_s = shares.system_time_s
 
     def catch_up(self) -> None:
-        """Start where the other flows are, after a time with nothing to do."""
-        if self.virtual_time_s < self.fair_level.virtual_time_s:
-            self.virtual_time_s = self.fair_level.virtual_time_s
+        """Go on where the other flows are, after a time without tasks."""
+        if self.virtual_time_s < self._shares.system_time_s:
+            self.virtual_time_s = self._shares.system_time_s
 
     def charge(self, seconds: float) -> None:
         """Charge the expected duration of a task to the flow."""
-        fair_level = self.fair_level
-        if self.virtual_time_s > fair_level.virtual_time_s:
-            fair_level.virtual_time_s = self.virtual_time_s
+        shares = self._shares
+        if self.virtual_time_s > shares.system_time_s:
+            shares.system_time_s = self.virtual_time_s
         self.virtual_time_s += seconds
 
-    def take_turn(self, seconds: float) -> None:
-        """Catch up, and charge a task that comes alone."""
-        fair_level, reached_s = self.fair_level, self.virtual_time_s
-        if reached_s > fair_level.virtual_time_s:
-            fair_level.virtual_time_s = reached_s
-        self.virtual_time_s = fair_level.virtual_time_s + seconds
+    def catch_up_and_charge(self, seconds: float) -> None:
+        """Do both at once, for a task that no queue had to hold."""
+        shares, virtual_time_s = self._shares, self.virtual_time_s
+        if virtual_time_s > shares.system_time_s:
+            shares.system_time_s = virtual_time_s
+        self.virtual_time_s = shares.system_time_s + seconds
 
 
 class FairShares:
     """All flows, by level and client."""
 
     def __init__(self) -> None:
-        self._levels: dict[Level, FairLevel] = {}
-        self._virtual_time_s = 0.0  # by levels that are forgotten
+        self._levels: dict[Level, LevelShares] = {}
+        self._start_s = 0.0  # of new levels: the largest system time of those that were forgotten
 
     def __len__(self) -> int:
-        return sum(len(fair_level.flows) for fair_level in self._levels.values())
+        return sum(len(shares.flows) for shares in self._levels.values())
 
     def flow(self, client: str, level: Level) -> Flow:
-        """Return the flow of a client."""
-        fair_level = self._levels.get(level)
-        if fair_level is None:
+        """Return the flow of a client's tasks of a level; make it if there is none."""
+        shares = self._levels.get(level)
+        if shares is None:
             if len(self._levels) >= MAX_LEVELS:
-                oldest = self._levels.pop(next(iter(self._levels)))
-                self._virtual_time_s = max(self._virtual_time_s, oldest.virtual_time_s)
-            fair_level = self._levels[level] = FairLevel(self._virtual_time_s)
-        elif len(self._levels) >= MAX_LEVELS:  # those used last are forgotten last
+                self._forget_level(next(iter(self._levels)))
+            shares = self._levels[level] = LevelShares(self._start_s)
+        elif len(self._levels) >= MAX_LEVELS:  # the next to be forgotten is the least recently used
             self._levels[level] = self._levels.pop(level)
-        flow = fair_level.flows.get(client)
+        flow = shares.flows.get(client)
         if flow is None:
-            flow = fair_level.flows[client] = Flow(client, level, fair_level)
+            flow = shares.flows[client] = Flow(client, level, shares)
         return flow
 
     def forget(self, client: str) -> None:
         """Forget a client that has left."""
-        for level, fair_level in list(self._levels.items()):
-            if fair_level.flows.pop(client, None) is not None and not fair_level.flows:
-                del self._levels[level]
-                self._virtual_time_s = max(self._virtual_time_s, fair_level.virtual_time_s)
+        for level, shares in list(self._levels.items()):
+            if shares.flows.pop(client, None) is not None and not shares.flows:
+                self._forget_level(level)
+
+    def _forget_level(self, level: Level) -> None:
+        self._start_s = max(self._start_s, self._levels.pop(level).system_time_s)
