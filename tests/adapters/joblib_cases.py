@@ -315,7 +315,7 @@ def limited_threads_inside_of_calls(folder: Path) -> Any:
 def another_backend() -> Any:
     """One like that which is configured."""
     active: Any = get_active_backend()[0]
-    return type(active)(**({"executor": active._given} if hasattr(active, "_given") else {}))
+    return type(active)(**({"executor": active._given_executor} if hasattr(active, "_given_executor") else {}))
 
 
 def main(folder: str, has_options: bool) -> None:
