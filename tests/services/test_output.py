@@ -79,7 +79,7 @@ def test_threads_do_not_mix() -> None:
 
 def test_too_many_lines_are_left_out_and_long_ones_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdout_capture, "MAX_LINES", 2)
-    monkeypatch.setattr(stdout_capture, "MAX_TEXT", 3)
+    monkeypatch.setattr(stdout_capture, "MAX_LINE_CHARS", 3)
     with capturing() as (taken, _):
         in_task("a", "12345", "b", "c", "d")
         assert taken.take() == [["a", "123"], ["a", "b"], ["", "(2 more lines are left out)"]]

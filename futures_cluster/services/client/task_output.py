@@ -1,4 +1,4 @@
-"""What tasks print, at the client that listens: lines with the worker and the key of their task.
+"""On a client that listens to the output of tasks: the lines that they print, with worker and key.
 
 Does not cover: taking the lines on workers (``services.worker.stdout_capture``), and their way here (``reporter`` and
 ``monitor``).
@@ -31,7 +31,7 @@ class Line:
 
 
 def show(line: Line) -> None:
-    """Print a line on this side."""
+    """Print a line in the client's own process."""
     print(printable(f"[{line.worker} {line.key}] {line.text}", sys.stdout))
 
 
@@ -42,13 +42,15 @@ def printable(text: str, stream: Any) -> str:
 
 
 class OutputListener:
-    """Hands lines to a function, until ``close``.
+    """Calls a function with each line, in a thread, until ``close``.
 
     Parameters
     ----------
     fetch : callable
-        ``fetch(last)``: the rows ``(worker, key, text)`` since it was called before; with ``last`` workers are asked
-        for what they still have.
+        ``fetch(last)``: rows ``(worker, key, text)`` since the previous call. With ``last`` the scheduler first asks
+        the workers for the lines that they have not reported.
+    function : callable
+        ``function(line)``.
     """
 
     def __init__(self, fetch: Callable[[bool], list[Any]], function: Callable[[Line], object]) -> None:
@@ -72,7 +74,7 @@ class OutputListener:
             self._function(Line(worker, key, text))
 
     def close(self) -> None:
-        """Hand over the rest; what the function raises then is raised here."""
+        """Stop, after the last lines; the function's error for one of these is raised here."""
         self._end.set()
         self._thread.join()
         self._hand_over(self._fetch(True))
