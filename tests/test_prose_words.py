@@ -46,7 +46,7 @@ VERBS = frozenset(
     Compile Complete Compress Compute Connect Convert Copy Count Create Cut Deal Decide Declare Decode Delay Delete
     Deliver Derive Describe Detach Disable Discard Divide Do Draw Drop Dump Empty Enable Encode End Ensure Enter
     Escape Estimate Evaluate Evict Execute Exit Expand Expect Explain Extend Extract Fail Fetch Fill Filter Find
-    Finish Fit Forget Format Forward Free Freeze Generate Get Give Go Group Guard Hand Handle Hash Have Hold
+    Finish Fit Flush Forget Format Forward Free Freeze Generate Get Give Go Group Guard Hand Handle Hash Have Hold
     Import Increment Insert Install Iterate Join Keep Kill Leave Lend Let Limit List Listen Load Lock Log Look
     Lose Make Map Mark Measure Merge Minimize Move Multiply Name Never Normalize Note Notice Notify
     Offer Open Order Overwrite Pack Parse Pass Patch Pause Persist Pickle Pin Place Poll Post Predict

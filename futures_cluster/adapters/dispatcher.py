@@ -80,7 +80,10 @@ class Dispatcher(threading.Thread):
             self._over.clear()
 
     def stop(self) -> None:
-        """End the thread; wait up to ``STOP_S`` for a callback that reads the user's iterator."""
+        """End the thread, after the callback under way: it may read the user's iterator.
+
+        Waits ``STOP_S`` at most.
+        """
         self._stopped = True
         self._done.put(None)
         if threading.current_thread() is not self and self._callback_lock.acquire(timeout=STOP_S):

@@ -3,7 +3,7 @@
 Covers: the backend, and which executor it uses. Does not cover: arguments that go to the workers once (``large``),
 joblib's own batching and dispatching, which are inherited.
 
-How a batch of calls (joblib's ``BatchedCalls``) gets to a worker, and its results back::
+How a batch of calls gets to a worker, and its results back::
 
     Parallel.__call__ -> submit -> Executor.submit(run_batch, calls, large arguments as futures)
                                                   |
@@ -144,7 +144,10 @@ def run_batch(
 
 
 def nested_backend(nesting_level: int, n_workers: int, inner_threads: int | None = None) -> FuturesClusterBackend:
-    """Return the backend of ``Parallel`` in a task; without ``n_jobs`` it runs calls in the task itself."""
+    """Return the backend of ``Parallel`` in a task.
+
+    Without ``n_jobs`` the calls run in the task itself.
+    """
     backend = FuturesClusterBackend(nesting_level=nesting_level, inner_max_num_threads=inner_threads)
     backend.n_workers = n_workers
     backend.default_n_jobs = 1
@@ -303,7 +306,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
         return int(GROWTH * size)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
-        """Return the backend that joblib puts into a batch; ``run_batch`` does not use it."""
+        """Return the backend that joblib puts into a batch; we do not send it."""
         return self, None
 
     # ---------------------------------------------------------------- one call of Parallel
@@ -420,7 +423,7 @@ class FuturesClusterBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ig
 
     @contextlib.contextmanager
     def retrieval_context(self) -> Iterator[None]:
-        """Lend the slot of the task that called ``Parallel`` while that waits for results.
+        """Lend the slot of the task that called ``Parallel`` while it waits.
 
         If it returns a generator, the task's own code runs meanwhile; each wait in it lends the slot.
         """

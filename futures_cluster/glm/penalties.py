@@ -1,14 +1,10 @@
-"""Penalties: what coefficients cost, whatever the data.
+"""Penalties of coefficients: none, l1, l2 and elastic net, each also with coefficients that must not be negative.
 
-Covers: none, l1, l2 and elastic net, each also for coefficients that must not be negative: value, gradient and
-curvature of the smooth part, the proximal operator of the other part. Does not cover: intercepts, which are never
-penalized: callers hand over the coefficients only; nor the meaning of ``C`` and ``alpha`` (``estimators``).
+Covers: value and gradient of the smooth part, and the proximal operator of the rest. ``objective`` adds value and
+gradient to the *mean* loss; ``proximal_grad``, ``admm`` and the inner problem of ``newton`` use the operator.
 
-The way of data: ``objective`` adds value and gradient to the sum over the rows; ``proximal_grad``, ``admm`` and the
-inner problem of ``newton`` use ``prox``.
-
-Conventions: the penalty of coefficients ``b`` is ``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)``, beside a *mean* loss.
-With ``positive`` it is infinite where a coefficient is negative; solvers keep to the others by ``prox``.
+Does not cover: intercepts, which are never penalized, so that callers pass coefficients only; and the meaning of ``C``
+and ``alpha`` (``estimators``).
 """
 
 from __future__ import annotations
@@ -23,12 +19,15 @@ Array = Any
 
 @dataclass(frozen=True)
 class Penalty:
-    """``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)``, with ``positive`` of coefficients ``b >= 0`` only.
+    """``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)`` for coefficients ``b``.
+
+    With ``positive`` the penalty is infinite if a coefficient is negative. ``value`` leaves that out: solvers reach
+    only other coefficients, by way of ``prox``.
 
     Raises
     ------
     ValueError
-        For strengths that are negative or not finite.
+        If a strength is negative or not finite.
 
     Examples
     --------
@@ -53,42 +52,47 @@ class Penalty:
 
     @property
     def is_smooth(self) -> bool:
-        """Whether the gradient is the whole story."""
+        """Whether ``gradient`` is the gradient of the whole penalty."""
         return self.l1 == 0 and not self.positive
 
     def value(self, b: Array) -> float:
-        """Return both parts."""
+        """Return the value of both parts."""
         return self.smooth_value(b) + self.l1_value(b)
 
     def smooth_value(self, b: Array) -> float:
-        """Return the l2 part."""
+        """Return the value of the l2 part."""
         return 0.5 * self.l2 * float(np.vdot(b, b)) if self.l2 else 0.0
 
     def l1_value(self, b: Array) -> float:
-        """Return the l1 part."""
+        """Return the value of the l1 part."""
         return self.l1 * float(np.abs(b).sum()) if self.l1 else 0.0
 
     def gradient(self, b: Array) -> Array:
-        """Return gradient of the l2 part; its curvature is ``l2`` for each coefficient."""
+        """Return the gradient of the l2 part; its curvature is ``l2`` everywhere."""
         return self.l2 * b
 
     def prox(self, b: Array, step: Array | float) -> Array:
-        """Return the ``x`` of least ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))``."""
+        """Return the proximal operator of the part that is not smooth.
+
+        Returns
+        -------
+        array
+            The ``x`` that minimizes ``l1 * sum(abs(x)) + sum((x - b)**2 / (2 * step))``, with ``positive`` over all
+            ``x >= 0``.
+        """
         if self.positive:
             return np.maximum(b - self.l1 * step, 0.0)
         return np.sign(b) * np.maximum(np.abs(b) - self.l1 * step, 0.0)
 
-    def least_subgradient(self, b: Array, gradient: Array) -> Array:
-        """Return the subgradient of least norm; ``gradient`` is of the smooth part."""
+    def min_norm_subgradient(self, b: Array, gradient: Array) -> Array:
+        """Return the minimum-norm subgradient of the objective: zero at its minimum.
+
+        ``gradient`` is that of the smooth part of the objective, the loss and the l2 part.
+        """
         if self.positive:
             return np.where(b > 0, gradient + self.l1, np.minimum(gradient + self.l1, 0.0))
         at_zero = np.maximum(np.abs(gradient) - self.l1, 0.0)
         return np.where(b != 0, gradient + self.l1 * np.sign(b), at_zero)
-
-
-def none() -> Penalty:
-    """Return no penalty."""
-    return Penalty()
 
 
 def l1(strength: float) -> Penalty:
@@ -102,12 +106,12 @@ def l2(strength: float) -> Penalty:
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
-    """Return ``l1_ratio`` of the strength as l1, the rest as l2.
+    """Return a penalty with ``l1_ratio`` of the strength as l1, the rest as l2.
 
     Raises
     ------
     ValueError
-        For a ratio outside of 0 to 1.
+        If ``l1_ratio`` is not between 0 and 1.
     """
     if not 0 <= l1_ratio <= 1:
         raise ValueError(f"l1_ratio must be between 0 and 1, not {l1_ratio!r}")

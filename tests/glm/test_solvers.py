@@ -282,7 +282,7 @@ def test_correlated_columns_need_few_sweeps(penalty: Penalty, repeated: bool, mo
     sweep = quadratic._sweep
     monkeypatch.setattr(quadratic, "_sweep", lambda *args: sweeps.append(1) or sweep(*args))
     b, _ = minimize_model(hessian, gradient, np.zeros(60), penalty, 60)
-    least = penalty.least_subgradient(b, gradient + hessian @ b)
+    least = penalty.min_norm_subgradient(b, gradient + hessian @ b)
     np.testing.assert_allclose(least, 0.0, atol=1e-9)
     assert np.any(b == 0) or not penalty.positive
     assert np.all(b >= 0) or not penalty.positive

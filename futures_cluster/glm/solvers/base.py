@@ -183,11 +183,11 @@ def warn_of_convergence(text: str) -> None:
 
 
 def gradient_norm(objective: Objective, point: Point) -> float:
-    """Return the largest entry of the gradient, or of the least subgradient."""
+    """Return the largest entry of the gradient, or of the minimum-norm subgradient."""
     gradient = point.gradient
     if not objective.penalty.is_smooth:
         n = objective.n_coefs
-        gradient = np.concatenate([objective.penalty.least_subgradient(point.theta[:n], gradient[:n]), gradient[n:]])
+        gradient = np.concatenate([objective.penalty.min_norm_subgradient(point.theta[:n], gradient[:n]), gradient[n:]])
     return float(np.max(np.abs(gradient), initial=0.0))
 
 

@@ -74,7 +74,7 @@ class OutputListener:
             self._function(Line(worker, key, text))
 
     def close(self) -> None:
-        """Stop, after the last lines; the function's error for one of these is raised here."""
+        """Stop after the last lines; raise what the function raises for these."""
         self._end.set()
         self._thread.join()
         self._hand_over(self._fetch(True))
