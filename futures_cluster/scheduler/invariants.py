@@ -55,8 +55,8 @@ def check(state: State) -> None:
     for key, task in state.tasks.items():
         assert SHARED not in task.wanted_by or key in state.held, (task, "wanted by no shared object")
         assert task.wanted_by.count(SHARED) <= 1, task
-    for task in state.resting:
-        assert state.tasks.get(task.key) is task and task.state == WAITING, (task, "rests")
+    for task in state.paused:
+        assert state.tasks.get(task.key) is task and task.state == WAITING, (task, "paused")
     assert all(key in state.tasks for key in state.calls), "calls of tasks that are forgotten"
     _check_workers(state)
     _check_copies(state)
@@ -64,7 +64,7 @@ def check(state: State) -> None:
 
 def _check_task(state: State, task: Task) -> None:
     if task.state == WAITING:
-        missing = sum(dep.state != MEMORY for dep in task.dependencies) + (task in state.resting)
+        missing = sum(dep.state != MEMORY for dep in task.dependencies) + (task in state.paused)
         assert task.unmet_inputs == missing > 0, (task, task.unmet_inputs, missing)
         for dep in task.dependencies:
             assert dep.state in (*UNFINISHED, MEMORY), (task, "waits for", dep)

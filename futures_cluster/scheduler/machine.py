@@ -440,7 +440,7 @@ class SchedulerMachine:
             for client in task.wanted_by:
                 self._outbox.waiting.setdefault(client, []).append(task.key)
         if pause_s:
-            reruns.rest(self._transitions, task, now + pause_s)
+            reruns.pause(self._transitions, task, now + pause_s)
             self._transitions.set_deadline(now + pause_s, task)
         else:
             self._transitions.start_waiting(task)
@@ -580,9 +580,9 @@ class SchedulerMachine:
             task = self.state.tasks.get(key)
             if task is None or task.attempt != attempt:
                 continue
-            if task in self.state.resting:
-                if self.state.resting[task] <= now:  # else it is the deadline of the attempt that has ended
-                    reruns.wake(self._transitions, task)
+            if task in self.state.paused:
+                if self.state.paused[task] <= now:  # else it is the deadline of the attempt that has ended
+                    reruns.resume(self._transitions, task)
                 continue
             if task.state is not ASSIGNED or task.worker is None:
                 continue

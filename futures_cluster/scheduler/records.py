@@ -154,7 +154,7 @@ class Task:
     pending_dependents : int
         Number of dependents that are unfinished.
     unmet_inputs : int
-        Number of dependencies that are not in memory; one more while it rests (``State.resting``).
+        Number of dependencies that are not in memory; one more while it pauses (``State.paused``).
     wanted_by : tuple of str
         Clients with a future of it; twice one that has two of them, because the key came to it by its name.
     fire_and_forget : bool

@@ -51,15 +51,15 @@ def pause_s(task: Task) -> float:
     return PAUSE_S if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS else 0.0
 
 
-def rest(change: Transitions, task: Task, until_s: float) -> None:
+def pause(change: Transitions, task: Task, until_s: float) -> None:
     """Let an unassigned task wait for its inputs, and for the end of its pause."""
-    change.state.resting[task] = until_s
+    change.state.paused[task] = until_s
     change.start_waiting(task)
 
 
-def wake(change: Transitions, task: Task) -> None:
+def resume(change: Transitions, task: Task) -> None:
     """End the pause of a task."""
-    del change.state.resting[task]
+    del change.state.paused[task]
     task.unmet_inputs -= 1
     if not task.unmet_inputs:
         change.make_ready(task)

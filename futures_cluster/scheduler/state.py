@@ -72,7 +72,7 @@ class State:
         self.copying: dict[Task, dict[Worker, None]] = {}  # results of which copies were asked for, and of whom
         self.copies_due = False  # a worker may now be able to make copies that are lacking
         self.draining: dict[Worker, dict[Task, None]] = {}  # workers that are to end -> what only such workers hold
-        self.resting: dict[Task, float] = {}  # tasks that pause before they run again, and until when; in state WAITING
+        self.paused: dict[Task, float] = {}  # tasks that pause before they run again, and until when; in state WAITING
         self.deadlines: list[tuple[float, Key, int]] = []  # a heap of (time, key, attempt)
         self.broken: Payload = None  # the error of every task, once no worker can start
         self.serial = 0  # of the newest task

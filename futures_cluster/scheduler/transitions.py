@@ -82,8 +82,8 @@ class Transitions:
         counts = self.state.counts
         if old in counts:
             counts[old] -= 1
-            if self.state.resting:
-                self.state.resting.pop(task, None)
+            if self.state.paused:
+                self.state.paused.pop(task, None)
         if new in counts:
             counts[new] += 1
         task.state = new
@@ -127,7 +127,7 @@ class Transitions:
         if self.state.broken is not None:
             self.fail(task, self.state.broken)
             return
-        missing = 1 if self.state.resting and task in self.state.resting else 0
+        missing = 1 if self.state.paused and task in self.state.paused else 0
         released = False
         for dep in task.dependencies:
             state = dep.state

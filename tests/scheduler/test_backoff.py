@@ -69,7 +69,7 @@ def test_a_cancelled_task_does_not_wait() -> None:
     cluster.given(submit("a", options=OPTIONS))
     fail(cluster)
     cluster.given(m.CancelTasks("c", ["a"]))
-    assert not cluster.states() and not cluster.machine.state.resting
+    assert not cluster.states() and not cluster.machine.state.paused
     wake(cluster)  # the deadline that is left does nothing
 
 
@@ -100,7 +100,7 @@ def test_inputs_that_are_lost_meanwhile_are_waited_for() -> None:
     cluster.given(submit(("a", ["x"]), options=OPTIONS))
     fail(cluster)
     cluster.given(m.WorkerGone(holder.name, [], cause="died"))
-    while cluster.states()["a"] == "waiting" and cluster.machine.state.resting:
+    while cluster.states()["a"] == "waiting" and cluster.machine.state.paused:
         wake(cluster)
     assert cluster.states() == {"x": "assigned", "a": "waiting"}
     cluster.finish("x")

@@ -201,7 +201,7 @@ def test_a_pause_ends_before_its_time_when_nobody_wants_the_task() -> None:
     for _ in range(2):
         cluster.given(lost(cluster, "bad", executing=["bad"]))
     cluster.given(m.CancelTasks("c", ["bad"]))
-    assert not cluster.states() and not cluster.machine.state.resting
+    assert not cluster.states() and not cluster.machine.state.paused
     cluster.given(submit("bad"))
     assert "bad" in cluster.where()
     assert cluster.pause() == []

@@ -220,7 +220,7 @@ def check_empty(simulation: Simulation, unclaimed: Container[str] = ()) -> None:
     assert not state.tasks, list(state.tasks.values())
     for function in state.functions.values():  # a worker whose tasks submit remembers what it told
         assert not function.tasks and all(name in simulation.workers for name in function.held_by), function.id
-    assert not state.queued and not state.reserved and not state.resting and not state.pending_steals_s
+    assert not state.queued and not state.reserved and not state.paused and not state.pending_steals_s
     assert not state.scattered and not state.under_replicated and not state.copying and not state.draining
     for worker in state.workers.values():
         assert not worker.assigned and not worker.data, worker

@@ -28,7 +28,7 @@ from futures_cluster.engines.inprocess.lending import Lending
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
 from futures_cluster.engines.inprocess.watching import Watching
-from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, Needs, WorkItem
+from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, InputWaiter, WorkItem
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.call_preparation import (
@@ -170,16 +170,16 @@ class InProcessEngine(EngineFacts, EngineBase):
             asked = inherit(asked, parent)
             parent.children[number] = None
         if asked is not DEFAULT_OPTIONS:
-            work.take_options(asked)
+            work.apply_options(asked)
         if given:
-            work.special, work.given, work.inside = True, given, found.inside
+            work.special, work.futures, work.containers = True, given, found.inside
         self._admit(work, given)
         if parent is not None:
             self.has_children(parent)
         return future
 
     def _admit(self, work: WorkItem, given: list[Any]) -> None:
-        """Let work run once it has what it needs."""
+        """Let work run once all its inputs are there."""
         with DeferredSignals():
             try:
                 self.queued[work.number] = work
@@ -187,7 +187,7 @@ class InProcessEngine(EngineFacts, EngineBase):
                 if missing:
                     self.wait_for(work, missing)
                 else:
-                    self.is_ready(work)
+                    self.enqueue(work)
                 if self.closing:
                     self._refuse_late(work.number)
             except BaseException:
@@ -197,23 +197,23 @@ class InProcessEngine(EngineFacts, EngineBase):
                 raise
 
     def wait_for(self, work: WorkItem, missing: list[Any]) -> None:
-        """Let work wait for futures; one that has failed tells it at once."""
-        needs = Needs(self, work, len(missing))
+        """Let work wait for futures; end it at once if one has failed or was cancelled."""
+        waiter = InputWaiter(self, work, len(missing))
         for future in missing:
             with future._condition:
                 state = future._state
                 if state in ("PENDING", "RUNNING"):
-                    future._waiters.append(needs)
+                    future._waiters.append(waiter)
                     continue
             if state != "FINISHED":
-                needs.add_cancelled(future)
+                waiter.add_cancelled(future)
             elif future._exception is not None:
-                needs.add_exception(future)
+                waiter.add_exception(future)
             else:
-                needs.add_result(future)
+                waiter.add_result(future)
 
-    def is_ready(self, work: WorkItem) -> None:
-        """Work has all that it needs."""
+    def enqueue(self, work: WorkItem) -> None:
+        """Put work in the queue, once all its inputs are there."""
         if work.priority or work.depth or work.resources or work.attempt > 1 or type(work) is not WorkItem:
             self._ready.put_ordered(work)
         else:
@@ -221,12 +221,12 @@ class InProcessEngine(EngineFacts, EngineBase):
         self._slots.want()
 
     def _refuse_late(self, number: int) -> None:
-        """Withdraw work that came while the executor closed, unless a thread has it.
+        """Withdraw work that came while the executor closed.
 
         Raises
         ------
         RuntimeError
-            Then.
+            Unless a thread has taken the work already.
         """
         if self.queued.pop(number, None) is not None:
             self._check_idle()
@@ -263,21 +263,21 @@ class InProcessEngine(EngineFacts, EngineBase):
 
     # ---------------------------------------------------------------- what happens to work, on its thread
 
-    def begins(self, work: WorkItem) -> None:
-        """Take note that special work is about to be called.
+    def prepare(self, work: WorkItem) -> None:
+        """Prepare special work for the call of its function, on its thread.
 
         Raises
         ------
         DeserializationError
-            When its arguments cannot be put together.
+            If the values of futures cannot be put in their places.
         """
-        work.begins()
+        work.mark_running()
         if self.watching.is_on:
             self.watching.check_inputs(work)
         if work.timeout_s is not None:
             self._limited[work.number] = work
             self._deadlines.add(work.timeout_s, partial(self._too_long, weakref.ref(work), work.attempt))
-        work.put_in_values()
+        work.resolve_inputs()
         if self.watching.is_on:
             self.watching.begins(work)
 
@@ -289,10 +289,10 @@ class InProcessEngine(EngineFacts, EngineBase):
             self._done_with(work)
             return
         self._done_with(work)
-        work.returned(value)
+        work.deliver_value(value)
 
     def raised(self, work: WorkItem, error: BaseException) -> None:
-        """Work has raised."""
+        """Take note that work has raised: try it again, or deliver the error."""
         self.watching.ended(work, None, error)
         if work.special:
             if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
@@ -303,35 +303,32 @@ class InProcessEngine(EngineFacts, EngineBase):
                 work.attempt += 1
                 if work.resources:
                     self._ready.give_back(work)
-                work.is_queued_again()
+                work.mark_pending()
                 self.queued[work.number] = work
                 if work.backoff_s:
-                    self._rest(work)
+                    self._pause(work)
                 else:
-                    self.is_ready(work)
+                    self.enqueue(work)
                 return
             self._done_with(work)
-        work.raised(error)
+        work.deliver_failure(error)
 
-    def _rest(self, work: WorkItem) -> None:
-        """Let work wait before its next try.
-
-        Meanwhile it can be cancelled, as all that is queued.
-        """
+    def _pause(self, work: WorkItem) -> None:
+        """Let work wait before its next attempt; it can be cancelled meanwhile."""
         from futures_cluster.scheduler.backoff import backoff_s
 
         options = TaskOptions(backoff_s=work.backoff_s)
         pause_s = backoff_s(options, work.key, work.attempt - 1, f"{os.getpid()} {self.owner}")
-        work.rests_until_s = clocks.monotonic() + pause_s
-        self._deadlines.add(pause_s, partial(self._rested, weakref.ref(work)))
+        work.paused_until_s = clocks.monotonic() + pause_s
+        self._deadlines.add(pause_s, partial(self._resume, weakref.ref(work)))
 
-    def _rested(self, reference: weakref.ref[WorkItem]) -> None:
+    def _resume(self, reference: weakref.ref[WorkItem]) -> None:
         work = reference()
         if work is not None and work.number in self.queued:
-            self.is_ready(work)
+            self.enqueue(work)
 
     def _done_with(self, work: WorkItem) -> None:
-        """Drop what work needed."""
+        """Give back the resources of work that has ended, and take it from its parent."""
         if work.resources:
             self._ready.give_back(work)
         if work.parent is not None:
@@ -341,19 +338,19 @@ class InProcessEngine(EngineFacts, EngineBase):
         """Fail the future of an attempt whose time is over; its thread goes on."""
         work = reference()
         if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
-            work.raised(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
+            work.deliver_failure(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
 
     def fail(self, work: WorkItem, error: BaseException) -> None:
         """Fail work that waits for what has failed."""
         if self.take_out(work):
             work.forget_call()
-            work.raised(error)
+            work.deliver_failure(error)
 
     def cancel(self, work: WorkItem) -> None:
         """Cancel work that waits for what was cancelled."""
         if self.take_out(work):
             work.forget_call()
-            work.cancelled()
+            work.deliver_cancelled()
 
     def take_out(self, work: WorkItem) -> bool:
         """Take work away that has not begun; False if it has."""
@@ -367,32 +364,32 @@ class InProcessEngine(EngineFacts, EngineBase):
     # ---------------------------------------------------------------- graphs
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
-        """Submit calls that need each other; the futures of those that are wanted."""
+        """See ``Engine``."""
         from futures_cluster.engines.inprocess.graphs import submit_graph
 
         self._check()
         return submit_graph(self, graph)
 
     def next_number(self) -> int:
-        """Return the number of one more work."""
+        """Return the next number of a call."""
         return next(self._numbers)
 
     def make_future(self, key: Key, work: Any) -> Any:
-        """Return the future of a call in a graph, which has it weakly."""
+        """Make the future of a call in a graph, to which the call refers weakly."""
         future = self._keyed[key] = self._make_future(key, self)
         future._number, future._function_name, future._of_graph = work.number, work.function, True
         work.future = future
         return future
 
     def admit_graph(self, works: list[Any]) -> None:
-        """Let the calls of a graph run once they have what they need."""
+        """Let the calls of a graph run once all their inputs are there."""
         for work in works:
             self.queued[work.number] = work
         if works and works[0].parent is not None:
             self.has_children(works[0].parent)
         for work in works:
             if not work.missing:
-                self.is_ready(work)
+                self.enqueue(work)
         if self.closing:
             for work in works:
                 self.cancel(work)
@@ -402,7 +399,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         """Drop an unfinished call of a graph with its last future; ``__del__`` calls it."""
         work: Any = self.queued.get(future._number)
         if work is not None and not self.forked:
-            work.unwanted()
+            work.drop_future()
 
     def lend_executor(self, find: Callable[[], Any]) -> None:
         """See ``Engine``."""
@@ -428,7 +425,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         if work is None:
             return False
         if future._of_graph:
-            taken: bool = work.unwanted()
+            taken: bool = work.drop_future()
             return taken
         if not self.take_out(work):
             return False

@@ -1,10 +1,11 @@
-"""Calls that need each other, submitted together.
+"""Graphs of calls in the engine for threads.
 
-Covers: which of them can begin, which are no longer needed, the futures of wanted calls. Does not cover: making such
-calls (``adapters``), executing them (``slots``).
+Covers: which calls can begin, which are no longer needed, the futures of wanted calls. Does not cover: making the graph
+(``adapters``), executing calls (``slots``).
 
-A node is kept by those that need its value, and by nothing else once it has ended: so a value goes with the last node
-that takes it. The futures are held weakly: when the last reference to one goes, what only it needed does not begin.
+Each call is a node. A node is kept by the nodes that need its value, and by nothing else once it has ended: so a value
+is freed with the last node that takes it. Nodes hold futures weakly: when the last reference to a future goes, the
+calls that only this future needed do not begin.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import context, locks
-from futures_cluster.engines.inprocess.work import WorkItem, one_by_one
+from futures_cluster.engines.inprocess.work import WorkItem, trampoline
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
 from futures_cluster.services.client.call_preparation import inherit
 from futures_cluster.services.client.graphs import Graph, GraphTask
@@ -36,16 +37,16 @@ class GraphWork(WorkItem):
     needs : list
         The nodes and futures whose values are its last arguments, until it has ended.
     missing : int
-        How many of them have no value yet; pending futures together count as one.
+        Number of needs without a value; all pending futures together count as one.
     users : int
-        How many nodes that have not ended need its value, and one more for a future that is alive.
-    value
+        Number of nodes that have not ended and need its value, and one more for a future that is alive.
+    value : object
         What the function has returned.
     """
 
     special = True
     reference: weakref.ref[Any] | None = None
-    value_is_there = False
+    has_value = False
 
     def __init__(self, engine: Host, number: int, graph: Graph, task: GraphTask) -> None:
         super().__init__(engine, number, None, graph.function, task.args, {})
@@ -77,82 +78,82 @@ class GraphWork(WorkItem):
         """See ``WorkItem``."""
         return self._name
 
-    def waits_for(self) -> list[Any]:
+    def unfinished_inputs(self) -> list[Any]:
         """See ``WorkItem``."""
-        return [need for need in self.needs if not (need.value_is_there if type(need) is GraphWork else need.done())]
+        return [need for need in self.needs if not (need.has_value if type(need) is GraphWork else need.done())]
 
-    def inputs(self) -> list[tuple[Key, Any]]:
+    def shared_inputs(self) -> list[tuple[Key, Any]]:
         """See ``WorkItem``."""
         return [(need.key, need.value if type(need) is GraphWork else need._result) for need in self.needs]
 
-    def begins(self) -> None:
+    def mark_running(self) -> None:
         """See ``WorkItem``."""
         future = self.future
         if future is not None:
             future._deliver_running()
 
-    def put_in_values(self) -> None:
+    def resolve_inputs(self) -> None:
         """See ``WorkItem``."""
         values = [need.value if type(need) is GraphWork else need._result for need in self.needs]
         self.args = (*self._own, *values)
 
-    def has_futures(self) -> None:
+    def on_inputs_done(self) -> None:
         """See ``WorkItem``."""
         _count_down([self])
 
-    def returned(self, value: Any) -> None:
+    def deliver_value(self, value: Any) -> None:
         """See ``WorkItem``."""
-        self.value, self.value_is_there = value, True
+        self.value, self.has_value = value, True
         future, dependents = self._end()
         if future is not None:
             future._deliver_value(value)
         _count_down(dependents)
 
-    def raised(self, error: BaseException) -> None:
-        """See ``WorkItem``; what needs it fails, too."""
+    def deliver_failure(self, error: BaseException) -> None:
+        """See ``WorkItem``; fail its dependents, too."""
         future, dependents = self._end()
         if future is not None:
             future._deliver_failure(error)
         for node in dependents:
-            one_by_one(lambda node=node: node.host.fail(node, copied(error)))  # type: ignore[misc]
+            trampoline(lambda node=node: node.host.fail(node, copied(error)))  # type: ignore[misc]
 
-    def cancelled(self) -> None:
-        """See ``WorkItem``; what needs it is cancelled, too."""
+    def deliver_cancelled(self) -> None:
+        """See ``WorkItem``; cancel its dependents, too."""
         future, dependents = self._end()
         if future is not None:
             future._deliver_cancelled()
         for node in dependents:
-            one_by_one(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
+            trampoline(lambda node=node: node.host.cancel(node))  # type: ignore[misc]
 
     def _end(self) -> tuple[Any, list[GraphWork]]:
-        """Drop what the node needed; return its future, and the nodes that need it."""
+        """Drop the node's needs; return its future and its dependents."""
         future = self.future
         self.forget_call()
         with _lock:
             dependents, self.dependents = self.dependents, []
             needs, self.needs, self._own = self.needs, [], ()
-            unused = [need for need in needs if type(need) is GraphWork and need.loses_user()]
+            unused = [need for need in needs if type(need) is GraphWork and need.drop_user()]
         _drop(unused)
         return future, dependents
 
-    def loses_user(self) -> bool:
-        """Count one user less; whether none is left and it has not begun. Under the lock."""
+    def drop_user(self) -> bool:
+        """Count one user less, under the lock; return whether the node is of no use now."""
         self.users -= 1
-        return not self.users and not self.value_is_there
+        return not self.users and not self.has_value
 
-    def unwanted(self) -> bool:
-        """Give up its future; False if it has begun."""
+    def drop_future(self) -> bool:
+        """Drop its future and all that only it needed; return False if it has begun."""
         with _lock:
             if self.number not in self.host.queued:
                 return False
             self.future = None
-            unused = [self] if self.loses_user() else []
+            unused = [self] if self.drop_user() else []
         _drop(unused)
         return True
 
 
 def _count_down(nodes: Iterable[GraphWork]) -> None:
-    """Count one need less of these nodes, and start those that have all."""
+    """Count one missing value less for these nodes; enqueue those that have all."""
     ready = []
     with _lock:
         for node in nodes:
@@ -160,11 +161,11 @@ def _count_down(nodes: Iterable[GraphWork]) -> None:
             if not node.missing:
                 ready.append(node)
     for node in ready:
-        node.host.is_ready(node)
+        node.host.enqueue(node)
 
 
 def _drop(nodes: list[GraphWork]) -> None:
-    """Drop nodes without users, and what only they need."""
+    """Drop nodes without users, and the nodes that only these need."""
     while nodes:
         node = nodes.pop()
         engine: Any = node.host
@@ -172,16 +173,21 @@ def _drop(nodes: list[GraphWork]) -> None:
             node.forget_call()
             with _lock:
                 needs, node.needs = node.needs, []
-                nodes += [need for need in needs if type(need) is GraphWork and need.loses_user()]
+                nodes += [need for need in needs if type(need) is GraphWork and need.drop_user()]
 
 
 def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
-    """Submit calls that need each other; the futures of those that are wanted.
+    """Submit the calls of a graph.
+
+    Returns
+    -------
+    dict
+        The futures of wanted calls, by key.
 
     Raises
     ------
     ValueError
-        When the graph needs a future of another executor.
+        If the graph needs a future of another executor.
     BaseException
         The error of a future that failed before it came to the engine.
     """
@@ -234,4 +240,4 @@ def _give_options(node: GraphWork, options: TaskOptions, parent: context.TaskCon
         parent.children[node.number] = None
         options = inherit(options, parent)
     if options is not DEFAULT_OPTIONS:
-        node.take_options(options)
+        node.apply_options(options)

@@ -78,16 +78,16 @@ def make_picture(
         else:
             task.state = QUEUED
     for work, task in works.items():
-        inputs = [by_future[id(each)] for each in work.waits_for() if id(each) in by_future]
+        inputs = [by_future[id(each)] for each in work.unfinished_inputs() if id(each) in by_future]
         task.dependencies = tuple(inputs)
         for each in inputs:
             each.dependents = each.dependents or {}
             each.dependents[task] = None
         if task.state == QUEUED:
-            if work.rests_until_s > now:
+            if work.paused_until_s > now:
                 task.state = WAITING
                 state.counts[WAITING] += 1
-                state.resting[task] = work.rests_until_s
+                state.paused[task] = work.paused_until_s
                 continue
             if inputs:
                 task.state = WAITING

@@ -223,7 +223,7 @@ class Slots:
             local.task = work
             try:
                 if work.special:
-                    engine.begins(work)
+                    engine.prepare(work)
                 else:
                     work.future._state = "RUNNING"
                 value = work.fn(*work.args, **work.kwargs)

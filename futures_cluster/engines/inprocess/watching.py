@@ -102,7 +102,7 @@ class Watching:
 
     def check_inputs(self, work: WorkItem) -> None:
         """Let a call fail in debug mode if it changes values of its futures."""
-        if self._debug and (shared := work.inputs()):
+        if self._debug and (shared := work.shared_inputs()):
             from futures_cluster.services.worker.input_checks import checked
 
             work.fn = checked(work.key, [key for key, _ in shared], [value for _, value in shared], work.fn)

@@ -1,7 +1,10 @@
-"""Work: one call on its way through the engine, which is also what its task knows of itself.
+"""A call on its way through the engine for threads: ``WorkItem``.
 
-Covers: the call, its options, how its outcome gets to its future, the futures among its arguments. Does not cover:
-threads (``slots``), the order of calls (``ready``), graphs (``graphs``).
+``engine`` makes one for each ``submit``. A thread (``slots``) takes it from the queue (``ready``) and calls its
+function, and then it delivers the outcome to its future. To the task itself it is the context
+(``context.current_task``).
+
+Does not cover: calls of a graph (``graphs``).
 """
 
 from __future__ import annotations
@@ -19,32 +22,44 @@ if TYPE_CHECKING:
     from futures_cluster.engines.inprocess.host import Host
 
 
-#: Threads share their resources, so that a limit is one more resource; no name of a resource begins like this.
+#: Of names in ``WorkItem.resources``: here a limit is a resource, too. No name that users give begins like this.
 LIMIT_PREFIX = "\0"
 
 
 class WorkItem(context.TaskContext):
-    """A call, until it has ended.
+    """A call, from ``submit`` until its outcome is delivered.
 
     Attributes
     ----------
     number : int
-        Of its engine, in the order of submission.
+        Number of the call among those of its engine, in the order of submission.
     special : bool
-        Whether anything but calling the function and delivering the value has to be done.
+        Whether the engine has to do more than calling the function and delivering the value.
+    paused_until_s : float
+        Time of the next attempt, by ``clocks.monotonic``.
+    resources : tuple
+        Amounts of resources, and of limits by names with ``LIMIT_PREFIX``.
+    parent : TaskContext or None
+        The task that has submitted the call.
+    futures : list or None
+        The futures among the arguments, until their values take their places.
+    containers : set of int or None
+        Ids of the containers with these futures (``arguments.Found.inside``).
+    slot : int
+        Number of the thread that executes it, while ``watching`` is on.
     """
 
     host: Host
     special = False
     retries_left = 0
     backoff_s = 0.0
-    rests_until_s = 0.0  # on the clock of ``clocks.monotonic``: between two tries
+    paused_until_s = 0.0
     timeout_s: float | None = None
-    resources: Amounts = ()  # and limits, by names with LIMIT_PREFIX
+    resources: Amounts = ()
     parent: context.TaskContext | None = None
-    inside: set[int] | None = None  # ids of the containers with futures to replace (``arguments.find``)
-    given: list[Any] | None = None  # the futures to replace
-    slot = 0  # the number of the thread that executes it, while ``watching`` is on
+    futures: list[Any] | None = None
+    containers: set[int] | None = None
+    slot = 0
 
     def __init__(
         self,
@@ -55,7 +70,7 @@ class WorkItem(context.TaskContext):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        # Not the base's __init__: what it sets is the class's as long as nothing special happens.
+        # Not the base's __init__: it sets attributes for which a plain call takes the defaults of the class.
         self.host = engine
         self.number = number
         self.future = future
@@ -71,17 +86,17 @@ class WorkItem(context.TaskContext):
 
     @property
     def function(self) -> str:
-        """The name of what it calls."""
+        """The name of its function."""
         name: str = self.future._function_name
         return name.rpartition("<locals>.")[2]
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Of two works the one with the smaller order runs first."""
+        """The sort key of the queue: the smallest runs first."""
         return -self.priority, -self.depth, self.number
 
-    def take_options(self, options: TaskOptions) -> None:
-        """Run as these options say."""
+    def apply_options(self, options: TaskOptions) -> None:
+        """Run with these options."""
         self.special = True
         self.priority, self.retries_left = options.priority, options.retries
         self.timeout_s, self.resources = options.timeout_s, options.resources
@@ -89,120 +104,121 @@ class WorkItem(context.TaskContext):
             self.resources += tuple([(LIMIT_PREFIX + name, amount) for name, amount in options.limits])
         self.backoff_s = options.backoff_s
 
-    def has_futures(self) -> None:
-        """Take note that the futures that it waits for are done."""
-        self.host.is_ready(self)
+    def on_inputs_done(self) -> None:
+        """Go on, now that the futures among the arguments are done."""
+        self.host.enqueue(self)
 
-    def waits_for(self) -> list[Any]:
-        """Return the futures that it needs, and that are not done."""
-        return [future for future in self.given or () if not future.done()]
+    def unfinished_inputs(self) -> list[Any]:
+        """Return the futures among the arguments that are not done."""
+        return [future for future in self.futures or () if not future.done()]
 
-    def inputs(self) -> list[tuple[Key, Any]]:
-        """Return the values that it shares with others, with their keys."""
-        return [(future.key, future._result) for future in self.given or () if not future._scattered]
+    def shared_inputs(self) -> list[tuple[Key, Any]]:
+        """Return keys and values of results that other tasks may get, too."""
+        return [(future.key, future._result) for future in self.futures or () if not future._scattered]
 
-    def begins(self) -> None:
-        """Take note that a thread executes it from now on."""
+    def mark_running(self) -> None:
+        """Set the state of its future when a thread has taken it."""
         self.future._state = "RUNNING"
 
-    def is_queued_again(self) -> None:
-        """Note that the work has raised, and is to be tried again.
-
-        Until then it can be cancelled.
-        """
+    def mark_pending(self) -> None:
+        """Set the state of its future back before a retry: it can be cancelled."""
         future = self.future
         if future is not None and future._state == "RUNNING":
             future._state = "PENDING"
 
-    def put_in_values(self) -> None:
+    def resolve_inputs(self) -> None:
         """Put the values of futures in their places among the arguments.
 
         Raises
         ------
         DeserializationError
-            If they cannot be there.
+            If a value cannot be there, such as a list in a set.
         """
-        inside, given = self.inside, self.given
-        if inside is None or given is None:
+        futures, containers = self.futures, self.containers
+        if futures is None or containers is None:
             return
-        values = {id(future): future._result for future in given}
+        values = {id(future): future._result for future in futures}
         try:
             self.args, self.kwargs = arguments.replace(
-                self.args, self.kwargs, inside, lambda future: values.get(id(future), future)
+                self.args, self.kwargs, containers, lambda future: values.get(id(future), future)
             )
         except Exception as error:
             failed = errors.DeserializationError(f"the arguments of {self.key} could not be put together: {error!r}")
             failed.__cause__ = error
             raise failed from error
-        self.inside = self.given = None
+        self.futures = self.containers = None
 
-    def returned(self, value: Any) -> None:
+    def deliver_value(self, value: Any) -> None:
         """Deliver what the function has returned."""
         self.future._deliver_value(value)
 
-    def raised(self, error: BaseException) -> None:
+    def deliver_failure(self, error: BaseException) -> None:
         """Deliver what the function has raised."""
         self.future._deliver_failure(error)
 
-    def cancelled(self) -> None:
-        """Deliver that something it needs was cancelled."""
+    def deliver_cancelled(self) -> None:
+        """Cancel its future, because one of its inputs was cancelled."""
         self.future._deliver_cancelled()
 
     def forget_call(self) -> None:
-        """Let go of the function and its arguments, which will not be called."""
-        self.fn, self.args, self.kwargs, self.given = _nothing, (), {}, None
+        """Drop the function and its arguments, which keep the user's objects alive."""
+        self.fn, self.args, self.kwargs, self.futures = _nothing, (), {}, None
 
 
 def _nothing() -> None:
-    """Do nothing, in the place of a function that was forgotten."""
+    """Do nothing, in the place of a function that was dropped."""
 
 
-class Needs:
-    """What the futures tell that a work waits for: by the standard library's protocol of waiters."""
+class InputWaiter:
+    """Waits for the inputs of one call, by the protocol of ``concurrent.futures`` for waiters.
 
-    __slots__ = ("_engine", "_left", "_lock", "_work")
+    ``engine.wait_for`` registers it with ``count`` futures that are not done; each calls one of its methods.
+    """
 
-    def __init__(self, engine: Host, work: WorkItem, number: int) -> None:
+    __slots__ = ("_engine", "_lock", "_pending", "_work")
+
+    def __init__(self, engine: Host, work: WorkItem, count: int) -> None:
         self._engine = engine
         self._work = work
-        self._left = number
+        self._pending = count
         self._lock = locks.Lock()
 
     def add_result(self, future: Any) -> None:
-        """Count one less to wait for."""
+        """Count one input less to wait for; let the call go on after the last."""
         with self._lock:
-            self._left -= 1
-            if self._left:
+            self._pending -= 1
+            if self._pending:
                 return
-        self._work.has_futures()
+        self._work.on_inputs_done()
 
     def add_exception(self, future: Any) -> None:
-        """Fail the work with the error of what it needs."""
-        one_by_one(lambda: self._engine.fail(self._work, future._copy_error()))
+        """Fail the call with the error of its input."""
+        trampoline(lambda: self._engine.fail(self._work, future._copy_error()))
 
     def add_cancelled(self, future: Any) -> None:
-        """Cancel the work with what it needs."""
-        one_by_one(lambda: self._engine.cancel(self._work))
+        """Cancel the call with its input."""
+        trampoline(lambda: self._engine.cancel(self._work))
 
 
 class _Local(threading.local):
-    todo: deque[Callable[[], None]] | None = None
+    pending: deque[Callable[[], None]] | None = None  # functions that ``trampoline`` calls later in this thread
 
 
 _local = _Local()
 
 
-def one_by_one(function: Callable[[], None]) -> None:
-    """Call a function; if this thread is inside of another such call, after that.
+def trampoline(function: Callable[[], None]) -> None:
+    """Call a function now, or after the one that this thread is calling here.
 
-    A task that fails takes others along, these take others: no stack could hold a chain of thousands.
+    A task that fails or is cancelled ends its dependents, which end theirs: a chain of thousands would overflow the
+    stack.
     """
-    if _local.todo is not None:
-        _local.todo.append(function)
+    if _local.pending is not None:
+        _local.pending.append(function)
         return
-    todo = _local.todo = deque([function])
+    pending = _local.pending = deque([function])
     try:
-        while todo:
-            todo.popleft()()
+        while pending:
+            pending.popleft()()
     finally:
-        _local.todo = None
+        _local.pending = None

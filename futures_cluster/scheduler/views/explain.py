@@ -78,8 +78,8 @@ def silent_worker(state: State, name: str) -> str:
 
 def _task(state: State, task: Task, now: float) -> list[str]:
     name = repr(task.key)
-    if task in state.resting:
-        return [f"{name} {_resting(state, task, now)}"]
+    if task in state.paused:
+        return [f"{name} {_paused(state, task, now)}"]
     if task.state == records.WAITING:
         missing = [dep for dep in task.dependencies if dep.state != records.MEMORY]
         which = listed([repr(dep.key) for dep in missing])
@@ -99,8 +99,8 @@ def _task(state: State, task: Task, now: float) -> list[str]:
     return [f"{name} {what}; {task.size_bytes} bytes are held by {holders}"]
 
 
-def _resting(state: State, task: Task, now: float) -> str:
-    options, left_s = task.options, max(0.0, state.resting[task] - now)
+def _paused(state: State, task: Task, now: float) -> str:
+    options, left_s = task.options, max(0.0, state.paused[task] - now)
     lost = f"{len(task.losses)} workers were lost while they ran it"
     if options.backoff_s and task.retries_left < options.retries:
         text = f"waits {left_s:.3g} s before try {options.retries - task.retries_left + 1} of {options.retries + 1}"
