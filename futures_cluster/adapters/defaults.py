@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any, Self
 
 from futures_cluster import context, locks
-from futures_cluster.adapters.steps import Nested
+from futures_cluster.adapters.steps import NestedScheduler
 
 #: What Dask calls an executor that is the default, in ``compute(scheduler=...)``.
 NAME = "futures_cluster"
@@ -46,7 +46,7 @@ class DaskScheduler:
         return self
 
     def __reduce__(self) -> Any:
-        return Nested, ()
+        return NestedScheduler, ()
 
 
 _lock = locks.RLock()  # a finalizer may shut an executor down

@@ -373,7 +373,7 @@ class _Builder:
             args, places = self._arguments(key, node.args, find)
             return self._add(_CONTAINERS[kind], args, places, key)
         if kind is DataNode:
-            return self._add(st.same, (node.value,), [], key)
+            return self._add(st.identity, (node.value,), [], key)
         keys = tuple(node.dependencies)
         args, places = self._arguments(key, tuple(TaskRef(dep) for dep in keys), find)
         return self._add(st.call_node, (node, keys, *args), [(at + 2, number) for at, number in places], key)
@@ -447,11 +447,11 @@ class _Builder:
                 numbers[name] = self.add_node(each.key, each, numbers.__getitem__)
         result = numbers[out]
         if type(result) is _Here:
-            return self._add(st.same, (result.value,), [], key)
+            return self._add(st.identity, (result.value,), [], key)
         assert type(result) is int
         if self.steps and result == self._inputs + len(self.steps) - 1:
             return result
-        return self._add(st.same, (None,), [(0, result)], key)  # the last step makes the task's result
+        return self._add(st.identity, (None,), [(0, result)], key)  # the last step makes the task's result
 
     def find_drops(self) -> None:
         """Find the last step that needs each value, after which it is dropped."""

@@ -26,6 +26,8 @@ from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph, convert_legacy_graph
 
+from futures_cluster.adapters.steps import identity
+
 #: Partitions up to which rows move in one stage, with a piece for each pair of partitions. A stage more moves all rows
 #: once more; but each piece costs a task, and often a file when memory is short: milliseconds. As many as Dask has.
 BRANCH = 32
@@ -281,10 +283,10 @@ def _shuffles(graph: Mapping[Hashable, Any], using: Mapping[Hashable, str]) -> d
         store: Hashable
         if use == "write frame" and len(args) == 4:
             frame, column, _, file = args
-            store, value = _key(graph, file), Task(key, same, frame)
+            store, value = _key(graph, file), Task(key, identity, frame)
         elif use == "write p2p" and len(args) == 3:
             frame, store, _ = args
-            column, value = getattr(specs.get(store), "column", "_partitions"), Task(key, same, frame)
+            column, value = getattr(specs.get(store), "column", "_partitions"), Task(key, identity, frame)
         elif use == "write merge" and len(args) == 7:
             frame, index, column, partitions, store, _, is_index = args
             value = Task(key, number_rows, frame, index, column, partitions, is_index)
@@ -404,7 +406,7 @@ def _rechunk(graph: dict[Hashable, Any], using: dict[Hashable, str]) -> None:
             continue
         old, new = specs[store].old, specs[store].new
         for key in chunks.values():
-            graph[key] = Task(key, same, graph[key].args[0])
+            graph[key] = Task(key, identity, graph[key].args[0])
             del using[key]
         name = f"rechunk-{store}"
         layer = {(name, *chunk): Alias((name, *chunk), key) for chunk, key in chunks.items()}
@@ -420,11 +422,6 @@ def _rechunk(graph: dict[Hashable, Any], using: dict[Hashable, str]) -> None:
 
 
 # ---------------------------------------------------------------- what workers run
-
-
-def same(value: Any) -> Any:
-    """Return the value."""
-    return value
 
 
 def number_rows(frame: Any, index: Any, column: Any, partitions: int, is_index: bool) -> Any:

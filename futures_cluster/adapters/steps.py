@@ -1,15 +1,11 @@
-"""What workers run of a Dask graph: a few of its tasks, one after the other.
+"""What workers run of a Dask graph: a task of ours is a few tasks of Dask, its *steps*, one after the other.
 
-Covers: executing steps, functions that pickle by value, the executor for what such a task computes itself.
-Does not cover: making steps of a graph (``graph``).
+Covers: executing steps, functions that pickle by value, Dask's scheduler inside of tasks. Does not cover: making steps
+of a graph (``graph``). Workers need no Dask for steps whose functions need none.
 
-A task of the scheduler is a list of steps. The values are numbered: first the inputs, then the result of each step. A
-step is ``(function, arguments, places, drops, key)``: ``places`` are pairs of a position in the arguments and the
-number of the value that belongs there, ``drops`` the numbers of values which no later step needs, ``key`` is the name
-of the task in Dask's graph. The last value is the result. Dask itself is not needed to run them.
-
-A large function travels once, as the result of another task. If steps call such functions, the task has a tuple: the
-steps, and how many functions come behind the inputs. A step has then the function's number among these in its place.
+A large function travels once, as the result of another task. If steps call such functions, these come behind the inputs
+of the task; the task has a tuple of its steps and the number of such functions, and a step has the index of its
+function among them in place of the function.
 """
 
 from __future__ import annotations
@@ -20,14 +16,23 @@ from typing import Any
 from futures_cluster import context
 from futures_cluster.wire.codec import pickling
 
+#: ``(function, arguments, places, drops, key)``. The values of a task are numbered: its inputs, then the result of each
+#: step. ``places`` are pairs of a position in the arguments and the number of the value that belongs there, ``drops``
+#: the numbers of values that no later step needs; ``key`` names the task in Dask's graph. (A plain tuple pickles
+#: fastest.)
 Step = tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...], tuple[int, ...], Any]
 
-#: Functions by value that a process remembers.
+#: Number of unpickled functions that a process keeps (``PickledFunction``).
 MAX_FUNCTIONS = 1000
 
 
 def run_steps(steps: Sequence[Any], *inputs: Any) -> Any:
-    """Execute steps; the result of the last one.
+    """Execute steps: the function of each task that ``submit`` makes of a graph.
+
+    Returns
+    -------
+    object
+        The result of the last step.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def run_steps(steps: Sequence[Any], *inputs: Any) -> Any:
     value = None
     del inputs
     if type(steps) is tuple:
-        steps = _with_functions(steps[0], steps[1], values)
+        steps = _insert_functions(steps[0], steps[1], values)
     for function, args, places, drops, key in steps:
         if places:
             filled = list(args)
@@ -64,15 +69,18 @@ def run_steps(steps: Sequence[Any], *inputs: Any) -> Any:
     return value
 
 
-def _with_functions(steps: list[Step], number: int, values: list[Any]) -> list[Step]:
+def _insert_functions(steps: list[Step], number: int, values: list[Any]) -> list[Step]:
     """Take functions from the end of the values, and put them into their steps."""
     functions = values[-number:]
     del values[-number:]
     return [(functions[step[0]], *step[1:]) if type(step[0]) is int else step for step in steps]
 
 
-class Nested:
-    """Dask's scheduler in a worker process: the executor that runs the task."""
+class NestedScheduler:
+    """Dask's scheduler in a worker process: the executor that runs the present task.
+
+    Outside of tasks (in a thread that a task has left) it computes with threads, as Dask does by default.
+    """
 
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
         if context.current_task() is None:
@@ -91,56 +99,59 @@ class Nested:
 
 
 def become_default() -> None:
-    """Let Dask compute on the executor that runs the task, unless it is configured."""
+    """Make ``NestedScheduler`` Dask's scheduler, unless one is configured."""
     import dask
 
     if dask.config.get("scheduler", None) is None:
-        dask.config.set(scheduler=Nested())
+        dask.config.set(scheduler=NestedScheduler())
 
 
 # ---------------------------------------------------------------- functions of steps
 
 
 def call_with_keywords(function: Callable[..., Any], keywords: dict[str, Any], *args: Any) -> Any:
-    """Call a function with keywords, as a step."""
+    """Call a function with keyword arguments."""
     return function(*args, **keywords)
 
 
 def call_node(node: Any, keys: tuple[Any, ...], *values: Any) -> Any:
-    """Call a node that only Dask knows how to run, as a step."""
+    """Call a node of Dask's graph that is no ``Task``: only Dask knows how to run it."""
     return node(dict(zip(keys, values)))
 
 
-def same(value: Any) -> Any:
-    """Return data, as a step."""
+def identity(value: Any) -> Any:
+    """Return the value: the step of data, and of aliases."""
     return value
 
 
 def make_list(*items: Any) -> list[Any]:
-    """Make a list in the arguments of a task, as a step."""
+    """Make a list that is an argument of a task."""
     return list(items)
 
 
 def make_tuple(*items: Any) -> tuple[Any, ...]:
-    """Make a tuple in the arguments of a task, as a step."""
+    """Make a tuple that is an argument of a task."""
     return items
 
 
 def make_set(*items: Any) -> set[Any]:
-    """Make a set in the arguments of a task, as a step."""
+    """Make a set that is an argument of a task."""
     return set(items)
 
 
 def make_dict(*items: Any) -> dict[Any, Any]:
-    """Make a dict of keys and values in turn, as a step."""
+    """Make a dict of alternating keys and values that is an argument of a task."""
     return dict(zip(items[::2], items[1::2]))
 
 
 # ---------------------------------------------------------------- functions by value
 
 
-class ByValue:
-    """A function in a pickle of its own, so that a process makes it once and not for each task."""
+class PickledFunction:
+    """The pickle of a function that a graph calls; unpickles as the function.
+
+    The scheduler and the pickles of tasks hold bytes, and a process unpickles these once, not for each task.
+    """
 
     __slots__ = ("data",)
 
@@ -155,7 +166,7 @@ _functions: dict[bytes, Callable[..., Any]] = {}
 
 
 def load_function(data: bytes) -> Callable[..., Any]:
-    """Return the function of such a pickle."""
+    """Return the function of a pickle, one for all tasks of this process."""
     function = _functions.get(data)
     if function is None:
         function = pickling.loads(data)

@@ -109,7 +109,7 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
                 key = f"function-{large.number}{names.suffix}"
                 if large.is_new:
                     large.is_new = False
-                    yield GraphTask(key, "function", ([(st.same, (large.function,), (), (), key)],), [])
+                    yield GraphTask(key, "function", ([(st.identity, (large.function,), (), (), key)],), [])
                 keys.append(key)
             if calls:
                 steps = (steps, len(calls))
@@ -168,4 +168,4 @@ class _Functions:
             return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
             return _Large(function, len(self._known))
-        return st.ByValue(data)
+        return st.PickledFunction(data)

@@ -208,7 +208,7 @@ def test_tasks_compute_in_tasks(ex: Executor) -> None:
         return int(x.sum().compute()), type(dask_there.base.get_scheduler()).__name__
 
     results = dask.compute(*[dask.delayed(inner)(i) for i in range(4)], scheduler=ex)
-    assert results == tuple((10 * i, "Nested") for i in range(4))
+    assert results == tuple((10 * i, "NestedScheduler") for i in range(4))
 
 
 def test_a_task_that_imports_dask_computes_on_its_executor() -> None:
@@ -221,7 +221,7 @@ def test_a_task_that_imports_dask_computes_on_its_executor() -> None:
         return in_task, type(dask_there.base.get_scheduler()).__name__
 
     with Executor(1) as new:  # a worker that has not heard of Dask
-        assert new.submit(inner).result(60) == (True, "Nested")
+        assert new.submit(inner).result(60) == (True, "NestedScheduler")
 
 
 def test_the_scheduler_by_name(ex: Executor) -> None:

@@ -37,7 +37,12 @@ from futures_cluster.wire.codec.rebuilding import (
     module_of_program,
     set_function_state,
 )
-from futures_cluster.wire.codec.reducers import is_singledispatch, reduce_cached, reduce_named, reduce_singledispatch
+from futures_cluster.wire.codec.reducers import (
+    is_singledispatch,
+    reduce_cached,
+    reduce_definition,
+    reduce_singledispatch,
+)
 
 PROTOCOL = 5
 _CACHED = type(functools.lru_cache(lambda: None))
@@ -156,7 +161,7 @@ class ByValuePickler(cp.Pickler):  # type: ignore[misc]
             if by_name is not None:
                 return reduced if by_name is NotImplemented else by_name
             if not self.by_reference and not importable(module):
-                return reduce_named(obj, kind)
+                return reduce_definition(obj)
         return reduced
 
     # ------------------------------------------------------------ by value

@@ -1,6 +1,7 @@
-"""How objects of single types pickle that ``pickle`` or cloudpickle would refuse, or change.
+"""Reducers of types that ``pickle`` and cloudpickle refuse, or pickle in a way that does not suit tasks.
 
-Covers: code, cells, standard streams, tracebacks; functions behind standard decorators; objects that reduce to a name.
+Covers: code, cells, standard streams, tracebacks; objects that reduce to a name; functions behind standard decorators.
+``by_value`` calls all of them. A reducer returns what ``object.__reduce__`` may return.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"
 # ---------------------------------------------------------------- by type
 
 
+_FILENAME = 10  # index of ``co_filename`` among the arguments of ``CodeType``
+
+
 def _reduce_code(code: CodeType) -> Any:
+    """Reduce code with the name of its file, for tracebacks; cloudpickle drops it."""
     make, args = cp._code_reduce(code)
-    return make, (*args[:10], "".join(code.co_filename), *args[11:])
+    filename = "".join(code.co_filename)  # a new string, as all in ``args``: interned ones would pickle in two ways
+    return make, (*args[:_FILENAME], filename, *args[_FILENAME + 1 :])
 
 
-def _reduce_file(file: Any) -> Any:
-    """Reduce a standard stream to that of the other process; refuse other open files."""
+def _reduce_text_file(file: Any) -> Any:
+    """Reduce a standard stream to the same of another process; refuse other files."""
     for name in _STREAMS:
         if file is getattr(sys, name):
             return getattr, (sys, name)
@@ -38,7 +44,7 @@ def _reduce_file(file: Any) -> Any:
 
 
 def _reduce_cell(cell: Any) -> Any:
-    """Reduce a cell so that functions go on sharing it; its value follows."""
+    """Reduce a cell to an empty one and its state: the content may refer to the cell."""
     try:
         content = (cell.cell_contents,)
     except ValueError:  # empty
@@ -51,7 +57,7 @@ def _fill_cell(cell: Any, content: tuple[Any]) -> None:
 
 
 def _reduce_traceback(traceback: types.TracebackType) -> Any:
-    """Reduce a traceback that is a value; those of errors travel with these."""
+    """Reduce a traceback that is a value; ``tracebacks`` handles those of errors."""
     from tblib import pickling_support
 
     return pickling_support.pickle_traceback(traceback)
@@ -70,21 +76,21 @@ def _make_partialmethod(cls: Any, func: Any, args: tuple[Any, ...], keywords: di
 
 
 def _reduce_lazy_import(lazy: Any) -> Any:
-    """Reduce a ``lazy import`` to what it gives.
+    """Reduce a ``lazy import`` to the object that it imports.
 
-    Such imports are in copies of the globals of a module that can be imported.
+    The globals of a function by value hold one until a task uses its name.
     """
-    return _itself, (lazy.resolve(),)
+    return _identity, (lazy.resolve(),)
 
 
-def _itself(obj: Any) -> Any:
+def _identity(obj: Any) -> Any:
     return obj
 
 
 BY_TYPE: dict[type, Callable[[Any], Any]] = {
     CodeType: _reduce_code,
     types.CellType: _reduce_cell,
-    io.TextIOWrapper: _reduce_file,
+    io.TextIOWrapper: _reduce_text_file,
     types.TracebackType: _reduce_traceback,
     functools.partialmethod: _reduce_partialmethod,
 }
@@ -92,13 +98,14 @@ if hasattr(types, "LazyImportType"):  # Python 3.15
     BY_TYPE[types.LazyImportType] = _reduce_lazy_import
 
 
-# ---------------------------------------------------------------- objects of a name
+# ---------------------------------------------------------------- objects that reduce to a name
 
 
-def reduce_named(obj: Any, kind: Any) -> Any:
-    """Reduce the definition of an object that pickles as its own name."""
+def reduce_definition(obj: Any) -> Any:
+    """Reduce an object to what defines it, where its ``__reduce__`` gives its name."""
+    kind: Any = type(obj)
     if kind is getattr(typing, "TypeAliasType", None):
-        return _make_alias, (obj.__name__, obj.__value__, obj.__type_params__)
+        return _make_type_alias, (obj.__name__, obj.__value__, obj.__type_params__)
     if kind in (getattr(typing, "ParamSpec", None), getattr(typing, "TypeVarTuple", None)):
         return kind, (obj.__name__,)
     if kind is getattr(builtins, "sentinel", None):
@@ -107,22 +114,22 @@ def reduce_named(obj: Any, kind: Any) -> Any:
     return copyreg.__newobj__, (kind, *args), object.__getstate__(obj) or None  # type: ignore[attr-defined]
 
 
-def _make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+def _make_type_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
     make: Any = typing.TypeAliasType  # type: ignore[attr-defined]
     return make(name, value, type_params=parameters)
 
 
-def _make_sentinel(name: str, shown: str, module: str) -> Any:
-    made: Any = builtins.sentinel(name, repr=shown)  # type: ignore[attr-defined]
-    made.__module__ = module
-    return made
+def _make_sentinel(name: str, text: str, module: str) -> Any:
+    sentinel: Any = builtins.sentinel(name, repr=text)  # type: ignore[attr-defined]
+    sentinel.__module__ = module
+    return sentinel
 
 
 # ---------------------------------------------------------------- functions behind standard decorators
 
 
 def reduce_cached(function: Any) -> Any:
-    """Reduce a function behind ``lru_cache``: each process has a cache of its own."""
+    """Reduce a function behind ``lru_cache``, without its cache."""
     settings = function.cache_parameters()
     attributes = {key: value for key, value in vars(function).items() if key not in ("__wrapped__", "cache_parameters")}
     return _make_cached, (settings["maxsize"], settings["typed"], function.__wrapped__), attributes
@@ -133,17 +140,17 @@ def _make_cached(maxsize: int | None, typed: bool, function: Any) -> Any:
 
 
 def is_singledispatch(function: FunctionType) -> bool:
-    """Return whether a function is what ``functools.singledispatch`` makes."""
+    """Return whether ``functools.singledispatch`` has made a function."""
     return function.__globals__ is vars(functools) and hasattr(function, "registry") and hasattr(function, "dispatch")
 
 
 def reduce_singledispatch(function: Any) -> Any:
-    """Reduce a ``functools.singledispatch`` function to what is registered."""
+    """Reduce a ``functools.singledispatch`` function to its registered functions."""
     return _make_singledispatch, (dict(function.registry),)
 
 
 def _make_singledispatch(registry: dict[type, Any]) -> Any:
-    made = functools.singledispatch(registry.pop(object))
+    dispatcher = functools.singledispatch(registry.pop(object))
     for cls, function in registry.items():
-        made.register(cls, function)
-    return made
+        dispatcher.register(cls, function)
+    return dispatcher
