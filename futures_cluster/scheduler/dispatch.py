@@ -15,7 +15,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import KEEP, REPORT_START
 from futures_cluster.scheduler import placement, stealing
-from futures_cluster.scheduler.queues.constrained import DemandQueue
+from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
 from futures_cluster.scheduler.queues.fair import Order
 from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, QUEUED, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions
@@ -57,9 +57,9 @@ class Dispatch:
             self._steal(now)
 
     def _place_all(self, now: float) -> None:
-        """Commit demanding and plain tasks, in their common order."""
+        """Assign tasks with and without requirements, in their common order."""
         state = self._state
-        heap: list[tuple[Order, int, DemandQueue]] = []
+        heap: list[tuple[Order, int, ConstrainedQueue]] = []
         for queue in list(state.constrained.eligible):
             task = queue.first()
             if task is None:
@@ -76,7 +76,7 @@ class Dispatch:
             others = [entry[0] for entry in heap[1:3]]  # the next one is among these
             if has_room:
                 others.append(state.ready.order())
-            again = self._place_demanding(queue, min(others, default=None), now)
+            again = self._place_constrained(queue, min(others, default=None), now)
             if again is None:
                 heapq.heappop(heap)
             else:
@@ -217,47 +217,47 @@ class Dispatch:
             return None
         return worker
 
-    def _place_demanding(self, queue: DemandQueue, before: Order | None, now: float) -> Order | None:
+    def _place_constrained(self, queue: ConstrainedQueue, before: Order | None, now: float) -> Order | None:
         """Commit a queue's tasks in turn; return the order of the next one."""
         state = self._state
-        demands = state.constrained
+        constrained = state.constrained
         while True:
             task = queue.first()
             if task is None:
-                demands.eligible.pop(queue, None)
+                constrained.eligible.pop(queue, None)
                 return None
             order = queue.tasks.order()
             if before is not None and order > before:
                 return order
-            if not state.limits.are_free(queue.requirements[3]):
-                demands.eligible.pop(queue, None)
+            if not state.limits.are_free(queue.limits):
+                constrained.eligible.pop(queue, None)
                 return None
-            if demands.must_wait(queue, state.workers):
+            if constrained.must_wait(queue, state.workers):
                 return None
             worker, unfit = placement.choose_among(task, queue, state.bandwidth.bytes_s)
             for useless in unfit:
                 queue.candidates.pop(useless, None)
             if worker is None:
-                demands.eligible.pop(queue, None)
-                if queue.requirements[2]:
+                constrained.eligible.pop(queue, None)
+                if queue.alone:
                     self._reserve(task, queue)
                 return None
             queue.tasks.pop()
-            demands.count_bypassing(queue)
+            constrained.count_bypassing(queue)
             if state.reserved:
                 self._transitions.end_reservation(task)
             self._commit(task, worker, self._message(worker, now), now)
             for name, amount in task.options.resources:
                 worker.free_resources[name] -= amount
             state.limits.take(task.options.limits)
-            if queue.requirements[2]:
+            if queue.alone:
                 if worker.exclusive_task is not None:  # it was emptied for another one of this queue
                     state.reserved.pop(worker.exclusive_task, None)
                 worker.exclusive_task = task
             queue.candidates.pop(worker, None)
             self._transitions.refresh(worker, rotate=True)
 
-    def _reserve(self, task: Task, queue: DemandQueue) -> None:
+    def _reserve(self, task: Task, queue: ConstrainedQueue) -> None:
         """Empty a worker for a task that must run alone."""
         state = self._state
         if task not in state.reserved:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
-from futures_cluster.scheduler.queues.constrained import DemandQueue
+from futures_cluster.scheduler.queues.constrained import ConstrainedQueue
 from futures_cluster.scheduler.queues.limits import TOLERANCE
 from futures_cluster.scheduler.records import QUEUED, Requirements, Task, Worker
 from futures_cluster.scheduler.state import State
@@ -29,7 +29,7 @@ WORTH_A_MESSAGE_S = 1e-4
 LATENCY_S = 0.5e-3
 #: An input of this size is better used where it is, if there is something else to do elsewhere.
 FAR_BYTES = 1_000_000
-#: Holders of one input that are compared, and workers that are compared for one demanding task.
+#: Holders of one input that are compared, and workers that are compared for one task with requirements.
 MAX_HOLDERS_COMPARED = 16
 MAX_COMPARED = 32
 #: Workers looked at for one that may have more in advance.
@@ -106,14 +106,14 @@ def next_in_advance(state: State, most: int) -> Worker | None:
     return None
 
 
-def fits(worker: Worker, task: Task, demand: Requirements) -> bool:
-    """Return whether a worker can take a task with this demand now."""
-    resources, names, alone, _ = demand
+def fits(worker: Worker, task: Task, requirements: Requirements) -> bool:
+    """Return whether a worker can take a task with these requirements now."""
+    resources, names, alone, _ = requirements
     if alone:
         kept_for = worker.exclusive_task
         if worker.assigned or worker.retiring or worker.silent or worker.waits_for_place:
             return False
-        if kept_for is not None and not (kept_for.state == QUEUED and kept_for.requirements == demand):
+        if kept_for is not None and not (kept_for.state == QUEUED and kept_for.requirements == requirements):
             return False
     elif not has_room(worker):
         return False
@@ -198,16 +198,16 @@ def choose_worker(task: Task, first: Worker, bytes_s: float) -> Worker:
     return best
 
 
-def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
+def choose_among(task: Task, queue: ConstrainedQueue, bytes_s: float) -> tuple[Worker | None, list[Worker]]:
     """Return the candidate where the task starts soonest, and those that do not fit."""
-    demand = queue.requirements
+    requirements = queue.requirements
     held, total = held_bytes(task)
     best: Worker | None = None
     best_s = 0.0
     compared = 0
     unfit: list[Worker] = []
     for worker in chain(held, queue.candidates):
-        if not fits(worker, task, demand):
+        if not fits(worker, task, requirements):
             unfit.append(worker)
             continue
         its_s = backlog_s(worker) + moving_s(total - held.get(worker, 0), bytes_s)
@@ -219,12 +219,12 @@ def choose_among(task: Task, queue: DemandQueue, bytes_s: float) -> tuple[Worker
     return best, unfit
 
 
-def choose_to_empty(demand: Requirements, state: State) -> Worker | None:
+def choose_to_empty(requirements: Requirements, state: State) -> Worker | None:
     """Return the worker to be emptied for a task that has to run alone.
 
     It gets no more tasks until it is empty.
     """
-    resources, names, *_ = demand
+    resources, names, *_ = requirements
     best: Worker | None = None
     for worker in state.workers.values():
         if (

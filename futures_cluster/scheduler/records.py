@@ -58,7 +58,7 @@ GUESS_BYTES = 1e7
 #: A task that has lost this many workers runs alone on the next one, so that it alone is to blame for another loss.
 MAX_DEATHS_BESIDE_OTHERS = 2
 
-#: What a task asks for beyond a slot: (resources, workers, alone, limits). None for nothing, as is usual.
+#: What a task asks for beyond a slot: (resources, places of workers, alone, limits). None for nothing, as is usual.
 Requirements = tuple[Amounts, tuple[str, ...], bool, Amounts]
 
 

@@ -151,13 +151,13 @@ class Transitions:
     def make_ready(self, task: Task) -> None:
         if task.state is not QUEUED:
             self.set_state(task, QUEUED)
-        demand = task.requirements
-        if demand is None:
+        requirements = task.requirements
+        if requirements is None:
             self.state.ready.push(task)
             if task.dependencies and (nearest := placement.nearest_holder(task)) is not None:
                 self.state.queued_by_location.setdefault(nearest, deque()).append(task)
         else:
-            self.state.constrained.push(task, demand, self.state.workers)
+            self.state.constrained.push(task, requirements, self.state.workers)
 
     def run_again(self, task: Task) -> None:
         """Let a task run once more that had run."""

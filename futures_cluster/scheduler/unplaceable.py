@@ -22,7 +22,7 @@ from futures_cluster.scheduler.state import State
 
 #: Entries of queues that are looked at; the numbers of tasks are at least what was counted by then.
 MAX_COUNTED = 10_000
-#: Different demands that are reported.
+#: Maximum number of different requirements that are reported.
 MAX_ROWS = 5
 
 _NOTHING: Requirements = ((), (), False, ())
@@ -41,9 +41,9 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One for each demand: ``count`` of its tasks, ``key`` of one of them, ``resources`` and ``workers`` that they
-        ask for; in words, what they ``want`` and ``why`` no worker takes them. Plain values. Empty when all tasks only
-        wait for their turn.
+        One for all tasks with equal requirements: their ``count``, ``key`` of one of them, ``resources`` and
+        ``workers`` that they ask for; in words, what they ``want`` and ``why`` no worker takes them. Plain values.
+        Empty when all tasks only wait for their turn.
     """
     if not state.queued:
         return []
@@ -60,10 +60,10 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
     clients = _acting_for(state, client)
     found: dict[Any, dict[str, Any]] = {}
     left = MAX_COUNTED
-    for demand, tasks in queues:
+    for requirements, tasks in queues:
         keys, looked_at = _queued_keys(tasks, clients, left)
         left -= looked_at
-        resources, names, *_ = demand
+        resources, names, *_ = requirements
         row = found.get((resources, names))
         if row is not None:
             row["count"] += len(keys)
@@ -73,8 +73,8 @@ def unplaceable(state: State, client: str) -> list[dict[str, Any]]:
                 "key": keys[0],
                 "resources": dict(resources),
                 "workers": list(names),
-                "want": _want(demand),
-                "why": _why(state, active, demand),
+                "want": _want(requirements),
+                "why": _why(state, active, requirements),
             }
     return list(found.values())
 
@@ -140,16 +140,16 @@ def _queued_keys(tasks: FairQueue, clients: dict[str, None], most: int) -> tuple
     return list(keys), len(entries)
 
 
-def _want(demand: Requirements) -> str:
-    resources, names, *_ = demand
+def _want(requirements: Requirements) -> str:
+    resources, names, *_ = requirements
     which = "a worker"
     if names:
         which = f"the worker {names[0]}" if len(names) == 1 else f"one of the workers {listed(list(names))}"
     return which + (f" with {_amounts(dict(resources))}" if resources else "")
 
 
-def _why(state: State, active: dict[str, Worker], demand: Requirements) -> str:
-    resources, names, *_ = demand
+def _why(state: State, active: dict[str, Worker], requirements: Requirements) -> str:
+    resources, names, *_ = requirements
     if not state.workers:
         return "there is none" + _last_loss(state)
     if not active:

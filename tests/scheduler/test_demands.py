@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from futures_cluster import messages as m
 from futures_cluster.messages import TaskOptions
-from futures_cluster.scheduler.queues import constrained as demands_module
+from futures_cluster.scheduler.queues import constrained as constrained_module
 
 from .builders import Cluster, submit
 
@@ -40,8 +40,8 @@ def test_empty_queues_do_not_pile_up() -> None:
         cluster.finish(f"k{i}")
     state = cluster.machine.state
     assert len(state.constrained) == 0
-    assert len(state.constrained.queues) <= demands_module.MAX_EMPTY + 1
-    assert len(state.constrained._named) <= demands_module.MAX_EMPTY + 2
+    assert len(state.constrained.queues) <= constrained_module.MAX_EMPTY + 1
+    assert len(state.constrained._named) <= constrained_module.MAX_EMPTY + 2
 
 
 def test_a_worker_that_is_gone_is_not_looked_at() -> None:

@@ -17,13 +17,13 @@ from typing import Any, TypeAlias
 
 from futures_cluster import locks
 from futures_cluster.engines.inprocess.work import WorkItem
+from futures_cluster.messages import Amounts
 
 Entry: TypeAlias = tuple[tuple[int, int, int], WorkItem]
-Requirements: TypeAlias = tuple[tuple[str, float], ...]
 
 #: Stands in the queue for the best work in the heap.
 TICKET: Any = object()
-#: So many younger works may take the resources that an older one waits for; then they wait until it has them.
+#: Number of younger calls that may take the resources that an older one waits for; then they wait until it has them.
 MAX_OVERTAKEN = 100
 #: Amounts are floats, whose sums are not exact.
 TOLERANCE = 1e-9
@@ -50,8 +50,8 @@ class Ready:
         self.is_ordered = False
         self.on_order: Callable[[], None] = lambda: None
         self._heap: list[Entry] = []
-        self._parked: dict[Requirements, list[Entry]] = {}  # whose resources are in use
-        self._overtaken: dict[Requirements, int] = {}  # younger works that have taken of them, by what is parked
+        self._parked: dict[Amounts, list[Entry]] = {}  # whose resources are in use
+        self._overtaken: dict[Amounts, int] = {}  # younger works that have taken of them, by what is parked
         self._free = dict(resources)
         self._lock = locks.RLock()  # a finalizer may come back here
 
@@ -78,32 +78,32 @@ class Ready:
                 heapq.heappush(self._heap, (item.order, item))
             while self._heap:
                 entry = heapq.heappop(self._heap)
-                demand = entry[1].resources
-                if not demand:
+                amounts = entry[1].resources
+                if not amounts:
                     return entry[1]
-                if self._is_its_turn(entry) and _take(demand, self._free):
+                if self._is_its_turn(entry) and _take(amounts, self._free):
                     self._count_overtaking(entry)
                     return entry[1]
-                heapq.heappush(self._parked.setdefault(demand, []), entry)
+                heapq.heappush(self._parked.setdefault(amounts, []), entry)
         return None
 
     def _is_its_turn(self, entry: Entry) -> bool:
         """Return whether no older work that was overtaken too often waits for the same."""
         return not self._overtaken or not any(
-            number >= MAX_OVERTAKEN and demand in self._parked and self._overtakes(entry, demand)
-            for demand, number in self._overtaken.items()
+            number >= MAX_OVERTAKEN and amounts in self._parked and self._overtakes(entry, amounts)
+            for amounts, number in self._overtaken.items()
         )
 
     def _count_overtaking(self, entry: Entry) -> None:
         self._overtaken.pop(entry[1].resources, None)
-        for demand in self._parked:
-            if self._overtakes(entry, demand):
-                self._overtaken[demand] = self._overtaken.get(demand, 0) + 1
+        for amounts in self._parked:
+            if self._overtakes(entry, amounts):
+                self._overtaken[amounts] = self._overtaken.get(amounts, 0) + 1
 
-    def _overtakes(self, entry: Entry, demand: Requirements) -> bool:
+    def _overtakes(self, entry: Entry, amounts: Amounts) -> bool:
         """Return whether work takes what older parked work waits for."""
         names = [name for name, _ in entry[1].resources]
-        return self._parked[demand][0][0] < entry[0] and any(name in names for name, _ in demand)
+        return self._parked[amounts][0][0] < entry[0] and any(name in names for name, _ in amounts)
 
     def give_back(self, work: WorkItem) -> None:
         """Work that has ended needs its resources no more: others may run."""
@@ -112,21 +112,21 @@ class Ready:
             for name, amount in work.resources:
                 self._free[name] += amount
             left = dict(self._free)
-            for demand, parked in sorted(self._parked.items(), key=lambda item: item[1][0][0]):
-                while parked and self._is_its_turn(parked[0]) and _take(demand, left):
+            for amounts, parked in sorted(self._parked.items(), key=lambda item: item[1][0][0]):
+                while parked and self._is_its_turn(parked[0]) and _take(amounts, left):
                     found.append(heapq.heappop(parked))
                 if not parked:
-                    del self._parked[demand]
+                    del self._parked[amounts]
             for entry in found:
                 heapq.heappush(self._heap, entry)
         for _ in found:
             self.put(TICKET)
 
 
-def _take(demand: Requirements, free: dict[str, float]) -> bool:
+def _take(amounts: Amounts, free: dict[str, float]) -> bool:
     """Take resources; False if they are not free."""
-    if any(free.get(name, 0) < amount - TOLERANCE for name, amount in demand):
+    if any(free.get(name, 0) < amount - TOLERANCE for name, amount in amounts):
         return False
-    for name, amount in demand:
+    for name, amount in amounts:
         free[name] -= amount
     return True

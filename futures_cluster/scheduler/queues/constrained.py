@@ -1,12 +1,12 @@
 """Queued tasks that ask for more than a free slot: resources, certain workers, limits, or to run alone.
 
-Covers: one queue for each demand, and which workers may have what it asks for. Does not cover: whether they have it
-now (``placement.fits``), committing (``dispatch``).
+Covers: one queue for all tasks with equal requirements, and which workers may meet them. Does not cover: whether these
+do so now (``placement.fits``), assigning tasks (``dispatch``).
 
-Looking at every worker for every demand at every event would cost the product of both. So each queue keeps the
-workers that have something new to offer: the scheduler adds a worker when a task frees something on it, and removes a
-worker that does not fit. A queue whose workers have all been found not to fit costs nothing until one is offered, and
-a queue that waits for a limit costs nothing until tasks give some of it back.
+Looking at every worker for every queue at every event would cost the product of both. So each queue keeps the workers
+that have something new to offer, its *candidates*: the scheduler adds a worker when a task frees something on it, and
+removes a worker that does not fit. A queue without candidates costs nothing until a worker is offered, and a queue that
+waits for a limit costs nothing until tasks give some of it back.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ if TYPE_CHECKING:
 
 #: Entries of a queue that are looked at to count its tasks; those behind them are taken for tasks.
 MAX_COUNTED = 2000
-#: Empty queues are kept, as the same demand will probably come again; but not many more than this.
+#: Empty queues are kept, as tasks with the same requirements will probably come again; but not many more than this.
 MAX_EMPTY = 50
 #: Maximum number of younger tasks that take the resources or limits of an older one before they wait until it has them.
 MAX_BYPASSED = 100
 
 
-class DemandQueue:
-    """The queued tasks of one demand.
+class ConstrainedQueue:
+    """The queued tasks with the same requirements.
 
     Attributes
     ----------
+    resources, places, alone, limits
+        The parts of ``requirements``.
     candidates : dict of Worker
         Workers to look at; the others did not fit when they were looked at, and have got nothing back since.
     bypassed : int
-        Tasks that took, since the first in this queue was found not to fit, what it waits for.
+        Number of tasks of other queues that took what the first task here waits for, since it was found not to fit.
     """
 
-    __slots__ = ("bypassed", "candidates", "requirements", "tasks")
+    __slots__ = ("alone", "bypassed", "candidates", "limits", "places", "requirements", "resources", "tasks")
 
-    def __init__(self, demand: Requirements) -> None:
-        self.requirements = demand
+    def __init__(self, requirements: Requirements) -> None:
+        self.requirements = requirements
+        self.resources, self.places, self.alone, self.limits = requirements
         self.tasks = FairQueue()
         self.candidates: dict[Worker, None] = {}
         self.bypassed = 0
@@ -59,65 +62,64 @@ class DemandQueue:
 
 
 class ConstrainedQueues:
-    """All queues of demanding tasks.
+    """All queues of tasks with requirements.
 
     Attributes
     ----------
-    queues : dict of DemandQueue
-        By demand; empty ones included.
-    eligible : dict of DemandQueue
+    queues : dict of ConstrainedQueue
+        By requirements; empty ones included.
+    eligible : dict of ConstrainedQueue
         Queues with tasks and with workers to look at.
     """
 
     def __init__(self) -> None:
-        self.eligible: dict[DemandQueue, None] = {}
-        self.queues: dict[Requirements, DemandQueue] = {}
+        self.eligible: dict[ConstrainedQueue, None] = {}
+        self.queues: dict[Requirements, ConstrainedQueue] = {}
         self._sweep_at = MAX_EMPTY
-        self._anywhere: dict[DemandQueue, None] = {}  # those that name no worker
-        self._named: dict[str, dict[DemandQueue, None]] = {}  # by the place of a worker
-        self._limited: dict[str, dict[DemandQueue, None]] = {}  # by the name of a limit
+        self._anywhere: dict[ConstrainedQueue, None] = {}  # those that name no worker
+        self._named: dict[str, dict[ConstrainedQueue, None]] = {}  # by the place of a worker
+        self._limited: dict[str, dict[ConstrainedQueue, None]] = {}  # by the name of a limit
 
     def __len__(self) -> int:
         return sum(len(queue.tasks) for queue in self.queues.values())
 
-    def queue(self, demand: Requirements) -> DemandQueue | None:
-        """Return the queue of a demand, if there is one."""
-        return self.queues.get(demand)
+    def queue(self, requirements: Requirements) -> ConstrainedQueue | None:
+        """Return the queue of these requirements, if there is one."""
+        return self.queues.get(requirements)
 
-    def push(self, task: Task, demand: Requirements, workers: dict[str, Worker]) -> None:
+    def push(self, task: Task, requirements: Requirements, workers: dict[str, Worker]) -> None:
         """Add a queued task."""
-        queue = self.queues.get(demand)
+        queue = self.queues.get(requirements)
         if queue is None:
-            queue = self._add(demand, workers)
+            queue = self._add(requirements, workers)
         queue.tasks.push(task)
         if queue.candidates:
             self.eligible[queue] = None
 
-    def _add(self, demand: Requirements, workers: dict[str, Worker]) -> DemandQueue:
+    def _add(self, requirements: Requirements, workers: dict[str, Worker]) -> ConstrainedQueue:
         if len(self.queues) >= self._sweep_at:
             for queue in [queue for queue in self.queues.values() if queue.first() is None]:
                 self._remove(queue)
             self._sweep_at = len(self.queues) + max(MAX_EMPTY, len(self.queues))
-        queue = self.queues[demand] = DemandQueue(demand)
-        for name, _ in demand[3]:
+        queue = self.queues[requirements] = ConstrainedQueue(requirements)
+        for name, _ in queue.limits:
             self._limited.setdefault(name, {})[queue] = None
-        names = demand[1]
-        if names:
-            for name in names:
-                self._named.setdefault(name, {})[queue] = None
-            queue.candidates = dict.fromkeys(worker for worker in workers.values() if worker.place in names)
+        if queue.places:
+            for place in queue.places:
+                self._named.setdefault(place, {})[queue] = None
+            queue.candidates = dict.fromkeys(worker for worker in workers.values() if worker.place in queue.places)
         else:
             self._anywhere[queue] = None
             queue.candidates = dict.fromkeys(workers.values())
         return queue
 
-    def _remove(self, queue: DemandQueue) -> None:
+    def _remove(self, queue: ConstrainedQueue) -> None:
         del self.queues[queue.requirements]
         self._anywhere.pop(queue, None)
         self.eligible.pop(queue, None)
-        for name in queue.requirements[1]:
-            _drop(self._named, name, queue)
-        for name, _ in queue.requirements[3]:
+        for place in queue.places:
+            _drop(self._named, place, queue)
+        for name, _ in queue.limits:
             _drop(self._limited, name, queue)
 
     def offer(self, worker: Worker) -> None:
@@ -136,7 +138,7 @@ class ConstrainedQueues:
                     self.eligible[queue] = None
 
     def count_waiting(self, limit: str) -> int:
-        """Count the queued tasks that ask for a limit; slow, for people."""
+        """Count the queued tasks that ask for a limit; slow, for the status page."""
         number = 0
         for queue in self._limited.get(limit, ()):
             seen = list(islice(queue.tasks.tasks_of(), MAX_COUNTED))
@@ -155,10 +157,10 @@ class ConstrainedQueues:
         for queue in self.queues.values():
             queue.candidates.pop(worker, None)
 
-    def must_wait(self, queue: DemandQueue, workers: dict[str, Worker]) -> bool:
+    def must_wait(self, queue: ConstrainedQueue, workers: dict[str, Worker]) -> bool:
         """Return whether an older task of another queue was bypassed too often."""
         task = queue.first()
-        if task is None or len(self.queues) == 1 or not (queue.requirements[0] or queue.requirements[3]):
+        if task is None or len(self.queues) == 1 or not (queue.resources or queue.limits):
             return False
         for other in self.queues.values():
             if other is queue or other.bypassed < MAX_BYPASSED or not _compete(queue, other):
@@ -170,36 +172,36 @@ class ConstrainedQueues:
                 return True
         return False
 
-    def count_bypassing(self, queue: DemandQueue) -> None:
+    def count_bypassing(self, queue: ConstrainedQueue) -> None:
         """Count a placed task against those that wait for the same resources."""
         queue.bypassed = 0
-        if len(self.queues) > 1 and (queue.requirements[0] or queue.requirements[3]):
+        if len(self.queues) > 1 and (queue.resources or queue.limits):
             for other in self.queues.values():
                 if other is not queue and len(other.tasks) and _compete(queue, other):
                     other.bypassed += 1
 
 
-def _compete(one: DemandQueue, other: DemandQueue) -> bool:
+def _compete(one: ConstrainedQueue, other: ConstrainedQueue) -> bool:
     """Return whether tasks of both take of the same resource or limit."""
-    for mine, its in ((one.requirements[0], other.requirements[0]), (one.requirements[3], other.requirements[3])):
+    for mine, its in ((one.resources, other.resources), (one.limits, other.limits)):
         names = [name for name, _ in its]
         if any(name in names for name, _ in mine):
             return True
     return False
 
 
-def _drop(queues: dict[str, dict[DemandQueue, None]], name: str, queue: DemandQueue) -> None:
+def _drop(queues: dict[str, dict[ConstrainedQueue, None]], name: str, queue: ConstrainedQueue) -> None:
     found = queues[name]
     found.pop(queue, None)
     if not found:
         del queues[name]
 
 
-def possible(demand: Requirements, workers: dict[str, Worker]) -> bool:
-    """Return whether some worker could ever take tasks of this demand."""
-    resources, names, *_ = demand
+def possible(requirements: Requirements, workers: dict[str, Worker]) -> bool:
+    """Return whether some worker could ever meet these requirements."""
+    resources, places, *_ = requirements
     return any(
-        (not names or worker.place in names)
+        (not places or worker.place in places)
         and not worker.retiring
         and all(worker.resources.get(name, 0.0) >= amount for name, amount in resources)
         for worker in workers.values()

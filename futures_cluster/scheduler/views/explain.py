@@ -159,9 +159,9 @@ def _queued(state: State, task: Task) -> list[str]:
     if not workers:
         number = len(state.workers)
         return ["the only worker is about to end" if number == 1 else f"all {number} workers are about to end"]
-    demand = task.requirements
-    if demand is not None:
-        return _demanding(state, task, demand, workers)
+    requirements = task.requirements
+    if requirements is not None:
+        return _constrained(state, task, requirements, workers)
     if closed := _closed(state, workers):
         return closed
     ahead = state.ready.ahead(task)
@@ -185,8 +185,8 @@ def _closed(state: State, workers: list[Worker]) -> list[str]:
     ]
 
 
-def _demanding(state: State, task: Task, demand: Requirements, workers: list[Worker]) -> list[str]:
-    resources, names, alone, limits = demand
+def _constrained(state: State, task: Task, requirements: Requirements, workers: list[Worker]) -> list[str]:
+    resources, names, alone, limits = requirements
     if names:
         workers = [worker for worker in workers if worker.place in names]
         if not workers:
@@ -206,7 +206,7 @@ def _demanding(state: State, task: Task, demand: Requirements, workers: list[Wor
         return [f"no worker has {asked} together"]
     if closed := _closed(state, able):
         return closed
-    queue = state.constrained.queue(demand)
+    queue = state.constrained.queue(requirements)
     ahead = queue.tasks.ahead(task) if queue is not None else 0
     before = f"{ahead} like it {_come(ahead)} before it"
     for name, amount in limits:
