@@ -9,6 +9,7 @@ Each module knows only those before it::
     centering               what is subtracted from columns
     columns, categories     columns of tables as numbers
     rowblocks, trees        some rows; the order of additions
+    block_facts             what is checked of all blocks
     passes                  one pass over some rows
     sums, objective         all rows, wherever they are; what is minimized
     solvers                 how

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.estimators import ALIASES
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.folds import Folds, block_target
@@ -29,7 +30,6 @@ from futures_cluster.glm.parameters import bad_value
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
 from futures_cluster.glm.penalties import Penalty, elastic_net, l2
 from futures_cluster.glm.regressors import _Regressor
-from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.solvers import NON_SMOOTH, Options
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
@@ -156,7 +156,7 @@ class _SquaresCV(CrossValidated, _Regressor):
 
 
 def _mean_of(facts: list[BlockFacts]) -> float:
-    return sum(each.target for each in facts) / sum(each.weight for each in facts)
+    return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
 
 
 _COMMON = """

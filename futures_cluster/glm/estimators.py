@@ -23,6 +23,7 @@ from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from futures_cluster.glm.block_facts import BlockFacts, check_facts, facts_of, problem_of_rows
 from futures_cluster.glm.categories import Encoding, encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
 from futures_cluster.glm.columns import Features, features_of, refuse_texts, target_of, without_named
@@ -35,7 +36,7 @@ from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_valu
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.predictions import predict_collection
-from futures_cluster.glm.rowblocks import BlockFacts, RowBlock, check_facts, facts_of, problem_of_rows, split_rows
+from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.scores import score_collection
 from futures_cluster.glm.separation import separation_of_classes
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
@@ -322,7 +323,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if not self.fit_intercept:
             return coding
         known = [each for each in facts if each.rows]
-        center = column_center([each.moments for each in known], sum(each.weight for each in known))
+        center = column_center([each.moments for each in known], sum(each.weight_sum for each in known))
         return replace(coding, center=center)
 
     @contextlib.contextmanager
@@ -361,7 +362,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             if solver == "auto":
                 solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
             self._check_penalty(solver, penalty)
-            mean = sum(each.target for each in facts) / sum(each.weight for each in facts)
+            mean = sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
             max_iter = MAX_ITER if self.max_iter is None else int(self.max_iter)
             options = Options(self.tol, max_iter, self._callback(center, family), bool(self.verbose))
             start = self._start(objective, self._mean_target(mean), center)
@@ -395,7 +396,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return self.solver
 
     def _total_weight(self, facts: list[BlockFacts]) -> float:
-        return sum(each.weight for each in facts)
+        return sum(each.weight_sum for each in facts)
 
     def _mean_target(self, mean: float) -> float:
         return mean

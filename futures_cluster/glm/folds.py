@@ -104,7 +104,7 @@ def on_train(pair: tuple[RowBlock, Array], row: int, fn: Callable[..., Any], *ar
     """Call ``fn`` with a block whose masked rows weigh nothing; a task."""
     block, keep = pair[0], _kept(pair, row)
     weights = keep.astype(np.float64) if block.weights is None else np.where(keep, block.weights, 0.0)
-    return fn(replace(block, weights=weights, _cut={}), *args)
+    return fn(replace(block, weights=weights), *args)
 
 
 def on_test(pair: tuple[RowBlock, Array], row: int, fn: Callable[..., Any], *args: Any) -> Any:

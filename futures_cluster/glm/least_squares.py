@@ -20,13 +20,14 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.block_facts import check_facts, facts_of
 from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import BLOCKS_A_WORKER
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
 from futures_cluster.glm.regressors import _COMMON, _Regressor
-from futures_cluster.glm.rowblocks import RowBlock, check_facts, facts_of, split_rows
+from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.targets import of_target
 
 if TYPE_CHECKING:

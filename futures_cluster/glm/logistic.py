@@ -14,20 +14,20 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, dense
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
-from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import (
     Coding,
     all_classes,
     class_counts,
     warn_of_weightless,
-    weighed_classes,
+    weighted_classes,
     weights_of_classes,
 )
 
@@ -156,7 +156,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         family = Bernoulli() if len(classes) == 2 else Multinomial(len(classes))
         self._class_weight_sum: float | None = None
         if self.class_weight is None:
-            warn_of_weightless(classes, weighed_classes(facts), type(self).__name__)
+            warn_of_weightless(classes, weighted_classes(facts), type(self).__name__)
             return Coding(family, classes)
         counted = counts(classes, class_counts)
         weights = weights_of_classes(self.class_weight, classes, counted, type(self).__name__)

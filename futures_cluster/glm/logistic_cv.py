@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import log_loss
 
+from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.centering import without_center
 from futures_cluster.glm.cross_validation import CrossValidated
 from futures_cluster.glm.families import Family
@@ -20,7 +21,6 @@ from futures_cluster.glm.logistic import LogisticRegression
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
-from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding

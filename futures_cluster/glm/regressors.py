@@ -13,13 +13,13 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, _check_weights
 from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
 from futures_cluster.glm.parameters import refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, l2
-from futures_cluster.glm.rowblocks import BlockFacts
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import Coding
 

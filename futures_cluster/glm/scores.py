@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from futures_cluster.glm.block_facts import facts_of
 from futures_cluster.glm.categories import is_mixed
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.predictions import features_of_model, predict_rows, without_process
-from futures_cluster.glm.rowblocks import RowBlock, facts_of
+from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.sources import Load, loads_of
 from futures_cluster.glm.targets import encode_rows
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.categories import Encoding, is_mixed
 from futures_cluster.glm.columns import Rows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.offsets import beside, checked_offset
-from futures_cluster.glm.rowblocks import BlockFacts, RowBlock
+from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers.base import warn_of_convergence
 from futures_cluster.numbers import shown
 
@@ -91,7 +92,7 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
 def _coded(block: RowBlock, coding: Coding, y: Array, weights: Array | None) -> RowBlock:
     if coding.offset is not None:
         y = beside(y, checked_offset(block.offset, coding.offset, block.n_rows))
-    return replace(block, y=y, weights=weights, center=coding.center, offset=None, _cut={})
+    return replace(block, y=y, weights=weights, center=coding.center, offset=None)
 
 
 def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
@@ -99,7 +100,7 @@ def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
     if encoding is None or block.columns is None or (block.columns == encoding.columns and not encoding.levels):
         return block
     x = encoding.encode(Rows(block.x, block.columns, dict(block.levels)))
-    return replace(block, x=x, columns=encoding.names, levels={}, _cut={})
+    return replace(block, x=x, columns=encoding.names, levels={})
 
 
 def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding | None) -> list[BlockFacts]:
@@ -138,7 +139,7 @@ def _encoded_moments(facts: BlockFacts, names: list[str]) -> Array:
 
 def of_target(block: RowBlock, number: int) -> RowBlock:
     """Return the same rows with one of several targets; a task."""
-    return replace(block, y=block.y[:, number], _cut={})
+    return replace(block, y=block.y[:, number])
 
 
 def all_classes(facts: Sequence[BlockFacts]) -> Array:
@@ -162,14 +163,14 @@ def all_classes(facts: Sequence[BlockFacts]) -> Array:
     return classes
 
 
-def weighed_classes(facts: Sequence[BlockFacts]) -> Array:
+def weighted_classes(facts: Sequence[BlockFacts]) -> Array:
     """Return the classes of rows that have a weight."""
-    return np.unique(np.concatenate([each.weighed for each in facts if each.weighed is not None]))
+    return np.unique(np.concatenate([each.weighted_classes for each in facts if each.weighted_classes is not None]))
 
 
-def warn_of_weightless(classes: Array, weighed: Array, model: str) -> None:
+def warn_of_weightless(classes: Array, weighted: Array, model: str) -> None:
     """Warn of a class without a weight: its intercept has no optimum."""
-    without = [each.item() if hasattr(each, "item") else each for each in classes if each not in weighed]
+    without = [each.item() if hasattr(each, "item") else each for each in classes if each not in weighted]
     if without:
         warn_of_convergence(
             f"{model}: the weights of all samples of class {shown(without[0])} are zero, so its intercept has no "
