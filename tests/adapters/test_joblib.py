@@ -24,7 +24,7 @@ from joblib import Parallel, delayed, parallel_config
 import futures_cluster.adapters.joblib as adapter
 from futures_cluster import Executor, Future, context, current_executor
 from futures_cluster.adapters import large
-from futures_cluster.testing.engine_checks.harness import Folder
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 BACKEND = "futures_cluster"
 TIMEOUT_S = 30
@@ -86,7 +86,7 @@ def use_the_name() -> int:
     return sum(Parallel(n_jobs=2, backend=BACKEND)(delayed(same)(i) for i in range(5)))
 
 
-def begin_and_wait(folder: Folder, number: int) -> None:
+def begin_and_wait(folder: SharedFolder, number: int) -> None:
     folder.set(f"begun-{number}")
     folder.wait("go")
 
@@ -138,7 +138,7 @@ def test_number_of_jobs(ex: Executor) -> None:
 
 
 def test_no_more_calls_at_a_time_than_jobs() -> None:
-    with Folder() as folder, Executor(4, backend="threads") as ex, parallel_config(backend=BACKEND, executor=ex):
+    with SharedFolder() as folder, Executor(4, backend="threads") as ex, parallel_config(backend=BACKEND, executor=ex):
         started = Parallel(n_jobs=2, batch_size=1, pre_dispatch="all", return_as="generator")(
             delayed(begin_and_wait)(folder, i) for i in range(6)
         )
@@ -151,7 +151,7 @@ def test_no_more_calls_at_a_time_than_jobs() -> None:
 
 
 def test_the_shared_executor_grows_to_the_jobs(shared_is_closed: None) -> None:
-    with Folder() as folder, parallel_config(backend=BACKEND):
+    with SharedFolder() as folder, parallel_config(backend=BACKEND):
         meet = Parallel(n_jobs=4, batch_size=1)(delayed(arrive)(folder, 4) for i in range(4))
     assert len(set(meet)) == 4
 
@@ -178,9 +178,9 @@ def test_the_default_executor_is_used(stays: Executor, shared_is_closed: None) -
     assert adapter._shared_executor._executor is None and context.default_executor() is None
 
 
-def arrive(folder: Folder, expected: int) -> int:
+def arrive(folder: SharedFolder, expected: int) -> int:
     """Wait until so many are here: they run at the same time."""
-    number = folder.number("here")
+    number = folder.count_call("here")
     if number == expected:
         folder.set("all")
     folder.wait("all")
@@ -204,7 +204,7 @@ def test_an_error_has_its_remote_frames(backend: str) -> None:
 
 def test_abort_frees_the_workers(processes: Executor) -> None:
     """After an error nothing that still runs keeps a worker."""
-    with Folder() as folder, parallel_config(backend=BACKEND, executor=processes):
+    with SharedFolder() as folder, parallel_config(backend=BACKEND, executor=processes):
 
         def fail_once_the_other_runs(i: int) -> None:
             if i:
@@ -219,7 +219,7 @@ def test_abort_frees_the_workers(processes: Executor) -> None:
 
 
 def test_what_a_failed_call_has_not_sent_is_not_sent_by_the_next_one(processes: Executor) -> None:
-    with Folder() as folder:
+    with SharedFolder() as folder:
 
         def step(what: Any) -> Any:
             if what == "fail":
@@ -256,14 +256,14 @@ def test_an_argument_that_does_not_pickle(ex: Executor, size: int) -> None:
 
 
 def test_timeout(processes: Executor) -> None:
-    with Folder() as folder, parallel_config(backend=BACKEND, executor=processes):
+    with SharedFolder() as folder, parallel_config(backend=BACKEND, executor=processes):
         with pytest.raises(joblib.parallel.TimeoutError):
             Parallel(n_jobs=2, timeout=0.2)(delayed(folder.wait)("never") for _ in range(2))
         assert list(processes.run(same, 1).values()) == [1, 1]
 
 
 def test_a_dropped_generator_stops_its_calls(processes: Executor) -> None:
-    with Folder() as folder, parallel_config(backend=BACKEND, executor=processes):
+    with SharedFolder() as folder, parallel_config(backend=BACKEND, executor=processes):
         calls = Parallel(n_jobs=2, return_as="generator")(delayed(begin_and_wait)(folder, i) for i in range(10))
         folder.wait("begun-0")
         with pytest.warns(UserWarning, match="cancelled"):

@@ -11,7 +11,8 @@ from typing import Any
 from futures_cluster.as_completed import as_completed
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 #: Bytes of a result that no engine sends along with the news of its task.
 LARGE = 2_000_000
@@ -19,7 +20,7 @@ LARGE = 2_000_000
 
 def _call_back(ex: Executor, callback: Callable[[Any], object]) -> Any:
     """Have a callback called that was added before its task ended; its future."""
-    with Folder() as folder:
+    with SharedFolder() as folder:
         future = ex.submit(tasks.begin_and_wait, folder, "begun", "go")
         future.add_done_callback(callback)
         folder.wait("begun")
@@ -69,7 +70,7 @@ def check_callbacks_wait(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_callbacks_find_results(make_executor: MakeExecutor) -> None:
     """When a callback is called, the result or the error of its future is here."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         ex.submit(tasks.begin_and_wait, folder, "begun", "go")
         outcomes = []
         for function, arguments in ((tasks.same, (1,)), (bytes, (LARGE,)), (tasks.fail, ())):
@@ -149,7 +150,7 @@ def check_callbacks_before_the_end(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_callbacks_shut_down(make_executor: MakeExecutor) -> None:
     """A callback may shut the executor down, which waits for the tasks only."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         held = ex.submit(tasks.begin_and_wait, folder, "begun", "go")
         others = [ex.submit(tasks.same, number) for number in range(3)]
 

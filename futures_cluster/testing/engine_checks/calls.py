@@ -20,7 +20,8 @@ from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.errors import CancelledError, DeserializationError, RemoteError
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises, wait_running
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises, wait_until_running
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- submit
 
@@ -81,7 +82,7 @@ def check_states(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_running(make_executor: MakeExecutor) -> None:
     """A future is pending, running, finished; a running one is not cancelled."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         future = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 5)
         called: list[Any] = []
         future.add_done_callback(called.append)
@@ -104,7 +105,7 @@ def check_running(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_cancel(make_executor: MakeExecutor) -> None:
     """What has not begun can be cancelled with its dependents; others go on."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         first = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
         folder.wait("begun")
         called: list[Any] = []
@@ -143,12 +144,12 @@ def check_cancel_force(make_executor: MakeExecutor) -> None:
 
     Tasks that do not run are treated as by ``cancel()``.
     """
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         done = ex.submit(tasks.same, 0)
         assert done.result(TIMEOUT_S) == 0 and not done.cancel(force=True)
         try:
             future = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
-            wait_running(future)
+            wait_until_running(future)
             waiting, unwanted = ex.submit(tasks.same, 1), ex.submit(tasks.same, 2)
             assert unwanted.cancel(force=True) and unwanted.cancel(force=True) and unwanted.cancelled()
             assert future.cancel(force=True)
@@ -212,14 +213,14 @@ def check_errors(make_executor: MakeExecutor) -> None:
 @check()
 def check_errors_of_inputs(make_executor: MakeExecutor) -> None:
     """A task whose input failed fails with the same error, and does not run."""
-    with Folder() as folder, make_executor() as ex:
+    with SharedFolder() as folder, make_executor() as ex:
         bad = ex.submit(tasks.fail)
         needs = ex.submit(tasks.log_line, folder, [bad])
         with raises(ValueError):
             needs.result(TIMEOUT_S)
         with raises(ValueError):
             ex.submit(tasks.same, {"needs": needs}).result(TIMEOUT_S)
-        assert folder.log() == []
+        assert folder.log_lines() == []
 
 
 @check(traits=("isolated",))
@@ -299,7 +300,7 @@ def check_map_error(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_map_timeout(make_executor: MakeExecutor) -> None:
     """Each result must be there within a time from the call of map."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         results = ex.map(folder.wait, ["there", "not there"], timeout=1.0)
         folder.set("there")
         concurrent.futures.wait(results.futures[:1], TIMEOUT_S)  # a worker may take longer than that to start
@@ -349,7 +350,7 @@ def check_map_closed(make_executor: MakeExecutor) -> None:
     """Closing or dropping an iterator cancels what has not begun."""
     ends: list[Callable[[Any], Any]] = [lambda results: results.close(), lambda results: None]
     for end in ends:
-        with Folder() as folder, make_executor(max_workers=1) as ex:
+        with SharedFolder() as folder, make_executor(max_workers=1) as ex:
             folder.set("go-0")
             results = ex.map(tasks.begin_and_wait, [folder] * 20, range(20), [f"go-{i}" for i in range(20)])
             futures = results.futures
@@ -379,7 +380,7 @@ def check_progress(make_executor: MakeExecutor) -> None:
 @check()
 def check_map_dropped_before_its_first_item(make_executor: MakeExecutor) -> None:
     """A caller of map that ignores the results gets all effects."""
-    with Folder() as folder, make_executor() as ex:
+    with SharedFolder() as folder, make_executor() as ex:
         ex.map(folder.set, range(50))
         ex.shutdown()
         assert sorted(map(int, folder.names())) == list(range(50))

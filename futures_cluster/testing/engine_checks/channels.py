@@ -13,7 +13,8 @@ from futures_cluster.context import current_executor
 from futures_cluster.errors import ChannelClosed, SharedObjectError
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- tasks
 
@@ -54,7 +55,7 @@ def echo(questions: Any, answers: Any) -> int:
     return count
 
 
-def hold_until(folder: Folder, name: str, value: Any) -> Any:
+def hold_until(folder: SharedFolder, name: str, value: Any) -> Any:
     """Return a value once another task says so."""
     folder.wait(name)
     return value
@@ -199,7 +200,7 @@ def check_channel_delete(make_executor: MakeExecutor) -> None:
 @check("channel", traits=("concurrent",))
 def check_channel_blocks(make_executor: MakeExecutor) -> None:
     """Readers in threads and tasks wait for what comes later."""
-    with Folder() as folder, make_executor(max_workers=2) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=2) as ex:
         channel = ex.channel("later")
         reading = [ex.submit(read_all, channel) for _ in range(2)]
         seen: list[Any] = []

@@ -13,7 +13,8 @@ import weakref
 from futures_cluster import clocks
 from futures_cluster.errors import DataLost, TaskTimeout
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- data
 
@@ -97,13 +98,13 @@ def check_priority(make_executor: MakeExecutor) -> None:
     """Higher runs first; among equals, what was submitted first."""
 
     # Never measured, both of them: nothing is committed in advance.
-    def begin_before(folder: Folder) -> None:
+    def begin_before(folder: SharedFolder) -> None:
         tasks.begin_and_wait(folder, "begun", "go")
 
-    def log_in_order(folder: Folder, line: str) -> None:
-        folder.append(line)
+    def log_in_order(folder: SharedFolder, line: str) -> None:
+        folder.log(line)
 
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         ex.submit(begin_before, folder)
         folder.wait("begun")
         for number, priority in enumerate([0, -1, 5, 0, 7, -1, 5]):
@@ -111,14 +112,14 @@ def check_priority(make_executor: MakeExecutor) -> None:
         ex.workers()  # the answer comes after all that was submitted has arrived
         folder.set("go")
         ex.shutdown()
-        assert folder.log() == ["7:4", "5:2", "5:6", "0:0", "0:3", "-1:1", "-1:5"]
+        assert folder.log_lines() == ["7:4", "5:2", "5:6", "0:0", "0:3", "-1:1", "-1:5"]
 
 
 @check()
 def check_retries(make_executor: MakeExecutor) -> None:
     """A task that raises runs again ``retries`` times; the last error arrives."""
     table = {0: ["ok"], 1: ["fail", "ok"], 2: ["fail", "fail", "ok"], 3: ["fail"] * 3, 4: ["fail"] * 3}
-    with Folder() as folder, make_executor() as ex:
+    with SharedFolder() as folder, make_executor() as ex:
         futures = [ex.with_options(retries=2).submit(tasks.outcome, folder, table, item) for item in table]
         assert [future.result(TIMEOUT_S) for future in futures[:3]] == [0, 1, 2]
         for item in (3, 4):
@@ -133,7 +134,7 @@ def check_retries(make_executor: MakeExecutor) -> None:
 def check_backoff(make_executor: MakeExecutor) -> None:
     """A task that raised waits for at least half of ``backoff`` before it runs again."""
     table = {0: ["fail", "fail", "ok"]}
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         view = ex.with_options(retries=2, backoff=0.05)
         start = clocks.monotonic()
         assert view.submit(tasks.outcome, folder, table, 0).result(TIMEOUT_S) == 0
@@ -146,7 +147,7 @@ def check_backoff(make_executor: MakeExecutor) -> None:
 @check("backoff", traits=("concurrent",))
 def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
     """A task that waits for its next try has no slot, says so, and can be cancelled."""
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         future = ex.with_options(retries=3, backoff=300).submit(tasks.outcome, folder, {0: ["fail"] * 4}, 0)
         folder.wait("item-0.1")
         assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
@@ -188,7 +189,7 @@ def check_limits_hold(make_executor: MakeExecutor) -> None:
     Others pass them, and an end or a failure lets one go on.
     """
     name = "check_limits_hold"
-    with Folder() as folder, make_executor(max_workers=3, limits={name: 1}) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=3, limits={name: 1}) as ex:
         view = ex.with_options(limits={name: 1})
         first = view.submit(tasks.begin_and_wait, folder, "begun", "go", 0)
         folder.wait("begun")
@@ -225,10 +226,10 @@ def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
     """The time counts from the start of the task, and no other task is affected."""
 
     # Never measured: Dask puts others behind what it takes for short, and leaves them there.
-    def begin_beside_others(folder: Folder) -> str:
+    def begin_beside_others(folder: SharedFolder) -> str:
         return str(tasks.begin_and_wait(folder, "begun", "go", "beside"))
 
-    with Folder() as folder, make_executor(max_workers=2) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=2) as ex:
         beside = ex.submit(begin_beside_others, folder)
         folder.wait("begun")
         late = ex.with_options(timeout=0.2).submit(folder.wait, "never")
@@ -243,7 +244,7 @@ def check_timeout_of_one_among_others(make_executor: MakeExecutor) -> None:
 @check()
 def check_resources(make_executor: MakeExecutor) -> None:
     """No more tasks run on a worker than its resources allow."""
-    with Folder() as folder, make_executor(max_workers=2, threads_per_worker=2, resources={"token": 1}) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=2, threads_per_worker=2, resources={"token": 1}) as ex:
         view = ex.with_options(resources={"token": 1})
         at_once = [view.submit(tasks.in_turn, folder, number) for number in range(20)]
         assert max(future.result(TIMEOUT_S) for future in at_once) <= 2
@@ -263,7 +264,7 @@ def check_impossible_demands(make_executor: MakeExecutor) -> None:
 @check()
 def check_pure(make_executor: MakeExecutor) -> None:
     """Equal calls of ``pure=True`` are one task while its future lives."""
-    with Folder() as folder, make_executor() as ex:
+    with SharedFolder() as folder, make_executor() as ex:
         pure = ex.with_options(pure=True)
         one, two = pure.submit(tasks.count, folder, "pure"), pure.submit(tasks.count, folder, "pure")
         assert one.result(TIMEOUT_S) == two.result(TIMEOUT_S) == 1
@@ -274,7 +275,7 @@ def check_pure(make_executor: MakeExecutor) -> None:
         assert three.result(TIMEOUT_S) == 3
         numbers.append(3)  # the same list, and not the same call
         assert pure.submit(sum, numbers).result(TIMEOUT_S) == 6
-        twice = [ex.submit(folder.number, "twice") for _ in range(2)]
+        twice = [ex.submit(folder.count_call, "twice") for _ in range(2)]
         assert sorted(future.result(TIMEOUT_S) for future in twice) == [1, 2]
 
 
@@ -308,8 +309,8 @@ def check_workers(make_executor: MakeExecutor) -> None:
 @check("workers")
 def check_run(make_executor: MakeExecutor) -> None:
     """``run`` calls a function once on every worker."""
-    with Folder() as folder, make_executor(max_workers=2) as ex:
-        results = ex.run(folder.number, "run")
+    with SharedFolder() as folder, make_executor(max_workers=2) as ex:
+        results = ex.run(folder.count_call, "run")
         assert results and set(results) <= set(ex.workers())
         assert sorted(results.values()) == list(range(1, len(results) + 1))
         with raises(ValueError):

@@ -1,15 +1,11 @@
-"""What checks are made of: their register, running them, and files by which tasks and checks talk.
+"""The harness of the checks: registering a check, running it, and what checks expect and wait for.
 
-Covers: nothing about any engine. Does not cover: the checks.
+Does not cover: the checks, the engines (``capabilities``), how tasks and checks communicate (``shared_folder``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,9 +17,10 @@ from futures_cluster.future import Future
 
 MakeExecutor = Callable[..., Executor]
 
-#: The longest that a check waits for anything.
+#: Maximum time that a check waits for an event.
 TIMEOUT_S = 30.0
 
+#: Features that an engine may lack: a check that needs one then expects ``NotSupported``.
 FEATURES = {
     "kill": "terminate_workers and kill_workers end what is running",
     "stop": "cancel(force=True) stops a running task",
@@ -37,6 +34,7 @@ FEATURES = {
     "priority": "with_options(priority=...)",
     "workers": "with_options(workers=...) and run(...)",
 }
+#: How an engine works: a check that needs a trait does not apply to engines without it.
 TRAITS = {
     "concurrent": "tasks run while the caller goes on",
     "isolated": "tasks do not share objects with the caller",
@@ -47,7 +45,17 @@ TRAITS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One promise, and what an engine must have for it."""
+    """One promise of an engine, as a function that verifies it.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(make_executor)``; raises AssertionError if the promise is broken.
+    features, traits : frozenset of str
+        What the function needs, of ``FEATURES`` and ``TRAITS``.
+    libraries : tuple of str
+        Libraries that the function imports.
+    """
 
     function: Callable[[MakeExecutor], None]
     features: frozenset[str]
@@ -60,20 +68,46 @@ class Check:
         return self.function.__name__
 
     def is_meant_for(self, traits: Collection[str]) -> bool:
-        """Return whether the check applies to these traits and libraries."""
+        """Return whether the check applies to an engine with these traits, here.
+
+        Its libraries must be installed.
+        """
         return self.traits <= set(traits) and all(find_spec(library) for library in self.libraries)
 
 
+#: All checks, by the names of their functions.
 CHECKS: dict[str, Check] = {}
 
 
+def check(
+    *features: str, traits: tuple[str, ...] = (), libraries: tuple[str, ...] = ()
+) -> Callable[[Callable[[MakeExecutor], None]], Callable[[MakeExecutor], None]]:
+    """Return a decorator that registers a check, with what it needs."""
+    assert set(features) <= set(FEATURES) and set(traits) <= set(TRAITS)
+
+    def register(function: Callable[[MakeExecutor], None]) -> Callable[[MakeExecutor], None]:
+        CHECKS[function.__name__] = Check(function, frozenset(features), frozenset(traits), libraries)
+        return function
+
+    return register
+
+
 def run_check(check: Check, make_executor: MakeExecutor, lacks: Collection[str] = ()) -> None:
-    """Run one check; with a feature that the engine lacks, see that it says so.
+    """Run one check.
+
+    Parameters
+    ----------
+    check : Check
+        One of ``CHECKS``.
+    make_executor : callable
+        ``make_executor(**arguments)``: an ``Executor`` over the engine.
+    lacks : collection of str
+        Features that the engine lacks. If the check needs one of them, it has to end with ``NotSupported``.
 
     Raises
     ------
     AssertionError
-        When the promise is broken.
+        If the promise is broken.
     """
     missing = check.features & set(lacks)
     try:
@@ -85,22 +119,9 @@ def run_check(check: Check, make_executor: MakeExecutor, lacks: Collection[str] 
         assert not missing, f"{check.name} needs {', '.join(missing)}, and nothing raised NotSupported"
 
 
-def check(
-    *features: str, traits: tuple[str, ...] = (), libraries: tuple[str, ...] = ()
-) -> Callable[[Callable[[MakeExecutor], None]], Callable[[MakeExecutor], None]]:
-    """Register a check that needs these features, traits and libraries."""
-    assert set(features) <= set(FEATURES) and set(traits) <= set(TRAITS)
-
-    def register(function: Callable[[MakeExecutor], None]) -> Callable[[MakeExecutor], None]:
-        CHECKS[function.__name__] = Check(function, frozenset(features), frozenset(traits), libraries)
-        return function
-
-    return register
-
-
 @contextlib.contextmanager
 def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
-    """Expect one of these; the list gets it."""
+    """Expect one of these exceptions; the list gets it."""
     caught: list[BaseException] = []
     try:
         yield caught
@@ -110,60 +131,9 @@ def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
         raise AssertionError(f"{' or '.join(kind.__name__ for kind in kinds)} was not raised")
 
 
-def wait_running(future: Future[object]) -> None:
-    """Wait until the executor says that a task runs."""
+def wait_until_running(future: Future[object]) -> None:
+    """Wait until a future says that its task runs."""
     end = clocks.monotonic() + TIMEOUT_S
     while not future.running():
         assert clocks.monotonic() < end, future
         clocks.sleep(0.002)
-
-
-class Folder:
-    """Files by which tasks and their caller tell each other things, wherever they run. Pickles."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="engine_checks-")
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def set(self, name: object) -> None:
-        """Make a file."""
-        with open(os.path.join(self.path, str(name)), "w"):
-            pass
-
-    def names(self) -> list[str]:
-        """Return the names of all files."""
-        return os.listdir(self.path)
-
-    def wait(self, name: object) -> None:
-        """Wait for a file."""
-        end = clocks.monotonic() + TIMEOUT_S
-        while not os.path.exists(os.path.join(self.path, str(name))):
-            assert clocks.monotonic() < end, f"no task made the file {name}"
-            clocks.sleep(0.002)
-
-    def number(self, name: str) -> int:
-        """Count the calls with this name, whichever process makes them; the first is 1."""
-        for number in itertools.count(1):
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(os.path.join(self.path, f"{name}.{number}"), os.O_CREAT | os.O_EXCL))
-                return number
-        raise AssertionError
-
-    def append(self, line: object) -> None:
-        """Add a line to the log."""
-        fd = os.open(os.path.join(self.path, "log"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        os.write(fd, f"{line}\n".encode())
-        os.close(fd)
-
-    def log(self) -> list[str]:
-        """The lines of the log."""
-        try:
-            with open(os.path.join(self.path, "log")) as file:
-                return file.read().splitlines()
-        except FileNotFoundError:
-            return []

@@ -11,7 +11,8 @@ import operator
 from typing import Any
 
 from futures_cluster.context import current_executor
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 DASK = ("dask", "numpy")
 FRAMES = (*DASK, "pandas", "pyarrow")
@@ -51,17 +52,17 @@ def check_dask_persist(make_executor: MakeExecutor) -> None:
 
     from futures_cluster.adapters.dask import futures_of
 
-    def counted(folder: Folder, block: Any, block_id: Any = None) -> Any:
-        folder.append(block_id)
+    def counted(folder: SharedFolder, block: Any, block_id: Any = None) -> Any:
+        folder.log(block_id)
         return block + 1
 
-    with Folder() as folder, make_executor(max_workers=2) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=2) as ex:
         x = da.arange(40, chunks=10).map_blocks(functools.partial(counted, folder), dtype=int, meta=da.ones(1)._meta)
         y = ex.persist(x)
         assert y.sum().compute(scheduler=ex) == 820
         z = (y * 2).persist(scheduler=ex)
         assert z.sum().compute(scheduler=ex) == 1640
-        assert len(folder.log()) == 4
+        assert len(folder.log_lines()) == 4
         futures = futures_of(y)
         assert [future.result(TIMEOUT_S).sum() for future in futures] == [55, 155, 255, 355]
         assert ex.submit(len, futures[0]).result(TIMEOUT_S) == 10
@@ -101,13 +102,13 @@ def check_dask_annotations(make_executor: MakeExecutor) -> None:
     """A task of a graph is tried again as often as it is annotated."""
     import dask
 
-    def fail_first(folder: Folder) -> int:
-        number = folder.number("tried")
+    def fail_first(folder: SharedFolder) -> int:
+        number = folder.count_call("tried")
         if number < 3:
             raise ValueError(number)
         return number
 
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         with dask.annotate(retries=2):
             tried = dask.delayed(fail_first)(folder)
         assert tried.compute(scheduler=ex) == 3

@@ -13,7 +13,8 @@ from futures_cluster import clocks
 from futures_cluster.errors import BrokenExecutor
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises, wait_running
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises, wait_until_running
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- start and end
 
@@ -69,7 +70,7 @@ def check_shutdown(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
     """The call returns at once; what was submitted is done nevertheless."""
-    with Folder() as folder:
+    with SharedFolder() as folder:
         ex = make_executor(max_workers=1)
         futures = [ex.submit(tasks.begin_and_wait, folder, f"begun-{i}", "go", i) for i in range(3)]
         ex.shutdown(wait=False)
@@ -101,10 +102,10 @@ def check_cancel_all_of_this_client(make_executor: MakeExecutor) -> None:
 
     It leaves what runs and what another executor has submitted.
     """
-    with Folder() as folder, make_executor(max_workers=1) as ex, make_executor(max_workers=1) as other:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex, make_executor(max_workers=1) as other:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 1)
         folder.wait("begun")
-        wait_running(running)
+        wait_until_running(running)
         waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.log_line, folder, number) for number in range(20)]]
         others = other.submit(tasks.begin_and_wait, folder, "other", "go", 2)
         assert ex.cancel_all() == len(waiting) and all(future.cancelled() for future in waiting)
@@ -120,9 +121,9 @@ def check_cancel_all_by_force(make_executor: MakeExecutor) -> None:
 
     An engine that cannot stop it cancels all else before it says so.
     """
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")
-        wait_running(running)
+        wait_until_running(running)
         waiting = [ex.submit(tasks.same, running), *[ex.submit(tasks.same, number) for number in range(5)]]
         try:
             assert ex.cancel_all(force=True) == 7 and running.cancelled()
@@ -135,7 +136,7 @@ def check_cancel_all_by_force(make_executor: MakeExecutor) -> None:
 @check(traits=("concurrent",))
 def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
     """``cancel_futures`` cancels what has not begun, and only that."""
-    with Folder() as folder:
+    with SharedFolder() as folder:
         ex = make_executor(max_workers=1)
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "done")
         folder.wait("begun")
@@ -151,7 +152,7 @@ def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
 
 
 def _check_stop(make_executor: MakeExecutor, stop: Callable[[Executor], None]) -> None:
-    with Folder() as folder:
+    with SharedFolder() as folder:
         ex = make_executor(max_workers=1)
         try:
             running = ex.submit(tasks.begin_and_wait, folder, "begun", "never")

@@ -11,7 +11,8 @@ import traceback
 from futures_cluster.as_completed import as_completed
 from futures_cluster.context import current_executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- tasks that submit
 
@@ -29,24 +30,24 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
     """A task's children come before unrelated tasks of a lower priority."""
 
     # Never measured, none of them: nothing is committed in advance.
-    def begin_before_children(folder: Folder) -> None:
+    def begin_before_children(folder: SharedFolder) -> None:
         tasks.begin_and_wait(folder, "begun", "go")
 
-    def unrelated(folder: Folder) -> None:
-        folder.append("unrelated")
+    def unrelated(folder: SharedFolder) -> None:
+        folder.log("unrelated")
 
-    def child(folder: Folder, name: str) -> None:
-        folder.append(name)
+    def child(folder: SharedFolder, name: str) -> None:
+        folder.log(name)
 
-    def parent(folder: Folder) -> None:
+    def parent(folder: SharedFolder) -> None:
         ex = current_executor()
         later = ex.with_options(priority=-3).submit(child, folder, "less urgent")
         children = [ex.submit(child, folder, "child"), ex.with_options(priority=1).submit(child, folder, "urgent")]
         for future in [*children, later]:
             future.result(TIMEOUT_S)
-        folder.append("parent")
+        folder.log("parent")
 
-    with Folder() as folder, make_executor(max_workers=1) as ex:
+    with SharedFolder() as folder, make_executor(max_workers=1) as ex:
         ex.submit(begin_before_children, folder)
         folder.wait("begun")
         futures = [ex.with_options(priority=3).submit(unrelated, folder) for _ in range(5)]
@@ -54,7 +55,7 @@ def check_priority_of_children(make_executor: MakeExecutor) -> None:
         ex.workers()  # the answer comes after all that was submitted has arrived
         folder.set("go")
         concurrent.futures.wait(futures, TIMEOUT_S)
-        log = folder.log()
+        log = folder.log_lines()
         urgent, first, later = log.index("urgent"), log.index("unrelated"), log.index("less urgent")
         assert log.index("child") < first and urgent < first, log
         assert first < later < log.index("parent"), log
@@ -83,7 +84,7 @@ def check_errors_of_nested_tasks(make_executor: MakeExecutor) -> None:
 @check()
 def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
     """A submitted task runs, also without its future and parent."""
-    with Folder() as folder, make_executor() as ex:
+    with SharedFolder() as folder, make_executor() as ex:
         futures = [ex.submit(tasks.submit_and_leave, folder, str(i)) for i in range(5)]
         concurrent.futures.wait(futures, TIMEOUT_S)
         for number in range(5):

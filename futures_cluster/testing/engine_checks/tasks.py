@@ -15,7 +15,8 @@ from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.context import current_executor
 from futures_cluster.executor import Executor
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, Folder
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S
+from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 
 def same(value: Any) -> Any:
@@ -30,20 +31,20 @@ def keywords(*args: Any, **kwargs: Any) -> Any:
     return args, dict(sorted(kwargs.items()))
 
 
-def begin_and_wait(folder: Folder, begun: object, until: object, value: Any = None) -> Any:
+def begin_and_wait(folder: SharedFolder, begun: object, until: object, value: Any = None) -> Any:
     folder.set(begun)
     folder.wait(until)
     return value
 
 
-def log_line(folder: Folder, line: object) -> object:
-    folder.append(line)
+def log_line(folder: SharedFolder, line: object) -> object:
+    folder.log(line)
     return line
 
 
-def count(folder: Folder, name: str) -> int:
+def count(folder: SharedFolder, name: str) -> int:
     """How many calls there were with this name."""
-    return folder.number(name)
+    return folder.count_call(name)
 
 
 def fail(text: str = "on purpose") -> None:
@@ -98,9 +99,9 @@ class Box:
         self.content = content
 
 
-def outcome(folder: Folder, table: dict[int, list[str]], item: int) -> int:
+def outcome(folder: SharedFolder, table: dict[int, list[str]], item: int) -> int:
     """Fail or not, as the table says of this item and attempt."""
-    attempt = folder.number(f"item-{item}")
+    attempt = folder.count_call(f"item-{item}")
     if table[item][attempt - 1] == "fail":
         raise ValueError(f"attempt {attempt} of {item}")
     return item
@@ -142,7 +143,7 @@ def cancel_all() -> int:
     return int(current_executor().cancel_all())
 
 
-def submit_and_leave(folder: Folder, name: str) -> None:
+def submit_and_leave(folder: SharedFolder, name: str) -> None:
     current_executor().submit(folder.set, name)
 
 
@@ -187,7 +188,7 @@ def change(value: Any) -> Any:
     return value
 
 
-def in_turn(folder: Folder, number: int) -> int:
+def in_turn(folder: SharedFolder, number: int) -> int:
     """How many of these tasks run now."""
     folder.set(f"inside-{number}")
     count = sum(name.startswith("inside-") for name in folder.names())
