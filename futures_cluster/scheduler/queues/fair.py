@@ -44,7 +44,7 @@ def is_consumer(task: Task) -> bool:
 class _FlowQueue:
     """The tasks of one flow in one queue."""
 
-    __slots__ = ("consumers", "late_consumers", "flow", "others", "late_others")
+    __slots__ = ("consumers", "flow", "late_consumers", "late_others", "others")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow

@@ -1,14 +1,16 @@
-"""The network of a simulation: latency, bandwidth, hosts, and links that are cut for a time.
+"""The network of a simulation: when a message arrives.
 
-Covers: when a message arrives. A link is one direction of one connection; messages keep their order on it, because a
-connection does. A message with a size takes its turn on the link, and, where hosts have network cards of limited rate,
-its share of the sender's and of the receiver's. Partitions: as TCP does it, messages are held while a link is cut, and
-arrive after it has healed; a side that gives up before closes the connection, and its messages are lost. Does not
-cover: giving up (``simulation``), when partitions happen (``faults``).
+A *link* is one direction of a connection between two processes. Messages on it keep their order, as on a connection.
+Each has a latency; a message with a size also takes its turn on the link, as a *transfer*.
 
-The shares are equal: a card divides its rate by the transfers on it, and a transfer gets the smaller of its two shares.
-The others do not get the part that it cannot use at one end, so a congested network is a little slower than a perfect
-one.
+Network cards: if hosts have cards of limited rate, a card divides its rate equally among its transfers, and a transfer
+gets the smaller of its shares at both ends. The others do not get the part that it leaves at one end, so a congested
+network is a little slower than a perfect one.
+
+Partitions: as with TCP, messages are held while a link is cut, and arrive after it has healed. A process that gives up
+before closes the connection, and its messages are lost.
+
+Does not cover: giving up (``simulation``), when partitions happen (``faults``).
 """
 
 from __future__ import annotations
@@ -32,15 +34,16 @@ class NetworkModel:
     Attributes
     ----------
     latency_s : float
-        What a message takes.
+        Time that each message takes.
     jitter_s : float
-        The most that it takes in addition; drawn for each message, by a generator that each link has from the seed.
+        Maximum time that a message takes in addition, drawn for each message. Each link has a generator for it, by the
+        simulation's seed.
     bandwidth_bytes_s : float
-        The rate of one link.
+        Rate of one link.
     nic_bytes_s : float or None
-        What one host can send, and as much again that it can receive, for all its workers; None: no limit.
+        Rate at which the network card of a host can send, and also receive, for all its workers; None: no limit.
     local_latency_s, local_bandwidth_bytes_s : float or None
-        The same between two workers of one host; None: as between hosts. The network cards are not in the way.
+        The same between two workers of one host, without its network card; None: as between hosts.
     """
 
     latency_s: float = 1e-4
@@ -52,17 +55,25 @@ class NetworkModel:
 
 
 class VirtualClock(Protocol):
-    """What the network needs of the simulation."""
+    """The parts of the simulation that its network needs."""
 
     seed: int
     now: float
 
     def at(self, time_s: float, do: Callable[..., None], *args: Any) -> None:
-        """Call something later."""
+        """Call ``do(*args)`` at a simulated time."""
 
 
 class Partition:
-    """Links that are cut: between ``names`` and the scheduler, and between ``names`` and all the others."""
+    """A set of processes that is cut off from others.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Processes whose links among each other still work.
+    scheduler, peers : bool
+        Whether they are cut off from the scheduler, and from all other processes.
+    """
 
     def __init__(self, names: Iterable[str], scheduler: bool = True, peers: bool = True) -> None:
         self.names = dict.fromkeys(names)
@@ -70,7 +81,7 @@ class Partition:
         self.peers = peers
 
     def cuts(self, sender: str, receiver: str) -> bool:
-        """Return whether a link does not work."""
+        """Return whether a link is cut."""
         inside = sender in self.names
         if inside == (receiver in self.names):
             return False
@@ -83,52 +94,66 @@ class Link:
 
     Attributes
     ----------
-    arrival_s : float
-        When the last message on it arrives.
-    free_s : float
+    last_arrival_s : float
+        When the last message on it arrives: later messages do not arrive earlier.
+    free_at_s : float
         When the last transfer on it has left.
-    behind : deque or None
-        Messages that wait for the end of a transfer that shares network cards.
-    troubled : bool
-        It is or was cut, or it is closed.
+    queue : deque or None
+        ``(message, size_bytes, delay_s)`` of messages behind a transfer that shares network cards; None without one.
+    cuts : int
+        Number of partitions that cut it.
+    held : list of Message
+        Messages that would have arrived while it was cut.
+    earliest_arrival_s : float
+        When the held messages arrive after a partition has healed: other messages do not arrive before.
+    needs_check : bool
+        Whether ``_arrive`` has to look at the attributes above, or ``is_closed``. False for links that were never cut.
     """
 
     __slots__ = (
-        "arrival_s",
         "bandwidth_bytes_s",
-        "behind",
-        "closed",
         "cut_since_s",
         "cuts",
-        "floor_s",
-        "free_s",
+        "earliest_arrival_s",
+        "free_at_s",
         "held",
+        "is_closed",
+        "is_local",
+        "last_arrival_s",
         "latency_s",
-        "local",
+        "needs_check",
+        "queue",
         "random",
         "receiver",
         "sender",
-        "troubled",
     )
 
-    def __init__(self, sender: str, receiver: str, latency_s: float, bandwidth_bytes_s: float, local: bool) -> None:
+    def __init__(self, sender: str, receiver: str, latency_s: float, bandwidth_bytes_s: float, is_local: bool) -> None:
         self.sender = sender
         self.receiver = receiver
         self.latency_s = latency_s
         self.bandwidth_bytes_s = bandwidth_bytes_s
-        self.local = local
-        self.arrival_s = self.free_s = 0.0
-        self.behind: deque[tuple[Message, int, float]] | None = None
+        self.is_local = is_local
+        self.last_arrival_s = self.free_at_s = 0.0
+        self.queue: deque[tuple[Message, int, float]] | None = None
         self.random: random.Random | None = None
-        self.troubled = self.closed = False
+        self.needs_check = self.is_closed = False
         self.cuts = 0
         self.cut_since_s = 0.0
-        self.floor_s = 0.0  # nothing arrives before: what was held comes first
+        self.earliest_arrival_s = 0.0
         self.held: list[Message] = []
 
 
-class _Flow:
-    """A transfer that shares network cards."""
+class _Transfer:
+    """A transfer that shares network cards.
+
+    Attributes
+    ----------
+    left_bytes : float
+        Bytes that were left to send at the time ``since_s``, when its rate changed.
+    version : int
+        Number of changes of its rate: the end that was scheduled before a change is void.
+    """
 
     __slots__ = ("delay_s", "left_bytes", "link", "message", "rate_bytes_s", "since_s", "version")
 
@@ -148,7 +173,7 @@ class Network:
     Parameters
     ----------
     model : NetworkModel
-        How fast it is.
+        How fast the network is.
     clock : VirtualClock
         The simulation.
     deliver : callable
@@ -157,51 +182,51 @@ class Network:
 
     def __init__(self, model: NetworkModel, clock: VirtualClock, deliver: Callable[[str, str, Message], None]) -> None:
         self.model = model
-        self.hosts: dict[str, str] = {}  # name -> host, for those that share one
+        self.hosts: dict[str, str] = {}  # name -> host, of processes that share one
         self._clock = clock
         self._deliver = deliver
         self._links: dict[tuple[str, str], Link] = {}
         self._partitions: list[Partition] = []
-        self._sending: dict[str, dict[_Flow, None]] = {}  # by host
-        self._receiving: dict[str, dict[_Flow, None]] = {}
+        self._sending: dict[str, dict[_Transfer, None]] = {}  # by host: the transfers on its network card
+        self._receiving: dict[str, dict[_Transfer, None]] = {}
 
     # ---------------------------------------------------------------- messages
 
     def send(self, sender: str, receiver: str, message: Message, size_bytes: int = 0, delay_s: float = 0.0) -> None:
-        """Put a message onto its link; ``delay_s`` is added to what it takes."""
+        """Send a message; ``delay_s`` is added to the time that it takes."""
         link = self._links.get((sender, receiver))
         if link is None:
             link = self._connect(sender, receiver)
-        if link.behind is not None:
-            link.behind.append((message, size_bytes, delay_s))
-        elif size_bytes and self.model.nic_bytes_s is not None and not link.local:
-            link.behind = deque()
-            self._start(_Flow(link, message, size_bytes, delay_s))
+        if link.queue is not None:
+            link.queue.append((message, size_bytes, delay_s))
+        elif size_bytes and self.model.nic_bytes_s is not None and not link.is_local:
+            link.queue = deque()
+            self._start_transfer(_Transfer(link, message, size_bytes, delay_s))
         else:
-            self._put(link, message, size_bytes, delay_s)
+            self._schedule_arrival(link, message, size_bytes, delay_s)
 
-    def _put(self, link: Link, message: Message, size_bytes: int, delay_s: float) -> None:
+    def _schedule_arrival(self, link: Link, message: Message, size_bytes: int, delay_s: float) -> None:
         clock = self._clock
         arrival = clock.now + link.latency_s + delay_s
         if size_bytes:
-            link.free_s = max(link.free_s, clock.now) + size_bytes / link.bandwidth_bytes_s
-            arrival = link.free_s + link.latency_s + delay_s
+            link.free_at_s = max(link.free_at_s, clock.now) + size_bytes / link.bandwidth_bytes_s
+            arrival = link.free_at_s + link.latency_s + delay_s
         if link.random is not None:
             arrival += link.random.uniform(0.0, self.model.jitter_s)
-        if arrival < link.arrival_s:
-            arrival = link.arrival_s
-        link.arrival_s = arrival
+        if arrival < link.last_arrival_s:
+            arrival = link.last_arrival_s
+        link.last_arrival_s = arrival
         clock.at(arrival, self._arrive, link, message)
 
     def _arrive(self, link: Link, message: Message) -> None:
-        if link.troubled:
-            if link.closed:
+        if link.needs_check:
+            if link.is_closed:
                 return
             if link.cuts:
                 link.held.append(message)
                 return
-            if self._clock.now < link.floor_s:
-                self._clock.at(link.floor_s, self._arrive, link, message)
+            if self._clock.now < link.earliest_arrival_s:
+                self._clock.at(link.earliest_arrival_s, self._arrive, link, message)
                 return
         self._deliver(link.sender, link.receiver, message)
 
@@ -214,12 +239,12 @@ class Network:
     def _connect(self, sender: str, receiver: str) -> Link:
         model = self.model
         latency_s, bandwidth_bytes_s = model.latency_s, model.bandwidth_bytes_s
-        local = sender != SCHEDULER != receiver and self.host(sender) == self.host(receiver)
-        if local and model.local_latency_s is not None:
+        is_local = sender != SCHEDULER != receiver and self.host(sender) == self.host(receiver)
+        if is_local and model.local_latency_s is not None:
             latency_s = model.local_latency_s
-        if local and model.local_bandwidth_bytes_s is not None:
+        if is_local and model.local_bandwidth_bytes_s is not None:
             bandwidth_bytes_s = model.local_bandwidth_bytes_s
-        link = self._links[sender, receiver] = Link(sender, receiver, latency_s, bandwidth_bytes_s, local)
+        link = self._links[sender, receiver] = Link(sender, receiver, latency_s, bandwidth_bytes_s, is_local)
         if model.jitter_s:
             link.random = random.Random(f"{self._clock.seed} {sender} {receiver}")
         for partition in self._partitions:
@@ -228,30 +253,30 @@ class Network:
         return link
 
     def close(self, one: str, other: str) -> None:
-        """End a connection with all that is on it; later messages open a new one."""
-        self.close_way(one, other)
-        self.close_way(other, one)
+        """Close a connection, and lose its messages; later messages open a new one."""
+        self.close_link(one, other)
+        self.close_link(other, one)
 
-    def close_way(self, sender: str, receiver: str) -> None:
-        """Drop what is on its way in this direction."""
+    def close_link(self, sender: str, receiver: str) -> None:
+        """Close one direction of a connection, and lose its messages."""
         link = self._links.pop((sender, receiver), None)
         if link is not None:
-            link.closed = link.troubled = True
+            link.is_closed = link.needs_check = True
             link.held = []
-            if link.behind is not None:
-                link.behind.clear()
+            if link.queue is not None:
+                link.queue.clear()
 
     # ---------------------------------------------------------------- partitions
 
     def is_cut(self, one: str, other: str, since_s: float | None = None) -> bool:
-        """Return whether two cannot talk; with ``since_s``: all the time since then."""
+        """Return whether the link between two is cut; with ``since_s``: ever since then."""
         if since_s is None:
             return any(partition.cuts(one, other) for partition in self._partitions)
         link = self._links.get((one, other)) or self._connect(one, other)
         return link.cuts > 0 and link.cut_since_s <= since_s
 
     def cut(self, partition: Partition) -> None:
-        """Cut links until ``heal`` is called with the same partition."""
+        """Cut the links of a partition, until ``heal`` is called with it."""
         self._partitions.append(partition)
         for link in self._links.values():
             if partition.cuts(link.sender, link.receiver):
@@ -261,10 +286,10 @@ class Network:
         if not link.cuts:
             link.cut_since_s = self._clock.now
         link.cuts += 1
-        link.troubled = True
+        link.needs_check = True
 
     def heal(self, partition: Partition) -> None:
-        """Restore the links; held messages arrive first, in their order."""
+        """Restore the links of a partition; held messages arrive first, in their order."""
         self._partitions.remove(partition)
         for link in list(self._links.values()):
             if not partition.cuts(link.sender, link.receiver):
@@ -273,50 +298,50 @@ class Network:
             if link.cuts:
                 continue
             held, link.held = link.held, []
-            link.floor_s = self._clock.now + link.latency_s
-            link.arrival_s = max(link.arrival_s, link.floor_s)
+            link.earliest_arrival_s = self._clock.now + link.latency_s
+            link.last_arrival_s = max(link.last_arrival_s, link.earliest_arrival_s)
             for message in held:
-                self._clock.at(link.floor_s, self._arrive, link, message)
+                self._clock.at(link.earliest_arrival_s, self._arrive, link, message)
 
     # ---------------------------------------------------------------- shared network cards
 
-    def _start(self, flow: _Flow) -> None:
-        link = flow.link
-        flow.since_s = self._clock.now
+    def _start_transfer(self, transfer: _Transfer) -> None:
+        link = transfer.link
+        transfer.since_s = self._clock.now
         sending = self._sending.setdefault(self.host(link.sender), {})
         receiving = self._receiving.setdefault(self.host(link.receiver), {})
-        sending[flow] = receiving[flow] = None
-        self._share({**sending, **receiving})
+        sending[transfer] = receiving[transfer] = None
+        self._update_rates({**sending, **receiving})
 
-    def _share(self, flows: dict[_Flow, None]) -> None:
-        """Give each of the transfers its share, which may have changed."""
+    def _update_rates(self, transfers: dict[_Transfer, None]) -> None:
+        """Give transfers their shares of the cards, after one has begun or ended there."""
         now, nic_bytes_s = self._clock.now, self.model.nic_bytes_s
         assert nic_bytes_s is not None
-        for flow in flows:
-            link = flow.link
-            transfers = max(len(self._sending[self.host(link.sender)]), len(self._receiving[self.host(link.receiver)]))
-            rate_bytes_s = min(link.bandwidth_bytes_s, nic_bytes_s / transfers)
-            if rate_bytes_s == flow.rate_bytes_s:
+        for transfer in transfers:
+            link = transfer.link
+            sharers = max(len(self._sending[self.host(link.sender)]), len(self._receiving[self.host(link.receiver)]))
+            rate_bytes_s = min(link.bandwidth_bytes_s, nic_bytes_s / sharers)
+            if rate_bytes_s == transfer.rate_bytes_s:
                 continue
-            flow.left_bytes -= flow.rate_bytes_s * (now - flow.since_s)
-            flow.rate_bytes_s, flow.since_s = rate_bytes_s, now
-            flow.version += 1
-            end_s = now + max(0.0, flow.left_bytes) / rate_bytes_s
-            self._clock.at(end_s, self._end, flow, flow.version)
+            transfer.left_bytes -= transfer.rate_bytes_s * (now - transfer.since_s)
+            transfer.rate_bytes_s, transfer.since_s = rate_bytes_s, now
+            transfer.version += 1
+            end_s = now + max(0.0, transfer.left_bytes) / rate_bytes_s
+            self._clock.at(end_s, self._end_transfer, transfer, transfer.version)
 
-    def _end(self, flow: _Flow, version: int) -> None:
-        if version != flow.version:
-            return  # its share has changed since
-        link = flow.link
+    def _end_transfer(self, transfer: _Transfer, version: int) -> None:
+        if version != transfer.version:
+            return
+        link = transfer.link
         sending, receiving = self._sending[self.host(link.sender)], self._receiving[self.host(link.receiver)]
-        del sending[flow], receiving[flow]
-        self._share({**sending, **receiving})
-        self._put(link, flow.message, 0, flow.delay_s)
-        behind, link.behind = link.behind, None
-        while behind:
-            message, size_bytes, delay_s = behind.popleft()
+        del sending[transfer], receiving[transfer]
+        self._update_rates({**sending, **receiving})
+        self._schedule_arrival(link, transfer.message, 0, transfer.delay_s)
+        queue, link.queue = link.queue, None
+        while queue:
+            message, size_bytes, delay_s = queue.popleft()
             if size_bytes:
-                link.behind = behind
-                self._start(_Flow(link, message, size_bytes, delay_s))
+                link.queue = queue
+                self._start_transfer(_Transfer(link, message, size_bytes, delay_s))
                 return
-            self._put(link, message, 0, delay_s)
+            self._schedule_arrival(link, message, 0, delay_s)

@@ -290,7 +290,7 @@ class Simulation:
         machine, report = self.scheduler, self.report
         if isinstance(event, m.WorkerConnected):
             # What was for a former worker of its name went to that one's connection.
-            self.network.close_way(SCHEDULER, event.worker)
+            self.network.close_link(SCHEDULER, event.worker)
             worker = self.workers.get(event.worker)
             if worker is not None and worker.incarnation == event.incarnation:
                 worker.introduced = True
