@@ -1,9 +1,10 @@
 """The changes of a task's state, each of which leaves everything that hangs together consistent.
 
-Covers: counters, queues, links between tasks and workers, messages to clients when a task ends, and freeing unneeded
-results. Does not cover: which event leads to which change (``machine``), committing (``dispatch``).
+Covers: counters, queues, links between tasks, messages to clients when a task ends, and freeing unneeded results.
+Does not cover: what a worker has (``worker_transitions``), which event leads to which change (``machine``), committing
+(``dispatch``).
 
-Only ``machine`` and its part ``dispatch`` call these. Freeing is done last: each method that takes away a need puts the
+Only ``machine`` and its parts call these. Freeing is done last: each method that takes away a need puts the
 task on ``release_candidates``, and ``release_candidates_now`` looks at each of them once the event has been dealt with.
 """
 
@@ -17,8 +18,6 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster.messages import FINISHED, Key, Payload
 from futures_cluster.scheduler import placement, records, recovery
-from futures_cluster.scheduler.client_references import ClientReferences
-from futures_cluster.scheduler.functions import Functions
 from futures_cluster.scheduler.outbox import Outbox
 from futures_cluster.scheduler.records import (
     ASSIGNED,
@@ -30,9 +29,9 @@ from futures_cluster.scheduler.records import (
     UNFINISHED,
     WAITING,
     Task,
-    Worker,
 )
 from futures_cluster.scheduler.state import State
+from futures_cluster.scheduler.worker_transitions import WorkerTransitions
 
 
 def scheduler_error(kind: str, text: str) -> Payload:
@@ -45,26 +44,12 @@ SCATTERED_ADVICE = (
 )
 
 
-class Transitions:
-    """Changes the state; a part of the machine.
-
-    Attributes
-    ----------
-    release_candidates : list of Task
-        Tasks to look at again: a client or a task that needed them may be gone.
-    functions : Functions
-        What tasks call.
-    client_references : ClientReferences
-        Which clients want which tasks.
-    """
+class Transitions(WorkerTransitions):
+    """Changes the state; a part of the machine."""
 
     def __init__(self, state: State, outbox: Outbox) -> None:
-        self.state = state
-        self.outbox = outbox
-        self.release_candidates: list[Task] = []
+        super().__init__(state, outbox)
         self._deadlines_limit = 1000
-        self.functions = Functions(state, outbox)
-        self.client_references = ClientReferences(state, self.functions, self.release_candidates)
 
     # ---------------------------------------------------------------- tasks
 
@@ -87,13 +72,6 @@ class Transitions:
         if new in counts:
             counts[new] += 1
         task.state = new
-
-    def end_reservation(self, task: Task) -> None:
-        """Release the worker that was being emptied for the task."""
-        worker = self.state.reserved.pop(task, None)
-        if worker is not None and worker.exclusive_task is task:
-            worker.exclusive_task = None
-            self.refresh(worker)
 
     def link(self, task: Task, keys: Iterable[Key]) -> bool:
         """Put records in the place of the keys of inputs; whether one is not older."""
@@ -173,6 +151,19 @@ class Transitions:
             dep.cancel_requested = dep.kill_if_started = False
         self.start_waiting(task)
 
+    def want_again(self, task: Task, client: str, another: bool = False) -> None:
+        """Record that a client wants a task that is there (a pure one, or by its key).
+
+        With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
+        """
+        task.cancel_requested = task.kill_if_started = False
+        if another or client not in task.wanted_by:
+            task.wanted_by = (*task.wanted_by, client)
+        if task.state is RELEASED:
+            self.run_again(task)
+        elif task.state is MEMORY or task.state is records.FAILED:
+            self.tell_done(task, (client,))
+
     def refuse_limits(self, tasks: list[Task]) -> None:
         """Fail new tasks that ask for limits which they can never have."""
         declared = self.state.limits.totals()
@@ -189,77 +180,6 @@ class Transitions:
             heapq.heapify(deadlines)
             self._deadlines_limit = max(1000, 2 * len(deadlines))
         heapq.heappush(deadlines, (time_s, task.key, task.attempt))
-
-    # ---------------------------------------------------------------- on a worker
-
-    def unassign(self, task: Task, worker: Worker) -> None:
-        """Take a task from its worker; the caller decides what becomes of it."""
-        if worker.assigned.pop(task.key, None) is None:
-            return
-        worker.occupancy_s -= task.expected_s
-        task.worker = None
-        task.started = task.retracting = False
-        self.give_back(task, worker)
-        self.refresh(worker)
-
-    def give_back(self, task: Task, worker: Worker) -> None:
-        for name, amount in task.options.resources:
-            worker.free_resources[name] += amount
-        if task.options.limits:
-            self.state.limits.give_back(task.options.limits)
-            self.state.constrained.limits_free(task.options.limits)
-        if worker.exclusive_task is task:
-            worker.exclusive_task = None
-
-    def ask_back(self, task: Task, unwanted: bool) -> None:
-        task.cancel_requested = unwanted
-        if not task.retracting and task.worker is not None and task.worker.name in self.state.workers:
-            task.retracting = True
-            self.outbox.returns.setdefault(task.worker, []).append((task.key, task.attempt))
-
-    def hold(self, task: Task, worker: Worker) -> None:
-        """Record one more holder of the result."""
-        state = self.state
-        if task.holders is None:
-            task.holders = {}
-        if worker not in task.holders:
-            task.holders[worker] = None
-            worker.data[task.key] = task
-            worker.held_bytes += task.size_bytes
-        if task in state.scattered or state.draining:
-            state.dirty_replicas[task] = None
-
-    def unhold(self, task: Task, worker: Worker) -> None:
-        """Remove a holder of the result; the caller deals with the loss of the last one."""
-        state = self.state
-        if task.holders is not None and worker in task.holders:
-            del task.holders[worker]
-            worker.data.pop(task.key, None)
-            worker.held_bytes -= task.size_bytes
-        if worker in state.draining:
-            state.draining[worker].pop(task, None)
-        if task in state.scattered or state.draining:
-            state.dirty_replicas[task] = None
-
-    def end_copy(self, task: Task, worker: Worker) -> None:
-        """End a copy: the worker has it now, or cannot get it."""
-        makers = self.state.copying.get(task)
-        if makers is None or worker not in makers:
-            return
-        del makers[worker]
-        if not makers:
-            del self.state.copying[task]
-        worker.copying.pop(task, None)
-        worker.copying_bytes -= task.size_bytes
-        self.state.dirty_replicas[task] = None
-        self.state.copies_due = True
-
-    def end_copies(self, task: Task) -> None:
-        """End all copies of the result."""
-        self.state.under_replicated.pop(task, None)
-        for worker in list(self.state.copying.get(task, ())):
-            self.end_copy(task, worker)
-            self.outbox.drops.setdefault(worker, []).append(task.key)
 
     # ---------------------------------------------------------------- ended
 
@@ -436,107 +356,3 @@ class Transitions:
         if type(task.payload) is tuple:  # in shared memory, perhaps
             self.outbox.freed.append(task.payload)
         task.payload = None
-
-    # ---------------------------------------------------------------- workers
-
-    def refresh(self, worker: Worker, rotate: bool = False) -> None:
-        """Put the worker into its lists; with ``rotate`` behind others with room."""
-        state = self.state
-        if state.workers.get(worker.name) is not worker:
-            return  # removed by the same event
-        count = len(worker.assigned)
-        if rotate:
-            state.accepting.pop(worker, None)
-            state.with_free_slot.pop(worker, None)
-        if placement.has_room(worker):
-            state.accepting[worker] = None
-            if state.constrained.queues:
-                state.constrained.offer(worker)
-        else:
-            state.accepting.pop(worker, None)
-            if worker.exclusive_task is not None and not count:  # it is empty now, for the one that it was emptied for
-                state.constrained.offer(worker)
-        if count < worker.slots and worker in state.accepting:
-            state.with_free_slot[worker] = None
-        else:
-            state.with_free_slot.pop(worker, None)
-        if count > worker.slots:
-            state.saturated[worker] = None
-        else:
-            state.saturated.pop(worker, None)
-        if len(worker.same_place) > 1:
-            self._refresh_place(worker)
-        if worker.retiring:
-            self.stop_if_empty(worker)
-
-    def add_worker(self, worker: Worker) -> None:
-        """Add a worker that has joined.
-
-        It waits until those whose place it takes run nothing.
-        """
-        self.state.workers[worker.name] = worker
-        worker.same_place = self.state.places.setdefault(worker.place, [])
-        worker.same_place.append(worker)
-        worker.waits_for_place = placement.must_wait_for_place(worker)
-        self.refresh(worker)
-
-    def _refresh_place(self, changed: Worker) -> None:
-        for worker in list(changed.same_place):
-            waits = placement.must_wait_for_place(worker)
-            if waits != worker.waits_for_place:
-                worker.waits_for_place = waits
-                self.refresh(worker)
-
-    def stop_if_empty(self, worker: Worker) -> None:
-        if not worker.retiring or worker.assigned or worker.data or worker in self.state.draining:
-            return  # those that leave are looked after by ``replication``
-        self.end_worker(worker, "it ran its maximum of tasks")
-
-    def retire(self, worker: Worker) -> None:
-        """Give the worker no more tasks."""
-        worker.retiring = True
-        if worker.exclusive_task is not None and worker.exclusive_task in self.state.reserved:
-            self.state.constrained.retry(worker.exclusive_task)
-            self.end_reservation(worker.exclusive_task)
-
-    def end_worker(self, worker: Worker, reason: str) -> None:
-        """End a worker that has nothing that is needed."""
-        if worker.name not in self.state.workers:
-            return
-        if not worker.killing:
-            self.outbox.stops.append(m.StopWorker(worker.name, reason=reason))
-        self.remove_worker(worker)
-        self.client_references.client_left(worker.name, cancel=worker.killing)
-
-    def want_again(self, task: Task, client: str, another: bool = False) -> None:
-        """Record that a client wants a task that is there (a pure one, or by its key).
-
-        With ``another`` the key came to it by its name, and it has perhaps two futures of it now.
-        """
-        task.cancel_requested = task.kill_if_started = False
-        if another or client not in task.wanted_by:
-            task.wanted_by = (*task.wanted_by, client)
-        if task.state is RELEASED:
-            self.run_again(task)
-        elif task.state is MEMORY or task.state is records.FAILED:
-            self.tell_done(task, (client,))
-
-    def remove_worker(self, worker: Worker) -> None:
-        state = self.state
-        del state.workers[worker.name]
-        for workers in (state.accepting, state.with_free_slot, state.saturated, state.pending_steals_s, state.draining):
-            workers.pop(worker, None)
-        state.queued_by_location.pop(worker, None)
-        state.co_assigned.pop(worker, None)
-        worker.same_place.remove(worker)
-        if worker.same_place:
-            self._refresh_place(worker)
-        else:
-            del state.places[worker.place]
-        for task in list(worker.copying):
-            self.end_copy(task, worker)
-        state.constrained.withdraw(worker)
-        if worker.exclusive_task is not None and state.reserved.pop(worker.exclusive_task, None) is not None:
-            state.constrained.retry(worker.exclusive_task)
-        for function in state.functions.values():
-            function.known_by.pop(worker.name, None)

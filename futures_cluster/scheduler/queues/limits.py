@@ -1,7 +1,7 @@
 """Limits that the whole cluster shares, such as the requests at a time that a server allows.
 
 Covers: the declared limits, and how much of each the committed tasks have. Does not cover: the queues of the tasks that
-wait for a limit (``constrained``), taking and giving back (``dispatch``, ``transitions``).
+wait for a limit (``constrained``), taking and giving back (``dispatch``, ``worker_transitions``).
 """
 
 from __future__ import annotations
