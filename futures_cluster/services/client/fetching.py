@@ -3,7 +3,7 @@
 Covers: asking the holders, waiting for a result that was lost until it has been computed again, fetching without
 a thread that waits. Does not cover: the connections to the holders (``peers``), which results there are (``client``).
 
-The way: ``future._holders`` lists the holders -> ``peers`` asks the first -> the payload; or no holder could be reached
+The way: ``Future._holders`` lists the holders -> ``peers`` asks the first -> the payload; or no holder could be reached
 -> ``ReportMissing`` to the scheduler -> its news of the key (``news``) -> once more.
 """
 
