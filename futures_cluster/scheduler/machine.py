@@ -1,10 +1,10 @@
 """The scheduler: the one entry that changes its state.
 
 Covers: what each event does to tasks, workers and clients, and the commands that follow.
-Does not cover: how the state stays consistent (``transitions``), committing tasks to workers (``dispatch``), where
-results are held and copied to (``replication``),
-choosing workers (``placement``), what to take from busy ones (``stealing``), what a loss means
-(``recovery``), sending and timing (``services.scheduler.service``).
+Does not cover: how the state stays consistent (``transitions``), adding new tasks (``submissions``), committing tasks
+to workers (``dispatch``), where results are held and copied to (``replication``), attempts that end without a result
+(``reruns``), choosing workers (``placement``), what to take from busy ones (``stealing``), sending and timing
+(``services.scheduler.service``).
 
 Rules. ``handle(event, now)`` is the only way in. It never raises for what a peer said: an event about a task
 or worker that is no longer known is old news, and dropped. The outbox collects the commands for each receiver, so
@@ -16,25 +16,26 @@ the last future goes -> released, as long as something made of it might have to 
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
-from futures_cluster.messages import CANCELLED, FINISHED, Key, Message, Payload
-from futures_cluster.scheduler import recovery, reruns
+from futures_cluster.messages import CANCELLED, FINISHED, Key, Message
+from futures_cluster.scheduler import recovery
 from futures_cluster.scheduler.backoff import backoff_s
 from futures_cluster.scheduler.dispatch import Dispatch
 from futures_cluster.scheduler.lone import LoneTasks
 from futures_cluster.scheduler.outbox import Command, Outbox
-from futures_cluster.scheduler.records import ASSIGNED, FORGOTTEN, MEMORY, QUEUED, UNFINISHED, WAITING, Task, Worker
+from futures_cluster.scheduler.records import ASSIGNED, FORGOTTEN, MEMORY, UNFINISHED, Task, Worker
 from futures_cluster.scheduler.repeats import Repeats
 from futures_cluster.scheduler.replication import Copies
+from futures_cluster.scheduler.reruns import Reruns
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
 from futures_cluster.scheduler.shared.objects import SharedObjects
 from futures_cluster.scheduler.shared.pins import Pins
 from futures_cluster.scheduler.state import SHARED, State
-from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+from futures_cluster.scheduler.submissions import Submissions
+from futures_cluster.scheduler.transitions import Transitions
 
 
 class SchedulerMachine:
@@ -61,13 +62,15 @@ class SchedulerMachine:
         self._transitions = Transitions(self.state, self._outbox)
         self._dispatch = Dispatch(self._transitions)
         self._repeats = Repeats(self._transitions)
+        self._submissions = Submissions(self._transitions, self._dispatch, self._repeats)
+        self._reruns = Reruns(self._transitions)
         self._copies = Copies(self._transitions, self._repeats)
         self._holds = Pins(self._transitions)
         self.shared = SharedObjects(self._holds, self.state, self._outbox.reply)
         self.lone = LoneTasks(self.state, self._dispatch)
         self._seed = seed
         self._handlers: dict[type[Message], Callable[[Any, float], None]] = {
-            m.SubmitTasks: self._on_submit_tasks,
+            m.SubmitTasks: self._submissions.submit,
             m.TasksFinished: self._on_tasks_finished,
             m.TasksStarted: self._on_tasks_started,
             m.ReleaseKeys: self._on_release_keys,
@@ -86,7 +89,7 @@ class SchedulerMachine:
             m.WorkersBroken: self._on_workers_broken,
             m.ClientJoined: self._on_client_joined,
             m.ClientLeft: self._on_client_left,
-            m.Tick: self._on_tick,
+            m.Tick: self._reruns.tick,
             m.DeclareLimits: lambda event, now: self.state.limits.declare(event.limits),
             m.AskShared: self._on_ask_shared,
             m.WithdrawShared: lambda event, now: self.shared.withdraw(event),
@@ -145,95 +148,6 @@ class SchedulerMachine:
         if event.client in self.state.clients:
             self.shared.ask(event, now)
 
-    def _on_submit_tasks(self, event: m.SubmitTasks, now: float) -> None:
-        state = self.state
-        client = event.client
-        wanted_by = state.clients.get(client)
-        if wanted_by is None:
-            return  # it has left
-        tasks, functions = state.tasks, state.functions
-        for function_id, name, payload in event.functions:
-            self._transitions.functions.register(function_id, name, payload, client)
-        options = event.options
-        if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
-            options = m.DEFAULT_OPTIONS  # looked for by identity
-        flow = state.shares.flow(client, (-options.priority, -event.depth))
-        detached = event.wanted is None
-        wanted = None if detached else dict.fromkeys(event.wanted or ())
-        serial = state.serial
-        plain = options is m.DEFAULT_OPTIONS or not (options.resources or options.workers or options.limits)
-        apart: dict[Key, m.TaskOptions] = dict(event.option_overrides) if event.option_overrides else {}
-        calls: dict[Key, str] = dict(event.calls) if event.calls else {}
-        fresh: list[Task] = []  # could run at once, anywhere
-        choosy: list[Task] = []  # could run at once, on some workers
-        added: list[tuple[Task, Sequence[Key]]] = []
-        for key, function_id, payload, dependencies in event.tasks:
-            if key in tasks:
-                is_wanted = wanted is None or key in wanted
-                if function_id and not self._repeats.is_same(key, calls.get(key)):
-                    self._repeats.refuse(client, key, is_wanted)
-                elif is_wanted:
-                    self._transitions.want_again(tasks[key], client, another=not function_id)
-                if type(payload) is tuple:
-                    self._outbox.freed.append(payload)
-                continue
-            function = functions.get(function_id)
-            if function is None:  # a key that came by its name, and is no longer known
-                error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
-                self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
-                continue
-            serial += 1
-            function.tasks += 1
-            task = Task(
-                key,
-                function,
-                payload,
-                options,
-                flow,
-                serial,
-                wanted_by if detached or key in wanted else (),  # type: ignore[operator]
-                detached,
-            )
-            tasks[key] = task
-            if calls and key in calls:
-                state.calls[key] = calls[key]
-            if key in apart:
-                own = task.options = apart[key]
-                task.flow = state.shares.flow(client, (-own.priority, -event.depth))
-                task.retries_left = own.retries
-            if dependencies or state.broken is not None:
-                added.append((task, dependencies))
-            elif plain and key not in apart:
-                task.state = QUEUED
-                fresh.append(task)
-            else:
-                state.counts[WAITING] += 1
-                self._transitions.make_ready(task)
-                choosy.append(task)
-        state.counts[WAITING] += len(added)
-        state.serial = serial
-        if fresh:
-            state.queued += len(fresh)
-            state.ready.extend(fresh)
-        forward = False
-        for task, dependencies in added:
-            forward = self._transitions.link(task, dependencies) or forward
-            if state.refused:
-                self._repeats.check_inputs(task, client, dependencies)
-        if forward:
-            for task in recovery.in_cycles([task for task, _ in added]):
-                text = f"task {task.key!r} is part of a dependency cycle"
-                self._transitions.fail(task, scheduler_error("ProtocolError", text))
-        if not plain or apart:
-            self._transitions.refuse_limits([*choosy, *[task for task, _ in added]])
-        for task, _ in added:
-            if task.state is WAITING:
-                self._transitions.start_waiting(task)
-        if not detached:
-            self._dispatch.spread(fresh)
-            self._transitions.release_candidates.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
-            self._transitions.release_candidates.extend(task for task, _ in added if not task.wanted_by)
-
     def _on_release_keys(self, event: m.ReleaseKeys, now: float) -> None:
         tasks, calls = self.state.tasks, self.state.calls
         client = event.client
@@ -291,7 +205,7 @@ class SchedulerMachine:
                 self._transitions.ask_back(victim, unwanted=True)
                 if force and victim is task and victim.worker is not None and victim.worker.killable:
                     if victim.started:
-                        self._stop_worker(victim.worker, f"{task.key} was cancelled while it ran", now)
+                        self._reruns.stop_worker(victim.worker, f"{task.key} was cancelled while it ran", now)
                     else:
                         victim.kill_if_started = True
             self._transitions.release_candidates.append(victim)
@@ -354,7 +268,7 @@ class SchedulerMachine:
             if task.options.timeout_s is not None:
                 self._transitions.set_deadline(now + task.options.timeout_s, task)
             if task.kill_if_started:
-                self._stop_worker(task.worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(task.worker, f"{key} was cancelled while it ran", now)
 
     def _on_tasks_finished(self, event: m.TasksFinished, now: float) -> None:
         state = self.state
@@ -418,32 +332,8 @@ class SchedulerMachine:
             task.function.group.failed += 1
             self._transitions.unassign(task, worker)
             retry = task.options.retries - task.retries_left + 1
-            self._retry_or_fail(task, error, now, backoff_s(task.options, key, retry, self._seed))
+            self._reruns.retry_or_fail(task, error, now, backoff_s(task.options, key, retry, self._seed))
         self._transitions.refresh(worker)
-
-    def _retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
-        """Run a task again whose attempt has failed, if it has retries left.
-
-        It waits for the pause before.
-        """
-        if self._transitions.is_given_up(task):
-            self._transitions.abandon(task)
-        elif task.retries_left > 0:
-            task.retries_left -= 1
-            self._run_again(task, now, pause_s)
-        else:
-            self._transitions.fail(task, error)
-
-    def _run_again(self, task: Task, now: float, pause_s: float, has_run: bool = True) -> None:
-        """Let an unassigned task run again, after a pause."""
-        if has_run:
-            for client in task.wanted_by:
-                self._outbox.waiting.setdefault(client, []).append(task.key)
-        if pause_s:
-            reruns.pause(self._transitions, task, now + pause_s)
-            self._transitions.set_deadline(now + pause_s, task)
-        else:
-            self._transitions.start_waiting(task)
 
     def _drop_stray(self, worker: Worker, key: Key, task: Task | None) -> None:
         """Drop data of an old attempt, unless the worker holds that result rightly."""
@@ -471,7 +361,7 @@ class SchedulerMachine:
                 continue
             task.retracting = False
             if task.kill_if_started:
-                self._stop_worker(worker, f"{key} was cancelled while it ran", now)
+                self._reruns.stop_worker(worker, f"{key} was cancelled while it ran", now)
         self._transitions.refresh(worker)
 
     def _on_worker_retiring(self, event: m.WorkerRetiring, now: float) -> None:
@@ -522,76 +412,7 @@ class SchedulerMachine:
         executed = recovery.suspects(worker, event.executing, event.unheard)
         unsure = event.unheard or event.executing is None
         self._transitions.remove_worker(worker)
-        self._lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
+        self._reruns.lose_tasks(worker, executed, not event.deliberate, event.cause, now, unsure)
         self._transitions.client_references.client_left(worker.name, cancel=True)
         self.shared.client_left(worker.name)
         self._repeats.client_left(worker.name)
-
-    def _stop_worker(self, worker: Worker, reason: str, now: float) -> None:
-        """Stop a worker for one of its tasks; the others go elsewhere, unblamed.
-
-        Those that must not run twice stay until the worker has ended, and with it the doubt whether they started.
-        """
-        if worker.killing:
-            return
-        self._outbox.stops.append(m.StopWorker(worker.name, force=True, reason=reason))
-        self.state.event_log.append((now, "worker stopped", worker.name, reason))
-        worker.retiring = worker.killing = True
-        self._lose_tasks(worker, {}, False, reason, now)
-        self._transitions.refresh(worker)
-
-    def _lose_tasks(
-        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, now: float, unsure: bool = False
-    ) -> None:
-        """Take back all that a lost worker had.
-
-        ``unsure``: more may have started than was said, because the worker has fallen silent. Only what must not run
-        twice is treated as if it had.
-        """
-        orphans = recovery.orphaned(worker)
-        for task in list(worker.data.values()):
-            self._transitions.unhold(task, worker)
-        for task in list(worker.assigned.values()):
-            started = task.started or task.key in executed or (unsure and not task.options.rerun)
-            doubtful = not (task.options.rerun or started or task.cancel_requested)
-            if doubtful and worker.killing and worker.name in self.state.workers:
-                continue
-            self._transitions.unassign(task, worker)
-            if self._transitions.is_given_up(task):
-                self._transitions.abandon(task)
-                continue
-            is_counted = blame and task.key in executed
-            if is_counted:
-                reruns.count(task, worker, cause)
-            if started and not task.options.rerun:
-                self._transitions.fail(task, reruns.error_of_only_run(task, cause))
-            elif reruns.is_last(task):
-                self._transitions.fail(task, reruns.error(task))
-            else:
-                self._run_again(task, now, reruns.pause_s(task) if is_counted else 0.0, started)
-        self._transitions.lost_results(orphans)
-
-    # ---------------------------------------------------------------- the clock
-
-    def _on_tick(self, event: m.Tick, now: float) -> None:
-        deadlines = self.state.deadlines
-        while deadlines and deadlines[0][0] <= now:
-            _, key, attempt = heapq.heappop(deadlines)
-            task = self.state.tasks.get(key)
-            if task is None or task.attempt != attempt:
-                continue
-            if task in self.state.paused:
-                if self.state.paused[task] <= now:  # else it is the deadline of the attempt that has ended
-                    reruns.resume(self._transitions, task)
-                continue
-            if task.state is not ASSIGNED or task.worker is None:
-                continue
-            worker = task.worker
-            text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
-            self._transitions.unassign(task, worker)
-            if worker.killable:
-                self._retry_or_fail(task, scheduler_error("TaskTimeout", text), now)
-                self._stop_worker(worker, text, now)
-            else:
-                # A thread cannot be stopped: the slot returns when the function ends, its answer is dropped.
-                self._transitions.fail(task, scheduler_error("TaskTimeout", text))

@@ -1,6 +1,6 @@
 """What the loss of a worker means for tasks.
 
-Covers: finding what must run again, and whom to blame. Does not cover: changing anything (``machine``).
+Covers: finding what must run again, and whom to blame. Does not cover: changing anything (``reruns``).
 
 A result lives on the workers that hold it; when the last one is gone, the task runs again if a client or task
 still needs its result, and before it those of its inputs that were released meanwhile, as far back as necessary. A

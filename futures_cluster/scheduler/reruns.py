@@ -1,65 +1,161 @@
-"""Attempts that ended without a result: how many a task may have, when the next one begins, what its error says.
+"""Attempts that end without a result: which of them are ended early, and whether and when the next one begins.
 
-Covers: counting lost workers, the pause before the next attempt, the error of the last one. Every way of losing a
-worker counts (a death, silence, a closed connection) unless the worker was stopped on purpose: a task that loses
-workers in any way must end some day.
+Covers: losing a worker or stopping one, timeouts, retries, counting lost workers, the pause before the next attempt,
+the error of the last one. Every way of losing a worker counts (a death, silence, a closed connection) unless the worker
+was stopped on purpose: a task that loses workers in any way must end some day.
 Does not cover: which tasks an end is counted against (``recovery.suspects``), how long a task pauses that raised
 (``backoff``).
 
-The way of a task: its worker is lost -> ``count`` -> ``rest``: it waits for its inputs and for the end of the pause ->
-``wake`` -> queued again. After its second loss it pauses and runs alone (``records.MAX_DEATHS_BESIDE_OTHERS``), so that
-no other task can be blamed for the third. After the first one it runs again at once. A task that raised and has
-retries left comes to ``rest`` at once.
+The way of a task: its worker is lost -> ``lose_tasks`` -> it waits for its inputs and for the end of the pause ->
+``tick`` -> queued again. After its second loss it pauses and runs alone (``records.MAX_DEATHS_BESIDE_OTHERS``), so that
+no other task can be blamed for the third. After the first one it runs again at once. A task that raised comes to
+``retry_or_fail``, and from there the same way.
 """
 
 from __future__ import annotations
 
-from futures_cluster.messages import Payload
-from futures_cluster.scheduler.records import MAX_DEATHS_BESIDE_OTHERS, Task, Worker
-from futures_cluster.scheduler.recovery import MAX_DEATHS
+import heapq
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Key, Payload
+from futures_cluster.scheduler import recovery
+from futures_cluster.scheduler.records import ASSIGNED, MAX_DEATHS_BESIDE_OTHERS, Task, Worker
 from futures_cluster.scheduler.transitions import Transitions, scheduler_error
 
 #: The pause before a task runs alone: what was wrong with the workers may be over by then.
 PAUSE_S = 0.5
 
 
-def count(task: Task, worker: Worker, cause: str) -> None:
+def _note_loss(task: Task, worker: Worker, cause: str) -> None:
     """Note that the task was running when its worker was lost."""
     task.losses = (*task.losses, f"on {worker.name}: {cause}")
 
 
-def is_last(task: Task) -> bool:
+def _is_last(task: Task) -> bool:
     """Return whether the task must not run again."""
-    return len(task.losses) >= MAX_DEATHS
+    return len(task.losses) >= recovery.MAX_DEATHS
 
 
-def error(task: Task) -> Payload:
+def _error_of_last(task: Task) -> Payload:
     """Make the error of a task that has lost as many workers as it may."""
     lines = [f"{number}. {loss}" for number, loss in enumerate(task.losses, 1)]
     text = f"{task.key!r} is not run again, because each of its {len(lines)} attempts ended with its worker:\n"
     return scheduler_error("WorkerDied", text + "\n".join(lines))
 
 
-def error_of_only_run(task: Task, cause: str) -> Payload:
+def _error_of_only_run(task: Task, cause: str) -> Payload:
     """Make the error of a task that must not run twice."""
     text = f"the worker that ran {task.key!r} died (it was submitted with rerun=False): {cause}"
     return scheduler_error("WorkerDied", text)
 
 
-def pause_s(task: Task) -> float:
+def _pause_after_loss_s(task: Task) -> float:
     """Return how long a task pauses that has lost a worker."""
     return PAUSE_S if len(task.losses) >= MAX_DEATHS_BESIDE_OTHERS else 0.0
 
 
-def pause(change: Transitions, task: Task, until_s: float) -> None:
-    """Let an unassigned task wait for its inputs, and for the end of its pause."""
-    change.state.paused[task] = until_s
-    change.start_waiting(task)
+class Reruns:
+    """Ends attempts that brought no result; a part of the machine."""
 
+    def __init__(self, change: Transitions) -> None:
+        self._transitions = change
+        self._state = change.state
+        self._outbox = change.outbox
 
-def resume(change: Transitions, task: Task) -> None:
-    """End the pause of a task."""
-    del change.state.paused[task]
-    task.unmet_inputs -= 1
-    if not task.unmet_inputs:
-        change.make_ready(task)
+    def retry_or_fail(self, task: Task, error: Payload, now: float, pause_s: float = 0.0) -> None:
+        """Run a task again whose attempt has failed, if it has retries left.
+
+        It waits for the pause before.
+        """
+        if self._transitions.is_given_up(task):
+            self._transitions.abandon(task)
+        elif task.retries_left > 0:
+            task.retries_left -= 1
+            self._run_again(task, now, pause_s)
+        else:
+            self._transitions.fail(task, error)
+
+    def _run_again(self, task: Task, now: float, pause_s: float, has_run: bool = True) -> None:
+        """Let an unassigned task run again, after a pause."""
+        if has_run:
+            for client in task.wanted_by:
+                self._outbox.waiting.setdefault(client, []).append(task.key)
+        if pause_s:
+            self._state.paused[task] = now + pause_s
+            self._transitions.set_deadline(now + pause_s, task)
+        self._transitions.start_waiting(task)
+
+    def stop_worker(self, worker: Worker, reason: str, now: float) -> None:
+        """Stop a worker for one of its tasks; the others go elsewhere, unblamed.
+
+        Those that must not run twice stay until the worker has ended, and with it the doubt whether they started.
+        """
+        if worker.killing:
+            return
+        self._outbox.stops.append(m.StopWorker(worker.name, force=True, reason=reason))
+        self._state.event_log.append((now, "worker stopped", worker.name, reason))
+        worker.retiring = worker.killing = True
+        self.lose_tasks(worker, {}, False, reason, now)
+        self._transitions.refresh(worker)
+
+    def lose_tasks(
+        self, worker: Worker, executed: dict[Key, None], blame: bool, cause: str, now: float, unsure: bool = False
+    ) -> None:
+        """Take back all that a lost worker had.
+
+        ``unsure``: more may have started than was said, because the worker has fallen silent. Only what must not run
+        twice is treated as if it had.
+        """
+        orphans = recovery.orphaned(worker)
+        for task in list(worker.data.values()):
+            self._transitions.unhold(task, worker)
+        for task in list(worker.assigned.values()):
+            started = task.started or task.key in executed or (unsure and not task.options.rerun)
+            doubtful = not (task.options.rerun or started or task.cancel_requested)
+            if doubtful and worker.killing and worker.name in self._state.workers:
+                continue
+            self._transitions.unassign(task, worker)
+            if self._transitions.is_given_up(task):
+                self._transitions.abandon(task)
+                continue
+            is_counted = blame and task.key in executed
+            if is_counted:
+                _note_loss(task, worker, cause)
+            if started and not task.options.rerun:
+                self._transitions.fail(task, _error_of_only_run(task, cause))
+            elif _is_last(task):
+                self._transitions.fail(task, _error_of_last(task))
+            else:
+                self._run_again(task, now, _pause_after_loss_s(task) if is_counted else 0.0, started)
+        self._transitions.lost_results(orphans)
+
+    def tick(self, event: m.Tick, now: float) -> None:
+        """End the attempts whose time is over, and the pauses."""
+        deadlines = self._state.deadlines
+        while deadlines and deadlines[0][0] <= now:
+            _, key, attempt = heapq.heappop(deadlines)
+            task = self._state.tasks.get(key)
+            if task is None or task.attempt != attempt:
+                continue
+            if task in self._state.paused:
+                if self._state.paused[task] <= now:  # else it is the deadline of the attempt that has ended
+                    self._resume(task)
+                continue
+            if task.state is not ASSIGNED or task.worker is None:
+                continue
+            worker = task.worker
+            text = f"{key} ran longer than its timeout of {task.options.timeout_s} s"
+            self._transitions.unassign(task, worker)
+            if worker.killable:
+                self.retry_or_fail(task, scheduler_error("TaskTimeout", text), now)
+                self.stop_worker(worker, text, now)
+            else:
+                # A thread cannot be stopped: the slot returns when the function ends, its answer is dropped.
+                self._transitions.fail(task, scheduler_error("TaskTimeout", text))
+
+    def _resume(self, task: Task) -> None:
+        """End the pause of a task."""
+        del self._state.paused[task]
+        task.unmet_inputs -= 1
+        if not task.unmet_inputs:
+            self._transitions.make_ready(task)

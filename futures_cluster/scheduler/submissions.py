@@ -1,0 +1,119 @@
+"""Tasks that clients submit.
+
+Covers: the records of new tasks, their links to their inputs, which of them can run at once, keys that the scheduler
+has already. Does not cover: whether such a key belongs to the same call (``repeats``), choosing workers (``dispatch``),
+a task that comes alone (``lone``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from futures_cluster import messages as m
+from futures_cluster.messages import Key
+from futures_cluster.scheduler import recovery
+from futures_cluster.scheduler.dispatch import Dispatch
+from futures_cluster.scheduler.records import QUEUED, WAITING, Task
+from futures_cluster.scheduler.repeats import Repeats
+from futures_cluster.scheduler.transitions import Transitions, scheduler_error
+
+
+class Submissions:
+    """Adds tasks to the state; a part of the machine."""
+
+    def __init__(self, change: Transitions, dispatch: Dispatch, repeats: Repeats) -> None:
+        self._transitions = change
+        self._state = change.state
+        self._outbox = change.outbox
+        self._dispatch = dispatch
+        self._repeats = repeats
+
+    def submit(self, event: m.SubmitTasks, now: float) -> None:
+        """Take new tasks of a client, and keys that it wants once more."""
+        state = self._state
+        client = event.client
+        wanted_by = state.clients.get(client)
+        if wanted_by is None:
+            return  # it has left
+        tasks, functions = state.tasks, state.functions
+        for function_id, name, payload in event.functions:
+            self._transitions.functions.register(function_id, name, payload, client)
+        options = event.options
+        if options is not m.DEFAULT_OPTIONS and options == m.DEFAULT_OPTIONS:
+            options = m.DEFAULT_OPTIONS  # looked for by identity
+        flow = state.shares.flow(client, (-options.priority, -event.depth))
+        detached = event.wanted is None
+        wanted = None if detached else dict.fromkeys(event.wanted or ())
+        serial = state.serial
+        plain = options is m.DEFAULT_OPTIONS or not (options.resources or options.workers or options.limits)
+        apart: dict[Key, m.TaskOptions] = dict(event.option_overrides) if event.option_overrides else {}
+        calls: dict[Key, str] = dict(event.calls) if event.calls else {}
+        fresh: list[Task] = []  # could run at once, anywhere
+        choosy: list[Task] = []  # could run at once, on some workers
+        added: list[tuple[Task, Sequence[Key]]] = []
+        for key, function_id, payload, dependencies in event.tasks:
+            if key in tasks:
+                is_wanted = wanted is None or key in wanted
+                if function_id and not self._repeats.is_same(key, calls.get(key)):
+                    self._repeats.refuse(client, key, is_wanted)
+                elif is_wanted:
+                    self._transitions.want_again(tasks[key], client, another=not function_id)
+                if type(payload) is tuple:
+                    self._outbox.freed.append(payload)
+                continue
+            function = functions.get(function_id)
+            if function is None:  # a key that came by its name, and is no longer known
+                error = scheduler_error("DataLost", f"the result of {key!r} is no longer known")
+                self._outbox.done.setdefault(client, []).append((key, m.FAILED, error, 0, ()))
+                continue
+            serial += 1
+            function.tasks += 1
+            task = Task(
+                key,
+                function,
+                payload,
+                options,
+                flow,
+                serial,
+                wanted_by if detached or key in wanted else (),  # type: ignore[operator]
+                detached,
+            )
+            tasks[key] = task
+            if calls and key in calls:
+                state.calls[key] = calls[key]
+            if key in apart:
+                own = task.options = apart[key]
+                task.flow = state.shares.flow(client, (-own.priority, -event.depth))
+                task.retries_left = own.retries
+            if dependencies or state.broken is not None:
+                added.append((task, dependencies))
+            elif plain and key not in apart:
+                task.state = QUEUED
+                fresh.append(task)
+            else:
+                state.counts[WAITING] += 1
+                self._transitions.make_ready(task)
+                choosy.append(task)
+        state.counts[WAITING] += len(added)
+        state.serial = serial
+        if fresh:
+            state.queued += len(fresh)
+            state.ready.extend(fresh)
+        forward = False
+        for task, dependencies in added:
+            forward = self._transitions.link(task, dependencies) or forward
+            if state.refused:
+                self._repeats.check_inputs(task, client, dependencies)
+        if forward:
+            for task in recovery.in_cycles([task for task, _ in added]):
+                text = f"task {task.key!r} is part of a dependency cycle"
+                self._transitions.fail(task, scheduler_error("ProtocolError", text))
+        if not plain or apart:
+            self._transitions.refuse_limits([*choosy, *[task for task, _ in added]])
+        for task, _ in added:
+            if task.state is WAITING:
+                self._transitions.start_waiting(task)
+        if not detached:
+            self._dispatch.spread(fresh)
+            self._transitions.release_candidates.extend(task for task in (*fresh, *choosy) if not task.wanted_by)
+            self._transitions.release_candidates.extend(task for task, _ in added if not task.wanted_by)
