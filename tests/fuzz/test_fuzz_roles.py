@@ -251,9 +251,9 @@ def test_a_peer_that_lies_disturbs_nobody(
 
     def look(site: Site) -> None:
         """What people are shown is not spoiled, either."""
-        monitor = site.server.monitor
+        monitor = site.server.questions.monitor
         frames.pack([m.AskReply(1, monitor.everything())])
-        frames.pack([m.AskReply(1, [site.server.status(), site.server.worker_facts()])])
+        frames.pack([m.AskReply(1, [site.server.questions.status(), site.server.questions.worker_facts()])])
 
     async def leave(site: Site) -> None:
         await site.settle()

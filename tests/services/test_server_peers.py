@@ -14,7 +14,7 @@ from futures_cluster.services.common import security
 from futures_cluster.services.scheduler.server import SchedulerServer
 
 
-class Peer:
+class FakePeer:
     """A connection of which the test is the other side."""
 
     def __init__(self, server: SchedulerServer, role: str, name: str) -> None:
@@ -50,8 +50,8 @@ def play(script: Callable[[SchedulerServer], None]) -> None:
     asyncio.run(run())
 
 
-def worker(server: SchedulerServer, incarnation: str) -> Peer:
-    peer = Peer(server, "worker", "w")
+def worker(server: SchedulerServer, incarnation: str) -> FakePeer:
+    peer = FakePeer(server, "worker", "w")
     peer.says(m.WorkerConnected("w", "tcp://w", manager="m", incarnation=incarnation))
     return peer
 
@@ -62,7 +62,7 @@ def ended(incarnation: str, **news: Any) -> m.WorkerEnded:
 
 def test_the_last_words_of_a_former_worker_are_not_taken_for_its_successors() -> None:
     def script(server: SchedulerServer) -> None:
-        manager = Peer(server, "manager", "m")
+        manager = FakePeer(server, "manager", "m")
         first = worker(server, "1")
         first.on_close(None)
         worker(server, "2")
@@ -78,11 +78,11 @@ def test_a_worker_has_joined_when_it_takes_tasks_and_not_before(caplog: pytest.L
     caplog.set_level("INFO")
 
     def script(server: SchedulerServer) -> None:
-        peer = Peer(server, "worker", "w")
+        peer = FakePeer(server, "worker", "w")
         assert "joined" not in caplog.text
         peer.says(m.WorkerConnected("w", "tcp://w"))
         assert "worker w at here joined" in caplog.text
-        Peer(server, "client", "c")
+        FakePeer(server, "client", "c")
         assert "client c at here joined" in caplog.text
 
     play(script)
@@ -92,9 +92,9 @@ def test_clients_are_told_the_address_by_which_they_connect() -> None:
     """With the identity of the listener: a plain one leads nowhere through NAT, and to another connection."""
 
     def script(server: SchedulerServer) -> None:
-        peer = Peer(server, "worker", "w")
+        peer = FakePeer(server, "worker", "w")
         peer.says(m.WorkerConnected("w", "tcp://10.0.0.1:5#node-1:5"))
-        facts = server.worker_facts()
+        facts = server.questions.worker_facts()
         assert (facts["w"]["address"], facts["w"]["exact_address"]) == ("tcp://10.0.0.1:5", "tcp://10.0.0.1:5#node-1:5")
 
         async def ask(what: str, argument: Any) -> Any:
@@ -115,7 +115,7 @@ def test_clients_are_told_the_address_by_which_they_connect() -> None:
 
 def test_a_manager_is_told_which_worker_to_stop() -> None:
     def script(server: SchedulerServer) -> None:
-        manager = Peer(server, "manager", "m")
+        manager = FakePeer(server, "manager", "m")
         first = worker(server, "1")
         server._stop_worker(m.StopWorker("w", True, "its task was cancelled"))
         first.on_close(None)
@@ -127,10 +127,10 @@ def test_a_manager_is_told_which_worker_to_stop() -> None:
 @pytest.mark.parametrize(("running", "is_lost"), [(["1"], False), (["2"], True), ([], True), (None, True), (7, True)])
 def test_a_silent_worker_is_waited_for_as_long_as_its_manager_sees_it_run(running: Any, is_lost: bool) -> None:
     def script(server: SchedulerServer) -> None:
-        manager = Peer(server, "manager", "m")
+        manager = FakePeer(server, "manager", "m")
         worker(server, "1")
         manager.says(m.Heartbeat("m", {} if running is None else {"running": running}))
-        assert server._silent(server._links["worker", "w"]) is not is_lost
+        assert server._silent(server._peers["worker", "w"]) is not is_lost
         found = server.service.machine.state.workers
         assert ("w" in found) is not is_lost
         assert is_lost or found["w"].silent
@@ -140,15 +140,15 @@ def test_a_silent_worker_is_waited_for_as_long_as_its_manager_sees_it_run(runnin
 
 def test_a_silent_worker_is_lost_when_its_manager_is_silent_too() -> None:
     def script(server: SchedulerServer) -> None:
-        manager = Peer(server, "manager", "m")
+        manager = FakePeer(server, "manager", "m")
         silent = worker(server, "1")
         manager.says(m.Heartbeat("m", {"running": ["1"]}))
-        link = server._links["worker", "w"]
-        assert server._silent(link)
+        known = server._peers["worker", "w"]
+        assert server._silent(known)
         silent.says(m.Heartbeat("w"))
         assert not server.service.machine.state.workers["w"].silent
-        server._links["manager", "m"].heard_at -= 31.0
-        assert not server._silent(link)
+        server._peers["manager", "m"].heard_at -= 31.0
+        assert not server._silent(known)
         assert "w" not in server.service.machine.state.workers
 
     play(script)
