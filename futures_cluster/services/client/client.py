@@ -1,31 +1,23 @@
 """A client: what stands between the users' threads and the scheduler.
 
-Covers: keys, pickling at submit, the futures that are not done, their results and errors, releasing. The same class
-serves the program that made the executor and the tasks that submit more tasks.
-Does not cover: the futures themselves (``future``, which is above this room and handed in), results that stay on
-workers (``fetching``), and where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes its messages.
-
-Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
-user's own thread instead, if the lock of its receiver is free. ``deliver`` is called under that lock.
+Covers: keys, pickling at submit, futures of keys, cancelling, releasing, the end. The same class serves the program
+that made the executor and the tasks that submit more tasks.
+Does not cover: sending, and delivering results and errors (``client_messages``), the futures themselves (``future``,
+which is above this room and handed in), results that stay on workers (``fetching``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import logging
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
 from futures_cluster.context import submitting_task
-from futures_cluster.errors import NotSendable
-from futures_cluster.messages import CANCELLED, FAILED, Key, Payload, TaskOptions
-from futures_cluster.services.client.batching import pack
+from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.services.client.call_preparation import (
     check_free,
     check_shareable,
@@ -36,25 +28,14 @@ from futures_cluster.services.client.call_preparation import (
     pure_key,
 )
 from futures_cluster.services.client.callback_thread import CallbackThread
-from futures_cluster.services.client.client_waits import ClientWaits
-from futures_cluster.services.client.fetching import Fetching
+from futures_cluster.services.client.client_messages import ClientMessages
 from futures_cluster.services.client.function_table import FunctionTable, function_name
 from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
-from futures_cluster.services.client.log_receiver import LogReceiver
-from futures_cluster.services.client.read_ahead import ReadAhead
 from futures_cluster.services.client.shared_objects import SharedObjectClient
-from futures_cluster.services.common.log_settings import LogSettingsWatch
-from futures_cluster.services.common.loop_thread import Mailbox
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
-from futures_cluster.services.common.sending import send_apart
-from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
 
-log = logging.getLogger("futures_cluster")
-
-#: Tasks handed to the scheduler before the loop looks at its sockets again.
-MAX_AT_ONCE = 2000
 #: Maximum number of released keys, and of seconds, that wait for other messages to go with.
 MAX_UNTOLD_RELEASES = 500
 MAX_UNTOLD_S = 1.0
@@ -63,7 +44,7 @@ MAX_UNTOLD_S = 1.0
 _numbers = itertools.count(1)
 
 
-class Client:
+class Client(ClientMessages):
     """One client of a scheduler.
 
     Parameters
@@ -99,36 +80,20 @@ class Client:
         send_now: Callable[[], bool],
         incarnation: str = "",
     ) -> None:
-        self.name = name
+        super().__init__(name, codec, loop, transmit, peers, lock, SharedObjectClient(self))
         self.owner = key_owner(name, incarnation)
-        self.codec = codec
         self.can_stop_tasks = True
-        self.joined = False  # the scheduler has been told of this client
         self.before_blocking: Callable[[], None] | None = None  # called before a thread waits for an answer
         self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.forked = False  # this is a forked copy of the process that the client belongs to
         self.submitted = 0  # tasks, for people
-        self.closed: BaseException | None = None  # set once the client no longer submits or fetches
         self.broken: BaseException | None = None
         self._make_future = make_future
-        self._loop = loop
-        self._transmit = transmit
-        self.lock = self._lock = lock
         self._send_now = send_now
-        self._mailbox = Mailbox(loop, self._send_items, lock)
         self._numbers = _numbers
         self._functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
-        self._pending: dict[Key, Any] = {}
-        self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
         self._untold_releases = 0
-        self._when_idle: list[Callable[[], None]] = []  # called once nothing is pending
-        self._ahead = ReadAhead(self._known)
-        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error, self._ahead)
-        self.shared = SharedObjectClient(self)
         self.callbacks = CallbackThread()
-        self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
-        self.logs: LogReceiver | None = None
-        self.waits = ClientWaits(loop, self._pending, self._fetching, self.shared)
 
     # ---------------------------------------------------------------- users' threads
 
@@ -227,20 +192,6 @@ class Client:
             self._functions.mark_registered(function_id)
         return future
 
-    def _transmit_now(self, messages: list[m.Message]) -> bool:
-        """Hand messages over on the user's thread, or return False.
-
-        False if another thread is handing messages over. Ctrl-C does not interrupt the handing over.
-        """
-        with DeferredSignals():
-            if not self._lock.acquire(False):
-                return False
-            try:
-                self._transmit_behind_news(messages)
-            finally:
-                self._lock.release()
-        return True
-
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
         future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(self._numbers)}", self)
         future._fail_here(error)
@@ -272,18 +223,6 @@ class Client:
         self._known.pop(future.key, None)
         future._fail_here(error)
         self._check_idle()
-
-    def flush(self) -> None:
-        """Send what waits for the loop now: before this thread says that it waits for it."""
-        if self._mailbox.items:
-            with DeferredSignals(), self._lock:
-                while self._send_items(self._mailbox.items):
-                    pass
-
-    def send_sync(self, messages: list[m.Message]) -> None:
-        """Send messages before anything that is submitted later; waits for the lock."""
-        with self._lock:
-            self._transmit(messages)
 
     def future_of_key(self, key: Key) -> Any:
         """Return the future of a key that came to this process by its name.
@@ -321,16 +260,6 @@ class Client:
         """Note that a future goes into a shared object; see ``check_shareable``."""
         check_shareable(future, self)
         self._known[future.key] = future
-
-    def send(self, message: m.Message) -> None:
-        """Hand a message over, on the caller's thread if possible.
-
-        It is possible if no other thread is handing messages over; else the loop sends it.
-        """
-        mailbox = self._mailbox
-        # After all that this thread has posted: it is gone from there, and its receiver does not hold the lock.
-        if not (self.joined and not mailbox.items and self.closed is None and self._transmit_now([message])):
-            mailbox.post(message)
 
     def tell_modules(self) -> None:
         """Send workers the versions of the user's modules from now on.
@@ -387,10 +316,6 @@ class Client:
         self.waits.begin()
         return self._fetching.fetch(future, timeout)
 
-    def prefetch(self, future: ClientFuture) -> None:
-        """Start to fetch a result, from any thread; callbacks run when it is here."""
-        self._fetching.prefetch(future)
-
     @property
     def function_table(self) -> FunctionTable:
         """Return the functions that the client has sent to the scheduler."""
@@ -429,116 +354,6 @@ class Client:
             self._mailbox.post(future.key)
             self._check_idle()
 
-    # ---------------------------------------------------------------- under the lock
-
-    def _send_items(self, items: deque[Any]) -> bool:
-        """Send what users' threads left in one turn; return whether there is more."""
-        messages = pack(self.name, items, MAX_AT_ONCE)
-        if messages and self.closed is None:
-            self._transmit_behind_news(messages)
-        return bool(items)
-
-    def _transmit_behind_news(self, messages: list[m.Message]) -> None:
-        """Send messages, after the levels of logging if these have changed.
-
-        All that a thread waits for goes this way, so the watch of waits begins here.
-        """
-        if self.log_settings is not None and (news := self.log_settings.news()) is not None:
-            messages = [news, *messages]
-        self.waits.begin()
-        try:
-            self._transmit(messages)
-        except NotSendable:
-            send_apart(self._transmit, messages, self._unsendable)
-
-    def _unsendable(self, message: Any, error: NotSendable) -> None:
-        """Fail what was to come of a message that cannot be sent."""
-        payload = self.codec.dump_error(error)
-        if type(message) is m.SubmitTasks:
-            keys = [row[0] for row in message.tasks] if message.wanted is None else message.wanted
-            self.deliver([m.TasksDone([(key, FAILED, payload, 0, []) for key in keys])])
-        elif type(message) is m.AskShared:
-            self.deliver([m.SharedReply(message.request, [], payload)])
-        else:
-            log.error("a message cannot be sent to the scheduler: %s", error)
-
-    def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
-        """Get workers' log records from now on; return the message that asks."""
-        self.log_settings = LogSettingsWatch(self.name, everything, filters)
-        self.logs = LogReceiver()
-        return self.log_settings.current
-
-    def deliver(self, messages: Iterable[m.Message]) -> None:
-        """Take messages from the scheduler."""
-        for message in messages:
-            kind = type(message)
-            if kind is m.TasksDone:
-                self._tasks_done(message.done)  # type: ignore[attr-defined]
-            elif kind is m.TasksRunning or kind is m.TasksWaiting:
-                for key in message.keys:  # type: ignore[attr-defined]
-                    future = self._pending.get(key)
-                    if type(future) is weakref.ref:
-                        future = future()
-                    if future is not None:
-                        future._deliver_running(kind is m.TasksRunning)
-            elif kind is m.SharedReply:
-                self.shared.deliver(message)  # type: ignore[arg-type]
-            elif kind is m.LogRecords and self.logs is not None:
-                self.logs.deliver(message)  # type: ignore[arg-type]
-        if self._when_idle:
-            self._check_idle()
-
-    def _tasks_done(self, rows: list[m.DoneRow]) -> None:
-        pending = self._pending
-        for key, status, payload, size_bytes, holders in rows:
-            future = pending.pop(key, None)
-            if type(future) is weakref.ref:  # of a graph
-                future = future()
-            if future is None:
-                self._on_result_changed(key, status, payload, size_bytes, holders)
-                continue
-            if future._parent is not None or future._keepalive is not None:
-                self._done_with(future)
-            if status == FAILED:
-                future._deliver_error(payload)
-            elif status == CANCELLED:
-                future._deliver_cancelled()
-            elif payload is None:
-                self._known[key] = future
-                self._ahead.add(key, size_bytes)
-                future._deliver_remote(holders, size_bytes)
-                if future._wants_value():
-                    self.prefetch(future)
-            else:
-                future._deliver_result(payload)
-
-    def _done_with(self, future: ClientFuture) -> None:
-        future._keepalive = None
-        if future._parent is not None:
-            future._parent.children.pop(future.key, None)
-            future._parent = None
-
-    def _on_result_changed(
-        self, key: Key, status: str, payload: Payload, size_bytes: int, holders: Sequence[m.Holder]
-    ) -> None:
-        """Take news of a finished task.
-
-        It was lost and ran again, or its result is elsewhere now.
-        """
-        future = self._known.get(key)
-        if future is not None and future._holders is not None:  # else its value is here, whatever becomes of the copies
-            if status == FAILED:
-                future._deliver_error(payload)
-            elif payload is None:
-                future._deliver_remote(holders, size_bytes)
-            else:
-                future._deliver_result(payload)
-        self._fetching.result_changed(key)
-
-    def _report_missing(self, key: Key, worker: str) -> None:
-        with self._lock:
-            self._transmit_behind_news([m.ReportMissing(self.name, [(key, worker)])])
-
     # ---------------------------------------------------------------- the end
 
     def pending(self) -> list[ClientFuture]:
@@ -553,18 +368,6 @@ class Client:
     def count_waiting(self) -> int:
         """Count the futures that are not done, and questions without an answer."""
         return len(self._pending) + self.shared.waiting
-
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call back on the loop once no future is pending; on the loop's thread."""
-        self._when_idle.append(callback)
-        self._check_idle()
-
-    def _check_idle(self) -> None:
-        if self._when_idle and not self._pending:
-            callbacks, self._when_idle = self._when_idle, []
-            for callback in callbacks:
-                with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(callback)
 
     async def bring_all_home(self) -> None:
         """Fetch the results of all live futures that are still on workers."""

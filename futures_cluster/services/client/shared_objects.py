@@ -36,7 +36,7 @@ SOON_S = 0.005
 
 
 class ItemCodec(Protocol):
-    """The part of ``services.client.client.Codec`` that makes items."""
+    """The part of ``services.common.protocols.Codec`` that makes items."""
 
     def dump_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
