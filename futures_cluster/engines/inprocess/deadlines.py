@@ -1,6 +1,6 @@
 """Times at which something has to be done, on a thread that there is only when it is needed.
 
-Covers: calling functions at their times. Does not cover: what is done then (``engine``).
+Covers: calling functions at their times. Does not cover: what is done then (``lifecycle``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The engine whose workers are threads of this process.
 
-Covers: submitting, what the futures of its tasks ask (it is their client), what the end of a call means, the end.
-Does not cover: the threads (``slots``), the order (``ready``), facts (``facts``).
+Covers: submitting, what the futures of its tasks ask (it is their client), the end. Does not cover: what happens to a
+call then (``lifecycle``), the threads (``slots``), the order (``ready``), facts (``facts``).
 
 A call without options, without futures among its arguments and outside of tasks takes the short way: ``submit`` makes a
 future and a work, puts both away, and a thread calls the function and delivers. All else is *special* work. Each work
@@ -15,22 +15,22 @@ import logging
 import os
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from futures_cluster import clocks, context, errors, locks
+from futures_cluster import context, errors, locks
 from futures_cluster import messages as m
 from futures_cluster.config import Config
 from futures_cluster.engines.base import EngineBase, check_usable
 from futures_cluster.engines.inprocess.deadlines import Deadlines
 from futures_cluster.engines.inprocess.facts import EngineFacts
 from futures_cluster.engines.inprocess.lending import Lending
+from futures_cluster.engines.inprocess.lifecycle import WorkLifecycle
 from futures_cluster.engines.inprocess.ready import Ready
 from futures_cluster.engines.inprocess.slots import Slots
 from futures_cluster.engines.inprocess.watching import Watching
 from futures_cluster.engines.inprocess.work import LIMIT_PREFIX, InputWaiter, WorkItem
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
+from futures_cluster.messages import DEFAULT_OPTIONS, Key
 from futures_cluster.services.client.call_preparation import (
     check_free,
     check_shareable,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _engines = itertools.count(1)
 
 
-class InProcessEngine(EngineFacts, EngineBase):
+class InProcessEngine(WorkLifecycle, EngineFacts, EngineBase):
     """Threads of this process."""
 
     supports_graphs = True
@@ -94,7 +94,7 @@ class InProcessEngine(EngineFacts, EngineBase):
         self._slots = Slots(self, config.max_workers, prefix, self._ready, self.queued, initialize)
         self._deadlines = Deadlines()
         self._lending = Lending(self._slots, self._deadlines)
-        self._limited: dict[int, WorkItem] = {}  # running, with a timeout, by number; the taker ends it
+        self._limited = {}
         self._keyed: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._usual: SubmitOptions | None = None  # the options of the short way
@@ -212,14 +212,6 @@ class InProcessEngine(EngineFacts, EngineBase):
             else:
                 waiter.add_result(future)
 
-    def enqueue(self, work: WorkItem) -> None:
-        """Put work in the queue, once all its inputs are there."""
-        if work.priority or work.depth or work.resources or work.attempt > 1 or type(work) is not WorkItem:
-            self._ready.put_ordered(work)
-        else:
-            self._ready.put(work)
-        self._slots.want()
-
     def _refuse_late(self, number: int) -> None:
         """Withdraw work that came while the executor closed.
 
@@ -260,106 +252,6 @@ class InProcessEngine(EngineFacts, EngineBase):
                     self._is_open = False
                     process_lifetime.unregister_cluster(self)
                     raise RuntimeError("cannot schedule new futures after shutdown")
-
-    # ---------------------------------------------------------------- what happens to work, on its thread
-
-    def prepare(self, work: WorkItem) -> None:
-        """Prepare special work for the call of its function, on its thread.
-
-        Raises
-        ------
-        DeserializationError
-            If the values of futures cannot be put in their places.
-        """
-        work.mark_running()
-        if self.watching.is_on:
-            self.watching.check_inputs(work)
-        if work.timeout_s is not None:
-            self._limited[work.number] = work
-            self._deadlines.add(work.timeout_s, partial(self._too_long, weakref.ref(work), work.attempt))
-        work.resolve_inputs()
-        if self.watching.is_on:
-            self.watching.begins(work)
-
-    def returned(self, work: WorkItem, value: Any) -> None:
-        """Take note that special work has returned."""
-        if self.watching.is_on:
-            self.watching.ended(work, value, None)
-        if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
-            self._done_with(work)
-            return
-        self._done_with(work)
-        work.deliver_value(value)
-
-    def raised(self, work: WorkItem, error: BaseException) -> None:
-        """Take note that work has raised: try it again, or deliver the error."""
-        self.watching.ended(work, None, error)
-        if work.special:
-            if work.timeout_s is not None and self._limited.pop(work.number, None) is None:
-                self._done_with(work)
-                return
-            if work.retries_left:
-                work.retries_left -= 1
-                work.attempt += 1
-                if work.resources:
-                    self._ready.give_back(work)
-                work.mark_pending()
-                self.queued[work.number] = work
-                if work.backoff_s:
-                    self._pause(work)
-                else:
-                    self.enqueue(work)
-                return
-            self._done_with(work)
-        work.deliver_failure(error)
-
-    def _pause(self, work: WorkItem) -> None:
-        """Let work wait before its next attempt; it can be cancelled meanwhile."""
-        from futures_cluster.scheduler.backoff import backoff_s
-
-        options = TaskOptions(backoff_s=work.backoff_s)
-        pause_s = backoff_s(options, work.key, work.attempt - 1, f"{os.getpid()} {self.owner}")
-        work.paused_until_s = clocks.monotonic() + pause_s
-        self._deadlines.add(pause_s, partial(self._resume, weakref.ref(work)))
-
-    def _resume(self, reference: weakref.ref[WorkItem]) -> None:
-        work = reference()
-        if work is not None and work.number in self.queued:
-            self.enqueue(work)
-
-    def _done_with(self, work: WorkItem) -> None:
-        """Give back the resources of work that has ended, and take it from its parent."""
-        if work.resources:
-            self._ready.give_back(work)
-        if work.parent is not None:
-            work.parent.children.pop(work.number, None)
-
-    def _too_long(self, reference: weakref.ref[WorkItem], attempt: int) -> None:
-        """Fail the future of an attempt whose time is over; its thread goes on."""
-        work = reference()
-        if work is not None and work.attempt == attempt and self._limited.pop(work.number, None) is not None:
-            work.deliver_failure(errors.TaskTimeout(f"{work.key} ran longer than its timeout of {work.timeout_s} s"))
-
-    def fail(self, work: WorkItem, error: BaseException) -> None:
-        """Fail work that waits for what has failed."""
-        if self.take_out(work):
-            work.forget_call()
-            work.deliver_failure(error)
-
-    def cancel(self, work: WorkItem) -> None:
-        """Cancel work that waits for what was cancelled."""
-        if self.take_out(work):
-            work.forget_call()
-            work.deliver_cancelled()
-
-    def take_out(self, work: WorkItem) -> bool:
-        """Take work away that has not begun; False if it has."""
-        if self.queued.pop(work.number, None) is None:
-            return False
-        if work.parent is not None:
-            work.parent.children.pop(work.number, None)
-        self._check_idle()
-        return True
 
     # ---------------------------------------------------------------- graphs
 
@@ -521,10 +413,6 @@ class InProcessEngine(EngineFacts, EngineBase):
             if self._observed is not None:
                 self._observed.join()
             self.callbacks.join()
-
-    def _check_idle(self) -> None:
-        if self.closing:  # most often it is not
-            self._slots.look_quiet()
 
     def ended(self) -> None:
         """Finish after ``shutdown``, on the last thread, or else on the caller's."""

@@ -1,7 +1,7 @@
 """Slots: the threads that execute.
 
 Covers: starting threads when there is work for them, the loop that each is in, other threads in the place of those
-whose tasks wait, the end. Does not cover: what comes first (``ready``), what the end of a call means (``engine``).
+whose tasks wait, the end. Does not cover: what comes first (``ready``), what the end of a call means (``lifecycle``).
 
 There are to be ``target`` active threads: as many as the executor has workers, and one more for each task that waits.
 As in the standard library a thread is started only when work finds none idle. A thread that is one too many steps
