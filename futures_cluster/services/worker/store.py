@@ -254,9 +254,10 @@ class Store:
         return value.load() if kind is Original else value
 
     def parts(self, key: Key) -> list[Any] | None:
-        """Return the pickle and the large buffers of a value that is held as its pickle, in memory or on disk.
+        """Return the pickle and the large buffers of a value that is held as such.
 
-        None for any other value. So a worker sends the value without making the object, which takes time and memory.
+        That is in memory or on disk; None for any other value. So a worker sends the value without making the object,
+        which takes time and memory.
         """
         value = self._values.get(key)
         if type(value) is _Packed:
