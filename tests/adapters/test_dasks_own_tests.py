@@ -19,9 +19,10 @@ import run_dask_tests
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a whole suite; each test in it has a limit of its own
 def test_selection() -> None:
     more = ["-n0"] if find_spec("xdist") else []
-    assert run_dask_tests.run("quick", 16, more=more, timeout=110) == 0
+    assert run_dask_tests.run("quick", 16, more=more, timeout=580) == 0
 
 
 def test_each_expected_failure_has_a_reason() -> None:

@@ -435,6 +435,7 @@ def test_the_shared_executor_ends_with_the_interpreter() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a whole suite; each test in it has a limit of its own
 def test_joblib_s_own_tests(tmp_path: Path) -> None:
     """Those that go through all backends: only what is listed fails, and all of that does."""
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "adapters.joblib_plugin"]
@@ -445,7 +446,7 @@ def test_joblib_s_own_tests(tmp_path: Path) -> None:
         command,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=580,
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
     )

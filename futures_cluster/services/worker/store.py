@@ -157,10 +157,11 @@ class Store:
         return key in self._values
 
     def put(self, key: Key, value: Any, pickled: bytes | None = None) -> None:
-        """Hold a result of this worker; waits for the disk while there is far too much in memory.
+        """Hold a result of this worker.
 
-        ``pickled``: its pickle, if its task's end has made one. It is held in the place of the object, which takes
-        several times as much, and which no task may ever use.
+        This waits for the disk while there is far too much in memory. ``pickled``: its pickle, if the task's end has
+        made one. It is held in the place of the object, which takes several times as much, and which no task may ever
+        use.
         """
         if pickled is not None:
             self._put(key, _Packed(pickled), len(pickled))
