@@ -13,6 +13,7 @@ import pytest
 
 import futures_cluster
 from futures_cluster import cli
+from futures_cluster.cli.parser import make_parser
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +85,7 @@ def test_help_of_a_command_describes_it_with_an_example(command: str, capsys: py
     head, line = example.strip().splitlines()
     assert head == "example:" and line.startswith(f"  futures-cluster {command}")
     if command != "demo":
-        assert cli._parser().parse_args(line.split()[1:]).command == command
+        assert make_parser().parse_args(line.split()[1:]).command == command
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["certificates"]])
@@ -169,7 +170,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
 
 
 def test_python_dash_m_loads_nothing_heavy() -> None:
-    code = "import sys, futures_cluster.cli as c; c._parser(); print({'numpy', 'pandas'} & set(sys.modules))"
+    code = "import sys, futures_cluster.cli.parser as p; p.make_parser(); print({'numpy', 'pandas'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "set()\n"
     command = [sys.executable, "-m", "futures_cluster", "--version"]

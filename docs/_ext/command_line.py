@@ -10,13 +10,13 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from futures_cluster.cli import _parser
+from futures_cluster.cli.parser import make_parser
 
 
 def help_texts() -> dict[str, str]:
     """Return the help of each command by its name, 90 columns wide and without colours."""
     os.environ["COLUMNS"], os.environ["NO_COLOR"] = "90", "1"
-    parser = _parser()
+    parser = make_parser()
     texts = {parser.prog: parser.format_help()}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-from futures_cluster import cli, config
+from futures_cluster import config
+from futures_cluster.cli.parser import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -115,7 +116,7 @@ def test_docker_compose() -> None:
     for name, service in services.items():
         program, *arguments = shlex.split(service["command"])
         assert program == "futures-cluster"
-        assert cli._parser().parse_args(arguments).command == name
+        assert make_parser().parse_args(arguments).command == name
         assert set(service["environment"]) == {"FUTURES_CLUSTER_SECRET"}
         (extras,) = re.findall(r'pip install .*"/futures_cluster\[(.*)\]"', service["build"]["dockerfile_inline"])
         known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -147,7 +148,7 @@ def test_kubernetes_runs_commands_of_ours_that_find_each_other() -> None:
         assert deployment["spec"]["selector"]["matchLabels"] == labels[name]
         (container,) = template["spec"]["containers"]
         program, *arguments = container["command"]
-        parsed = cli._parser().parse_args(arguments)
+        parsed = make_parser().parse_args(arguments)
         assert (program, parsed.command) == ("futures-cluster", name)
         assert [variable["name"] for variable in container["env"]] == ["FUTURES_CLUSTER_SECRET"]
     assert service["spec"]["selector"] == labels["scheduler"]
