@@ -1,8 +1,7 @@
-"""What all estimators share: fitting, predicting, the state that scikit-learn expects.
+"""What all estimators share: fitting, and the parameters and the state that scikit-learn expects.
 
-Covers: checking local arrays as scikit-learn does; placing blocks; choosing a solver; ``history_``, warm starts,
-predictions for arrays and collections. Does not cover: single estimators (``logistic``, ``regressors``), the statistics
-of ``summary`` (``inference``).
+Covers: checking local arrays as scikit-learn does; placing blocks; choosing a solver; ``history_``, warm starts. Does
+not cover: using the fit (``fitted``), single estimators (``logistic``, ``regressors``).
 
 The way of data::
 
@@ -18,26 +17,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy.sparse
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from futures_cluster.glm.block_facts import BlockFacts, check_facts, facts_of, problem_of_rows
-from futures_cluster.glm.categories import Encoding, encoded_table, encoding_of
+from futures_cluster.glm.categories import encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
 from futures_cluster.glm.columns import Features, features_of, refuse_texts, target_of, without_named
 from futures_cluster.glm.families import Family
+from futures_cluster.glm.fitted import FittedModel, dense
 from futures_cluster.glm.identification import shortest_by_products, warn_of_dropped
-from futures_cluster.glm.inference import Summary, statistics_of
+from futures_cluster.glm.inference import statistics_of
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import Offset, WithOffset, block_center, center_of
 from futures_cluster.glm.parameters import ABSENT, absent, bad_value, check_values, refuse, refuse_in_fit
 from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
-from futures_cluster.glm.predictions import predict_collection
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
-from futures_cluster.glm.scores import score_collection
 from futures_cluster.glm.separation import separation_of_classes
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
 from futures_cluster.glm.solvers.base import StartNotFinite
@@ -73,16 +69,15 @@ BLOCKS_A_WORKER = 2
 LOCAL_BLOCKS = 4
 
 
-class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LinearModel(FittedModel):
     """Base class of all estimators; subclasses define the family and the penalty."""
 
-    # Parameters that every estimator has; set by the __init__ of subclasses, as scikit-learn wants it.
-    fit_intercept: bool
+    # Parameters that every estimator has, with those of ``FittedModel``; set by the __init__ of subclasses, as
+    # scikit-learn wants it.
     solver: str
     tol: float
     max_iter: int | None
     warm_start: bool
-    executor: Executor | None
     callback: Any
     verbose: Any
     n_jobs: Any = None  # of some only, as in scikit-learn
@@ -96,16 +91,6 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if name in ABSENT:
             raise absent(self, name)
         return object.__getattribute__(self, name)  # raises Python's own error, or again that of a property
-
-    # Known after ``fit``; some estimators have arrays where others have one number.
-    feature_names_in_: Array
-    n_features_in_: int
-    coef_: Array
-    intercept_: Array
-    n_iter_: Any
-    solver_: str
-    objective_: float
-    history_: dict[str, list[float]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -134,22 +119,6 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     _non_smooth: tuple[str, ...] = NON_SMOOTH  # solvers for penalties that are not smooth
     _wants_classes = False
     _takes_several_targets = False
-    _encoding_: Encoding | None = None  # of the last fit; None for rows without names of columns
-
-    @property
-    def columns_(self) -> list[str]:
-        """Columns of tables that the fit read."""
-        return self._table_encoding("columns_").columns
-
-    @property
-    def categories_(self) -> dict[str, Array]:
-        """Levels of each category."""
-        return dict(self._table_encoding("categories_").levels)
-
-    def _table_encoding(self, name: str) -> Encoding:
-        if self._encoding_ is None:
-            raise AttributeError(f"{name} is there after a fit of a table with names of columns")
-        return self._encoding_
 
     def _fit_targets(self, X: Array, y: Array, weights: Array | None) -> Self:
         """Fit a ``y`` with two dimensions, of arrays in this process."""
@@ -425,96 +394,6 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         q = self.n_features_in_
         self.coef_ = np.ascontiguousarray(theta[:q, 0])
         self.intercept_ = float(theta[q, 0]) if self.fit_intercept else 0.0
-
-    # ---------------------------------------------------------------- using the fit
-
-    def _linear(self, X: Any, offset: Offset | None = None) -> Array:
-        """Return the linear predictor of rows in this process."""
-        check_is_fitted(self)
-        names = None
-        if offset is not None:
-            X, (values,) = self._without_named(X, {offset.name: offset.values})
-            offset = replace(offset, values=values)
-        if self._encoding_ is not None:
-            X, names = self._encoding_.encode_frame(X)
-        if names is None:
-            refuse_texts(X)
-        if names is not None:
-            import pandas
-
-            validate_data(self, pandas.DataFrame(columns=names), reset=False, skip_check_array=True)  # the names alone
-            X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
-        else:
-            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        eta = linear_predictor(X, self.coef_, self.intercept_)
-        if offset is None:
-            return eta
-        numbers = offset.numbers(len(eta))
-        return eta + (numbers if eta.ndim == 1 else numbers[:, None])
-
-    def _without_named(self, X: Any, values: dict[str, Any]) -> tuple[Any, list[Any]]:
-        """Return the columns of the fit, and values; see ``columns.without_named``."""
-        features = Features() if self._encoding_ is None else self._encoding_.features
-        return without_named(X, features, values)
-
-    def _predict(self, X: Any, method: str, offset: Offset | None = None) -> Any:
-        """Call a method for each block of a collection, where it is."""
-        check_is_fitted(self)
-        return predict_collection(self, X, method, self.executor, offset)
-
-    def _score_collection(self, X: Any, y: Any, sample_weight: Any, offset: Offset | None = None) -> float:
-        """Return the score of a collection."""
-        check_is_fitted(self)
-        return score_collection(self, X, y, sample_weight, self.executor, offset)
-
-    def _losses(self, y: Array, prediction: Array) -> Array:
-        """Return the loss of each row's prediction, which ``score`` sums."""
-        raise NotImplementedError
-
-    def _columns(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{i + 1}" for i in range(self.n_features_in_)] if names is None else [str(name) for name in names]
-
-    def summary(self) -> Summary:
-        """Return coefficients with standard errors, tests, intervals, deviance and AIC.
-
-        Returns
-        -------
-        Summary
-            A table to print, with an attribute for each column.
-
-        Raises
-        ------
-        ValueError
-            If the fit has a penalty, which biases coefficients, or several classes.
-        """
-        check_is_fitted(self)
-        statistics = getattr(self, "_statistics_", None)
-        if statistics is None:
-            raise ValueError(
-                "summary() needs a fit without penalty (C=np.inf, alpha=0, positive=False), of one output, with few "
-                "enough columns"
-            )
-        columns = self._columns()
-        coef = np.ravel(dense(self.coef_))
-        if self.fit_intercept:
-            columns = ["const", *columns]
-            coef = np.concatenate([np.ravel(self.intercept_), coef])
-        return Summary(
-            self._family_, columns, coef, statistics, type(self).__name__, self.solver_, np.max(self.n_iter_)
-        )
-
-
-def linear_predictor(X: Any, coef: Array, intercept: Any) -> Array:
-    """Return ``X @ coef + intercept`` in float64."""
-    if not scipy.sparse.issparse(X) and X.dtype != np.float64:
-        X = X.astype(np.float64)
-    return dense(X @ coef.T) + intercept
-
-
-def dense(matrix: Any) -> Array:
-    """Return the matrix as an array, if it is sparse."""
-    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
 
 
 def _check_weights(weights: Any, n_rows: int) -> Array | None:

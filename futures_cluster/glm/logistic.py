@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
-from futures_cluster.glm.estimators import LinearModel, dense
+from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Bernoulli, Multinomial
+from futures_cluster.glm.fitted import dense
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.parameters import bad_value, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
