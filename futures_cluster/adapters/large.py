@@ -23,7 +23,7 @@ from typing import Any
 from futures_cluster.engines.local import LocalEngine
 from futures_cluster.executor import Executor
 from futures_cluster.future import Future
-from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.pickling import dumps_apart, loads
 from futures_cluster.wire.codec.sizeof import sizeof
 
@@ -121,7 +121,7 @@ class InMemory:
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if is_finalizing():  # the globals of modules are gone, perhaps those of this one
             return
-        segment = pickle_codec.segment_of(self._payload)
+        segment = payloads.segment_of(self._payload)
         if segment is not None:
             (self._pool.discard if self._is_spoiled else self._pool.release)(segment[1])
 
@@ -196,7 +196,7 @@ class LargeArguments:
                 kept.append(sent)
                 return sent.__reduce__()
         elif base is None:
-            return array.__reduce_ex__(pickle_codec.PROTOCOL)
+            return array.__reduce_ex__(pickling.PROTOCOL)
         return memmaps.reduce_contents(array, mode == "c")
 
     def _file_of(self, base: Any) -> Any:
@@ -230,7 +230,7 @@ class LargeArguments:
         is_writable = mode != "r"
         if self.shares_files and (self._folder is not None or mode in memmaps.WRITABLE_MODES):
             return memmaps.ArrayFile(array, mode, self._folder)
-        if self._pool is None or array.nbytes < pickle_codec.SHARED_BYTES:
+        if self._pool is None or array.nbytes < payloads.SHARED_BYTES:
             return None
         if is_writable and not array.flags.writeable:  # what pickles as read-only stays so
             return memmaps.ArrayFile(array, mode, None)
@@ -238,8 +238,8 @@ class LargeArguments:
 
     def _in_memory(self, arg: Any, is_writable: bool) -> InMemory | None:
         reducers = None if type(arg) in ARRAYS else self.reducers(None)
-        payload = pickle_codec.dump(arg, self._pool, scope=self._codec.scope, reducers=reducers)
-        if pickle_codec.segment_of(payload) is None:
+        payload = payloads.dump(arg, self._pool, scope=self._codec.scope, reducers=reducers)
+        if payloads.segment_of(payload) is None:
             return None  # no memory for a segment, or no descriptor
         return InMemory(payload, self._pool, is_writable)
 

@@ -14,7 +14,7 @@ Hot messages carry batches, and inside them plain tuples instead of objects (``r
 making and packing an object for each task would cost more than scheduling it.
 
 A *payload* is opaque to both machines. Between processes it is ``bytes`` (a pickle) or a list
-``[pickle, buffers]`` (see ``wire.codec.pickle_codec``); inside one process it is the object itself.
+``[pickle, buffers]`` (see ``wire.codec.payloads``); inside one process it is the object itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Messages as bytes: pure packing, and parsing that takes bytes as they come.
 
 Covers: the frame and the check of what is in it. Does not cover: sockets, and what large buffers mean
-(``pickle_codec``).
+(``payloads``).
 
     body's length (8 bytes) | number of buffers (4) | their lengths (8 each) | body: one msgpack value | the buffers
 

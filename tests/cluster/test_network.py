@@ -31,7 +31,7 @@ from futures_cluster.errors import (
 )
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.testing.real_cluster import Cluster, outlasting
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads
 from futures_cluster.wire.transports.certificates import make_certificates
 from futures_cluster.wire.transports.registry import Security
 
@@ -321,7 +321,7 @@ def test_what_a_client_put_before_it_vanished_is_dropped(tmp_path: Path) -> None
         """Scatter half: the data goes to the worker, and nobody tells the scheduler."""
         loop = asyncio.get_running_loop()
         peers = Peers(loop, Security(cluster.environment["FUTURES_CLUSTER_SECRET"].encode()))
-        assert await peers.put_data(address, [("orphan", pickle_codec.dump(b"x" * 100_000))]) == []
+        assert await peers.put_data(address, [("orphan", payloads.dump(b"x" * 100_000))]) == []
         wait_for(lambda: all(facts.get("stored") == 1 for facts in ex.workers().values()))
         peers.close()
 

@@ -27,7 +27,7 @@ from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.services.worker.reporter import WorkerReporter
 from futures_cluster.services.worker.service import WorkerService
 from futures_cluster.wire import frames
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.transports import registry
 from futures_cluster.worker.machine import WorkerMachine
 
@@ -293,7 +293,7 @@ def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> N
 
     makers: list[Make] = [
         lambda rng: m.GetData(rng.randrange(6), some(rng, KEYS), rng.choice(([], ["zlib"]))),
-        lambda rng: m.PutData(rng.randrange(6), [(key, pickle_codec.dump(key)) for key in some(rng, KEYS)]),
+        lambda rng: m.PutData(rng.randrange(6), [(key, payloads.dump(key)) for key in some(rng, KEYS)]),
         lambda rng: m.PutData(1, [("k1", (None, ("shm", 1, 2, 3, ((0, 3),), 5)))]),
         lambda rng: m.SegmentsMapped([rng.randrange(50)]),
         lambda rng: m.Hello("client", "liar"),
@@ -305,7 +305,7 @@ def test_an_asker_of_data_that_lies_disturbs_nobody(number: int, seed: int) -> N
         codec = pickle_codec.PickleCodec(None)
         service = WorkerService(WorkerMachine("w"), codec, loop, told.extend, lambda: None)
         server = DataServer(loop, service.answer, service.keep, None, lambda keys: None)
-        service.keep(m.PutData(0, [("honest", pickle_codec.dump("data"))]))
+        service.keep(m.PutData(0, [("honest", payloads.dump("data"))]))
         honest, wire = Wire(), Wire()
         server.accept(honest)
         server.accept(wire)

@@ -13,19 +13,19 @@ import numpy as np
 from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads
 from tests.gate import wait_until
 
 
-def as_fetched(value: object) -> pickle_codec.Payload:
-    head, buffers = frames.pack([m.Data(1, [("k", pickle_codec.dump(value, None))])])
+def as_fetched(value: object) -> payloads.Payload:
+    head, buffers = frames.pack([m.Data(1, [("k", payloads.dump(value, None))])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
     return message.found[0][1]  # type: ignore[attr-defined]
 
 
 def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     values = {f"k{number}": np.full(60_000, number, dtype=float) for number in range(4)}
     for key, value in values.items():
@@ -44,7 +44,7 @@ def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
 def test_values_go_to_the_folder_that_was_named(tmp_path: Path) -> None:
     """As files without names."""
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     store.folder = str(tmp_path)
     store.put("k", np.ones(100_000))
@@ -57,7 +57,7 @@ def test_values_go_to_the_folder_that_was_named(tmp_path: Path) -> None:
 def test_a_large_text_that_was_fetched_is_spilled() -> None:
     """Its pickle itself is what travels beside the message."""
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store.put_packed("k", as_fetched("ü" * 300_000))
     assert spilled.acquire(timeout=30)
     assert store.get("k") == "ü" * 300_000
@@ -66,7 +66,7 @@ def test_a_large_text_that_was_fetched_is_spilled() -> None:
 def test_what_is_read_back_stays_in_memory_only_if_there_is_room_now() -> None:
     """Not when there was room at the time of the last new value: tasks may take more by now."""
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
     others = 0
     store._resident = lambda: others + store.memory_bytes
     for number in range(3):
@@ -84,7 +84,7 @@ def test_what_is_read_back_stays_in_memory_only_if_there_is_room_now() -> None:
 def test_values_go_to_disk_when_the_rest_of_the_process_takes_their_room() -> None:
     """A task that grows puts nothing, so the monitor asks."""
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=1_000_000, trim=spilled.release)
     task_bytes = 0
     store._resident = lambda: store.memory_bytes + task_bytes
     store.put("k", [str(number) for number in range(10_000)])
@@ -99,7 +99,7 @@ def test_values_go_to_disk_when_the_rest_of_the_process_takes_their_room() -> No
 def test_the_value_that_is_written_counts_until_its_memory_is_free() -> None:
     writing: list[int] = []
     store = Store(
-        pickle_codec.load, lambda error: ValueError(error), 1_000_000, trim=lambda: writing.append(store.spilling_bytes)
+        payloads.load, lambda error: ValueError(error), 1_000_000, trim=lambda: writing.append(store.spilling_bytes)
     )
     store._resident = lambda: store.memory_bytes
     store.on_spill = lambda *_: writing.append(store.spilling_bytes)
@@ -112,7 +112,7 @@ def test_the_value_that_is_written_counts_until_its_memory_is_free() -> None:
 def test_nothing_to_spill_starts_no_thread_again() -> None:
     """Many small values, or values that do not pickle; asked ten times a second."""
     threads: list[int] = []
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=1_000_000)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=1_000_000)
     store._resident = lambda: 10_000_000
     lock = threading.Lock()
     store.put("k", [lock, bytes(300_000)])
@@ -130,9 +130,9 @@ class Value(list[str]):
 
 
 def test_a_result_with_its_pickle_is_held_as_that_until_a_task_uses_it() -> None:
-    store = Store(pickle_codec.load, lambda error: ValueError(error))
+    store = Store(payloads.load, lambda error: ValueError(error))
     value = Value(["a"] * 10_000)
-    pickled = pickle_codec.dump(value)
+    pickled = payloads.dump(value)
     there = weakref.ref(value)
     store.put("k", value, pickled)
     assert store.parts("k") == [pickled] == store.parts("k"), "sent as often as is asked for"
@@ -146,19 +146,19 @@ def test_a_result_with_its_pickle_is_held_as_that_until_a_task_uses_it() -> None
 
 
 def test_a_value_of_another_worker_is_sent_on_without_unpickling_it() -> None:
-    store = Store(pickle_codec.load, lambda error: ValueError(error))
+    store = Store(payloads.load, lambda error: ValueError(error))
     array = np.arange(50_000)
-    store.put_packed("k", pickle_codec.dump(array, None))
+    store.put_packed("k", payloads.dump(array, None))
     parts = store.parts("k")
-    assert parts is not None and np.array_equal(pickle_codec.load(pickle_codec.pack(parts, None)), array)
+    assert parts is not None and np.array_equal(payloads.load(payloads.pack(parts, None)), array)
 
 
 def test_a_value_with_its_pickle_is_spilled_without_pickling_it_again() -> None:
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
     store._resident = lambda: 0
-    store.put("small", None, pickle_codec.dump(["x"] * 10, None))
-    store.put("k", [str(number) for number in range(100_000)], pickle_codec.dump("its pickle" * 20_000, None))
+    store.put("small", None, payloads.dump(["x"] * 10, None))
+    store.put("k", [str(number) for number in range(100_000)], payloads.dump("its pickle" * 20_000, None))
     assert spilled.acquire(timeout=30)
     assert store.on_disk_bytes > 200_000 and store.get("k") == "its pickle" * 20_000
     assert store.get("small") == ["x"] * 10

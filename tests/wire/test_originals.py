@@ -15,13 +15,13 @@ import pytest
 from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
-from futures_cluster.wire.codec import compress, pickle_codec, shm
+from futures_cluster.wire.codec import compress, payloads, shm
 from futures_cluster.wire.codec.originals import Original
 
 LENGTH = 60_000  # 480 kB: goes through shared memory
 
 
-def sent(payload: pickle_codec.Payload) -> pickle_codec.Payload:
+def sent(payload: payloads.Payload) -> payloads.Payload:
     """As it arrives from another host."""
     head, buffers = frames.pack([m.Data(1, [("k", payload)])])
     ((message,),) = frames.FrameParser().feed(head + b"".join(buffers))
@@ -36,11 +36,11 @@ def pool() -> Iterator[shm.SegmentPool | None]:
         pool.close()
 
 
-def payload_of(value: Any, way: str, pool: shm.SegmentPool | None) -> pickle_codec.Payload:
+def payload_of(value: Any, way: str, pool: shm.SegmentPool | None) -> payloads.Payload:
     if way == "memory":
-        return pickle_codec.attach(pickle_codec.as_private(pickle_codec.dump(value, pool)))
+        return payloads.attach(payloads.as_private(payloads.dump(value, pool)))
     codec = compress.available()[0] if way == "compressed" else None
-    return sent(pickle_codec.as_private(pickle_codec.dump(value, None, codec=codec)))
+    return sent(payloads.as_private(payloads.dump(value, None, codec=codec)))
 
 
 @pytest.mark.parametrize("way", ["memory", "network", "compressed"])
@@ -74,9 +74,9 @@ def test_what_came_over_a_network_moves_to_a_segment(pool: shm.SegmentPool) -> N
 def test_others_of_the_machine_get_the_same_memory(pool: shm.SegmentPool) -> None:
     original = Original(payload_of(np.ones(LENGTH), "memory", pool), pool)
     payload = original.dump(pool)
-    segment = pickle_codec.segment_of(payload)
+    segment = payloads.segment_of(payload)
     assert segment is not None
-    other = Original(pickle_codec.attach(payload), None)
+    other = Original(payloads.attach(payload), None)
     pool.release(segment[1])
     changed = other.load()
     changed += 1
@@ -89,22 +89,22 @@ def test_others_of_another_host_get_the_buffers(pool: shm.SegmentPool | None) ->
     original = Original(payload_of(np.ones(LENGTH), "memory", pool), pool)
     for codec in (None, *compress.available()):
         payload = sent(original.dump(None, codec))
-        assert pickle_codec.is_private(payload) and (pickle_codec.load(payload) == 1).all()
+        assert payloads.is_private(payload) and (payloads.load(payload) == 1).all()
 
 
 @pytest.mark.skipif(not shm.available, reason="needs shared memory")
 def test_what_its_client_keeps_is_known_to_others(pool: shm.SegmentPool) -> None:
     payload = payload_of(np.ones(LENGTH), "memory", pool)
-    original = Original(pickle_codec.as_private(payload, pickle_codec.KEPT), pool)
+    original = Original(payloads.as_private(payload, payloads.KEPT), pool)
     assert original.is_kept and not original.segment_bytes
-    assert Original(pickle_codec.attach(original.dump(pool)), None).is_kept
+    assert Original(payloads.attach(original.dump(pool)), None).is_kept
     assert not Original(sent(original.dump(None)), None).is_kept  # a copy
 
 
 @pytest.mark.parametrize("way", ["memory", "network"])
 def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> None:
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), 1_000_000, trim=spilled.release, pool=pool)
+    store = Store(payloads.load, lambda error: ValueError(error), 1_000_000, trim=spilled.release, pool=pool)
     store._resident = lambda: store.memory_bytes
     for number in range(4):
         store.put_packed(f"k{number}", payload_of(np.full(LENGTH, number, dtype=float), way, pool))
@@ -118,14 +118,14 @@ def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> No
             assert (value == number).all()
             value += 100
         original = store.original(f"k{number}")
-        assert original is not None and (pickle_codec.load(sent(original.dump(None))) == number).all()
+        assert original is not None and (payloads.load(sent(original.dump(None))) == number).all()
     store.drop([f"k{number}" for number in range(4)])
     assert store.memory_bytes == store.on_disk_bytes == store.held_segments_bytes() == 0
 
 
 def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
     spilled = threading.Semaphore(0)
-    store = Store(pickle_codec.load, lambda error: ValueError(error), 100_000, trim=spilled.release)
+    store = Store(payloads.load, lambda error: ValueError(error), 100_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     store.folder = str(tmp_path)
     store.put_packed("k", payload_of(np.ones(LENGTH), "network", None))
@@ -141,7 +141,7 @@ def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
 def test_a_kept_segment_is_never_spilled(pool: shm.SegmentPool | None) -> None:
     if pool is None:
         pytest.skip("needs shared memory")
-    store = Store(pickle_codec.load, lambda error: ValueError(error), 100_000, pool=pool)
-    payload = pickle_codec.as_private(payload_of(np.ones(LENGTH), "memory", pool), pickle_codec.KEPT)
+    store = Store(payloads.load, lambda error: ValueError(error), 100_000, pool=pool)
+    payload = payloads.as_private(payload_of(np.ones(LENGTH), "memory", pool), payloads.KEPT)
     store.put_packed("k", payload)
     assert store.memory_bytes == 0 and store._next_victim() is None

@@ -20,7 +20,7 @@ from futures_cluster.errors import NotSendable
 from futures_cluster.future import Future
 from futures_cluster.messages import Reference
 from futures_cluster.wire import frames
-from futures_cluster.wire.codec import pickle_codec, pickling, shm
+from futures_cluster.wire.codec import payloads, pickle_codec, pickling, shm
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
@@ -43,7 +43,7 @@ def travel(payload: Any) -> Any:
 
 
 def round_trip(obj: Any, pool: shm.SegmentPool | None = None) -> Any:
-    return pickle_codec.load(travel(pickle_codec.dump(obj, pool)))
+    return payloads.load(travel(payloads.dump(obj, pool)))
 
 
 # ---------------------------------------------------------------- objects
@@ -92,9 +92,9 @@ def test_what_belongs_to_main_travels_by_value(monkeypatch: pytest.MonkeyPatch) 
     main = types.ModuleType("__main__")
     exec("class Point:\n    x = 1\ndef double(n): return 2 * n * scale\nscale = 10", main.__dict__)
     monkeypatch.setitem(sys.modules, "__main__", main)
-    data = [pickle_codec.dump(value) for value in (main.double, main.Point(), [main.Point])]
+    data = [payloads.dump(value) for value in (main.double, main.Point(), [main.Point])]
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
-    double, point, (cls,) = (pickle_codec.load(one) for one in data)
+    double, point, (cls,) = (payloads.load(one) for one in data)
     assert double(2) == 40
     assert point.x == cls.x == 1
 
@@ -107,16 +107,16 @@ def test_modules_registered_to_travel_by_value(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "only_here", module)
     cloudpickle.register_pickle_by_value(module)
     try:
-        data = pickle_codec.dump(module.f)
+        data = payloads.dump(module.f)
     finally:
         cloudpickle.unregister_pickle_by_value(module)
     monkeypatch.delitem(sys.modules, "only_here")
-    assert pickle_codec.load(data)() == "by value"
+    assert payloads.load(data)() == "by value"
 
 
 def test_an_object_that_does_not_pickle_raises_its_own_error() -> None:
     with pytest.raises(TypeError, match="lock"):
-        pickle_codec.dump([threading.Lock()])
+        payloads.dump([threading.Lock()])
 
 
 class SaysWhy:
@@ -126,7 +126,7 @@ class SaysWhy:
 
 def test_the_error_of_the_user_s_own_pickling_is_kept() -> None:
     with pytest.raises(ValueError, match="not today"):
-        pickle_codec.dump(SaysWhy())
+        payloads.dump(SaysWhy())
 
 
 def test_buffers_of_a_first_attempt_are_not_sent_twice() -> None:
@@ -186,10 +186,10 @@ def test_arrays(name: str, shared: bool, pool: shm.SegmentPool) -> None:
 @needs_shared_memory
 def test_writing_to_what_has_arrived_changes_nothing_elsewhere(pool: shm.SegmentPool) -> None:
     array = np.zeros(100_000)
-    payload = pickle_codec.dump(array, pool)
-    first, second = pickle_codec.load(payload), pickle_codec.load(payload)
+    payload = payloads.dump(array, pool)
+    first, second = payloads.load(payload), payloads.load(payload)
     first[:] = 1
-    assert not array.any() and not second.any() and not pickle_codec.load(payload).any()
+    assert not array.any() and not second.any() and not payloads.load(payload).any()
 
 
 @needs_shared_memory
@@ -198,16 +198,16 @@ def test_large_arrays_are_copied_once(pool: shm.SegmentPool) -> None:
     data, buffers = pickling.dumps_apart(array)
     assert len(data) < 1000
     assert len(buffers) == 1 and np.shares_memory(np.frombuffer(buffers[0]), array)
-    payload = pickle_codec.dump([array, {"again": array}, array[:500_000]], pool)
+    payload = payloads.dump([array, {"again": array}, array[:500_000]], pool)
     assert pool.written == 1
     assert payload[0] is None  # the pickle is in the segment, too
     lengths = [length for _, length in payload[1][4]]
     assert lengths[1:] == [array.nbytes, array.nbytes // 2]  # the same array is there once
-    loaded = pickle_codec.load(payload)
+    loaded = payloads.load(payload)
     assert loaded[0] is loaded[1]["again"]
-    attached = pickle_codec.attach(payload)
+    attached = payloads.attach(payload)
     view = attached[1][1][1]
-    assert np.shares_memory(np.frombuffer(view), pickle_codec.load(attached)[0])  # read where it lies
+    assert np.shares_memory(np.frombuffer(view), payloads.load(attached)[0])  # read where it lies
 
 
 @needs_shared_memory
@@ -218,7 +218,7 @@ def test_bytes_are_not_copied_into_the_pickle(size: int, pool: shm.SegmentPool) 
     assert type(back) is bytes and back == data
     payload, _, _ = pickle_codec.dump_arguments((data,), {"more": data}, pool)
     assert pickle_codec.load_arguments(payload, ()) == ((data,), {"more": data})
-    if len(data) >= pickle_codec.OUT_OF_BAND_BYTES:
+    if len(data) >= pickling.OUT_OF_BAND_BYTES:
         pickled, *_ = (length for _, length in payload[1][4]) if payload[0] is None else [len(payload[0])]
         assert pickled < 1000
 
@@ -231,9 +231,9 @@ def test_large_bytearrays_and_texts() -> None:
 
 def test_medium_buffers_go_in_the_frame() -> None:
     array = np.arange(10_000.0)
-    payload = pickle_codec.dump(array, None)
+    payload = payloads.dump(array, None)
     assert payload[1][0] == "raw"
-    assert pickle_codec.payload_size(travel(payload)) >= array.nbytes
+    assert payloads.payload_size(travel(payload)) >= array.nbytes
     assert round_trip(array).flags.writeable
 
 
@@ -243,16 +243,16 @@ def test_without_memory_for_a_segment_buffers_go_in_the_frame(
 ) -> None:
     monkeypatch.setattr(shm, "WRITE_LIMIT", 0.0)
     array = np.arange(100_000.0)
-    payload = pickle_codec.dump(array, pool)
+    payload = payloads.dump(array, pool)
     assert payload[1][0] == "raw"
-    np.testing.assert_array_equal(pickle_codec.load(travel(payload)), array)
+    np.testing.assert_array_equal(payloads.load(travel(payload)), array)
 
 
 def test_too_many_buffers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_codec, "MAX_BUFFERS", 3)
-    pickle_codec.dump([np.arange(10_000.0) for _ in range(2)], None)
+    monkeypatch.setattr(payloads, "MAX_BUFFERS", 3)
+    payloads.dump([np.arange(10_000.0) for _ in range(2)], None)
     with pytest.raises(NotSendable, match="3 large buffers cannot travel without shared memory"):
-        pickle_codec.dump([np.arange(10_000.0) for _ in range(3)], None)
+        payloads.dump([np.arange(10_000.0) for _ in range(3)], None)
 
 
 @pytest.mark.parametrize("rows", [3, 50_000])
@@ -562,7 +562,7 @@ def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) 
     payload, keys, _ = pickle_codec.dump_arguments((Swallows(A), np.zeros(100_000), [A]), {}, pool)
     assert keys == ["a"]
     assert len(pool._used) == 1
-    pickle_codec.release(payload, pool)
+    payloads.release(payload, pool)
     assert pool.used_bytes == 0
 
 
@@ -571,36 +571,36 @@ def test_no_segment_is_lost_when_the_search_starts_again(pool: shm.SegmentPool) 
 
 def test_compressed_buffers_arrive_as_they_were() -> None:
     value = [np.zeros(100_000), np.random.default_rng(0).random(100_000), "ü" * 500_000, b"y" * 300_000]
-    payload = pickle_codec.dump(value, None, codec="zlib")
+    payload = payloads.dump(value, None, codec="zlib")
     assert payload[1][0] == "packed"
     arrived = travel(payload)
-    assert pickle_codec.payload_size(arrived) < 900_000
-    for back in (pickle_codec.load(arrived), pickle_codec.load(payload)):
+    assert payloads.payload_size(arrived) < 900_000
+    for back in (payloads.load(arrived), payloads.load(payload)):
         np.testing.assert_array_equal(back[0], value[0])
         np.testing.assert_array_equal(back[1], value[1])
         assert back[2:] == value[2:]
         assert back[0].flags.writeable and back[1].flags.writeable
-    data, views = pickle_codec.parts_in_memory(arrived)  # type: ignore[misc]
+    data, views = payloads.parts_in_memory(arrived)  # type: ignore[misc]
     np.testing.assert_array_equal(pickle.loads(data, buffers=views)[1], value[1])
 
 
 def test_what_does_not_compress_is_not() -> None:
-    payload = pickle_codec.dump(np.random.default_rng(0).random(100_000), None, codec="zlib")
+    payload = payloads.dump(np.random.default_rng(0).random(100_000), None, codec="zlib")
     assert payload[1][0] == "raw"
-    assert pickle_codec.dump(np.zeros(100), None, codec="zlib") == pickle_codec.dump(np.zeros(100), None)
+    assert payloads.dump(np.zeros(100), None, codec="zlib") == payloads.dump(np.zeros(100), None)
 
 
 @pytest.mark.parametrize("copy", [True, False])
 def test_a_copy_or_none(copy: bool) -> None:
     array = np.arange(100_000.0)
-    payload = pickle_codec.dump(array, None, copy=copy)
+    payload = payloads.dump(array, None, copy=copy)
     assert np.shares_memory(np.frombuffer(payload[1][1][0].view), array) != copy
     array[0] = 7
-    assert pickle_codec.load(travel(payload))[0] == (0 if copy else 7)
+    assert payloads.load(travel(payload))[0] == (0 if copy else 7)
 
 
 def test_what_arrived_is_used_where_it_lies() -> None:
-    arrived = travel(pickle_codec.dump(np.arange(100_000.0), None))
-    assert np.shares_memory(pickle_codec.load(arrived), np.frombuffer(arrived[1][1][0].view))
-    own = pickle_codec.dump(np.arange(100_000.0), None)  # did not travel
-    assert not np.shares_memory(pickle_codec.load(own), np.frombuffer(own[1][1][0].view))
+    arrived = travel(payloads.dump(np.arange(100_000.0), None))
+    assert np.shares_memory(payloads.load(arrived), np.frombuffer(arrived[1][1][0].view))
+    own = payloads.dump(np.arange(100_000.0), None)  # did not travel
+    assert not np.shares_memory(payloads.load(own), np.frombuffer(own[1][1][0].view))

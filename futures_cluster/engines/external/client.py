@@ -30,7 +30,7 @@ from futures_cluster.messages import Key, TaskOptions
 from futures_cluster.services.client.call_preparation import check_free, find_equal, find_refusal, inherit, pure_key
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.function_table import FunctionTable, function_name
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.pickling import Scope
 
@@ -196,7 +196,7 @@ class ExternalClient:
         else:
             key = f"{type(value).__name__}-{self.name}-{next(self._numbers)}"
         try:
-            payload = pickle_codec.dump(value, scope=self.codec.scope)
+            payload = payloads.dump(value, scope=self.codec.scope)
             parcel = ScatteredEnvelope(payload) if pickle_codec.can_change(value) else Envelope(payload)
         except Exception as error:
             return self._failed(type(value), key, error)

@@ -20,12 +20,12 @@ import pickle
 from typing import Any
 
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire.codec import exceptions, pickle_codec, pickling
+from futures_cluster.wire.codec import exceptions, payloads, pickle_codec, pickling
 from futures_cluster.wire.codec.buffers import Buffer, copy_of
 
 
 class Envelope:
-    """A payload of ``pickle_codec`` without shared memory: a pickle and perhaps large buffers."""
+    """A payload of ``wire.codec.payloads`` without shared memory: a pickle and perhaps large buffers."""
 
     __slots__ = ("payload",)
 
@@ -43,7 +43,7 @@ class Envelope:
 
     def open(self) -> Any:
         """Return the object. Raises whatever unpickling raises."""
-        return pickle_codec.load(self.payload)
+        return payloads.load(self.payload)
 
 
 def _arrived(cls: type[Envelope], data: bytes | None, parts: list[Any]) -> Envelope:
@@ -64,7 +64,7 @@ class ScatteredEnvelope(Envelope):
 
     def open(self) -> Any:
         """Return a new object, with copies of all that can be written to."""
-        data, buffers = pickle_codec.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
+        data, buffers = payloads.parts_in_memory(self.payload)  # type: ignore[misc]  # never in shared memory
         return pickling.loads(data, [view if view.readonly else copy_of(view) for view in buffers])
 
 
@@ -89,7 +89,7 @@ class StoredResult:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         try:
-            parcel = Envelope(pickle_codec.dump(self.value, copy=False))
+            parcel = Envelope(payloads.dump(self.value, copy=False))
         except Exception as error:
             parcel = FailedEnvelope(exceptions.dump_error(error))
         return parcel.__reduce_ex__(protocol)
@@ -181,7 +181,7 @@ class ParcelCodec(pickle_codec.PickleCodec):
 
     def load(self, payload: Payload) -> Any:
         """Return the object of a result."""
-        return payload.open() if isinstance(payload, (Envelope, StoredResult)) else pickle_codec.load(payload)
+        return payload.open() if isinstance(payload, (Envelope, StoredResult)) else payloads.load(payload)
 
     def result(self, value: Any) -> InlineResult | StoredResult:
         """Return what a task returns; raise what pickling raises, where it may fail."""

@@ -20,7 +20,7 @@ from futures_cluster.errors import DuplicateKey
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.reminders import result_aloud
-from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec import payloads, pickle_codec, shm
 
 #: For this long the client believes what it has heard of the workers.
 FACTS_S = 1.0
@@ -67,7 +67,7 @@ class Scatterer:
         """
         future = self._client.new_future(key, "scatter")
         try:
-            pickled = pickle_codec.dumps_large(value, self._client.codec.scope)
+            pickled = payloads.dumps_large(value, self._client.codec.scope)
             placed = self._put(future.key, pickled, pickle_codec.can_change(value), workers, key is not None)
             running = asyncio.run_coroutine_threadsafe(placed, self._loop)
             worker, size_bytes = result_aloud(running, lambda seconds: self._sentence(workers, seconds))
@@ -85,11 +85,11 @@ class Scatterer:
             payload: Any = None
             try:
                 shares = self._pool is not None and await self._peers.shares_memory_with(address)
-                payload = pickle_codec.pack_large(pickled, self._pool if shares else None)
-                row = (key, pickle_codec.as_private(payload) if private else payload)
+                payload = payloads.pack_large(pickled, self._pool if shares else None)
+                row = (key, payloads.as_private(payload) if private else payload)
                 if await self._peers.put_data(address, [row]):
                     raise PeerLost("it could not open the shared memory")
-                return name, pickle_codec.payload_size(payload)
+                return name, payloads.payload_size(payload)
             except (PeerLost, DuplicateKey) as error:
                 if is_chosen and isinstance(error, DuplicateKey):
                     raise  # one that this client made is its own, put there before the connection was lost
@@ -97,7 +97,7 @@ class Scatterer:
                 await asyncio.sleep(POLL_INTERVAL_S)
             finally:
                 if payload is not None:
-                    pickle_codec.release(payload, self._pool)
+                    payloads.release(payload, self._pool)
 
     async def _choose(self, workers: Sequence[str]) -> tuple[str, str]:
         """Return the next worker, in turn; waits until there is one."""

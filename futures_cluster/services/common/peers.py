@@ -16,7 +16,7 @@ from typing import Any
 from futures_cluster import messages as m
 from futures_cluster import metrics
 from futures_cluster.errors import AuthenticationError, DuplicateKey
-from futures_cluster.wire.codec import compress, exceptions, pickle_codec
+from futures_cluster.wire.codec import compress, exceptions, payloads
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import registry
 
@@ -114,11 +114,11 @@ class Peers:
         failed = list(data.errors)
         again = []
         for key, payload in data.found:
-            segment = pickle_codec.segment_of(payload)
+            segment = payloads.segment_of(payload)
             if segment is not None:
                 segments.append(segment[1])
             try:
-                found.append((key, pickle_codec.attach(payload)))
+                found.append((key, payloads.attach(payload)))
             except OSError as error:
                 if error.errno in _REFUSED or error.errno in _GONE:
                     peer.is_refused = peer.is_refused or error.errno in _REFUSED

@@ -17,7 +17,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.common.peers import PeerLost, Peers
 from futures_cluster.services.common.sending import failed
 from futures_cluster.services.scheduler.service import SchedulerService
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads
 
 
 class DataRelay:
@@ -92,7 +92,7 @@ class DataRelay:
         found, missing = [], list(data.missing)
         for key, payload in data.found:
             try:
-                found.append((key, pickle_codec.beside(payload)))
+                found.append((key, payloads.beside(payload)))
             except OSError:
                 missing.append(key)
         return m.Data(request.request, found, missing, data.errors)

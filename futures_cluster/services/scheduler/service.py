@@ -28,7 +28,7 @@ from futures_cluster.services.common import plugin_runner
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.scheduler.log_relay import LogRelay
 from futures_cluster.services.scheduler.module_relay import CodeRelay
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec.payloads import segment_of
 
 log = logging.getLogger("futures_cluster")
 
@@ -230,7 +230,7 @@ class SchedulerService:
         The service tells the process that wrote each of them.
         """
         for payload in payloads:
-            segment = pickle_codec.segment_of(payload)
+            segment = segment_of(payload)
             if segment is None:
                 continue
             pid, serial = segment

@@ -26,7 +26,7 @@ from futures_cluster import messages as m
 from futures_cluster.errors import AuthenticationError, NotSendable, ProtocolError
 from futures_cluster.services.common.sending import failed
 from futures_cluster.wire import contents
-from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec import payloads, shm
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -173,7 +173,7 @@ class DataServer:
             data = failed(request, error)
         segments = self._asked.get(connection)
         for _, payload in data.found:
-            segment = pickle_codec.segment_of(payload)
+            segment = payloads.segment_of(payload)
             if segment is not None:
                 if segments is None or connection.closed:
                     assert self._pool is not None

@@ -16,7 +16,7 @@ from futures_cluster import clocks, context
 from futures_cluster.messages import KEEP, Key, Payload
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
-from futures_cluster.wire.codec import pickle_codec
+from futures_cluster.wire.codec import payloads, pickle_codec
 from futures_cluster.wire.codec.main_modules import HasMain, mains
 from futures_cluster.wire.codec.sizeof import sizeof
 
@@ -115,7 +115,7 @@ class Executions:
     def _arguments(self, run: Run) -> Payload:
         """Return the arguments, mapped or fetched if they are in shared memory."""
         try:
-            return pickle_codec.attach(run.payload)
+            return payloads.attach(run.payload)
         except OSError:
             payload = self.ask_arguments(run.key)
             if payload is None:
@@ -174,7 +174,7 @@ class Executions:
                     self._pickled[key] = value
                 payload, size_bytes = self.codec.dump_result(value, bool(run.flags & KEEP))
                 stays = payload is None or size_bytes > pickle_codec.INLINE_BYTES
-                if type(run.payload) is tuple and pickle_codec.is_private(run.payload):
+                if type(run.payload) is tuple and payloads.is_private(run.payload):
                     payload = self._scattered(key, run.payload, None if stays else payload)
                 elif stays:
                     self.store.put(key, value, payload)
@@ -198,10 +198,10 @@ class Executions:
     def _scattered(self, key: str, argument: Payload, result: Payload | None) -> Payload | None:
         """Return a result of scattered data, kept as it came for each task."""
         if result is not None:
-            return pickle_codec.as_private(result)
-        argument = pickle_codec.attach(argument)
+            return payloads.as_private(result)
+        argument = payloads.attach(argument)
         if argument[1][0] == "segment":
-            argument = pickle_codec.as_private(argument, pickle_codec.KEPT)
+            argument = payloads.as_private(argument, payloads.KEPT)
         self.store.put_packed(key, argument)
         return None
 

@@ -19,7 +19,7 @@ from futures_cluster.errors import InputChanged
 from futures_cluster.messages import Payload
 from futures_cluster.services.worker.execution import Executions, Run
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire.codec import pickle_codec, pickling
+from futures_cluster.wire.codec import payloads, pickling
 
 
 class CheckedExecutions(Executions):
@@ -37,7 +37,7 @@ class CheckedExecutions(Executions):
 
     def _is_private(self, key: str, payload: Payload | None) -> bool:
         """Return whether an input is scattered data, which tasks may change."""
-        return self.store.original(key) is not None if payload is None else pickle_codec.is_private(payload)
+        return self.store.original(key) is not None if payload is None else payloads.is_private(payload)
 
 
 def checked(key: str, names: list[str], values: list[Any], fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -32,7 +32,7 @@ from futures_cluster.services.worker.execution import Executions
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire.codec import compress, pickle_codec, shm
+from futures_cluster.wire.codec import compress, payloads, shm
 from futures_cluster.wire.transports import registry
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
@@ -235,7 +235,7 @@ class WorkerService:
         arrived = []
         for key, payload in data.found:
             self.store.put_packed(key, payload)
-            arrived.append((key, pickle_codec.payload_size(payload)))
+            arrived.append((key, payloads.payload_size(payload)))
         for key, error in data.errors:
             self.store.put_error(key, error)
             arrived.append((key, 0))
@@ -282,13 +282,13 @@ class WorkerService:
                 if original is not None:
                     payload = original.dump(pool, codec)
                 elif parts is not None:
-                    payload = pickle_codec.pack(parts, pool, codec=codec)
+                    payload = payloads.pack(parts, pool, codec=codec)
                 else:
-                    payload = pickle_codec.dump(value, pool, copy=False, codec=codec)
+                    payload = payloads.dump(value, pool, copy=False, codec=codec)
                 found.append((key, payload))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
-        self.notes.traffic.sent_bytes += sum(pickle_codec.payload_size(payload) for _, payload in found)
+        self.notes.traffic.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:
@@ -300,12 +300,12 @@ class WorkerService:
                 taken.append((key, b""))
                 continue
             try:
-                payload = pickle_codec.attach(payload)
+                payload = payloads.attach(payload)
             except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
                 refused.append(key)
                 continue
             self.store.put_packed(key, payload)
-            rows.append((key, pickle_codec.payload_size(payload)))
+            rows.append((key, payloads.payload_size(payload)))
         with self._lock:
             self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)
         return m.Data(message.request, [], refused, taken)

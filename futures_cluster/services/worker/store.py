@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from futures_cluster import clocks
 from futures_cluster.messages import Key, Payload
-from futures_cluster.wire.codec import pickle_codec, pickling, shm
+from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.originals import Original
 from futures_cluster.wire.codec.sizeof import sizeof
 
@@ -55,7 +55,7 @@ class _Spilled:
     __slots__ = ("file", "lengths", "size_bytes")
 
     def __init__(self, value: Any, folder: str | None) -> None:
-        packed = pickle_codec.parts_in_memory(value.payload) if type(value) is _Packed else None
+        packed = payloads.parts_in_memory(value.payload) if type(value) is _Packed else None
         data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
@@ -71,7 +71,7 @@ class _Spilled:
             self.file.close()  # quietly; nobody else has it
 
     def parts(self) -> list[Any]:
-        """Return the pickle and its large buffers, as ``pickle_codec.dumps_large`` does."""
+        """Return the pickle and its large buffers, as ``payloads.dumps_large`` does."""
         parts, offset = [], 0
         for length in self.lengths:
             parts.append(self._read(length, offset))
@@ -174,8 +174,8 @@ class Store:
 
     def put_packed(self, key: Key, payload: Payload) -> None:
         """Hold a payload until its value is asked for, or as scattered data."""
-        size = pickle_codec.payload_size(payload) if self.limit_bytes is not None else 0
-        if pickle_codec.is_private(payload):
+        size = payloads.payload_size(payload) if self.limit_bytes is not None else 0
+        if payloads.is_private(payload):
             original = Original(payload, self._pool)
             self._put(key, original, 0 if original.is_kept else size)
         else:
@@ -262,7 +262,7 @@ class Store:
         """
         value = self._values.get(key)
         if type(value) is _Packed:
-            packed = pickle_codec.parts_in_memory(value.payload)
+            packed = payloads.parts_in_memory(value.payload)
             return None if packed is None else [packed[0], *packed[1]]
         if type(value) is not _Spilled:
             return None
@@ -364,7 +364,7 @@ class Store:
         for key, size in self._sizes.items():
             if size >= MIN_SPILLED_BYTES and key not in self._pinned:
                 value = self._values[key]
-                if type(value) is _Packed and pickle_codec.parts_in_memory(value.payload) is None:
+                if type(value) is _Packed and payloads.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing
                 return key, value
         self._is_exhausted = True

@@ -1,7 +1,7 @@
 """Large buffers on their way: beside the messages of a frame, not inside of them.
 
 Covers: what stands for a buffer in a message (``Buffer``), and memory for those that arrive. Does not cover: how they
-are cut out of a stream (``frames``), what they mean (``pickle_codec``).
+are cut out of a stream (``frames``), what they mean (``payloads``).
 
 A buffer goes from where it lies to the socket, and from the socket to where it stays; a process that passes a message
 on passes the buffer on, without looking at it. Memory for one that arrives is reserved when its length is known, but

@@ -1,7 +1,7 @@
 """Compressing large buffers between hosts, where that pays.
 
 Covers: which codecs there are, the decision on samples, and both directions. Does not cover: asking for it
-(``pickle_codec.dump`` with ``codec``); it is never done between processes of one host.
+(``payloads.dump`` with ``codec``); it is never done between processes of one host.
 
 The decision takes some samples of the flat buffer, spread over it: noise and what is compressed already are recognised
 at the price of a few kilobytes. zlib comes with Python; lz4 and zstandard are used if both sides have them.

@@ -1,7 +1,7 @@
 """Scattered data as a worker keeps it: packed, so that each task gets an object of its own.
 
 Covers: loading a value any number of times over private mappings of the same memory, moving that memory to a file,
-handing it to others. Does not cover: which keys are scattered data (``pickle_codec.is_private``), when something goes
+handing it to others. Does not cover: which keys are scattered data (``payloads.is_private``), when something goes
 to disk (``services.worker.store``).
 
 The kernel copies the pages that a task writes to, and only these. The worker moves data that came over a network to a
@@ -15,7 +15,7 @@ from typing import Any
 
 from futures_cluster import locks
 from futures_cluster.messages import Payload
-from futures_cluster.wire.codec import pickle_codec, shm
+from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.buffers import copy_of
 from futures_cluster.wire.codec.pickling import loads
 
@@ -26,13 +26,13 @@ class Original:
     Parameters
     ----------
     payload : Payload
-        As ``pickle_codec.as_private`` marks it; a segment must be attached. Its memory belongs to this object.
+        As ``payloads.as_private`` marks it; a segment must be attached. Its memory belongs to this object.
     pool : SegmentPool or None
         Where memory of this process alone is moved to.
 
     Examples
     --------
-    >>> original = Original(pickle_codec.as_private(pickle_codec.dump([1, 2])))
+    >>> original = Original(payloads.as_private(payloads.dump([1, 2])))
     >>> original.load().append(3)
     >>> original.load()
     [1, 2]
@@ -41,7 +41,7 @@ class Original:
     __slots__ = ("_lock", "_mark", "_parts", "_pool", "_segment", "is_on_disk", "size_bytes")
 
     def __init__(self, payload: Payload, pool: shm.SegmentPool | None = None) -> None:
-        self.size_bytes = pickle_codec.payload_size(payload)
+        self.size_bytes = payloads.payload_size(payload)
         self.is_on_disk = False
         self._mark = payload[2]
         self._lock = locks.Lock()
@@ -51,13 +51,13 @@ class Original:
         if payload[1][0] == "segment":
             self._segment = payload[1][1]
         else:
-            data, buffers = pickle_codec.parts_in_memory(payload)  # type: ignore[misc]  # neither mapped nor elsewhere
+            data, buffers = payloads.parts_in_memory(payload)  # type: ignore[misc]  # neither mapped nor elsewhere
             self._parts = [data, *buffers]
 
     @property
     def is_kept(self) -> bool:
         """Whether the memory is its client's, which keeps it whatever this process does."""
-        return bool(self._mark == pickle_codec.KEPT)
+        return bool(self._mark == payloads.KEPT)
 
     @property
     def segment_bytes(self) -> int:
@@ -82,7 +82,7 @@ class Original:
 
     def _in_segment(self) -> shm.OpenSegment | None:
         """Return the segment, moved from private memory if large, or None."""
-        if self._segment is None and self._pool is not None and self.size_bytes >= pickle_codec.SHARED_BYTES:
+        if self._segment is None and self._pool is not None and self.size_bytes >= payloads.SHARED_BYTES:
             with self._lock:  # others wait: they need the parts, or the segment
                 if self._pool is not None:
                     self._move(self._pool)
@@ -110,7 +110,7 @@ class Original:
     def dump(self, pool: shm.SegmentPool | None, codec: str | None = None) -> Payload:
         """Return a payload for others; with a pool, for processes of this machine.
 
-        See ``pickle_codec.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
+        See ``payloads.pack_large``. The pool wants a shared segment back (``SegmentPool.release``).
         """
         segment = self._in_segment()
         if pool is not None and segment is not None:
@@ -119,9 +119,9 @@ class Original:
             except OSError:
                 pass  # no descriptor left: through the socket then
         data, *large = self._views()
-        if len(data) < pickle_codec.OUT_OF_BAND_BYTES:
+        if len(data) < pickling.OUT_OF_BAND_BYTES:
             data = bytes(data)
-        return pickle_codec.as_private(pickle_codec.pack_large([data, *large], None, codec=codec))
+        return payloads.as_private(payloads.pack_large([data, *large], None, codec=codec))
 
     def spilled(self, folder: str | None = None) -> Original:
         """Return the same in a nameless file, in this or the temporary folder.

@@ -9,7 +9,7 @@ program begins with the definitions that it needs of it (``programs``), so it is
     head: for each program (token, whether pickle.loads can read the rest, the object's own name and batch, batches)
 
 Large buffers stay out of band; what was writable is so when it arrives, and what was read-only stays so, as pickle 5
-has it. Does not cover: where buffers go (``pickle_codec``).
+has it. Does not cover: where buffers go (``payloads``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Large buffers in shared memory that cannot leak.
 
 Covers: writing buffers into segments, mapping them in another process of the host, and using segments again.
-Does not cover: what the buffers mean (``pickle_codec``), and hosts without ``memfd_create`` (there is no pool there,
+Does not cover: what the buffers mean (``payloads``), and hosts without ``memfd_create`` (there is no pool there,
 and buffers travel in the frames).
 
 A segment is a memfd: memory with a file descriptor and no name. A reader opens ``/proc/PID/fd/N`` of the writer
