@@ -19,7 +19,7 @@ from futures_cluster.errors import HandshakeError
 from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.registry import Security
-from futures_cluster.wire.transports.streams import split_host_and_port
+from futures_cluster.wire.transports.tcp import split_host_and_port
 
 SECRET = Security(b"a secret")
 SCRIPT = Path(__file__).with_name("crowded_listener.py")

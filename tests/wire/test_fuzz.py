@@ -27,7 +27,7 @@ from futures_cluster.wire.authenticator import Sealer
 from futures_cluster.wire.codec.buffers import Buffer
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.registry import Connection, Security
-from futures_cluster.wire.transports.streams import split_host_and_port
+from futures_cluster.wire.transports.tcp import split_host_and_port
 
 SECRET = b"a secret"
 

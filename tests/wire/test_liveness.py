@@ -19,7 +19,7 @@ import pytest
 
 from futures_cluster import messages as m
 from futures_cluster.services.common.loop_thread import LoopThread
-from futures_cluster.wire.transports import liveness, registry, streams
+from futures_cluster.wire.transports import liveness, registry, tcp
 from futures_cluster.wire.transports.liveness import Acknowledgements, TcpConnection
 from futures_cluster.wire.transports.registry import Security
 
@@ -96,7 +96,7 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_COUNT"):
-        monkeypatch.setattr(streams, name, 1)
+        monkeypatch.setattr(tcp, name, 1)
     monkeypatch.setattr(liveness, "GONE_S", GONE_S)
     site = Site()
     yield site

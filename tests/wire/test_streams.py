@@ -20,7 +20,7 @@ from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.transports import admission, listeners, registry, streams
 from futures_cluster.wire.transports.registry import NO_SECURITY, Connection, Listener, Security
-from futures_cluster.wire.transports.streams import join_host_and_port, split_host_and_port
+from futures_cluster.wire.transports.tcp import join_host_and_port, split_host_and_port
 
 SECRET = Security(b"a secret")
 INSECURE = Security(insecure=True)

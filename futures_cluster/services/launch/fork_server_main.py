@@ -96,7 +96,8 @@ def import_for_workers() -> None:
     import ctypes  # noqa: F401
 
     import futures_cluster.services.worker.process
-    import futures_cluster.wire.transports.streams  # noqa: F401  # at whose addresses they listen
+    import futures_cluster.wire.transports.tcp
+    import futures_cluster.wire.transports.unix  # noqa: F401  # at whose addresses they listen
 
 
 def main(control_fd: int) -> None:

@@ -18,7 +18,8 @@ from futures_cluster.services.launch import orphans
 #: What fetching results needs, and then what functions and objects of ``__main__`` do.
 _ALWAYS = (
     "futures_cluster.services.common.security",
-    "futures_cluster.wire.transports.streams",
+    "futures_cluster.wire.transports.unix",
+    "futures_cluster.wire.transports.tcp",
     "futures_cluster.wire.codec.by_value",
     "futures_cluster.wire.codec.capture",
 )

@@ -1,7 +1,7 @@
 """Listening stream sockets: accepting, and the handshakes under way on what was accepted.
 
-Does not cover: how sockets are made and what is said on them (``streams``), which handshakes go when there are too many
-(``admission``, pure).
+Does not cover: how sockets are made (``unix``, ``tcp``) and what is said on them (``streams``), which handshakes go
+when there are too many (``admission``, pure).
 
 The way in: accepted -> handshake -> ``on_connection``. When too many handshakes are under way, the listener tells the
 connectors of some to try again, which they do until their time is over: a crowd of honest peers takes turns, and a

@@ -1,7 +1,7 @@
 """Whether the host at the other end of a TCP connection is still there, however busy its process is.
 
 Covers: asking the kernel what it knows of the peer's kernel, and giving up a connection on which nothing is
-acknowledged. Does not cover: idle connections (the kernel's keepalive, set by ``streams``), silence of the peer's
+acknowledged. Does not cover: idle connections (the kernel's keepalive, set by ``tcp``), silence of the peer's
 process (``services.common.heartbeats``).
 
 A process that is stopped, or holds the interpreter's lock, reads nothing: its receive window fills, and the sender's

@@ -1,8 +1,8 @@
 """Connections by address: the interface of transports, and the list of them.
 
 Covers: what a connection and a listener offer whatever carries them, what both sides must know of each other
-(``Security``), and finding the transport of an address. Does not cover: any transport (``streams`` has unix and tcp,
-``tls``, ``inproc`` and ``zeromq`` one each), and what messages mean.
+(``Security``), and finding the transport of an address. Does not cover: any transport (``unix``, ``tcp``, ``tls``,
+``inproc``, ``zeromq``), and what messages mean.
 
 An address is ``scheme://rest``; what the rest means is the transport's affair. A transport is one class with the
 methods of ``Transport`` and one line, ``register(TheClass)``. Those that come with the package are imported when an
@@ -212,8 +212,8 @@ class Transport(Protocol):
 _HERE = __name__.rpartition(".")[0]
 #: The module and the class of those that come with the package.
 _OURS = {
-    "unix": "streams:UnixTransport",
-    "tcp": "streams:TcpTransport",
+    "unix": "unix:UnixTransport",
+    "tcp": "tcp:TcpTransport",
     "tls": "tls:TlsTransport",
     "inproc": "inproc:DirectTransport",
     "zmq": "zeromq:ZmqTransport",  # by an optional package

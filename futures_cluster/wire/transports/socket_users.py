@@ -1,7 +1,7 @@
 """Whose process is at the other end of a unix socket.
 
 Covers: asking the system, and refusing processes of other users, on both sides. Does not cover: the mode of the folder
-with the socket (``streams``), which keeps others from connecting in the first place.
+with the socket (``unix``), which keeps others from connecting in the first place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Frames over sockets, read by an asyncio loop and written by any thread.
 
 Covers: a connection that hands over the messages of each frame, and sends from whichever thread calls, at once if
-the socket takes it. Does not cover: how sockets are made (``streams``), what messages mean, reconnecting.
+the socket takes it. Does not cover: how sockets are made (``unix``, ``tcp``), what messages mean, reconnecting.
 
 Why not asyncio's transports: a worker's executing thread sends its results itself. Through the loop's thread they
 would take one more wake-up and one more hand-over of the interpreter's lock, a third of a round trip.

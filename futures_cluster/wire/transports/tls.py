@@ -26,7 +26,8 @@ from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.liveness import TcpConnection
 from futures_cluster.wire.transports.registry import Listener, OnConnection, Security, TlsFiles
 from futures_cluster.wire.transports.sockets import SocketConnection
-from futures_cluster.wire.transports.streams import TcpTransport, shake_hands, split_host_and_port, until
+from futures_cluster.wire.transports.streams import shake_hands, until
+from futures_cluster.wire.transports.tcp import TcpTransport, split_host_and_port
 
 #: Given to SSL at a time: what it could not send has to be given again, as it was.
 _CHUNK_BYTES = 256 * 1024

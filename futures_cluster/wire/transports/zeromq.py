@@ -41,7 +41,8 @@ from futures_cluster.wire.transports import admission, registry
 from futures_cluster.wire.transports.listeners import log
 from futures_cluster.wire.transports.registry import TIMEOUT_S, Listener, OnConnection, Security
 from futures_cluster.wire.transports.sockets import ignore
-from futures_cluster.wire.transports.streams import host_identity, join_host_and_port, resolve, split_host_and_port
+from futures_cluster.wire.transports.streams import host_identity
+from futures_cluster.wire.transports.tcp import join_host_and_port, resolve, split_host_and_port
 
 PIECE_BYTES = 256 * 1024
 MAX_QUEUED = 8
