@@ -1,41 +1,30 @@
 """``zmq://HOST:PORT``: frames over ZeroMQ sockets, by the optional package pyzmq. Also an example of a transport.
 
-Covers: a door (a REP socket) that opens a PAIR socket for each connection, the handshake on that, and a connection that
-carries the stream of frames in pieces. Does not cover: ZeroMQ's own security; the handshake is ours, and so are the
+Covers: a door (a REP socket) that opens a PAIR socket for each connection, admission, connecting. Does not cover: the
+connection over two of these (``zeromq_connection``); ZeroMQ's own security: the handshake is ours, and so are the
 tags of frames (``authenticator``).
 
     connector: REQ "open"  ---> door (REP)
                REQ         <--- the port of a new PAIR
                PAIR <---------> PAIR     the handshake, then pieces of at most PIECE_BYTES
 
-Pieces, because ZeroMQ takes whole messages into memory: their size and number are limited, so that before the handshake
-a peer cannot make another process take more than ``MAX_QUEUED`` of them. The door answers every knock, also when it
-cannot open a socket: a REP socket that owes an answer takes no other request. ZeroMQ's sockets may not be used by two
-threads at once: each has a lock. Its descriptors only tell of changes, so every use is followed by a look at what else
-may be done (``_pump``).
+The door answers every knock, also when it cannot open a socket: a REP socket that owes an answer takes no other
+request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import os
 import socket
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import psutil
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from futures_cluster import locks
-from futures_cluster.errors import AuthenticationError, ProtocolError
-from futures_cluster.messages import Message
-from futures_cluster.wire import audience, frames, handshake
-from futures_cluster.wire.authenticator import SealedBuffers, Session
+from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.repeated import RepeatedWarnings
 from futures_cluster.wire.transports import admission, registry
 from futures_cluster.wire.transports.listeners import log
@@ -43,51 +32,13 @@ from futures_cluster.wire.transports.registry import TIMEOUT_S, Listener, OnConn
 from futures_cluster.wire.transports.sockets import ignore
 from futures_cluster.wire.transports.streams import host_identity
 from futures_cluster.wire.transports.tcp import join_host_and_port, resolve, split_host_and_port
+from futures_cluster.wire.transports.zeromq_connection import ZmqConnection, contexts, set_options
 
-PIECE_BYTES = 256 * 1024
-MAX_QUEUED = 8
-#: Pieces that are handled before others have their turn on the loop.
-_A_TURN = 64
 _OPEN = b"open"
 #: Maximum number of descriptors of a connection.
 _DESCRIPTORS = 8
 #: Maximum seconds before a refused connection is closed.
 _GRACE_S = 2.0
-
-
-class _Contexts:
-    """One ZeroMQ context for all connections of the process, as long as there are any: each has threads of its own."""
-
-    def __init__(self) -> None:
-        self._lock = locks.Lock()
-        self._context: Any = None
-        self._users = 0
-
-    def take(self) -> Any:
-        with self._lock:
-            if self._context is None:
-                self._context = zmq.Context()
-            self._users += 1
-            return self._context
-
-    def give_back(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                self._context.term()
-                self._context = None
-
-
-_contexts = _Contexts()
-
-
-def _options(sock: Any) -> None:
-    sock.setsockopt(zmq.LINGER, 0)
-    sock.setsockopt(zmq.IPV6, 1)
-    sock.setsockopt(zmq.RECONNECT_IVL, -1)
-    sock.setsockopt(zmq.MAXMSGSIZE, PIECE_BYTES)
-    sock.setsockopt(zmq.SNDHWM, MAX_QUEUED)
-    sock.setsockopt(zmq.RCVHWM, MAX_QUEUED)
 
 
 def _bound_to(sock: Any) -> tuple[str, int]:
@@ -108,199 +59,6 @@ def _own_addresses() -> list[str]:
     """Return all IP addresses of this machine."""
     families = (socket.AF_INET, socket.AF_INET6)
     return [each.address for many in psutil.net_if_addrs().values() for each in many if each.family in families]
-
-
-class ZmqConnection:
-    """A PAIR socket; see ``registry.Connection``."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, peer: str) -> None:
-        self.on_messages: Callable[[list[Message]], None] = ignore
-        self.on_close: Callable[[BaseException | None], None] = ignore
-        self.on_piece: Callable[[bytes], None] = self._parse
-        self.closed = False
-        self.same_host = False
-        self.peer = peer
-        self.is_reading = False
-        self._loop = loop
-        self._lock = locks.Lock()
-        self._seal: Any = None
-        self._parser = frames.FrameParser()
-        self._outbox: deque[Any] = deque()  # memoryview; SealedBuffers, if there is a session
-        self._pending_bytes = 0
-        self._awake = False
-        self._lost = False
-        context = _contexts.take()
-        with contextlib.ExitStack() as opened:  # closed again if the process has no descriptor left for the next step
-            opened.callback(_contexts.give_back)
-            self.sock = context.socket(zmq.PAIR)
-            opened.callback(self.sock.close, 0)
-            _options(self.sock)
-            self._monitor = self.sock.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-            opened.callback(self._monitor.close, 0)
-            opened.callback(self.sock.disable_monitor)
-            self._fds = [self.sock.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)]
-            opened.pop_all()
-        loop.add_reader(self._fds[0], self._pump)
-        loop.add_reader(self._fds[1], self._watch)
-        self._watch()  # a descriptor tells nothing of a socket that was never asked
-
-    def start(self) -> None:
-        """See ``registry.Connection``."""
-        self.is_reading = True
-        self._pump()
-
-    def send(self, messages: Iterable[Message]) -> None:
-        """See ``registry.Connection``."""
-        self.send_bytes(*(frames.pack if self._seal is None else frames.pack_whole)(messages))
-
-    def send_bytes(self, head: bytes, views: Sequence[Any] = ()) -> None:
-        """Put bytes into the outbox; from any thread."""
-        with self._lock:
-            if self.closed or self._lost:
-                return
-            if self._seal is not None:
-                head, views = self._seal(head, views)
-            for view in (memoryview(head), *views):
-                if type(view) is SealedBuffers:
-                    self._outbox.append(view)
-                else:
-                    self._outbox.extend(
-                        view[start : start + PIECE_BYTES] for start in range(0, view.nbytes, PIECE_BYTES)
-                    )
-                self._pending_bytes += view.nbytes
-            if self._awake:
-                return
-            self._awake = True
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._pump)
-
-    @property
-    def pending_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._pending_bytes
-
-    @property
-    def received_bytes(self) -> int:
-        """See ``registry.Connection``."""
-        return self._parser.received_bytes
-
-    def fileno(self) -> None:
-        """Return None: ZeroMQ's descriptor does not say when there is something to read."""
-
-    def _pump(self) -> None:
-        """Send and receive what can be; on the loop."""
-        for _ in range(_A_TURN):
-            piece = None
-            with self._lock:
-                self._awake = False
-                if self.closed:
-                    return
-                events = self.sock.getsockopt(zmq.EVENTS)
-                if self.is_reading and events & zmq.POLLIN:
-                    piece = self.sock.recv(zmq.NOBLOCK)
-                sends = bool(self._outbox and events & zmq.POLLOUT)
-                if sends:
-                    view = self._next_piece()
-                    self.sock.send(view, zmq.NOBLOCK)
-                    self._pending_bytes -= view.nbytes
-            if piece is not None:
-                self.on_piece(piece)
-            elif not sends:
-                if self._lost and self.is_reading:
-                    self._end(None)
-                return
-        self._loop.call_soon(self._pump)
-
-    def _next_piece(self) -> memoryview:
-        first = self._outbox.popleft()
-        if type(first) is SealedBuffers:
-            pieces = first.take(PIECE_BYTES)
-            if first.nbytes:
-                self._outbox.appendleft(first)
-            self._outbox.extendleft(reversed(pieces))
-            first = self._outbox.popleft()
-        view: memoryview = first
-        return view
-
-    def _parse(self, piece: bytes) -> None:
-        try:
-            for messages in self._parser.feed(piece):
-                try:
-                    self.on_messages(messages)
-                except Exception as error:
-                    self._loop.call_exception_handler({"message": "handling messages failed", "exception": error})
-                if self.closed:
-                    return
-        except (ProtocolError, AuthenticationError) as error:
-            self._end(error)
-
-    def _watch(self) -> None:
-        """Notice whether the peer is gone, after its last messages."""
-        with self._lock:
-            while not self.closed and self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-                recv_monitor_message(self._monitor, zmq.NOBLOCK)
-                self._lost = True
-                self._outbox.clear()
-                self._pending_bytes = 0
-        if self._lost:
-            self._pump()
-
-    def _end(self, error: BaseException | None) -> None:
-        if not self.closed:
-            self.close()
-            self.on_close(error)
-
-    def close(self) -> None:
-        """See ``registry.Connection``."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._outbox.clear()
-            self._pending_bytes = 0
-            for fd in self._fds:
-                self._loop.remove_reader(fd)
-            self.sock.disable_monitor()
-            self._monitor.close(0)
-            self.sock.close(0)
-        _contexts.give_back()
-
-    async def shake_hands(self, machine: handshake.Handshake) -> None:
-        """Pass the handshake; the connection is ready to be started then.
-
-        Raises
-        ------
-        HandshakeError
-            When it fails.
-        """
-        over: asyncio.Future[None] = self._loop.create_future()
-
-        def receive(piece: bytes) -> None:
-            said = machine.receive(piece[: handshake.MAX_BYTES])
-            if said:
-                self.send_bytes(said)
-            if machine.done or machine.error is not None:
-                self.is_reading = False
-                if not over.done():
-                    over.set_result(None)
-
-        def lost(error: BaseException | None) -> None:
-            if not over.done():
-                over.set_exception(handshake.hung_up("it"))
-
-        self.on_piece, self.on_close, self.is_reading = receive, lost, True
-        self.send_bytes(machine.start())
-        self._pump()
-        await over
-        self._pump()  # the refusal, if it is one
-        self.on_piece, self.on_close = self._parse, ignore
-        if machine.error is not None:
-            raise machine.error
-        self.same_host = machine.same_host
-        keys = machine.session_keys()
-        if keys is not None:
-            session = Session(keys)
-            self._seal, self._parser = session.seal, frames.FrameParser(opener=session.opener)
 
 
 def _peer_of(frame: Any) -> str:
@@ -329,7 +87,7 @@ class ZmqListener:
         self._context = zmq.Context()  # of its own: its end is the end of the port
         self._door = self._context.socket(zmq.REP)
         try:
-            _options(self._door)
+            set_options(self._door)
             self._door.bind(f"tcp://{rest}" if not rest.endswith(":0") else f"tcp://{rest[:-2]}:*")
         except zmq.ZMQError as error:
             self._door.close(0)
@@ -476,10 +234,10 @@ class ZmqTransport:
 
     async def _knock(self, rest: str, loop: asyncio.AbstractEventLoop) -> bytes:
         """Ask the door for a port."""
-        sock = _contexts.take().socket(zmq.REQ)
+        sock = contexts.take().socket(zmq.REQ)
         fd = None
         try:
-            _options(sock)
+            set_options(sock)
             sock.connect(f"tcp://{rest}")
             sock.send(_OPEN, zmq.NOBLOCK)
             fd = sock.getsockopt(zmq.FD)
@@ -495,7 +253,7 @@ class ZmqTransport:
             if fd is not None:
                 loop.remove_reader(fd)
             sock.close(0)
-            _contexts.give_back()
+            contexts.give_back()
 
     async def listen(
         self, rest: str, loop: asyncio.AbstractEventLoop, security: Security, on_connection: OnConnection
