@@ -338,10 +338,11 @@ def _process_main(
     settings: WorkerSettings, fds: list[InheritedFd], initializer: Any, initargs: tuple[Any, ...], forks: bool
 ) -> None:
     """Run a worker of multiprocessing; ``forks``: as a copy of another process."""
-    from futures_cluster.services.worker import process as worker_process  # the client itself can do without
+    from futures_cluster.services.worker import bootstrap  # the client itself can do without these
+    from futures_cluster.services.worker import process as worker_process
 
     if forks:
-        worker_process.forget_exit_functions()
+        bootstrap.forget_exit_functions()
     # Where standard streams are closed, a descriptor that was received may have got the number of one.
     numbers = [descriptors.above_standard(fd.take()) for fd in fds]
     worker_process.main(settings, numbers, initializer, initargs)

@@ -1,9 +1,8 @@
 """The program of a worker process: from its sockets to a ``WorkerService``, until its end.
 
-Covers: putting the process in order (signals, stderr, output), the initializer, the loop's thread, the way to the
-scheduler, the client for tasks that submit, the end.
-Does not cover: how the process came to be (``fork_server_main``, or a multiprocessing context in ``launchers``),
-serving data (``data_server``).
+Covers: the initializer, the loop's thread, the way to the scheduler, the client for tasks that submit.
+Does not cover: how the process came to be (``fork_server_main``, or a multiprocessing context in ``launchers``), what
+any process needs at its start and its end (``bootstrap``), serving data (``data_server``).
 
 Tasks run on the main thread, because signals, GUIs and MPI need it; the loop is on another. The socket pair that the
 process is born with leads to its parent, which started it. In a program of its own the parent is the scheduler as well;
@@ -14,11 +13,8 @@ process ends at once, because no process could use its results. The parent may s
 from __future__ import annotations
 
 import asyncio
-import atexit
-import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -32,11 +28,9 @@ from futures_cluster.clocks import monotonic, sleep
 from futures_cluster.errors import AuthenticationError
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.common import (
-    descriptors,
     forks,
     log_tail,
     plugin_runner,
-    process_identity,
     process_lifetime,
     security,
     system_limits,
@@ -48,7 +42,7 @@ from futures_cluster.services.common.memory import MemoryMonitor, kept_segments_
 from futures_cluster.services.common.modules import loaded
 from futures_cluster.services.common.sending import failed
 from futures_cluster.services.common.worker_settings import LOST_CODE, WorkerSettings
-from futures_cluster.services.worker import borrowed_tracker, import_hooks
+from futures_cluster.services.worker import bootstrap, borrowed_tracker, import_hooks
 from futures_cluster.services.worker.data_server import DataServer
 from futures_cluster.services.worker.log_forwarder import LogForwarder
 from futures_cluster.services.worker.service import WorkerService
@@ -87,7 +81,7 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     process: WorkerProcess | None = None
     try:
         connection_fd, stderr_fd, tracker_fd, *crash_journal_fd = fds
-        _tidy_process(settings, stderr_fd)
+        bootstrap.set_up_process(settings, stderr_fd)
         borrowed_tracker.borrow(tracker_fd)
         crash_journal = CrashJournal(*crash_journal_fd) if crash_journal_fd else None
         process = WorkerProcess(settings, Socket(fileno=connection_fd), crash_journal)
@@ -98,88 +92,8 @@ def main(settings: WorkerSettings, fds: list[int], initializer: Any = None, init
     except BaseException:
         traceback.print_exc()
     finally:
-        _end_process(code, process)
-
-
-def forget_exit_functions() -> None:
-    """Drop the exit functions of another process, in a forked copy of it.
-
-    multiprocessing does so itself from Python 3.13 on.
-    """
-    if sys.version_info < (3, 13):
-        from multiprocessing import util
-
-        atexit._clear()
-        atexit.register(util._exit_function)  # type: ignore[attr-defined]
-
-
-def _end_process(code: int, process: WorkerProcess | None) -> None:
-    """End as an interpreter does: wait for threads, run ``atexit`` functions.
-
-    The process that has started this one kills it if that takes too long. No objects are torn down after it: the
-    threads of this package may still use them.
-    """
-    steps = [threading._shutdown, atexit._run_exitfuncs, _flush_queues]  # type: ignore[attr-defined]
-    if process is not None:
-        steps.append(process.send_last_logs)  # with what the others have logged
-    for step in steps:
-        with contextlib.suppress(BaseException):
-            step()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(code)
-
-
-def _flush_queues() -> None:
-    """Let inherited queues of multiprocessing pass on what tasks have put."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        with contextlib.suppress(Exception):
-            util._exit_function()
-
-
-def _tidy_process(settings: WorkerSettings, stderr_fd: int) -> None:
-    # Ctrl-C goes to the whole group of processes; the client decides what it means. A handler that does nothing,
-    # unlike SIG_IGN, is not passed on to programs that tasks start.
-    signal.signal(signal.SIGINT, lambda signum, frame: None)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _take_stderr(stderr_fd)
-    with contextlib.suppress(Exception):
-        # Whole lines, also under PYTHONUNBUFFERED: workers share the caller's terminal.
-        sys.stdout.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
-    if settings.environment:
-        for name, value in settings.environment.items():
-            os.environ.setdefault(name, value)
-    process_identity.take(settings)
-    if settings.sys_path is not None:
-        sys.path[:] = settings.sys_path
-    if settings.argv is not None:
-        sys.argv[:] = settings.argv
-    if settings.recursion_limit is not None:
-        sys.setrecursionlimit(settings.recursion_limit)
-    if settings.by_reference:
-        pickling.settings.by_reference = True
-    else:
-        mains.begin()
-    with contextlib.suppress(Exception):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each mapped segment keeps a descriptor
-
-
-def _take_stderr(fd: int) -> None:
-    """Write stderr to this pipe; other closed streams lead nowhere."""
-    if not descriptors.is_open(2) or descriptors.is_standard(2):
-        os.dup2(fd, 2)
-        os.close(fd)
-        fd = 2
-    # Else a forked copy, in which a file of the program has that number.
-    descriptors.fill_standard()
-    sys.stderr = open(fd, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    if sys.__stderr__ is None and fd == 2:
-        sys.__stderr__ = sys.stderr  # type: ignore[misc]
+        # The last logs go after the end of threads and exit functions, with what these have logged.
+        bootstrap.end_process(code, None if process is None else process.send_last_logs)
 
 
 def _running_client() -> str:
@@ -356,7 +270,7 @@ class WorkerProcess:
 
     def _report_broken(self, error: BaseException) -> None:
         logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=error)
-        _flush_queues()  # with the record just logged, if that goes into one
+        bootstrap.flush_queues()  # with the record just logged, if that goes into one
         failed = pool_errors.InitializerFailed(f"the initializer of worker {self._settings.name} raised {error!r}")
         failed.__cause__ = error
         self._manager.send([m.WorkersBroken(self._codec.dump_error(failed))])
