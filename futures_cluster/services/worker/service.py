@@ -1,8 +1,8 @@
 """A worker: carries out what its machine decides.
 
-Covers: slots (threads that execute), reporting, fetching inputs, serving data to peers, lending the slot of a task
-that waits. The same class is a worker process and the worker of the threads backend.
-Does not cover: deciding (``worker.machine``), the call itself (``execution``), starting processes (``launchers``).
+Covers: slots (threads that execute), reporting, observing. Does not cover: deciding (``worker.machine``), the call
+itself (``execution``), fetching inputs and answering peers (``data_exchange``), which tasks wait without saying so
+(``lending``), starting processes (``launchers``).
 
 Two kinds of thread drive the machine, under one lock: the loop's, which reads, and those that execute. A thread that
 ends a run takes the next one from the machine and sends the report itself if there is none, so that a short task
@@ -24,15 +24,17 @@ from futures_cluster.errors import NotSendable
 from futures_cluster.messages import Message
 from futures_cluster.services.common import forks, plugin_runner
 from futures_cluster.services.common.memory import SPILL_FRACTION, occupied_bytes, trim
-from futures_cluster.services.common.peers import PeerLost, Peers
+from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.services.common.ticker import Ticker
+from futures_cluster.services.worker.data_exchange import DataExchange
 from futures_cluster.services.worker.execution import Executions
+from futures_cluster.services.worker.lending import SlotLending
 from futures_cluster.services.worker.slots import MainSlot, Slot
 from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.store import Store
-from futures_cluster.wire.codec import compress, payloads, shm
+from futures_cluster.wire.codec import shm
 from futures_cluster.wire.transports import registry
 from futures_cluster.worker.machine import WorkerMachine
 from futures_cluster.worker.runs import Run
@@ -49,11 +51,9 @@ log = logging.getLogger("futures_cluster.worker")
 FLUSH_S = 0.004
 #: The timer goes on for so long after the last message.
 IDLE_TIMEOUT_S = 0.05
-#: Answers from this size on are pickled in a thread of their own.
-LARGE_BYTES = 2 * 2**20
 
 
-class WorkerService:
+class WorkerService(DataExchange):
     """One worker.
 
     Parameters
@@ -128,8 +128,8 @@ class WorkerService:
         self._idle: list[Slot] = []
         self.slots: list[Slot] = []
         self._tasks: dict[tuple[str, int], context.TaskContext] = {}
-        self._parents: dict[tuple[str, int], context.TaskContext] = {}  # tasks seen to have unfinished children
-        self._looks: dict[tuple[str, int], context.IdleLooks] = {}
+        self._lending = SlotLending(self._tasks, self._set_waits, FLUSH_S)
+        self._parents = self._lending.parents
         self._main: MainSlot | None = None
         self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results for others
         self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
@@ -189,126 +189,11 @@ class WorkerService:
             machine = self.machine
             if machine.has_unreported:
                 self._flush(clocks.monotonic())
-            self._lend_slots()
+            self._lending.look()
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
             # Some time longer, as it would cost more to begin again with the next message.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
             return (busy or recent) and not self._stopping
-
-    def _lend_slots(self) -> None:
-        """Lend the slots of tasks that wait for children without using the processor.
-
-        It waits for them by some call that is not ours (``concurrent.futures.wait``).
-        """
-        for identity, task in self._parents.copy().items():  # tasks add to it in their own threads
-            if identity not in self._tasks or not task.children:
-                del self._parents[identity]
-                self._looks.pop(identity, None)
-                if identity in self._tasks and task.children:  # since we looked
-                    self._parents[identity] = task
-                    continue
-                if identity in self._tasks and not task.waiting:
-                    self._set_waits(task, False)
-                continue
-            used = clocks.thread_time(task.thread)
-            if used is None or task.waiting:
-                continue
-            looks = self._looks.setdefault(identity, context.IdleLooks())
-            self._set_waits(task, looks.waits(used, FLUSH_S))
-
-    def _start_fetch(self, command: m.FetchData) -> None:
-        self._loop.create_task(self._fetch(command))
-
-    async def _fetch(self, command: m.FetchData) -> None:
-        duration_s = 0.0
-        try:
-            if not command.address:
-                raise PeerLost("no worker holds it")
-            start = clocks.perf_counter()
-            data = await self.peers.get_data(command.address, command.keys)
-            duration_s = clocks.perf_counter() - start
-        except PeerLost:
-            data = m.Data(0, [], command.keys)
-        except Exception as failure:  # what needs these must not wait for ever
-            payload = self._codec.dump_error(failure)
-            data = m.Data(0, [], [], [(key, payload) for key in command.keys])
-        arrived = []
-        for key, payload in data.found:
-            self.store.put_packed(key, payload)
-            arrived.append((key, payloads.payload_size(payload)))
-        for key, error in data.errors:
-            self.store.put_error(key, error)
-            arrived.append((key, 0))
-        event = m.FetchEnded(command.holder, arrived, list(data.missing), duration_s)
-        if arrived:
-            keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
-            self.notes.traffic.received(command.holder, size_bytes, duration_s)
-            if self.recorder is not None:
-                self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
-            if self._plugins is not None:
-                self._plugins.post([plugin_runner.DataFetched(keys, self.machine.name, command.holder, size_bytes)])
-        with self._lock:
-            self._carry_out(self.machine.handle(event, clocks.monotonic()), None)
-
-    def answer_bytes(self, request: m.GetData) -> int:
-        """Return the size of the values that a peer asks for."""
-        replicas = self.machine.replicas
-        return sum([replicas[key].size_bytes for key in request.keys if key in replicas])
-
-    async def answer(self, request: m.GetData, shared: bool) -> m.Data:
-        """Answer a peer's request; a thread pickles large values."""
-        pool = self._pool if shared else None
-        codec = compress.choose(request.codecs)
-        if self.answer_bytes(request) > LARGE_BYTES:
-            return await asyncio.to_thread(self._answer, request, pool, codec)
-        return self._answer(request, pool, codec)
-
-    def _answer(self, request: m.GetData, pool: shm.SegmentPool | None, codec: str | None) -> m.Data:
-        found: list[m.DataRow] = []
-        missing: list[str] = []
-        failed: list[m.DataRow] = []
-        for key in request.keys:
-            original = self.store.original(key)
-            try:
-                parts = self.store.parts(key) if original is None else None
-                value = self.store.get(key) if original is None and parts is None else None
-            except KeyError:
-                missing.append(key)
-                continue
-            except BaseException as error:  # what was put does not unpickle
-                failed.append((key, self._codec.dump_error(error)))
-                continue
-            try:
-                if original is not None:
-                    payload = original.dump(pool, codec)
-                elif parts is not None:
-                    payload = payloads.pack(parts, pool, codec=codec)
-                else:
-                    payload = payloads.dump(value, pool, copy=False, codec=codec)
-                found.append((key, payload))
-            except BaseException as error:
-                failed.append((key, self._codec.dump_error(error)))
-        self.notes.traffic.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
-        return m.Data(request.request, found, missing, failed)
-
-    def keep(self, message: m.PutData) -> m.Data:
-        """Take what a client scatters."""
-        rows, refused, taken = [], [], []
-        for key, payload in message.rows:
-            replica = self.machine.replicas.get(key)
-            if replica is not None and replica.held:  # others may be about to read it
-                taken.append((key, b""))
-                continue
-            try:
-                payload = payloads.attach(payload)
-            except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
-                refused.append(key)
-                continue
-            self.store.put_packed(key, payload)
-            rows.append((key, payloads.payload_size(payload)))
-        with self._lock:
-            self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)
-        return m.Data(message.request, [], refused, taken)
 
     # ---------------------------------------------------------------- slots
 
