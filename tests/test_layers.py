@@ -86,7 +86,7 @@ IMPURE = frozenset(
 CLOCKS = frozenset({"monotonic", "perf_counter", "process_time", "sleep", "time"})
 CLOCKS |= {f"{name}_ns" for name in CLOCKS} | {"clock_gettime", "thread_time"}
 
-MAX_LINES = 600
+MAX_LINES = 500
 
 # What neither an import of the package nor a new executor loads. Each takes milliseconds, some of them for what they
 # import themselves (``dataclasses`` imports ``inspect`` and ``ast``).
