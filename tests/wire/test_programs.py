@@ -474,17 +474,17 @@ class TestMainModules:
         return mains
 
     def test_a_worker_of_ours_belongs_to_the_first_program(self, mains: MainModules) -> None:
-        mains.begin()
+        mains.become_host()
         space = programs.get("a").space(MAIN)
         assert vars(sys.modules[MAIN]) is space
         assert sys.modules[MP_MAIN] is sys.modules[MAIN]
-        assert not mains.dispatching
+        assert not mains.is_per_thread
 
     def test_a_second_program_is_seen_by_its_own_tasks_only(self, mains: MainModules) -> None:
-        mains.begin()
+        mains.become_host()
         first, second = programs.get("a"), programs.get("b")
         first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
-        assert mains.dispatching
+        assert mains.is_per_thread
         seen: dict[Any, str] = {}
 
         def look(program: Program | None) -> None:
@@ -499,7 +499,7 @@ class TestMainModules:
         assert seen == {first: "a", second: "b", None: "a"}
 
     def test_a_thread_that_a_task_starts_is_of_the_program_whose_tasks_run(self, mains: MainModules) -> None:
-        mains.begin()
+        mains.become_host()
         first, second = programs.get("a"), programs.get("b")
         first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
         mains.enter(second)
@@ -511,7 +511,7 @@ class TestMainModules:
         assert seen == ["b"]
 
     def test_programs_of_a_client_that_is_gone_are_dropped(self, mains: MainModules) -> None:
-        mains.begin()
+        mains.become_host()
         first, second = programs.get("a:one"), programs.get("b:two")
         first.space(MAIN)["who"], second.space(MAIN)["who"] = "a", "b"
         mains.enter(first)
@@ -524,7 +524,7 @@ class TestMainModules:
         assert sys.modules[MAIN].who == "b"
 
     def test_in_another_engine_main_stays_what_it_was_outside_of_tasks(self, mains: MainModules) -> None:
-        mains.begin(guest=True)
+        mains.become_host(guest=True)
         sys.modules[MAIN].who = "theirs"  # type: ignore[attr-defined]
         program = programs.get("a")
         program.space(MAIN)["who"] = "a"

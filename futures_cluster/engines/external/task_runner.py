@@ -116,7 +116,7 @@ class ExternalTaskRunner:
 
     def __init__(self, site: HostWorker) -> None:
         self._site = site
-        mains.begin(guest=True)
+        mains.become_host(guest=True)
         self._codec = ParcelCodec()
         self._functions: OrderedDict[str, Loaded] = OrderedDict()
         self._clock = CallClock(site)

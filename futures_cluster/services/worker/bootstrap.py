@@ -43,7 +43,7 @@ def set_up_process(settings: WorkerSettings, stderr_fd: int) -> None:
     if settings.by_reference:
         pickling.settings.by_reference = True
     else:
-        mains.begin()
+        mains.become_host()
     with contextlib.suppress(Exception):
         import resource
 

@@ -17,7 +17,7 @@ from futures_cluster.messages import KEEP, Key, Payload
 from futures_cluster.services.client.function_table import call
 from futures_cluster.services.common import forks
 from futures_cluster.wire.codec import payloads, pickle_codec
-from futures_cluster.wire.codec.main_modules import HasMain, mains
+from futures_cluster.wire.codec.main_modules import RunningProgram, mains
 from futures_cluster.wire.codec.sizeof import sizeof
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 #: A function, and the program that submits it, if that has a ``__main__`` here.
-Loaded: TypeAlias = "tuple[Any, HasMain | None]"
+Loaded: TypeAlias = "tuple[Any, RunningProgram | None]"
 
 
 class Run(Protocol):
@@ -94,7 +94,7 @@ class Executions:
 
     def _prepare(self, run: Run) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         fn, program = self._functions.get(run.function) or self._load(run.function)
-        if mains.dispatching:
+        if mains.is_per_thread:
             mains.enter(program)
             if self.conflicts:
                 self.check_client()
@@ -108,7 +108,7 @@ class Executions:
             values = [store.get(key) if small is None else codec.load(small) for key, _, small, _ in run.inputs]
             args, kwargs = codec.load_call(payload, values)
             fn = self._guard(run, fn, values)
-        if program is not None and mains.dispatching:
+        if program is not None and mains.is_per_thread:
             mains.enter(program)  # an argument may be another program's
         return fn, args, kwargs
 
@@ -191,7 +191,7 @@ class Executions:
             context.local.task = None
             if self._has_limit:
                 self._pickled.pop(key, None)
-            if mains.dispatching:
+            if mains.is_per_thread:
                 mains.enter(None)
             fn = args = kwargs = value = None  # type: ignore[assignment]
 
