@@ -29,7 +29,7 @@ def test_what_was_fetched_is_spilled_before_it_is_used() -> None:
     store._resident = lambda: store.memory_bytes
     values = {f"k{number}": np.full(60_000, number, dtype=float) for number in range(4)}
     for key, value in values.items():
-        store.put_packed(key, as_fetched(value))
+        store.put_payload(key, as_fetched(value))
     for _ in range(2):
         assert spilled.acquire(timeout=30)
     assert store.spilled_count >= 2 and store.memory_bytes <= 1_000_000
@@ -58,7 +58,7 @@ def test_a_large_text_that_was_fetched_is_spilled() -> None:
     """Its pickle itself is what travels beside the message."""
     spilled = threading.Semaphore(0)
     store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=100_000, trim=spilled.release)
-    store.put_packed("k", as_fetched("ü" * 300_000))
+    store.put_payload("k", as_fetched("ü" * 300_000))
     assert spilled.acquire(timeout=30)
     assert store.get("k") == "ü" * 300_000
 
@@ -148,7 +148,7 @@ def test_a_result_with_its_pickle_is_held_as_that_until_a_task_uses_it() -> None
 def test_a_value_of_another_worker_is_sent_on_without_unpickling_it() -> None:
     store = Store(payloads.load, lambda error: ValueError(error))
     array = np.arange(50_000)
-    store.put_packed("k", payloads.dump(array, None))
+    store.put_payload("k", payloads.dump(array, None))
     parts = store.parts("k")
     assert parts is not None and np.array_equal(payloads.load(payloads.pack(parts, None)), array)
 

@@ -107,7 +107,7 @@ def test_on_disk_it_is_loaded_anew(way: str, pool: shm.SegmentPool | None) -> No
     store = Store(payloads.load, lambda error: ValueError(error), 1_000_000, trim=spilled.release, pool=pool)
     store._resident = lambda: store.memory_bytes
     for number in range(4):
-        store.put_packed(f"k{number}", payload_of(np.full(LENGTH, number, dtype=float), way, pool))
+        store.put_payload(f"k{number}", payload_of(np.full(LENGTH, number, dtype=float), way, pool))
     for _ in range(2):
         assert spilled.acquire(timeout=30)
     assert store.memory_bytes <= 1_000_000 and store.on_disk_bytes >= 2 * 8 * LENGTH
@@ -128,7 +128,7 @@ def test_on_disk_it_lies_in_the_folder_that_is_named(tmp_path: Path) -> None:
     store = Store(payloads.load, lambda error: ValueError(error), 100_000, trim=spilled.release)
     store._resident = lambda: store.memory_bytes
     store.folder = str(tmp_path)
-    store.put_packed("k", payload_of(np.ones(LENGTH), "network", None))
+    store.put_payload("k", payload_of(np.ones(LENGTH), "network", None))
     assert spilled.acquire(timeout=30)
     assert os.listdir(tmp_path) == []
     original = store.original("k")
@@ -143,5 +143,5 @@ def test_a_kept_segment_is_never_spilled(pool: shm.SegmentPool | None) -> None:
         pytest.skip("needs shared memory")
     store = Store(payloads.load, lambda error: ValueError(error), 100_000, pool=pool)
     payload = payloads.as_private(payload_of(np.ones(LENGTH), "memory", pool), payloads.KEPT)
-    store.put_packed("k", payload)
-    assert store.memory_bytes == 0 and store._next_victim() is None
+    store.put_payload("k", payload)
+    assert store.memory_bytes == 0 and store._next_to_spill() is None

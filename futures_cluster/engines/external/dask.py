@@ -1,7 +1,7 @@
 """The engine on a Dask cluster: ``Executor(backend="dask://host:8786")``, or a ``distributed.Client`` as the backend.
 
 Covers: submitting to distributed's scheduler, its futures and ours, what happens on its workers. Does not cover: what
-engines over other people's clusters share (``foreign*``, ``task_runner``, ``payloads``), Dask collections
+engines over other people's clusters share (``client``, ``task_runner``, ``payloads``), Dask collections
 (``adapters``).
 
 Results are ``payloads.InlineResult`` or ``payloads.StoredResult`` in the memory of its workers; its scheduler counts
@@ -49,7 +49,7 @@ class DaskSite:
         self._worker = worker
         self._lock = locks.Lock()
         self._executor: Any = None
-        self.guests = ExternalTaskRunner(self)
+        self.runner = ExternalTaskRunner(self)
         import_hooks.adapt_process(dask_in_tasks=False)  # in a worker Dask has a client of its own
 
     def executor(self) -> Any:
@@ -85,7 +85,7 @@ def run_call(call: RemoteCall, values: list[Any]) -> InlineResult | StoredResult
         site = _sites.get(worker)
         if site is None:
             site = _sites[worker] = DaskSite(worker)
-    return site.guests.run(call, tuple(values))
+    return site.runner.run(call, tuple(values))
 
 
 def _topic(client: str) -> str:

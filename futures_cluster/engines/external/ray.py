@@ -1,7 +1,7 @@
 """The engine on a Ray cluster: ``Executor(backend="ray")``, or ``"ray://host:10001"`` by Ray's client.
 
 Covers: submitting to Ray, its references and our futures, what happens on its workers. Does not cover: what engines
-over other people's clusters share (``foreign*``, ``task_runner``, ``payloads``).
+over other people's clusters share (``client``, ``task_runner``, ``payloads``).
 
 A task returns two objects. The first is small and comes to the client with the news that the task is done: the result
 itself, or that it is the second one, which stays in Ray's object store. So a handle is a pair of references, and a task
@@ -76,7 +76,7 @@ class RaySite:
         self._todo: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waits = threading.Event()  # the task has given its slot up
-        self.guests = ExternalTaskRunner(self)
+        self.runner = ExternalTaskRunner(self)
         import_hooks.adapt_process()
         threading.Thread(target=self._run, name="futures_cluster-task", daemon=True).start()
 
@@ -110,7 +110,7 @@ class RaySite:
         while True:
             call, values, outcomes = self._todo.get()
             try:
-                outcome: Any = self.guests.run(call, values)
+                outcome: Any = self.runner.run(call, values)
             except BaseException as error:
                 outcome = error
             self._waits.clear()

@@ -1,11 +1,11 @@
-"""Our tasks on the workers of another engine.
+"""Our tasks on the workers of another engine, such as Dask's or Ray's.
 
 Covers: executing one call with all that a task of ours may expect (``current_executor()``, errors with their
 tracebacks, options), and telling its client that it has begun or runs too long. Does not cover: how the engine starts
-it, and how a message reaches the client (``HostWorker``, which each engine has).
+it, and how a message reaches the client (``HostWorker``, which each engine implements).
 
-Most tasks are short, and nobody asks whether they run: a task is reported only when a tick of the clock finds it
-running. So a short one costs nothing, and a cluster that idles has no ticks.
+Most tasks are so short that no client looks at their state: a task is reported only when a tick of the clock finds it
+running. So a short one costs nothing, and an idle cluster has no ticks.
 """
 
 from __future__ import annotations
@@ -23,35 +23,38 @@ from futures_cluster.services.worker.execution import Executions, Loaded
 from futures_cluster.wire.codec.exceptions import headline
 from futures_cluster.wire.codec.main_modules import mains
 
-#: Between two looks at what runs.
+#: Seconds between two looks at what runs.
 TICK_S = 0.05
 #: Maximum number of functions that a worker remembers.
 MAX_FUNCTIONS = 1000
 #: Characters of an error that the other engine's logs show.
-MAX_TEXT = 200
+MAX_LOGGED_CHARS = 200
 
 STARTED = "started"
 TIMED_OUT = "timed out"
 
 
 class HostWorker(Protocol):
-    """The worker of another engine, as our tasks there see it."""
+    """The worker of another engine, as our tasks there use it."""
 
     def executor(self) -> Any:
         """Return an executor over the engine, for tasks that submit tasks."""
 
     def tell(self, client: str, what: str, keys: list[Key]) -> None:
-        """Let a client know; from any thread, and may be lost."""
+        """Tell a client that tasks have begun or run too long; it may be lost.
+
+        Any thread may call this.
+        """
 
     def give_up_slot(self) -> None:
         """Let other tasks run while the task on this thread waits."""
 
     def take_slot(self) -> None:
-        """Take the slot again: the task on this thread goes on."""
+        """Take the slot again, when the task on this thread goes on."""
 
 
 class _CallRun:
-    """One call as a run (``execution.Run``) whose inputs come as payloads, and the store of its large result."""
+    """One call, for ``Executions``: a run whose inputs are payloads, and the store of its large result."""
 
     attempt = 1
     flags = 0
@@ -67,7 +70,7 @@ class _CallRun:
         """Keep a result that is too large to travel with the message."""
         self.value = value
 
-    def put_packed(self, key: Key, payload: Any) -> None:
+    def put_payload(self, key: Key, payload: Any) -> None:
         """Raise: data is scattered by the other engine."""
         raise NotImplementedError
 
@@ -79,21 +82,21 @@ class _CallRun:
 class _Host:
     """The host of one task (``context.TaskHost``)."""
 
-    def __init__(self, site: HostWorker) -> None:
-        self._site = site
+    def __init__(self, worker: HostWorker) -> None:
+        self._worker = worker
         self._gave_up = False
 
     def task_waits(self, task: TaskContext, waits: bool) -> None:
-        """Give the slot back, or take it again once all that it submitted is done.
+        """Give the slot back, or take it again once all tasks that it submitted are done.
 
-        It may wait for them by means that do not pass by here (``concurrent.futures.wait``).
+        Not earlier: it may wait for these by calls that are not ours (``concurrent.futures.wait``).
         """
         if threading.get_ident() != task.thread:
             return
         if waits:
             self._give_up()
         elif self._gave_up and not task.children:
-            self._site.take_slot()
+            self._worker.take_slot()
             self._gave_up = False
 
     def has_children(self, task: TaskContext) -> None:
@@ -104,30 +107,30 @@ class _Host:
     def _give_up(self) -> None:
         if not self._gave_up:
             self._gave_up = True
-            self._site.give_up_slot()
+            self._worker.give_up_slot()
 
     def executor(self) -> Any:
-        """See ``HostWorker``."""
-        return self._site.executor()
+        """See ``context.TaskHost``."""
+        return self._worker.executor()
 
 
 class ExternalTaskRunner:
-    """All that runs for us in one worker process."""
+    """Runs our tasks in one worker process of another engine."""
 
-    def __init__(self, site: HostWorker) -> None:
-        self._site = site
+    def __init__(self, worker: HostWorker) -> None:
+        self._worker = worker
         mains.become_host(guest=True)
         self._codec = ParcelCodec()
         self._functions: OrderedDict[str, Loaded] = OrderedDict()
-        self._clock = CallClock(site)
+        self._clock = CallClock(worker)
 
     def run(self, call: RemoteCall, values: tuple[Any, ...]) -> InlineResult | StoredResult:
-        """Execute a call; ``values`` are its inputs, as parcels.
+        """Execute a call; ``values`` are the payloads of its inputs.
 
         Raises
         ------
-        TaskFailed
-            With the error.
+        CallFailed
+            With the payload of the error, and a text for the other engine's logs.
         """
         run = _CallRun(call, values)
         executions = Executions(self._codec, run)
@@ -136,32 +139,32 @@ class ExternalTaskRunner:
             executions.register(*call.function)
         else:
             executions.preload(run.function, function)
-        task = TaskContext(_Host(self._site), call.key, 1, call.depth, call.priority)
-        client = self._site.executor()._engine.client if call.carried else None
+        task = TaskContext(_Host(self._worker), call.key, 1, call.depth, call.priority)
+        client = self._worker.executor()._engine.client if call.carried else None
         if client is not None:
             client.introduce(call.carried)
         start = clocks.monotonic()
-        self._clock.begins(call, start)
+        self._clock.start(call, start)
         try:
             finished, failed = executions.execute(run, task)
         finally:
-            self._clock.ends(call)
+            self._clock.end(call)
         self._remember(run.function, executions.loaded(run.function))
         if call.timeout_s is not None and clocks.monotonic() - start > call.timeout_s:
             error = TaskTimeout(f"{call.key} ran longer than its timeout of {call.timeout_s} s")
             raise CallFailed(self._codec.dump_error(error), str(error))
         if failed is not None:
             _, _, payload, _ = failed
-            raise CallFailed(payload, f"{call.key}: {headline(payload)[:MAX_TEXT]}")
+            raise CallFailed(payload, f"{call.key}: {headline(payload)[:MAX_LOGGED_CHARS]}")
         _, _, result, size_bytes, _ = finished
         if result is None:
             return StoredResult(run.value, size_bytes)
         try:
-            self._codec.load(result)  # who asks for the exception must be told, before anybody fetches the result
+            self._codec.load(result)  # else ``exception()``, which fetches no result, would not tell of it
         except BaseException as error:
             wrapped = DeserializationError(f"the result of {call.key} does not unpickle: {error!r}")
             wrapped.__cause__ = error
-            raise CallFailed(self._codec.dump_error(wrapped), str(wrapped)[:MAX_TEXT]) from None
+            raise CallFailed(self._codec.dump_error(wrapped), str(wrapped)[:MAX_LOGGED_CHARS]) from None
         return InlineResult(result)
 
     def _remember(self, function_id: str, function: Loaded | None) -> None:
@@ -173,52 +176,52 @@ class ExternalTaskRunner:
 
 
 class CallClock:
-    """Tells clients what has been running for a tick, and what runs for too long."""
+    """The thread that tells clients which calls have been running for a tick, or too long."""
 
-    def __init__(self, site: HostWorker) -> None:
-        self._site = site
+    def __init__(self, worker: HostWorker) -> None:
+        self._worker = worker
         self._running: dict[int, tuple[RemoteCall, float]] = {}
-        self._told: dict[int, None] = {}
+        self._reported: dict[int, None] = {}
         self._lock = locks.Lock()
-        self._begun = threading.Event()
+        self._is_needed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begins(self, call: RemoteCall, now: float) -> None:
-        """Take note that a call starts."""
+    def start(self, call: RemoteCall, now: float) -> None:
+        """Watch a call that begins."""
         self._running[id(call)] = (call, now)
-        if not self._begun.is_set():
+        if not self._is_needed.is_set():
             with self._lock:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._tick, name="futures_cluster-clock", daemon=True)
                     self._thread.start()
-                self._begun.set()
+                self._is_needed.set()
 
-    def ends(self, call: RemoteCall) -> None:
-        """Take note that the call has ended."""
+    def end(self, call: RemoteCall) -> None:
+        """Stop watching a call."""
         del self._running[id(call)]
-        self._told.pop(id(call), None)
+        self._reported.pop(id(call), None)
 
-    def look(self, now: float) -> list[tuple[str, str, list[Key]]]:
-        """Return what there is to say now: ``(client, what, keys)``."""
-        news: dict[tuple[str, str], list[Key]] = {}
+    def due_messages(self, now: float) -> list[tuple[str, str, list[Key]]]:
+        """Return what clients have to hear now: ``(client, what, keys)``."""
+        messages: dict[tuple[str, str], list[Key]] = {}
         for identity, (call, start) in list(self._running.items()):
-            if identity not in self._told and now - start >= TICK_S / 2:
-                self._told[identity] = None
-                news.setdefault((call.client, STARTED), []).append(call.key)
+            if identity not in self._reported and now - start >= TICK_S / 2:
+                self._reported[identity] = None
+                messages.setdefault((call.client, STARTED), []).append(call.key)
             if call.timeout_s is not None and now - start > call.timeout_s:
-                news.setdefault((call.client, TIMED_OUT), []).append(call.key)
-        return [(client, what, keys) for (client, what), keys in news.items()]
+                messages.setdefault((call.client, TIMED_OUT), []).append(call.key)
+        return [(client, what, keys) for (client, what), keys in messages.items()]
 
     def _tick(self) -> None:
         while True:
-            self._begun.wait()
+            self._is_needed.wait()
             clocks.sleep(TICK_S)
-            for client, what, keys in self.look(clocks.monotonic()):
+            for client, what, keys in self.due_messages(clocks.monotonic()):
                 try:
-                    self._site.tell(client, what, keys)
-                except Exception:  # the client is gone, or the cluster: nobody waits for this
+                    self._worker.tell(client, what, keys)
+                except Exception:  # the client is gone, or the cluster
                     continue
             if not self._running:
-                self._begun.clear()
+                self._is_needed.clear()
                 if self._running:
-                    self._begun.set()
+                    self._is_needed.set()

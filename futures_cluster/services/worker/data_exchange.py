@@ -24,7 +24,7 @@ from futures_cluster.worker.runs import Run
 if TYPE_CHECKING:
     from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 
-#: Answers from this size on are pickled in a thread of their own.
+#: Answers to peers from this size on are pickled in a thread, not on the loop.
 LARGE_BYTES = 2 * 2**20
 
 
@@ -42,7 +42,7 @@ class DataExchange:
     _lock: threading.Lock
     _plugins: plugin_runner.PluginRunner | None
 
-    def _carry_out(self, commands: list[Any], me: Slot | None, starts_timer: bool = True) -> Run | None:
+    def _carry_out(self, commands: list[Any], slot: Slot | None, starts_timer: bool = True) -> Run | None:
         """Carry out commands of the machine under the lock."""
         raise NotImplementedError
 
@@ -59,12 +59,12 @@ class DataExchange:
             duration_s = clocks.perf_counter() - start
         except PeerLost:
             data = m.Data(0, [], command.keys)
-        except Exception as failure:  # what needs these must not wait for ever
+        except Exception as failure:  # runs that need the data fail with it, and do not wait forever
             payload = self._codec.dump_error(failure)
             data = m.Data(0, [], [], [(key, payload) for key in command.keys])
         arrived = []
         for key, payload in data.found:
-            self.store.put_packed(key, payload)
+            self.store.put_payload(key, payload)
             arrived.append((key, payloads.payload_size(payload)))
         for key, error in data.errors:
             self.store.put_error(key, error)
@@ -105,7 +105,7 @@ class DataExchange:
             except KeyError:
                 missing.append(key)
                 continue
-            except BaseException as error:  # what was put does not unpickle
+            except BaseException as error:  # the stored payload does not unpickle
                 failed.append((key, self._codec.dump_error(error)))
                 continue
             try:
@@ -122,11 +122,11 @@ class DataExchange:
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:
-        """Take what a client scatters."""
+        """Store data that a client scatters; return which was refused, or here already."""
         rows, refused, taken = [], [], []
         for key, payload in message.rows:
             replica = self.machine.replicas.get(key)
-            if replica is not None and replica.held:  # others may be about to read it
+            if replica is not None and replica.held:  # never replaced: a task may be reading it
                 taken.append((key, b""))
                 continue
             try:
@@ -134,7 +134,7 @@ class DataExchange:
             except (OSError, OverflowError, ValueError):  # its segment is gone, or never was one
                 refused.append(key)
                 continue
-            self.store.put_packed(key, payload)
+            self.store.put_payload(key, payload)
             rows.append((key, payloads.payload_size(payload)))
         with self._lock:
             self._carry_out(self.machine.handle(m.DataPut(rows), clocks.monotonic()), None)

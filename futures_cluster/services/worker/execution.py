@@ -48,7 +48,7 @@ class ResultStore(Protocol):
 
     def get(self, key: Key) -> Any: ...
     def put(self, key: Key, value: Any, pickled: Payload | None) -> None: ...
-    def put_packed(self, key: Key, payload: Payload) -> None: ...
+    def put_payload(self, key: Key, payload: Payload) -> None: ...
 
 
 class Executions:
@@ -202,7 +202,7 @@ class Executions:
         argument = payloads.attach(argument)
         if argument[1][0] == "segment":
             argument = payloads.as_private(argument, payloads.KEPT)
-        self.store.put_packed(key, argument)
+        self.store.put_payload(key, argument)
         return None
 
 

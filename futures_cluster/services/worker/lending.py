@@ -44,18 +44,18 @@ class SlotLending:
         self._running = running
         self._set_waits = set_waits
         self._period_s = period_s
-        self._looks: dict[Identity, context.IdleLooks] = {}
+        self._idle_looks: dict[Identity, context.IdleLooks] = {}
 
     def look(self) -> None:
-        """Lend the slots of tasks that wait for children without using the processor.
+        """Lend the slots of tasks that have submitted others and use no processor time.
 
-        It waits for them by some call that is not ours (``concurrent.futures.wait``).
+        Such a task waits for these by a call that is not ours (``concurrent.futures.wait``).
         """
         for identity, task in self.parents.copy().items():  # tasks add to it in their own threads
             if identity not in self._running or not task.children:
                 del self.parents[identity]
-                self._looks.pop(identity, None)
-                if identity in self._running and task.children:  # since we looked
+                self._idle_looks.pop(identity, None)
+                if identity in self._running and task.children:  # it has submitted one just now
                     self.parents[identity] = task
                     continue
                 if identity in self._running and not task.waiting:
@@ -64,5 +64,5 @@ class SlotLending:
             used = clocks.thread_time(task.thread)
             if used is None or task.waiting:
                 continue
-            looks = self._looks.setdefault(identity, context.IdleLooks())
+            looks = self._idle_looks.setdefault(identity, context.IdleLooks())
             self._set_waits(task, looks.waits(used, self._period_s))

@@ -1,11 +1,12 @@
-"""What a worker reports while the status page has viewers, or once.
+"""The reports of a worker while the status page has viewers, or once on request.
 
-Covers: carrying out ``Observe``, collecting facts. Does not cover: what is noted all the time (``stats``), what the
-scheduler knows anyway (tasks and results by worker), showing it.
+Covers: carrying out ``Observe``, collecting facts. Does not cover: what a worker records all the time (``stats``), what
+the scheduler knows anyway (tasks and results by worker), showing it.
 
-The way: ``Observe`` -> ``WorkerReporter.observe`` -> a timer on the worker's loop -> ``WorkerReport``. As long as
-nobody looks there is no timer, no recorder and no profiler, and each run costs one comparison more. Until somebody has
-looked once there is no observer either: a worker starts without loading this module and those it needs.
+The scheduler sends ``Observe``, ``WorkerReporter.observe`` starts a timer on the worker's loop, and this sends a
+``WorkerReport`` each time. Without a viewer there is no timer, recorder or profiler, and each run costs one comparison
+more. Before the first viewer there is no reporter either: a worker starts without loading this module and those that it
+imports.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MAX_LISTED = 50
 
 
 class ReportSource(Protocol):
-    """What the reporter reads of a worker; ``services.worker.service.WorkerService`` has it."""
+    """What the reporter reads of a worker; ``services.worker.service.WorkerService`` is one."""
 
     recorder: TaskStreamRecorder | None
     memory_limit: int | None
@@ -60,7 +61,10 @@ def _switched(
 ) -> _Part | None:
     """Begin a part of the reports that is wanted, or end one that is not.
 
-    Return it, or None.
+    Returns
+    -------
+    object or None
+        The part, if it is wanted.
     """
     if is_wanted:
         return begin() if part is None else part
@@ -85,54 +89,54 @@ class WorkerReporter:
         self._notes = service.notes
         self._profiler: Profiler | None = None
         self._capture: StdoutCapture | None = None
-        self._told = [0, 0]  # numbers of the last failure and the last line of the log that were told
-        self._order = m.Observe(-1.0)
+        self._reported = [0, 0]  # numbers of the last failure and the last line of the log in a report
+        self._request = m.Observe(-1.0)
         self._timer: Any = None
         self._due = 0.0
-        self._cpu = service.notes.began
+        self._last_cpu = service.notes.began
         self._lock = threading.Lock()
         self._closed = False
 
-    def observe(self, order: m.Observe) -> None:
-        """Report as a message says.
+    def observe(self, request: m.Observe) -> None:
+        """Start or stop reporting, or report once, as a message asks.
 
-        On the thread that reads from the scheduler: what is recorded is recorded from the next message on.
+        The thread that reads from the scheduler calls this, so that tasks of the next message are recorded already.
         """
         if self._closed:
             return
-        if order.interval_s == 0:  # once, and then as before
-            if self._order.interval_s <= 0:
-                self._told = [0, 0]
-            self._send(order.detail, asked=True)
-            order = self._order
-        elif order.interval_s > 0 and self._order.interval_s <= 0:
-            self._told = [0, 0]
-        self._order = order
-        watched = order.interval_s > 0
+        if request.interval_s == 0:  # one report now; those of the timer go on as before
+            if self._request.interval_s <= 0:
+                self._reported = [0, 0]
+            self._send(request.detail, asked=True)
+            request = self._request
+        elif request.interval_s > 0 and self._request.interval_s <= 0:
+            self._reported = [0, 0]
+        self._request = request
+        watched = request.interval_s > 0
         service = self._service
         service.recorder = _switched(service.recorder, watched, TaskStreamRecorder, lambda recorder: None)
         self._profiler = _switched(
-            self._profiler, watched and order.profile, lambda: Profiler(service.executing_threads), Profiler.stop
+            self._profiler, watched and request.profile, lambda: Profiler(service.executing_threads), Profiler.stop
         )
-        self._capture = _switched(self._capture, watched and order.output, _begin_capture, StdoutCapture.stop)
+        self._capture = _switched(self._capture, watched and request.output, _begin_capture, StdoutCapture.stop)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._schedule)
 
     def _schedule(self) -> None:
-        """Set the timer again, as the last order says; on the loop."""
+        """Set the timer by the last request; the loop calls this."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed or self._order.interval_s <= 0:
+        if self._closed or self._request.interval_s <= 0:
             return
-        self._due = self._loop.time() + self._order.interval_s
+        self._due = self._loop.time() + self._request.interval_s
         self._timer = self._loop.call_at(self._due, self._report)
 
     def _report(self) -> None:
         if self._closed:
             return
         metrics.record("loop_delay", max(0.0, self._loop.time() - self._due))
-        self._send(self._order.detail)
+        self._send(self._request.detail)
         self._schedule()
 
     def _send(self, detail: bool, asked: bool = False) -> None:
@@ -141,12 +145,12 @@ class WorkerReporter:
     # ---------------------------------------------------------------- facts
 
     def facts(self, detail: bool) -> dict[str, Any]:
-        """Return everything, as plain values."""
+        """Return the facts of one report, as plain values."""
         service, traffic, failures = self._service, self._notes.traffic, self._notes.failures
         store, machine = service.store, service.machine
         now, used = clocks.monotonic(), clocks.process_time()
-        seconds, before = self._cpu
-        self._cpu = (now, used)
+        seconds, before = self._last_cpu
+        self._last_cpu = (now, used)
         facts: dict[str, Any] = {
             "now": clocks.time(),
             "pid": os.getpid(),
@@ -166,11 +170,11 @@ class WorkerReporter:
             "raised": failures.number,
             "metrics": metrics.summary(),
         }
-        facts["failures"] = [row[1:] for row in list(failures.rows) if row[0] > self._told[0]]
-        self._told[0] = failures.number
+        facts["failures"] = [row[1:] for row in list(failures.rows) if row[0] > self._reported[0]]
+        self._reported[0] = failures.number
         if self._logs is not None:
-            facts["logs"] = self._logs.since(self._told[1])
-            self._told[1] = self._logs.number
+            facts["logs"] = self._logs.since(self._reported[1])
+            self._reported[1] = self._logs.number
         if self._service.recorder is not None:
             rows, dropped = self._service.recorder.take()
             names = self._notes.names
@@ -189,7 +193,7 @@ class WorkerReporter:
         return facts
 
     def _running(self) -> list[list[Any]]:
-        """Return ``[lane, function, key, start_s]`` of what has run for longer."""
+        """Return ``[lane, function, key, start_s]`` of tasks that run for an interval."""
         now_s, moment = clocks.time(), clocks.perf_counter()
         found = []
         for slot in list(self._service.slots):
@@ -197,7 +201,7 @@ class WorkerReporter:
             run = task and self._service.machine.runs.get(task.key)
             if not task or task.begun_s == LOADS:
                 continue
-            if run and (since_s := moment - task.begun_s) > self._order.interval_s:
+            if run and (since_s := moment - task.begun_s) > self._request.interval_s:
                 name = self._notes.names.get(run.function, run.function)
                 found.append([slot.index, name, task.key, now_s - since_s])
         return found
@@ -218,7 +222,7 @@ class WorkerReporter:
         return {"fetching": fetching, "runs": runs, "on_disk": on_disk, "connections": self._service.peers.number}
 
     def close(self) -> None:
-        """Report no more; from any thread."""
+        """Stop reporting; any thread may call this."""
         with self._lock:
             self._closed = True
             self._service.recorder = None

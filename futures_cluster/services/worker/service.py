@@ -1,12 +1,12 @@
-"""A worker: carries out what its machine decides.
+"""A worker: carries out the commands of its machine (``worker.machine``).
 
-Covers: slots (threads that execute), reporting, observing. Does not cover: deciding (``worker.machine``), the call
-itself (``execution``), fetching inputs and answering peers (``data_exchange``), which tasks wait without saying so
-(``lending``), starting processes (``launchers``).
+Covers: the threads that execute tasks (``slots``), and reporting their ends. Does not cover: the call of a function
+(``execution``), fetching inputs and serving data to peers (``data_exchange``), which tasks wait without saying so
+(``lending``), the process (``process``) and how it is started (``services.launch``).
 
-Two kinds of thread drive the machine, under one lock: the loop's, which reads, and those that execute. A thread that
-ends a run takes the next one from the machine and sends the report itself if there is none, so that a short task
-costs no hand-over between threads. While a long one runs, a timer on the loop reports what ended before it.
+Two kinds of thread drive the machine, under one lock: that of the loop, which reads messages, and those of slots. A
+thread that has ended a run takes the next one from the machine, and sends the report itself if there is none: a short
+task costs no switch of threads. While a long one runs, a timer on the loop reports the runs that ended before it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ log = logging.getLogger("futures_cluster.worker")
 
 #: Seconds that results of short runs wait for others, to share a message.
 FLUSH_S = 0.004
-#: The timer goes on for so long after the last message.
+#: Seconds for which the timer goes on after the last message.
 IDLE_TIMEOUT_S = 0.05
 
 
@@ -59,30 +59,32 @@ class WorkerService(DataExchange):
     Parameters
     ----------
     machine : WorkerMachine
-        Decides; owned by this object.
+        Makes all decisions; no other object may use it.
     codec : Codec
-        Shared with the clients.
+        Codec of functions, arguments and results.
     loop : asyncio.AbstractEventLoop
-        Reads and fetches; ``receive`` is called there.
+        Loop that fetches data, and calls ``receive`` unless the main slot reads messages.
     send : callable
-        Takes a list of messages for the scheduler; from any thread.
+        ``send(messages)`` sends messages to the scheduler; any thread may call it.
     make_executor : callable
-        The executor that tasks submit with.
+        ``make_executor()``: the executor with which tasks submit others.
     record : callable
-        Called with a slot's index and the serial number of what it executes, or 0: the last words of a worker that
-        dies.
+        ``record(slot, serial)`` notes which run a slot executes, 0 for none, where it outlives the process: so the
+        scheduler learns which tasks a worker executed when it died.
     initialize : callable or None
-        Called in each thread before its first run; False if it failed.
+        ``initialize()`` is called in each thread before its first run; it returns False if it failed.
+    thread_name_prefix : str
+        First part of the names of threads.
     memory_limit : int or None
         Bytes that the process may take.
     pool : SegmentPool or None
-        For what peers of this machine fetch.
+        Segments for data that peers on this host fetch.
     security : Security
-        What peers ask for.
+        How connections to peers are secured.
     debug : bool
-        Tasks that change their inputs fail.
+        Whether tasks that change their inputs fail.
     log_tail : LogTail or None
-        Lines of the log, for the status page.
+        Last lines of the log, for the status page.
     """
 
     def __init__(
@@ -131,8 +133,8 @@ class WorkerService(DataExchange):
         self._lending = SlotLending(self._tasks, self._set_waits, FLUSH_S)
         self._parents = self._lending.parents
         self._main: MainSlot | None = None
-        self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results for others
-        self.before_waiting: Callable[[], None] = lambda: None  # what a task has submitted must not come after this
+        self.being_sent_bytes: Callable[[], int] = lambda: 0  # of results on their way to peers
+        self.before_waiting: Callable[[], None] = lambda: None  # sends what a task has submitted
         self._watch: Callable[[bool], None] = lambda on: None
         self._last_flush = 0.0
         self._last_message = 0.0
@@ -142,16 +144,16 @@ class WorkerService(DataExchange):
         self.memory_limit = memory_limit
         self.notes = WorkerStats()
         self._log_tail = log_tail
-        self._observer: WorkerReporter | None = None  # from the first look on
+        self._reporter: WorkerReporter | None = None  # from the first ``Observe`` on
         self.recorder: TaskStreamRecorder | None = None  # while the page has a viewer
-        self.logs: LogForwarder | None = None  # of a worker process, from the first client on that wants them
-        self.store.on_spill = self._spilled
+        self.logs: LogForwarder | None = None  # from the first client on that wants them
+        self.store.on_spill = self._note_spill
         self.executions.on_failure = self.notes.failed
 
     # ---------------------------------------------------------------- the loop's thread
 
     def receive(self, messages: list[Message]) -> None:
-        """Take messages from the scheduler, on one thread at a time."""
+        """Handle messages of the scheduler; one thread at a time may call this."""
         for message in messages:
             kind = type(message)
             if kind is m.RunTasks:
@@ -164,7 +166,7 @@ class WorkerService(DataExchange):
                     self.notes.names.pop(function_id, None)
                 continue
             elif kind is m.Observe:
-                self._observe(message)  # type: ignore[arg-type]
+                self._report_as(message)  # type: ignore[arg-type]
                 continue
             with self._lock:
                 self._carry_out(self.machine.handle(message, clocks.monotonic()), None, starts_timer=False)
@@ -175,13 +177,10 @@ class WorkerService(DataExchange):
         self._ticker.start()
 
     def _tick(self) -> bool:
-        """Report what ended and what runs on, and lend slots of tasks that wait.
-
-        Return whether to look again.
-        """
+        """Report ended runs, lend slots of tasks that wait; return whether to go on."""
         main, waited = self._main, False
         if main is not None:
-            # A thread that runs short tasks waits in between, and reads: the loop would wake up for nothing.
+            # A main slot that executes short tasks reads between them: the loop would wake up for nothing.
             waited, main.has_waited = main.has_waited, False
             if main.waits or not waited:
                 self._watch(not main.waits)
@@ -191,11 +190,115 @@ class WorkerService(DataExchange):
                 self._flush(clocks.monotonic())
             self._lending.look()
             busy = waited or len(machine.ready) > 0 or machine.has_unreported or bool(self._parents)
-            # Some time longer, as it would cost more to begin again with the next message.
+            # To stop and restart for each message would cost more than some idle ticks.
             recent = clocks.monotonic() - self._last_message < IDLE_TIMEOUT_S
             return (busy or recent) and not self._stopping
 
+    # ---------------------------------------------------------------- commands of the machine
+
+    def _carry_out(self, commands: list[Any], slot: Slot | None, starts_timer: bool = True) -> Run | None:
+        """Carry out commands, under the lock.
+
+        Parameters
+        ----------
+        commands : list
+            Commands of the machine.
+        slot : Slot or None
+            The slot whose thread calls this, if it can execute a run.
+        starts_timer : bool
+            Whether the timer must run if there is a run to execute. ``receive`` starts it in any case.
+
+        Returns
+        -------
+        Run or None
+            The run for the calling slot.
+        """
+        mine: Run | None = None
+        messages: list[Message] = []
+        for command in commands:
+            kind = type(command)
+            if kind is m.ExecuteRuns:
+                for run in command.runs:
+                    if slot is not None and mine is None:
+                        mine = run
+                    else:
+                        self._take_idle_slot().give(run)
+                if starts_timer and (mine is None or not self._ticker.runs):
+                    # Inputs have arrived or a slot was lent: no message of the scheduler has started the timer, which
+                    # lets the loop read while the main thread executes.
+                    self._start_ticking()
+            elif kind is m.FetchData:
+                self._loop.call_soon_threadsafe(self._start_fetch, command)
+            elif kind is m.DropData:
+                self.store.drop(command.keys)
+            else:
+                messages.append(command)
+        if messages:
+            if self.logs is not None and self.logs.rows:
+                messages = [*self.logs.take(), *messages]  # a task's records before the message that it has ended
+            try:
+                self._send(messages)
+            except NotSendable:
+                send_apart(self._send, messages, self._unsendable)
+        return mine
+
+    def _flush(self, now: float) -> None:
+        self._last_flush = now
+        self._carry_out(self.machine.handle(m.Tick(), now), None)
+
+    def _unsendable(self, message: Any, error: NotSendable) -> None:
+        """Fail the runs whose ends cannot be sent."""
+        if type(message) is not m.TasksFinished:
+            log.error("a message cannot be sent to the scheduler: %s", error)
+            return
+        rows = [(key, attempt, duration_s) for key, attempt, *_, duration_s in message.finished + message.failed]
+        payload = self._codec.dump_error(error)
+        failed = [(key, attempt, payload, duration_s) for key, attempt, duration_s in rows]
+        self._send([m.TasksFinished(message.worker, [], failed)])
+
+    def send_logs(self, is_last: bool = False) -> None:
+        """Send log records that wait."""
+        with self._lock:
+            if self.logs is not None and (messages := self.logs.take(is_last)):
+                self._send(messages)
+
+    def _take_idle_slot(self) -> Slot:
+        """Return an idle slot, or start one."""
+        if self._idle:
+            return self._idle.pop()
+        slot = Slot(len(self.slots))
+        self.slots.append(slot)
+        slot.thread = threading.Thread(
+            target=self.run_slot, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
+        )
+        slot.thread.start()
+        return slot
+
     # ---------------------------------------------------------------- slots
+
+    def add_main_slot(self, fd: int, read: Callable[[], bool], watch: Callable[[bool], None]) -> Slot:
+        """Return the slot of the calling thread, which then calls ``run_slot``.
+
+        Parameters
+        ----------
+        fd, read
+            Descriptor of the connection to the scheduler, and the function that reads it. The slot calls it while it
+            waits for runs.
+        watch : callable
+            ``watch(on)`` is called on the loop: whether the loop shall read the connection.
+        """
+        slot = self._main = MainSlot(len(self.slots), fd, read)
+        self._watch = watch
+        self.slots.append(slot)
+        self._idle.append(slot)
+        return slot
+
+    def add_slot(self) -> Slot:
+        """Return a slot of the calling thread; the loop reads the connection."""
+        slot = Slot(len(self.slots))
+        self.slots.append(slot)
+        self._idle.append(slot)
+        return slot
 
     def run_slot(self, slot: Slot) -> None:
         """Execute runs until None comes; the body of a slot's thread."""
@@ -218,15 +321,15 @@ class WorkerService(DataExchange):
                 finished, failed = executions.execute(run, task)
                 if forks.count != forks_before:  # while the result was pickled
                     forks.leave()
-                run = self._ended(slot, run, finished, failed)
+                run = self._end_run(slot, run, finished, failed)
                 del finished, failed, task
             try:
                 sys.stdout.flush()
             except Exception:  # a task may have put anything there
                 pass
 
-    def _ended(self, slot: Slot, run: Run, finished: Any, failed: Any) -> Run | None:
-        """Report the end of a run; the next one for this thread."""
+    def _end_run(self, slot: Slot, run: Run, finished: Any, failed: Any) -> Run | None:
+        """Report the end of a run; return the next one for this thread."""
         now = clocks.monotonic()
         del self._tasks[run.key, run.attempt]
         if self._plugins is not None or self.recorder is not None:
@@ -238,7 +341,7 @@ class WorkerService(DataExchange):
                 self._last_flush = now
                 slot.task = None
                 self._idle.append(slot)
-                if self._record is not None:  # once its end was told
+                if self._record is not None:  # after the scheduler was told of the end
                     self._record(slot.index, 0)
             elif now - self._last_flush > FLUSH_S:
                 self._flush(now)
@@ -254,21 +357,63 @@ class WorkerService(DataExchange):
         if (recorder := self.recorder) is not None:
             recorder.ended(slot.index, run.function, run.key, duration_s, size_bytes, has_failed)
 
-    def _spilled(self, key: str, size_bytes: int, duration_s: float) -> None:
+    def _note_spill(self, key: str, size_bytes: int, duration_s: float) -> None:
         metrics.record("spill", duration_s)
         metrics.count("spilled_bytes", size_bytes)
         if (recorder := self.recorder) is not None:
             recorder.spilled(key, size_bytes, duration_s)
 
-    def _observe(self, order: m.Observe) -> None:
-        """Start or stop reporting, as the page has viewers."""
-        if self._observer is None:
+    def stop(self) -> None:
+        """End the threads of all slots after their present runs."""
+        self._stopping = True
+        if self._reporter is not None:
+            self._reporter.close()
+        for slot in self.slots:
+            slot.give(None)
+
+    # ---------------------------------------------------------------- reports and plugins
+
+    def _report_as(self, request: m.Observe) -> None:
+        """Report as the scheduler asks; see ``reporter``."""
+        if self._reporter is None:
             from futures_cluster.services.worker.reporter import WorkerReporter
 
-            self._observer = WorkerReporter(self, self._loop, self._log_tail)
-            if self._stopping:  # set before this one could be closed
-                self._observer.close()
-        self._observer.observe(order)
+            self._reporter = WorkerReporter(self, self._loop, self._log_tail)
+            if self._stopping:  # ``stop`` has not seen this reporter
+                self._reporter.close()
+        self._reporter.observe(request)
+
+    def tell(self, messages: list[Message]) -> None:
+        """Send messages to the scheduler."""
+        self._send(messages)
+
+    @property
+    def machine_lock(self) -> threading.Lock:
+        """The lock under which other objects may read the machine."""
+        return self._lock
+
+    def executing_threads(self) -> list[int]:
+        """Return the identities of the threads that execute tasks."""
+        return [task.thread for task in list(self._tasks.values())]
+
+    def watch(self, plugin: plugin_runner.WorkerPlugin) -> None:
+        """Call a plugin for all events from now on."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = plugin_runner.PluginRunner()
+            self._plugins.add(plugin)
+
+    def close_plugins(self) -> None:
+        """Close the plugins after their last event."""
+        if self._plugins is not None:
+            self._plugins.close()
+
+    def join_plugins(self) -> None:
+        """Wait, after ``close_plugins``, for the last events."""
+        if self._plugins is not None:
+            self._plugins.join()
+
+    # ---------------------------------------------------------------- for the process
 
     @property
     def name(self) -> str:
@@ -276,11 +421,11 @@ class WorkerService(DataExchange):
         return self.machine.name
 
     def retire(self) -> None:
-        """Take no more tasks; on the loop."""
+        """Take no more tasks; the loop calls this."""
         self.receive([m.Retire()])
 
     def spill(self) -> None:
-        """Move results to disk, if there are any to move."""
+        """Spill results, if they take too much memory."""
         self.store.spill_if_full()
 
     def runs_tasks(self) -> bool:
@@ -290,129 +435,6 @@ class WorkerService(DataExchange):
     def pickling_bytes(self) -> int:
         """Return the bytes of the results that are being pickled, spilled or sent."""
         return self.executions.pickling_bytes() + self.store.spilling_bytes + self.being_sent_bytes()
-
-    def executing_threads(self) -> list[int]:
-        """Return the identities of the threads that execute tasks."""
-        return [task.thread for task in list(self._tasks.values())]
-
-    def tell(self, messages: list[Message]) -> None:
-        """Send messages to the scheduler."""
-        self._send(messages)
-
-    @property
-    def machine_lock(self) -> threading.Lock:
-        """Under which the machine may be read."""
-        return self._lock
-
-    def watch(self, plugin: plugin_runner.WorkerPlugin) -> None:
-        """Tell a plugin what happens from now on."""
-        with self._lock:
-            if self._plugins is None:
-                self._plugins = plugin_runner.PluginRunner()
-            self._plugins.add(plugin)
-
-    def close_plugins(self) -> None:
-        """Close the plugins once they have heard the rest."""
-        if self._plugins is not None:
-            self._plugins.close()
-
-    def join_plugins(self) -> None:
-        """Wait after ``close_plugins`` until they have heard the rest."""
-        if self._plugins is not None:
-            self._plugins.join()
-
-    def _flush(self, now: float) -> None:
-        self._last_flush = now
-        self._carry_out(self.machine.handle(m.Tick(), now), None)
-
-    def _carry_out(self, commands: list[Any], me: Slot | None, starts_timer: bool = True) -> Run | None:
-        """Carry out commands under the lock; return the run for the calling slot."""
-        mine: Run | None = None
-        messages: list[Message] = []
-        for command in commands:
-            kind = type(command)
-            if kind is m.ExecuteRuns:
-                for run in command.runs:
-                    if me is not None and mine is None:
-                        mine = run
-                    else:
-                        self._free_slot().give(run)
-                if starts_timer and (mine is None or not self._ticker.runs):
-                    # Inputs have arrived or a slot was lent: no message of the scheduler has started the timer, which
-                    # lets the loop read while the main thread executes.
-                    self._start_ticking()
-            elif kind is m.FetchData:
-                self._loop.call_soon_threadsafe(self._start_fetch, command)
-            elif kind is m.DropData:
-                self.store.drop(command.keys)
-            else:
-                messages.append(command)
-        if messages:
-            if self.logs is not None and self.logs.rows:
-                messages = [*self.logs.take(), *messages]  # of a task before the news that it has ended
-            try:
-                self._send(messages)
-            except NotSendable:
-                send_apart(self._send, messages, self._unsendable)
-        return mine
-
-    def _unsendable(self, message: Any, error: NotSendable) -> None:
-        """Fail the runs whose ends cannot be sent."""
-        if type(message) is not m.TasksFinished:
-            log.error("a message cannot be sent to the scheduler: %s", error)
-            return
-        rows = [(key, attempt, duration_s) for key, attempt, *_, duration_s in message.finished + message.failed]
-        payload = self._codec.dump_error(error)
-        failed = [(key, attempt, payload, duration_s) for key, attempt, duration_s in rows]
-        self._send([m.TasksFinished(message.worker, [], failed)])
-
-    def send_logs(self, is_last: bool = False) -> None:
-        """Send log records that wait."""
-        with self._lock:
-            if self.logs is not None and (messages := self.logs.take(is_last)):
-                self._send(messages)
-
-    def _free_slot(self) -> Slot:
-        if self._idle:
-            return self._idle.pop()
-        slot = Slot(len(self.slots))
-        self.slots.append(slot)
-        slot.thread = threading.Thread(
-            target=self.run_slot, args=(slot,), name=f"{self._prefix}_{slot.index}", daemon=True
-        )
-        slot.thread.start()
-        return slot
-
-    def add_main_slot(self, fd: int, read: Callable[[], bool], watch: Callable[[bool], None]) -> Slot:
-        """Return the slot of the calling thread, which then calls ``run_slot``.
-
-        Parameters
-        ----------
-        fd, read
-            The connection to the scheduler, which this slot reads while it waits.
-        watch : callable
-            Called on the loop: whether the loop is to read the connection.
-        """
-        slot = self._main = MainSlot(len(self.slots), fd, read)
-        self._watch = watch
-        self.slots.append(slot)
-        self._idle.append(slot)
-        return slot
-
-    def add_slot(self) -> Slot:
-        """Return a slot of the calling thread; the loop reads the connection."""
-        slot = Slot(len(self.slots))
-        self.slots.append(slot)
-        self._idle.append(slot)
-        return slot
-
-    def stop(self) -> None:
-        """End all slots when they have executed what they are executing."""
-        self._stopping = True
-        if self._observer is not None:
-            self._observer.close()
-        for slot in self.slots:
-            slot.give(None)
 
     # ---------------------------------------------------------------- for tasks
 

@@ -1,4 +1,4 @@
-"""The results that a worker holds, in memory as long as they fit, else on disk.
+"""The results that a worker holds, in memory as long as they fit, otherwise on disk.
 
 Covers: values by key, as objects that were made here, or as payloads (of values that came from elsewhere, and of
 results that were pickled when their tasks ended) which are unpickled when a task first uses them, or each time
@@ -6,8 +6,8 @@ results that were pickled when their tasks ended) which are unpickled when a tas
 than ``limit_bytes``.
 Does not cover: which results are held (``worker.replicas``), and memory that is not results (``memory``).
 
-Writing happens in a thread of its own, never on the event loop; reading in the thread that asks. A spill file has no
-name: it is unlinked when it is opened, so nothing is left behind however the process ends.
+A thread of the store writes to disk, never the event loop; the thread that asks for a value reads it. A spill file has
+no name: it is unlinked when it is opened, so the system removes it however the process ends.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from futures_cluster.wire.codec import payloads, pickling, shm
 from futures_cluster.wire.codec.originals import Original
 from futures_cluster.wire.codec.sizeof import sizeof
 
-#: Whoever adds a result waits while those in memory take more than this multiple of the limit.
+#: ``put`` waits for the disk while values in memory take more than this multiple of their room.
 BACKPRESSURE_RATIO = 1.1
 #: Smaller results stay in memory: a file for each would cost more than it frees.
 MIN_SPILLED_BYTES = 64 * 1024
 
 
-class _Packed:
-    """A payload that no task has used yet."""
+class _Unloaded:
+    """A payload whose value no task has used yet."""
 
     __slots__ = ("payload",)
 
@@ -41,7 +41,7 @@ class _Packed:
 
 
 class _Failed:
-    """Stands for a value that its holder could not pickle: its users get the holder's error."""
+    """The error of a value that its holder could not pickle: tasks that need the value get it."""
 
     __slots__ = ("error",)
 
@@ -55,7 +55,7 @@ class _Spilled:
     __slots__ = ("file", "lengths", "size_bytes")
 
     def __init__(self, value: Any, folder: str | None) -> None:
-        packed = payloads.parts_in_memory(value.payload) if type(value) is _Packed else None
+        packed = payloads.parts_in_memory(value.payload) if type(value) is _Unloaded else None
         data, buffers = packed or pickling.dumps_apart(pickling.hand_over(value))
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
@@ -68,7 +68,7 @@ class _Spilled:
 
     def __del__(self) -> None:
         if hasattr(self, "file"):
-            self.file.close()  # quietly; nobody else has it
+            self.file.close()  # without a ResourceWarning
 
     def parts(self) -> list[Any]:
         """Return the pickle and its large buffers, as ``payloads.dumps_large`` does."""
@@ -101,22 +101,37 @@ def _on_disk_bytes(value: Any) -> int:
 
 
 class Store:
-    """Values by key; each method is safe in any thread.
+    """Values by key; all methods are thread-safe.
 
     Parameters
     ----------
     load : callable
-        From a payload to its object.
+        ``load(payload)``: the object.
     load_error : callable
-        From a payload to its exception.
+        ``load_error(payload)``: the exception.
     limit_bytes : int or None
-        What this process may take before values go to disk; None for no limit.
+        Memory that this process may take before values are spilled; None for no limit.
     resident : callable
-        What it takes, in bytes: values, and all else (modules, what tasks use while they run).
+        ``resident()``: bytes that the process takes, for values and all else (modules, running tasks).
     trim : callable
-        Called after a value was written, to give its memory back to the system.
+        ``trim()`` is called after each spill, to give the memory of the value back to the system.
     pool : SegmentPool or None
-        For scattered data that came over a network.
+        Segments for scattered data that came over a network.
+
+    Attributes
+    ----------
+    folder : str or None
+        Folder of spill files; None for that of temporary files.
+    memory_bytes : int
+        Size of the values in memory.
+    spilled_count : int
+        Number of spills so far.
+    on_disk_bytes : int
+        Size of the values on disk.
+    spilling_bytes : int
+        Size of the value that is being written.
+    on_spill : callable
+        ``on_spill(key, size_bytes, duration_s)`` is called after each spill.
     """
 
     def __init__(
@@ -134,20 +149,20 @@ class Store:
         self._resident = resident
         self._trim = trim
         self._pool = pool
-        self.folder: str | None = None  # for values on disk; None: the place for temporary files
-        self._room_bytes = limit_bytes or 0  # what of the limit is left for values, when last looked at
+        self.folder: str | None = None
+        self._room_bytes = limit_bytes or 0  # what the rest of the process leaves of the limit (``_update_room``)
         self._values: dict[Key, Any] = {}
-        self._originals: dict[Key, Original] = {}  # those among the values
+        self._originals: dict[Key, Original] = {}  # the scattered data among the values
         self._sizes: dict[Key, int] = {}  # of values in memory, least recently used first
-        self._pinned: set[Key] = set()  # did not pickle: stay in memory
+        self._unpicklable: set[Key] = set()  # stay in memory
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._spilled = threading.Condition(self._lock)
+        self._freed = threading.Condition(self._lock)
         self.memory_bytes = 0
-        self.spilled_count = 0  # so far
-        self.on_disk_bytes = 0  # now
-        self.spilling_bytes = 0  # of the value that is being written
-        self._is_exhausted = False  # of what is in memory, nothing can be spilled
+        self.spilled_count = 0
+        self.on_disk_bytes = 0
+        self.spilling_bytes = 0
+        self._is_exhausted = False  # no value in memory can be spilled
         self.on_spill: Callable[[Key, int, float], None] = lambda key, size_bytes, duration_s: None
 
     def __len__(self) -> int:
@@ -164,22 +179,22 @@ class Store:
         use.
         """
         if pickled is not None:
-            self._put(key, _Packed(pickled), len(pickled))
+            self._put(key, _Unloaded(pickled), len(pickled))
         else:
             self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
-            with self._spilled:
+            with self._freed:
                 while self._thread is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
-                    self._spilled.wait()
+                    self._freed.wait()
 
-    def put_packed(self, key: Key, payload: Payload) -> None:
-        """Hold a payload until its value is asked for, or as scattered data."""
+    def put_payload(self, key: Key, payload: Payload) -> None:
+        """Hold a payload: until a task uses its value, or as scattered data."""
         size = payloads.payload_size(payload) if self.limit_bytes is not None else 0
         if payloads.is_private(payload):
             original = Original(payload, self._pool)
             self._put(key, original, 0 if original.is_kept else size)
         else:
-            self._put(key, _Packed(payload), size)
+            self._put(key, _Unloaded(payload), size)
 
     def put_error(self, key: Key, error: Payload) -> None:
         """Hold an error in the place of a value."""
@@ -190,12 +205,12 @@ class Store:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
             self._is_exhausted &= size < MIN_SPILLED_BYTES
-            self._leave_disk(self._values.get(key))
+            self._uncount_disk(self._values.get(key))
             self._set(key, value)
             if self.limit_bytes is None:
                 return
             if size >= MIN_SPILLED_BYTES:
-                self._look_at_room()
+                self._update_room()
             full = self.memory_bytes > self._room_bytes
         if full:
             self.spill_soon()
@@ -213,11 +228,11 @@ class Store:
         return sum(original.segment_bytes for original in list(self._originals.values()))
 
     def original(self, key: Key) -> Original | None:
-        """Return scattered data as it is kept; None for any other key."""
+        """Return the original of scattered data; None for any other key."""
         return self._originals.get(key)
 
-    def _look_at_room(self) -> None:
-        """Compute the room for values: what the rest of the process leaves."""
+    def _update_room(self) -> None:
+        """Compute the room for values: what the rest of the process leaves of the limit."""
         assert self.limit_bytes is not None
         others = max(0, self._resident() - self.memory_bytes)
         self._room_bytes = max(self.limit_bytes - others, self.limit_bytes // 8)
@@ -228,9 +243,9 @@ class Store:
         Raises
         ------
         KeyError
-            When it is not held.
+            If the worker does not hold it.
         Exception
-            Whatever unpickling raises, or what its holder raised when it was to pickle it.
+            What unpickling raises here, or what pickling raised on its holder.
         """
         value = self._values[key]
         kind = type(value)
@@ -238,14 +253,14 @@ class Store:
             raise self._load_error(value.error)
         if kind is _Spilled:
             return self._read_back(key, value)
-        if kind is _Packed:
+        if kind is _Unloaded:
             loaded = self._load(value.payload)
             with self._lock:
                 present = self._values.get(key)
                 if present is value:
                     self._values[key] = loaded
                     self._is_exhausted = False
-                elif present is not None and type(present) not in (_Packed, _Spilled, _Failed):
+                elif present is not None and type(present) not in (_Unloaded, _Spilled, _Failed):
                     return present  # another thread was faster: all share one object
             return loaded
         if self.limit_bytes is not None:
@@ -261,7 +276,7 @@ class Store:
         which takes time and memory.
         """
         value = self._values.get(key)
-        if type(value) is _Packed:
+        if type(value) is _Unloaded:
             packed = payloads.parts_in_memory(value.payload)
             return None if packed is None else [packed[0], *packed[1]]
         if type(value) is not _Spilled:
@@ -271,9 +286,9 @@ class Store:
         return [bytes(data) if small else data, *(memoryview(buffer) for buffer in large)]
 
     def _read_back(self, key: Key, spilled: _Spilled) -> Any:
-        """Return the value of a file; it goes back into memory if there is room."""
+        """Return the value of a file; keep it in memory if there is room."""
         with self._lock:
-            self._look_at_room()  # before: while it loads the value is nobody's, and would count twice
+            self._update_room()  # now: while it loads, the value would count as memory of the rest of the process
         value = spilled.load()
         size = spilled.size_bytes
         with self._lock:
@@ -283,24 +298,24 @@ class Store:
                 self._sizes[key] = size
                 self._is_exhausted = False
                 self.memory_bytes += size
-                self._leave_disk(spilled)
+                self._uncount_disk(spilled)
         return value
 
     def drop(self, keys: Iterable[Key]) -> None:
-        """Let go of values."""
+        """Drop values."""
         with self._lock:
             for key in keys:
-                self._leave_disk(self._values.pop(key, None))
+                self._uncount_disk(self._values.pop(key, None))
                 self._originals.pop(key, None)
                 self.memory_bytes -= self._sizes.pop(key, 0)
-                self._pinned.discard(key)
+                self._unpicklable.discard(key)
 
-    def _leave_disk(self, value: Any) -> None:
-        """Remove the file of a value that is no longer on disk."""
+    def _uncount_disk(self, value: Any) -> None:
+        """Subtract a value from ``on_disk_bytes``; its file, if any, goes with it."""
         self.on_disk_bytes -= _on_disk_bytes(value)
 
     def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
-        """Return keys of values on disk, and their sizes."""
+        """Return keys and sizes of up to ``most`` values on disk."""
         if not self.on_disk_bytes:
             return []
         with self._lock:
@@ -310,17 +325,17 @@ class Store:
     # ---------------------------------------------------------------- spilling
 
     def spill_if_full(self) -> None:
-        """Spill if the values take more than the rest of the process leaves."""
+        """Spill values if they take more than their room."""
         with self._lock:
             if self._is_exhausted or not self.memory_bytes:
                 return
-            self._look_at_room()
+            self._update_room()
             full = self.memory_bytes > self._room_bytes
         if full:
             self.spill_soon()
 
     def spill_soon(self) -> None:
-        """Bring what is in memory under the limit, in the thread for that."""
+        """Let the spilling thread write values until the others fit into their room."""
         with self._lock:
             if self._thread is not None:
                 return
@@ -330,11 +345,11 @@ class Store:
     def _spill(self) -> None:
         while True:
             with self._lock:
-                found = self._next_victim()
+                found = self._next_to_spill()
                 self.spilling_bytes = 0 if found is None else self._sizes[found[0]]  # until it is out of memory
                 if found is None:
                     self._thread = None
-                    self._spilled.notify_all()
+                    self._freed.notify_all()
                     return
                 key, value = found
             start = clocks.perf_counter()
@@ -342,7 +357,7 @@ class Store:
                 spilled = value.spilled(self.folder) if type(value) is Original else _Spilled(value, self.folder)
             except Exception:
                 with self._lock:
-                    self._pinned.add(key)
+                    self._unpicklable.add(key)
                 continue
             with self._lock:
                 if self._values.get(key) is value:
@@ -350,21 +365,21 @@ class Store:
                     self.memory_bytes -= self._sizes.pop(key, 0)
                     self.spilled_count += 1
                     self.on_disk_bytes += spilled.size_bytes
-                    self._spilled.notify_all()
+                    self._freed.notify_all()
             self.on_spill(key, spilled.size_bytes, clocks.perf_counter() - start)
             del value, spilled, found
             self._trim()
 
-    def _next_victim(self) -> tuple[Key, Any] | None:
+    def _next_to_spill(self) -> tuple[Key, Any] | None:
         if self.limit_bytes is None:
             return None
-        self._look_at_room()
+        self._update_room()
         if self.memory_bytes <= self._room_bytes:
             return None
         for key, size in self._sizes.items():
-            if size >= MIN_SPILLED_BYTES and key not in self._pinned:
+            if size >= MIN_SPILLED_BYTES and key not in self._unpicklable:
                 value = self._values[key]
-                if type(value) is _Packed and payloads.parts_in_memory(value.payload) is None:
+                if type(value) is _Unloaded and payloads.parts_in_memory(value.payload) is None:
                     continue  # in shared memory: it is another process's, and costs this one nothing
                 return key, value
         self._is_exhausted = True
