@@ -54,8 +54,8 @@ _CONTAINERS: dict[type, Callable[..., Any]] = {
     Set: st.make_set,
     Dict: st.make_dict,
 }
-#: Functions that take an item.
-_PICKS = (getitem, dict.get)
+#: Functions that take an item out of their first argument.
+_ITEM_FUNCTIONS = (getitem, dict.get)
 _SMALL = frozenset((int, float, bool, str, bytes, type(None), slice))
 
 
@@ -90,7 +90,7 @@ class Group(Task):  # type: ignore[misc]
         self.name = ""
 
     def link(self) -> None:
-        """Tell ``dask.order`` what it needs."""
+        """Set the dependencies by which ``dask.order`` orders groups."""
         inside = {node.key for node in self.nodes}
         keys = [key for node in self.nodes for key in node.inputs if type(key) is not Future and key not in inside]
         self._dependencies = frozenset(keys)  # type: ignore[misc]  # a slot of its base
@@ -183,7 +183,7 @@ class Plan:
             node = nodes.get(key)
             if node is None:
                 node = nodes[key] = Node(key, self._graph[key])
-                more = self._look(node)
+                more = self._find_inputs(node)
                 if more:
                     stack.extend(more)
                     continue
@@ -192,8 +192,8 @@ class Plan:
             node.number = len(finished)
         self._nodes = finished
 
-    def _look(self, node: Node) -> list[Any]:
-        """Find out what a node needs; the keys that are new."""
+    def _find_inputs(self, node: Node) -> list[Any]:
+        """Set the inputs of a node; return the keys that are new."""
         more = []
         for dep in node.node.dependencies:
             end = self._resolve(dep)
@@ -236,7 +236,7 @@ class Plan:
             for key in node.inputs:
                 if type(key) is Future or nodes[key].users != 1 or key in ends:
                     continue
-                if self._picks(nodes[key]):
+                if self._takes_item(nodes[key]):
                     continue
                 other = nodes[key].group
                 more = inputs_of[id(other)] - 1
@@ -251,13 +251,13 @@ class Plan:
                     member.group = group
             inputs_of[id(group)] = inputs
 
-    def _picks(self, node: Node) -> bool:
+    def _takes_item(self, node: Node) -> bool:
         """Return whether a node takes one of many items out of its input, as shuffles do.
 
         It runs where this is, and soon: only the item moves then, and the whole need not be kept.
         """
         task = node.node
-        if type(task) is not Task or not any(task.func is function for function in _PICKS):
+        if type(task) is not Task or not any(task.func is function for function in _ITEM_FUNCTIONS):
             return False
         if len(node.inputs) != 1 or len(task.args) < 2 or type(task.args[1]) is not int:
             return False
@@ -274,7 +274,7 @@ class Plan:
         places = order(by_key)
         keys: dict[Hashable, tuple[int, ...]] = {key: (place,) for key, place in places.items()}
         for group in groups:
-            if self._picks(group.last):
+            if self._takes_item(group.last):
                 (source,) = group.last.inputs
                 keys[group.last.key] = (places[self._nodes[source].group.last.key], places[group.last.key])
         return sorted(groups, key=lambda group: keys[group.last.key])
@@ -282,7 +282,7 @@ class Plan:
     # ---------------------------------------------------------------- steps
 
     def steps(self, group: Group) -> tuple[list[st.Step], list[Any]]:
-        """Return what a group does, and its inputs: groups and futures."""
+        """Return the steps of a group, and its inputs: groups and futures."""
         inside = group.nodes
         inputs: dict[Hashable, None] = {}
         if len(inside) > 1:
@@ -292,12 +292,12 @@ class Plan:
                 inputs.update(dict.fromkeys(key for key in node.inputs if type(key) is Future or key not in keys))
         else:
             inputs = inside[0].inputs
-        builder = _Builder(len(inputs), self._resolved, self._data)
+        builder = _StepBuilder(len(inputs), self._resolved, self._data)
         builder.places.update(zip(inputs, range(len(inputs))))
         for node in inside:
-            builder.places[node.key] = builder.add_node(node.key, node.node, builder.top)
+            builder.places[node.key] = builder.add_node(node.key, node.node, builder.find)
         if len(builder.steps) > 1:
-            builder.find_drops()
+            builder.set_drops()
         return builder.steps, [key if type(key) is Future else self._nodes[key].group for key in inputs]
 
     def needed(self) -> Collection[Hashable]:
@@ -312,7 +312,7 @@ class Plan:
         return any(_calls(node.node, core.load_store_chunk) for node in self._nodes.values())
 
     def name(self, group: Group) -> str:
-        """Return what the durations of such tasks are remembered by."""
+        """Return the name under which the scheduler measures tasks like this."""
         name = str(key_split(group.last.key))
         number = len(group.nodes)
         return name if number == 1 else f"{name} x{1 << number.bit_length() >> 1}"
@@ -327,8 +327,8 @@ def _calls(node: Any, function: Any) -> bool:
     return node.func is function
 
 
-class _Here:
-    """An argument that is known: it stands in the step itself."""
+class _Constant:
+    """An argument whose value is known, and which stands in the step itself."""
 
     __slots__ = ("value",)
 
@@ -336,10 +336,10 @@ class _Here:
         self.value = value
 
 
-Find = Callable[[Any], "int | _Here"]
+Find = Callable[[Any], "int | _Constant"]
 
 
-class _Builder:
+class _StepBuilder:
     """Makes the steps of one task."""
 
     def __init__(self, inputs: int, resolved: dict[Hashable, Any], data: dict[Hashable, Any]) -> None:
@@ -349,18 +349,18 @@ class _Builder:
         self._resolved = resolved
         self._data = data
 
-    def top(self, key: Hashable) -> int | _Here:
-        """Return where the value of a key of the graph is."""
+    def find(self, key: Hashable) -> int | _Constant:
+        """Return the number of a key's value, or the constant that it is."""
         end = self._resolved.get(key, key)
         place = self.places.get(end)
-        return _Here(self._data[end]) if place is None else place
+        return _Constant(self._data[end]) if place is None else place
 
     def _add(self, function: Any, args: tuple[Any, ...], places: list[tuple[int, int]], key: Hashable) -> int:
         self.steps.append((function, args, tuple(places), (), key))
         return self._inputs + len(self.steps) - 1
 
     def add_node(self, key: Hashable, node: Any, find: Find) -> int:
-        """Add the steps of a node; the number of its value."""
+        """Add the steps of a node; return the number of its value."""
         kind = type(node)
         if kind is Task:
             if node.func is _execute_subgraph and not node.kwargs:
@@ -395,12 +395,12 @@ class _Builder:
             elif type(arg) is Alias or type(arg) is FutureAlias:
                 found = find(arg.target)
             elif type(arg) is DataNode:
-                found = _Here(arg.value)
+                found = _Constant(arg.value)
             else:
                 found = self.add_node(key, arg, find)
             if known is None:
                 known = list(args)
-            if type(found) is _Here:
+            if type(found) is _Constant:
                 known[at] = found.value
             else:
                 known[at] = None
@@ -422,10 +422,10 @@ class _Builder:
         return self._add(st.call_with_keywords, (node.func, keywords, *args), places, key)
 
     def _add_subgraph(self, key: Hashable, node: Task, find: Find) -> int:
-        """Add the nodes that Dask has fused, so that no task orders them again."""
+        """Add the steps of nodes that Dask has fused, so that no task orders them again."""
         inner, out, names, *outer = node.args
         args, places = self._arguments(key, tuple(outer), find)
-        numbers: dict[Hashable, int | _Here] = {name: _Here(arg) for name, arg in zip(names, args)}
+        numbers: dict[Hashable, int | _Constant] = {name: _Constant(arg) for name, arg in zip(names, args)}
         numbers.update((names[at], number) for at, number in places)
         stack = [out]
         while stack:
@@ -442,19 +442,19 @@ class _Builder:
             if type(each) is Alias:
                 numbers[name] = numbers[each.target]
             elif type(each) is DataNode:
-                numbers[name] = _Here(each.value)
+                numbers[name] = _Constant(each.value)
             else:
                 numbers[name] = self.add_node(each.key, each, numbers.__getitem__)
         result = numbers[out]
-        if type(result) is _Here:
+        if type(result) is _Constant:
             return self._add(st.identity, (result.value,), [], key)
         assert type(result) is int
         if self.steps and result == self._inputs + len(self.steps) - 1:
             return result
         return self._add(st.identity, (None,), [(0, result)], key)  # the last step makes the task's result
 
-    def find_drops(self) -> None:
-        """Find the last step that needs each value, after which it is dropped."""
+    def set_drops(self) -> None:
+        """Let the last step that needs a value drop it."""
         needed: set[int] = set()
         for number in range(len(self.steps) - 1, -1, -1):
             function, args, places, _, key = self.steps[number]

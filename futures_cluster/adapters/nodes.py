@@ -94,11 +94,11 @@ def futures_of(*collections: Any) -> list[Future[Any]]:
                 found[id(part)] = part
             else:
                 for node in dict(part.__dask_graph__()).values():
-                    _look(node, found)
+                    _collect(node, found)
     return list(found.values())
 
 
-def _look(node: Any, found: dict[int, Future[Any]]) -> None:
+def _collect(node: Any, found: dict[int, Future[Any]]) -> None:
     """Find futures in a node, and in the nodes and containers among its arguments."""
     kind = type(node)
     if kind is FutureAlias:
@@ -107,10 +107,10 @@ def _look(node: Any, found: dict[int, Future[Any]]) -> None:
         found[id(node)] = node
     elif isinstance(node, Task):
         for part in (*node.args, *node.kwargs.values()):
-            _look(part, found)
+            _collect(part, found)
     elif kind in (list, tuple, set):
         for part in node:
-            _look(part, found)
+            _collect(part, found)
     elif kind is dict:
         for part in node.values():
-            _look(part, found)
+            _collect(part, found)

@@ -31,7 +31,7 @@ SMALL_FUNCTION_BYTES = 200
 
 
 def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable, Future[Any]]:
-    """Return the futures of the wanted keys.
+    """Submit the tasks of a plan; return the futures of the wanted keys.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable,
     names = _Names(plan, graph_suffix(engine.client.owner if engine.supports_graphs else "graph"))
     tasks = _tasks(plan, names, scope)
     if not engine.supports_graphs:
-        made = _one_by_one(plan, tasks, engine, options)
+        made = _submit_singly(plan, tasks, engine, options)
     else:
         wanted = list(dict.fromkeys(names[end] for end in plan.wanted.values() if type(end) is not Future))
         graph = Graph(
@@ -69,7 +69,7 @@ def submit(plan: Plan, engine: Engine, options: SubmitOptions) -> dict[Hashable,
 
 
 class _Names(dict[Hashable, str]):
-    """The scheduler's key of each group (by identity: it is the group that is looked up)."""
+    """The scheduler's key of each group; a future has its own."""
 
     def __init__(self, plan: Plan, suffix: str) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def _as_reference(plan: Plan) -> Any:
 
 def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[GraphTask]:
     """Yield a task for each group, after one for each large function new in it."""
-    functions = _Functions(scope) if scope is not None else None
+    functions = _GraphFunctions(scope) if scope is not None else None
     for group in plan.groups:
         steps: Any
         steps, inputs = plan.steps(group)
@@ -104,7 +104,7 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
             share_targets(steps, inputs)
         keys = [names[each] for each in inputs]
         if functions is not None:
-            calls = functions.apart(steps)
+            calls = functions.replace(steps)
             for large in calls:
                 key = f"function-{large.number}{names.suffix}"
                 if large.is_new:
@@ -116,10 +116,10 @@ def _tasks(plan: Plan, names: _Names, scope: pickling.Scope | None) -> Iterator[
         yield GraphTask(names[group], plan.name(group), (steps,), keys, group.options)
 
 
-def _one_by_one(
+def _submit_singly(
     plan: Plan, tasks: Iterator[GraphTask], engine: Engine, options: SubmitOptions
 ) -> dict[str, Future[Any]]:
-    """Submit single calls, for engines that take no graphs."""
+    """Submit a call for each task, to engines that take no graphs."""
     made = dict(plan.futures)
     for task in tasks:
         inputs = [made[key] for key in task.inputs]
@@ -128,8 +128,8 @@ def _one_by_one(
     return made
 
 
-class _Large:
-    """Stands for a function that is a task of its own, made before the first task that calls it."""
+class _LargeFunction:
+    """A function that travels as the result of a task, which comes before the first that calls the function."""
 
     __slots__ = ("function", "is_new", "number")
 
@@ -139,33 +139,33 @@ class _Large:
         self.is_new = True
 
 
-class _Functions:
-    """Functions of a graph which are pickled once, and not for each task that calls them."""
+class _GraphFunctions:
+    """The functions of a graph, each pickled once and not for each task that calls it."""
 
     def __init__(self, scope: pickling.Scope) -> None:
         self._scope = scope
-        self._known: dict[int, Any] = {}  # by id: what stands for a function
+        self._known: dict[int, Any] = {}  # by id of a function: what steps have in its place
         self._alive: list[Any] = []
 
-    def apart(self, steps: list[st.Step]) -> list[_Large]:
+    def replace(self, steps: list[st.Step]) -> list[_LargeFunction]:
         """Replace functions in the steps of a task, and return the large ones."""
-        numbers: dict[_Large, int] = {}
+        numbers: dict[_LargeFunction, int] = {}
         for at, (function, args, places, drops, key) in enumerate(steps):
-            stands = self._known.get(id(function))
-            if stands is None:
-                stands = self._known[id(function)] = self._pickle(function)
+            replacement = self._known.get(id(function))
+            if replacement is None:
+                replacement = self._known[id(function)] = self._pickle(function)
                 self._alive.append(function)
-            if type(stands) is _Large:
-                stands = numbers.setdefault(stands, len(numbers))
-            if stands is not function:
-                steps[at] = (stands, args, places, drops, key)
+            if type(replacement) is _LargeFunction:
+                replacement = numbers.setdefault(replacement, len(numbers))
+            if replacement is not function:
+                steps[at] = (replacement, args, places, drops, key)
         return list(numbers)
 
     def _pickle(self, function: Any) -> Any:
-        """Return the function if its pickle is small and by reference, or a stand-in."""
+        """Return a replacement; the function itself if it pickles small, by reference."""
         data, buffers = pickling.dumps_apart(function, self._scope)
         if not buffers and len(data) <= SMALL_FUNCTION_BYTES and not pickling.is_marked(data):
             return function
         if buffers or len(data) > LARGE_FUNCTION_BYTES:
-            return _Large(function, len(self._known))
+            return _LargeFunction(function, len(self._known))
         return st.PickledFunction(data)

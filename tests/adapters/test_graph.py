@@ -22,7 +22,7 @@ from futures_cluster.adapters import graph as graphs
 from futures_cluster.adapters.graph import Plan
 from futures_cluster.adapters.nodes import FutureAlias, futures_of
 from futures_cluster.adapters.steps import run_steps
-from futures_cluster.adapters.submit import _Functions, _Names
+from futures_cluster.adapters.submit import _GraphFunctions, _Names
 from futures_cluster.wire.codec.pickling import HERE
 
 
@@ -311,14 +311,14 @@ def test_large_functions_become_inputs() -> None:
     steps.append((other, (), (), (), "c"))
     steps.append((max, (None, None), ((0, 2), (1, 3)), (2, 3), "d"))
     steps.append((large, (), (), (), "e"))
-    functions = _Functions(HERE)
-    found = functions.apart(steps)
+    functions = _GraphFunctions(HERE)
+    found = functions.replace(steps)
     assert [each.function for each in found] == [large, other]
     assert run_steps((steps[:4], 2), 100_003, large, other) == 100_003
     assert run_steps((steps, 2), 5, large, other) == 100_000
     assert steps[1] == (max, (1, None, None), ((1, 1), (2, 0)), (1,), "b"), "no number has changed"
     again: list[Any] = [(large, (), (), (), "d")]
-    assert functions.apart(again) == found[:1] and run_steps((again, 1), large) == 100_000
+    assert functions.replace(again) == found[:1] and run_steps((again, 1), large) == 100_000
 
 
 def test_errors_name_the_key() -> None:
