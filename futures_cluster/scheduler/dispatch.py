@@ -57,7 +57,7 @@ class Dispatch:
             self._steal(now)
 
     def _place_all(self, now: float) -> None:
-        """Assign tasks with and without requirements, in their common order."""
+        """Commit tasks with and without requirements, in their common order."""
         state = self._state
         heap: list[tuple[Order, int, ConstrainedQueue]] = []
         for queue in list(state.constrained.eligible):
