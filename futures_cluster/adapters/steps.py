@@ -79,7 +79,7 @@ def _insert_functions(steps: list[Step], number: int, values: list[Any]) -> list
 class NestedScheduler:
     """Dask's scheduler in a worker process: the executor that runs the present task.
 
-    Outside of tasks (in a thread that a task has left) it computes with threads, as Dask does by default.
+    In a thread that belongs to no task it computes with threads.
     """
 
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
