@@ -150,7 +150,7 @@ def test_failures_are_kept_as_text() -> None:
     try:
         raise ValueError("a reason")
     except ValueError as error:
-        failures.note("k", "f", error)
+        failures.add("k", "f", error)
     ((number, _, key, function, kind, text),) = failures.rows
     assert (number, key, function, kind) == (1, "k", "f", "ValueError")
     assert text.startswith("Traceback") and text.endswith("ValueError: a reason\n")
@@ -160,7 +160,7 @@ def test_texts_of_failures_are_made_for_some_only(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stats.clocks, "time", lambda: 5.5)
     failures = stats.Failures()
     for i in range(1000):
-        failures.note(f"k{i}", "f", ValueError())
+        failures.add(f"k{i}", "f", ValueError())
     assert (failures.number, len(failures.rows)) == (1000, stats.FAILURES_A_SECOND)
 
 
@@ -173,17 +173,17 @@ def test_an_error_whose_text_fails_is_noted_all_the_same() -> None:
         pass
 
     failures = stats.Failures()
-    failures.note("k", "f", Bad())
-    failures.note("l", "f", Long("x" * 100_000))
+    failures.add("k", "f", Bad())
+    failures.add("l", "f", Long("x" * 100_000))
     assert failures.rows[0][4] == "Bad"
-    assert len(failures.rows[1][5]) < stats.MAX_TEXT + 100
+    assert len(failures.rows[1][5]) < stats.MAX_TEXT_CHARS + 100
 
 
 def test_bytes_of_more_peers_than_are_told_apart_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "MAX_PEERS", 1)
     traffic = stats.Traffic()
     for holder in ("a", "b", "c", "a"):
-        traffic.received(holder, 10, 0.5)
+        traffic.add_received(holder, 10, 0.5)
     assert traffic.peers == {"a": [20, 2, 1.0], "(others)": [20, 2, 1.0]}
     assert traffic.received_bytes == 40
 

@@ -74,9 +74,9 @@ class WorkerStandIn:
         self._engine = engine
 
     @property
-    def notes(self) -> Any:
+    def stats(self) -> Any:
         """Failures, and when it began."""
-        return self._engine.watching.notes
+        return self._engine.watching.stats
 
     @property
     def recorder(self) -> Any:

@@ -1,6 +1,6 @@
-"""What is noted of each call for plugins, viewers of the status page, and debug mode.
+"""What the engine does around each call for plugins, viewers of the status page, and debug mode.
 
-Covers: telling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
+Covers: calling plugins, rows of the task stream, measured durations, texts of failures, checks of inputs. Does not
 cover: showing it (``observed``). Without a viewer and without plugins only failed calls come here.
 """
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class Watching:
-    """What one engine notes.
+    """Watches the calls of one engine.
 
     Parameters
     ----------
     changed : callable
-        Called when ``is_on`` may have changed.
+        ``changed()`` is called when ``is_on`` may have changed.
     debug : bool
-        Tasks that change their inputs fail.
+        Whether tasks that change their inputs fail.
     """
 
     def __init__(self, name: str, slots: int, changed: Callable[[], None], debug: bool) -> None:
-        self.notes = WorkerStats()
+        self.stats = WorkerStats()
         self.groups: dict[str, FunctionStats] = {}  # measured durations, by the names of functions
         self._name = name
         self._slots = slots
@@ -48,18 +48,18 @@ class Watching:
 
     @property
     def is_on(self) -> bool:
-        """Whether each call has to come here."""
+        """Whether the engine must report each call, not only failed ones."""
         return bool(self._measures or self._debug or self._plugins or self._worker_plugins)
 
     def begin_to_measure(self) -> None:
-        """Count and measure calls from now on, as a viewer will look again."""
+        """Count and measure all calls from now on, for a viewer."""
         self._measures = True
         self._changed()
 
     # ---------------------------------------------------------------- plugins
 
     def watch(self, plugin: plugin_runner.SchedulerPlugin) -> None:
-        """Tell a plugin of a scheduler what happens from now on."""
+        """Call a scheduler's plugin for all events from now on."""
         with self._lock:
             if self._plugins is None:
                 self._plugins = plugin_runner.PluginRunner()
@@ -67,7 +67,7 @@ class Watching:
         self._changed()
 
     def watch_worker(self, plugin: plugin_runner.WorkerPlugin) -> None:
-        """Tell a plugin of a worker what happens from now on."""
+        """Call a worker's plugin for all events from now on."""
         with self._lock:
             if self._worker_plugins is None:
                 self._worker_plugins = plugin_runner.PluginRunner()
@@ -75,19 +75,19 @@ class Watching:
         self._changed()
 
     def joined(self, pid: int) -> None:
-        """Take note of the first call."""
+        """Tell plugins of the worker, when the engine starts."""
         if self._plugins is not None and not self._has_joined:
             self._has_joined = True
             self._plugins.post([plugin_runner.WorkerJoined(self._name, "", pid, self._slots)])
 
     def close(self) -> None:
-        """Close the plugins once they have heard the rest."""
+        """Close the plugins after their last event."""
         for watch in (self._plugins, self._worker_plugins):
             if watch is not None:
                 watch.close()
 
     def join(self) -> None:
-        """Wait until they have been told, after ``close``."""
+        """Wait, after ``close``, for the last events."""
         for watch in (self._plugins, self._worker_plugins):
             if watch is not None:
                 watch.join()
@@ -111,7 +111,7 @@ class Watching:
         """Take note that a call has returned or raised, before its future is done."""
         key, function = work.key, work.function
         if error is not None:
-            self.notes.failed(key, function, error)
+            self.stats.add_failure(key, function, error)
         if not work.begun_s or not self.is_on:
             return
         duration_s = clocks.perf_counter() - work.begun_s

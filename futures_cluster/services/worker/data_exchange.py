@@ -34,7 +34,7 @@ class DataExchange:
     machine: WorkerMachine
     store: Store
     peers: Peers
-    notes: WorkerStats
+    stats: WorkerStats
     recorder: TaskStreamRecorder | None
     _codec: Any
     _pool: shm.SegmentPool | None
@@ -72,7 +72,7 @@ class DataExchange:
         event = m.FetchEnded(command.holder, arrived, list(data.missing), duration_s)
         if arrived:
             keys, size_bytes = tuple(key for key, _ in arrived), sum(size for _, size in arrived)
-            self.notes.traffic.received(command.holder, size_bytes, duration_s)
+            self.stats.traffic.add_received(command.holder, size_bytes, duration_s)
             if self.recorder is not None:
                 self.recorder.fetched(command.holder, keys, size_bytes, duration_s)
             if self._plugins is not None:
@@ -118,7 +118,7 @@ class DataExchange:
                 found.append((key, payload))
             except BaseException as error:
                 failed.append((key, self._codec.dump_error(error)))
-        self.notes.traffic.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
+        self.stats.traffic.sent_bytes += sum(payloads.payload_size(payload) for _, payload in found)
         return m.Data(request.request, found, missing, failed)
 
     def keep(self, message: m.PutData) -> m.Data:

@@ -47,7 +47,7 @@ class ReportSource(Protocol):
     @property
     def machine(self) -> Any: ...
     @property
-    def notes(self) -> Any: ...
+    def stats(self) -> Any: ...
     @property
     def slots(self) -> Sequence[Any]: ...
     def executing_threads(self) -> list[int]: ...
@@ -86,14 +86,14 @@ class WorkerReporter:
         self._service = service
         self._loop = loop
         self._logs = logs
-        self._notes = service.notes
+        self._stats = service.stats
         self._profiler: Profiler | None = None
         self._capture: StdoutCapture | None = None
         self._reported = [0, 0]  # numbers of the last failure and the last line of the log in a report
         self._request = m.Observe(-1.0)
         self._timer: Any = None
         self._due = 0.0
-        self._last_cpu = service.notes.began
+        self._last_cpu = service.stats.began
         self._lock = threading.Lock()
         self._closed = False
 
@@ -146,7 +146,7 @@ class WorkerReporter:
 
     def facts(self, detail: bool) -> dict[str, Any]:
         """Return the facts of one report, as plain values."""
-        service, traffic, failures = self._service, self._notes.traffic, self._notes.failures
+        service, traffic, failures = self._service, self._stats.traffic, self._stats.failures
         store, machine = service.store, service.machine
         now, used = clocks.monotonic(), clocks.process_time()
         seconds, before = self._last_cpu
@@ -177,7 +177,7 @@ class WorkerReporter:
             self._reported[1] = self._logs.number
         if self._service.recorder is not None:
             rows, dropped = self._service.recorder.take()
-            names = self._notes.names
+            names = self._stats.names
             for row in rows:
                 row[2] = names.get(row[2], row[2])
             facts["stream"] = rows
@@ -202,7 +202,7 @@ class WorkerReporter:
             if not task or task.begun_s == LOADS:
                 continue
             if run and (since_s := moment - task.begun_s) > self._request.interval_s:
-                name = self._notes.names.get(run.function, run.function)
+                name = self._stats.names.get(run.function, run.function)
                 found.append([slot.index, name, task.key, now_s - since_s])
         return found
 
@@ -215,7 +215,7 @@ class WorkerReporter:
                 if not replica.held
             ][:MAX_LISTED]
             runs = [
-                [run.key, self._notes.names.get(run.function, run.function), run.state, run.missing, run.waits]
+                [run.key, self._stats.names.get(run.function, run.function), run.state, run.missing, run.waits]
                 for run in list(machine.runs.values())[:MAX_LISTED]
             ]
         on_disk = self._service.store.spilled_keys(MAX_LISTED)

@@ -142,13 +142,13 @@ class WorkerService(DataExchange):
         self._stopping = False
         self._plugins: plugin_runner.PluginRunner | None = None
         self.memory_limit = memory_limit
-        self.notes = WorkerStats()
+        self.stats = WorkerStats()
         self._log_tail = log_tail
         self._reporter: WorkerReporter | None = None  # from the first ``Observe`` on
         self.recorder: TaskStreamRecorder | None = None  # while the page has a viewer
         self.logs: LogForwarder | None = None  # from the first client on that wants them
         self.store.on_spill = self._note_spill
-        self.executions.on_failure = self.notes.failed
+        self.executions.on_failure = self.stats.add_failure
 
     # ---------------------------------------------------------------- the loop's thread
 
@@ -159,11 +159,11 @@ class WorkerService(DataExchange):
             if kind is m.RunTasks:
                 for function_id, name, payload in message.functions:  # type: ignore[attr-defined]
                     self.executions.register(function_id, payload)
-                    self.notes.names[function_id] = name
+                    self.stats.names[function_id] = name
             elif kind is m.ForgetFunctions:
                 self.executions.forget(message.functions)  # type: ignore[attr-defined]
                 for function_id in message.functions:  # type: ignore[attr-defined]
-                    self.notes.names.pop(function_id, None)
+                    self.stats.names.pop(function_id, None)
                 continue
             elif kind is m.Observe:
                 self._report_as(message)  # type: ignore[arg-type]

@@ -1,10 +1,10 @@
-"""What a worker notes from its start, for later viewers.
+"""Statistics that a worker keeps from its start, for later viewers of the status page.
 
 Covers: names of functions, bytes that went between workers, the last failures as text. Does not cover: records made
 only while the page has a viewer, and sending all of them (``reporter``, which the first viewer loads).
 
-Failures are noted always because people look afterwards; the worker makes texts of ``FAILURES_A_SECOND`` and only
-counts the others. All else here is an addition or an entry for something rare.
+Failures are kept always because users look at the page after them; the worker makes texts of ``FAILURES_A_SECOND`` and
+only counts the others. The rest costs an addition each, or concerns rare events.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 from futures_cluster import clocks
 
-#: Failures that are remembered, and texts of them that are made in one second.
+#: Number of failures that are kept, and maximum number of those in one second.
 MAX_FAILURES = 100
 FAILURES_A_SECOND = 20
-#: Characters of a text.
-MAX_TEXT = 20_000
+#: Maximum number of characters of the text of one.
+MAX_TEXT_CHARS = 20_000
 #: Maximum number of peers whose bytes are counted separately.
 MAX_PEERS = 1000
 
@@ -33,7 +33,7 @@ class Failures:
         self._second = 0
         self._in_second = 0
 
-    def note(self, key: str, function: str, error: BaseException) -> None:
+    def add(self, key: str, function: str, error: BaseException) -> None:
         """Record that a task has raised."""
         now = clocks.time()
         self.number += 1
@@ -46,8 +46,8 @@ class Failures:
             text = "".join(traceback.format_exception(error))
         except Exception as other:
             text = f"(its text cannot be made: {type(other).__name__})"
-        if len(text) > MAX_TEXT:
-            text = f"{text[: MAX_TEXT // 2]}\n[...]\n{text[-MAX_TEXT // 2 :]}"
+        if len(text) > MAX_TEXT_CHARS:
+            text = f"{text[: MAX_TEXT_CHARS // 2]}\n[...]\n{text[-MAX_TEXT_CHARS // 2 :]}"
         self.rows.append([self.number, now, key, function, type(error).__name__, text])
 
 
@@ -59,8 +59,8 @@ class Traffic:
         self.sent_bytes = 0
         self.peers: dict[str, list[float]] = {}  # worker -> [bytes, fetches, seconds]
 
-    def received(self, holder: str, size_bytes: int, duration_s: float) -> None:
-        """Record a fetch that has ended; on the loop."""
+    def add_received(self, holder: str, size_bytes: int, duration_s: float) -> None:
+        """Record a fetch that has ended; the loop calls this."""
         self.received_bytes += size_bytes
         if holder not in self.peers and len(self.peers) >= MAX_PEERS:
             holder = "(others)"
@@ -71,7 +71,7 @@ class Traffic:
 
 
 class WorkerStats:
-    """All that one worker notes."""
+    """The statistics of one worker."""
 
     def __init__(self) -> None:
         self.traffic = Traffic()
@@ -79,6 +79,6 @@ class WorkerStats:
         self.names: dict[str, str] = {}  # of functions, by their ids
         self.began = (clocks.monotonic(), clocks.process_time())
 
-    def failed(self, key: str, function_id: str, error: BaseException) -> None:
+    def add_failure(self, key: str, function_id: str, error: BaseException) -> None:
         """Record that a task has raised."""
-        self.failures.note(key, self.names.get(function_id, function_id), error)
+        self.failures.add(key, self.names.get(function_id, function_id), error)
