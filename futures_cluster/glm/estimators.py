@@ -238,7 +238,7 @@ class LinearModel(FittedModel):
             ensure_all_finite=not (isinstance(X, np.ndarray) and X.size >= CHECK_LATER),
         )
         if self._encoding_ is not None:
-            self.feature_names_in_ = np.array(self._encoding_.names, dtype=object)
+            self._set_features(X.shape[1], self._encoding_.names)
         weights = _check_weights(sample_weight, X.shape[0])
         if y.ndim == 2:
             return self._fit_targets(X, y, weights)
@@ -280,11 +280,7 @@ class LinearModel(FittedModel):
                     raise error
             coded = futures
         first = next(each for each in facts if each.rows)
-        self.n_features_in_ = first.features
-        if first.columns is not None:
-            self.feature_names_in_ = np.array(first.columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self._set_features(first.features, first.columns)
         return self._fit_coded(coded, coding, facts, is_local=False)
 
     def _centered(self, coding: Coding, facts: list[BlockFacts]) -> Coding:
@@ -336,10 +332,7 @@ class LinearModel(FittedModel):
             options = Options(self.tol, max_iter, self._callback(center, family), bool(self.verbose))
             start = self._start(objective, self._mean_target(mean), center)
             result = SOLVERS[solver](objective, start, options)
-            self.solver_ = solver
-            self.objective_ = result.objective
-            self.history_ = result.history
-            self.n_iter_ = result.n_iter
+            self._set_result(solver, result)
             self._family_ = coding.family
             theta = result.theta
             self._statistics_ = separation = None
@@ -389,11 +382,6 @@ class LinearModel(FittedModel):
                     theta[: objective.n_coefs] = np.maximum(theta[: objective.n_coefs], 0.0)
                 return with_center(theta, center, objective.outputs)
         return objective.start(mean)
-
-    def _set_coefficients(self, theta: Array) -> None:
-        q = self.n_features_in_
-        self.coef_ = np.ascontiguousarray(theta[:q, 0])
-        self.intercept_ = float(theta[q, 0]) if self.fit_intercept else 0.0
 
 
 def _check_weights(weights: Any, n_rows: int) -> Array | None:

@@ -24,6 +24,7 @@ from futures_cluster.glm.scores import score_collection
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
+    from futures_cluster.glm.solvers.base import Result
 
 Array = Any
 
@@ -46,6 +47,24 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     history_: dict[str, list[float]]
 
     _encoding_: Encoding | None = None  # of the last fit; None for rows without names of columns
+
+    def _set_features(self, number: int, names: list[str] | None) -> None:
+        self.n_features_in_ = number
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _set_result(self, solver: str, result: Result) -> None:
+        self.solver_ = solver
+        self.objective_ = result.objective
+        self.history_ = result.history
+        self.n_iter_ = result.n_iter
+
+    def _set_coefficients(self, theta: Array) -> None:
+        q = self.n_features_in_
+        self.coef_ = np.ascontiguousarray(theta[:q, 0])
+        self.intercept_ = float(theta[q, 0]) if self.fit_intercept else 0.0
 
     @property
     def columns_(self) -> list[str]:
