@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import pickle
 import sys
@@ -54,6 +55,33 @@ plain = st.recursive(
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
+
+
+@pytest.mark.parametrize("around", ["nothing", "list", "arguments", "method", "partial"])
+def test_an_object_of_the_script_is_asked_for_its_state_once(around: str) -> None:
+    """It may hand its state over, as the standard library's pickles let it."""
+
+    class Buffer:  # of a function, so it travels by value, as the classes of a script do
+        def __init__(self) -> None:
+            self.rows = [1, 2, 3]
+
+        def __getstate__(self) -> dict[str, Any]:
+            rows, self.rows = self.rows, []
+            return {"rows": rows}
+
+        def read(self) -> list[int]:
+            return self.rows
+
+    buffer = Buffer()
+    if around in ("method", "partial"):
+        function = buffer.read if around == "method" else functools.partial(Buffer.read, buffer)
+        assert pickling.loads(pickling.dump_function(function)[0])() == [1, 2, 3]
+    else:
+        objects = {"nothing": buffer, "list": [buffer], "arguments": ((1, buffer), {"k": 2})}
+        back: Any = round_trip(objects[around])
+        if around != "nothing":
+            back = back[0] if around == "list" else back[0][1]
+        assert back.rows == [1, 2, 3]
 
 
 @given(plain)

@@ -15,11 +15,14 @@ from futures_cluster.wire.codec.main_modules import MAIN, MP_MAIN, canonical
 
 #: How the names of modules whose objects travel by value stand in a plain pickle.
 marks: tuple[bytes, ...] = (b"__main__", b"__mp_main__")
+#: The names themselves.
+by_value_modules: set[str] = {MAIN, MP_MAIN}
 
 
 def send_by_value(module: str) -> None:
     """Have the objects of a module travel by value: no other process can import it."""
     global marks
+    by_value_modules.add(module)
     text = pickle.dumps(module, 5)[2:]
     text = text[text.index(module.encode()) - 2 : -2]  # with its length, as a short name is part of many others
     if canonical(module) != MAIN and text not in marks:

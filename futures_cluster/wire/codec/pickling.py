@@ -1,7 +1,8 @@
 """Pickles, by the plain pickler where that will do.
 
 The plain pickler is tried first, as it is ten times faster. ``by_value`` takes over for what it cannot do (lambdas,
-closures, local classes) and for what no other process can import, ``__main__`` above all. A pickle that refers to a
+closures, local classes) and for what no other process can import, ``__main__`` above all. Where an object needs it at
+first sight, it begins, so that ``__getstate__`` or ``__reduce__`` is called once. A pickle that refers to a
 program begins with the definitions that it needs of it (``programs``), so it is read by ``loads``, not by
 ``pickle.loads``::
 
@@ -20,7 +21,9 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import FunctionType
+from functools import partial
+from itertools import islice
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from futures_cluster.wire.codec import handles, importing, programs
@@ -77,6 +80,29 @@ def _is_importable(data: bytes) -> bool:
     return cloudpickle is None or not cloudpickle._PICKLE_BY_VALUE_MODULES
 
 
+#: Items of a container that are looked at.
+MAX_LOOKED_AT = 4
+_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
+
+
+def _travels_by_value(obj: Any, depth: int = 3) -> bool:
+    """Return whether an object is seen to need the other pickler.
+
+    Its class is one that no other process can import, or it is such a class or function; in a container one of the
+    first items is. Objects in others are not seen.
+    """
+    kind = type(obj)
+    if kind in _CONTAINERS:
+        items = tuple(islice(obj.values() if kind is dict else obj, MAX_LOOKED_AT))  # another thread may change it
+        return depth > 0 and any([_travels_by_value(item, depth - 1) for item in items])
+    if kind is MethodType:
+        return _travels_by_value(obj.__self__, depth)
+    if kind is partial:
+        return _travels_by_value((obj.func, *obj.args), depth)
+    definition = obj if kind is FunctionType or kind is type else kind
+    return definition.__module__ in importing.by_value_modules or "<" in definition.__qualname__
+
+
 def dumps(obj: Any, scope: Scope = HERE) -> bytes:
     """Return a pickle with everything in it.
 
@@ -91,12 +117,13 @@ def dumps(obj: Any, scope: Scope = HERE) -> bytes:
         Whatever pickling the object raises.
     """
     by_reference = scope.by_reference or settings.by_reference
-    try:
-        data = pickle.dumps(obj, PROTOCOL)
-        if (by_reference or _is_importable(data)) and handles.MARK not in data:
-            return data
-    except Exception:
-        pass  # the other pickler can do more; if it cannot either, its error is the one to show
+    if by_reference or not _travels_by_value(obj):
+        try:
+            data = pickle.dumps(obj, PROTOCOL)
+            if (by_reference or _is_importable(data)) and handles.MARK not in data:
+                return data
+        except Exception:
+            pass  # the other pickler can do more; if it cannot either, its error is the one to show
     return _dumps_by_value(obj, None, by_reference, scope)
 
 
@@ -127,16 +154,17 @@ def dumps_apart(obj: Any, scope: Scope = HERE, reducers: Reducers | None = None)
         Whatever pickling the object raises.
     """
     by_reference = scope.by_reference or settings.by_reference
-    apart = _Apart()
-    try:
-        if reducers is None:
-            data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
-        else:
-            data = _dumps_with(reducers, obj, apart)
-        if (by_reference or _is_importable(data)) and handles.MARK not in data:
-            return data, apart.buffers
-    except Exception:
-        pass
+    if by_reference or not _travels_by_value(obj):
+        apart = _Apart()
+        try:
+            if reducers is None:
+                data = pickle.dumps(obj, PROTOCOL, buffer_callback=apart)
+            else:
+                data = _dumps_with(reducers, obj, apart)
+            if (by_reference or _is_importable(data)) and handles.MARK not in data:
+                return data, apart.buffers
+        except Exception:
+            pass
     apart = _Apart()
     return _dumps_by_value(obj, apart, by_reference, scope, reducers), apart.buffers
 
@@ -246,14 +274,15 @@ def dump_function(function: Callable[..., Any], scope: Scope = HERE) -> tuple[by
         Whatever pickling the function raises.
     """
     by_reference = scope.by_reference or settings.by_reference
-    try:
-        data = pickle.dumps(function, PROTOCOL)
-        if by_reference:
-            return data, None
-        if _is_importable(data) and importing.has_importable_module(function):
-            return _of_client(data, scope), None
-    except Exception:
-        pass
+    if by_reference or not _travels_by_value(function):
+        try:
+            data = pickle.dumps(function, PROTOCOL)
+            if by_reference:
+                return data, None
+            if _is_importable(data) and importing.has_importable_module(function):
+                return _of_client(data, scope), None
+        except Exception:
+            pass
     from futures_cluster.wire.codec.by_value import ByValuePickler, FunctionPickler
 
     file = io.BytesIO()
