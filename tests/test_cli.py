@@ -40,6 +40,23 @@ def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[
     assert "usage: futures-cluster" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["worker", "status"])
+def test_a_file_without_an_address_is_not_shown(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct-horse-battery-staple\n")
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, str(secret)])
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and f"the file '{secret}' has no address" in said and "horse" not in said
+
+
+def test_a_worker_does_not_wait_for_an_address_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["worker", "tcp://127.0.0.1:99999", "--insecure", "--wait", "600"]) == 1
+    assert "'127.0.0.1:99999' is not HOST:PORT" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

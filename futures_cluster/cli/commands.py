@@ -294,6 +294,9 @@ def read_address(text: str) -> str:
     """
     if "://" in text:
         return text
-    with contextlib.suppress(OSError), open(text) as file:
-        return file.read().strip()
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(text) as file:
+        address = file.read().strip()
+        if "://" not in address or "\n" in address:  # not shown: it may be a secret
+            raise ValueError(f"the file {text!r} has no address like tcp://host:8786")
+        return address
     raise ValueError(f"{text!r} is neither an address like tcp://host:8786 nor a file with one")

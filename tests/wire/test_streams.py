@@ -19,6 +19,7 @@ from futures_cluster.errors import AuthenticationError, HandshakeError, VersionM
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.wire import audience, handshake
 from futures_cluster.wire.transports import admission, listeners, registry, streams
+from futures_cluster.wire.transports.addresses import MalformedAddress
 from futures_cluster.wire.transports.registry import NO_SECURITY, Connection, Listener, Security
 from futures_cluster.wire.transports.tcp import join_host_and_port, split_host_and_port
 
@@ -180,7 +181,7 @@ def test_hosts_and_ports(rest: str, parts: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("rest", ["", "host", ":80", "host:", "host:-1", "host:65536", "::1:80", "host:٣", "host:1x"])
 def test_what_is_no_host_and_port(rest: str) -> None:
-    with pytest.raises(OSError, match="is not HOST:PORT"):
+    with pytest.raises(MalformedAddress, match="is not HOST:PORT"):
         split_host_and_port(rest)
 
 

@@ -32,6 +32,7 @@ from futures_cluster.services.common.reminders import result_aloud
 from futures_cluster.wire.codec import pickle_codec, pickling
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.addresses import MalformedAddress
 
 #: A scheduler that is silent for this many seconds is gone.
 SILENCE_S = 60.0
@@ -117,7 +118,7 @@ class RemoteCluster:
             result_aloud(connected, self._silent_sentence)
         except BaseException as error:
             self._end_thread()
-            if isinstance(error, OSError) and not isinstance(error, errors.HandshakeError):
+            if isinstance(error, OSError) and not isinstance(error, (errors.HandshakeError, MalformedAddress)):
                 advice = ""
                 if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
                     advice = "; start a scheduler with `futures-cluster scheduler`, or correct the address"

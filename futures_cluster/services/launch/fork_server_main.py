@@ -105,7 +105,10 @@ def main(control_fd: int) -> None:
     os.set_inheritable(control_fd, False)
     control = socket.socket(fileno=control_fd)
     os.environ.pop(config.TEMPLATE_VARIABLE, None)
-    send(control, ("template", "", os.getpid()), [])
+    try:
+        send(control, ("template", "", os.getpid()), [])
+    except OSError:
+        return  # the program has ended already
 
     collects = gc.isenabled()
     gc.disable()  # all that is imported stays, so that looking for garbage only takes time

@@ -34,6 +34,7 @@ from futures_cluster.services.launch.launchers import ForkServerLauncher, Worker
 from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 from futures_cluster.wire.transports import registry
+from futures_cluster.wire.transports.addresses import MalformedAddress
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -182,8 +183,8 @@ class WorkerSupervisor:
             else:
                 try:
                     return await registry.connect(offer.scheduler, self._loop, self._security)
-                except (errors.AuthenticationError, errors.VersionMismatch, PermissionError):
-                    raise  # the scheduler is there, and time changes nothing
+                except (errors.AuthenticationError, errors.VersionMismatch, PermissionError, MalformedAddress):
+                    raise  # time changes nothing
                 except OSError as error:
                     reason = error
             if self._loop.time() >= end_s:

@@ -9,6 +9,11 @@ from __future__ import annotations
 import errno
 import socket
 
+
+class MalformedAddress(OSError, ValueError):
+    """The text of an address does not fit its scheme, so that no wait for the other side helps."""
+
+
 _NO_DESCRIPTOR = "this process has no free descriptor; raise its limit (ulimit -n)"
 _BOTH = {errno.EMFILE: _NO_DESCRIPTOR, errno.ENFILE: "this machine has no free descriptor"}
 _CONNECTING = {

@@ -21,7 +21,7 @@ from futures_cluster.errors import AuthenticationError, HandshakeError
 from futures_cluster.messages import Message
 from futures_cluster.messages.basics import Record
 from futures_cluster.wire.handshake import ListenerBusy
-from futures_cluster.wire.transports.addresses import in_words
+from futures_cluster.wire.transports.addresses import MalformedAddress, in_words
 
 #: A listener that has too many handshakes under way is asked again after about this time.
 _TRY_AGAIN_S = 0.2
@@ -246,7 +246,7 @@ def schemes() -> list[str]:
 def _find(address: str) -> tuple[Transport, str]:
     scheme, separator, rest = address.partition("://")
     if not separator or (scheme not in _transports and scheme not in _OURS):
-        raise OSError(f"{address!r} is not an address; write SCHEME://..., where SCHEME is one of {schemes()}")
+        raise MalformedAddress(f"{address!r} is not an address; write SCHEME://..., where SCHEME is one of {schemes()}")
     if scheme not in _transports:
         module, _, name = _OURS[scheme].partition(":")
         try:

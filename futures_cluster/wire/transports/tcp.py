@@ -15,6 +15,7 @@ from typing import Any
 
 from futures_cluster.wire import audience
 from futures_cluster.wire.transports import admission
+from futures_cluster.wire.transports.addresses import MalformedAddress
 from futures_cluster.wire.transports.liveness import TcpConnection
 from futures_cluster.wire.transports.sockets import SocketConnection
 from futures_cluster.wire.transports.streams import BACKLOG, StreamTransport
@@ -29,8 +30,8 @@ def split_host_and_port(rest: str) -> tuple[str, int]:
 
     Raises
     ------
-    OSError
-        When there is no host or no port.
+    MalformedAddress
+        If there is no host or no port.
 
     Examples
     --------
@@ -41,9 +42,9 @@ def split_host_and_port(rest: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise OSError(f"{rest!r} is not HOST:PORT; write an IPv6 address in brackets: [{rest}]:8786")
+        raise MalformedAddress(f"{rest!r} is not HOST:PORT; write an IPv6 address in brackets: [{rest}]:8786")
     if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        raise OSError(f"{rest!r} is not HOST:PORT; write it like 127.0.0.1:8786, or [::1]:8786")
+        raise MalformedAddress(f"{rest!r} is not HOST:PORT; write it like 127.0.0.1:8786, or [::1]:8786")
     return host, int(port)
 
 
