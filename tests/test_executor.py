@@ -232,6 +232,14 @@ def test_an_upload_of_a_file_that_is_not_there_is_an_error_everywhere(backend: s
         ex.upload(tmp_path / "nothing.py")
 
 
+def test_errors_of_wrong_calls_name_the_class_that_users_know() -> None:
+    with Executor(backend="sync") as ex:
+        with pytest.raises(TypeError, match=r"^Executor\.submit\(\) missing 1 required"):
+            ex.submit()  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match=r"^Executor\.with_options\(\) got an unexpected keyword argument 'speed'"):
+            ex.with_options(speed=1)  # type: ignore[call-arg]
+
+
 def submit_more(x: int) -> Any:
     return {"more": current_executor().submit(abs, x)}
 

@@ -12,6 +12,7 @@ import concurrent.futures
 import warnings
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self
 
 from futures_cluster import context
@@ -21,6 +22,7 @@ from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.executor.call_methods import CallMethods, view_of
 from futures_cluster.executor.cluster_methods import WorkerMethods
 from futures_cluster.executor.dask_methods import DaskMethods
+from futures_cluster.executor.data_methods import DataMethods
 from futures_cluster.executor.display import Display
 from futures_cluster.future import Future
 
@@ -251,6 +253,13 @@ class Executor(CallMethods, DaskMethods, WorkerMethods, Display, concurrent.futu
                 self.shutdown(wait=True, cancel_futures=True)
             return
         self.shutdown(wait=True)
+
+
+# Python's errors of wrong calls name the class that users know, not the part that has the method.
+for _part in (CallMethods, DaskMethods, DataMethods, WorkerMethods):
+    for _name, _method in vars(_part).items():
+        if isinstance(_method, FunctionType):
+            _method.__qualname__ = f"{Executor.__name__}.{_name}"
 
 
 def executor_in_task(client: Any) -> Executor:

@@ -189,8 +189,8 @@ class CallMethods(DataMethods):
         pure : bool
             Whether equal calls are one task.
         key : str or None
-            Key of the (one) task submitted through the new executor. If the key belongs to another call, the future
-            gets ``DuplicateKey``.
+            Key of the (one) task submitted through the new executor. ``submit`` raises ``DuplicateKey`` while a future
+            of this executor has the key. If the key belongs to another call of another client, the future gets it.
         resolve : bool
             If False, futures in arguments arrive as futures.
 
