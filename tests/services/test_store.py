@@ -14,6 +14,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.worker.store import Store
 from futures_cluster.wire import frames
 from futures_cluster.wire.codec import payloads
+from futures_cluster.wire.codec.sizeof import sizeof
 from tests.gate import wait_until
 
 
@@ -143,6 +144,19 @@ def test_a_result_with_its_pickle_is_held_as_that_until_a_task_uses_it() -> None
     assert store.parts("k") is None, "pickled again when it is sent"
     store.drop(["k"])
     assert store.parts("k") is None and "k" not in store
+
+
+def test_a_result_counts_as_what_it_is_held_as() -> None:
+    store = Store(payloads.load, lambda error: ValueError(error), limit_bytes=10**9)
+    store._resident = lambda: store.memory_bytes
+    value = [[number] for number in range(10_000)]
+    pickled = payloads.dump(value)
+    store.put("k", value, pickled)
+    assert store.memory_bytes == len(pickled)
+    held = store.get("k")
+    assert store.memory_bytes == sizeof(held) > len(pickled)
+    store.drop(["k"])
+    assert store.memory_bytes == 0
 
 
 def test_a_value_of_another_worker_is_sent_on_without_unpickling_it() -> None:

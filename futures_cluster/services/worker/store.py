@@ -179,7 +179,7 @@ class Store:
         use.
         """
         if pickled is not None:
-            self._put(key, _Unloaded(pickled), len(pickled))
+            self.put_payload(key, pickled)
         else:
             self._put(key, value, sizeof(value) if self.limit_bytes is not None else 0)
         if self.limit_bytes is not None and self.memory_bytes > self._room_bytes * BACKPRESSURE_RATIO:
@@ -259,6 +259,10 @@ class Store:
                 present = self._values.get(key)
                 if present is value:
                     self._values[key] = loaded
+                    if self.limit_bytes is not None:  # an object takes more than its pickle
+                        self.memory_bytes -= self._sizes.pop(key, 0)
+                        self._sizes[key] = sizeof(loaded)
+                        self.memory_bytes += self._sizes[key]
                     self._is_exhausted = False
                 elif present is not None and type(present) not in (_Unloaded, _Spilled, _Failed):
                     return present  # another thread was faster: all share one object

@@ -93,8 +93,10 @@ def _travels_by_value(obj: Any, depth: int = 3) -> bool:
     """
     kind = type(obj)
     if kind in _CONTAINERS:
+        if not depth:
+            return False
         items = tuple(islice(obj.values() if kind is dict else obj, MAX_LOOKED_AT))  # another thread may change it
-        return depth > 0 and any([_travels_by_value(item, depth - 1) for item in items])
+        return any([_travels_by_value(item, depth - 1) for item in items])
     if kind is MethodType:
         return _travels_by_value(obj.__self__, depth)
     if kind is partial:
