@@ -140,29 +140,33 @@ class Future(DaskTaskRef, FutureState[T], Reference):
         NotSupported
             For ``force``, if the task runs in a thread, which cannot be stopped.
         """
-        first = False
+        changed = False
+
+        def change() -> bool:
+            nonlocal changed
+            if self._state == RUNNING or (self._state == PENDING and self._was_taken()):
+                if not force:
+                    return False
+                if self._client is not None and not self._client.can_stop_tasks:
+                    raise self._unstoppable()
+            changed = self._mark_cancelled()
+            return changed
+
         try:
             with DeferredSignals():
-                with self._condition:
-                    if self._state == FINISHED:
-                        return False
-                    if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
-                        return True
-                    if self._state == RUNNING or (self._number and not self._client.withdraw(self)):  # just taken
-                        if not force:
-                            return False
-                        if self._client is not None and not self._client.can_stop_tasks:
-                            raise self._unstoppable()
-                    self._mark_cancelled()
-                    first = True
-                    self._notify("add_cancelled")
+                if not self._change(change):
+                    return self.cancelled()
                 self._wake_leader()
                 if self._client is not None:
                     self._client.cancelled(self, force)
         finally:
-            if first:
+            if changed:
                 self._invoke_callbacks()
         return True
+
+    def _was_taken(self) -> bool:
+        """Return whether a thread of this process has just taken the task; withdraw it otherwise."""
+        return bool(self._number) and not self._client.withdraw(self)
 
     def _unstoppable(self) -> Exception:
         from futures_cluster.errors import NotSupported

@@ -70,7 +70,7 @@ class FutureCallbacks(_StdlibFuture[T]):
 
     def _value_is_here(self) -> None:
         """Let the callbacks run, as the value or error is in this process."""
-        if self._lazy_condition is not None and self._client is not None:  # it may have been released meanwhile
+        if self._client is not None:  # it may have been released meanwhile
             self._call_back_soon()
 
     def _callbacks_are_due(self) -> bool:
@@ -78,8 +78,8 @@ class FutureCallbacks(_StdlibFuture[T]):
         return self._unread != REMOTE and self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
 
     def _call_back_soon(self) -> None:
-        """Have the callbacks called on their thread; the future has a condition."""
-        if self._done_callbacks:
+        """Have the callbacks called on their thread."""
+        if self._wants_value():
             self._client.callbacks.call(self._call_back)
 
     def _call_back(self) -> None:
@@ -103,6 +103,8 @@ class FutureCallbacks(_StdlibFuture[T]):
                 LOGGER.exception("exception calling callback for %r", self)
 
     def _take_callbacks(self) -> list[Callable[[Any], object]]:
+        if self._lazy_condition is None:
+            return []  # who adds one from now on sees that the future is done
         with self._condition:
             callbacks, self._done_callbacks = self._done_callbacks, []
         return callbacks

@@ -111,9 +111,14 @@ class FutureState(FutureCallbacks[T]):
 
     # ---------------------------------------------------------------- changes that the future itself makes
 
-    def _mark_cancelled(self) -> None:
+    def _mark_cancelled(self) -> bool:
+        """Cancel what has not ended; for ``_change``."""
         with _transition:  # not while ``_deliver_running`` reads the state
+            if self._state not in (PENDING, RUNNING):
+                return False
             self._state = CANCELLED_AND_NOTIFIED
+        self._notify("add_cancelled")
+        return True
 
     def _add_sleeper(self, sleeper: Sleeper) -> None:
         with _transition:
@@ -142,11 +147,24 @@ class FutureState(FutureCallbacks[T]):
         if (leader := self._awaited_by) is not None:
             leader.wake()
 
+    def _change(self, change: Callable[[], bool]) -> bool:
+        """Call ``change`` while no other thread changes the state, and return what it returns: whether it did.
+
+        A task of this process is changed under the condition: withdrawing it runs finalizers of its arguments, which
+        may take locks of the user's.
+        """
+        with _transition:
+            if self._lazy_condition is None and not self._number:
+                return change()
+        with self._condition:
+            return change()
+
     def _notify(self, method: str) -> None:
-        """Tell those that wait, in the standard library's way; under the condition."""
-        for waiter in self._waiters:
-            getattr(waiter, method)(self)
-        self._condition.notify_all()
+        """Tell those that wait, in the standard library's way; under the condition, if there is one."""
+        if self._lazy_condition is not None:
+            for waiter in self._waiters:
+                getattr(waiter, method)(self)
+            self._condition.notify_all()
 
     def _set_read(self, result: Any, error: BaseException | None) -> None:
         with _transition:
@@ -228,24 +246,20 @@ class FutureState(FutureCallbacks[T]):
         detach(error)
         if self._state == PENDING:
             self._local_error = error
-        with _transition:
-            if self._state == FINISHED:
-                if self._unread:
+
+        def fail() -> bool:
+            with _transition:
+                was_pending = self._state in (PENDING, RUNNING)
+                if was_pending or (self._state == FINISHED and self._unread):
                     self._exception, self._traceback, self._unread = error, error.__traceback__, NOTHING
-                return
-            here = self._lazy_condition is None
-            if here:
-                self._exception, self._traceback = error, error.__traceback__
-                self._state = FINISHED
-        if not here:
-            with self._condition:
-                if self._state not in (PENDING, RUNNING):
-                    return
-                self._exception = error
-                self._state = FINISHED
+                    self._state = FINISHED
+            if was_pending:
                 self._notify("add_exception")
+            return was_pending
+
+        if self._change(fail):
             self._call_back_soon()
-        self._wake_leader()
+            self._wake_leader()
 
     def _deliver(self, kind: int, payload: Payload, holders: list[Holder] | None) -> None:
         with _transition:
@@ -277,10 +291,6 @@ class FutureState(FutureCallbacks[T]):
 
     def _deliver_cancelled(self) -> None:
         """Note that the task is cancelled, because a task that it needs was."""
-        with self._condition:
-            if self._state not in (PENDING, RUNNING):
-                return
-            self._state = CANCELLED_AND_NOTIFIED
-            self._notify("add_cancelled")
-        self._wake_leader()
-        self._call_back_soon()
+        if self._change(self._mark_cancelled):
+            self._wake_leader()
+            self._call_back_soon()
