@@ -688,6 +688,20 @@ def test_a_future_that_is_done_before_anybody_waits_has_no_condition(threads: Ex
     assert [future._lazy_condition for future in futures] == [None] * 10
 
 
+def test_cancelling_what_nobody_waits_for_makes_no_condition(ex: Executor, gate: Gate) -> None:
+    """A condition is most of a future's memory, and programs cancel what is queued by the hundred thousand."""
+    ex.submit(gate.hold)
+    gate.wait_come()
+    futures = [ex.submit(abs, -i) for i in range(10)]
+    assert all([future.cancel() for future in futures])
+    if not futures[0]._number:  # a task of this process is changed under its condition
+        assert [future._lazy_condition for future in futures] == [None] * 10
+    called: list[Future] = []
+    futures[0].add_done_callback(called.append)
+    assert called == [futures[0]] and concurrent.futures.wait(futures, 0).done == set(futures)
+    gate.open(1)
+
+
 # ---------------------------------------------------------------- many threads at one future
 
 
