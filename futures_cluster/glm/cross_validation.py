@@ -26,10 +26,10 @@ from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.folds import Folds, block_target
 from futures_cluster.glm.gram import QuadraticSums
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.parameters import bad_value
+from futures_cluster.glm.parameters import bad_value, documented_by
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
-from futures_cluster.glm.penalties import Penalty, elastic_net, l2
-from futures_cluster.glm.regressors import _Regressor
+from futures_cluster.glm.penalties import Penalty, elastic_net
+from futures_cluster.glm.regressors import Regressor
 from futures_cluster.glm.solvers import NON_SMOOTH, Options
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
@@ -48,19 +48,48 @@ class CrossValidated:
 
     ``_choose`` gets the placed blocks and sets the parameters that ``_penalty`` needs; then the base fits all rows as
     usual.
+
+    Parameters
+    ----------
+    fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
+    tol : float
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
+    max_iter : int
+        Maximum number of iterations of each fit of a path.
+    executor : futures_cluster.Executor or None
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
+    verbose : bool
+        Whether to show the progress of the last fit on stderr.
     """
 
+    # Parameters of the base that these estimators do not have.
     warm_start = False
     callback = None
     _non_smooth = tuple(solver for solver in NON_SMOOTH if solver not in CONSENSUS)
-    cv: Any
-    solver: str
-    tol: float
-    max_iter: Any
-    fit_intercept: bool
     _sums: Sums | None = None
     _first: Array | None = None
     _wants_classes: bool
+
+    def __init__(
+        self,
+        fit_intercept: bool,
+        cv: Any,
+        solver: str,
+        tol: float,
+        max_iter: int | None,
+        executor: Executor | None,
+        verbose: Any,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.executor = executor
+        self.verbose = verbose
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         raise NotImplementedError
@@ -128,8 +157,25 @@ class CrossValidated:
         return weight
 
 
-class _SquaresCV(CrossValidated, _Regressor):
-    """Base class of the cross-validated estimators of least squares."""
+@documented_by(CrossValidated)
+class _SquaresCV(CrossValidated, Regressor):
+    """Base class of the cross-validated estimators of least squares.
+
+    Parameters
+    ----------
+    %(Parameters)s
+
+    Attributes
+    ----------
+    alpha_ : float
+        The chosen strength.
+    coef_ : array of shape (features,)
+        Coefficients of the last fit, on all rows.
+    intercept_ : float
+        Its intercept; 0 without one.
+    n_iter_ : int
+        Number of its iterations.
+    """
 
     alpha_: float
 
@@ -159,65 +205,30 @@ def _mean_of(facts: list[BlockFacts]) -> float:
     return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
 
 
-_COMMON = """
+@documented_by(_SquaresCV)
+class RidgeCV(_SquaresCV):
+    """Ridge regression that chooses the strength by cross-validation.
+
     Parameters
     ----------
-    {own}fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
+    alphas : array
+        Strengths to choose from.
     cv : int, splitter, iterable or None
-        Number of folds or splitter, as in scikit-learn{none}.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int
-        Maximum number of iterations of each fit of a path.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    verbose : bool
-        Whether to show the progress of the last fit on stderr.
+        Number of folds or splitter, as in scikit-learn; None: leave one row out, by leverages, in one pass.
+    %(Parameters)s
 
     Attributes
     ----------
-    alpha_ : float
-        The chosen strength.
-    {attributes}coef_ : array of shape (features,)
-        Coefficients of the last fit, on all rows.
-    intercept_ : float
-        Its intercept; 0 without one.
-    n_iter_ : int
-        Number of its iterations.
-    """
+    %(Attributes)s
+    best_score_ : float
+        Mean R squared of the folds; without ``cv`` minus the mean of squared errors.
 
-_GRID = (
-    "eps : float\n        ``alpha_min / alpha_max`` of an automatic grid.\n    "
-    "alphas : int or array\n        Number of strengths of an automatic grid, or the strengths.\n    "
-)
-_PATH = (
-    "alphas_ : array of shape (alphas,), or (l1_ratios, alphas)\n        The strengths, the largest first.\n    "
-    "mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)\n"
-    "        Mean squared error of each fit on the rows of its fold.\n    "
-)
-
-
-class RidgeCV(_SquaresCV):
-    __doc__ = (
-        "Ridge regression that chooses the strength by cross-validation."
-        + "\n"
-        + _COMMON.format(
-            own="alphas : array\n        Strengths to choose from.\n    ",
-            none="; None: leave one row out, by leverages, in one pass",
-            attributes="best_score_ : float\n        Mean R squared of the folds; without ``cv`` minus the mean of "
-            "squared errors.\n    ",
-        )
-        + """
     Examples
     --------
     >>> model = RidgeCV(alphas=[0.01, 100.0]).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
     >>> model.alpha_
     0.01
     """
-    )
 
     def __init__(
         self,
@@ -231,14 +242,8 @@ class RidgeCV(_SquaresCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -246,7 +251,7 @@ class RidgeCV(_SquaresCV):
             raise bad_value(self, "alphas", "positive numbers without cv")
 
     def _penalty(self, weight: float) -> Penalty:
-        return l2(self.alpha_ / weight)
+        return Penalty(l2=self.alpha_ / weight)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))
@@ -268,7 +273,7 @@ class RidgeCV(_SquaresCV):
         start = _start_of(folds.sums, self.fit_intercept, mean)
         sums, weight = self._training(folds, fold, start)
         order = np.argsort(-alphas, kind="stable")
-        penalties = [l2(alphas[i] / weight) for i in order]
+        penalties = [Penalty(l2=alphas[i] / weight) for i in order]
         thetas = np.empty((len(alphas), len(start)))
         thetas[order], _ = self._follow(sums, Normal(), penalties, start, coding)
         found = self._errors(folds, fold, thetas, mean)
@@ -369,17 +374,32 @@ class _GridCV(_SquaresCV):
         return np.array([np.geomspace(steepest / ratio, steepest / ratio * self.eps, number) for ratio in ratios])
 
 
+@documented_by(_SquaresCV)
 class ElasticNetCV(_GridCV):
-    __doc__ = (
-        "Elastic net that chooses strength and ratio by cross-validation."
-        + "\n"
-        + _COMMON.format(
-            own="l1_ratio : float or array\n        Share of the l1 penalty, above 0 to 1, or several to try.\n    "
-            + _GRID,
-            none="; None: five folds",
-            attributes="l1_ratio_ : float\n        The chosen share.\n    " + _PATH,
-        )
-        + """
+    """Elastic net that chooses strength and ratio by cross-validation.
+
+    Parameters
+    ----------
+    l1_ratio : float or array
+        Share of the l1 penalty, above 0 to 1, or several to try.
+    eps : float
+        ``alpha_min / alpha_max`` of an automatic grid.
+    alphas : int or array
+        Number of strengths of an automatic grid, or the strengths.
+    cv : int, splitter, iterable or None
+        Number of folds or splitter, as in scikit-learn; None: five folds.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+    l1_ratio_ : float
+        The chosen share.
+    alphas_ : array of shape (alphas,), or (l1_ratios, alphas)
+        The strengths, the largest first.
+    mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)
+        Mean squared error of each fit on the rows of its fold.
+
     Examples
     --------
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
@@ -387,7 +407,6 @@ class ElasticNetCV(_GridCV):
     >>> model.alpha_, model.mse_path_.shape
     (0.01, (2, 2, 2))
     """
-    )
 
     def __init__(
         self,
@@ -403,34 +422,43 @@ class ElasticNetCV(_GridCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.l1_ratio = l1_ratio
         self.eps = eps
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
 
     def _ratios(self) -> Array:
         return np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
 
 
+@documented_by(_SquaresCV)
 class LassoCV(_GridCV):
-    __doc__ = (
-        "Lasso that chooses the strength by cross-validation."
-        + "\n"
-        + _COMMON.format(own=_GRID, none="; None: five folds", attributes=_PATH)
-        + """
+    """Lasso that chooses the strength by cross-validation.
+
+    Parameters
+    ----------
+    eps : float
+        ``alpha_min / alpha_max`` of an automatic grid.
+    alphas : int or array
+        Number of strengths of an automatic grid, or the strengths.
+    cv : int, splitter, iterable or None
+        Number of folds or splitter, as in scikit-learn; None: five folds.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+    alphas_ : array of shape (alphas,), or (l1_ratios, alphas)
+        The strengths, the largest first.
+    mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)
+        Mean squared error of each fit on the rows of its fold.
+
     Examples
     --------
     >>> model = LassoCV(alphas=[0.01, 1.0], cv=2).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
     >>> model.alpha_, model.mse_path_.shape
     (0.01, (2, 2))
     """
-    )
 
     def __init__(
         self,
@@ -445,15 +473,9 @@ class LassoCV(_GridCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.eps = eps
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
 
     def _ratios(self) -> Array:
         return np.ones(1)

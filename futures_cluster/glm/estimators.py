@@ -70,22 +70,73 @@ LOCAL_BLOCKS = 4
 
 
 class LinearModel(FittedModel):
-    """Base class of all estimators; subclasses define the family and the penalty."""
+    """Base class of all estimators; subclasses define the family and the penalty.
 
-    # Parameters that every estimator has, with those of ``FittedModel``; set by the __init__ of subclasses, as
-    # scikit-learn wants it.
-    solver: str
-    tol: float
-    max_iter: int | None
-    warm_start: bool
-    callback: Any
-    verbose: Any
-    n_jobs: Any = None  # of some only, as in scikit-learn
+    Each has an ``__init__`` with all its parameters, by which scikit-learn knows them.
+
+    Parameters
+    ----------
+    fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
+        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
+    tol : float
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
+    max_iter : int or None
+        Maximum number of iterations; None means 1000.
+    warm_start : bool
+        Whether to start from the coefficients of the last fit.
+    executor : futures_cluster.Executor or None
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
+    callback : callable or None
+        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true return
+        value stops the solver.
+    verbose : bool
+        Whether to show the progress on stderr.
+
+    Attributes
+    ----------
+    coef_ : array of shape (features,)
+        Coefficients.
+    intercept_ : float
+        Intercept; 0 without one.
+    n_iter_ : int
+        Number of iterations.
+    solver_ : str
+        Name of the solver that ran.
+    objective_ : float
+        Value of the objective, in the units of the mean loss.
+    history_ : dict of lists
+        ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
+    """
+
+    n_jobs: Any = None  # a parameter of some only, as in scikit-learn
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         refuse(cls, parameters)
         instance: Self = super().__new__(cls)
         return instance
+
+    def __init__(
+        self,
+        fit_intercept: bool,
+        solver: str,
+        tol: float,
+        max_iter: int | None,
+        warm_start: bool,
+        executor: Executor | None,
+        callback: Any,
+        verbose: Any,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
 
     def __getattr__(self, name: str) -> Any:
         if name in ABSENT:
@@ -239,7 +290,7 @@ class LinearModel(FittedModel):
         )
         if self._encoding_ is not None:
             self._set_features(X.shape[1], self._encoding_.names)
-        weights = _check_weights(sample_weight, X.shape[0])
+        weights = check_weights(sample_weight, X.shape[0])
         if y.ndim == 2:
             return self._fit_targets(X, y, weights)
         block = RowBlock(X, np.asarray(y), weights)
@@ -384,7 +435,7 @@ class LinearModel(FittedModel):
         return objective.start(mean)
 
 
-def _check_weights(weights: Any, n_rows: int) -> Array | None:
+def check_weights(weights: Any, n_rows: int) -> Array | None:
     """Check sample weights as scikit-learn does: None, a number, or one a row."""
     if weights is None:
         return None

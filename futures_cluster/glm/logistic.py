@@ -20,7 +20,7 @@ from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.fitted import dense
 from futures_cluster.glm.offsets import Offset
-from futures_cluster.glm.parameters import bad_value, refuse_in_fit
+from futures_cluster.glm.parameters import bad_value, documented_by, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Array = Any
 
 
+@documented_by(LinearModel)
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
     """Logistic regression, binary or multinomial.
 
@@ -53,26 +54,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         Inverse strength of the penalty; ``np.inf`` means none.
     l1_ratio : float
         Share of the l1 penalty, from 0 to 1.
-    fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
     class_weight : dict, "balanced" or None
         Weights of the classes.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
-        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int or None
-        Maximum number of iterations; None means 1000.
-    warm_start : bool
-        Whether to start from the coefficients of the last fit.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    callback : callable or None
-        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true return
-        value stops the solver.
-    verbose : bool
-        Whether to show the progress on stderr.
+    %(Parameters)s
     n_jobs : int or None
         Maximum number of threads for rows in this process; -1 and None: one for each core.
     dual, intercept_scaling, random_state

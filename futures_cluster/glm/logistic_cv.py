@@ -19,6 +19,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.folds import Folds
 from futures_cluster.glm.logistic import LogisticRegression
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.parameters import documented_by
 from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.sources import kind_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Array = Any
 
 
+@documented_by(CrossValidated)
 class LogisticRegressionCV(CrossValidated, LogisticRegression):
     """Logistic regression that chooses the penalty by cross-validation.
 
@@ -40,27 +42,16 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         Number of inverse strengths from 1e-4 to 1e4, or the inverse strengths.
     l1_ratios : array or None
         Shares of the l1 penalty to choose from, from 0 to 1; None: l2 only.
-    fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
     cv : int, splitter, iterable or None
         Number of folds or splitter, as in scikit-learn; None: five folds, stratified by class.
     scoring : {None, "accuracy", "neg_log_loss"}
         Score by which the penalty is chosen; None: accuracy.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int
-        Maximum number of iterations of each fit of a path.
     class_weight : dict, "balanced" or None
         Weights of the classes.
     refit : bool
         Whether to fit all rows with the chosen penalty. If False, ``coef_`` is the mean of the best coefficients of
         each fold.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    verbose : bool
-        Whether to show the progress of the last fit on stderr.
+    %(Parameters)s
     use_legacy_attributes : bool
         Whether attributes have the shapes of scikit-learn before 1.10.
 
@@ -111,18 +102,12 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         verbose: Any = False,
         use_legacy_attributes: bool = True,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.Cs = Cs
         self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
         self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
         self.class_weight = class_weight
         self.refit = refit
-        self.executor = executor
-        self.verbose = verbose
         self.use_legacy_attributes = use_legacy_attributes
 
     # Parameters of the base, which are chosen here.

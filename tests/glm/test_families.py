@@ -170,7 +170,7 @@ def test_the_proximal_operator_is_the_minimum(strength: float, b: float, step: f
 
 def test_elastic_net_is_what_scikit_learn_means() -> None:
     penalty, b = elastic_net(2.0, 0.25), np.array([1.0, -2.0])
-    assert penalty.value(b) == 2.0 * (0.25 * 3.0 + 0.75 / 2 * 5.0)
+    assert penalty.smooth_value(b) + penalty.l1_value(b) == 2.0 * (0.25 * 3.0 + 0.75 / 2 * 5.0)
     np.testing.assert_allclose(penalty.gradient(b), 1.5 * b)
 
 
