@@ -174,6 +174,11 @@ def distinct(y: Array) -> Array:
     return np.unique(y)
 
 
+def mean_target(facts: Sequence[BlockFacts]) -> float:
+    """Return the weighted mean of the target of all blocks."""
+    return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
+
+
 def check_facts(facts: Sequence[BlockFacts], names: Sequence[str] = ()) -> None:
     """Check that each block can be used, and that all have the same columns.
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from futures_cluster.glm.block_facts import BlockFacts
-from futures_cluster.glm.estimators import ALIASES
+from futures_cluster.glm.block_facts import BlockFacts, mean_target
+from futures_cluster.glm.estimators import family_of
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.folds import Folds, block_target
 from futures_cluster.glm.gram import QuadraticSums
@@ -30,7 +30,7 @@ from futures_cluster.glm.parameters import bad_value, documented_by
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.regressors import Regressor
-from futures_cluster.glm.solvers import NON_SMOOTH, Options
+from futures_cluster.glm.solvers import NON_SMOOTH
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
 
@@ -102,21 +102,17 @@ class CrossValidated:
                 "fit the estimator without CV"
             )
 
-    @contextlib.contextmanager
-    def _placed(self, *args: Any) -> Iterator[Sums]:
+    def _placed(self, *args: Any) -> Any:
         if self._sums is not None:
-            yield self._sums
-            return
-        with super()._placed(*args) as sums:  # type: ignore[misc]  # of the base
-            yield sums
+            return contextlib.nullcontext(self._sums)
+        return super()._placed(*args)  # type: ignore[misc]  # of the base
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Self:
-        solver = ALIASES.get(self.solver, self.solver)
-        with self._placed(blocks, facts, solver, is_local) as sums:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts]) -> Self:
+        with self._placed(blocks, facts) as sums:
             self._sums = sums
             try:
-                self._choose(sums, coding, self._family_of(sums, coding), facts)  # type: ignore[attr-defined]
-                super()._fit_coded(blocks, coding, facts, is_local=is_local)  # type: ignore[misc]
+                self._choose(sums, coding, family_of(sums, coding), facts)
+                super()._fit_coded(blocks, coding, facts)  # type: ignore[misc]
             finally:
                 self._sums = self._first = None
         return self
@@ -130,8 +126,7 @@ class CrossValidated:
     def _folds(self, sums: Sums) -> Folds:
         """Return the blocks, cut into the folds of ``cv``."""
         wanted = self._wants_classes or not (self.cv is None or isinstance(self.cv, numbers.Integral))
-        found = [sums.submit(number, block_target, wanted) for number in range(sums.n_blocks)]
-        targets = [future.result() for future in found]
+        targets = sums.each(block_target, wanted)
         y = np.concatenate(targets)
         cv = check_cv(self.cv, y if self._wants_classes else None, classifier=self._wants_classes)
         return Folds(sums, cv.split(np.zeros((len(y), 1)), y), [len(each) for each in targets])
@@ -140,12 +135,10 @@ class CrossValidated:
         self, sums: Sums, family: Family, penalties: Sequence[Penalty], start: Array, coding: Coding
     ) -> tuple[Array, Array]:
         """Return parameters and iterations of the fits of a path."""
-        max_iter = 1000 if self.max_iter is None else int(self.max_iter)
-        options = Options(self.tol, max_iter, sample=False)
-        solver = ALIASES.get(self.solver, self.solver)
+        options = self._options(sample=False)  # type: ignore[attr-defined]  # of the base
         for penalty in penalties:
-            self._check_penalty(solver, penalty)  # type: ignore[attr-defined]  # of the base
-        return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
+            self._check_penalty(penalty)  # type: ignore[attr-defined]
+        return solve_path(sums, family, self.fit_intercept, penalties, self.solver, options, start, coding.center)
 
     def _check_weight(self, weight: float, fold: int, rows: str) -> float:
         """Return the weight of some rows of a fold, or raise if they have none."""
@@ -182,6 +175,10 @@ class _SquaresCV(CrossValidated, Regressor):
     def _family(self) -> Family:
         return Normal()
 
+    def _plain(self, sums: Sums) -> Objective:
+        """Return the objective without a penalty."""
+        return Objective(sums, Normal(), Penalty(), self.fit_intercept)
+
     def _training(self, folds: Folds, fold: int, start: Array) -> tuple[Sums, float]:
         """Return sums over the training rows, and their weight.
 
@@ -189,7 +186,7 @@ class _SquaresCV(CrossValidated, Regressor):
         """
         sums = folds.train(fold)
         family = Normal()
-        if Objective(sums, family, Penalty(), self.fit_intercept).has_hessian:
+        if self._plain(sums).has_hessian:
             sums = QuadraticSums(sums, family, self.fit_intercept, start)
         weight = float(sums.sums(family, self.fit_intercept, start, 0)[0])
         return sums, self._check_weight(weight, fold, "training")
@@ -199,10 +196,6 @@ class _SquaresCV(CrossValidated, Regressor):
         found = folds.test(fold, block_errors, thetas, self.fit_intercept, mean)
         self._check_weight(float(found[0]), fold, "test")
         return found
-
-
-def _mean_of(facts: list[BlockFacts]) -> float:
-    return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
 
 
 @documented_by(_SquaresCV)
@@ -269,8 +262,8 @@ class RidgeCV(_SquaresCV):
 
     def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[BlockFacts], coding: Coding) -> Array:
         """Return R squared of a fold's fits."""
-        mean = _mean_of(facts)
-        start = _start_of(folds.sums, self.fit_intercept, mean)
+        mean = mean_target(facts)
+        start = self._plain(folds.sums).start(mean)
         sums, weight = self._training(folds, fold, start)
         order = np.argsort(-alphas, kind="stable")
         penalties = [Penalty(l2=alphas[i] / weight) for i in order]
@@ -287,9 +280,9 @@ class RidgeCV(_SquaresCV):
 
     def _left_out(self, sums: Sums, alphas: Array, facts: list[BlockFacts]) -> Array:
         """Return minus the squared error of each row, predicted without it."""
-        level = _mean_of(facts) if self.fit_intercept else 0.0
-        start = _start_of(sums, self.fit_intercept, level)
-        objective = Objective(sums, Normal(), Penalty(), self.fit_intercept)
+        level = mean_target(facts) if self.fit_intercept else 0.0
+        objective = self._plain(sums)
+        start = objective.start(level)
         if not objective.has_hessian:
             raise ValueError(
                 f"RidgeCV without cv needs the Gram matrix of {sums.n_features} columns, which is too large: give cv=5"
@@ -306,12 +299,7 @@ class RidgeCV(_SquaresCV):
         coefs = -(vectors.T @ slope)[:, None] * shrink
         base = 1.0 / whole.weight if self.fit_intercept else 0.0
         args = [sums.share(each) for each in (mean, vectors, shrink, coefs)]
-        futures = [sums.submit(i, block_left_out, *args, level, base) for i in range(sums.n_blocks)]
-        return -sum(future.result() for future in futures) / sum(each.rows for each in facts)
-
-
-def _start_of(sums: Sums, intercept: bool, mean: float) -> Array:
-    return Objective(sums, Normal(), Penalty(), intercept).start(mean)
+        return -sum(sums.each(block_left_out, *args, level, base)) / sum(each.rows for each in facts)
 
 
 class _GridCV(_SquaresCV):
@@ -329,8 +317,8 @@ class _GridCV(_SquaresCV):
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         ratios = self._ratios()
-        mean = _mean_of(facts)
-        start = _start_of(sums, self.fit_intercept, mean)
+        mean = mean_target(facts)
+        start = self._plain(sums).start(mean)
         alphas = self._grids(sums, ratios, start)
         folds = self._folds(sums)
 
@@ -366,7 +354,7 @@ class _GridCV(_SquaresCV):
             raise ValueError(
                 f"{name} finds no grid for l1_ratio=0, where no strength makes all coefficients 0: give alphas"
             )
-        point = Objective(sums, Normal(), Penalty(), self.fit_intercept).at(start, 1)
+        point = self._plain(sums).at(start, 1)
         steepest = float(np.max(np.abs(point.gradient[: sums.n_features])))
         least = float(np.finfo(np.float64).resolution)
         if steepest <= least:

@@ -78,10 +78,7 @@ def _say_something(objective: Objective, theta: Array, information: Array, facto
     null, rows, n = factor.null, objective.all_rows, objective.n_coefs
     if not null.shape[1]:
         return np.zeros(0, dtype=bool)
-    shared = rows.share(null)
-    family, intercept = objective.family, objective.intercept
-    futures = [rows.submit(i, block_images, family, intercept, theta, shared) for i in range(rows.n_blocks)]
-    sums = sum(future.result() for future in futures)
+    sums = sum(rows.each(block_images, objective.family, objective.intercept, theta, rows.share(null)))
     images, (own, plain) = sums[: null.size].reshape(null.shape), sums[null.size : -n].reshape(2, -1)
     # Less what the other columns explain.
     explained = np.einsum("ij,ij->j", images, factor.solve(images))

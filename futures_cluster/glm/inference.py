@@ -77,8 +77,7 @@ def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
     point = expected.at(theta, 2)
     information = point.hessian * expected.weight
-    futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
-    weight, deviance, pearson, *terms = sum(future.result() for future in futures)
+    weight, deviance, pearson, *terms = sum(rows.each(block_statistics, family, objective.intercept, theta))
     factor = Factor(information, objective.n_free, objective.noise_of(information))
     identification, is_dropped = identify(expected, theta, information, factor)
     step = -factor.solve(point.gradient * expected.weight)

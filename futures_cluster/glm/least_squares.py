@@ -21,12 +21,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from futures_cluster.glm.block_facts import check_facts, facts_of
 from futures_cluster.glm.columns import Features
-from futures_cluster.glm.estimators import BLOCKS_A_WORKER, LinearModel
+from futures_cluster.glm.estimators import LinearModel, scattered
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.parameters import bad_value, documented_by, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.regressors import Regressor
-from futures_cluster.glm.rowblocks import RowBlock, split_rows
+from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.targets import of_target
 
 if TYPE_CHECKING:
@@ -60,15 +60,12 @@ class _LeastSquares(Regressor):
             self.intercept_ = np.array([self.intercept_]) if self.fit_intercept else 0.0
             return self
         executor, targets = self.executor, y.shape[1]
-        placed: Any = None
-        if executor is not None:
-            number = min(len(y), max(1, executor._max_workers) * BLOCKS_A_WORKER)
-            placed = executor.scatter(split_rows(X, y, weights, number))
+        placed = [] if executor is None else scattered(executor, X, y, weights)
         models = []
         for number in range(targets):
             one = self._of_target(number, targets)
             block = RowBlock(X, y[:, number], weights)
-            if executor is None or placed is None:
+            if executor is None:
                 one._fit_block(block)
             else:
                 facts = [facts_of(block, False, check_rows=number == 0)]

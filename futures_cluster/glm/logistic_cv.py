@@ -161,9 +161,9 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         scores = -losses if self.scoring == "neg_log_loss" else hits
         return thetas, scores.reshape(n_iter.shape), n_iter
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Any:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts]) -> Any:
         try:
-            super()._fit_coded(blocks, coding, facts, is_local=is_local)
+            super()._fit_coded(blocks, coding, facts)
             self._publish(coding, *self._found)
         finally:
             for name in ("_found", "_chosen"):

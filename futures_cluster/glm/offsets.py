@@ -167,14 +167,14 @@ def without_offset(family: Family, y: Array, eta: Array) -> tuple[Family, Array,
     return family, y, eta
 
 
-def block_center(y: Array, weights: Array | None, link_name: str) -> tuple[float, float]:
-    """Return the weight of a block, and the ``center`` of its offsets.
+def block_center(block: Any, link_name: str) -> tuple[float, float]:
+    """Return the weight of a ``RowBlock``, and the ``center`` of its offsets; a task.
 
     With a log link that is the logarithm of the mean exposure. With the identity link it is the least offset, so that
     every mean is positive at the start.
     """
-    offset = y[:, 1]
-    weights = np.ones(len(y)) if weights is None else weights
+    offset = block.y[:, 1]
+    weights = np.ones(len(offset)) if block.weights is None else block.weights
     weight = float(weights.sum())
     if weight == 0:
         return 0.0, 0.0

@@ -18,7 +18,7 @@ from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.solvers import SOLVERS, Options
+from futures_cluster.glm.solvers import SOLVERS, Options, solver_for
 from futures_cluster.glm.sums import ExecutorSums, Sums, single_threaded_blas
 
 Array = Any
@@ -55,14 +55,6 @@ def solve_path(
         thetas.append(theta)
         iterations.append(result.n_iter)
     return np.array(thetas), np.array(iterations)
-
-
-def solver_for(name: str, objective: Objective) -> str:
-    """Return the solver that ``"auto"`` stands for."""
-    smooth = objective.penalty.is_smooth
-    if name == "auto":
-        return "newton" if objective.has_hessian else "lbfgs" if smooth else "proximal_grad"
-    return name
 
 
 def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:

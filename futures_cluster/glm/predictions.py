@@ -15,6 +15,7 @@ from futures_cluster.glm.columns import Features, target_of
 from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.sources import chunked_like, kind_of, of_same_length
+from futures_cluster.glm.sums import submit_of
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
@@ -27,20 +28,16 @@ def predict_collection(model: Any, x: Any, method: str, executor: Executor | Non
     model = without_process(model)
     if kind == "dask":
         return _predict_dask(model, x, method, offset)
+    submit, shared = submit_of(executor), model if executor is None else executor.scatter(model)
     if kind == "futures":
         beside = offset_of_blocks(offset, len(x))
-        if executor is None:
-            return [predict_block(model, method, each.result(), **_result(own)) for each, own in zip(x, beside)]
-        shared = executor.scatter(model)
-        return [executor.submit(predict_block, shared, method, each, **own) for each, own in zip(x, beside)]
+        futures = [submit(predict_block, shared, method, each, **own) for each, own in zip(x, beside)]
+        return [future.result() for future in futures] if executor is None else futures
     if offset is not None and not isinstance(offset.values, str):
         raise TypeError(f"for files {offset.name} is the name of a column, not {type(offset.values).__name__}")
     keywords: dict[str, Any] = {} if offset is None else {offset.name: offset.values}
     blocks = [block for file in files_of(x) for block in blocks_of(file, features)]
-    if executor is None:
-        return np.concatenate([predict_file(model, method, block, features, **keywords) for block in blocks])
-    shared = executor.scatter(model)
-    futures = [executor.submit(predict_file, shared, method, block, features, **keywords) for block in blocks]
+    futures = [submit(predict_file, shared, method, block, features, **keywords) for block in blocks]
     return np.concatenate([future.result() for future in futures])
 
 
@@ -51,10 +48,6 @@ def offset_of_blocks(offset: Offset | None, number: int) -> list[dict[str, Any]]
     values = offset.values
     parts = [values] * number if isinstance(values, str) else of_same_length(offset.name, values, number)
     return [{offset.name: part} for part in parts]
-
-
-def _result(keywords: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.result() if hasattr(value, "result") else value for name, value in keywords.items()}
 
 
 def without_process(model: Any) -> Any:

@@ -127,15 +127,7 @@ def _look(objective: Objective, theta: Array, step: Array, hidden: Array | None)
 
 def _ask(objective: Objective, theta: Array, direction: Array) -> Separation | None:
     rows, outputs, n = objective.all_rows, objective.outputs, objective.rows - objective.intercept
-    answers = np.array(
-        [
-            future.result()
-            for future in [
-                rows.submit(i, block_recession, objective.family, objective.intercept, theta, direction)
-                for i in range(rows.n_blocks)
-            ]
-        ]
-    )
+    answers = np.array(rows.each(block_recession, objective.family, objective.intercept, theta, direction))
     least, most, least_so_far = np.min(answers[:, 0]), np.max(answers[:, 1]), np.min(answers[:, 2])
     if least_so_far > 0:
         direction = theta  # all targets are on their own side, so this is a direction without an optimum

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster.glm.columns import Features, choose, rows_of_frame
 from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.rowblocks import RowBlock, make_block
+from futures_cluster.glm.sums import submit_of
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
@@ -93,33 +94,19 @@ def loads_of(
 def place(
     loads: Iterable[Load], executor: Executor | None, look: Callable[..., Any], *args: Any
 ) -> tuple[list[Any], list[Any]]:
-    """Return the blocks, and ``look(block, *args)`` of each.
+    """Return futures of the blocks, and of ``look(block, *args)`` of each.
 
-    With an executor, both are futures. ``look`` gets a block as soon as it is made, before others are made: if not all
-    fit into memory, it is still there.
+    ``look`` gets a block as soon as it is made, before others are made: if not all fit into memory, it is still there.
     """
+    submit = submit_of(executor)
     blocks, found = [], []
     for load in loads:
-        if executor is None:
-            block: Any = load.fn(*_values(load.args), **load.options)
-            found.append(look(block, *args))
-        else:
-            block = executor.submit(load.fn, *load.args, **load.options)
-            found.append(executor.submit(look, block, *args))
-        blocks.append(block)
+        blocks.append(submit(load.fn, *load.args, **load.options))
+        found.append(submit(look, blocks[-1], *args))
     return blocks, found
 
 
-def _values(args: tuple[Any, ...]) -> list[Any]:
-    return [each.result() if isinstance(each, concurrent.futures.Future) else each for each in args]
-
-
 # ---------------------------------------------------------------- one block; these run on workers
-
-
-def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """Return a block of rows, target, weights and offset."""
-    return make_block(x, y, weights, offset, features)
 
 
 def from_table(
@@ -218,7 +205,7 @@ def _future_loads(x: list[Any], y: Any, weights: Any, offset: Any) -> list[Load]
             raise TypeError("without y each future gives its weights itself: (X, y, sample_weight)")
         return [Load(from_pair, pair) for pair in zip(x, offsets)]
     beside = [of_same_length("y", y, len(x)), of_same_length("sample_weight", weights, len(x)), offsets]
-    return [Load(from_parts, each) for each in zip(x, *beside)]
+    return [Load(make_block, each) for each in zip(x, *beside)]
 
 
 def _must_be_name(value: Any, name: str) -> None:
@@ -258,7 +245,7 @@ def _dask_loads(x: Any, y: Any, weights: Any, executor: Executor | None, offset:
         ]
     fn: Callable[..., RowBlock] = from_delayed
     if executor is None or hasattr(executor, "compute"):
-        fn = from_table if names else from_parts
+        fn = from_table if names else make_block
         if executor is None:
             columns = [list(each) for each in _dask_compute()(*columns)]
         else:

@@ -41,6 +41,22 @@ GROUP_BYTES = 32 * 1024 * 1024
 THREADS_FROM = 400_000
 
 
+def call_here(fn: Callable[..., Any], *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
+    """Call ``fn`` in this process, with the results of futures, and return the finished future."""
+    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    done.set_result(fn(*map(_result, args), **{name: _result(value) for name, value in options.items()}))
+    return done
+
+
+def _result(value: Any) -> Any:
+    return value.result() if isinstance(value, concurrent.futures.Future) else value
+
+
+def submit_of(executor: Executor | None) -> Callable[..., concurrent.futures.Future[Any]]:
+    """Return ``executor.submit``, or ``call_here``: a task sees and gives the same."""
+    return call_here if executor is None else executor.submit
+
+
 class Sums:
     """Sums over row blocks."""
 
@@ -64,6 +80,11 @@ class Sums:
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
         """Run ``fn(block, *args)`` where the block is."""
         raise NotImplementedError
+
+    def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
+        """Return ``fn(block, *args)`` of all blocks."""
+        futures = [self.submit(number, fn, *args) for number in range(self.n_blocks)]
+        return [future.result() for future in futures]
 
     def share(self, value: Any) -> Any:
         """Return the argument of many ``submit`` calls: itself, or one future of it."""
@@ -121,14 +142,8 @@ class LocalSums(Sums):
         return tree_sum([block_diagonal(block, family, intercept, theta, self._run) for block in self.blocks])
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
-        if self._pool is not None:
-            return self._pool.submit(fn, self.blocks[number], *args)
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        try:
-            future.set_result(fn(self.blocks[number], *args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+        submit = call_here if self._pool is None else self._pool.submit
+        return submit(fn, self.blocks[number], *args)
 
 
 class ExecutorSums(Sums):
