@@ -19,9 +19,6 @@ import numpy as np
 
 Array = Any  # of numpy, which mypy does not see here
 
-#: Of a mean that is a probability or a rate, to stay where logarithms are finite.
-TINY = float(np.finfo(np.float64).tiny)
-
 
 class Family:
     """What a family offers; ``y`` and ``eta`` are float64 arrays of equal length.
@@ -53,10 +50,6 @@ class Family:
 
     def mean(self, eta: Array) -> Array:
         """Return the expected target."""
-        raise NotImplementedError
-
-    def link(self, mean: Array) -> Array:
-        """Return the inverse of ``mean``."""
         raise NotImplementedError
 
     def deviance(self, y: Array, mean: Array) -> Array:
@@ -105,8 +98,8 @@ class Family:
         return None
 
     def start(self, mean: float) -> float:
-        """Return the intercept of the best model without columns, to start from."""
-        return float(self.link(np.float64(mean)))
+        """Return the intercept of the best model without columns, to start from; 0 for classes."""
+        return 0.0
 
     def __repr__(self) -> str:
         return f"<{self.name} family>"
@@ -135,7 +128,7 @@ class Normal(Family):
     def mean(self, eta: Array) -> Array:
         return eta
 
-    def link(self, mean: Array) -> Array:
+    def start(self, mean: float) -> float:
         return mean
 
     def deviance(self, y: Array, mean: Array) -> Array:

@@ -69,9 +69,6 @@ class NegativeBinomial(Family):
     def mean(self, eta: Array) -> Array:
         return np.exp(eta)
 
-    def link(self, mean: Array) -> Array:
-        return np.log(mean)
-
     def start(self, mean: float) -> float:
         return float(np.log(max(mean, 1e-10)))
 
