@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.centering import moments_of
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.numbers import shown
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 #: A column is centred if its mean is as many standard deviations from zero. Nearer ones lose two digits at most, and
 #: centring them would copy each piece of each pass.

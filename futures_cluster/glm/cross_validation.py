@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts, mean_target
 from futures_cluster.glm.estimators import family_of
 from futures_cluster.glm.families import Family, Normal
@@ -37,7 +38,6 @@ from futures_cluster.glm.targets import Coding
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
 #: Solvers that cut the rows into problems of their own, which a fold would cut again.
 CONSENSUS = ("admm", "async_admm")

@@ -19,6 +19,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.validation import validate_data
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts, check_facts, facts_of, mean_target, problem_of_rows
 from futures_cluster.glm.categories import encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
@@ -44,7 +45,6 @@ from futures_cluster.numbers import shown
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
 #: ``max_iter=None``, as scikit-learn's Ridge has it.
 MAX_ITER = 1000

@@ -15,6 +15,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.categories import Encoding
 from futures_cluster.glm.columns import Features, refuse_texts, without_named
 from futures_cluster.glm.inference import Summary
@@ -25,8 +26,6 @@ from futures_cluster.glm.scores import score_collection
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
     from futures_cluster.glm.solvers.base import Result
-
-Array = Any
 
 
 class FittedModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

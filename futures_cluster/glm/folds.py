@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.sums import SMALL_BYTES, ExecutorSums, LocalSums, Sums, submit_of
-
-Array = Any
 
 
 class Folds:

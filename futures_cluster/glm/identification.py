@@ -13,16 +13,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_images
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
-
-Array = Any
 
 #: Rounding errors of a combination of columns that is zero, relative to the columns.
 EXACT = 1e-13

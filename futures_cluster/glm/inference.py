@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
@@ -23,8 +24,6 @@ from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.separation import Separation, separation_of
 from futures_cluster.glm.solvers.linear import Factor
-
-Array = Any
 
 #: Rows whose linear predictors are computed at a time.
 STATISTICS_ROWS = 8192

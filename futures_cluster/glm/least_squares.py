@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import check_facts, facts_of
 from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import LinearModel, scattered
@@ -31,8 +32,6 @@ from futures_cluster.glm.targets import of_target
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 class _LeastSquares(Regressor):

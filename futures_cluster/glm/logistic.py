@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel
@@ -34,8 +35,6 @@ from futures_cluster.glm.targets import (
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 @documented_by(LinearModel)

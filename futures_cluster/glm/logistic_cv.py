@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import log_loss
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.centering import without_center
 from futures_cluster.glm.cross_validation import CrossValidated
@@ -28,8 +29,6 @@ from futures_cluster.glm.targets import Coding
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 @documented_by(CrossValidated)

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
-
-Array = Any
 
 
 @dataclass(frozen=True)

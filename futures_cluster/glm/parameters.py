@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.numbers import shown
 
-Array = Any
 _T = TypeVar("_T")
 
 #: Keyword arguments of dask-glm, and of older versions of scikit-learn.

@@ -28,12 +28,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.centering import CenteredRows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.trees import tree_sum
-
-Array = Any
 
 #: Of a dense piece, in numbers. 64 Ki doubles are half a megabyte: with its scaled copy it fits a core's L2 cache.
 PIECE_NUMBERS = 64 * 1024

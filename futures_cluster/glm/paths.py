@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.config import usable_cores
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import without_offset
@@ -20,8 +21,6 @@ from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers import SOLVERS, Options, solver_for
 from futures_cluster.glm.sums import ExecutorSums, Sums, single_threaded_blas
-
-Array = Any
 
 #: Rows for which predictions of all fits of a path are formed at once.
 PIECE_ROWS = 4096

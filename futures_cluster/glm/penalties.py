@@ -10,11 +10,10 @@ and ``alpha`` (``estimators``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 
 @dataclass(frozen=True)

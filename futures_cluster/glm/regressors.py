@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel, check_weights
@@ -25,8 +26,6 @@ from futures_cluster.glm.targets import Coding
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 class Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import facts_of
 from futures_cluster.glm.categories import is_mixed
 from futures_cluster.glm.offsets import Offset
@@ -26,8 +27,6 @@ from futures_cluster.glm.targets import encode_rows
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.identification import name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_recession
 from futures_cluster.glm.solvers.base import Options, StartNotFinite, warn_of_convergence
 from futures_cluster.glm.solvers.linear import Factor
 from futures_cluster.glm.solvers.newton import newton
-
-Array = Any
 
 #: A step is looked at if it changes some coefficient by this part.
 MOVES = 1e-3

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.config import usable_cores
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, sums_size
 from futures_cluster.glm.rowblocks import RowBlock
@@ -29,7 +30,6 @@ from futures_cluster.glm.trees import Node, fold, tree_sum
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
 #: Results up to this many bytes travel with the message that a task has finished (``services.worker.service``).
 SMALL_BYTES = 32 * 1024

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.categories import Encoding, is_mixed
 from futures_cluster.glm.columns import Rows
@@ -24,8 +25,6 @@ from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers.base import warn_of_convergence
 from futures_cluster.numbers import shown
-
-Array = Any
 
 
 @dataclass(frozen=True)

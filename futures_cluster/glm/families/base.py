@@ -13,11 +13,9 @@ indefinite. Nothing here warns: what overflows becomes infinite, and the solvers
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any  # of numpy, which mypy does not see here
+from futures_cluster.glm.array_types import Array
 
 
 class Family:

@@ -6,13 +6,10 @@ Covers: losses of logistic regression for two classes and for more. Does not cov
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families.base import Family
-
-Array = Any
 
 
 class Bernoulli(Family):

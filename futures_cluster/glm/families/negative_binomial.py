@@ -6,14 +6,11 @@ dispersion.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.special
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families.base import Family
-
-Array = Any
 
 
 class NegativeBinomial(Family):

@@ -5,14 +5,11 @@ Covers: loss, deviance, likelihood for each power, with the log link and with th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.special
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families.base import Family, Normal, normal_log_likelihood
-
-Array = Any
 
 #: The least target in logarithms, so that these are finite.
 TINY = float(np.finfo(np.float64).tiny)

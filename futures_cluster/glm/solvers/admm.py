@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from futures_cluster.as_completed import as_completed
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.penalties import Penalty
@@ -38,8 +39,6 @@ from futures_cluster.glm.solvers.linear import Diagonal, Factor
 from futures_cluster.glm.solvers.newton import newton
 from futures_cluster.glm.solvers.quadratic import minimize_model
 from futures_cluster.glm.sums import LocalSums
-
-Array = Any
 
 RELAX = 1.6  # how far x_i is taken beyond z in rounds; the literature advises 1.5 to 1.8
 BALANCE = 5.0  # rho changes when blocks disagree so much more than z moves, or less

@@ -15,10 +15,9 @@ used again (the chord method), as long as each step goes on to gain as much.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.solvers.base import (
     Options,
@@ -31,8 +30,6 @@ from futures_cluster.glm.solvers.base import (
 )
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
 from futures_cluster.glm.solvers.quadratic import minimize_model
-
-Array = Any
 
 #: A step must gain this part of what the gradient promises.
 ARMIJO = 1e-4
