@@ -307,16 +307,13 @@ class _GridCV(_SquaresCV):
 
     eps: float
     alphas: Any
-
-    def _ratios(self) -> Array:
-        """Return the shares of l1 to try."""
-        raise NotImplementedError
+    l1_ratio: Any  # or several to try
 
     def _penalty(self, weight: float) -> Penalty:
         return elastic_net(self.alpha_, self.l1_ratio_)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
-        ratios = self._ratios()
+        ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
         mean = mean_target(facts)
         start = self._plain(sums).start(mean)
         alphas = self._grids(sums, ratios, start)
@@ -415,9 +412,6 @@ class ElasticNetCV(_GridCV):
         self.eps = eps
         self.alphas = alphas
 
-    def _ratios(self) -> Array:
-        return np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
-
 
 @documented_by(_SquaresCV)
 class LassoCV(_GridCV):
@@ -448,6 +442,8 @@ class LassoCV(_GridCV):
     (0.01, (2, 2))
     """
 
+    l1_ratio = 1.0  # no parameter
+
     def __init__(
         self,
         *,
@@ -464,6 +460,3 @@ class LassoCV(_GridCV):
         super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.eps = eps
         self.alphas = alphas
-
-    def _ratios(self) -> Array:
-        return np.ones(1)

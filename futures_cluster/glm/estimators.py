@@ -338,7 +338,7 @@ class LinearModel(FittedModel):
         return replace(coding, center=center)
 
     def _placed(self, blocks: list[Any], facts: list[BlockFacts]) -> contextlib.AbstractContextManager[Sums]:
-        """Return sums over blocks: over ``RowBlock`` in this process, or over an executor's futures of them."""
+        """Return sums over blocks in this process, or over an executor's futures of them."""
         if self.executor is None:
             local = LocalSums(blocks)
             if self.n_jobs is not None:

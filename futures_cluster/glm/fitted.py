@@ -91,13 +91,12 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             X, names = self._encoding_.encode_frame(X)
         if names is None:
             refuse_texts(X)
-        if names is not None:
+            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        else:
             import pandas
 
             validate_data(self, pandas.DataFrame(columns=names), reset=False, skip_check_array=True)  # the names alone
             X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
-        else:
-            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         eta = linear_predictor(X, self.coef_, self.intercept_)
         if offset is None:
             return eta

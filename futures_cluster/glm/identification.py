@@ -10,6 +10,7 @@ Does not cover: standard errors (``inference``), classes that are separated (``s
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_images
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
+from futures_cluster.numbers import listed
 
 #: Rounding errors of a combination of columns that is zero, relative to the columns.
 EXACT = 1e-13
@@ -135,7 +137,6 @@ def warn_of_dropped(identification: Identification, names: Sequence[str]) -> Non
         )
 
 
-def name_some(names: Sequence[str], which: Array, most: int = 5) -> str:
+def name_some(names: Sequence[str], which: Array) -> str:
     """Return the names of some columns, for a message."""
-    chosen = [name for name, is_chosen in zip(names, which) if is_chosen]
-    return ", ".join(chosen[:most]) + (f" and {len(chosen) - most} more" if len(chosen) > most else "")
+    return listed(list(itertools.compress(names, which)))

@@ -24,7 +24,7 @@ from futures_cluster.glm.block_facts import check_facts, facts_of
 from futures_cluster.glm.columns import Features
 from futures_cluster.glm.estimators import LinearModel, scattered
 from futures_cluster.glm.families import Family, Normal
-from futures_cluster.glm.parameters import bad_value, documented_by, refuse_in_fit
+from futures_cluster.glm.parameters import bad_value, documented_by
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.regressors import Regressor
 from futures_cluster.glm.rowblocks import RowBlock
@@ -258,8 +258,8 @@ class _Sparse(_LeastSquares):
         self
             The fitted estimator.
         """
-        refuse_in_fit(self, unknown)
-        return super().fit(X, y, sample_weight, columns=columns, categories=categories, drop_first=drop_first)
+        chosen = {"columns": columns, "categories": categories, "drop_first": drop_first}
+        return super().fit(X, y, sample_weight, **chosen, **unknown)
 
     @property
     def sparse_coef_(self) -> Any:

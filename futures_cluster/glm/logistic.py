@@ -153,9 +153,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
 
     def _penalty(self, weight: float) -> Penalty:
         ratio = {"l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio or 0.0)
-        if self.penalty is None or np.isinf(self.C):
-            return Penalty()
-        return elastic_net(1.0 / (self.C * weight), ratio)
+        return Penalty() if self.penalty is None else elastic_net(1.0 / (self.C * weight), ratio)
 
     def _set_coefficients(self, theta: Array) -> None:
         q = self.n_features_in_

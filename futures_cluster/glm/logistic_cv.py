@@ -120,7 +120,8 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     scores_: Any
 
     def _penalty(self, weight: float) -> Penalty:
-        return _penalty_of(self._chosen[0], self._chosen[1], weight)
+        c, ratio = self._chosen
+        return elastic_net(1.0 / (c * weight), ratio)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         if isinstance(self.Cs, numbers.Integral):
@@ -151,7 +152,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         thetas = np.empty((len(ratios), len(cs), len(start)))
         n_iter = np.empty((len(ratios), len(cs)), dtype=np.int32)
         for number, ratio in enumerate(ratios):
-            penalties = [_penalty_of(cs[i], ratio, weight) for i in order]
+            penalties = [elastic_net(1.0 / (cs[i] * weight), ratio) for i in order]
             thetas[number, order], n_iter[number, order] = self._follow(training, family, penalties, start, coding)
         flat = thetas.reshape(-1, len(start))
         found = folds.test(fold, block_hits, flat, self.fit_intercept, family, coding.class_weights)
@@ -231,7 +232,3 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         )
         probabilities = self.predict_proba(X, offset=offset)
         return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))
-
-
-def _penalty_of(c: float, ratio: float, weight: float) -> Penalty:
-    return Penalty() if np.isinf(c) else elastic_net(1.0 / (c * weight), ratio)

@@ -175,22 +175,19 @@ def block_center(block: Any, link_name: str) -> tuple[float, float]:
     offset = block.y[:, 1]
     weights = np.ones(len(offset)) if block.weights is None else block.weights
     weight = float(weights.sum())
-    if weight == 0:
-        return 0.0, 0.0
-    if link_name == "log":
-        largest = float(offset.max())
-        return weight, largest + float(np.log(weights @ np.exp(offset - largest) / weight))
-    if link_name == "identity":
-        return weight, float(offset.min())
-    return weight, float(weights @ offset) / weight
+    return (weight, _center(offset, weights, link_name)) if weight else (0.0, 0.0)
 
 
 def center_of(blocks: list[tuple[float, float]], link_name: str) -> float:
     """Return the ``center`` of all blocks, of what ``block_center`` gives for each."""
     weights, centers = np.array([each for each in blocks if each[0] > 0]).T
-    if link_name == "log":
-        largest = float(centers.max())
-        return largest + float(np.log(weights @ np.exp(centers - largest) / weights.sum()))
+    return _center(centers, weights, link_name)
+
+
+def _center(offsets: Array, weights: Array, link_name: str) -> float:
     if link_name == "identity":
-        return float(centers.min())
-    return float(weights @ centers / weights.sum())
+        return float(offsets.min())
+    if link_name == "log":
+        largest = float(offsets.max())
+        return largest + float(np.log(weights @ np.exp(offsets - largest) / weights.sum()))
+    return float(weights @ offsets / weights.sum())

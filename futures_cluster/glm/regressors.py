@@ -22,7 +22,7 @@ from futures_cluster.glm.offsets import Offset, offset_of
 from futures_cluster.glm.parameters import documented_by, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.sources import kind_of
-from futures_cluster.glm.targets import Coding
+from futures_cluster.glm.targets import Coding, check_range
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
@@ -163,8 +163,7 @@ class Deviance(Regressor):
     def _losses(self, y: Array, prediction: Array) -> Array:
         y = np.asarray(y, dtype=np.float64)
         family = self._family()
-        if (problem := family.check(y)) is not None:
-            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        check_range(family, y)
         return family.deviance(y, prediction)
 
     def score(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.config import usable_cores
@@ -42,7 +42,7 @@ THREADS_FROM = 400_000
 
 
 def call_here(fn: Callable[..., Any], *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
-    """Call ``fn`` in this process, with the results of futures, and return the finished future."""
+    """Call ``fn`` in this process as a task, with the results of futures."""
     done: concurrent.futures.Future[Any] = concurrent.futures.Future()
     done.set_result(fn(*map(_result, args), **{name: _result(value) for name, value in options.items()}))
     return done
@@ -53,7 +53,7 @@ def _result(value: Any) -> Any:
 
 
 def submit_of(executor: Executor | None) -> Callable[..., concurrent.futures.Future[Any]]:
-    """Return ``executor.submit``, or ``call_here``: a task sees and gives the same."""
+    """Return what submits tasks: the executor, or ``call_here``."""
     return call_here if executor is None else executor.submit
 
 
@@ -113,19 +113,17 @@ class LocalSums(Sums):
         size = sum(block.nbytes for block in self.blocks) // 8
         self.threads = (usable_cores() if size > THREADS_FROM else 1) if threads is None else threads
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._limits = contextlib.ExitStack()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> LocalSums:
         if self.threads > 1:
-            self._pool = concurrent.futures.ThreadPoolExecutor(self.threads)
-            self._limits.enter_context(single_threaded_blas())
+            self._open.enter_context(single_threaded_blas())
+            self._pool = self._open.enter_context(concurrent.futures.ThreadPoolExecutor(self.threads))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        self._limits.close()
+        self._open.close()
+        self._pool = None
 
     def _run(self, fn: Callable[..., Any], items: Any) -> Any:
         return map(fn, items) if self._pool is None else self._pool.map(fn, items)
@@ -267,13 +265,9 @@ def add_nodes(n_blocks: int, *parts: dict[Node, Array]) -> dict[Node, Array]:
     return fold({node: vector for part in parts for node, vector in part.items()}, n_blocks)
 
 
-@contextlib.contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Keep BLAS from starting threads under each of ours."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ModuleNotFoundError:  # comes with scikit-learn
-        yield
-        return
-    with threadpool_limits(1, user_api="blas"):
-        yield
+def single_threaded_blas() -> contextlib.AbstractContextManager[Any]:
+    """Keep BLAS from starting threads under each of ours, until the context ends."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits

@@ -58,11 +58,15 @@ class Family:
         """Return the least loss of each observation, that of a perfect prediction."""
         return 0.0
 
-    def expected_curvature(self, y: Array, eta: Array) -> Array:
-        """Return the expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Return the curvature alone."""
         curvature = self.derivatives(y, eta, 2)[2]
         assert curvature is not None
         return curvature
+
+    def expected_curvature(self, y: Array, eta: Array) -> Array:
+        """Return the expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+        return self.curvature(y, eta)
 
     def likelihood_terms(self, y: Array, mean: Array) -> list[Array]:
         """Return what ``log_likelihood`` needs of each observation, beside the deviance."""
@@ -96,7 +100,7 @@ class Family:
         return None
 
     def start(self, mean: float) -> float:
-        """Return the intercept of the best model without columns, to start from; 0 for classes."""
+        """Return the intercept of the best model without columns; 0 for classes."""
         return 0.0
 
     def __repr__(self) -> str:

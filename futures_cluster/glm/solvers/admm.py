@@ -74,6 +74,7 @@ class BlockObjective(Objective):
         self.share = share
         self.center = center
         self.rho = rho
+        self.first: Point | None = None  # where a solver begins
 
     def at(self, theta: Array, order: int = 1) -> Point:
         point = super().at(theta, order)
@@ -87,6 +88,7 @@ class BlockObjective(Objective):
         if point.hessian is not None:
             metric = self.share.metric
             point.hessian = part * point.hessian + self.rho * (metric if metric.ndim == 2 else np.diag(metric))
+        self.first = self.first or point
         return point
 
     def product(self, theta: Array, vector: Array) -> Array:
@@ -104,22 +106,13 @@ def fit_block(block: RowBlock, share: Share, z: Array, u: Array, rho: float, tol
     if block.n_rows == 0:
         return z - u, 0.0, np.zeros_like(z)
     objective = BlockObjective(block, share, z - u, rho)
-    at_z: list[Point] = []
-    plain = objective.at
-
-    def remember(theta: Array, order: int = 1) -> Point:
-        point = plain(theta, order)
-        if not at_z:
-            at_z.append(point)
-        return point
-
-    objective.at = remember  # type: ignore[method-assign]
     solver = newton if objective.has_hessian else lbfgs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = solver(objective, z, Options(tol=tol, max_iter=LOCAL_ITERATIONS, sample=False))
     away = rho * _times(share.metric, u)
-    first = at_z[0]
+    first = objective.first
+    assert first is not None
     return found.theta, first.smooth - 0.5 * float(u @ away), first.gradient - away
 
 
