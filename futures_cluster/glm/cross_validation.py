@@ -442,7 +442,7 @@ class LassoCV(_GridCV):
     (0.01, (2, 2))
     """
 
-    l1_ratio = 1.0  # no parameter
+    l1_ratio: float = 1.0  # no parameter
 
     def __init__(
         self,

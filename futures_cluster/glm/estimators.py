@@ -224,7 +224,11 @@ class LinearModel(FittedModel):
         return self._fit_blocks(blocks, facts, offset, features)
 
     def _coding_with(self, offset: Offset | None, facts: list[BlockFacts], counts: Any) -> Coding:
-        coding = self._centered(self._coding(facts, counts), facts)
+        coding = self._coding(facts, counts)
+        if self.fit_intercept:  # it absorbs the columns' centre
+            known = [each for each in facts if each.rows]
+            center = column_center([each.moments for each in known], sum(each.weight_sum for each in known))
+            coding = replace(coding, center=center)
         if offset is None:
             return coding
         if coding.family.outputs > 1:
@@ -328,14 +332,6 @@ class LinearModel(FittedModel):
         first = next(each for each in facts if each.rows)
         self._set_features(first.features, first.columns)
         return self._fit_coded([each.result() for each in coded] if self.executor is None else coded, coding, facts)
-
-    def _centered(self, coding: Coding, facts: list[BlockFacts]) -> Coding:
-        """Return the coding with the columns' centre, which the intercept absorbs."""
-        if not self.fit_intercept:
-            return coding
-        known = [each for each in facts if each.rows]
-        center = column_center([each.moments for each in known], sum(each.weight_sum for each in known))
-        return replace(coding, center=center)
 
     def _placed(self, blocks: list[Any], facts: list[BlockFacts]) -> contextlib.AbstractContextManager[Sums]:
         """Return sums over blocks in this process, or over an executor's futures of them."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.sums import SMALL_BYTES, ExecutorSums, LocalSums, Sums, submit_of
+from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums, submit_of
 
 
 class Folds:
@@ -62,7 +62,7 @@ class Folds:
     def test(self, fold: int, fn: Callable[..., Array], *args: Any) -> Array:
         """Sum ``fn(block, keep, *args)`` over all blocks; ``keep`` marks test rows."""
         sums = self.sums
-        shared = [sums.share(each) if getattr(each, "nbytes", 0) > SMALL_BYTES else each for each in args]
+        shared = [sums.share(each) if isinstance(each, np.ndarray) else each for each in args]
         pairs = zip(sums.blocks, self.masks)
         futures = [self._submit(on_test, pair, 2 * fold + 1, fn, *shared) for pair in pairs]
         return sum(future.result() for future in futures)

@@ -307,7 +307,6 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         array or collection
             One class for each row; for a collection the same kind of collection.
         """
-        check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict", _given(offset))
         scores = self.decision_function(X, offset=offset)
@@ -328,9 +327,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, _given(offset))
-        X, (y, sample_weight, offset) = self._without_named(
-            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
-        )
+        values = {"y": y, "sample_weight": sample_weight, "offset": offset}
+        X, (y, sample_weight, offset) = self._without_named(X, values)
         return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))
 
     def _losses(self, y: Array, prediction: Array) -> Array:

@@ -6,7 +6,6 @@ share (``cross_validation``), scorers other than accuracy and log loss.
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,10 +123,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         return elastic_net(1.0 / (c * weight), ratio)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
-        if isinstance(self.Cs, numbers.Integral):
-            cs = np.logspace(-4, 4, int(self.Cs))
-        else:
-            cs = np.asarray(self.Cs, dtype=np.float64)
+        cs = np.logspace(-4, 4, int(self.Cs)) if np.ndim(self.Cs) == 0 else np.asarray(self.Cs, dtype=np.float64)
         ratios = np.array([0.0]) if self.l1_ratios is None else np.asarray(self.l1_ratios, dtype=np.float64)
         start = Objective(sums, family, Penalty(), self.fit_intercept).start(0.0)
         folds = self._folds(sums)
@@ -227,8 +223,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
                 "LogisticRegressionCV(scoring='neg_log_loss') scores arrays in this process only: collect what "
                 "predict_proba gives, or take scoring='accuracy'"
             )
-        X, (y, sample_weight, offset) = self._without_named(
-            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
-        )
+        values = {"y": y, "sample_weight": sample_weight, "offset": offset}
+        X, (y, sample_weight, offset) = self._without_named(X, values)
         probabilities = self.predict_proba(X, offset=offset)
         return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))

@@ -45,15 +45,12 @@ def solve_path(
     thetas : array of shape (penalties, parameters)
     n_iter : array of int
     """
-    thetas, iterations = [], []
-    theta = start
+    results = []
     for penalty in penalties:
         objective = Objective(sums, family, penalty, intercept, column_center=column_center)
-        result = SOLVERS[solver_for(solver, objective)](objective, theta, options)
-        theta = result.theta
-        thetas.append(theta)
-        iterations.append(result.n_iter)
-    return np.array(thetas), np.array(iterations)
+        results.append(SOLVERS[solver_for(solver, objective)](objective, start, options))
+        start = results[-1].theta
+    return np.array([each.theta for each in results]), np.array([each.n_iter for each in results])
 
 
 def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:

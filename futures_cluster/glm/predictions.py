@@ -7,6 +7,7 @@ Does not cover: arrays in this process (the estimators' own methods).
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def _predict_dask(model: Any, x: Any, method: str, offset: Offset | None) -> Any
         return x.map_partitions(_predict_frame, model, method, *beside, meta=meta)
     if len(x.chunks[1]) > 1:
         x = x.rechunk({1: -1})
-    predict = _ArrayPredictor(model, method, None if offset is None else offset.name)
+    predict = functools.partial(_predict_array, model, method, None if offset is None else offset.name)
     columns = [] if offset is None else [chunked_like(x, offset.values, offset.name)[:, None]]
     import dask.array
 
@@ -147,18 +148,10 @@ def _has_names(model: Any) -> bool:
     return hasattr(model, "feature_names_in_")
 
 
-class _ArrayPredictor:
-    """A function of a block, for Dask."""
-
-    def __init__(self, model: Any, method: str, offset: str | None = None) -> None:
-        self.model = model
-        self.method = method
-        self.offset = offset
-
-    def __call__(self, block: Any, column: Any = None) -> Any:
-        columns = list(self.model.feature_names_in_) if _has_names(self.model) else None
-        beside = {} if self.offset is None else {self.offset: column[:, 0]}
-        return predict_rows(self.model, self.method, block, columns, **beside)
+def _predict_array(model: Any, method: str, offset: str | None, block: Any, column: Any = None) -> Any:
+    columns = list(model.feature_names_in_) if _has_names(model) else None
+    beside = {} if offset is None else {offset: column[:, 0]}
+    return predict_rows(model, method, block, columns, **beside)
 
 
 def _one_row(model: Any) -> Any:

@@ -50,7 +50,6 @@ class Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-le
         array or collection
             One number for each row; for a collection the same kind of collection.
         """
-        check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict")
         return self._family().mean(self._linear(X))

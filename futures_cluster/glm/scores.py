@@ -64,7 +64,7 @@ def score_collection(
     submit, model = submit_of(executor), without_process(model)
     if executor is not None:
         model = executor.scatter(model)
-    blocks = [submit(_scored, submit(load.fn, *load.args, **load.options), model, load.name, name) for load in loads]
+    blocks = [submit(_scored, submit(load.fn, *load.args), model, load.name, name) for load in loads]
 
     def total(fn: Callable[..., Array], *args: Any) -> Array:
         return sum(each.result() for each in [submit(fn, block, *args) for block in blocks])

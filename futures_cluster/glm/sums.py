@@ -20,6 +20,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from futures_cluster.config import usable_cores
 from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
@@ -87,7 +89,7 @@ class Sums:
         return [future.result() for future in futures]
 
     def share(self, value: Any) -> Any:
-        """Return the argument of many ``submit`` calls: itself, or one future of it."""
+        """Return the argument of many tasks: itself, if they are here or it is small, or one future of it."""
         return value
 
 
@@ -173,12 +175,9 @@ class ExecutorSums(Sums):
         self.is_sparse = is_sparse
         self.nbytes = nbytes or 8 * n_rows * n_features
 
-    def _share(self, vector: Array) -> Any:
-        """Return what every task gets, sent once."""
-        return self.executor.scatter(vector) if vector.nbytes > SMALL_BYTES else vector
-
     def share(self, value: Any) -> Any:
-        return self.executor.scatter(value)
+        is_small = isinstance(value, np.ndarray) and value.nbytes <= SMALL_BYTES
+        return value if is_small else self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
         """Return the blocks of each task: of one worker, or small neighbours.
@@ -240,13 +239,13 @@ class ExecutorSums(Sums):
 
     def sums(self, family: Family, intercept: bool, theta: Array, order: int, stride: int = 1) -> Array:
         size = sums_size(self.n_features, intercept, family.outputs, order)
-        return self._sum(size, block_sums, family, intercept, self._share(theta), order, stride)
+        return self._sum(size, block_sums, family, intercept, self.share(theta), order, stride)
 
     def product(self, family: Family, intercept: bool, theta: Array, vector: Array) -> Array:
-        return self._sum(theta.size, block_product, family, intercept, self._share(theta), self._share(vector))
+        return self._sum(theta.size, block_product, family, intercept, self.share(theta), self.share(vector))
 
     def diagonal(self, family: Family, intercept: bool, theta: Array) -> Array:
-        return self._sum(theta.size, block_diagonal, family, intercept, self._share(theta))
+        return self._sum(theta.size, block_diagonal, family, intercept, self.share(theta))
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
         future: concurrent.futures.Future[Any] = self.executor.submit(fn, self._argument(number), *args)

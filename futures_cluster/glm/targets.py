@@ -102,10 +102,8 @@ def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
     return replace(block, x=x, columns=encoding.names, levels={})
 
 
-def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding | None) -> list[BlockFacts]:
+def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding) -> list[BlockFacts]:
     """Return facts of the same blocks after encoding."""
-    if encoding is None:
-        return list(facts)
     names = encoding.names
     # A number of a CSR row takes half as much again, with its position.
     row_bytes = 8 + (12 * len(encoding.columns) if encoding.is_sparse else 8 * len(names))

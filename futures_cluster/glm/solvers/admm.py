@@ -234,8 +234,7 @@ class _Block:
     x: Array
     u: Array
     loss: float = 0.0
-    gradient: Array = 0.0
-    has_answered: bool = False
+    gradient: Array | None = None  # before the first answer
 
 
 class _Asked(NamedTuple):
@@ -290,7 +289,6 @@ class _AsyncBlocks:
         block = self._blocks[asked.number]
         block.x, block.loss, block.gradient = future.result()
         block.u = block.u + block.x - asked.z
-        block.has_answered = True
         return asked.number
 
     def renew(self) -> None:
@@ -301,7 +299,7 @@ class _AsyncBlocks:
 
     def all_have_answered(self) -> bool:
         """Return whether the parts of ``point`` are there."""
-        return all(block.has_answered for block in self._blocks)
+        return all(block.gradient is not None for block in self._blocks)
 
     def point(self) -> Point:
         """Return about the objective at ``z``.

@@ -73,7 +73,6 @@ def first_guess(objective: Objective, theta: Array, most: int) -> Factor | Diago
     """Return the Hessian at ``theta``, or its diagonal where the whole is too large."""
     if objective.size <= most and objective.has_hessian:
         hessian = objective.at(theta, 2).hessian
-        assert hessian is not None
         factor = Factor(hessian, objective.n_free)
         if factor.is_definite:
             return factor
