@@ -89,7 +89,7 @@ class Sums:
         return [future.result() for future in futures]
 
     def share(self, value: Any) -> Any:
-        """Return the argument of many tasks: itself, if they are here or it is small, or one future of it."""
+        """Return the argument of many tasks: itself, or one future of it."""
         return value
 
 
