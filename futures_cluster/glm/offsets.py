@@ -45,7 +45,7 @@ class Offset:
         return checked_offset(self.values, self.name, n_rows)
 
 
-def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> Offset | None:
+def offset_of(offset: Any, exposure: Any, family: Family, model: str) -> Offset | None:
     """Return what of the two parameters was given.
 
     Parameters
@@ -62,7 +62,7 @@ def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> 
         return None if offset is None else Offset("offset", offset)
     if offset is not None:
         raise ValueError(f"{model} takes offset or exposure, not both: give offset=offset + np.log(exposure)")
-    if family is not None and family.link_name != "log":
+    if family.link_name != "log":
         raise ValueError(
             f"exposure needs a log link, and this {model} has the {family.link_name} link: give an offset in the units "
             "of the target, or the log link"
