@@ -38,7 +38,6 @@ from futures_cluster.glm.targets import Coding
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-
 #: Solvers that cut the rows into problems of their own, which a fold would cut again.
 CONSENSUS = ("admm", "async_admm")
 

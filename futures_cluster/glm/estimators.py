@@ -45,7 +45,6 @@ from futures_cluster.numbers import shown
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-
 #: ``max_iter=None``, as scikit-learn's Ridge has it.
 MAX_ITER = 1000
 #: Count of numbers from which NaN and infinity are looked for only when the objective is not finite.

@@ -1,7 +1,8 @@
 """Sums over all rows, wherever they are.
 
 Covers: row blocks in this process, passed over by threads; row blocks on the workers of an executor; work on single
-blocks for ADMM. Does not cover: what is summed (``passes``), in which order (``trees``), what it means (``objective``).
+blocks for ADMM; tasks without an executor. Does not cover: what is summed (``passes``), in which order (``trees``),
+what it means (``objective``).
 
 The way of data, with an executor::
 
@@ -31,7 +32,6 @@ from futures_cluster.glm.trees import Node, fold, tree_sum
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
 
 #: Results up to this many bytes travel with the message that a task has finished (``services.worker.service``).
 SMALL_BYTES = 32 * 1024
