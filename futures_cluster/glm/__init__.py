@@ -4,6 +4,7 @@ Covers: the public names, each loaded when it is first used. Does not cover: any
 
 Each module knows only those before it::
 
+    array_types             what annotations say
     families, penalties     one observation; the coefficients
     offsets                 a known part of the linear predictor
     centering               what is subtracted from columns

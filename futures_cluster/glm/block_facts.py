@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.centering import moments_of
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.numbers import shown
-
-Array = Any
 
 
 @dataclass(frozen=True)
@@ -172,6 +171,11 @@ def distinct(y: Array) -> Array:
         if np.all((y == low) | (y == high)):
             return np.unique(np.array([low, high]))
     return np.unique(y)
+
+
+def mean_target(facts: Sequence[BlockFacts]) -> float:
+    """Return the weighted mean of the target of all blocks."""
+    return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
 
 
 def check_facts(facts: Sequence[BlockFacts], names: Sequence[str] = ()) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.columns import Features, Rows, levels_array, rows_of_frame
-
-Array = Any
 
 #: Categories with more levels than this together are encoded as CSR rows.
 MAX_DENSE_LEVELS = 100

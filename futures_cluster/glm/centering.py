@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 #: A column is centred if its mean is as many standard deviations from zero. Nearer ones lose two digits at most, and
 #: centring them would copy each piece of each pass.
@@ -110,15 +110,13 @@ class CenteredRows:
 
 def with_center(theta: Array, center: Array | None, outputs: int) -> Array:
     """Return the flat parameters for centred columns; the intercept is another."""
-    return theta if center is None else _moved(theta, center, outputs)
+    if center is None:
+        return theta
+    moved = theta.reshape(-1, outputs).copy()
+    moved[-1] += center @ moved[:-1]
+    return moved.ravel()
 
 
 def without_center(theta: Array, center: Array | None, outputs: int) -> Array:
     """Return the inverse of ``with_center``."""
-    return theta if center is None else _moved(theta, -center, outputs)
-
-
-def _moved(theta: Array, center: Array, outputs: int) -> Array:
-    moved = theta.reshape(-1, outputs).copy()
-    moved[-1] += center @ moved[:-1]
-    return moved.ravel()
+    return theta if center is None else with_center(theta, -center, outputs)

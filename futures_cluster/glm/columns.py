@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 #: What pandas calls the values of a column of objects, if they are numbers.
 NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty")

@@ -14,30 +14,29 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from futures_cluster.glm.block_facts import BlockFacts
-from futures_cluster.glm.estimators import ALIASES
+from futures_cluster.glm.array_types import Array
+from futures_cluster.glm.block_facts import BlockFacts, mean_target
+from futures_cluster.glm.estimators import family_of
 from futures_cluster.glm.families import Family, Normal
 from futures_cluster.glm.folds import Folds, block_target
 from futures_cluster.glm.gram import QuadraticSums
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.parameters import bad_value
+from futures_cluster.glm.parameters import bad_value, documented_by
 from futures_cluster.glm.paths import block_errors, block_left_out, each_fold, solve_path
-from futures_cluster.glm.penalties import Penalty, elastic_net, l2
-from futures_cluster.glm.regressors import _Regressor
-from futures_cluster.glm.solvers import NON_SMOOTH, Options
+from futures_cluster.glm.penalties import Penalty, elastic_net
+from futures_cluster.glm.regressors import Regressor
+from futures_cluster.glm.solvers import NON_SMOOTH
 from futures_cluster.glm.sums import Sums
 from futures_cluster.glm.targets import Coding
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 #: Solvers that cut the rows into problems of their own, which a fold would cut again.
 CONSENSUS = ("admm", "async_admm")
@@ -48,19 +47,48 @@ class CrossValidated:
 
     ``_choose`` gets the placed blocks and sets the parameters that ``_penalty`` needs; then the base fits all rows as
     usual.
+
+    Parameters
+    ----------
+    fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
+    tol : float
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
+    max_iter : int
+        Maximum number of iterations of each fit of a path.
+    executor : futures_cluster.Executor or None
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
+    verbose : bool
+        Whether to show the progress of the last fit on stderr.
     """
 
+    # Parameters of the base that these estimators do not have.
     warm_start = False
     callback = None
     _non_smooth = tuple(solver for solver in NON_SMOOTH if solver not in CONSENSUS)
-    cv: Any
-    solver: str
-    tol: float
-    max_iter: Any
-    fit_intercept: bool
     _sums: Sums | None = None
     _first: Array | None = None
     _wants_classes: bool
+
+    def __init__(
+        self,
+        fit_intercept: bool,
+        cv: Any,
+        solver: str,
+        tol: float,
+        max_iter: int | None,
+        executor: Executor | None,
+        verbose: Any,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.executor = executor
+        self.verbose = verbose
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         raise NotImplementedError
@@ -73,21 +101,17 @@ class CrossValidated:
                 "fit the estimator without CV"
             )
 
-    @contextlib.contextmanager
-    def _placed(self, *args: Any) -> Iterator[Sums]:
+    def _placed(self, *args: Any) -> Any:
         if self._sums is not None:
-            yield self._sums
-            return
-        with super()._placed(*args) as sums:  # type: ignore[misc]  # of the base
-            yield sums
+            return contextlib.nullcontext(self._sums)
+        return super()._placed(*args)  # type: ignore[misc]  # of the base
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Self:
-        solver = ALIASES.get(self.solver, self.solver)
-        with self._placed(blocks, facts, solver, is_local) as sums:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts]) -> Self:
+        with self._placed(blocks, facts) as sums:
             self._sums = sums
             try:
-                self._choose(sums, coding, self._family_of(sums, coding), facts)  # type: ignore[attr-defined]
-                super()._fit_coded(blocks, coding, facts, is_local=is_local)  # type: ignore[misc]
+                self._choose(sums, coding, family_of(sums, coding), facts)
+                super()._fit_coded(blocks, coding, facts)  # type: ignore[misc]
             finally:
                 self._sums = self._first = None
         return self
@@ -101,8 +125,7 @@ class CrossValidated:
     def _folds(self, sums: Sums) -> Folds:
         """Return the blocks, cut into the folds of ``cv``."""
         wanted = self._wants_classes or not (self.cv is None or isinstance(self.cv, numbers.Integral))
-        found = [sums.submit(number, block_target, wanted) for number in range(sums.n_blocks)]
-        targets = [future.result() for future in found]
+        targets = sums.each(block_target, wanted)
         y = np.concatenate(targets)
         cv = check_cv(self.cv, y if self._wants_classes else None, classifier=self._wants_classes)
         return Folds(sums, cv.split(np.zeros((len(y), 1)), y), [len(each) for each in targets])
@@ -111,12 +134,10 @@ class CrossValidated:
         self, sums: Sums, family: Family, penalties: Sequence[Penalty], start: Array, coding: Coding
     ) -> tuple[Array, Array]:
         """Return parameters and iterations of the fits of a path."""
-        max_iter = 1000 if self.max_iter is None else int(self.max_iter)
-        options = Options(self.tol, max_iter, sample=False)
-        solver = ALIASES.get(self.solver, self.solver)
+        options = self._options(sample=False)  # type: ignore[attr-defined]  # of the base
         for penalty in penalties:
-            self._check_penalty(solver, penalty)  # type: ignore[attr-defined]  # of the base
-        return solve_path(sums, family, self.fit_intercept, penalties, solver, options, start, coding.center)
+            self._check_penalty(penalty)  # type: ignore[attr-defined]
+        return solve_path(sums, family, self.fit_intercept, penalties, self.solver, options, start, coding.center)
 
     def _check_weight(self, weight: float, fold: int, rows: str) -> float:
         """Return the weight of some rows of a fold, or raise if they have none."""
@@ -128,13 +149,34 @@ class CrossValidated:
         return weight
 
 
-class _SquaresCV(CrossValidated, _Regressor):
-    """Base class of the cross-validated estimators of least squares."""
+@documented_by(CrossValidated)
+class _SquaresCV(CrossValidated, Regressor):
+    """Base class of the cross-validated estimators of least squares.
+
+    Parameters
+    ----------
+    %(Parameters)s
+
+    Attributes
+    ----------
+    alpha_ : float
+        The chosen strength.
+    coef_ : array of shape (features,)
+        Coefficients of the last fit, on all rows.
+    intercept_ : float
+        Its intercept; 0 without one.
+    n_iter_ : int
+        Number of its iterations.
+    """
 
     alpha_: float
 
     def _family(self) -> Family:
         return Normal()
+
+    def _plain(self, sums: Sums) -> Objective:
+        """Return the objective without a penalty."""
+        return Objective(sums, Normal(), Penalty(), self.fit_intercept)
 
     def _training(self, folds: Folds, fold: int, start: Array) -> tuple[Sums, float]:
         """Return sums over the training rows, and their weight.
@@ -143,7 +185,7 @@ class _SquaresCV(CrossValidated, _Regressor):
         """
         sums = folds.train(fold)
         family = Normal()
-        if Objective(sums, family, Penalty(), self.fit_intercept).has_hessian:
+        if self._plain(sums).has_hessian:
             sums = QuadraticSums(sums, family, self.fit_intercept, start)
         weight = float(sums.sums(family, self.fit_intercept, start, 0)[0])
         return sums, self._check_weight(weight, fold, "training")
@@ -155,69 +197,30 @@ class _SquaresCV(CrossValidated, _Regressor):
         return found
 
 
-def _mean_of(facts: list[BlockFacts]) -> float:
-    return sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
+@documented_by(_SquaresCV)
+class RidgeCV(_SquaresCV):
+    """Ridge regression that chooses the strength by cross-validation.
 
-
-_COMMON = """
     Parameters
     ----------
-    {own}fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
+    alphas : array
+        Strengths to choose from.
     cv : int, splitter, iterable or None
-        Number of folds or splitter, as in scikit-learn{none}.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int
-        Maximum number of iterations of each fit of a path.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    verbose : bool
-        Whether to show the progress of the last fit on stderr.
+        Number of folds or splitter, as in scikit-learn; None: leave one row out, by leverages, in one pass.
+    %(Parameters)s
 
     Attributes
     ----------
-    alpha_ : float
-        The chosen strength.
-    {attributes}coef_ : array of shape (features,)
-        Coefficients of the last fit, on all rows.
-    intercept_ : float
-        Its intercept; 0 without one.
-    n_iter_ : int
-        Number of its iterations.
-    """
+    %(Attributes)s
+    best_score_ : float
+        Mean R squared of the folds; without ``cv`` minus the mean of squared errors.
 
-_GRID = (
-    "eps : float\n        ``alpha_min / alpha_max`` of an automatic grid.\n    "
-    "alphas : int or array\n        Number of strengths of an automatic grid, or the strengths.\n    "
-)
-_PATH = (
-    "alphas_ : array of shape (alphas,), or (l1_ratios, alphas)\n        The strengths, the largest first.\n    "
-    "mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)\n"
-    "        Mean squared error of each fit on the rows of its fold.\n    "
-)
-
-
-class RidgeCV(_SquaresCV):
-    __doc__ = (
-        "Ridge regression that chooses the strength by cross-validation."
-        + "\n"
-        + _COMMON.format(
-            own="alphas : array\n        Strengths to choose from.\n    ",
-            none="; None: leave one row out, by leverages, in one pass",
-            attributes="best_score_ : float\n        Mean R squared of the folds; without ``cv`` minus the mean of "
-            "squared errors.\n    ",
-        )
-        + """
     Examples
     --------
     >>> model = RidgeCV(alphas=[0.01, 100.0]).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
     >>> model.alpha_
     0.01
     """
-    )
 
     def __init__(
         self,
@@ -231,14 +234,8 @@ class RidgeCV(_SquaresCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -246,7 +243,7 @@ class RidgeCV(_SquaresCV):
             raise bad_value(self, "alphas", "positive numbers without cv")
 
     def _penalty(self, weight: float) -> Penalty:
-        return l2(self.alpha_ / weight)
+        return Penalty(l2=self.alpha_ / weight)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))
@@ -264,11 +261,11 @@ class RidgeCV(_SquaresCV):
 
     def _fold_scores(self, folds: Folds, fold: int, alphas: Array, facts: list[BlockFacts], coding: Coding) -> Array:
         """Return R squared of a fold's fits."""
-        mean = _mean_of(facts)
-        start = _start_of(folds.sums, self.fit_intercept, mean)
+        mean = mean_target(facts)
+        start = self._plain(folds.sums).start(mean)
         sums, weight = self._training(folds, fold, start)
         order = np.argsort(-alphas, kind="stable")
-        penalties = [l2(alphas[i] / weight) for i in order]
+        penalties = [Penalty(l2=alphas[i] / weight) for i in order]
         thetas = np.empty((len(alphas), len(start)))
         thetas[order], _ = self._follow(sums, Normal(), penalties, start, coding)
         found = self._errors(folds, fold, thetas, mean)
@@ -282,9 +279,9 @@ class RidgeCV(_SquaresCV):
 
     def _left_out(self, sums: Sums, alphas: Array, facts: list[BlockFacts]) -> Array:
         """Return minus the squared error of each row, predicted without it."""
-        level = _mean_of(facts) if self.fit_intercept else 0.0
-        start = _start_of(sums, self.fit_intercept, level)
-        objective = Objective(sums, Normal(), Penalty(), self.fit_intercept)
+        level = mean_target(facts) if self.fit_intercept else 0.0
+        objective = self._plain(sums)
+        start = objective.start(level)
         if not objective.has_hessian:
             raise ValueError(
                 f"RidgeCV without cv needs the Gram matrix of {sums.n_features} columns, which is too large: give cv=5"
@@ -301,12 +298,7 @@ class RidgeCV(_SquaresCV):
         coefs = -(vectors.T @ slope)[:, None] * shrink
         base = 1.0 / whole.weight if self.fit_intercept else 0.0
         args = [sums.share(each) for each in (mean, vectors, shrink, coefs)]
-        futures = [sums.submit(i, block_left_out, *args, level, base) for i in range(sums.n_blocks)]
-        return -sum(future.result() for future in futures) / sum(each.rows for each in facts)
-
-
-def _start_of(sums: Sums, intercept: bool, mean: float) -> Array:
-    return Objective(sums, Normal(), Penalty(), intercept).start(mean)
+        return -sum(sums.each(block_left_out, *args, level, base)) / sum(each.rows for each in facts)
 
 
 class _GridCV(_SquaresCV):
@@ -314,18 +306,15 @@ class _GridCV(_SquaresCV):
 
     eps: float
     alphas: Any
-
-    def _ratios(self) -> Array:
-        """Return the shares of l1 to try."""
-        raise NotImplementedError
+    l1_ratio: Any  # or several to try
 
     def _penalty(self, weight: float) -> Penalty:
         return elastic_net(self.alpha_, self.l1_ratio_)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
-        ratios = self._ratios()
-        mean = _mean_of(facts)
-        start = _start_of(sums, self.fit_intercept, mean)
+        ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
+        mean = mean_target(facts)
+        start = self._plain(sums).start(mean)
         alphas = self._grids(sums, ratios, start)
         folds = self._folds(sums)
 
@@ -361,7 +350,7 @@ class _GridCV(_SquaresCV):
             raise ValueError(
                 f"{name} finds no grid for l1_ratio=0, where no strength makes all coefficients 0: give alphas"
             )
-        point = Objective(sums, Normal(), Penalty(), self.fit_intercept).at(start, 1)
+        point = self._plain(sums).at(start, 1)
         steepest = float(np.max(np.abs(point.gradient[: sums.n_features])))
         least = float(np.finfo(np.float64).resolution)
         if steepest <= least:
@@ -369,17 +358,32 @@ class _GridCV(_SquaresCV):
         return np.array([np.geomspace(steepest / ratio, steepest / ratio * self.eps, number) for ratio in ratios])
 
 
+@documented_by(_SquaresCV)
 class ElasticNetCV(_GridCV):
-    __doc__ = (
-        "Elastic net that chooses strength and ratio by cross-validation."
-        + "\n"
-        + _COMMON.format(
-            own="l1_ratio : float or array\n        Share of the l1 penalty, above 0 to 1, or several to try.\n    "
-            + _GRID,
-            none="; None: five folds",
-            attributes="l1_ratio_ : float\n        The chosen share.\n    " + _PATH,
-        )
-        + """
+    """Elastic net that chooses strength and ratio by cross-validation.
+
+    Parameters
+    ----------
+    l1_ratio : float or array
+        Share of the l1 penalty, above 0 to 1, or several to try.
+    eps : float
+        ``alpha_min / alpha_max`` of an automatic grid.
+    alphas : int or array
+        Number of strengths of an automatic grid, or the strengths.
+    cv : int, splitter, iterable or None
+        Number of folds or splitter, as in scikit-learn; None: five folds.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+    l1_ratio_ : float
+        The chosen share.
+    alphas_ : array of shape (alphas,), or (l1_ratios, alphas)
+        The strengths, the largest first.
+    mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)
+        Mean squared error of each fit on the rows of its fold.
+
     Examples
     --------
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
@@ -387,7 +391,6 @@ class ElasticNetCV(_GridCV):
     >>> model.alpha_, model.mse_path_.shape
     (0.01, (2, 2, 2))
     """
-    )
 
     def __init__(
         self,
@@ -403,34 +406,42 @@ class ElasticNetCV(_GridCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.l1_ratio = l1_ratio
         self.eps = eps
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
-
-    def _ratios(self) -> Array:
-        return np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
 
 
+@documented_by(_SquaresCV)
 class LassoCV(_GridCV):
-    __doc__ = (
-        "Lasso that chooses the strength by cross-validation."
-        + "\n"
-        + _COMMON.format(own=_GRID, none="; None: five folds", attributes=_PATH)
-        + """
+    """Lasso that chooses the strength by cross-validation.
+
+    Parameters
+    ----------
+    eps : float
+        ``alpha_min / alpha_max`` of an automatic grid.
+    alphas : int or array
+        Number of strengths of an automatic grid, or the strengths.
+    cv : int, splitter, iterable or None
+        Number of folds or splitter, as in scikit-learn; None: five folds.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+    alphas_ : array of shape (alphas,), or (l1_ratios, alphas)
+        The strengths, the largest first.
+    mse_path_ : array of shape (alphas, folds), or (l1_ratios, alphas, folds)
+        Mean squared error of each fit on the rows of its fold.
+
     Examples
     --------
     >>> model = LassoCV(alphas=[0.01, 1.0], cv=2).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0])
     >>> model.alpha_, model.mse_path_.shape
     (0.01, (2, 2))
     """
-    )
+
+    l1_ratio: float = 1.0  # no parameter
 
     def __init__(
         self,
@@ -445,15 +456,6 @@ class LassoCV(_GridCV):
         executor: Executor | None = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.eps = eps
         self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.executor = executor
-        self.verbose = verbose
-
-    def _ratios(self) -> Array:
-        return np.ones(1)

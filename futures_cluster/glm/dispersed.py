@@ -8,47 +8,66 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Family, NegativeBinomial, Tweedie
-from futures_cluster.glm.regressors import _ALPHA, _COMMON, _Deviance
+from futures_cluster.glm.parameters import documented_by
+from futures_cluster.glm.regressors import ByAlpha, Deviance
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
 
-class InverseGaussianRegressor(_Deviance):
-    __doc__ = (
-        "Inverse Gaussian regression of positive targets, with a log link and l2 penalty."
-        + "\n\n    The variance is ``mean**3``.\n"
-        + _COMMON.format(own=_ALPHA)
-        + """
+@documented_by(LinearModel)
+class InverseGaussianRegressor(ByAlpha):
+    """Inverse Gaussian regression of positive targets, with a log link and l2 penalty.
+
+    The variance is ``mean**3``.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the l2 penalty, 0 or more.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = InverseGaussianRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1.0, 3.0, 4.0, 4.0])
     >>> model.predict([[0.0], [1.0]]).round(3).tolist()
     [2.0, 4.0]
     """
-    )
 
     def _family(self) -> Family:
         return Tweedie(3.0)
 
 
-class NegativeBinomialRegressor(_Deviance):
-    __doc__ = (
-        "Negative binomial regression of overdispersed counts, with a log link."
-        + "\n\n    The variance is ``mean + theta * mean**2``. The penalty is l2.\n"
-        + _COMMON.format(
-            own=_ALPHA
-            + "theta : float\n        The known dispersion; ``alpha`` in statsmodels, ``1 / theta`` in R's MASS.\n    "
-        )
-        + """
+@documented_by(LinearModel)
+class NegativeBinomialRegressor(Deviance):
+    """Negative binomial regression of overdispersed counts, with a log link.
+
+    The variance is ``mean + theta * mean**2``. The penalty is l2.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the l2 penalty, 0 or more.
+    theta : float
+        The known dispersion; ``alpha`` in statsmodels, ``1 / theta`` in R's MASS.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = NegativeBinomialRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1, 3, 4, 4])
     >>> model.predict([[0.0], [1.0]]).round(3).tolist()
     [2.0, 4.0]
     """
-    )
 
     def __init__(
         self,
@@ -64,17 +83,8 @@ class NegativeBinomialRegressor(_Deviance):
         callback: Any = None,
         verbose: Any = False,
     ) -> None:
-        super().__init__(
-            alpha,
-            fit_intercept=fit_intercept,
-            solver=solver,
-            tol=tol,
-            max_iter=max_iter,
-            warm_start=warm_start,
-            executor=executor,
-            callback=callback,
-            verbose=verbose,
-        )
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
+        self.alpha = alpha
         self.theta = theta
 
     def _family(self) -> Family:

@@ -12,7 +12,6 @@ The way of data::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +19,8 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.validation import validate_data
 
-from futures_cluster.glm.block_facts import BlockFacts, check_facts, facts_of, problem_of_rows
+from futures_cluster.glm.array_types import Array
+from futures_cluster.glm.block_facts import BlockFacts, check_facts, facts_of, mean_target, problem_of_rows
 from futures_cluster.glm.categories import encoded_table, encoding_of
 from futures_cluster.glm.centering import column_center, with_center, without_center
 from futures_cluster.glm.columns import Features, features_of, refuse_texts, target_of, without_named
@@ -35,30 +35,16 @@ from futures_cluster.glm.passes import block_saturated
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.separation import separation_of_classes
-from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options
+from futures_cluster.glm.solvers import ALIASES, NON_SMOOTH, SOLVERS, Options, solver_for
 from futures_cluster.glm.solvers.base import StartNotFinite
 from futures_cluster.glm.sources import kind_of, loads_of, place
-from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums
+from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums, submit_of
 from futures_cluster.glm.targets import Coding, code_block, encoded_facts
 from futures_cluster.numbers import shown
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
-
-#: scikit-learn's names of solvers, so that an import can be changed and nothing else.
-ALIASES = {
-    "newton-cholesky": "newton",
-    "newton-cg": "newton",
-    "cholesky": "newton",
-    "svd": "newton",
-    "lsqr": "newton",
-    "sparse_cg": "newton",
-    "liblinear": "newton",
-    "sag": "gradient_descent",
-    "saga": "proximal_grad",
-}
 #: ``max_iter=None``, as scikit-learn's Ridge has it.
 MAX_ITER = 1000
 #: Count of numbers from which NaN and infinity are looked for only when the objective is not finite.
@@ -70,22 +56,73 @@ LOCAL_BLOCKS = 4
 
 
 class LinearModel(FittedModel):
-    """Base class of all estimators; subclasses define the family and the penalty."""
+    """Base class of all estimators; subclasses define the family and the penalty.
 
-    # Parameters that every estimator has, with those of ``FittedModel``; set by the __init__ of subclasses, as
-    # scikit-learn wants it.
-    solver: str
-    tol: float
-    max_iter: int | None
-    warm_start: bool
-    callback: Any
-    verbose: Any
-    n_jobs: Any = None  # of some only, as in scikit-learn
+    Each has an ``__init__`` with all its parameters, by which scikit-learn knows them.
+
+    Parameters
+    ----------
+    fit_intercept : bool
+        Whether to fit an intercept. It is never penalized.
+    solver : str
+        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
+        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
+    tol : float
+        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
+    max_iter : int or None
+        Maximum number of iterations; None means 1000.
+    warm_start : bool
+        Whether to start from the coefficients of the last fit.
+    executor : futures_cluster.Executor or None
+        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
+    callback : callable or None
+        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true return
+        value stops the solver.
+    verbose : bool
+        Whether to show the progress on stderr.
+
+    Attributes
+    ----------
+    coef_ : array of shape (features,)
+        Coefficients.
+    intercept_ : float
+        Intercept; 0 without one.
+    n_iter_ : int
+        Number of iterations.
+    solver_ : str
+        Name of the solver that ran.
+    objective_ : float
+        Value of the objective, in the units of the mean loss.
+    history_ : dict of lists
+        ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
+    """
+
+    n_jobs: Any = None  # a parameter of some only, as in scikit-learn
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         refuse(cls, parameters)
         instance: Self = super().__new__(cls)
         return instance
+
+    def __init__(
+        self,
+        fit_intercept: bool,
+        solver: str,
+        tol: float,
+        max_iter: int | None,
+        warm_start: bool,
+        executor: Executor | None,
+        callback: Any,
+        verbose: Any,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.executor = executor
+        self.callback = callback
+        self.verbose = verbose
 
     def __getattr__(self, name: str) -> Any:
         if name in ABSENT:
@@ -181,12 +218,16 @@ class LinearModel(FittedModel):
         values = None if offset is None else offset.values
         loads = loads_of(X, y, sample_weight, self.executor, values, features)
         blocks, found = place(loads, self.executor, facts_of, self._wants_classes)
-        facts = found if self.executor is None else [each.result() for each in found]
+        facts = [each.result() for each in found]
         check_facts(facts, [each.name for each in loads])
         return self._fit_blocks(blocks, facts, offset, features)
 
     def _coding_with(self, offset: Offset | None, facts: list[BlockFacts], counts: Any) -> Coding:
-        coding = self._centered(self._coding(facts, counts), facts)
+        coding = self._coding(facts, counts)
+        if self.fit_intercept:  # it absorbs the columns' centre
+            known = [each for each in facts if each.rows]
+            center = column_center([each.moments for each in known], sum(each.weight_sum for each in known))
+            coding = replace(coding, center=center)
         if offset is None:
             return coding
         if coding.family.outputs > 1:
@@ -207,8 +248,9 @@ class LinearModel(FittedModel):
                 "resolve"
             )
 
-    def _check_penalty(self, solver: str, penalty: Penalty) -> None:
-        if not penalty.is_smooth and solver not in ("auto", *self._non_smooth):
+    def _check_penalty(self, penalty: Penalty) -> None:
+        name = self._solver_name()
+        if not penalty.is_smooth and ALIASES.get(name, name) not in ("auto", *self._non_smooth):
             raise ValueError(
                 f"{type(self).__name__}(solver={self.solver!r}): solver needs a smooth penalty; with l1 or "
                 f"positive=True take one of {', '.join(self._non_smooth)}"
@@ -239,7 +281,7 @@ class LinearModel(FittedModel):
         )
         if self._encoding_ is not None:
             self._set_features(X.shape[1], self._encoding_.names)
-        weights = _check_weights(sample_weight, X.shape[0])
+        weights = check_weights(sample_weight, X.shape[0])
         if y.ndim == 2:
             return self._fit_targets(X, y, weights)
         block = RowBlock(X, np.asarray(y), weights)
@@ -252,8 +294,15 @@ class LinearModel(FittedModel):
         facts = facts_of(block, self._wants_classes, check_rows=False)
         check_facts([facts])
         coding = self._coding_with(offset, [facts], lambda classes, counted: counted(block, classes))
+        coded = code_block(block, coding)
+        blocks: list[Any] = [coded]
+        if self.executor is not None:
+            blocks = scattered(self.executor, coded.x, coded.y, coded.weights, coded.center)
+        elif "admm" in self.solver:
+            number = min(LOCAL_BLOCKS, block.n_rows)
+            blocks = split_rows(coded.x, coded.y, coded.weights, number, coded.center)
         try:
-            return self._fit_coded([code_block(block, coding)], coding, [facts], is_local=True)
+            return self._fit_coded(blocks, coding, [facts])
         except StartNotFinite:
             # A NaN anywhere made the objective one; looking for it beforehand would have cost a pass over all rows.
             if (problem := problem_of_rows(block.x)) is not None:
@@ -263,74 +312,52 @@ class LinearModel(FittedModel):
     def _fit_blocks(
         self, blocks: list[Any], facts: list[BlockFacts], offset: Offset | None, features: Features
     ) -> Self:
-        executor = self.executor
+        submit = submit_of(self.executor)
+
+        def counts(classes: Array, counted: Any) -> Array:
+            return sum(each.result() for each in [submit(counted, block, classes) for block in blocks])
+
         first = next(each for each in facts if each.rows)
         self._encoding_ = None
         if first.columns is not None:
             self._encoding_ = encoding_of(first.columns, [each.levels for each in facts], features)
             facts = encoded_facts(facts, self._encoding_)
-        coding = replace(self._coding_with(offset, facts, _Counter(executor, blocks)), encoding=self._encoding_)
-        if executor is None:
-            coded: list[Any] = [code_block(block, coding) for block in blocks]
-        else:
-            futures = [executor.submit(code_block, block, coding) for block in blocks]
-            blocks.clear()  # each goes when its coded form is there, which shares its rows
-            for each in futures:
-                if (error := each.exception()) is not None:
-                    raise error
-            coded = futures
+        coding = replace(self._coding_with(offset, facts, counts), encoding=self._encoding_)
+        coded = [submit(code_block, block, coding) for block in blocks]
+        blocks.clear()  # each goes when its coded form is there, which shares its rows
+        for each in coded:
+            if (error := each.exception()) is not None:
+                raise error
         first = next(each for each in facts if each.rows)
         self._set_features(first.features, first.columns)
-        return self._fit_coded(coded, coding, facts, is_local=False)
+        return self._fit_coded([each.result() for each in coded] if self.executor is None else coded, coding, facts)
 
-    def _centered(self, coding: Coding, facts: list[BlockFacts]) -> Coding:
-        """Return the coding with the columns' centre, which the intercept absorbs."""
-        if not self.fit_intercept:
-            return coding
-        known = [each for each in facts if each.rows]
-        center = column_center([each.moments for each in known], sum(each.weight_sum for each in known))
-        return replace(coding, center=center)
-
-    @contextlib.contextmanager
-    def _placed(self, blocks: list[Any], facts: list[BlockFacts], solver: str, is_local: bool) -> Iterator[Sums]:
-        """Place the blocks where passes over them run."""
+    def _placed(self, blocks: list[Any], facts: list[BlockFacts]) -> contextlib.AbstractContextManager[Sums]:
+        """Return sums over blocks in this process, or over an executor's futures of them."""
         if self.executor is None:
-            if is_local and "admm" in solver:
-                block = blocks[0]
-                number = min(LOCAL_BLOCKS, block.n_rows)
-                blocks = split_rows(block.x, block.y, block.weights, number, block.center)
             local = LocalSums(blocks)
             if self.n_jobs is not None:
                 local.threads = min(local.threads, effective_n_jobs(self.n_jobs))
-            with local:
-                yield local
-            return
-        if is_local:
-            block = blocks[0]
-            number = min(block.n_rows, max(1, self.executor._max_workers) * BLOCKS_A_WORKER)
-            blocks = self.executor.scatter(split_rows(block.x, block.y, block.weights, number, block.center))
+            return local
         sparse = any(each.is_sparse for each in facts)
         n_rows = sum(each.rows for each in facts)
         nbytes = sum(each.nbytes for each in facts)
-        yield ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse, nbytes=nbytes)
+        return contextlib.nullcontext(
+            ExecutorSums(self.executor, blocks, n_rows, self.n_features_in_, is_sparse=sparse, nbytes=nbytes)
+        )
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Self:
-        solver = self._solver_name()
-        solver = ALIASES.get(solver, solver)
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts]) -> Self:
         center = coding.center
         weight = self._total_weight(facts)
-        with self._placed(blocks, facts, solver, is_local) as sums:
-            family = self._family_of(sums, coding)
+        with self._placed(blocks, facts) as sums:
+            family = family_of(sums, coding)
             penalty = self._penalty(weight)
             base = _base(sums, family, weight)
             objective = Objective(sums, family, penalty, self.fit_intercept, base=base, column_center=center)
-            if solver == "auto":
-                solver = "newton" if objective.has_hessian else "lbfgs" if penalty.is_smooth else "proximal_grad"
-            self._check_penalty(solver, penalty)
-            mean = sum(each.target_sum for each in facts) / sum(each.weight_sum for each in facts)
-            max_iter = MAX_ITER if self.max_iter is None else int(self.max_iter)
-            options = Options(self.tol, max_iter, self._callback(center, family), bool(self.verbose))
-            start = self._start(objective, self._mean_target(mean), center)
+            self._check_penalty(penalty)
+            solver = solver_for(self._solver_name(), objective)
+            options = self._options(callback=self._callback(center, family), verbose=bool(self.verbose))
+            start = self._start(objective, mean_target(facts), center)
             result = SOLVERS[solver](objective, start, options)
             self._set_result(solver, result)
             self._family_ = coding.family
@@ -350,18 +377,14 @@ class LinearModel(FittedModel):
             self._set_coefficients(theta.reshape(objective.rows, objective.outputs))
         return self
 
-    def _family_of(self, sums: Sums, coding: Coding) -> Family:
-        """Return the family of passes."""
-        return coding.family if coding.offset is None else _with_offset(sums, coding.family)
-
     def _solver_name(self) -> str:
         return self.solver
 
+    def _options(self, **others: Any) -> Options:
+        return Options(self.tol, MAX_ITER if self.max_iter is None else int(self.max_iter), **others)
+
     def _total_weight(self, facts: list[BlockFacts]) -> float:
         return sum(each.weight_sum for each in facts)
-
-    def _mean_target(self, mean: float) -> float:
-        return mean
 
     def _callback(self, center: Array | None, family: Family) -> Any:
         """Return the user's callback, with parameters for the original columns."""
@@ -384,7 +407,7 @@ class LinearModel(FittedModel):
         return objective.start(mean)
 
 
-def _check_weights(weights: Any, n_rows: int) -> Array | None:
+def check_weights(weights: Any, n_rows: int) -> Array | None:
     """Check sample weights as scikit-learn does: None, a number, or one a row."""
     if weights is None:
         return None
@@ -402,29 +425,18 @@ def _base(sums: Sums, family: Family, weight: float) -> float:
     """Return the mean loss of perfect predictions."""
     if not family.has_saturated_loss:
         return 0.0
-    futures = [sums.submit(number, block_saturated, family) for number in range(sums.n_blocks)]
-    return float(sum(future.result() for future in futures) / weight)
+    return float(sum(sums.each(block_saturated, family)) / weight)
 
 
-def _with_offset(sums: Sums, family: Family) -> WithOffset:
-    """Return the family for targets that carry offsets."""
-    futures = [sums.submit(number, _block_center, family.link_name) for number in range(sums.n_blocks)]
-    return WithOffset(family, center_of([future.result() for future in futures], family.link_name))
+def family_of(sums: Sums, coding: Coding) -> Family:
+    """Return the family of passes over targets that may carry offsets."""
+    family = coding.family
+    if coding.offset is None:
+        return family
+    return WithOffset(family, center_of(sums.each(block_center, family.link_name), family.link_name))
 
 
-def _block_center(block: RowBlock, link_name: str) -> tuple[float, float]:
-    return block_center(block.y, block.weights, link_name)
-
-
-class _Counter:
-    """Count classes in all blocks, where they are."""
-
-    def __init__(self, executor: Executor | None, blocks: list[Any]) -> None:
-        self.executor = executor
-        self.blocks = blocks
-
-    def __call__(self, classes: Array, counted: Any) -> Array:
-        if self.executor is None:
-            return sum(counted(block, classes) for block in self.blocks)
-        futures = [self.executor.submit(counted, block, classes) for block in self.blocks]
-        return sum(future.result() for future in futures)
+def scattered(executor: Executor, x: Any, y: Array, weights: Array | None, center: Array | None = None) -> list[Any]:
+    """Return futures of the rows, in a few blocks for each worker."""
+    number = min(len(y), max(1, executor._max_workers) * BLOCKS_A_WORKER)
+    return executor.scatter(split_rows(x, y, weights, number, center))

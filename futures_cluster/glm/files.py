@@ -17,10 +17,9 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.columns import Features, Rows, choose, rows_of_frame, target_of
 from futures_cluster.glm.parquet import is_parquet, read_parquet, row_groups_of
-
-Array = Any
 
 #: Names of files in folders that are read as CSV; pandas knows the compressions.
 CSV = re.compile(r"\.csv(\.(gz|bz2|zip|xz|zst|tar))?$", re.IGNORECASE)

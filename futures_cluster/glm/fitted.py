@@ -15,6 +15,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.categories import Encoding
 from futures_cluster.glm.columns import Features, refuse_texts, without_named
 from futures_cluster.glm.inference import Summary
@@ -25,8 +26,6 @@ from futures_cluster.glm.scores import score_collection
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
     from futures_cluster.glm.solvers.base import Result
-
-Array = Any
 
 
 class FittedModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -92,13 +91,12 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             X, names = self._encoding_.encode_frame(X)
         if names is None:
             refuse_texts(X)
-        if names is not None:
+            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        else:
             import pandas
 
             validate_data(self, pandas.DataFrame(columns=names), reset=False, skip_check_array=True)  # the names alone
             X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
-        else:
-            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         eta = linear_predictor(X, self.coef_, self.intercept_)
         if offset is None:
             return eta

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.sums import SMALL_BYTES, ExecutorSums, LocalSums, Sums
-
-Array = Any
+from futures_cluster.glm.sums import ExecutorSums, LocalSums, Sums, submit_of
 
 
 class Folds:
@@ -37,6 +36,7 @@ class Folds:
     """
 
     def __init__(self, sums: Sums, splits: Iterable[tuple[Array, Array]], n_rows: Sequence[int]) -> None:
+        assert isinstance(sums, LocalSums | ExecutorSums)
         self.sums = sums
         bounds = [0, *itertools.accumulate(n_rows)]
         packed: list[list[Array]] = [[] for _ in n_rows]
@@ -47,27 +47,25 @@ class Folds:
                 own.append(np.packbits(mask[start:stop]))
         self.number = len(packed[0]) // 2
         self.masks: list[Any] = [np.array(own) for own in packed]
+        self._submit = submit_of(None)
         if isinstance(sums, ExecutorSums):
             self.masks = sums.executor.scatter(self.masks)
+            self._submit = submit_of(sums.executor)
 
     def train(self, fold: int) -> Sums:
         """Return sums over the training rows of a fold."""
         if isinstance(self.sums, ExecutorSums):
             return TrainingSums(self.sums, self.masks, 2 * fold)
-        assert isinstance(self.sums, LocalSums)
         pairs = zip(self.sums.blocks, self.masks)
         return LocalSums([on_train(pair, 2 * fold, _itself) for pair in pairs], threads=1)
 
     def test(self, fold: int, fn: Callable[..., Array], *args: Any) -> Array:
         """Sum ``fn(block, keep, *args)`` over all blocks; ``keep`` marks test rows."""
         sums = self.sums
-        if isinstance(sums, ExecutorSums):
-            shared = [sums.share(each) if getattr(each, "nbytes", 0) > SMALL_BYTES else each for each in args]
-            pairs = zip(sums.blocks, self.masks)
-            futures = [sums.executor.submit(on_test, pair, 2 * fold + 1, fn, *shared) for pair in pairs]
-            return sum(future.result() for future in futures)
-        assert isinstance(sums, LocalSums)
-        return sum(on_test(pair, 2 * fold + 1, fn, *args) for pair in zip(sums.blocks, self.masks))
+        shared = [sums.share(each) if isinstance(each, np.ndarray) else each for each in args]
+        pairs = zip(sums.blocks, self.masks)
+        futures = [self._submit(on_test, pair, 2 * fold + 1, fn, *shared) for pair in pairs]
+        return sum(future.result() for future in futures)
 
 
 class TrainingSums(ExecutorSums):

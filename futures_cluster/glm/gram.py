@@ -8,14 +8,11 @@ the target, so that the value near the optimum is not a small difference of larg
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.sums import Sums
-
-Array = Any
 
 
 class QuadraticSums(Sums):

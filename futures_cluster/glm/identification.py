@@ -10,19 +10,19 @@ Does not cover: standard errors (``inference``), classes that are separated (``s
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_images
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
-
-Array = Any
+from futures_cluster.numbers import listed
 
 #: Rounding errors of a combination of columns that is zero, relative to the columns.
 EXACT = 1e-13
@@ -78,10 +78,7 @@ def _say_something(objective: Objective, theta: Array, information: Array, facto
     null, rows, n = factor.null, objective.all_rows, objective.n_coefs
     if not null.shape[1]:
         return np.zeros(0, dtype=bool)
-    shared = rows.share(null)
-    family, intercept = objective.family, objective.intercept
-    futures = [rows.submit(i, block_images, family, intercept, theta, shared) for i in range(rows.n_blocks)]
-    sums = sum(future.result() for future in futures)
+    sums = sum(rows.each(block_images, objective.family, objective.intercept, theta, rows.share(null)))
     images, (own, plain) = sums[: null.size].reshape(null.shape), sums[null.size : -n].reshape(2, -1)
     # Less what the other columns explain.
     explained = np.einsum("ij,ij->j", images, factor.solve(images))
@@ -140,7 +137,6 @@ def warn_of_dropped(identification: Identification, names: Sequence[str]) -> Non
         )
 
 
-def name_some(names: Sequence[str], which: Array, most: int = 5) -> str:
+def name_some(names: Sequence[str], which: Array) -> str:
     """Return the names of some columns, for a message."""
-    chosen = [name for name, is_chosen in zip(names, which) if is_chosen]
-    return ", ".join(chosen[:most]) + (f" and {len(chosen) - most} more" if len(chosen) > most else "")
+    return listed(list(itertools.compress(names, which)))

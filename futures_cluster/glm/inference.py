@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.identification import Identification, identify, name_some
 from futures_cluster.glm.objective import Objective
@@ -23,8 +24,6 @@ from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.separation import Separation, separation_of
 from futures_cluster.glm.solvers.linear import Factor
-
-Array = Any
 
 #: Rows whose linear predictors are computed at a time.
 STATISTICS_ROWS = 8192
@@ -77,8 +76,7 @@ def statistics_of(objective: Objective, theta: Array) -> tuple[Statistics, Array
     expected = Objective(rows, Expected(family), objective.penalty, objective.intercept, column_center=center)
     point = expected.at(theta, 2)
     information = point.hessian * expected.weight
-    futures = [rows.submit(i, block_statistics, family, objective.intercept, theta) for i in range(rows.n_blocks)]
-    weight, deviance, pearson, *terms = sum(future.result() for future in futures)
+    weight, deviance, pearson, *terms = sum(rows.each(block_statistics, family, objective.intercept, theta))
     factor = Factor(information, objective.n_free, objective.noise_of(information))
     identification, is_dropped = identify(expected, theta, information, factor)
     step = -factor.solve(point.gradient * expected.weight)

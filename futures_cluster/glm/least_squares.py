@@ -13,39 +13,28 @@ What they minimize, with ``W`` the sum of the weights:
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import check_facts, facts_of
 from futures_cluster.glm.columns import Features
-from futures_cluster.glm.estimators import BLOCKS_A_WORKER
+from futures_cluster.glm.estimators import LinearModel, scattered
 from futures_cluster.glm.families import Family, Normal
-from futures_cluster.glm.parameters import bad_value, refuse_in_fit
-from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
-from futures_cluster.glm.regressors import _COMMON, _Regressor
-from futures_cluster.glm.rowblocks import RowBlock, split_rows
+from futures_cluster.glm.parameters import bad_value, documented_by
+from futures_cluster.glm.penalties import Penalty, elastic_net
+from futures_cluster.glm.regressors import Regressor
+from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.targets import of_target
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
-_POSITIVE = """positive : bool
-        Whether to allow no negative coefficients. The intercept may be negative.
-    """
-_IGNORED = "{names}\n        Accepted without effect: the minimum does not depend on them.\n    "
-_TARGETS = """
-    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
-    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
-"""
-
-
-class _LeastSquares(_Regressor):
+class _LeastSquares(Regressor):
     """Base class of the estimators of least squares."""
 
     positive: bool
@@ -70,15 +59,12 @@ class _LeastSquares(_Regressor):
             self.intercept_ = np.array([self.intercept_]) if self.fit_intercept else 0.0
             return self
         executor, targets = self.executor, y.shape[1]
-        placed: Any = None
-        if executor is not None:
-            number = min(len(y), max(1, executor._max_workers) * BLOCKS_A_WORKER)
-            placed = executor.scatter(split_rows(X, y, weights, number))
+        placed = [] if executor is None else scattered(executor, X, y, weights)
         models = []
         for number in range(targets):
             one = self._of_target(number, targets)
             block = RowBlock(X, y[:, number], weights)
-            if executor is None or placed is None:
+            if executor is None:
                 one._fit_block(block)
             else:
                 facts = [facts_of(block, False, check_rows=number == 0)]
@@ -108,33 +94,36 @@ class _LeastSquares(_Regressor):
                 del one.coef_
         return one
 
-    def _own_penalty(self, weight: float) -> Penalty:
-        raise NotImplementedError
 
-    def _penalty(self, weight: float) -> Penalty:
-        return dataclasses.replace(self._own_penalty(weight), positive=bool(self.positive))
-
-
+@documented_by(LinearModel)
 class LinearRegression(_LeastSquares):
-    __doc__ = (
-        """Linear regression by least squares.
+    """Linear regression by least squares.
 
     For collinear columns the fit gives the coefficients with the smallest norm.
-"""
-        + _TARGETS
-        + _COMMON.format(
-            own=_POSITIVE
-            + "n_jobs : int or None\n        Maximum number of threads for rows in this process; -1 and None: one for "
-            "each core.\n    " + _IGNORED.format(names="copy_X")
-        )
-        + """
+
+    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
+
+    Parameters
+    ----------
+    positive : bool
+        Whether to allow no negative coefficients. The intercept may be negative.
+    n_jobs : int or None
+        Maximum number of threads for rows in this process; -1 and None: one for each core.
+    copy_X
+        Accepted without effect: the minimum does not depend on them.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
     (2.0, 1.0)
     """
-    )
 
     _takes_column_as_vector = False
 
@@ -153,39 +142,42 @@ class LinearRegression(_LeastSquares):
         n_jobs: int | None = None,
         copy_X: bool = True,
     ) -> None:
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
         self.positive = positive
         self.n_jobs = n_jobs
         self.copy_X = copy_X
 
-    def _own_penalty(self, weight: float) -> Penalty:
-        return Penalty()
+    def _penalty(self, weight: float) -> Penalty:
+        return Penalty(positive=bool(self.positive))
 
 
+@documented_by(LinearModel)
 class Ridge(_LeastSquares):
-    __doc__ = (
-        "Ridge regression: least squares with an l2 penalty.\n"
-        + _TARGETS
-        + _COMMON.format(
-            own="alpha : float or array of shape (targets,)\n        Strength, or one for each target.\n    "
-            + _POSITIVE
-            + _IGNORED.format(names="copy_X, random_state")
-        )
-        + """
+    """Ridge regression: least squares with an l2 penalty.
+
+    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
+
+    Parameters
+    ----------
+    alpha : float or array of shape (targets,)
+        Strength, or one for each target.
+    positive : bool
+        Whether to allow no negative coefficients. The intercept may be negative.
+    copy_X, random_state
+        Accepted without effect: the minimum does not depend on them.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = Ridge(alpha=2.0).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> round(float(model.coef_[0]), 9), round(model.intercept_, 9)
     (1.0, 2.0)
     """
-    )
 
     def __init__(
         self,
@@ -203,15 +195,8 @@ class Ridge(_LeastSquares):
         copy_X: bool = True,
         random_state: Any = None,
     ) -> None:
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
         self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
         self.positive = positive
         self.copy_X = copy_X
         self.random_state = random_state
@@ -232,15 +217,18 @@ class Ridge(_LeastSquares):
         # scikit-learn has a method of that name, with bounds, for positive=True, and no other.
         return "auto" if self.positive and self.solver == "lbfgs" else self.solver
 
-    def _own_penalty(self, weight: float) -> Penalty:
-        return l2(self._alphas(1)[0] / weight)
+    def _penalty(self, weight: float) -> Penalty:
+        return Penalty(l2=self._alphas(1)[0] / weight, positive=bool(self.positive))
 
 
 class _Sparse(_LeastSquares):
     """Base class of estimators with an l1 penalty."""
 
     alpha: float
-    selection: str
+    l1_ratio: float
+
+    def _penalty(self, weight: float) -> Penalty:
+        return elastic_net(float(self.alpha), self.l1_ratio, bool(self.positive))
 
     def fit(
         self,
@@ -270,8 +258,8 @@ class _Sparse(_LeastSquares):
         self
             The fitted estimator.
         """
-        refuse_in_fit(self, unknown)
-        return super().fit(X, y, sample_weight, columns=columns, categories=categories, drop_first=drop_first)
+        chosen = {"columns": columns, "categories": categories, "drop_first": drop_first}
+        return super().fit(X, y, sample_weight, **chosen, **unknown)
 
     @property
     def sparse_coef_(self) -> Any:
@@ -300,23 +288,33 @@ class _Sparse(_LeastSquares):
         return enet_path(X, y, **options)
 
 
+@documented_by(LinearModel)
 class Lasso(_Sparse):
-    __doc__ = (
-        "Lasso: least squares with an l1 penalty.\n"
-        + _TARGETS
-        + _COMMON.format(
-            own="alpha : float\n        Strength of the penalty, 0 or more.\n    "
-            + _POSITIVE
-            + _IGNORED.format(names="precompute, copy_X, random_state, selection")
-        )
-        + """
+    """Lasso: least squares with an l1 penalty.
+
+    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the penalty, 0 or more.
+    positive : bool
+        Whether to allow no negative coefficients. The intercept may be negative.
+    precompute, copy_X, random_state, selection
+        Accepted without effect: the minimum does not depend on them.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = Lasso(alpha=0.1).fit([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]], [1.0, 3.0, 5.0])
     >>> model.coef_.round(6).tolist(), round(model.intercept_, 6)
     ([1.85, 0.0], 1.15)
     """
-    )
 
     l1_ratio: float = 1.0  # no parameter, but an attribute of scikit-learn's Lasso, too
 
@@ -338,43 +336,44 @@ class Lasso(_Sparse):
         random_state: Any = None,
         selection: str = "cyclic",
     ) -> None:
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
         self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
         self.positive = positive
         self.precompute = precompute
         self.copy_X = copy_X
         self.random_state = random_state
         self.selection = selection
 
-    def _own_penalty(self, weight: float) -> Penalty:
-        return l1(self._strength())
 
-
+@documented_by(LinearModel)
 class ElasticNet(_Sparse):
-    __doc__ = (
-        "Elastic net: least squares with an l1 and an l2 penalty.\n"
-        + _TARGETS
-        + _COMMON.format(
-            own="alpha : float\n        Strength of the penalty, 0 or more.\n    "
-            "l1_ratio : float\n        Share of the l1 penalty, from 0 to 1.\n    "
-            + _POSITIVE
-            + _IGNORED.format(names="precompute, copy_X, random_state, selection")
-        )
-        + """
+    """Elastic net: least squares with an l1 and an l2 penalty.
+
+    A ``y`` with two dimensions has several targets, which are fitted one after the other: ``coef_`` has a row for each,
+    ``intercept_``, ``n_iter_`` and ``objective_`` have a number for each, and ``history_`` is a list.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the penalty, 0 or more.
+    l1_ratio : float
+        Share of the l1 penalty, from 0 to 1.
+    positive : bool
+        Whether to allow no negative coefficients. The intercept may be negative.
+    precompute, copy_X, random_state, selection
+        Accepted without effect: the minimum does not depend on them.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = ElasticNet(alpha=0.1, l1_ratio=0.5).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> round(float(model.coef_[0]), 6), round(model.intercept_, 6)
     (1.790698, 1.209302)
     """
-    )
 
     def __init__(
         self,
@@ -395,21 +394,11 @@ class ElasticNet(_Sparse):
         random_state: Any = None,
         selection: str = "cyclic",
     ) -> None:
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
         self.alpha = alpha
         self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
         self.positive = positive
         self.precompute = precompute
         self.copy_X = copy_X
         self.random_state = random_state
         self.selection = selection
-
-    def _own_penalty(self, weight: float) -> Penalty:
-        return elastic_net(self._strength(), self.l1_ratio)

@@ -14,13 +14,14 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
 from futures_cluster.glm.estimators import LinearModel
 from futures_cluster.glm.families import Bernoulli, Multinomial
 from futures_cluster.glm.fitted import dense
 from futures_cluster.glm.offsets import Offset
-from futures_cluster.glm.parameters import bad_value, refuse_in_fit
+from futures_cluster.glm.parameters import bad_value, documented_by, refuse_in_fit
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.sources import kind_of
 from futures_cluster.glm.targets import (
@@ -35,9 +36,8 @@ from futures_cluster.glm.targets import (
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
-
+@documented_by(LinearModel)
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
     """Logistic regression, binary or multinomial.
 
@@ -53,26 +53,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         Inverse strength of the penalty; ``np.inf`` means none.
     l1_ratio : float
         Share of the l1 penalty, from 0 to 1.
-    fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
     class_weight : dict, "balanced" or None
         Weights of the classes.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
-        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int or None
-        Maximum number of iterations; None means 1000.
-    warm_start : bool
-        Whether to start from the coefficients of the last fit.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    callback : callable or None
-        Called after each iteration with its number, objective, gradient norm, seconds and parameters; a true return
-        value stops the solver.
-    verbose : bool
-        Whether to show the progress on stderr.
+    %(Parameters)s
     n_jobs : int or None
         Maximum number of threads for rows in this process; -1 and None: one for each core.
     dual, intercept_scaling, random_state
@@ -170,9 +153,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
 
     def _penalty(self, weight: float) -> Penalty:
         ratio = {"l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio or 0.0)
-        if self.penalty is None or np.isinf(self.C):
-            return Penalty()
-        return elastic_net(1.0 / (self.C * weight), ratio)
+        return Penalty() if self.penalty is None else elastic_net(1.0 / (self.C * weight), ratio)
 
     def _set_coefficients(self, theta: Array) -> None:
         q = self.n_features_in_
@@ -326,7 +307,6 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         array or collection
             One class for each row; for a collection the same kind of collection.
         """
-        check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict", _given(offset))
         scores = self.decision_function(X, offset=offset)
@@ -347,9 +327,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]  #
         """
         if kind_of(X) != "array":
             return self._score_collection(X, y, sample_weight, _given(offset))
-        X, (y, sample_weight, offset) = self._without_named(
-            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
-        )
+        values = {"y": y, "sample_weight": sample_weight, "offset": offset}
+        X, (y, sample_weight, offset) = self._without_named(X, values)
         return float(accuracy_score(y, self.predict(X, offset=offset), sample_weight=sample_weight))
 
     def _losses(self, y: Array, prediction: Array) -> Array:

@@ -6,12 +6,12 @@ share (``cross_validation``), scorers other than accuracy and log loss.
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import log_loss
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.centering import without_center
 from futures_cluster.glm.cross_validation import CrossValidated
@@ -19,6 +19,7 @@ from futures_cluster.glm.families import Family
 from futures_cluster.glm.folds import Folds
 from futures_cluster.glm.logistic import LogisticRegression
 from futures_cluster.glm.objective import Objective
+from futures_cluster.glm.parameters import documented_by
 from futures_cluster.glm.paths import block_hits, each_fold
 from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.sources import kind_of
@@ -28,9 +29,8 @@ from futures_cluster.glm.targets import Coding
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
-
+@documented_by(CrossValidated)
 class LogisticRegressionCV(CrossValidated, LogisticRegression):
     """Logistic regression that chooses the penalty by cross-validation.
 
@@ -40,27 +40,16 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         Number of inverse strengths from 1e-4 to 1e4, or the inverse strengths.
     l1_ratios : array or None
         Shares of the l1 penalty to choose from, from 0 to 1; None: l2 only.
-    fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
     cv : int, splitter, iterable or None
         Number of folds or splitter, as in scikit-learn; None: five folds, stratified by class.
     scoring : {None, "accuracy", "neg_log_loss"}
         Score by which the penalty is chosen; None: accuracy.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"`` or ``"proximal_grad"``.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int
-        Maximum number of iterations of each fit of a path.
     class_weight : dict, "balanced" or None
         Weights of the classes.
     refit : bool
         Whether to fit all rows with the chosen penalty. If False, ``coef_`` is the mean of the best coefficients of
         each fold.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    verbose : bool
-        Whether to show the progress of the last fit on stderr.
+    %(Parameters)s
     use_legacy_attributes : bool
         Whether attributes have the shapes of scikit-learn before 1.10.
 
@@ -111,18 +100,12 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         verbose: Any = False,
         use_legacy_attributes: bool = True,
     ) -> None:
+        super().__init__(fit_intercept, cv, solver, tol, max_iter, executor, verbose)
         self.Cs = Cs
         self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
         self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
         self.class_weight = class_weight
         self.refit = refit
-        self.executor = executor
-        self.verbose = verbose
         self.use_legacy_attributes = use_legacy_attributes
 
     # Parameters of the base, which are chosen here.
@@ -136,13 +119,11 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
     scores_: Any
 
     def _penalty(self, weight: float) -> Penalty:
-        return _penalty_of(self._chosen[0], self._chosen[1], weight)
+        c, ratio = self._chosen
+        return elastic_net(1.0 / (c * weight), ratio)
 
     def _choose(self, sums: Sums, coding: Coding, family: Family, facts: list[BlockFacts]) -> None:
-        if isinstance(self.Cs, numbers.Integral):
-            cs = np.logspace(-4, 4, int(self.Cs))
-        else:
-            cs = np.asarray(self.Cs, dtype=np.float64)
+        cs = np.logspace(-4, 4, int(self.Cs)) if np.ndim(self.Cs) == 0 else np.asarray(self.Cs, dtype=np.float64)
         ratios = np.array([0.0]) if self.l1_ratios is None else np.asarray(self.l1_ratios, dtype=np.float64)
         start = Objective(sums, family, Penalty(), self.fit_intercept).start(0.0)
         folds = self._folds(sums)
@@ -167,7 +148,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         thetas = np.empty((len(ratios), len(cs), len(start)))
         n_iter = np.empty((len(ratios), len(cs)), dtype=np.int32)
         for number, ratio in enumerate(ratios):
-            penalties = [_penalty_of(cs[i], ratio, weight) for i in order]
+            penalties = [elastic_net(1.0 / (cs[i] * weight), ratio) for i in order]
             thetas[number, order], n_iter[number, order] = self._follow(training, family, penalties, start, coding)
         flat = thetas.reshape(-1, len(start))
         found = folds.test(fold, block_hits, flat, self.fit_intercept, family, coding.class_weights)
@@ -176,9 +157,9 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
         scores = -losses if self.scoring == "neg_log_loss" else hits
         return thetas, scores.reshape(n_iter.shape), n_iter
 
-    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts], *, is_local: bool) -> Any:
+    def _fit_coded(self, blocks: list[Any], coding: Coding, facts: list[BlockFacts]) -> Any:
         try:
-            super()._fit_coded(blocks, coding, facts, is_local=is_local)
+            super()._fit_coded(blocks, coding, facts)
             self._publish(coding, *self._found)
         finally:
             for name in ("_found", "_chosen"):
@@ -242,12 +223,7 @@ class LogisticRegressionCV(CrossValidated, LogisticRegression):
                 "LogisticRegressionCV(scoring='neg_log_loss') scores arrays in this process only: collect what "
                 "predict_proba gives, or take scoring='accuracy'"
             )
-        X, (y, sample_weight, offset) = self._without_named(
-            X, {"y": y, "sample_weight": sample_weight, "offset": offset}
-        )
+        values = {"y": y, "sample_weight": sample_weight, "offset": offset}
+        X, (y, sample_weight, offset) = self._without_named(X, values)
         probabilities = self.predict_proba(X, offset=offset)
         return -float(log_loss(y, probabilities, labels=self.classes_, sample_weight=sample_weight))
-
-
-def _penalty_of(c: float, ratio: float, weight: float) -> Penalty:
-    return Penalty() if np.isinf(c) else elastic_net(1.0 / (c * weight), ratio)

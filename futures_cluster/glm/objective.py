@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.passes import pairs_of
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.sums import Sums
-
-Array = Any
 
 #: Largest number of parameters for which a Hessian is formed; of sparse rows, which are made dense for it, fewer.
 DENSE_HESSIAN = 2000

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
-
-Array = Any
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Offset:
         return checked_offset(self.values, self.name, n_rows)
 
 
-def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> Offset | None:
+def offset_of(offset: Any, exposure: Any, family: Family, model: str) -> Offset | None:
     """Return what of the two parameters was given.
 
     Parameters
@@ -63,7 +62,7 @@ def offset_of(offset: Any, exposure: Any, family: Family | None, model: str) -> 
         return None if offset is None else Offset("offset", offset)
     if offset is not None:
         raise ValueError(f"{model} takes offset or exposure, not both: give offset=offset + np.log(exposure)")
-    if family is not None and family.link_name != "log":
+    if family.link_name != "log":
         raise ValueError(
             f"exposure needs a log link, and this {model} has the {family.link_name} link: give an offset in the units "
             "of the target, or the log link"
@@ -167,31 +166,28 @@ def without_offset(family: Family, y: Array, eta: Array) -> tuple[Family, Array,
     return family, y, eta
 
 
-def block_center(y: Array, weights: Array | None, link_name: str) -> tuple[float, float]:
-    """Return the weight of a block, and the ``center`` of its offsets.
+def block_center(block: Any, link_name: str) -> tuple[float, float]:
+    """Return the weight of a ``RowBlock``, and the ``center`` of its offsets; a task.
 
     With a log link that is the logarithm of the mean exposure. With the identity link it is the least offset, so that
     every mean is positive at the start.
     """
-    offset = y[:, 1]
-    weights = np.ones(len(y)) if weights is None else weights
+    offset = block.y[:, 1]
+    weights = np.ones(len(offset)) if block.weights is None else block.weights
     weight = float(weights.sum())
-    if weight == 0:
-        return 0.0, 0.0
-    if link_name == "log":
-        largest = float(offset.max())
-        return weight, largest + float(np.log(weights @ np.exp(offset - largest) / weight))
-    if link_name == "identity":
-        return weight, float(offset.min())
-    return weight, float(weights @ offset) / weight
+    return (weight, _center(offset, weights, link_name)) if weight else (0.0, 0.0)
 
 
 def center_of(blocks: list[tuple[float, float]], link_name: str) -> float:
     """Return the ``center`` of all blocks, of what ``block_center`` gives for each."""
     weights, centers = np.array([each for each in blocks if each[0] > 0]).T
-    if link_name == "log":
-        largest = float(centers.max())
-        return largest + float(np.log(weights @ np.exp(centers - largest) / weights.sum()))
+    return _center(centers, weights, link_name)
+
+
+def _center(offsets: Array, weights: Array, link_name: str) -> float:
     if link_name == "identity":
-        return float(centers.min())
-    return float(weights @ centers / weights.sum())
+        return float(offsets.min())
+    if link_name == "log":
+        largest = float(offsets.max())
+        return largest + float(np.log(weights @ np.exp(offsets - largest) / weights.sum()))
+    return float(weights @ offsets / weights.sum())

@@ -1,8 +1,9 @@
 """Names of parameters and attributes: what other libraries call them, and what to use here.
 
 Covers: keyword arguments that no estimator has, attributes that scikit-learn's or dask-glm's estimators have and ours
-do not, the values that parameters may have, and errors that name the estimator and its parameter. Does not cover: what
-the parameters do (``estimators``, ``logistic``, ``regressors``, ``least_squares``).
+do not, docstrings with parameters that many estimators have, the values that parameters may have, and errors that name
+the estimator and its parameter. Does not cover: what the parameters do (``estimators``, ``logistic``, ``regressors``,
+``least_squares``).
 
 ``docs/guides/glm.md`` has a table of scikit-learn's parameters, and one of dask-glm's.
 """
@@ -10,14 +11,16 @@ the parameters do (``estimators``, ``logistic``, ``regressors``, ``least_squares
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.numbers import shown
 
-Array = Any
+_T = TypeVar("_T")
 
 #: Keyword arguments of dask-glm, and of older versions of scikit-learn.
 UNKNOWN = {
@@ -134,6 +137,24 @@ def bad_value(model: Any, name: str, needed: str) -> ValueError:
     ValueError('Model(alpha=-1): alpha must be a number >= 0')
     """
     return ValueError(f"{type(model).__name__}({name}={shown(getattr(model, name))}): {name} must be {needed}")
+
+
+# ---------------------------------------------------------------- docstrings
+
+
+def documented_by(base: type) -> Callable[[type[_T]], type[_T]]:
+    """Return a decorator that completes a docstring by that of a base class.
+
+    ``%(Parameters)s`` stands for all entries of the base's section of that name, ``%(Attributes)s`` likewise.
+    """
+
+    def document(kind: type[_T]) -> type[_T]:
+        if kind.__doc__ and base.__doc__:  # python -OO has none
+            sections = re.findall(r"(\w+)\n *-+\n(.+?)(?=\n\n|\s*$)", base.__doc__, re.DOTALL)
+            kind.__doc__ %= {name: entries.strip() for name, entries in sections}
+        return kind
+
+    return document
 
 
 # ---------------------------------------------------------------- values

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.columns import Features, Rows, choose, code_column, refuse_non_numbers
-
-Array = Any
 
 #: Maximum bytes, as doubles, of a block of joined row groups of a Parquet file: enough to be worth a task,
 #: few enough that a worker with little memory holds several. (A row group that is larger is a block.)

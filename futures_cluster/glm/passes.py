@@ -28,12 +28,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.centering import CenteredRows
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.trees import tree_sum
-
-Array = Any
 
 #: Of a dense piece, in numbers. 64 Ki doubles are half a megabyte: with its scaled copy it fits a core's L2 cache.
 PIECE_NUMBERS = 64 * 1024
@@ -107,18 +106,26 @@ def block_sums(
     run : callable
         ``map``, or that of a pool of threads.
     """
-    p = block.n_features + intercept
     size = sums_size(block.n_features, intercept, family.outputs, order)
-    if block.n_rows == 0:
-        return np.zeros(size)
-    beta = theta.reshape(p, family.outputs)
+    beta = theta.reshape(-1, family.outputs)
 
     def one(segment: tuple[int, int]) -> Array:
+        return _segment_sums(block, family, intercept, beta, order, size, segment, stride)
+
+    return _sum_of_segments(block, size, one, run)
+
+
+def _sum_of_segments(block: RowBlock, size: int, one: Callable[[tuple[int, int]], Array], run: Runner) -> Array:
+    """Return the sum of the vectors ``one(segment)`` of a block, of this size."""
+    if block.n_rows == 0:
+        return np.zeros(size)
+
+    def quietly(segment: tuple[int, int]) -> Array:
         # Of the thread: what overflows is infinite, and the solver's business.
         with np.errstate(all="ignore"):
-            return _segment_sums(block, family, intercept, beta, order, size, segment, stride)
+            return one(segment)
 
-    return tree_sum(list(run(one, segments_of(block, size))))
+    return tree_sum(list(run(quietly, segments_of(block, size))))
 
 
 def _segment_sums(
@@ -204,39 +211,31 @@ def block_product(
     block: RowBlock, family: Family, intercept: bool, theta: Array, vector: Array, run: Runner = map
 ) -> Array:
     """Return the Hessian at ``theta`` times a vector, without the matrix; flat."""
-    p = block.n_features + intercept
-    q = block.n_features
-    outputs = family.outputs
-    if block.n_rows == 0:
-        return np.zeros(p * outputs)
+    q, outputs = block.n_features, family.outputs
     # One product with both, as reading the rows is what takes the time.
-    both = np.concatenate([theta.reshape(p, outputs), vector.reshape(p, outputs)], axis=1)
+    both = np.concatenate([theta.reshape(-1, outputs), vector.reshape(-1, outputs)], axis=1)
     coef = np.ascontiguousarray(both[:q])
 
     def one(segment: tuple[int, int]) -> Array:
-        result = np.zeros((p, outputs))
-        with np.errstate(all="ignore"):
-            for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
-                eta_both = x @ coef
-                if intercept:
-                    eta_both += both[q]
-                eta, change = eta_both[:, :outputs], eta_both[:, outputs:]
-                if outputs == 1:
-                    curvature = family.derivatives(y, np.ascontiguousarray(eta[:, 0]), 2)[2]
-                    assert curvature is not None
-                    slope = curvature[:, None] * change
-                else:
-                    curvature = family.derivatives(y, eta, 2)[2]
-                    assert curvature is not None
-                    slope = curvature * (change - (curvature * change).sum(axis=1, keepdims=True))
-                if weights is not None:
-                    slope *= weights[:, None]
-                result[:q] += _transposed_product(x, slope)
-                if intercept:
-                    result[q] += slope.sum(axis=0)
+        result = np.zeros((q + intercept, outputs))
+        for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
+            eta_both = x @ coef
+            if intercept:
+                eta_both += both[q]
+            eta, change = eta_both[:, :outputs], eta_both[:, outputs:]
+            if outputs == 1:
+                slope = family.curvature(y, np.ascontiguousarray(eta[:, 0]))[:, None] * change
+            else:
+                curvature = family.curvature(y, eta)
+                slope = curvature * (change - (curvature * change).sum(axis=1, keepdims=True))
+            if weights is not None:
+                slope *= weights[:, None]
+            result[:q] += _transposed_product(x, slope)
+            if intercept:
+                result[q] += slope.sum(axis=0)
         return result.ravel()
 
-    return tree_sum(list(run(one, segments_of(block, p * outputs))))
+    return _sum_of_segments(block, theta.size, one, run)
 
 
 def _transposed_product(x: Any, right: Array) -> Array:
@@ -266,8 +265,7 @@ def block_images(block: RowBlock, family: Family, intercept: bool, theta: Array,
             eta += theta[q]
             change += vectors[q]
         with np.errstate(all="ignore"):
-            curvature = family.derivatives(y, eta, 2)[2]
-        assert curvature is not None
+            curvature = family.curvature(y, eta)
         slope = change * (curvature if weights is None else curvature * weights)[:, None]
         images[:q] += _transposed_product(x, slope)
         if intercept:
@@ -311,28 +309,22 @@ def block_saturated(block: RowBlock, family: Family) -> float:
 
 def block_diagonal(block: RowBlock, family: Family, intercept: bool, theta: Array, run: Runner = map) -> Array:
     """Return the diagonal of the Hessian of the summed loss, flat, as ``theta``."""
-    p = block.n_features + intercept
-    q = block.n_features
-    outputs = family.outputs
-    if block.n_rows == 0:
-        return np.zeros(p * outputs)
-    beta = theta.reshape(p, outputs)
+    q, outputs = block.n_features, family.outputs
+    beta = theta.reshape(-1, outputs)
 
     def one(segment: tuple[int, int]) -> Array:
-        result = np.zeros((p, outputs))
-        with np.errstate(all="ignore"):
-            for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
-                eta = x @ beta[:q]
-                if intercept:
-                    eta += beta[q]
-                curvature = family.derivatives(y, eta[:, 0] if outputs == 1 else eta, 2)[2]
-                assert curvature is not None
-                curvature = curvature[:, None] if outputs == 1 else curvature * (1.0 - curvature)
-                if weights is not None:
-                    curvature = curvature * weights[:, None]
-                result[:q] += _transposed_square_product(x, curvature)
-                if intercept:
-                    result[q] += curvature.sum(axis=0)
+        result = np.zeros(beta.shape)
+        for x, y, weights in block.pieces(segment, piece_rows(q), 1, sparse_as_dense=False):
+            eta = x @ beta[:q]
+            if intercept:
+                eta += beta[q]
+            curvature = family.curvature(y, eta[:, 0] if outputs == 1 else eta)
+            curvature = curvature[:, None] if outputs == 1 else curvature * (1.0 - curvature)
+            if weights is not None:
+                curvature = curvature * weights[:, None]
+            result[:q] += _transposed_square_product(x, curvature)
+            if intercept:
+                result[q] += curvature.sum(axis=0)
         return result.ravel()
 
-    return tree_sum(list(run(one, segments_of(block, p * outputs))))
+    return _sum_of_segments(block, theta.size, one, run)

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from futures_cluster.config import usable_cores
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.offsets import without_offset
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.solvers import SOLVERS, Options
+from futures_cluster.glm.solvers import SOLVERS, Options, solver_for
 from futures_cluster.glm.sums import ExecutorSums, Sums, single_threaded_blas
-
-Array = Any
 
 #: Rows for which predictions of all fits of a path are formed at once.
 PIECE_ROWS = 4096
@@ -46,23 +45,12 @@ def solve_path(
     thetas : array of shape (penalties, parameters)
     n_iter : array of int
     """
-    thetas, iterations = [], []
-    theta = start
+    results = []
     for penalty in penalties:
         objective = Objective(sums, family, penalty, intercept, column_center=column_center)
-        result = SOLVERS[solver_for(solver, objective)](objective, theta, options)
-        theta = result.theta
-        thetas.append(theta)
-        iterations.append(result.n_iter)
-    return np.array(thetas), np.array(iterations)
-
-
-def solver_for(name: str, objective: Objective) -> str:
-    """Return the solver that ``"auto"`` stands for."""
-    smooth = objective.penalty.is_smooth
-    if name == "auto":
-        return "newton" if objective.has_hessian else "lbfgs" if smooth else "proximal_grad"
-    return name
+        results.append(SOLVERS[solver_for(solver, objective)](objective, start, options))
+        start = results[-1].theta
+    return np.array([each.theta for each in results]), np.array([each.n_iter for each in results])
 
 
 def each_fold(fn: Callable[[int], Any], number: int, sums: Sums) -> list[Any]:

@@ -10,18 +10,17 @@ and ``alpha`` (``estimators``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 
 @dataclass(frozen=True)
 class Penalty:
     """``l1 * sum(abs(b)) + l2 / 2 * sum(b**2)`` for coefficients ``b``.
 
-    With ``positive`` the penalty is infinite if a coefficient is negative. ``value`` leaves that out: solvers reach
+    With ``positive`` the penalty is infinite if a coefficient is negative. The values leave that out: solvers reach
     only other coefficients, by way of ``prox``.
 
     Raises
@@ -33,8 +32,8 @@ class Penalty:
     --------
     >>> penalty = Penalty(l1=1.0, l2=2.0)
     >>> b = np.array([3.0, -1.0])
-    >>> float(penalty.value(b)), penalty.gradient(b).tolist()
-    (14.0, [6.0, -2.0])
+    >>> penalty.smooth_value(b), penalty.l1_value(b), penalty.gradient(b).tolist()
+    (10.0, 4.0, [6.0, -2.0])
     >>> penalty.prox(b, 0.5).tolist()  # of the l1 part only
     [2.5, -0.5]
     >>> Penalty(l1=1.0, positive=True).prox(b, 0.5).tolist()
@@ -54,10 +53,6 @@ class Penalty:
     def is_smooth(self) -> bool:
         """Whether ``gradient`` is the gradient of the whole penalty."""
         return self.l1 == 0 and not self.positive
-
-    def value(self, b: Array) -> float:
-        """Return the value of both parts."""
-        return self.smooth_value(b) + self.l1_value(b)
 
     def smooth_value(self, b: Array) -> float:
         """Return the value of the l2 part."""
@@ -95,17 +90,7 @@ class Penalty:
         return np.where(b != 0, gradient + self.l1 * np.sign(b), at_zero)
 
 
-def l1(strength: float) -> Penalty:
-    """Return ``strength * sum(abs(b))``."""
-    return Penalty(l1=strength)
-
-
-def l2(strength: float) -> Penalty:
-    """Return ``strength / 2 * sum(b**2)``."""
-    return Penalty(l2=strength)
-
-
-def elastic_net(strength: float, l1_ratio: float) -> Penalty:
+def elastic_net(strength: float, l1_ratio: float, positive: bool = False) -> Penalty:
     """Return a penalty with ``l1_ratio`` of the strength as l1, the rest as l2.
 
     Raises
@@ -115,4 +100,4 @@ def elastic_net(strength: float, l1_ratio: float) -> Penalty:
     """
     if not 0 <= l1_ratio <= 1:
         raise ValueError(f"l1_ratio must be between 0 and 1, not {l1_ratio!r}")
-    return Penalty(l1=strength * l1_ratio, l2=strength * (1.0 - l1_ratio))
+    return Penalty(l1=strength * l1_ratio, l2=strength * (1.0 - l1_ratio), positive=positive)

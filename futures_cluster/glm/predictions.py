@@ -7,6 +7,7 @@ Does not cover: arrays in this process (the estimators' own methods).
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from futures_cluster.glm.columns import Features, target_of
 from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.sources import chunked_like, kind_of, of_same_length
+from futures_cluster.glm.sums import submit_of
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
@@ -27,20 +29,16 @@ def predict_collection(model: Any, x: Any, method: str, executor: Executor | Non
     model = without_process(model)
     if kind == "dask":
         return _predict_dask(model, x, method, offset)
+    submit, shared = submit_of(executor), model if executor is None else executor.scatter(model)
     if kind == "futures":
         beside = offset_of_blocks(offset, len(x))
-        if executor is None:
-            return [predict_block(model, method, each.result(), **_result(own)) for each, own in zip(x, beside)]
-        shared = executor.scatter(model)
-        return [executor.submit(predict_block, shared, method, each, **own) for each, own in zip(x, beside)]
+        futures = [submit(predict_block, shared, method, each, **own) for each, own in zip(x, beside)]
+        return [future.result() for future in futures] if executor is None else futures
     if offset is not None and not isinstance(offset.values, str):
         raise TypeError(f"for files {offset.name} is the name of a column, not {type(offset.values).__name__}")
     keywords: dict[str, Any] = {} if offset is None else {offset.name: offset.values}
     blocks = [block for file in files_of(x) for block in blocks_of(file, features)]
-    if executor is None:
-        return np.concatenate([predict_file(model, method, block, features, **keywords) for block in blocks])
-    shared = executor.scatter(model)
-    futures = [executor.submit(predict_file, shared, method, block, features, **keywords) for block in blocks]
+    futures = [submit(predict_file, shared, method, block, features, **keywords) for block in blocks]
     return np.concatenate([future.result() for future in futures])
 
 
@@ -51,10 +49,6 @@ def offset_of_blocks(offset: Offset | None, number: int) -> list[dict[str, Any]]
     values = offset.values
     parts = [values] * number if isinstance(values, str) else of_same_length(offset.name, values, number)
     return [{offset.name: part} for part in parts]
-
-
-def _result(keywords: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.result() if hasattr(value, "result") else value for name, value in keywords.items()}
 
 
 def without_process(model: Any) -> Any:
@@ -142,7 +136,7 @@ def _predict_dask(model: Any, x: Any, method: str, offset: Offset | None) -> Any
         return x.map_partitions(_predict_frame, model, method, *beside, meta=meta)
     if len(x.chunks[1]) > 1:
         x = x.rechunk({1: -1})
-    predict = _ArrayPredictor(model, method, None if offset is None else offset.name)
+    predict = functools.partial(_predict_array, model, method, None if offset is None else offset.name)
     columns = [] if offset is None else [chunked_like(x, offset.values, offset.name)[:, None]]
     import dask.array
 
@@ -154,18 +148,10 @@ def _has_names(model: Any) -> bool:
     return hasattr(model, "feature_names_in_")
 
 
-class _ArrayPredictor:
-    """A function of a block, for Dask."""
-
-    def __init__(self, model: Any, method: str, offset: str | None = None) -> None:
-        self.model = model
-        self.method = method
-        self.offset = offset
-
-    def __call__(self, block: Any, column: Any = None) -> Any:
-        columns = list(self.model.feature_names_in_) if _has_names(self.model) else None
-        beside = {} if self.offset is None else {self.offset: column[:, 0]}
-        return predict_rows(self.model, self.method, block, columns, **beside)
+def _predict_array(model: Any, method: str, offset: str | None, block: Any, column: Any = None) -> Any:
+    columns = list(model.feature_names_in_) if _has_names(model) else None
+    beside = {} if offset is None else {offset: column[:, 0]}
+    return predict_rows(model, method, block, columns, **beside)
 
 
 def _one_row(model: Any) -> Any:

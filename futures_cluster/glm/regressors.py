@@ -13,60 +13,22 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.columns import features_of
-from futures_cluster.glm.estimators import LinearModel, _check_weights
+from futures_cluster.glm.estimators import LinearModel, check_weights
 from futures_cluster.glm.families import Family, Tweedie, gamma, poisson
 from futures_cluster.glm.offsets import Offset, offset_of
-from futures_cluster.glm.parameters import refuse_in_fit
-from futures_cluster.glm.penalties import Penalty, l2
+from futures_cluster.glm.parameters import documented_by, refuse_in_fit
+from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.sources import kind_of
-from futures_cluster.glm.targets import Coding
+from futures_cluster.glm.targets import Coding, check_range
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
 
-Array = Any
 
-_COMMON = """
-    Parameters
-    ----------
-    {own}fit_intercept : bool
-        Whether to fit an intercept. It is never penalized.
-    solver : str
-        ``"auto"``, ``"newton"``, ``"lbfgs"``, ``"gradient_descent"``, ``"proximal_grad"``, ``"admm"`` or
-        ``"async_admm"``; scikit-learn's names stand for the most similar of these.
-    tol : float
-        Relative accuracy of the objective: a solver stops at this estimated distance from its minimum.
-    max_iter : int or None
-        Maximum number of iterations; None means 1000.
-    warm_start : bool
-        Whether to start from the coefficients of the last fit.
-    executor : futures_cluster.Executor or None
-        Executor whose workers hold the rows. None: fit in this process, with a thread for each core.
-    callback : callable or None
-        Called after each iteration; a true return value stops the solver.
-    verbose : bool
-        Whether to show the progress on stderr.
-
-    Attributes
-    ----------
-    coef_ : array of shape (features,)
-        Coefficients.
-    intercept_ : float
-        Intercept; 0 without one.
-    n_iter_ : int
-        Number of iterations.
-    solver_ : str
-        Name of the solver that ran.
-    objective_ : float
-        Value of the objective, in the units of the mean loss.
-    history_ : dict of lists
-        ``objective``, ``gradient_norm`` and ``seconds`` of each iteration.
-    """
-
-
-class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
+class Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of all regressors."""
 
     def _family(self) -> Family:
@@ -74,9 +36,6 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
 
     def _coding(self, facts: list[BlockFacts], counts: Any) -> Coding:
         return Coding(self._family())
-
-    def _strength(self) -> float:
-        return float(self.alpha)
 
     def predict(self, X: Any) -> Any:
         """Predict the expected target of each row.
@@ -91,7 +50,6 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         array or collection
             One number for each row; for a collection the same kind of collection.
         """
-        check_is_fitted(self)
         if kind_of(X) != "array":
             return self._predict(X, "predict")
         return self._family().mean(self._linear(X))
@@ -118,38 +76,10 @@ class _Regressor(RegressorMixin, LinearModel):  # type: ignore[misc]  # scikit-l
         return np.square(y - prediction)
 
 
-class _Alpha(_Regressor):
-    """Base class of regressors with a strength ``alpha``."""
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        fit_intercept: bool = True,
-        solver: str = "auto",
-        tol: float = 1e-11,
-        max_iter: int | None = 1000,
-        warm_start: bool = False,
-        executor: Executor | None = None,
-        callback: Any = None,
-        verbose: Any = False,
-    ) -> None:
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
-
-
-_ALPHA = "alpha : float\n        Strength of the l2 penalty, 0 or more.\n    "
-
-
-class _Deviance(_Alpha):
+class Deviance(Regressor):
     """Base class of regressors of positive targets that are scored by their deviance, and take offsets."""
+
+    alpha: float
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -157,7 +87,7 @@ class _Deviance(_Alpha):
         return tags
 
     def _penalty(self, weight: float) -> Penalty:
-        return l2(self._strength())
+        return Penalty(l2=float(self.alpha))
 
     def _offset(self, offset: Any, exposure: Any) -> Offset | None:
         return offset_of(offset, exposure, self._family(), type(self).__name__)
@@ -232,8 +162,7 @@ class _Deviance(_Alpha):
     def _losses(self, y: Array, prediction: Array) -> Array:
         y = np.asarray(y, dtype=np.float64)
         family = self._family()
-        if (problem := family.check(y)) is not None:
-            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
+        check_range(family, y)
         return family.deviance(y, prediction)
 
     def score(
@@ -263,64 +192,105 @@ class _Deviance(_Alpha):
         prediction = np.asarray(self.predict(X, offset=offset, exposure=exposure))
         y = np.asarray(y, dtype=np.float64)
         losses = self._losses(y, prediction)
-        weights = _check_weights(sample_weight, len(y))
+        weights = check_weights(sample_weight, len(y))
         mean = np.full_like(y, np.average(y, weights=weights))
         return float(1.0 - np.average(losses, weights=weights) / np.average(self._losses(y, mean), weights=weights))
 
 
-class PoissonRegressor(_Deviance):
-    __doc__ = (
-        "Poisson regression of counts, with a log link and an l2 penalty."
-        + "\n"
-        + _COMMON.format(own=_ALPHA)
-        + """
+class ByAlpha(Deviance):
+    """Base class of those whose only parameter beside the common ones is the strength ``alpha``."""
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-11,
+        max_iter: int | None = 1000,
+        warm_start: bool = False,
+        executor: Executor | None = None,
+        callback: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
+        self.alpha = alpha
+
+
+@documented_by(LinearModel)
+class PoissonRegressor(ByAlpha):
+    """Poisson regression of counts, with a log link and an l2 penalty.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the l2 penalty, 0 or more.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = PoissonRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1, 3, 4, 4])
     >>> model.predict([[0.0], [1.0]]).round(3).tolist()
     [2.0, 4.0]
     """
-    )
 
     def _family(self) -> Family:
         return poisson()
 
 
-class GammaRegressor(_Deviance):
-    __doc__ = (
-        "Gamma regression of positive targets, with a log link and an l2 penalty."
-        + "\n"
-        + _COMMON.format(own=_ALPHA)
-        + """
+@documented_by(LinearModel)
+class GammaRegressor(ByAlpha):
+    """Gamma regression of positive targets, with a log link and an l2 penalty.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the l2 penalty, 0 or more.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = GammaRegressor(alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [1.0, 3.0, 4.0, 4.0])
     >>> model.predict([[0.0], [1.0]]).round(3).tolist()
     [2.0, 4.0]
     """
-    )
 
     def _family(self) -> Family:
         return gamma()
 
 
-class TweedieRegressor(_Deviance):
-    __doc__ = (
-        "Tweedie regression: the variance is a power of the mean; with an l2 penalty."
-        + "\n"
-        + _COMMON.format(
-            own="power : float\n        0 normal, 1 Poisson, 2 gamma, 3 inverse Gaussian, 1 to 2 compound.\n    "
-            + _ALPHA
-            + 'link : {"auto", "identity", "log"}\n        ``"auto"``: identity for powers up to 0, else log.\n    '
-        )
-        + """
+@documented_by(LinearModel)
+class TweedieRegressor(Deviance):
+    """Tweedie regression: the variance is a power of the mean; with an l2 penalty.
+
+    Parameters
+    ----------
+    power : float
+        0 normal, 1 Poisson, 2 gamma, 3 inverse Gaussian, 1 to 2 compound.
+    alpha : float
+        Strength of the l2 penalty, 0 or more.
+    link : {"auto", "identity", "log"}
+        ``"auto"``: identity for powers up to 0, else log.
+    %(Parameters)s
+
+    Attributes
+    ----------
+    %(Attributes)s
+
     Examples
     --------
     >>> model = TweedieRegressor(power=1.5, alpha=0).fit([[0.0], [0.0], [1.0], [1.0]], [0.0, 4.0, 4.0, 4.0])
     >>> model.predict([[0.0], [1.0]]).round(3).tolist()
     [2.0, 4.0]
     """
-    )
 
     def __init__(
         self,
@@ -337,17 +307,10 @@ class TweedieRegressor(_Deviance):
         callback: Any = None,
         verbose: Any = False,
     ) -> None:
+        super().__init__(fit_intercept, solver, tol, max_iter, warm_start, executor, callback, verbose)
         self.power = power
         self.alpha = alpha
         self.link = link
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.executor = executor
-        self.callback = callback
-        self.verbose = verbose
 
     def _family(self) -> Family:
         link = self.link

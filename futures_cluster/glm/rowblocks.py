@@ -19,10 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.centering import CenteredRows
 from futures_cluster.glm.columns import Features, Rows, rows_of_frame, target_of
-
-Array = Any
 
 #: Maximum number of rows of a piece if only some pieces are used.
 SAMPLE_ROWS = 256

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import facts_of
 from futures_cluster.glm.categories import is_mixed
 from futures_cluster.glm.offsets import Offset
 from futures_cluster.glm.predictions import features_of_model, predict_rows, without_process
 from futures_cluster.glm.rowblocks import RowBlock
-from futures_cluster.glm.sources import Load, loads_of
+from futures_cluster.glm.sources import loads_of
+from futures_cluster.glm.sums import submit_of
 from futures_cluster.glm.targets import encode_rows
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 
 @dataclass(frozen=True)
@@ -58,48 +58,31 @@ def score_collection(
         If there are no rows, or what a fit would refuse.
     """
     features = features_of_model(model)
-    loads = loads_of(x, y, weights, executor, None if offset is None else offset.values, features)
+    name, values = (None, None) if offset is None else (offset.name, offset.values)
+    loads = loads_of(x, y, weights, executor, values, features)
     is_classifier = model._wants_classes
-    model = without_process(model)
+    submit, model = submit_of(executor), without_process(model)
     if executor is not None:
         model = executor.scatter(model)
-    each_block = _Blocks(loads, model, executor, None if offset is None else offset.name)
-    rows, weight, target = each_block.sum(_totals)
+    blocks = [submit(_scored, submit(load.fn, *load.args), model, load.name, name) for load in loads]
+
+    def total(fn: Callable[..., Array], *args: Any) -> Array:
+        return sum(each.result() for each in [submit(fn, block, *args) for block in blocks])
+
+    rows, weight, target = total(_totals)
     if rows == 0:
         raise ValueError("Found array with 0 sample(s): there are no rows to score")
     if weight <= 0:
         raise ValueError("sample_weight is zero for all rows: at least one weight must be positive")
     if is_classifier:
-        wrong, _ = each_block.sum(_losses, model, None)
+        wrong, _ = total(_losses, model, None)
         return float((weight - wrong) / weight)
-    left, all_of_it = each_block.sum(_losses, model, target / weight)
+    left, all_of_it = total(_losses, model, target / weight)
     if rows < 2:
         return float("nan")
     if all_of_it == 0:
         return float(left == 0)
     return float((all_of_it - left) / all_of_it)
-
-
-class _Blocks:
-    """The blocks with their predictions, where they are."""
-
-    def __init__(self, loads: list[Load], model: Any, executor: Executor | None, offset: str | None) -> None:
-        self._submit: Callable[..., Any] = _call if executor is None else executor.submit
-        self._is_here = executor is None
-        names = [load.name for load in loads]
-        blocks = [self._submit(load.fn, *self._here(load.args), **load.options) for load in loads]
-        self._blocks = [self._submit(_scored, block, model, name, offset) for block, name in zip(blocks, names)]
-
-    def _here(self, args: tuple[Any, ...]) -> list[Any]:
-        return [each.result() if self._is_here and hasattr(each, "result") else each for each in args]
-
-    def sum(self, fn: Callable[..., Array], *args: Any) -> Array:
-        found = [self._submit(fn, block, *args) for block in self._blocks]
-        return sum(found if self._is_here else [future.result() for future in found])
-
-
-def _call(fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    return fn(*args, **options)
 
 
 # ---------------------------------------------------------------- tasks

@@ -17,18 +17,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.identification import name_some
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.passes import block_recession
 from futures_cluster.glm.solvers.base import Options, StartNotFinite, warn_of_convergence
 from futures_cluster.glm.solvers.linear import Factor
 from futures_cluster.glm.solvers.newton import newton
-
-Array = Any
 
 #: A step is looked at if it changes some coefficient by this part.
 MOVES = 1e-3
@@ -127,15 +125,7 @@ def _look(objective: Objective, theta: Array, step: Array, hidden: Array | None)
 
 def _ask(objective: Objective, theta: Array, direction: Array) -> Separation | None:
     rows, outputs, n = objective.all_rows, objective.outputs, objective.rows - objective.intercept
-    answers = np.array(
-        [
-            future.result()
-            for future in [
-                rows.submit(i, block_recession, objective.family, objective.intercept, theta, direction)
-                for i in range(rows.n_blocks)
-            ]
-        ]
-    )
+    answers = np.array(rows.each(block_recession, objective.family, objective.intercept, theta, direction))
     least, most, least_so_far = np.min(answers[:, 0]), np.max(answers[:, 1]), np.min(answers[:, 2])
     if least_so_far > 0:
         direction = theta  # all targets are on their own side, so this is a direction without an optimum

@@ -14,12 +14,13 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.glm.columns import Features, choose, rows_of_frame
 from futures_cluster.glm.files import DataFile, blocks_of, files_of, read_rows
 from futures_cluster.glm.rowblocks import RowBlock, make_block
+from futures_cluster.glm.sums import submit_of
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
@@ -31,7 +32,6 @@ class Load:
 
     fn: Callable[..., RowBlock]
     args: tuple[Any, ...]
-    options: dict[str, Any] = field(default_factory=dict)
     name: str = ""
 
 
@@ -59,16 +59,14 @@ def _is_dask(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(x, "__dask_graph__")
 
 
-def loads_of(
-    x: Any, y: Any, weights: Any, executor: Executor | None, offset: Any = None, features: Features | None = None
-) -> list[Load]:
+def loads_of(x: Any, y: Any, weights: Any, executor: Executor | None, offset: Any, features: Features) -> list[Load]:
     """Return the loads of a collection.
 
     Parameters
     ----------
-    offset : optional
-        The values of an offset or an exposure.
-    features : Features, optional
+    offset
+        The values of an offset or an exposure, or None.
+    features : Features
         Which columns of tables, and which of these are categories.
 
     Raises
@@ -76,7 +74,6 @@ def loads_of(
     ValueError, TypeError
         When rows, target, weights and offset do not go together.
     """
-    features = features or Features()
     kind = kind_of(x)
     if kind == "files":
         return _file_loads(x, y, weights, offset, features)
@@ -85,7 +82,7 @@ def loads_of(
     else:
         loads = _future_loads(list(x), y, weights, offset)
     for number, load in enumerate(loads):
-        load.options["features"] = features
+        load.args += (features,)
         load.name = f"block {number}"
     return loads
 
@@ -93,38 +90,22 @@ def loads_of(
 def place(
     loads: Iterable[Load], executor: Executor | None, look: Callable[..., Any], *args: Any
 ) -> tuple[list[Any], list[Any]]:
-    """Return the blocks, and ``look(block, *args)`` of each.
+    """Return futures of the blocks, and of ``look(block, *args)`` of each.
 
-    With an executor, both are futures. ``look`` gets a block as soon as it is made, before others are made: if not all
-    fit into memory, it is still there.
+    ``look`` gets a block as soon as it is made, before others are made: if not all fit into memory, it is still there.
     """
+    submit = submit_of(executor)
     blocks, found = [], []
     for load in loads:
-        if executor is None:
-            block: Any = load.fn(*_values(load.args), **load.options)
-            found.append(look(block, *args))
-        else:
-            block = executor.submit(load.fn, *load.args, **load.options)
-            found.append(executor.submit(look, block, *args))
-        blocks.append(block)
+        blocks.append(submit(load.fn, *load.args))
+        found.append(submit(look, blocks[-1], *args))
     return blocks, found
-
-
-def _values(args: tuple[Any, ...]) -> list[Any]:
-    return [each.result() if isinstance(each, concurrent.futures.Future) else each for each in args]
 
 
 # ---------------------------------------------------------------- one block; these run on workers
 
 
-def from_parts(x: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None) -> RowBlock:
-    """Return a block of rows, target, weights and offset."""
-    return make_block(x, y, weights, offset, features)
-
-
-def from_table(
-    table: Any, target: str, weight: str | None = None, offset: str | None = None, features: Features | None = None
-) -> RowBlock:
+def from_table(table: Any, target: str, weight: str | None, offset: str | None, features: Features) -> RowBlock:
     """Return a block of a data frame that has the target as a column.
 
     Raises
@@ -137,11 +118,11 @@ def from_table(
     if not hasattr(table, "columns"):
         raise TypeError(f"y={target!r} names a column, but a block is no table: {type(table).__name__}")
     names = (target, weight, offset)
-    rows = rows_of_frame(table, features or Features(), [name for name in names if name is not None])
+    rows = rows_of_frame(table, features, [name for name in names if name is not None])
     return make_block(rows, *(None if name is None else table[name] for name in names))
 
 
-def from_pair(pair: Any, offset: Any = None, features: Features | None = None) -> RowBlock:
+def from_pair(pair: Any, offset: Any, features: Features) -> RowBlock:
     """Return a block of a future's ``(rows, target)`` or ``(rows, target, weights)``.
 
     Raises
@@ -162,21 +143,19 @@ def from_pair(pair: Any, offset: Any = None, features: Features | None = None) -
 def from_file(
     file: DataFile,
     target: str,
-    weight: str | None = None,
-    offset: str | None = None,
-    features: Features | None = None,
+    weight: str | None,
+    offset: str | None,
+    features: Features,
 ) -> RowBlock:
     """Return a block of a file, or of some row groups of a Parquet file."""
     names = (target, weight, offset)
     own = [name for name in names if name is not None]
-    rows, values = read_rows(file, features or Features(), own)
+    rows, values = read_rows(file, features, own)
     found = dict(zip(own, values))
     return make_block(rows, *(None if name is None else found[name] for name in names))
 
 
-def from_delayed(
-    part: Any, y: Any, weights: Any = None, offset: Any = None, features: Features | None = None
-) -> RowBlock:
+def from_delayed(part: Any, y: Any, weights: Any, offset: Any, features: Features) -> RowBlock:
     """Return a block of Dask's delayed values, computed where this runs."""
     part, y, weights, offset = _dask_compute()(part, y, weights, offset, scheduler="synchronous")
     if isinstance(y, str):
@@ -218,7 +197,7 @@ def _future_loads(x: list[Any], y: Any, weights: Any, offset: Any) -> list[Load]
             raise TypeError("without y each future gives its weights itself: (X, y, sample_weight)")
         return [Load(from_pair, pair) for pair in zip(x, offsets)]
     beside = [of_same_length("y", y, len(x)), of_same_length("sample_weight", weights, len(x)), offsets]
-    return [Load(from_parts, each) for each in zip(x, *beside)]
+    return [Load(make_block, each) for each in zip(x, *beside)]
 
 
 def _must_be_name(value: Any, name: str) -> None:
@@ -258,7 +237,7 @@ def _dask_loads(x: Any, y: Any, weights: Any, executor: Executor | None, offset:
         ]
     fn: Callable[..., RowBlock] = from_delayed
     if executor is None or hasattr(executor, "compute"):
-        fn = from_table if names else from_parts
+        fn = from_table if names else make_block
         if executor is None:
             columns = [list(each) for each in _dask_compute()(*columns)]
         else:

@@ -1,7 +1,8 @@
 """Sums over all rows, wherever they are.
 
 Covers: row blocks in this process, passed over by threads; row blocks on the workers of an executor; work on single
-blocks for ADMM. Does not cover: what is summed (``passes``), in which order (``trees``), what it means (``objective``).
+blocks for ADMM; tasks without an executor. Does not cover: what is summed (``passes``), in which order (``trees``),
+what it means (``objective``).
 
 The way of data, with an executor::
 
@@ -17,10 +18,13 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from futures_cluster.config import usable_cores
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.passes import block_diagonal, block_product, block_sums, sums_size
 from futures_cluster.glm.rowblocks import RowBlock
@@ -28,8 +32,6 @@ from futures_cluster.glm.trees import Node, fold, tree_sum
 
 if TYPE_CHECKING:
     from futures_cluster.executor import Executor
-
-Array = Any
 
 #: Results up to this many bytes travel with the message that a task has finished (``services.worker.service``).
 SMALL_BYTES = 32 * 1024
@@ -39,6 +41,22 @@ LEVELS = 3
 GROUP_BYTES = 32 * 1024 * 1024
 #: Count of numbers below which threads cost more than they save.
 THREADS_FROM = 400_000
+
+
+def call_here(fn: Callable[..., Any], *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
+    """Call ``fn`` in this process as a task, with the results of futures."""
+    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    done.set_result(fn(*map(_result, args), **{name: _result(value) for name, value in options.items()}))
+    return done
+
+
+def _result(value: Any) -> Any:
+    return value.result() if isinstance(value, concurrent.futures.Future) else value
+
+
+def submit_of(executor: Executor | None) -> Callable[..., concurrent.futures.Future[Any]]:
+    """Return what submits tasks: the executor, or ``call_here``."""
+    return call_here if executor is None else executor.submit
 
 
 class Sums:
@@ -65,8 +83,13 @@ class Sums:
         """Run ``fn(block, *args)`` where the block is."""
         raise NotImplementedError
 
+    def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
+        """Return ``fn(block, *args)`` of all blocks."""
+        futures = [self.submit(number, fn, *args) for number in range(self.n_blocks)]
+        return [future.result() for future in futures]
+
     def share(self, value: Any) -> Any:
-        """Return the argument of many ``submit`` calls: itself, or one future of it."""
+        """Return the argument of many tasks: itself, or one future of it."""
         return value
 
 
@@ -92,19 +115,17 @@ class LocalSums(Sums):
         size = sum(block.nbytes for block in self.blocks) // 8
         self.threads = (usable_cores() if size > THREADS_FROM else 1) if threads is None else threads
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._limits = contextlib.ExitStack()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> LocalSums:
         if self.threads > 1:
-            self._pool = concurrent.futures.ThreadPoolExecutor(self.threads)
-            self._limits.enter_context(single_threaded_blas())
+            self._open.enter_context(single_threaded_blas())
+            self._pool = self._open.enter_context(concurrent.futures.ThreadPoolExecutor(self.threads))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        self._limits.close()
+        self._open.close()
+        self._pool = None
 
     def _run(self, fn: Callable[..., Any], items: Any) -> Any:
         return map(fn, items) if self._pool is None else self._pool.map(fn, items)
@@ -121,14 +142,8 @@ class LocalSums(Sums):
         return tree_sum([block_diagonal(block, family, intercept, theta, self._run) for block in self.blocks])
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
-        if self._pool is not None:
-            return self._pool.submit(fn, self.blocks[number], *args)
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        try:
-            future.set_result(fn(self.blocks[number], *args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+        submit = call_here if self._pool is None else self._pool.submit
+        return submit(fn, self.blocks[number], *args)
 
 
 class ExecutorSums(Sums):
@@ -160,12 +175,9 @@ class ExecutorSums(Sums):
         self.is_sparse = is_sparse
         self.nbytes = nbytes or 8 * n_rows * n_features
 
-    def _share(self, vector: Array) -> Any:
-        """Return what every task gets, sent once."""
-        return self.executor.scatter(vector) if vector.nbytes > SMALL_BYTES else vector
-
     def share(self, value: Any) -> Any:
-        return self.executor.scatter(value)
+        is_small = isinstance(value, np.ndarray) and value.nbytes <= SMALL_BYTES
+        return value if is_small else self.executor.scatter(value)
 
     def _groups(self) -> list[list[int]]:
         """Return the blocks of each task: of one worker, or small neighbours.
@@ -227,13 +239,13 @@ class ExecutorSums(Sums):
 
     def sums(self, family: Family, intercept: bool, theta: Array, order: int, stride: int = 1) -> Array:
         size = sums_size(self.n_features, intercept, family.outputs, order)
-        return self._sum(size, block_sums, family, intercept, self._share(theta), order, stride)
+        return self._sum(size, block_sums, family, intercept, self.share(theta), order, stride)
 
     def product(self, family: Family, intercept: bool, theta: Array, vector: Array) -> Array:
-        return self._sum(theta.size, block_product, family, intercept, self._share(theta), self._share(vector))
+        return self._sum(theta.size, block_product, family, intercept, self.share(theta), self.share(vector))
 
     def diagonal(self, family: Family, intercept: bool, theta: Array) -> Array:
-        return self._sum(theta.size, block_diagonal, family, intercept, self._share(theta))
+        return self._sum(theta.size, block_diagonal, family, intercept, self.share(theta))
 
     def submit(self, number: int, fn: Callable[..., Any], *args: Any) -> concurrent.futures.Future[Any]:
         future: concurrent.futures.Future[Any] = self.executor.submit(fn, self._argument(number), *args)
@@ -252,13 +264,9 @@ def add_nodes(n_blocks: int, *parts: dict[Node, Array]) -> dict[Node, Array]:
     return fold({node: vector for part in parts for node, vector in part.items()}, n_blocks)
 
 
-@contextlib.contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Keep BLAS from starting threads under each of ours."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ModuleNotFoundError:  # comes with scikit-learn
-        yield
-        return
-    with threadpool_limits(1, user_api="blas"):
-        yield
+def single_threaded_blas() -> contextlib.AbstractContextManager[Any]:
+    """Keep BLAS from starting threads under each of ours, until the context ends."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.block_facts import BlockFacts
 from futures_cluster.glm.categories import Encoding, is_mixed
 from futures_cluster.glm.columns import Rows
@@ -24,8 +25,6 @@ from futures_cluster.glm.offsets import beside, checked_offset
 from futures_cluster.glm.rowblocks import RowBlock
 from futures_cluster.glm.solvers.base import warn_of_convergence
 from futures_cluster.numbers import shown
-
-Array = Any
 
 
 @dataclass(frozen=True)
@@ -71,28 +70,28 @@ def code_block(block: RowBlock, coding: Coding) -> RowBlock:
     [-1.0, 1.0, -1.0]
     """
     block = encode_rows(block, coding.encoding)
-    if coding.classes is None:
-        numbers = np.ascontiguousarray(block.y, dtype=np.float64)
-        problem = coding.family.check(numbers)
-        if problem is not None:
-            raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
-        return _coded(block, coding, numbers, block.weights)
-    if len(coding.classes) == 2:
-        codes: Array = (block.y == coding.classes[1]).astype(np.intp)
-    else:
-        codes = np.searchsorted(coding.classes, block.y)
     weights = block.weights
-    if coding.class_weights is not None:
-        own = coding.class_weights[codes]
-        weights = own if weights is None else weights * own
-    y: Array = codes.astype(np.float64) if coding.family.outputs > 1 else 2.0 * codes - 1.0
-    return _coded(block, coding, y, weights)
-
-
-def _coded(block: RowBlock, coding: Coding, y: Array, weights: Array | None) -> RowBlock:
+    if coding.classes is None:
+        y: Array = np.ascontiguousarray(block.y, dtype=np.float64)
+        check_range(coding.family, y)
+    else:
+        if len(coding.classes) == 2:
+            codes: Array = (block.y == coding.classes[1]).astype(np.intp)
+        else:
+            codes = np.searchsorted(coding.classes, block.y)
+        if coding.class_weights is not None:
+            own = coding.class_weights[codes]
+            weights = own if weights is None else weights * own
+        y = codes.astype(np.float64) if coding.family.outputs > 1 else 2.0 * codes - 1.0
     if coding.offset is not None:
         y = beside(y, checked_offset(block.offset, coding.offset, block.n_rows))
     return replace(block, y=y, weights=weights, center=coding.center, offset=None)
+
+
+def check_range(family: Family, y: Array) -> None:
+    """Raise a ``ValueError`` if the family does not have these targets."""
+    if (problem := family.check(y)) is not None:
+        raise ValueError(f"Some value(s) of y are out of the valid range: {problem}")
 
 
 def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
@@ -103,10 +102,8 @@ def encode_rows(block: RowBlock, encoding: Encoding | None) -> RowBlock:
     return replace(block, x=x, columns=encoding.names, levels={})
 
 
-def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding | None) -> list[BlockFacts]:
+def encoded_facts(facts: Sequence[BlockFacts], encoding: Encoding) -> list[BlockFacts]:
     """Return facts of the same blocks after encoding."""
-    if encoding is None:
-        return list(facts)
     names = encoding.names
     # A number of a CSR row takes half as much again, with its position.
     row_bytes = 8 + (12 * len(encoding.columns) if encoding.is_sparse else 8 * len(names))
@@ -170,7 +167,7 @@ def weighted_classes(facts: Sequence[BlockFacts]) -> Array:
 
 def warn_of_weightless(classes: Array, weighted: Array, model: str) -> None:
     """Warn of a class without a weight: its intercept has no optimum."""
-    without = [each.item() if hasattr(each, "item") else each for each in classes if each not in weighted]
+    without = [each for each in classes.tolist() if each not in weighted]
     if without:
         warn_of_convergence(
             f"{model}: the weights of all samples of class {shown(without[0])} are zero, so its intercept has no "
@@ -195,9 +192,10 @@ def weights_of_classes(class_weight: Any, classes: Array, counts: Array, model: 
     Raises
     ------
     ValueError
-        If a class has no weight to balance, or a dict has a key that is no class, and not all classes.
+        If a class has no weight to balance, a dict has a key that is no class, and not all classes, or no sample has a
+        weight left.
     """
-    plain = [each.item() if hasattr(each, "item") else each for each in classes]
+    plain = classes.tolist()
     if isinstance(class_weight, str):
         if np.any(counts == 0):
             raise ValueError(
@@ -211,4 +209,10 @@ def weights_of_classes(class_weight: Any, classes: Array, counts: Array, model: 
             f"{model}(class_weight={shown(class_weight)}): the key {strange[0]!r} is no class of y; the classes are "
             f"{shown(plain)}"
         )
-    return np.array([float(class_weight.get(each, 1.0)) for each in plain])
+    weights = np.array([float(class_weight.get(each, 1.0)) for each in plain])
+    if not weights @ counts > 0:
+        raise ValueError(
+            f"{model}(class_weight={shown(class_weight)}) leaves no sample a weight: give a class of y that has "
+            "samples a weight above 0"
+        )
+    return weights

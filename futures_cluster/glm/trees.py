@@ -11,9 +11,9 @@ grow with the depth only. A *node* is ``(level, index)``; parts are the nodes of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Array = Any
+from futures_cluster.glm.array_types import Array
+
 Node = tuple[int, int]
 
 

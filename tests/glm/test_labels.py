@@ -82,6 +82,15 @@ def test_weights_of_classes_that_are_none(kind: Any) -> None:
         kind(class_weight=weights).fit(x, y)
 
 
+@pytest.mark.parametrize("kind", [glm.LogisticRegression, glm.LogisticRegressionCV])
+def test_class_weights_that_leave_no_sample_a_weight(kind: Any) -> None:
+    x, y = np.arange(6.0)[:, None], np.array(["a", "b"] * 3)
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\(class_weight=.*\) leaves no sample a weight"):
+        kind(class_weight={"a": 0, "b": 0}).fit(x, y)
+    with pytest.raises(ValueError, match="leaves no sample a weight"):
+        kind(class_weight={"a": 0}).fit(x, y, sample_weight=(y == "a") * 1.0)
+
+
 @pytest.mark.parametrize("in_blocks", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("by", ["sample_weight", "class_weight"])

@@ -22,7 +22,7 @@ from sklearn.base import clone
 from futures_cluster import Executor, glm
 from futures_cluster.glm.families import Bernoulli
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.penalties import l2
+from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.solvers import SOLVERS, Options
 from futures_cluster.glm.sums import LocalSums
@@ -106,7 +106,7 @@ def test_async_admm_does_not_wait_for_a_slow_block(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(admm, "fit_block", fit)
     with LocalSums(blocks, threads=4) as rows:
-        objective = Objective(rows, Bernoulli(), l2(1 / 400), True)
+        objective = Objective(rows, Bernoulli(), Penalty(l2=1 / 400), True)
         result = admm.async_admm(objective, objective.start(0.0), Options(tol=1e-12, max_iter=500))
     assert result.converged
     np.testing.assert_allclose(result.theta[:3], LOCAL.coef_[0], atol=1e-5)

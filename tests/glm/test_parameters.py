@@ -23,7 +23,7 @@ from sklearn.utils.fixes import parse_version
 
 from futures_cluster import glm
 from futures_cluster.glm import estimators, sums
-from futures_cluster.glm.parameters import ABSENT, UNKNOWN, UNKNOWN_CV, UNKNOWN_FIT, check_values
+from futures_cluster.glm.parameters import ABSENT, UNKNOWN, UNKNOWN_CV, UNKNOWN_FIT, check_values, documented_by
 
 DOCS = Path(__file__).parents[2] / "docs/guides/glm.md"
 LEAST_SQUARES = ["LinearRegression", "Ridge", "Lasso", "ElasticNet"]
@@ -97,6 +97,30 @@ def test_the_table_in_the_documentation_is_complete() -> None:
     assert {pair for pair in installed - listed if pair[1] not in UNKNOWN} == set()
     if IS_NEW:
         assert listed - installed == set()
+
+
+# ---------------------------------------------------------------- docstrings
+
+
+@pytest.mark.parametrize("name", glm.__all__)
+def test_every_parameter_is_explained(name: str) -> None:
+    kind = getattr(glm, name)
+    entries = re.findall(r"^([\w, ]+?)(?: : .+)?\n(?=    \w|    `)", inspect.getdoc(kind) or "", re.MULTILINE)
+    explained = [each for names in entries for each in names.split(", ")]
+    assert parameters_of(kind) <= set(explained)
+    assert len(set(explained)) == len(explained)
+    assert "%(" not in kind.__doc__
+
+
+@pytest.mark.parametrize("strip", [str, inspect.cleandoc])  # from Python 3.13 on, docstrings have no indentation
+def test_docstrings_get_the_entries_of_another(strip: Any) -> None:
+    entries = "Parameters\n    ----------\n    {}\n\n    Attributes\n    ----------\n    {}\n    "
+    tol, coef = "tol : float\n        Accuracy.\n    verbose", "coef_ : array\n        Coefficients."
+    base = type("Base", (), {"__doc__": strip("A base.\n\n    " + entries.format(tol, coef))})
+    model = type(
+        "Model", (), {"__doc__": strip("A model.\n\n    " + entries.format("%(Parameters)s", "%(Attributes)s"))}
+    )
+    assert documented_by(base)(model).__doc__ == strip("A model.\n\n    " + entries.format(tol, coef))
 
 
 # ---------------------------------------------------------------- what is refused

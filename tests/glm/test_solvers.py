@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from futures_cluster.glm.families import Bernoulli, Family, Multinomial, Normal, Tweedie, gamma, poisson
 from futures_cluster.glm.objective import Objective
-from futures_cluster.glm.penalties import Penalty, elastic_net, l1, l2
+from futures_cluster.glm.penalties import Penalty, elastic_net
 from futures_cluster.glm.rowblocks import RowBlock, split_rows
 from futures_cluster.glm.solvers import NON_SMOOTH, SOLVERS, Options, Result, quadratic
 from futures_cluster.glm.solvers.base import StartNotFinite
@@ -54,7 +54,7 @@ FAMILIES = [Normal(), Bernoulli(), poisson(), gamma(), Tweedie(1.5), Multinomial
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=repr)
-@pytest.mark.parametrize("penalty", [l2(0.02), elastic_net(0.05, 0.6)], ids=["l2", "elastic_net"])
+@pytest.mark.parametrize("penalty", [Penalty(l2=0.02), elastic_net(0.05, 0.6)], ids=["l2", "elastic_net"])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_all_solvers_find_the_same_minimum(solver: str, family: Family, penalty: Penalty) -> None:
     if penalty.l1 and solver not in NON_SMOOTH:
@@ -83,9 +83,9 @@ def test_the_optimum_that_is_known(solver: str) -> None:
 @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 def test_the_subgradient_is_zero_where_it_should_be(solver: str) -> None:
     x, y = data(poisson())
-    result = solve(solver, poisson(), l2(0.1), x, y, tol=1e-14)
+    result = solve(solver, poisson(), Penalty(l2=0.1), x, y, tol=1e-14)
     with LocalSums([RowBlock(x, y)]) as rows:
-        assert np.abs(Objective(rows, poisson(), l2(0.1), True).at(result.theta).gradient).max() < 1e-6
+        assert np.abs(Objective(rows, poisson(), Penalty(l2=0.1), True).at(result.theta).gradient).max() < 1e-6
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,13 +100,19 @@ def test_stacked_permuted_weighted_and_cut_data_give_the_same(
     solver: str, family: Family, blocks: int, times: int, random: Any
 ) -> None:
     x, y = data(family, rows=80)
-    plain = solve(solver, family, l2(0.05), x, y, tol=1e-13)
+    plain = solve(solver, family, Penalty(l2=0.05), x, y, tol=1e-13)
     order = list(range(len(y) * times))
     random.shuffle(order)
     stacked = solve(
-        solver, family, l2(0.05), np.tile(x, (times, 1))[order], np.tile(y, times)[order], blocks=blocks, tol=1e-13
+        solver,
+        family,
+        Penalty(l2=0.05),
+        np.tile(x, (times, 1))[order],
+        np.tile(y, times)[order],
+        blocks=blocks,
+        tol=1e-13,
     )
-    weighted = solve(solver, family, l2(0.05), x, y, np.full(len(y), float(times)), blocks=blocks, tol=1e-13)
+    weighted = solve(solver, family, Penalty(l2=0.05), x, y, np.full(len(y), float(times)), blocks=blocks, tol=1e-13)
     np.testing.assert_allclose(stacked.theta, plain.theta, atol=1e-6)
     np.testing.assert_allclose(weighted.theta, plain.theta, atol=1e-6)
 
@@ -114,7 +120,7 @@ def test_stacked_permuted_weighted_and_cut_data_give_the_same(
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_history_and_the_callback(solver: str) -> None:
     seen: list[Any] = []
-    result = solve(solver, Bernoulli(), l2(0.1), *data(Bernoulli()), blocks=2, callback=seen.append)
+    result = solve(solver, Bernoulli(), Penalty(l2=0.1), *data(Bernoulli()), blocks=2, callback=seen.append)
     for name in ("objective", "gradient_norm", "seconds"):
         assert len(result.history[name]) == len(seen) == result.n_iter + 1
     assert result.history["objective"] == [each.objective for each in seen]
@@ -126,7 +132,7 @@ def test_the_history_and_the_callback(solver: str) -> None:
 def test_the_callback_stops(solver: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = solve(solver, Bernoulli(), l2(0.1), *data(Bernoulli()), callback=lambda each: each.number >= 1)
+        result = solve(solver, Bernoulli(), Penalty(l2=0.1), *data(Bernoulli()), callback=lambda each: each.number >= 1)
     assert len(result.history["objective"]) == 2
     assert not result.converged
 
@@ -135,7 +141,7 @@ def test_the_callback_stops(solver: str) -> None:
 def test_too_few_iterations_warn_and_say_what_to_do(solver: str) -> None:
     way = "or add a penalty$" if solver == "newton" else "or take solver='newton'$"
     with pytest.warns(ConvergenceWarning, match=f"Raise max_iter or tol, scale .*{way}"):
-        result = solve(solver, poisson(), l2(1e-3), *data(poisson()), max_iter=1, tol=1e-15)
+        result = solve(solver, poisson(), Penalty(l2=1e-3), *data(poisson()), max_iter=1, tol=1e-15)
     assert result.n_iter == 1
     assert not result.converged
 
@@ -143,15 +149,15 @@ def test_too_few_iterations_warn_and_say_what_to_do(solver: str) -> None:
 @pytest.mark.parametrize("solver", ["newton", "lbfgs", "admm", "proximal_grad"])
 def test_a_warm_start_is_short(solver: str) -> None:
     x, y = data(poisson())
-    cold = solve(solver, poisson(), l2(0.1), x, y)
+    cold = solve(solver, poisson(), Penalty(l2=0.1), x, y)
     with LocalSums([RowBlock(x, y)]) as rows:
-        objective = Objective(rows, poisson(), l2(0.1), True)
+        objective = Objective(rows, poisson(), Penalty(l2=0.1), True)
         warm = SOLVERS[solver](objective, cold.theta, Options(tol=1e-8))
     assert len(warm.history["objective"]) < len(cold.history["objective"])
 
 
 def test_progress_is_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    result = solve("newton", Bernoulli(), l2(0.1), *data(Bernoulli()), verbose=True)
+    result = solve("newton", Bernoulli(), Penalty(l2=0.1), *data(Bernoulli()), verbose=True)
     assert len(capsys.readouterr().err.splitlines()) == len(result.history["objective"])
 
 
@@ -188,7 +194,7 @@ def test_more_columns_than_rows_give_the_shortest_solution() -> None:
 def test_separable_classes_with_and_without_a_penalty() -> None:
     x = np.linspace(-1, 1, 40)[:, None]
     y = np.sign(x[:, 0])
-    with_penalty = solve("newton", Bernoulli(), l2(1e-4), x, y)
+    with_penalty = solve("newton", Bernoulli(), Penalty(l2=1e-4), x, y)
     assert with_penalty.converged
     without = solve("newton", Bernoulli(), Penalty(), x, y, max_iter=100)
     assert without.objective < 1e-6
@@ -200,16 +206,16 @@ def test_many_columns_take_products_instead_of_a_hessian() -> None:
     x = scipy.sparse.random(2000, 700, density=0.01, random_state=1, format="csr")
     y = np.where(rng.random(2000) < 1 / (1 + np.exp(-(x @ rng.standard_normal(700)))), 1.0, -1.0)
     with LocalSums([RowBlock(x, y)]) as rows:
-        objective = Objective(rows, Bernoulli(), l2(1e-3), True)
+        objective = Objective(rows, Bernoulli(), Penalty(l2=1e-3), True)
         assert not objective.has_hessian
         by_newton = SOLVERS["newton"](objective, objective.start(0.0), Options(tol=1e-13))
         by_lbfgs = SOLVERS["lbfgs"](objective, objective.start(0.0), Options(tol=1e-13))
-        sparse_l1 = Objective(rows, Bernoulli(), l1(1e-2), True)
+        sparse_l1 = Objective(rows, Bernoulli(), Penalty(l1=1e-2), True)
         with pytest.raises(ValueError, match="proximal_grad"):
             SOLVERS["newton"](sparse_l1, sparse_l1.start(0.0), Options())
     assert by_newton.objective == pytest.approx(by_lbfgs.objective, rel=1e-12)
     with LocalSums([RowBlock(x.toarray(), y)]) as rows:
-        dense = Objective(rows, Bernoulli(), l2(1e-3), True)
+        dense = Objective(rows, Bernoulli(), Penalty(l2=1e-3), True)
         assert dense.has_hessian
         expected = SOLVERS["newton"](dense, dense.start(0.0), Options(tol=1e-13))
     assert by_newton.objective == pytest.approx(expected.objective, rel=1e-12)
@@ -221,8 +227,8 @@ def test_the_start_from_a_sample_changes_nothing_but_the_way(sort: bool) -> None
     if sort:
         order = np.argsort(y, kind="stable")
         x, y = x[order], y[order]
-    with_sample = solve("newton", Bernoulli(), l2(1e-5), x, y)
-    without = solve("newton", Bernoulli(), l2(1e-5), x, y, sample=False)
+    with_sample = solve("newton", Bernoulli(), Penalty(l2=1e-5), x, y)
+    without = solve("newton", Bernoulli(), Penalty(l2=1e-5), x, y, sample=False)
     assert with_sample.objective == pytest.approx(without.objective, rel=1e-10)
     assert with_sample.history["objective"][0] < without.history["objective"][0]
 
@@ -232,7 +238,7 @@ def test_a_start_that_is_not_finite(solver: str) -> None:
     x, y = data(poisson())
     x[3, 2] = np.nan
     with pytest.raises(StartNotFinite):
-        solve(solver, poisson(), l2(0.1), x, y)
+        solve(solver, poisson(), Penalty(l2=0.1), x, y)
 
 
 def test_factors_of_singular_matrices_give_the_shortest_step() -> None:
@@ -261,14 +267,16 @@ def test_the_inner_problem_satisfies_its_conditions(seed: int, strength: float) 
     size = int(rng.integers(1, 9))
     root = rng.standard_normal((size, size + 2))
     hessian, gradient, theta = root @ root.T, rng.standard_normal(size), rng.standard_normal(size)
-    step, promise = minimize_model(hessian, gradient, theta, l1(strength), size)
+    step, promise = minimize_model(hessian, gradient, theta, Penalty(l1=strength), size)
     x, slope = theta + step, gradient + hessian @ step
     np.testing.assert_allclose(slope[x != 0], -strength * np.sign(x[x != 0]), atol=1e-6)
     assert np.all(np.abs(slope[x == 0]) <= strength + 1e-6)
     assert promise <= 0
 
 
-@pytest.mark.parametrize("penalty", [Penalty(positive=True), Penalty(l1=0.01, positive=True), l1(0.001)], ids=str)
+@pytest.mark.parametrize(
+    "penalty", [Penalty(positive=True), Penalty(l1=0.01, positive=True), Penalty(l1=0.001)], ids=str
+)
 @pytest.mark.parametrize("repeated", [False, True])
 def test_correlated_columns_need_few_sweeps(penalty: Penalty, repeated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exact solution ends at the first sign that changes and goes on from there, instead of being thrown away."""

@@ -14,6 +14,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 from futures_cluster.glm import parquet as parquet_files
 from futures_cluster.glm import sources
+from futures_cluster.glm.columns import Features
 from futures_cluster.glm.files import DataFile
 
 ROWS = 100
@@ -43,7 +44,7 @@ def test_some_columns_are_read_at_a_time(
 
     monkeypatch.setattr(parquet.ParquetFile, "read_row_group", read_row_group)
     monkeypatch.setattr(parquet_files, "COLUMNS_BYTES", columns_at_once * 8 * 40)
-    block = sources.from_file(DataFile(path, row_groups=[0, 1]), "y", "w")
+    block = sources.from_file(DataFile(path, row_groups=[0, 1]), "y", "w", None, Features())
     assert max(read) == most and sum(read) == 2 * len(COLUMNS)
     expected = pandas.read_parquet(path).iloc[:80]
     np.testing.assert_array_equal(block.x, expected[COLUMNS])

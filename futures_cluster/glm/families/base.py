@@ -13,14 +13,9 @@ indefinite. Nothing here warns: what overflows becomes infinite, and the solvers
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any  # of numpy, which mypy does not see here
-
-#: Of a mean that is a probability or a rate, to stay where logarithms are finite.
-TINY = float(np.finfo(np.float64).tiny)
+from futures_cluster.glm.array_types import Array
 
 
 class Family:
@@ -55,10 +50,6 @@ class Family:
         """Return the expected target."""
         raise NotImplementedError
 
-    def link(self, mean: Array) -> Array:
-        """Return the inverse of ``mean``."""
-        raise NotImplementedError
-
     def deviance(self, y: Array, mean: Array) -> Array:
         """Return twice the loss of each observation above that of a perfect prediction."""
         raise NotImplementedError
@@ -67,11 +58,15 @@ class Family:
         """Return the least loss of each observation, that of a perfect prediction."""
         return 0.0
 
-    def expected_curvature(self, y: Array, eta: Array) -> Array:
-        """Return the expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Return the curvature alone."""
         curvature = self.derivatives(y, eta, 2)[2]
         assert curvature is not None
         return curvature
+
+    def expected_curvature(self, y: Array, eta: Array) -> Array:
+        """Return the expectation of the curvature: ``(d mean / d eta)**2 / variance``."""
+        return self.curvature(y, eta)
 
     def likelihood_terms(self, y: Array, mean: Array) -> list[Array]:
         """Return what ``log_likelihood`` needs of each observation, beside the deviance."""
@@ -105,8 +100,8 @@ class Family:
         return None
 
     def start(self, mean: float) -> float:
-        """Return the intercept of the best model without columns, to start from."""
-        return float(self.link(np.float64(mean)))
+        """Return the intercept of the best model without columns; 0 for classes."""
+        return 0.0
 
     def __repr__(self) -> str:
         return f"<{self.name} family>"
@@ -135,7 +130,7 @@ class Normal(Family):
     def mean(self, eta: Array) -> Array:
         return eta
 
-    def link(self, mean: Array) -> Array:
+    def start(self, mean: float) -> float:
         return mean
 
     def deviance(self, y: Array, mean: Array) -> Array:

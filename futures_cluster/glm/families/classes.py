@@ -6,13 +6,10 @@ Covers: losses of logistic regression for two classes and for more. Does not cov
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from futures_cluster.glm.families.base import TINY, Family
-
-Array = Any
+from futures_cluster.glm.array_types import Array
+from futures_cluster.glm.families.base import Family
 
 
 class Bernoulli(Family):
@@ -51,18 +48,6 @@ class Bernoulli(Family):
         small = np.exp(-np.abs(eta))
         return np.where(eta >= 0, 1.0, small) / (1.0 + small)
 
-    def link(self, mean: Array) -> Array:
-        return np.log(mean) - np.log1p(-mean)
-
-    def start(self, mean: float) -> float:
-        # The mean of targets -1 and 1, as those are coded.
-        probability = min(max(0.5 * (mean + 1.0), 1e-12), 1.0 - 1e-12)
-        return float(self.link(np.float64(probability)))
-
-    def deviance(self, y: Array, mean: Array) -> Array:
-        right = np.where(y > 0, mean, 1.0 - mean)
-        return -2.0 * np.log(np.maximum(right, TINY))
-
     def recession(self, y: Array, change: Array) -> Array:
         return y * change
 
@@ -71,14 +56,8 @@ class Bernoulli(Family):
         z = y * eta
         return 2.0 * np.logaddexp(0.0, -z), np.exp(-z)
 
-    def variance(self, mean: Array) -> Array:
-        return mean * (1.0 - mean)
-
     def log_likelihood(self, weight: float, deviance: float, dispersion: float, terms: Array) -> float:
         return -0.5 * deviance
-
-    def check(self, y: Array) -> str | None:
-        return None if np.all(np.abs(y) == 1.0) else "classes must be coded as -1 and 1"
 
 
 class Multinomial(Family):
@@ -127,19 +106,9 @@ class Multinomial(Family):
         exps = np.exp(eta - eta.max(axis=1, keepdims=True))
         return exps / exps.sum(axis=1, keepdims=True)
 
-    def link(self, mean: Array) -> Array:
-        return np.log(mean)
-
-    def start(self, mean: float) -> float:
-        return 0.0
-
     def recession(self, y: Array, change: Array) -> Array:
         own = np.arange(self.outputs) == y[:, None]
         return change[own][:, None] - change[~own].reshape(len(y), -1)
-
-    def deviance(self, y: Array, mean: Array) -> Array:
-        right = mean[np.arange(len(mean)), y.astype(np.intp)]
-        return -2.0 * np.log(np.maximum(right, TINY))
 
     def __repr__(self) -> str:
         return f"<{self.name} family, {self.outputs} classes>"

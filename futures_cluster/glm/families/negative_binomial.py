@@ -6,14 +6,11 @@ dispersion.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.special
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families.base import Family
-
-Array = Any
 
 
 class NegativeBinomial(Family):
@@ -68,9 +65,6 @@ class NegativeBinomial(Family):
 
     def mean(self, eta: Array) -> Array:
         return np.exp(eta)
-
-    def link(self, mean: Array) -> Array:
-        return np.log(mean)
 
     def start(self, mean: float) -> float:
         return float(np.log(max(mean, 1e-10)))

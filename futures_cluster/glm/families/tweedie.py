@@ -5,14 +5,14 @@ Covers: loss, deviance, likelihood for each power, with the log link and with th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.special
 
-from futures_cluster.glm.families.base import TINY, Family, normal_log_likelihood
+from futures_cluster.glm.array_types import Array
+from futures_cluster.glm.families.base import Family, Normal, normal_log_likelihood
 
-Array = Any
+#: The least target in logarithms, so that these are finite.
+TINY = float(np.finfo(np.float64).tiny)
 
 
 class Tweedie(Family):
@@ -78,8 +78,7 @@ class Tweedie(Family):
     def _identity(self, y: Array, eta: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         power = self.power
         if power == 0:
-            residual = eta - y
-            return 0.5 * residual * residual, residual if order else None, np.ones_like(eta) if order > 1 else None
+            return Normal().derivatives(y, eta, order)
         valid = eta > 0
         mean = np.where(valid, eta, 1.0)
         if power == 1:
@@ -96,9 +95,6 @@ class Tweedie(Family):
 
     def mean(self, eta: Array) -> Array:
         return np.exp(eta) if self.link_name == "log" else eta
-
-    def link(self, mean: Array) -> Array:
-        return np.log(mean) if self.link_name == "log" else mean
 
     def start(self, mean: float) -> float:
         if self.link_name == "identity":
@@ -140,9 +136,6 @@ class Tweedie(Family):
         # The variance of a small mean would underflow before the product does.
         pearson = np.where(residual == 0, 0.0, residual * mean ** (-0.5 * self.power)) ** 2
         return self.deviance(y, mean), pearson
-
-    def variance(self, mean: Array) -> Array:
-        return mean**self.power
 
     def expected_curvature(self, y: Array, eta: Array) -> Array:
         if self.link_name == "log":

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from futures_cluster.as_completed import as_completed
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.families import Family
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.penalties import Penalty
@@ -38,8 +39,6 @@ from futures_cluster.glm.solvers.linear import Diagonal, Factor
 from futures_cluster.glm.solvers.newton import newton
 from futures_cluster.glm.solvers.quadratic import minimize_model
 from futures_cluster.glm.sums import LocalSums
-
-Array = Any
 
 RELAX = 1.6  # how far x_i is taken beyond z in rounds; the literature advises 1.5 to 1.8
 BALANCE = 5.0  # rho changes when blocks disagree so much more than z moves, or less
@@ -75,6 +74,7 @@ class BlockObjective(Objective):
         self.share = share
         self.center = center
         self.rho = rho
+        self.first: Point | None = None  # where a solver begins
 
     def at(self, theta: Array, order: int = 1) -> Point:
         point = super().at(theta, order)
@@ -88,6 +88,7 @@ class BlockObjective(Objective):
         if point.hessian is not None:
             metric = self.share.metric
             point.hessian = part * point.hessian + self.rho * (metric if metric.ndim == 2 else np.diag(metric))
+        self.first = self.first or point
         return point
 
     def product(self, theta: Array, vector: Array) -> Array:
@@ -105,22 +106,13 @@ def fit_block(block: RowBlock, share: Share, z: Array, u: Array, rho: float, tol
     if block.n_rows == 0:
         return z - u, 0.0, np.zeros_like(z)
     objective = BlockObjective(block, share, z - u, rho)
-    at_z: list[Point] = []
-    plain = objective.at
-
-    def remember(theta: Array, order: int = 1) -> Point:
-        point = plain(theta, order)
-        if not at_z:
-            at_z.append(point)
-        return point
-
-    objective.at = remember  # type: ignore[method-assign]
     solver = newton if objective.has_hessian else lbfgs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = solver(objective, z, Options(tol=tol, max_iter=LOCAL_ITERATIONS, sample=False))
     away = rho * _times(share.metric, u)
-    first = at_z[0]
+    first = objective.first
+    assert first is not None
     return found.theta, first.smooth - 0.5 * float(u @ away), first.gradient - away
 
 
@@ -242,8 +234,7 @@ class _Block:
     x: Array
     u: Array
     loss: float = 0.0
-    gradient: Array = 0.0
-    has_answered: bool = False
+    gradient: Array | None = None  # before the first answer
 
 
 class _Asked(NamedTuple):
@@ -298,7 +289,6 @@ class _AsyncBlocks:
         block = self._blocks[asked.number]
         block.x, block.loss, block.gradient = future.result()
         block.u = block.u + block.x - asked.z
-        block.has_answered = True
         return asked.number
 
     def renew(self) -> None:
@@ -309,7 +299,7 @@ class _AsyncBlocks:
 
     def all_have_answered(self) -> bool:
         """Return whether the parts of ``point`` are there."""
-        return all(block.has_answered for block in self._blocks)
+        return all(block.gradient is not None for block in self._blocks)
 
     def point(self) -> Point:
         """Return about the objective at ``z``.

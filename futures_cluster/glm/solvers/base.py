@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from futures_cluster import clocks
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective, Point
-
-Array = Any
 
 #: Estimates of the distance below this part of the objective are rounding errors.
 PRECISION = 4 * float(np.finfo(np.float64).eps)

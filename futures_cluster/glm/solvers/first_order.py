@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective
 from futures_cluster.glm.solvers.base import (
     Options,
@@ -28,8 +29,6 @@ from futures_cluster.glm.solvers.base import (
     sample_of,
 )
 from futures_cluster.glm.solvers.linear import Diagonal
-
-Array = Any
 
 GROW, SHRINK = 1.25, 0.5
 MAX_TRIALS = 40

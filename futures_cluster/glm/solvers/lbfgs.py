@@ -11,10 +11,9 @@ of its diagonal. So badly scaled or correlated columns cost no iterations. The e
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.solvers.base import (
     Options,
@@ -25,8 +24,6 @@ from futures_cluster.glm.solvers.base import (
     sample_of,
 )
 from futures_cluster.glm.solvers.linear import Diagonal, Factor
-
-Array = Any
 
 MEMORY = 15
 #: Of the slope: a step must gain this part of what it promises, and leave at most that part of the slope.
@@ -76,7 +73,6 @@ def first_guess(objective: Objective, theta: Array, most: int) -> Factor | Diago
     """Return the Hessian at ``theta``, or its diagonal where the whole is too large."""
     if objective.size <= most and objective.has_hessian:
         hessian = objective.at(theta, 2).hessian
-        assert hessian is not None
         factor = Factor(hessian, objective.n_free)
         if factor.is_definite:
             return factor

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-Array = Any
+from futures_cluster.glm.array_types import Array
 
 EPS = float(np.finfo(np.float64).eps)
 #: Pivots below this mean that a column is a combination of others, as far as doubles can tell.

@@ -15,10 +15,9 @@ used again (the chord method), as long as each step goes on to gain as much.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.objective import Objective, Point
 from futures_cluster.glm.solvers.base import (
     Options,
@@ -31,8 +30,6 @@ from futures_cluster.glm.solvers.base import (
 )
 from futures_cluster.glm.solvers.linear import Diagonal, Factor, conjugate_gradients
 from futures_cluster.glm.solvers.quadratic import minimize_model
-
-Array = Any
 
 #: A step must gain this part of what the gradient promises.
 ARMIJO = 1e-4
@@ -72,8 +69,7 @@ def newton(objective: Objective, theta: Array, options: Options) -> Result:
         found = search(objective, point, direction, promise, order)
         if found is None:
             if model.is_stale:
-                found = objective.at(point.theta, 2)
-                point, last_gap = found, np.inf
+                point, last_gap = objective.at(point.theta, 2), np.inf
                 continue
             # Nothing is gained in the direction of descent: the objective is as small as doubles can tell.
             run.converged = gap <= max(1e-9 * max(abs(point.value), 1e-6 * abs(run.first or 0.0)), 1e-300)
@@ -105,10 +101,7 @@ class _Model:
         else:
             self.is_stale = True
         if not self.is_smooth:
-            direction, promise = minimize_model(
-                self.hessian, point.gradient, point.theta, objective.penalty, objective.n_coefs
-            )
-            return direction, promise
+            return minimize_model(self.hessian, point.gradient, point.theta, objective.penalty, objective.n_coefs)
         if self.factor is None:
             self.factor = Factor(self.hessian, objective.n_free, objective.noise_of(self.hessian))
         direction = -self.factor.solve(point.gradient)

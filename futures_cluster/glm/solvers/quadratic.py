@@ -10,14 +10,11 @@ no rows are touched.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from futures_cluster.glm.array_types import Array
 from futures_cluster.glm.penalties import Penalty
 from futures_cluster.glm.solvers.linear import Factor
-
-Array = Any
 
 MAX_SWEEPS = 1000
 #: Sweeps end when the largest gain of one coordinate is this part of what all have gained.
