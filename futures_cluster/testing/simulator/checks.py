@@ -115,13 +115,10 @@ class Checks:
             for row in command.message.done
             if row[1] == FINISHED
         }
-        current = {}
-        for row in event.finished:
-            if self._committed.get(row[0]) == (event.worker, row[1]):
-                current[row[0]] = row[1]
-        for row in event.finished:
-            key = row[0]
-            assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {row[1]}"
+        rows = event.finished
+        current = {key for key, attempt, *_ in rows if self._committed.get(key) == (event.worker, attempt)}
+        for key, attempt, *_ in rows:
+            assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {attempt}"
         for key in current:
             del self._committed[key]
 

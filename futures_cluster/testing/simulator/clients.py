@@ -216,8 +216,7 @@ class SimulatedClient:
             self.release(ended)
 
     def _count_again(self, key: Key, change: int) -> None:
-        number = max(0, self._may_come_again.get(key, 0) + change)
-        self._may_come_again[key] = number
+        self._may_come_again[key] = max(0, self._may_come_again.get(key, 0) + change)
 
     def _ended(self, key: Key, outcome: str) -> None:
         self.waiting.pop(key, None)
