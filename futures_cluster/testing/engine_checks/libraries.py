@@ -91,9 +91,8 @@ def check_dask_errors(make_executor: MakeExecutor) -> None:
 
     with make_executor(max_workers=2) as ex:
         bad = dask.delayed(divmod)(1, 0, dask_key_name="bad-one")
-        with raises(ZeroDivisionError) as caught:
-            dask.delayed(add_one)(bad).compute(scheduler=ex)
-        assert any("bad-one" in note for note in caught[0].__notes__)
+        error = raises(ZeroDivisionError, lambda: dask.delayed(add_one)(bad).compute(scheduler=ex))
+        assert any("bad-one" in note for note in error.__notes__)
         assert dask.delayed(add_one)(1).compute(scheduler=ex) == 2
 
 
@@ -139,19 +138,15 @@ def check_dask_frames(make_executor: MakeExecutor) -> None:
 def check_dask_inside_of_a_task(make_executor: MakeExecutor) -> None:
     """A task computes a collection, and does not wait for its own slot."""
 
-    def compute(number: int) -> int:
+    def compute(number: int, is_named: bool) -> int:
         import dask.array as da
 
-        return int(da.arange(10, chunks=2).sum().compute()) + number
-
-    def compute_here(number: int) -> int:
-        import dask.array as da
-
-        return int(da.arange(10, chunks=2).sum().compute(scheduler=current_executor())) + number
+        scheduler = current_executor() if is_named else None
+        return int(da.arange(10, chunks=2).sum().compute(scheduler=scheduler)) + number
 
     with make_executor(max_workers=1) as ex:
-        assert list(ex.map(compute, range(3))) == [45, 46, 47]
-        assert list(ex.map(compute_here, range(3))) == [45, 46, 47]
+        for is_named in (False, True):
+            assert list(ex.map(compute, range(3), [is_named] * 3)) == [45, 46, 47]
 
 
 # ---------------------------------------------------------------- joblib
@@ -172,8 +167,7 @@ def check_joblib(make_executor: MakeExecutor) -> None:
         assert parallel(joblib.delayed(pow)(i, 2) for i in range(50)) == [i * i for i in range(50)]
         assert parallel(joblib.delayed(operator.getitem)(large, i) for i in range(10)) == list(range(10))
         assert parallel(joblib.delayed(inner)(i) for i in range(3)) == [[i + 1, i + 2] for i in range(3)]
-        with raises(ZeroDivisionError):
-            parallel(joblib.delayed(divmod)(1, i) for i in range(3))
+        raises(ZeroDivisionError, parallel, (joblib.delayed(divmod)(1, i) for i in range(3)))
         assert parallel(joblib.delayed(operator.add)(i, i) for i in range(3)) == [0, 2, 4]
 
 

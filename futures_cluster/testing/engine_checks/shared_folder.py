@@ -12,8 +12,7 @@ import os
 import shutil
 import tempfile
 
-from futures_cluster import clocks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S
+from futures_cluster.testing.engine_checks.harness import wait_until
 
 
 class SharedFolder:
@@ -37,10 +36,8 @@ class SharedFolder:
 
     def wait(self, name: object) -> None:
         """Wait for an event."""
-        end = clocks.monotonic() + TIMEOUT_S
-        while not os.path.exists(os.path.join(self.path, str(name))):
-            assert clocks.monotonic() < end, f"no task has set the event {name}"
-            clocks.sleep(0.002)
+        path = os.path.join(self.path, str(name))
+        wait_until(lambda: os.path.exists(path), lambda: f"no task has set the event {name}")
 
     def names(self) -> list[str]:
         """Return the names of all files: of events, and ``name.number`` of counted calls."""

@@ -27,10 +27,6 @@ def everything(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     return args, kwargs
 
 
-def keywords(*args: Any, **kwargs: Any) -> Any:
-    return args, dict(sorted(kwargs.items()))
-
-
 def begin_and_wait(folder: SharedFolder, begun: object, until: object, value: Any = None) -> Any:
     folder.set(begun)
     folder.wait(until)
@@ -125,17 +121,17 @@ def wait_for_children(how: str, count: int) -> int:
     if how == "wait":
         done, not_done = concurrent.futures.wait(futures, TIMEOUT_S)
         assert not not_done
-        return sum(future.result() for future in done)
+        return sum_results(done)
     if how == "stdlib":
-        return sum(future.result() for future in concurrent.futures.as_completed(futures, TIMEOUT_S))
+        return sum_results(concurrent.futures.as_completed(futures, TIMEOUT_S))
     if how == "as_completed":
-        return sum(future.result() for future in as_completed(futures, TIMEOUT_S))
+        return sum_results(as_completed(futures, TIMEOUT_S))
     if how == "map":
         return sum(ex.map(same, range(count)))
     return sum(ex.gather(futures))
 
 
-def sum_results(futures: Any) -> Any:
+def sum_results(futures: Any) -> int:
     return sum(future.result() for future in futures)
 
 
