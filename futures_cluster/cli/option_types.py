@@ -17,10 +17,10 @@ from futures_cluster import numbers
 PICTURES = (".jpg", ".pdf", ".png", ".svg")
 
 
-def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
-    """Check a value by a function of ``numbers``; argparse adds the option's name."""
+def _checked(check: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a check returns; argparse adds the option's name to its error."""
     try:
-        return check("", value, *bounds)
+        return check(*arguments)
     except (TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error).strip()) from None
 
@@ -33,7 +33,7 @@ def count(least: int, most: int = numbers.MAX_COUNT) -> Callable[[str], int]:
             value: Any = int(text)
         except ValueError:
             value = text
-        return int(_checked(numbers.whole, value, least, most))
+        return int(_checked(numbers.whole, "", value, least, most))
 
     return count
 
@@ -42,7 +42,7 @@ def seconds(least: float, most: float = numbers.MAX_SECONDS) -> Callable[[str], 
     """Return the type of seconds in a range."""
 
     def seconds(text: str) -> float:
-        return float(_checked(numbers.amount, _number(text), least, most))
+        return float(_checked(numbers.amount, "", _number(text), least, most))
 
     return seconds
 
@@ -58,10 +58,7 @@ def number_of_bytes(text: str) -> int:
     """Return the bytes of a size such as ``4GB``."""
     from futures_cluster.config import parse_bytes
 
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return int(_checked(parse_bytes, text))
 
 
 def output_file(text: str) -> str:
@@ -119,7 +116,7 @@ def amounts(text: str, above_zero: bool = False) -> dict[str, float]:
         if name.strip() in found:
             raise argparse.ArgumentTypeError(f"{text!r} has two numbers for {name.strip()!r}; write one")
         found[name.strip()] = value
-    return dict(_checked(numbers.amounts, found, above_zero))
+    return dict(_checked(numbers.amounts, "", found, above_zero))
 
 
 def limits(text: str) -> dict[str, float]:
@@ -131,7 +128,4 @@ def address(text: str) -> str:
     """Return an address, or what stands in a file with one."""
     from futures_cluster.cli.commands import read_address
 
-    try:
-        return read_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return str(_checked(read_address, text))
