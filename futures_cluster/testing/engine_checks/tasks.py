@@ -6,7 +6,6 @@ Covers: what runs on workers. Does not cover: what is checked.
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import threading
 import warnings
 from typing import Any
@@ -189,5 +188,5 @@ def in_turn(folder: SharedFolder, number: int) -> int:
     folder.set(f"inside-{number}")
     count = sum(name.startswith("inside-") for name in folder.names())
     clocks.sleep(0.01)
-    os.unlink(os.path.join(folder.path, f"inside-{number}"))
+    (folder.path / f"inside-{number}").unlink()
     return count
