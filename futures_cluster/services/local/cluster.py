@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import itertools
 import logging
 import multiprocessing
@@ -73,11 +72,9 @@ class LocalCluster:
         self.config = config
         self._template = template
         self._thread = LoopThread("futures_cluster-scheduler")
-        loop = self._thread.loop
-        self._loop = loop
+        self._loop = loop = self._thread.loop
         self._pool = shm.SegmentPool() if shm.available else None
-        codec = pickle_codec.PickleCodec(self._pool)
-        self.codec = codec
+        self.codec = codec = pickle_codec.PickleCodec(self._pool)
         self.processes = WorkerProcesses(
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
         )
@@ -432,11 +429,7 @@ class LocalCluster:
 
     async def _close(self) -> None:
         try:
-            quiet = asyncio.Event()
-            self.client.when_idle(quiet.set)
-            await quiet.wait()
-            with contextlib.suppress(Exception):
-                await self.client.bring_all_home()
+            await self.client.finish()
             self.scaling.close()
             self.processes.wanted = False
             if self._leader is not None:
