@@ -58,18 +58,17 @@ def receive(sock: socket.socket) -> tuple[Any, list[int]]:
     head, fds, _, _ = socket.recv_fds(sock, LENGTH.size, 16)
     for fd in fds:
         os.set_inheritable(fd, False)  # programs that tasks start do not get them
-    while 0 < len(head) < LENGTH.size:
-        head += sock.recv(LENGTH.size - len(head))
-    if not head:
-        raise EOFError
-    (length,) = LENGTH.unpack(head)
-    data = b""
+    (length,) = LENGTH.unpack(_receive_rest(sock, head, LENGTH.size))
+    return pickle.loads(_receive_rest(sock, b"", length)), list(fds)
+
+
+def _receive_rest(sock: socket.socket, data: bytes, length: int) -> bytes:
     while len(data) < length:
         more = sock.recv(length - len(data))
         if not more:
             raise EOFError
         data += more
-    return pickle.loads(data), list(fds)
+    return data
 
 
 def die_with_parent() -> None:
