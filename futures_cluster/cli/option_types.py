@@ -29,11 +29,7 @@ def count(least: int, most: int = numbers.MAX_COUNT) -> Callable[[str], int]:
     """Return the type of whole numbers in a range."""
 
     def count(text: str) -> int:
-        try:
-            value: Any = int(text)
-        except ValueError:
-            value = text
-        return int(_checked(numbers.whole, "", value, least, most))
+        return int(_checked(numbers.whole, "", _number(text, int), least, most))
 
     return count
 
@@ -47,9 +43,10 @@ def seconds(least: float, most: float = numbers.MAX_SECONDS) -> Callable[[str], 
     return seconds
 
 
-def _number(text: str) -> float | str:
+def _number(text: str, kind: Callable[[str], Any] = float) -> Any:
+    """Return the number that a text is, or the text, for a check to refuse."""
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
         return text
 
@@ -96,13 +93,10 @@ def port(text: str) -> int:
     """Return a port; -1 for ``none``."""
     if text == "none":
         return -1
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
-    if not 0 <= port < 65536:
+    port = _number(text, int)
+    if port not in range(65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number, or none")
-    return port
+    return int(port)
 
 
 def amounts(text: str, above_zero: bool = False) -> dict[str, float]:

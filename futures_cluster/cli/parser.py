@@ -13,6 +13,8 @@ from futures_cluster import __version__
 from futures_cluster.cli import option_types as types
 from futures_cluster.numbers import MAX_SECONDS
 
+PRELOAD = "MODULE[:CLASS]"
+
 
 def _add_command(commands: Any, name: str, help: str, description: str, example: str) -> Any:
     """Add a command whose help describes it, and ends with an example."""
@@ -57,10 +59,8 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_preload(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--preload", action="append", default=[], metavar="MODULE[:CLASS]", help=f"{what}; may be repeated"
-    )
+def _add_list(parser: argparse.ArgumentParser, name: str, metavar: str, help: str, type: Any = str) -> None:
+    parser.add_argument(name, type=type, action="append", default=[], metavar=metavar, help=f"{help}; may be repeated")
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,6 @@ def _add_cluster_commands(commands: Any) -> None:
     scheduler.add_argument(
         "--status-port",
         type=types.port,
-        default=None,
         metavar="PORT",
         help="port of the status page; 0 for any free one, none for no page (default: 8787, or any if taken)",
     )
@@ -98,18 +97,12 @@ def _add_cluster_commands(commands: Any) -> None:
         metavar="HOST",
         help="address of the status page; unless it is of this machine, its URL has a token (default: 127.0.0.1)",
     )
-    scheduler.add_argument(
-        "--limit",
-        type=types.limits,
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="let running tasks of all clients take at most N together, for with_options(limits=...); may be repeated",
-    )
+    limit = "let running tasks of all clients take at most N together, for with_options(limits=...)"
+    _add_list(scheduler, "--limit", "NAME=N", limit, types.limits)
     _add_file(scheduler, "--address-file", "write the address to a file, for batch systems")
     _add_security(scheduler)
     _add_logs(scheduler)
-    _add_preload(scheduler, "shared objects and plugins, see docs/guides/extending.md")
+    _add_list(scheduler, "--preload", PRELOAD, "shared objects and plugins, see docs/guides/extending.md")
 
     worker = _add_command(
         commands,
@@ -137,9 +130,8 @@ def _add_cluster_commands(commands: Any) -> None:
     how_long = "maximum time to wait for a scheduler that is gone (default: leave at once)"
     _add_seconds(worker, "--reconnect", 0.0, how_long)
     _add_logs(worker)
-    _add_preload(
-        worker, "a module or a plugin for each worker process, before it takes tasks, see docs/guides/extending.md"
-    )
+    what = "a module or a plugin for each worker process, before it takes tasks, see docs/guides/extending.md"
+    _add_list(worker, "--preload", PRELOAD, what)
 
     status = _add_command(
         commands,
