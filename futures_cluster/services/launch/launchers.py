@@ -65,9 +65,8 @@ def describe_failure(error: Exception) -> str:
     >>> describe_failure(OSError(24, "Too many open files"))
     'could not be started: Too many open files (the limit of descriptors is reached: close files, or raise `ulimit -n`)'
     """
-    if not isinstance(error, OSError):
-        return f"could not be started: {error!r}"
-    return f"could not be started: {system_limits.in_words(error)}"
+    why = system_limits.in_words(error) if isinstance(error, OSError) else repr(error)
+    return f"could not be started: {why}"
 
 
 #: ``on_exit(name, code, how)``; see ``ForkServerLauncher``.

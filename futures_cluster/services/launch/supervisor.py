@@ -123,9 +123,7 @@ class WorkerSupervisor:
         self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         self._security = registry.NO_SECURITY
         self._connection: Any = None
-        self._heartbeats: Heartbeats | None = None
-        self._numbers = itertools.count()
-        self._extra = itertools.count(2)
+        self._heartbeats: Heartbeats  # of a connection
         self._sockets = itertools.count()
         self._folder = ""  # for sockets
         self._local = ""  # for the workers' folders
@@ -205,30 +203,28 @@ class WorkerSupervisor:
         silence_s = self._offer.silence_s
         silent = TimeoutError(f"it has said nothing for {silence_s:g} s")
         self._heartbeats = Heartbeats(
-            self._loop, self._name, connection, silence_s, lambda: self._hung_up(silent), self._facts
+            self._loop,
+            self._name,
+            connection,
+            silence_s,
+            lambda: self._hung_up(silent),
+            lambda: {"running": self._processes.running()},
         )
         self._heartbeats.start()
         await self._taken.wait()
 
-    def _facts(self) -> dict[str, Any]:
-        """Return the facts of a heartbeat, with the workers whose processes run."""
-        return {"running": self._processes.running()}
-
     async def _serve(self) -> None:
         """Serve one connection to its end."""
-        assert self._heartbeats is not None
         if self._lost.is_set():
             self._heartbeats.stop()
             self._connection.close()
             return
-        self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
         self._processes = processes = self._make_processes()
         processes.launcher = ForkServerLauncher(
             self._loop, processes.process_ended, processes.give_up, self._offer.environment
         )
-        for _ in range(self._offer.processes):
-            processes.add()
         number = self._offer.processes
+        processes.set_missing(number)
         log.info("%d worker%s for %s", number, "s" * (number != 1), self._offer.scheduler)
         try:
             await self._lost.wait()
@@ -239,6 +235,7 @@ class WorkerSupervisor:
             self._connection.close()
 
     def _make_processes(self) -> WorkerProcesses:
+        self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
         return WorkerProcesses(
             self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
         )
@@ -257,7 +254,8 @@ class WorkerSupervisor:
             name = offer.name if offer.processes == 1 else f"{offer.name}-{next(self._numbers)}"
         return WorkerSettings(
             name,
-            f"{scheme}://{host}:0" if host else self._socket(),
+            # A socket has a new name: peers may still ask at former ones.
+            f"{scheme}://{host}:0" if host else f"unix://{self._folder}/{next(self._sockets)}.sock",
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
@@ -272,10 +270,6 @@ class WorkerSupervisor:
             initializer=pickle.dumps((load_on_worker, offer.preload)) if offer.preload else None,
             incarnation=new_incarnation(),
         )
-
-    def _socket(self) -> str:
-        """Return a new address for the next worker: peers may still ask at former ones."""
-        return f"unix://{self._folder}/{next(self._sockets)}.sock"
 
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
         """Return what a worker tells its manager."""
@@ -310,7 +304,6 @@ class WorkerSupervisor:
     # ---------------------------------------------------------------- the scheduler
 
     def _received(self, messages: list[m.Message]) -> None:
-        assert self._heartbeats is not None
         self._heartbeats.heard()
         for message in messages:
             if type(message) is m.StopWorker:
