@@ -32,8 +32,7 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
     kwargs = {name: number for number, name in enumerate(sorted(names))}
     with make_executor() as ex:
         assert ex.submit(tasks.everything, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
-        view = ex.with_options(retries=1)
-        assert view.submit(tasks.everything, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
+        assert ex.with_options(retries=1).submit(tasks.everything, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
         raises(TypeError, ex.submit)
 
 
@@ -230,8 +229,7 @@ def check_what_does_not_pickle(make_executor: MakeExecutor) -> None:
             good.append(ex.submit(tasks.same, len(good)))
             error = bad.exception(TIMEOUT_S)
             assert isinstance(error, kinds), (error, kinds)
-            needs = ex.submit(tasks.same, [bad]).exception(TIMEOUT_S)
-            assert needs is not None
+            assert ex.submit(tasks.same, [bad]).exception(TIMEOUT_S) is not None
         assert [future.result(TIMEOUT_S) for future in good] == list(range(len(good)))
         error = ex.submit(tasks.fail_unpicklably).exception(TIMEOUT_S)
         assert "with a lock" in str(error) and "fail_unpicklably" in str(error)

@@ -116,8 +116,7 @@ def check_channel_rolls(make_executor: MakeExecutor) -> None:
         assert [next(reader) for _ in range(3)] == [2, 3, 4] and reader.missed == 0
         channel.extend(range(5, 15))
         assert [next(reader) for _ in range(3)] == [12, 13, 14] and reader.missed == 7
-        error = raises(SharedObjectError, ex.channel, "rolling", maxlen=4)
-        assert "maxlen=3" in str(error)
+        assert "maxlen=3" in str(raises(SharedObjectError, ex.channel, "rolling", maxlen=4))
         assert ex.channel("rolling", maxlen=3).maxlen == 3
 
 
@@ -137,8 +136,7 @@ def check_channel_limits(make_executor: MakeExecutor) -> None:
             error = raises(ValueError, lambda: channel.put(other.submit(tasks.same, 1)))
         assert "another executor" in str(error)
         channel.close()
-        closed = raises(ChannelClosed, channel.put, 1)
-        assert "'limits'" in str(closed) and channel.closed
+        assert "'limits'" in str(raises(ChannelClosed, channel.put, 1)) and channel.closed
         raises(TypeError, ex.channel, 3)
         assert len(next(iter(channel)).result(TIMEOUT_S)) == 100_000
 
@@ -170,8 +168,7 @@ def check_channel_delete(make_executor: MakeExecutor) -> None:
         assert next(reader) == 1
         channel.delete()
         for fails in (lambda: channel.put(1), lambda: next(reader), lambda: len(channel)):
-            error = raises(SharedObjectError, fails)
-            assert "deleted" in str(error)
+            assert "deleted" in str(raises(SharedObjectError, fails))
         again = ex.channel("deleted")
         assert len(again) == 0
         raises(SharedObjectError, next, reader)

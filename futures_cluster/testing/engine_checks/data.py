@@ -125,8 +125,7 @@ def check_retries(make_executor: MakeExecutor) -> None:
         assert [future.result(TIMEOUT_S) for future in futures[:3]] == [0, 1, 2]
         for item in (3, 4):
             assert futures[item].exception(TIMEOUT_S).args == (f"attempt 3 of {item}",)  # type: ignore[union-attr]
-        names = [name for name in folder.names() if name.startswith("item-")]
-        assert len(names) == 1 + 2 + 3 + 3 + 3
+        assert sum(name.startswith("item-") for name in folder.names()) == 1 + 2 + 3 + 3 + 3
         raises(ValueError, ex.with_options, retries=-1)
 
 
@@ -168,8 +167,7 @@ def check_limits(make_executor: MakeExecutor) -> None:
         wrongs: list[dict[str, float]] = [{"check_limits": 4}, {"check_limits_undeclared": 1}]
         for wrong in wrongs:
             view = ex.with_options(limits=wrong)
-            error = raises(ValueError, view.submit, tasks.same, 1)
-            assert next(iter(wrong)) in str(error)
+            assert next(iter(wrong)) in str(raises(ValueError, view.submit, tasks.same, 1))
             raises(ValueError, view.map, tasks.same, range(3))
         raises(ValueError, ex.with_options, limits={"check_limits": -1})
         assert ex.with_options(limits={"check_limits": 0}).submit(tasks.same, 2).result(TIMEOUT_S) == 2
@@ -206,8 +204,7 @@ def check_timeout(make_executor: MakeExecutor) -> None:
     """A task that runs too long fails with ``TaskTimeout``, and no other."""
     with make_executor() as ex:
         view = ex.with_options(timeout=0.1)
-        future = view.submit(time.sleep, 0.4)
-        assert isinstance(future.exception(TIMEOUT_S), TaskTimeout)
+        assert isinstance(view.submit(time.sleep, 0.4).exception(TIMEOUT_S), TaskTimeout)
         assert ex.with_options(timeout=TIMEOUT_S).submit(tasks.same, 1).result(TIMEOUT_S) == 1
         assert view.with_options(timeout=None).submit(tasks.same, 2).result(TIMEOUT_S) == 2
         raises(ValueError, ex.with_options, timeout=0)

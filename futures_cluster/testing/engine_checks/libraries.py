@@ -60,8 +60,7 @@ def check_dask_persist(make_executor: MakeExecutor) -> None:
         x = da.arange(40, chunks=10).map_blocks(functools.partial(counted, folder), dtype=int, meta=da.ones(1)._meta)
         y = ex.persist(x)
         assert y.sum().compute(scheduler=ex) == 820
-        z = (y * 2).persist(scheduler=ex)
-        assert z.sum().compute(scheduler=ex) == 1640
+        assert (y * 2).persist(scheduler=ex).sum().compute(scheduler=ex) == 1640
         assert len(folder.log_lines()) == 4
         futures = futures_of(y)
         assert [future.result(TIMEOUT_S).sum() for future in futures] == [55, 155, 255, 355]
@@ -128,8 +127,7 @@ def check_dask_frames(make_executor: MakeExecutor) -> None:
         assert list(lazy.set_index("value", npartitions=3).compute().index) == list(range(30))
         assert len(lazy.merge(lazy, on="value").compute()) == 30
         assert lazy.persist().value.sum().compute() == 435
-        bag = db.from_sequence(range(10), npartitions=3).map(add_one)
-        assert bag.sum().compute() == 55
+        assert db.from_sequence(range(10), npartitions=3).map(add_one).sum().compute() == 55
         parts = dd.from_delayed([ex.submit(pd.DataFrame, {"a": [1, 2]}) for _ in range(2)])
         assert parts.a.sum().compute() == 6
 

@@ -52,14 +52,15 @@ class SimulatedWorker:
         self.introduced = False  # the scheduler knows it
         self.owner = key_owner(name, self.incarnation)  # of the keys that its tasks make
         self._submitted = 0
-        self.store: dict[Key, int] = {}  # results held: key -> size in bytes
+        self.store: dict[
+            Key, tuple[int, int]
+        ] = {}  # results held: size in bytes, and value (0 where nothing is checked)
         self.offers = offers
         self.replaced = False
         self.online = True  # as far as it knows, or rather does not know yet
         self.unheard = False  # a task has closed its connection, and only its parent can tell how it ends
         self.stuck_since_s = self.stuck_until_s = 0.0  # it does nothing at all between these
         self.last_report: m.TasksFinished | None = None
-        self.values: dict[Key, int] = {}  # of the results held, where they are checked
         self._simulation = simulation
         #: Fetches under way: the holder as the machine named it, and since when.
         self._requests: dict[int, tuple[str, float]] = {}
@@ -108,10 +109,9 @@ class SimulatedWorker:
         elif isinstance(message, m.StopWorker):
             simulation.crash(self.name, deliberate=True)
         elif isinstance(message, m.GetData):
-            store, values = self.store, self.values
-            found = [(key, (store[key], values.get(key, 0))) for key in message.keys if key in store]
-            missing = [key for key in message.keys if key not in store]
-            size_bytes = sum(store[key] for key, _ in found)
+            found = [(key, self.store[key]) for key in message.keys if key in self.store]
+            missing = [key for key in message.keys if key not in self.store]
+            size_bytes = sum(size for _, (size, _) in found)
             simulation.report.moved_bytes += size_bytes
             simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
         elif isinstance(message, m.PutData):
@@ -149,8 +149,7 @@ class SimulatedWorker:
                 self._fetch(command)
             elif isinstance(command, m.DropData):
                 for key in command.keys:
-                    simulation.hold(-self.store.pop(key))
-                    self.values.pop(key, None)
+                    simulation.hold(-self.store.pop(key)[0])
             else:
                 self._tell(command)
                 if isinstance(command, m.TasksFinished):
@@ -214,20 +213,19 @@ class SimulatedWorker:
             payload = None if stays else b"result" if value is None else str(value).encode()
             event = m.RunsEnded([(run.key, run.attempt, payload, work.size_bytes, duration_s)])
             if stays:
-                self._hold(run.key, work.size_bytes, value)
+                self._hold(run.key, work.size_bytes, value or 0)
         started = self._handle(event)
         if not started or simulation.now - self._last_flush > FLUSH_S:
             self._flush()
 
     def _value(self, run: Run) -> int:
-        values = [self.values[key] if payload is None else int(payload) for key, _, payload, _ in run.inputs]
+        values = [self.store[key][1] if payload is None else int(payload) for key, _, payload, _ in run.inputs]
         return value_of(run.key, values)
 
-    def _hold(self, key: Key, size_bytes: int, value: int | None) -> None:
-        self._simulation.hold(size_bytes - self.store.get(key, 0))
-        self.store[key] = size_bytes
-        if value is not None:
-            self.values[key] = value
+    def _hold(self, key: Key, size_bytes: int, value: int) -> None:
+        former_bytes, _ = self.store.get(key, (0, 0))
+        self._simulation.hold(size_bytes - former_bytes)
+        self.store[key] = (size_bytes, value)
 
     # ---------------------------------------------------------------- children
 

@@ -249,7 +249,7 @@ class World:
     def remove(self, worker: Any) -> None:
         """Remove a worker, and what it held."""
         del self.workers[worker.name]
-        self._held_bytes -= sum(worker.store.values())
+        self._held_bytes -= sum(size for size, _ in worker.store.values())
 
     def crash(self, name: str, deliberate: bool = False, known: bool = True) -> None:
         """Let a worker die; ``known``: its parent can tell what it executed."""
