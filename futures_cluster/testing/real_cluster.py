@@ -81,8 +81,7 @@ class Command:
     def children(self) -> list[psutil.Process]:
         """Return the processes that it has started, theirs included."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
-            return found
+            return list(psutil.Process(self.process.pid).children(recursive=True))
         return []
 
     def kill(self, number: int = KILL) -> None:

@@ -33,9 +33,10 @@ from typing import Any
 
 from futures_cluster import config
 from futures_cluster.services.common.wake_pipe import WakePipe
-from futures_cluster.services.launch.orphans import Orphans
+from futures_cluster.services.launch.orphans import Orphans, prctl
 
 LENGTH = struct.Struct("<I")
+_SET_PDEATHSIG = 1
 
 
 def send(sock: socket.socket, value: Any, fds: list[int]) -> None:
@@ -73,10 +74,7 @@ def _receive_rest(sock: socket.socket, data: bytes, length: int) -> bytes:
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies, where it can."""
-    with contextlib.suppress(Exception):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    prctl(_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class FrozenTemplate:

@@ -203,15 +203,14 @@ class WorkerSupervisor:
         silence_s = self._offer.silence_s
         silent = TimeoutError(f"it has said nothing for {silence_s:g} s")
         self._heartbeats = Heartbeats(
-            self._loop,
-            self._name,
-            connection,
-            silence_s,
-            lambda: self._hung_up(silent),
-            lambda: {"running": self._processes.running()},
+            self._loop, self._name, connection, silence_s, lambda: self._hung_up(silent), self._facts
         )
         self._heartbeats.start()
         await self._taken.wait()
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the facts of a heartbeat, with the workers whose processes run."""
+        return {"running": self._processes.running()}
 
     async def _serve(self) -> None:
         """Serve one connection to its end."""

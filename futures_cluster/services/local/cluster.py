@@ -78,9 +78,8 @@ class LocalCluster:
         self.processes = WorkerProcesses(
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
         )
-        self.scheduler = scheduler = SchedulerService(
-            loop, self.processes.stop, codec.release, self._on_broken, self._watch
-        )
+        scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
+        self.scheduler = scheduler
         if config.limits:
             scheduler.handle([m.DeclareLimits(config.limits)])
         self.scaling = Scaling(loop, self.processes, scheduler, config.max_workers, config.threads_per_worker)

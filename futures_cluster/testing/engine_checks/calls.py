@@ -47,18 +47,17 @@ def check_submit_callables(make_executor: MakeExecutor) -> None:
 
     adder = tasks.Adder(1)
     with make_executor() as ex:
-        names: list[Any] = [
-            len,
-            tasks.same,
-            lambda x: x,
-            lambda x: offset,
-            tasks.Adder,
-            Local,
-            "abc".find,
-            dict.fromkeys,
+        calls: list[Any] = [
+            (call, "c") for call in (len, tasks.same, lambda x: x, lambda x: offset, tasks.Adder, Local)
         ]
-        numbers: list[Any] = [adder, adder.method, functools.partial(pow, 2)]
-        for call, argument in [*((call, "c") for call in names), *((call, 3) for call in numbers)]:
+        calls += [
+            ("abc".find, "c"),
+            (dict.fromkeys, "c"),
+            (adder, 3),
+            (adder.method, 3),
+            (functools.partial(pow, 2), 3),
+        ]
+        for call, argument in calls:
             result = ex.submit(call, argument).result(TIMEOUT_S)
             expected = call(argument)
             assert result == expected or result.__dict__ == expected.__dict__

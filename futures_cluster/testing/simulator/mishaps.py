@@ -40,12 +40,11 @@ class Mishaps:
         self.planned = 0
         self._simulation = simulation
         self._add_worker = add_worker
-        self._dice = simulation.dice
-        self._silence_s = simulation.dice.faults.silence_s
+        self._dice = dice = simulation.dice
+        self._silence_s = dice.faults.silence_s
         #: Workers that have lost a connection which the scheduler still believes in.
         self._half_open: dict[str, None] = {}
         self._vanished: dict[str, None] = {}  # workers whose hosts are gone, and refuse no connections
-        dice = simulation.dice
         #: What begins a fault that concerns one worker or client.
         self._begin: dict[str, Callable[[str], None]] = {
             "crash": simulation.crash,

@@ -99,6 +99,10 @@ class World:
         self._serial += 1
         heapq.heappush(self._heap, (time_s if time_s > self.now else self.now, self._serial, do, args))
 
+    def after(self, delay_s: float, do: Callable[..., None], *args: Any) -> None:
+        """Call something after a time."""
+        self.at(self.now + delay_s, do, *args)
+
     def count_work(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
         """Take a submitted task into the lower bound, and into what is checked."""
         report = self.report
@@ -112,10 +116,6 @@ class World:
         report.path_s = max(report.path_s, duration_s)
         if self.checks is not None:
             self.checks.define(key, dependencies, rerun)
-
-    def after(self, delay_s: float, do: Callable[..., None], *args: Any) -> None:
-        """Call something after a time."""
-        self.at(self.now + delay_s, do, *args)
 
     # ---------------------------------------------------------------- messages
 
