@@ -113,11 +113,11 @@ class Report:
         return self.work_s / self.slots if self.slots else 0.0
 
 
-def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]], workers: int = 10) -> float:
+def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]]) -> float:
     """Return the machine's bytes for a queued task, without key and payload."""
     machine: Any = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
-    for i in range(workers):
+    for i in range(10):
         machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     tasks: list[m.TaskRow] = [(key, "f", b"arguments", dependencies) for key, dependencies in rows]
     event = m.SubmitTasks("c", tasks, [("f", "f", b"code")])
