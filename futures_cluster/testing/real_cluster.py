@@ -68,9 +68,9 @@ class Command:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed this."""
-        self.wait_until(lambda: text in self.log, f"{text!r} was not printed")
+        self._wait_until(lambda: text in self.log, f"{text!r} was not printed")
 
-    def wait_until(self, is_so: Callable[[], bool], complaint: str) -> None:
+    def _wait_until(self, is_so: Callable[[], bool], complaint: str) -> None:
         """Wait until something is so, while the command runs."""
         end = clocks.monotonic() + TIMEOUT_S
         while not is_so():
@@ -161,7 +161,7 @@ class Cluster:
             options = ("--name", f"w{len(self.commands)}", *options)
         number = self._workers_joined() + int(options[options.index("--workers") + 1])
         command = self.start("worker", self.address, *options, prefix=prefix)
-        command.wait_until(lambda: self._workers_joined() >= number, "not all of its workers have joined")
+        command._wait_until(lambda: self._workers_joined() >= number, "not all of its workers have joined")
         return command
 
     def _workers_joined(self) -> int:
