@@ -99,13 +99,13 @@ class Command:
         return code
 
 
-def outlasting(processes: list[psutil.Process]) -> list[psutil.Process]:
+def outlasting(processes: list[psutil.Process], limit_s: float = TIMEOUT_S) -> list[psutil.Process]:
     """Wait until other processes have ended; return those that are left.
 
     Unlike ``psutil.wait_procs`` it does not wait for their parent to read their exit codes, for which the first process
     of a system may take seconds.
     """
-    end = clocks.monotonic() + TIMEOUT_S
+    end = clocks.monotonic() + limit_s
     while (alive := [process for process in processes if not _has_ended(process)]) and clocks.monotonic() < end:
         clocks.sleep(0.005)
     return alive
