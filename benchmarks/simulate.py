@@ -50,7 +50,7 @@ class TaskStreamRecorder:
 def make(name: str, tasks: int) -> workloads.Workload:
     """A workload; "short" is independent tasks of a millisecond."""
     if name == "short":
-        return workloads.Workload("short", workloads.independent(tasks), workloads.constant(SHORT_S))
+        return workloads.Workload(workloads.independent(tasks), workloads.constant(SHORT_S))
     return workloads.make(name, tasks, seed=1)
 
 

@@ -163,21 +163,17 @@ def _ask(arguments: argparse.Namespace, what: str, argument: object = None) -> A
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    import json
+
+    from futures_cluster import clocks
+    from futures_cluster.cli import commands as programs
+    from futures_cluster.status import table
+
+    if arguments.watch is not None and not arguments.json:
+        security = _find_security(arguments)
+        return programs.watch(arguments.address, security, arguments.watch, arguments.number, sys.stdout)
     snapshot = _ask(arguments, "status")
-    if arguments.json:
-        import json
-
-        print(json.dumps(snapshot, indent=1))
-    else:
-        from futures_cluster import clocks
-        from futures_cluster.status import table
-
-        if arguments.watch is not None:
-            from futures_cluster.cli import commands as programs
-
-            security = _find_security(arguments)
-            return programs.watch(arguments.address, security, arguments.watch, arguments.number, sys.stdout)
-        print(table.status(snapshot, clocks.time()))
+    print(json.dumps(snapshot, indent=1) if arguments.json else table.status(snapshot, clocks.time()))
     return 0
 
 

@@ -17,7 +17,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from futures_cluster import clocks
@@ -27,7 +27,7 @@ from futures_cluster.services.launch import supervisor
 from futures_cluster.services.observe.page_thread import DEFAULT_PORT
 from futures_cluster.services.scheduler.burst_trimmer import BurstTrimmer
 from futures_cluster.services.scheduler.server import SchedulerServer
-from futures_cluster.status.table import plain_lines
+from futures_cluster.status import table
 from futures_cluster.wire.transports import registry
 
 #: Records that the collector of cycles looks at; the machines make none, and a million tasks are a million objects.
@@ -42,7 +42,7 @@ class EventFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See ``logging.Formatter``."""
-        return plain_lines(super().format(record), "\n    ")
+        return table.plain_lines(super().format(record), "\n    ")
 
 
 def set_up_logs(level: str) -> None:
@@ -66,25 +66,6 @@ def _on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, first, number)
 
 
-async def _scheduler(
-    listeners: Sequence[tuple[str, registry.Security]],
-    silence_s: float,
-    started: Callable[[SchedulerServer], None],
-    limits: dict[str, float],
-) -> None:
-    loop = asyncio.get_running_loop()
-    end = asyncio.Event()
-    async with SchedulerServer(loop, silence_s) as server:
-        server.declare_limits(limits)
-        for address, security in listeners:
-            await server.listen(address, security)
-        _on_signals(end.set)
-        started(server)
-        trimmer = BurstTrimmer(loop, lambda: len(server.service.machine.state.tasks))
-        await end.wait()
-        trimmer.close()
-
-
 def run_scheduler(
     listeners: Sequence[tuple[str, registry.Security]],
     silence_s: float,
@@ -105,9 +86,23 @@ def run_scheduler(
     OSError
         When it cannot listen.
     """
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        end = asyncio.Event()
+        async with SchedulerServer(loop, silence_s) as server:
+            server.declare_limits(limits)
+            for address, security in listeners:
+                await server.listen(address, security)
+            _on_signals(end.set)
+            started(server)
+            trimmer = BurstTrimmer(loop, lambda: len(server.service.machine.state.tasks))
+            await end.wait()
+            trimmer.close()
+
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
-    asyncio.run(_scheduler(listeners, silence_s, started, limits))
+    asyncio.run(serve())
 
 
 def check_for_workers(path: str) -> None:
@@ -173,23 +168,30 @@ def run_worker(offer: supervisor.WorkerNodeConfig) -> None:
     asyncio.run(supervisor.run(offer, _on_signals))
 
 
-def ask(address: str, security: registry.Security, what: str, argument: Any = None) -> Any:
-    """Ask a scheduler one question."""
+@contextlib.contextmanager
+def _connected(address: str, security: registry.Security) -> Iterator[Callable[..., Any]]:
+    """Connect to a scheduler; give what asks it questions.
+
+    A snapshot comes without the client that asks for it.
+    """
     cluster = RemoteCluster(address, security, lambda key, client: None)
+
+    def ask(what: str, argument: Any = None) -> Any:
+        answer = cluster.ask(what, argument)
+        if isinstance(answer, dict) and "clients" in answer:
+            return {**answer, "clients": [name for name in answer["clients"] if name != cluster.client.name]}
+        return answer
+
     try:
-        return _without_asker(cluster, cluster.ask(what, argument))
+        yield ask
     finally:
         cluster.shutdown(wait=True)
 
 
-def _without_asker(cluster: RemoteCluster, answer: Any) -> Any:
-    """Return the answer to a question.
-
-    A snapshot comes without the client that asked for it.
-    """
-    if isinstance(answer, dict) and "clients" in answer:
-        answer = {**answer, "clients": [name for name in answer["clients"] if name != cluster.client.name]}
-    return answer
+def ask(address: str, security: registry.Security, what: str, argument: Any = None) -> Any:
+    """Ask a scheduler one question."""
+    with _connected(address, security) as ask:
+        return ask(what, argument)
 
 
 #: Moves the cursor to the upper left corner; clears the rest of the line, and of the screen.
@@ -198,14 +200,11 @@ HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 def watch(address: str, security: registry.Security, interval_s: float, number: int | None, out: TextIO) -> int:
     """Show the table of a cluster again and again, until Ctrl-C."""
-    from futures_cluster.status import table
-
-    cluster = RemoteCluster(address, security, lambda key, client: None)
     is_terminal = out.isatty()
     former: dict[str, Any] | None = None
-    try:
+    with _connected(address, security) as ask, contextlib.suppress(KeyboardInterrupt):  # that is how one leaves
         for turn in itertools.count(1):
-            snapshot = _without_asker(cluster, cluster.ask("status"))
+            snapshot = ask("status")
             text = table.status(snapshot, clocks.time(), former, interval_s)
             former = snapshot
             if is_terminal:
@@ -219,10 +218,6 @@ def watch(address: str, security: registry.Security, interval_s: float, number: 
             if number is not None and turn >= number:
                 break
             clocks.sleep(interval_s)
-    except KeyboardInterrupt:
-        pass  # that is how one leaves
-    finally:
-        cluster.shutdown(wait=True)
     return 0
 
 

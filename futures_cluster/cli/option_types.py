@@ -17,10 +17,10 @@ from futures_cluster import numbers
 PICTURES = (".jpg", ".pdf", ".png", ".svg")
 
 
-def _checked(check: Callable[..., Any], value: Any, *bounds: Any) -> Any:
-    """Check a value by a function of ``numbers``; argparse adds the option's name."""
+def _checked(check: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a check returns; argparse adds the option's name to its error."""
     try:
-        return check("", value, *bounds)
+        return check(*arguments)
     except (TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error).strip()) from None
 
@@ -29,11 +29,7 @@ def count(least: int, most: int = numbers.MAX_COUNT) -> Callable[[str], int]:
     """Return the type of whole numbers in a range."""
 
     def count(text: str) -> int:
-        try:
-            value: Any = int(text)
-        except ValueError:
-            value = text
-        return int(_checked(numbers.whole, value, least, most))
+        return int(_checked(numbers.whole, "", _number(text, int), least, most))
 
     return count
 
@@ -42,14 +38,15 @@ def seconds(least: float, most: float = numbers.MAX_SECONDS) -> Callable[[str], 
     """Return the type of seconds in a range."""
 
     def seconds(text: str) -> float:
-        return float(_checked(numbers.amount, _number(text), least, most))
+        return float(_checked(numbers.amount, "", _number(text), least, most))
 
     return seconds
 
 
-def _number(text: str) -> float | str:
+def _number(text: str, kind: Callable[[str], Any] = float) -> Any:
+    """Return the number that a text is, or the text, for a check to refuse."""
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
         return text
 
@@ -58,10 +55,7 @@ def number_of_bytes(text: str) -> int:
     """Return the bytes of a size such as ``4GB``."""
     from futures_cluster.config import parse_bytes
 
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return int(_checked(parse_bytes, text))
 
 
 def output_file(text: str) -> str:
@@ -99,13 +93,10 @@ def port(text: str) -> int:
     """Return a port; -1 for ``none``."""
     if text == "none":
         return -1
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
-    if not 0 <= port < 65536:
+    port = _number(text, int)
+    if port not in range(65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number, or none")
-    return port
+    return int(port)
 
 
 def amounts(text: str, above_zero: bool = False) -> dict[str, float]:
@@ -119,7 +110,7 @@ def amounts(text: str, above_zero: bool = False) -> dict[str, float]:
         if name.strip() in found:
             raise argparse.ArgumentTypeError(f"{text!r} has two numbers for {name.strip()!r}; write one")
         found[name.strip()] = value
-    return dict(_checked(numbers.amounts, found, above_zero))
+    return dict(_checked(numbers.amounts, "", found, above_zero))
 
 
 def limits(text: str) -> dict[str, float]:
@@ -131,7 +122,4 @@ def address(text: str) -> str:
     """Return an address, or what stands in a file with one."""
     from futures_cluster.cli.commands import read_address
 
-    try:
-        return read_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return str(_checked(read_address, text))

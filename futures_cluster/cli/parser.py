@@ -11,6 +11,9 @@ from typing import Any
 
 from futures_cluster import __version__
 from futures_cluster.cli import option_types as types
+from futures_cluster.numbers import MAX_SECONDS
+
+PRELOAD = "MODULE[:CLASS]"
 
 
 def _add_command(commands: Any, name: str, help: str, description: str, example: str) -> Any:
@@ -22,6 +25,22 @@ def _add_command(commands: Any, name: str, help: str, description: str, example:
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _add_count(
+    parser: argparse.ArgumentParser, name: str, help: str, least: int = 1, default: int | None = None
+) -> None:
+    parser.add_argument(name, type=types.count(least), default=default, metavar="N", help=help)
+
+
+def _add_seconds(
+    parser: argparse.ArgumentParser, name: str, default: float, help: str, least: float = 0, most: float = MAX_SECONDS
+) -> None:
+    parser.add_argument(name, type=types.seconds(least, most), default=default, metavar="SECONDS", help=help)
+
+
+def _add_file(parser: argparse.ArgumentParser, name: str, help: str, type: Any = types.output_file) -> None:
+    parser.add_argument(name, type=type, metavar="FILE", help=help)
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
@@ -40,21 +59,14 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_preload(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--preload", action="append", default=[], metavar="MODULE[:CLASS]", help=f"{what}; may be repeated"
-    )
+def _add_list(parser: argparse.ArgumentParser, name: str, metavar: str, help: str, type: Any = str) -> None:
+    parser.add_argument(name, type=type, action="append", default=[], metavar=metavar, help=f"{help}; may be repeated")
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
-    parser.add_argument(
-        "--silence",
-        type=types.seconds(0.5, 1e6),
-        default=60.0,
-        metavar="SECONDS",
-        help="drop peers silent for this many seconds (default: 60); closed connections are detected at once",
-    )
+    help = "drop peers silent for this many seconds (default: 60); closed connections are detected at once"
+    _add_seconds(parser, "--silence", 60.0, help, least=0.5, most=1e6)
 
 
 def _add_cluster_commands(commands: Any) -> None:
@@ -76,7 +88,6 @@ def _add_cluster_commands(commands: Any) -> None:
     scheduler.add_argument(
         "--status-port",
         type=types.port,
-        default=None,
         metavar="PORT",
         help="port of the status page; 0 for any free one, none for no page (default: 8787, or any if taken)",
     )
@@ -86,23 +97,12 @@ def _add_cluster_commands(commands: Any) -> None:
         metavar="HOST",
         help="address of the status page; unless it is of this machine, its URL has a token (default: 127.0.0.1)",
     )
-    scheduler.add_argument(
-        "--limit",
-        type=types.limits,
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="let running tasks of all clients take at most N together, for with_options(limits=...); may be repeated",
-    )
-    scheduler.add_argument(
-        "--address-file",
-        type=types.output_file,
-        metavar="FILE",
-        help="write the address to a file, for batch systems",
-    )
+    limit = "let running tasks of all clients take at most N together, for with_options(limits=...)"
+    _add_list(scheduler, "--limit", "NAME=N", limit, types.limits)
+    _add_file(scheduler, "--address-file", "write the address to a file, for batch systems")
     _add_security(scheduler)
     _add_logs(scheduler)
-    _add_preload(scheduler, "shared objects and plugins, see docs/guides/extending.md")
+    _add_list(scheduler, "--preload", PRELOAD, "shared objects and plugins, see docs/guides/extending.md")
 
     worker = _add_command(
         commands,
@@ -113,12 +113,8 @@ def _add_cluster_commands(commands: Any) -> None:
         example="futures-cluster worker tcp://host:8786 --workers 4 --memory-limit 4GB --resources GPU=1",
     )
     _add_connection(worker)
-    worker.add_argument(
-        "--workers", type=types.count(1), metavar="N", help="number of processes (default: cores / threads)"
-    )
-    worker.add_argument(
-        "--threads", type=types.count(1), default=1, metavar="N", help="tasks at a time in each process"
-    )
+    _add_count(worker, "--workers", "number of processes (default: cores / threads)")
+    _add_count(worker, "--threads", "tasks at a time in each process", default=1)
     worker.add_argument(
         "--memory-limit", type=types.number_of_bytes, metavar="SIZE", help='limit of each process: "2GB"'
     )
@@ -130,24 +126,12 @@ def _add_cluster_commands(commands: Any) -> None:
     )
     worker.add_argument("--host", default="", help="address at which other machines reach this one (default: detected)")
     worker.add_argument("--local-directory", metavar="FOLDER", help="for results that do not fit into memory")
-    worker.add_argument(
-        "--wait",
-        type=types.seconds(0),
-        default=60.0,
-        metavar="SECONDS",
-        help="maximum time to wait for a scheduler that is not there yet (default: 60)",
-    )
-    worker.add_argument(
-        "--reconnect",
-        type=types.seconds(0),
-        default=0.0,
-        metavar="SECONDS",
-        help="maximum time to wait for a scheduler that is gone (default: leave at once)",
-    )
+    _add_seconds(worker, "--wait", 60.0, "maximum time to wait for a scheduler that is not there yet (default: 60)")
+    how_long = "maximum time to wait for a scheduler that is gone (default: leave at once)"
+    _add_seconds(worker, "--reconnect", 0.0, how_long)
     _add_logs(worker)
-    _add_preload(
-        worker, "a module or a plugin for each worker process, before it takes tasks, see docs/guides/extending.md"
-    )
+    what = "a module or a plugin for each worker process, before it takes tasks, see docs/guides/extending.md"
+    _add_list(worker, "--preload", PRELOAD, what)
 
     status = _add_command(
         commands,
@@ -166,9 +150,7 @@ def _add_cluster_commands(commands: Any) -> None:
         metavar="SECONDS",
         help="show it again and again, until Ctrl-C (default: every second)",
     )
-    status.add_argument(
-        "--number", type=types.count(1), metavar="N", help="with --watch: stop after this number of updates"
-    )
+    _add_count(status, "--number", "with --watch: stop after this number of updates")
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     explain = _add_command(
@@ -215,27 +197,11 @@ def make_parser() -> argparse.ArgumentParser:
         "pandas in one process, and compare the times. It takes about ten seconds.",
         example="futures-cluster demo --workers 2 --report run.html",
     )
-    demo.add_argument("--workers", type=types.count(1), metavar="N", help="number of workers (default: one per core)")
-    demo.add_argument(
-        "--settings",
-        type=types.count(1),
-        metavar="N",
-        default=60,
-        help="number of settings to try (default: 60)",
-    )
-    demo.add_argument("--rows", type=types.count(1000), metavar="N", help="only the first N flights, for a quick look")
+    _add_count(demo, "--workers", "number of workers (default: one per core)")
+    _add_count(demo, "--settings", "number of settings to try (default: 60)", default=60)
+    _add_count(demo, "--rows", "only the first N flights, for a quick look", least=1000)
     demo.add_argument("--backend", metavar="NAME", help="as in Executor(backend=...): processes, threads, sync")
-    demo.add_argument(
-        "--report",
-        type=types.output_file,
-        metavar="FILE",
-        help="write the status page of the run to one HTML file",
-    )
-    demo.add_argument(
-        "--plot",
-        type=types.picture_file,
-        metavar="FILE",
-        help="draw the answers into an image file (needs matplotlib)",
-    )
+    _add_file(demo, "--report", "write the status page of the run to one HTML file")
+    _add_file(demo, "--plot", "draw the answers into an image file (needs matplotlib)", types.picture_file)
     _add_cluster_commands(commands)
     return parser

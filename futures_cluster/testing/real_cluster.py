@@ -68,17 +68,20 @@ class Command:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed this."""
+        self._wait_until(lambda: text in self.log, f"{text!r} was not printed")
+
+    def _wait_until(self, is_so: Callable[[], bool], complaint: str) -> None:
+        """Wait until something is so, while the command runs."""
         end = clocks.monotonic() + TIMEOUT_S
-        while text not in self.log:
+        while not is_so():
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
-            assert clocks.monotonic() < end, f"{text!r} was not printed:\n{self.log}"
+            assert clocks.monotonic() < end, f"{complaint}:\n{self.log}"
             clocks.sleep(0.01)
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that it has started, theirs included."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
-            return found
+            return list(psutil.Process(self.process.pid).children(recursive=True))
         return []
 
     def kill(self, number: int = KILL) -> None:
@@ -156,14 +159,9 @@ class Cluster:
             options = ("--workers", "1", *options)
         if "--name" not in options:
             options = ("--name", f"w{len(self.commands)}", *options)
-        before = self._workers_joined()
+        number = self._workers_joined() + int(options[options.index("--workers") + 1])
         command = self.start("worker", self.address, *options, prefix=prefix)
-        number = int(options[options.index("--workers") + 1])
-        end = clocks.monotonic() + TIMEOUT_S
-        while self._workers_joined() < before + number:
-            assert command.process.poll() is None, command.log
-            assert clocks.monotonic() < end, command.log
-            clocks.sleep(0.01)
+        command._wait_until(lambda: self._workers_joined() >= number, "not all of its workers have joined")
         return command
 
     def _workers_joined(self) -> int:

@@ -454,7 +454,7 @@ class History:
             return
         worker: Any = self.simulation.workers.get(name)
         if worker is not None:
-            worker.store[key] = size_bytes
+            worker.store[key] = (size_bytes, 0)
             worker._handle(m.DataPut([(key, size_bytes)]))
         self.client._want(key)
         self.client._tell(m.ScatterData("c", [(key, size_bytes, name)], replicas))

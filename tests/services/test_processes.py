@@ -305,8 +305,8 @@ def test_errors_of_other_kinds_are_failed_starts(machine: Machine) -> None:
 def test_missing_workers_can_be_dropped(machine: Machine) -> None:
     machine.launcher.error = NO_FORK
     machine.add(3)
-    assert machine.processes.missing == 3
-    machine.processes.drop_missing(2)
+    assert len(machine.processes._missing) == 3
+    machine.processes.set_missing(1)
     machine.launcher.error = None
     machine.loop.sleep(60)
     assert len(machine.processes.handles) == 1
@@ -318,7 +318,7 @@ def test_scaling_counts_workers_that_are_missing(machine: Machine) -> None:
     machine.launcher.error = NO_FORK
     for number in (4, 4, 6, 1):
         scaling.scale(number)
-        assert machine.processes.missing == number
+        assert len(machine.processes._missing) == number
     machine.launcher.error = None
     machine.loop.sleep(60)
     assert len(machine.processes.handles) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import futures_cluster
 from futures_cluster.services.common import process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.plugin_runner import SchedulerPlugin
-from futures_cluster.services.launch import fork_server_process
+from futures_cluster.services.launch import fork_server_main, fork_server_process
 from futures_cluster.services.local import cluster
 
 pytestmark = pytest.mark.skipif(not fork_server_process.available, reason="needs unix sockets")
@@ -265,3 +266,14 @@ with Executor(1) as ex:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     assert (done.stdout, done.stderr) == ("1\n2\n", "")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\1", b"\5\0\0\0ab"])
+def test_a_client_that_dies_while_it_sends_has_closed(sent: bytes) -> None:
+    """Also within the length: the template read on for ever."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            theirs.sendall(sent)
+        with pytest.raises(EOFError):
+            fork_server_main.receive(ours)

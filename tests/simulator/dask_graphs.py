@@ -40,11 +40,11 @@ def _sorted(rows: Rows) -> Rows:
     return [(key, inputs[key]) for key in done]
 
 
-def workload(name: str, *collections: Any, duration_s: float = 0.02, size_bytes: int = 8_000_000) -> Workload:
+def workload(*collections: Any, duration_s: float = 0.02, size_bytes: int = 8_000_000) -> Workload:
     """Every task takes the same time, and makes as much."""
     rows, wanted = rows_of(*collections)
     work = Work(duration_s, size_bytes)
-    return Workload(name, rows, lambda key, execution: work, _function, wanted)
+    return Workload(rows, lambda key, execution: work, _function, wanted)
 
 
 def _function(key: str) -> str:

@@ -23,7 +23,7 @@ def run(workload: workloads.Workload, baseline: bool) -> Report:
 
 @pytest.mark.parametrize("name", ["array sum", "tensordot", "rechunk", "sliding"])
 def test_arrays(name: str) -> None:
-    workload = dask_graphs.workload(name, dask_graphs.collections()[name])
+    workload = dask_graphs.workload(dask_graphs.collections()[name])
     ours, random = (run(workload, baseline) for baseline in (False, True))
     assert ours.finished == random.finished == len(workload.wanted or ())
     assert ours.moved_bytes < random.moved_bytes and ours.peak_bytes < random.peak_bytes
@@ -34,7 +34,7 @@ def test_arrays(name: str) -> None:
 def test_frames(name: str) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    workload = dask_graphs.workload(name, dask_graphs.frames()[name])
+    workload = dask_graphs.workload(dask_graphs.frames()[name])
     ours, random = (run(workload, baseline) for baseline in (False, True))
     assert ours.finished == random.finished == len(workload.wanted or ())
     assert ours.moved_bytes < random.moved_bytes and ours.makespan_s < random.makespan_s

@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 
 from futures_cluster.messages import TaskOptions
-from futures_cluster.testing.simulator.simulation import (
-    Faults,
-    NetworkModel,
-    Simulation,
-    Work,
-    binary_tree,
-    independent,
-)
+from futures_cluster.testing.simulator import Faults, NetworkModel, Simulation, Work, binary_tree, independent
 
 from .scenarios import check_empty
 
@@ -292,7 +285,7 @@ def test_stealing_relieves_slow_workers() -> None:
     """Half of the workers are ten times slower than the others, which take over what waits there."""
     simulation = Simulation(1, constant(0.02), faults=Faults(slow=0.5), check=10)
     simulation.add_workers(10)
-    speeds = [worker.offers["speed"] for worker in simulation.workers.values()]
+    speeds = [worker.offers.speed for worker in simulation.workers.values()]
     assert min(speeds) < max(speeds)
     simulation.add_client("c").submit(independent(1000))
     report = simulation.run()

@@ -96,7 +96,7 @@ def test_random_placement_is_random_by_its_seed() -> None:
 
 
 def test_random_placement_leaves_no_slot_free() -> None:
-    workload = workloads.Workload("independent", workloads.independent(100), workloads.constant(1.0))
+    workload = workloads.Workload(workloads.independent(100), workloads.constant(1.0))
     simulation = Simulation(work=workload.work, scheduler=RandomScheduler())
     simulation.add_workers(10)
     assert workloads.run(workload, simulation).stretch < 1.01

@@ -9,6 +9,7 @@ which is above this room and handed in), results that stay on workers (``fetchin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import weakref
@@ -369,12 +370,14 @@ class Client(ClientMessages):
         """Count the futures that are not done, and questions without an answer."""
         return len(self._pending) + self.shared.waiting
 
-    async def bring_all_home(self) -> None:
-        """Fetch the results of all live futures that are still on workers."""
-        futures = list(self._known.values())
-        await self._fetching.bring_all_home(
-            [each for each in futures if each._holders is not None and not each._scattered]
-        )
+    async def finish(self) -> None:
+        """Wait until no future is pending, and fetch results of live ones from workers."""
+        quiet = asyncio.Event()
+        self.when_idle(quiet.set)
+        await quiet.wait()
+        with contextlib.suppress(Exception):
+            futures = [each for each in list(self._known.values()) if each._holders is not None and not each._scattered]
+            await self._fetching.bring_all_home(futures)
 
     def close(self, reason: BaseException) -> None:
         """Stop all work: what is pending fails with the reason.

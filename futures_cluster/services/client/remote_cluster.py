@@ -9,7 +9,6 @@ The loop's thread reads; users' threads send. When the scheduler is gone every f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
@@ -282,11 +281,7 @@ class RemoteCluster:
 
     async def _close(self) -> None:
         try:
-            quiet = asyncio.Event()
-            self.client.when_idle(quiet.set)
-            await quiet.wait()
-            with contextlib.suppress(Exception):
-                await self.client.bring_all_home()
+            await self.client.finish()
             with self._client_lock:
                 self.client.close(RuntimeError("the executor was shut down"))
             while self._connection.pending_bytes and not self._connection.closed:

@@ -33,9 +33,10 @@ from typing import Any
 
 from futures_cluster import config
 from futures_cluster.services.common.wake_pipe import WakePipe
-from futures_cluster.services.launch.orphans import Orphans
+from futures_cluster.services.launch.orphans import Orphans, prctl
 
 LENGTH = struct.Struct("<I")
+_SET_PDEATHSIG = 1
 
 
 def send(sock: socket.socket, value: Any, fds: list[int]) -> None:
@@ -58,26 +59,22 @@ def receive(sock: socket.socket) -> tuple[Any, list[int]]:
     head, fds, _, _ = socket.recv_fds(sock, LENGTH.size, 16)
     for fd in fds:
         os.set_inheritable(fd, False)  # programs that tasks start do not get them
-    while 0 < len(head) < LENGTH.size:
-        head += sock.recv(LENGTH.size - len(head))
-    if not head:
-        raise EOFError
-    (length,) = LENGTH.unpack(head)
-    data = b""
+    (length,) = LENGTH.unpack(_receive_rest(sock, head, LENGTH.size))
+    return pickle.loads(_receive_rest(sock, b"", length)), list(fds)
+
+
+def _receive_rest(sock: socket.socket, data: bytes, length: int) -> bytes:
     while len(data) < length:
         more = sock.recv(length - len(data))
         if not more:
             raise EOFError
         data += more
-    return pickle.loads(data), list(fds)
+    return data
 
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies, where it can."""
-    with contextlib.suppress(Exception):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    prctl(_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class FrozenTemplate:

@@ -85,7 +85,6 @@ class Template:
                 f"worker processes cannot be started: this process was itself started to run the workers of another "
                 f"({sys.executable!r} in the place of a Python interpreter), and runs as an ordinary program. {ADVICE}"
             )
-        self.environment = environment
         is_frozen = bool(getattr(sys, "frozen", False))
         self.program = sys.executable if is_frozen else _find_interpreter()
         process_lifetime.register_after_fork(self)

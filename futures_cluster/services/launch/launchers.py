@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from futures_cluster import errors
 from futures_cluster.services.common import descriptors, system_limits
@@ -65,9 +65,8 @@ def describe_failure(error: Exception) -> str:
     >>> describe_failure(OSError(24, "Too many open files"))
     'could not be started: Too many open files (the limit of descriptors is reached: close files, or raise `ulimit -n`)'
     """
-    if not isinstance(error, OSError):
-        return f"could not be started: {error!r}"
-    return f"could not be started: {system_limits.in_words(error)}"
+    why = system_limits.in_words(error) if isinstance(error, OSError) else repr(error)
+    return f"could not be started: {why}"
 
 
 #: ``on_exit(name, code, how)``; see ``ForkServerLauncher``.
@@ -149,22 +148,6 @@ class WorkerHandle:
             self.crash_journal = None
 
 
-class Launcher(Protocol):
-    """Starts workers."""
-
-    def start(self, handle: WorkerHandle) -> None:
-        """Start the worker of a handle; on the loop's thread.
-
-        Raises
-        ------
-        OSError
-            If that is not possible now. The launcher does not know the handle then.
-        """
-
-    async def close(self) -> None:
-        """End whatever serves to start workers."""
-
-
 class ForkServerLauncher:
     """Our own start: a template process forks workers. No ``__main__`` guard is needed.
 
@@ -194,15 +177,20 @@ class ForkServerLauncher:
         self._on_hopeless = on_hopeless
         self._environment = environment
         self._template = template
-        self._reads = False
         self._answers = False  # it has said that it is a template; until then it gets no requests
         self._is_template = False  # one of this program has said so before
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None  # from when it is read
         self._ordered: list[WorkerHandle] = []  # once it answers
         self._handles: dict[str, WorkerHandle] = {}
 
     def start(self, handle: WorkerHandle) -> None:
-        """See ``Launcher``."""
+        """Start the worker of a handle; on the loop's thread.
+
+        Raises
+        ------
+        OSError
+            If that is not possible now. The launcher does not know the handle then.
+        """
         if self._template is None:
             try:
                 self._template = Template(self._environment)
@@ -210,8 +198,8 @@ class ForkServerLauncher:
                 self._on_hopeless(f"no more workers can be started: {error}")
                 raise OSError(str(error)) from error
         self._handles[handle.name] = handle
-        if not self._reads:
-            self._reads, self._answers = True, False
+        if self._patience is None:
+            self._answers = False
             self._loop.add_reader(self._template.control.fileno(), self._read)
             self._patience = self._loop.call_later(
                 ANSWER_TIMEOUT_S, self._lost, f"did not answer within {ANSWER_TIMEOUT_S:.0f} s"
@@ -243,7 +231,8 @@ class ForkServerLauncher:
             return
         if kind == "template":
             self._answers = self._is_template = True
-            self._stop_patience()
+            if self._patience is not None:
+                self._patience.cancel()
             self._order()
             return
         handle = self._handles.get(name)
@@ -270,7 +259,6 @@ class ForkServerLauncher:
         template, self._template = self._template, None
         assert template is not None
         self._stop_reading(template)
-        self._stop_patience()
         if not how:
             try:
                 how = describe_exit(template.process.wait(EXIT_S))
@@ -280,30 +268,22 @@ class ForkServerLauncher:
         if not self._is_template:
             program = f"{template.program!r}, which was started in order to start the workers,"
             self._on_hopeless(f"{program} {how}, and has not answered as a Python interpreter would. {ADVICE}")
-        self._end_handles(f"ended with the process that starts the workers: {how}")
-
-    def _end_handles(self, how: str) -> None:
         handles, self._handles, self._ordered = self._handles, {}, []
         for handle in handles.values():
             handle.kill()
             handle.pid = None
             handle.handed_over()
         for name in handles:
-            self._on_exit(name, None, how)
+            self._on_exit(name, None, f"ended with the process that starts the workers: {how}")
 
-    def _stop_patience(self) -> None:
+    def _stop_reading(self, template: Template) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _stop_reading(self, template: Template) -> None:
-        if self._reads:
-            self._reads = False
             self._loop.remove_reader(template.control.fileno())
 
     async def close(self) -> None:
-        """See ``Launcher``."""
-        self._stop_patience()
+        """End the template."""
         template, self._template = self._template, None
         if template is not None:
             self._stop_reading(template)
@@ -410,7 +390,7 @@ class MultiprocessingLauncher:
         handle.handed_over()
 
     def start(self, handle: WorkerHandle) -> None:
-        """See ``Launcher``."""
+        """Start the worker of a handle, unless ``create`` has; on the loop's thread."""
         if handle.process is None:
             self.create(handle)
         self._handles[handle.name] = handle
@@ -434,4 +414,4 @@ class MultiprocessingLauncher:
         self._on_exit(handle.name, code, how)
 
     async def close(self) -> None:
-        """See ``Launcher``."""
+        """Do nothing: there is no process that starts others."""

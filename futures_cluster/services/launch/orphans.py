@@ -25,6 +25,14 @@ available = sys.platform == "linux"
 _SET_CHILD_SUBREAPER = 36
 
 
+def prctl(option: int, value: int) -> None:
+    """Ask something of the kernel for this process, where it can be asked."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value)
+
+
 class Orphans:
     """The children of this process that it has not forked itself; it has one thread."""
 
@@ -34,10 +42,7 @@ class Orphans:
         self._doomed: set[int] = set()  # killed, and not waited for yet
         self._path = f"/proc/self/task/{os.getpid()}/children"
         if available:
-            with contextlib.suppress(Exception):
-                import ctypes
-
-                ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+            prctl(_SET_CHILD_SUBREAPER, 1)
 
     def present(self) -> set[int]:
         """Return the children of this process."""

@@ -105,8 +105,7 @@ class StderrRelay:
         self._writer = writer
         self._read_fd, self.write_fd = descriptors.pipe()
         os.set_blocking(self._read_fd, False)
-        self._tail: deque[bytes] = deque()
-        self._kept = 0
+        self._tail = b""
         self._open = True
 
     def start(self) -> None:
@@ -133,14 +132,11 @@ class StderrRelay:
                 return
             with contextlib.suppress(RuntimeError):  # the interpreter ends, and starts no thread
                 self._writer.write(data)
-            self._tail.append(data)
-            self._kept += len(data)
-            while self._kept - len(self._tail[0]) >= TAIL_BYTES:
-                self._kept -= len(self._tail.popleft())
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
 
     def tail(self) -> str:
         """Return the end of what was written."""
-        return b"".join(self._tail)[-TAIL_BYTES:].decode(errors="replace").strip()
+        return self._tail.decode(errors="replace").strip()
 
     def close(self) -> None:
         """Stop reading."""

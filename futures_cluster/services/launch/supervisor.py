@@ -35,6 +35,7 @@ from futures_cluster.services.launch.worker_pool import WorkerProcesses
 from futures_cluster.wire.private_files import make_private_folder, make_temporary_folder
 from futures_cluster.wire.transports import registry
 from futures_cluster.wire.transports.addresses import MalformedAddress
+from futures_cluster.wire.transports.tcp import split_host_and_port
 
 log = logging.getLogger("futures_cluster.worker")
 
@@ -89,10 +90,8 @@ def own_address(scheduler: str) -> str:
     >>> own_address("tcp://127.0.0.1:8786")
     '127.0.0.1'
     """
-    rest = scheduler.partition("://")[2].partition("#")[0]
-    host, _, port = rest.rpartition(":")
-    host = host.strip("[]")
-    family, kind, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    host, port = split_host_and_port(scheduler.partition("://")[2].partition("#")[0])
+    family, kind, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(target)  # of a datagram socket: nothing is sent
         found: str = probe.getsockname()[0]
@@ -124,13 +123,11 @@ class WorkerSupervisor:
         self._name = f"{offer.name}@{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         self._security = registry.NO_SECURITY
         self._connection: Any = None
-        self._heartbeats: Heartbeats | None = None
-        self._numbers = itertools.count()
-        self._extra = itertools.count(2)
+        self._heartbeats: Heartbeats  # of a connection
         self._sockets = itertools.count()
         self._folder = ""  # for sockets
         self._local = ""  # for the workers' folders
-        self._processes: WorkerProcesses | None = None
+        self._processes = self._make_processes()  # of a connection
         self._lost = asyncio.Event()
         self._taken = asyncio.Event()  # the scheduler has answered
         self._leaving = False
@@ -143,7 +140,7 @@ class WorkerSupervisor:
         ------
         OSError
             If the scheduler cannot be reached in time, or does not let this manager in.
-        Hopeless
+        WorkersCannotStart
             If no worker gets ready, or the scheduler refuses them.
         """
         self._folder = make_folder()
@@ -213,25 +210,20 @@ class WorkerSupervisor:
 
     def _facts(self) -> dict[str, Any]:
         """Return the facts of a heartbeat, with the workers whose processes run."""
-        return {"running": [] if self._processes is None else self._processes.running()}
+        return {"running": self._processes.running()}
 
     async def _serve(self) -> None:
         """Serve one connection to its end."""
-        assert self._heartbeats is not None
         if self._lost.is_set():
             self._heartbeats.stop()
             self._connection.close()
             return
-        self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
-        self._processes = processes = WorkerProcesses(
-            self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
-        )
+        self._processes = processes = self._make_processes()
         processes.launcher = ForkServerLauncher(
             self._loop, processes.process_ended, processes.give_up, self._offer.environment
         )
-        for _ in range(self._offer.processes):
-            processes.add()
         number = self._offer.processes
+        processes.set_missing(number)
         log.info("%d worker%s for %s", number, "s" * (number != 1), self._offer.scheduler)
         try:
             await self._lost.wait()
@@ -241,6 +233,12 @@ class WorkerSupervisor:
             await processes.end("the scheduler is gone")
             self._connection.close()
 
+    def _make_processes(self) -> WorkerProcesses:
+        self._numbers, self._extra = itertools.count(), itertools.count(2)  # all workers are new, and have their names
+        return WorkerProcesses(
+            self._loop, self._make_settings, self._messages_of, lambda handle: None, self._worker_ended, self._give_up
+        )
+
     def _make_settings(self, former: WorkerSettings | None) -> WorkerSettings:
         offer = self._offer
         for folder in (self._folder, self._local):
@@ -249,13 +247,14 @@ class WorkerSupervisor:
         host = "" if scheme == "unix" else offer.listen or own_address(offer.scheduler)
         if former is not None:
             name = former.name
-            if self._processes is not None and name in self._processes.handles:  # it retires
+            if name in self._processes.handles:  # it retires
                 name = f"{m.place_of(name)}~{next(self._extra)}"
         else:
             name = offer.name if offer.processes == 1 else f"{offer.name}-{next(self._numbers)}"
         return WorkerSettings(
             name,
-            f"{scheme}://{host}:0" if host else self._socket(),
+            # A socket has a new name: peers may still ask at former ones.
+            f"{scheme}://{host}:0" if host else f"unix://{self._folder}/{next(self._sockets)}.sock",
             slots=offer.threads,
             memory_limit=offer.memory_limit,
             resources=offer.resources,
@@ -271,15 +270,10 @@ class WorkerSupervisor:
             incarnation=new_incarnation(),
         )
 
-    def _socket(self) -> str:
-        """Return a new address for the next worker: peers may still ask at former ones."""
-        return f"unix://{self._folder}/{next(self._sockets)}.sock"
-
     def _messages_of(self, handle: WorkerHandle) -> Callable[[list[m.Message]], None]:
         """Return what a worker tells its manager."""
 
         def received(messages: list[m.Message]) -> None:
-            assert self._processes is not None
             for message in messages:
                 if type(message) is m.WorkerRetiring and not self._leaving:
                     self._processes.retires(handle.name)
@@ -291,29 +285,27 @@ class WorkerSupervisor:
     def _worker_ended(self, handle: WorkerHandle, cause: str) -> None:
         assert handle.settings.folder is not None
         shutil.rmtree(handle.settings.folder, ignore_errors=True)
-        if handle.joined and handle.is_staying and self._processes is not None and self._processes.wanted:
+        if handle.joined and handle.is_staying and self._processes.wanted:
             log.warning("worker %s %s; starting another", handle.name, handle.ended)
         attempts = handle.crash_journal.executing() if handle.crash_journal is not None else []
         ended = m.WorkerEnded(
             handle.name, attempts, bool(handle.deliberate), cause, handle.cut_off, handle.settings.incarnation
         )
         self._connection.send([ended])
-        if self._leaving and self._processes is not None and not self._processes.handles:
+        if self._leaving and not self._processes.handles:
             self._lost.set()
 
     def _give_up(self, text: str) -> None:
         self._hopeless = text
-        if self._processes is not None:
-            self._processes.wanted = False
+        self._processes.wanted = False
         self._hung_up(None)
 
     # ---------------------------------------------------------------- the scheduler
 
     def _received(self, messages: list[m.Message]) -> None:
-        assert self._heartbeats is not None
         self._heartbeats.heard()
         for message in messages:
-            if type(message) is m.StopWorker and self._processes is not None:
+            if type(message) is m.StopWorker:
                 self._processes.stop(message)
             elif type(message) is m.Heartbeat:
                 self._heartbeats.agree(message.facts)
@@ -332,11 +324,10 @@ class WorkerSupervisor:
     def leave(self) -> None:
         """Hand over data, and end; a second call ends at once."""
         processes = self._processes
-        if self._leaving or processes is None or not processes.handles:
-            self._leaving = True
+        was_leaving, self._leaving = self._leaving, True
+        if was_leaving or not processes.handles:
             self._hung_up(None)
             return
-        self._leaving = True
         processes.wanted = False
         log.info("leaving; what only these workers hold goes to others first")
         joined = [name for name, handle in processes.handles.items() if handle.joined]

@@ -83,9 +83,9 @@ class WorkerProcesses:
 
     # ---------------------------------------------------------------- start
 
-    def create(self, former: WorkerSettings | None = None) -> WorkerHandle:
-        """Return the handle of a new worker; on the loop's thread, or before that runs."""
-        return self._make_handle(self._make_settings(former))
+    def create(self) -> WorkerHandle:
+        """Return the handle of a new worker, before the loop runs."""
+        return self._make_handle(self._make_settings(None))
 
     def _make_handle(self, settings: WorkerSettings) -> WorkerHandle:
         if self._tracker is None:
@@ -114,22 +114,20 @@ class WorkerProcesses:
         self._missing.append(former)
         self._start_missing()
 
-    @property
-    def missing(self) -> int:
-        """How many workers wait to be started."""
-        return len(self._missing)
-
-    def drop_missing(self, number: int) -> None:
-        """Give up this number of missing workers."""
-        for _ in range(number):
+    def set_missing(self, number: int) -> None:
+        """Let this number of workers wait to be started, and start them."""
+        self._missing.extend([None] * (number - len(self._missing)))
+        for _ in range(len(self._missing) - number):
             self._missing.pop()
+        self._start_missing()
 
     def _start_missing(self) -> None:
+        """Start those that are missing: now, or when the pause is over."""
         while self._missing and self.wanted:
             now_s = self._loop.time()
             if now_s < self._restarts.next_s:
-                if self._pause is None:
-                    self._pause = self._loop.call_at(self._restarts.next_s, self._pause_over)
+                self._stop_pause()
+                self._pause = self._loop.call_at(self._restarts.next_s, self._start_missing)
                 return
             former = self._missing.popleft()
             try:
@@ -143,14 +141,9 @@ class WorkerProcesses:
                 self._restarts.started(now_s)
                 self.start(handle)
 
-    def _pause_over(self) -> None:
-        self._pause = None
-        self._start_missing()
-
     def _stop_pause(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
-            self._pause = None
 
     def _start_failed(self, began_s: float, how: str, cause: str) -> None:
         """Delay the next start after one that failed, or give up if it is hopeless.
@@ -161,7 +154,6 @@ class WorkerProcesses:
             return
         restarts, now_s = self._restarts, self._loop.time()
         is_counted = restarts.failed(began_s, now_s)
-        self._stop_pause()
         if not restarts.exhausted:
             if is_counted:
                 pause_s = restarts.pause_s(now_s)
@@ -206,7 +198,6 @@ class WorkerProcesses:
             handle.joined = True
             self._started(m.place_of(name), True)
             self._restarts.succeeded()
-            self._stop_pause()
             self._start_missing()
 
     def retires(self, name: str) -> None:

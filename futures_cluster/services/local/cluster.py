@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import itertools
 import logging
 import multiprocessing
@@ -73,20 +72,18 @@ class LocalCluster:
         self.config = config
         self._template = template
         self._thread = LoopThread("futures_cluster-scheduler")
-        loop = self._thread.loop
-        self._loop = loop
+        self._loop = loop = self._thread.loop
         self._pool = shm.SegmentPool() if shm.available else None
-        codec = pickle_codec.PickleCodec(self._pool)
-        self.codec = codec
+        self.codec = codec = pickle_codec.PickleCodec(self._pool)
         self.processes = WorkerProcesses(
             loop, self._make_settings, self._messages_of, self._worker_starts, self._worker_ended, self._hopeless
         )
-        self.scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
+        scheduler = SchedulerService(loop, self.processes.stop, codec.release, self._on_broken, self._watch)
+        self.scheduler = scheduler
         if config.limits:
-            self.scheduler.handle([m.DeclareLimits(config.limits)])
-        self.scaling = Scaling(loop, self.processes, self.scheduler, config.max_workers, config.threads_per_worker)
+            scheduler.handle([m.DeclareLimits(config.limits)])
+        self.scaling = Scaling(loop, self.processes, scheduler, config.max_workers, config.threads_per_worker)
         self._peers = Peers(loop)
-        scheduler = self.scheduler
         self.client = Client(
             "main",
             codec,
@@ -149,7 +146,6 @@ class LocalCluster:
             self.scheduler.logs.want(self.client.forward_logs(config.forward_logs is True, filters=True))
         self._folder = make_folder()
         processes = self.processes
-        reader: direct_reader.DirectReader | None = None
         try:
             if mp_context is not None:
                 self._drop_template()
@@ -169,19 +165,19 @@ class LocalCluster:
                 for _ in range(config.max_workers):
                     processes.create()
             if direct_reader.available:
-                reader = direct_reader.DirectReader(loop, self.client.count_waiting)
+                self._leader = direct_reader.DirectReader(loop, self.client.count_waiting)
             self._thread.start()
         except BaseException:
             processes.give_up_start()
             self._drop_template()
-            if reader is not None:
-                reader.free()
+            if self._leader is not None:
+                self._leader.free()
             remove_folder(self._folder)
             raise
         self.scheduler.clients["main"] = self.client.deliver
-        if reader is not None:
-            self._leader = self.client.leader = reader
-            self.client.before_blocking = reader.hand_back
+        if self._leader is not None:
+            self.client.leader = self._leader
+            self.client.before_blocking = self._leader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
         late_imports.load(has_template=mp_context is None)
 
@@ -219,10 +215,7 @@ class LocalCluster:
         config = self.config
         assert self._folder is not None
         make_private_folder(self._folder)  # again, if a cleaner of temporary files has removed it
-        if former is not None:
-            name = f"{m.place_of(former.name)}~{next(self._extra)}"
-        else:
-            name = f"worker-{next(self._numbers)}"
+        name = f"{m.place_of(former.name)}~{next(self._extra)}" if former else f"worker-{next(self._numbers)}"
         forks = isinstance(self.processes.launcher, ForkServerLauncher)
         return WorkerSettings(
             name,
@@ -427,16 +420,11 @@ class LocalCluster:
         self.processes.kill_all(force, "the program stopped the workers of the executor")
         error = pool_errors.WorkerDied("the program stopped the workers of the executor before this task had finished")
         self.client.broken = error
-        payload = self.codec.dump_error(error)
-        self.scheduler.handle([m.WorkersBroken(payload)])
+        self.scheduler.handle([m.WorkersBroken(self.codec.dump_error(error))])
 
     async def _close(self) -> None:
         try:
-            quiet = asyncio.Event()
-            self.client.when_idle(quiet.set)
-            await quiet.wait()
-            with contextlib.suppress(Exception):
-                await self.client.bring_all_home()
+            await self.client.finish()
             self.scaling.close()
             self.processes.wanted = False
             if self._leader is not None:

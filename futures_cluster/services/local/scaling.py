@@ -46,23 +46,20 @@ class Scaling:
         self._processes = processes
         self._scheduler = scheduler
         self._slots = slots
-        self._bounds: tuple[int, int] | None = None
         self._fewer = 0  # looks in a row that found fewer to be enough
         self._timer: asyncio.TimerHandle | None = None
 
     def scale(self, number: int) -> None:
         """Have this number of workers from now on, whatever the work."""
-        self._stop_timer()
-        self._bounds = None
+        self.close()
         self._set(number)
 
     def adapt(self, minimum: int, maximum: int) -> None:
         """Have as many workers as the work wants, between these bounds."""
-        self._stop_timer()
-        self._bounds = (minimum, maximum)
+        self.close()
         self._fewer = 0
         self._set(max(minimum, min(maximum, self.number)))
-        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
+        self._look_later(minimum, maximum)
 
     async def restart(self) -> None:
         """Put a fresh process in the place of each worker, one after another.
@@ -82,41 +79,29 @@ class Scaling:
         self._set(self.number)  # one that has ended meanwhile was replaced twice
 
     def close(self) -> None:
-        """Stop scaling."""
-        self._stop_timer()
-        self._bounds = None
-
-    def _stop_timer(self) -> None:
+        """Stop following the work."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
 
-    def _look(self) -> None:
-        if self._bounds is None:
-            return
+    def _look_later(self, minimum: int, maximum: int) -> None:
+        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look, minimum, maximum)
+
+    def _look(self, minimum: int, maximum: int) -> None:
         with self._scheduler.reading() as state:
-            wanted = desired_workers(state, self._slots, *self._bounds)
-        if wanted > self.number:
+            wanted = desired_workers(state, self._slots, minimum, maximum)
+        self._fewer = self._fewer + 1 if wanted < self.number else 0
+        if wanted > self.number or self._fewer >= CHECKS_BEFORE_RETIRING:
             self._fewer = 0
             self._set(wanted)
-        elif wanted < self.number:
-            self._fewer += 1
-            if self._fewer >= CHECKS_BEFORE_RETIRING:
-                self._fewer = 0
-                self._set(wanted)
-        else:
-            self._fewer = 0
-        self._timer = self._loop.call_later(CHECK_INTERVAL_S, self._look)
+        self._look_later(minimum, maximum)
 
     def _set(self, number: int) -> None:
         self.number = number
-        if not self._processes.wanted:
-            return
         processes = self._processes
+        if not processes.wanted:
+            return
         staying = [handle for handle in processes.handles.values() if not handle.replaced]
-        for _ in range(number - len(staying) - processes.missing):
-            processes.add()
-        processes.drop_missing(min(processes.missing, max(0, len(staying) + processes.missing - number)))
+        processes.set_missing(max(0, number - len(staying)))
         if number < len(staying):
             self._retire(staying, len(staying) - number)
 

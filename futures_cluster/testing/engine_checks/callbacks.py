@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from futures_cluster.as_completed import as_completed
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, silent_callbacks
 from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 #: Bytes of a result that no engine sends along with the news of its task.
@@ -29,21 +28,18 @@ def _call_back(ex: Executor, callback: Callable[[Any], object]) -> Any:
     return future
 
 
-class _Outcome:
+class _Outcome(concurrent.futures.Future[Any]):
     """Gets what a callback returns or raises."""
 
     def __init__(self, callback: Callable[[Any], object]) -> None:
+        super().__init__()
         self._callback = callback
-        self._future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def __call__(self, future: Any) -> None:
         try:
-            self._future.set_result(self._callback(future))
+            self.set_result(self._callback(future))
         except BaseException as error:
-            self._future.set_exception(error)
-
-    def get(self) -> Any:
-        return self._future.result(TIMEOUT_S)
+            self.set_exception(error)
 
 
 @check(traits=("concurrent",))
@@ -64,7 +60,7 @@ def check_callbacks_wait(make_executor: MakeExecutor) -> None:
         large = ex.submit(bytes, LARGE)
         outcome = _Outcome(wait)
         _call_back(ex, outcome)
-        assert outcome.get() == [True, True, [0, 1, 2], 1, [2], 3]
+        assert outcome.result(TIMEOUT_S) == [True, True, [0, 1, 2], 1, [2], 3]
 
 
 @check(traits=("concurrent",))
@@ -78,16 +74,14 @@ def check_callbacks_find_results(make_executor: MakeExecutor) -> None:
             ex.submit(function, *arguments).add_done_callback(outcome)
             outcomes.append(outcome)
         folder.set("go")
-        one, large, error = [outcome.get() for outcome in outcomes]
+        one, large, error = [outcome.result(TIMEOUT_S) for outcome in outcomes]
         assert (one, large) == (1, bytes(LARGE)) and isinstance(error, ValueError)
 
 
 @check(traits=("concurrent",))
 def check_callbacks_raise(make_executor: MakeExecutor) -> None:
     """After a callback that raises, later callbacks are called and tasks go on."""
-    logger = logging.getLogger("concurrent.futures")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
+    with silent_callbacks():
         for kind in (ValueError, SystemExit, KeyboardInterrupt, GeneratorExit):
 
             def fail(future: Any, kind: type[BaseException] = kind) -> None:
@@ -98,9 +92,7 @@ def check_callbacks_raise(make_executor: MakeExecutor) -> None:
                 assert [ex.submit(tasks.same, i).result(TIMEOUT_S) for i in range(20)] == list(range(20))
                 outcome = _Outcome(lambda future: "called")
                 _call_back(ex, outcome)
-                assert outcome.get() == "called"
-    finally:
-        logger.disabled = was_disabled
+                assert outcome.result(TIMEOUT_S) == "called"
 
 
 @check(traits=("concurrent",))
@@ -122,7 +114,7 @@ def check_callbacks_block_no_task(make_executor: MakeExecutor) -> None:
         ex.shutdown(wait=False)
     finally:
         go_on.set()
-    assert outcome.get()
+    assert outcome.result(TIMEOUT_S)
     ex.shutdown()
 
 
@@ -161,4 +153,4 @@ def check_callbacks_shut_down(make_executor: MakeExecutor) -> None:
         outcome = _Outcome(end)
         held.add_done_callback(outcome)
         folder.set("go")
-        assert outcome.get() == [True] * 3
+        assert outcome.result(TIMEOUT_S) == [True] * 3

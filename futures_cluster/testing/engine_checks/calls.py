@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from futures_cluster import clocks
 from futures_cluster.as_completed import as_completed
 from futures_cluster.errors import CancelledError, DeserializationError, RemoteError
 from futures_cluster.testing.engine_checks import tasks
@@ -32,11 +31,9 @@ def check_submit_keywords(make_executor: MakeExecutor) -> None:
     names = ("self", "fn", "key", "retries", "timeout", "priority", "resolve", "pure", "args", "kwargs", "executor")
     kwargs = {name: number for number, name in enumerate(sorted(names))}
     with make_executor() as ex:
-        assert ex.submit(tasks.keywords, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
-        view = ex.with_options(retries=1)
-        assert view.submit(tasks.keywords, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
-        with raises(TypeError):
-            ex.submit()  # type: ignore[call-overload]
+        assert ex.submit(tasks.everything, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
+        assert ex.with_options(retries=1).submit(tasks.everything, 1, **kwargs).result(TIMEOUT_S) == ((1,), kwargs)
+        raises(TypeError, ex.submit)
 
 
 @check()
@@ -50,14 +47,17 @@ def check_submit_callables(make_executor: MakeExecutor) -> None:
 
     adder = tasks.Adder(1)
     with make_executor() as ex:
-        calls: list[Any] = [len, tasks.same, lambda x: x, lambda x: offset, tasks.Adder, Local, adder, adder.method]
-        calls += [functools.partial(pow, 2), "abc".find, dict.fromkeys]
-        argument: Any = "c"
-        for call in calls:
-            if call in (adder, adder.method) or isinstance(call, functools.partial):
-                argument = 3
-            else:
-                argument = "c"
+        calls: list[Any] = [
+            (call, "c") for call in (len, tasks.same, lambda x: x, lambda x: offset, tasks.Adder, Local)
+        ]
+        calls += [
+            ("abc".find, "c"),
+            (dict.fromkeys, "c"),
+            (adder, 3),
+            (adder.method, 3),
+            (functools.partial(pow, 2), 3),
+        ]
+        for call, argument in calls:
             result = ex.submit(call, argument).result(TIMEOUT_S)
             expected = call(argument)
             assert result == expected or result.__dict__ == expected.__dict__
@@ -87,14 +87,9 @@ def check_running(make_executor: MakeExecutor) -> None:
         called: list[Any] = []
         future.add_done_callback(called.append)
         folder.wait("begun")
-        with raises(TimeoutError):
-            future.result(0.01)
-        with raises(TimeoutError):
-            future.exception(0.01)
-        end = clocks.monotonic() + TIMEOUT_S
-        while not future.running():
-            assert clocks.monotonic() < end, "the task runs, and its future does not say so"
-            clocks.sleep(0.002)
+        raises(TimeoutError, future.result, 0.01)
+        raises(TimeoutError, future.exception, 0.01)
+        wait_until_running(future)
         assert not future.done() and not future.cancel() and called == []
         folder.set("go")
         assert future.result(TIMEOUT_S) == 5
@@ -114,12 +109,10 @@ def check_cancel(make_executor: MakeExecutor) -> None:
         needs = ex.submit(tasks.same, others[2])
         assert others[2].cancel() and others[2].cancel()
         assert others[2].cancelled() and others[2].done() and called == [others[2]]
-        with raises(CancelledError):
-            others[2].result()
-        with raises(CancelledError):
-            others[2].exception()
-        with raises(CancelledError):  # before "go": otherwise the worker may be faster than the news of it
-            needs.result(TIMEOUT_S)
+        raises(CancelledError, others[2].result)
+        raises(CancelledError, others[2].exception)
+        # before "go": otherwise the worker may be faster than the news of it
+        raises(CancelledError, needs.result, TIMEOUT_S)
         folder.set("go")
         assert first.result(TIMEOUT_S) == 1
         assert [other.result(TIMEOUT_S) for other in others if other is not others[2]] == [0, 1, 3, 4]
@@ -153,8 +146,7 @@ def check_cancel_force(make_executor: MakeExecutor) -> None:
             waiting, unwanted = ex.submit(tasks.same, 1), ex.submit(tasks.same, 2)
             assert unwanted.cancel(force=True) and unwanted.cancel(force=True) and unwanted.cancelled()
             assert future.cancel(force=True)
-            with raises(CancelledError):
-                future.result()
+            raises(CancelledError, future.result)
             assert waiting.result(TIMEOUT_S) == 1
         finally:
             folder.set("never")
@@ -193,20 +185,16 @@ def check_errors(make_executor: MakeExecutor) -> None:
     """An exception arrives with class, arguments, cause, and remote frames."""
     with make_executor() as ex:
         future = ex.submit(tasks.fail_because)
-        with raises(KeyError) as caught:
-            future.result(TIMEOUT_S)
-        (error,) = caught
+        error = raises(KeyError, future.result, TIMEOUT_S)
         assert error.args == ("the effect",) and isinstance(error.__cause__, ValueError)
         assert future.exception() is error
         frames = traceback.extract_tb(error.__traceback__)
         assert [frame.name for frame in frames][-1] == "fail_because"
         assert (frames[-1].filename, frames[-1].line) == (tasks.__file__, 'raise KeyError("the effect") from error')
         assert traceback.extract_tb(error.__cause__.__traceback__)[-1].name == "fail"
-        with raises(tasks.OwnInit) as caught:
-            ex.submit(tasks.fail_own_init).result(TIMEOUT_S)
-        assert caught[0].args == ("7: why",) and caught[0].code == 7  # type: ignore[attr-defined]
-        with raises(SystemExit):
-            ex.submit(sys.exit, 3).result(TIMEOUT_S)
+        own = raises(tasks.OwnInit, lambda: ex.submit(tasks.fail_own_init).result(TIMEOUT_S))
+        assert own.args == ("7: why",) and own.code == 7
+        raises(SystemExit, lambda: ex.submit(sys.exit, 3).result(TIMEOUT_S))
         assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
 
 
@@ -216,10 +204,8 @@ def check_errors_of_inputs(make_executor: MakeExecutor) -> None:
     with SharedFolder() as folder, make_executor() as ex:
         bad = ex.submit(tasks.fail)
         needs = ex.submit(tasks.log_line, folder, [bad])
-        with raises(ValueError):
-            needs.result(TIMEOUT_S)
-        with raises(ValueError):
-            ex.submit(tasks.same, {"needs": needs}).result(TIMEOUT_S)
+        raises(ValueError, needs.result, TIMEOUT_S)
+        raises(ValueError, lambda: ex.submit(tasks.same, {"needs": needs}).result(TIMEOUT_S))
         assert folder.log_lines() == []
 
 
@@ -242,8 +228,7 @@ def check_what_does_not_pickle(make_executor: MakeExecutor) -> None:
             good.append(ex.submit(tasks.same, len(good)))
             error = bad.exception(TIMEOUT_S)
             assert isinstance(error, kinds), (error, kinds)
-            needs = ex.submit(tasks.same, [bad]).exception(TIMEOUT_S)
-            assert needs is not None
+            assert ex.submit(tasks.same, [bad]).exception(TIMEOUT_S) is not None
         assert [future.result(TIMEOUT_S) for future in good] == list(range(len(good)))
         error = ex.submit(tasks.fail_unpicklably).exception(TIMEOUT_S)
         assert "with a lock" in str(error) and "fail_unpicklably" in str(error)
@@ -260,14 +245,10 @@ def check_map(make_executor: MakeExecutor) -> None:
         assert list(ex.map(tasks.same, [])) == []
         results = ex.map(tasks.same, range(3))
         assert iter(results) is results and next(results) == 0 and list(results) == [1, 2]
-        with raises(StopIteration):
-            next(results)
-        with raises(ValueError):
-            ex.map(tasks.same, [1], chunksize=0)
-        with raises(ValueError):
-            ex.map(tasks.same, [1], buffersize=0)
-        with raises(TypeError):
-            ex.map(tasks.same, [1], buffersize=1.5)  # type: ignore[call-overload]
+        raises(StopIteration, next, results)
+        raises(ValueError, ex.map, tasks.same, [1], chunksize=0)
+        raises(ValueError, ex.map, tasks.same, [1], buffersize=0)
+        raises(TypeError, ex.map, tasks.same, [1], buffersize=1.5)
 
 
 @check()
@@ -277,12 +258,10 @@ def check_map_chunksize(make_executor: MakeExecutor) -> None:
         for chunksize in (1, 2, 7, 10, 100):
             assert list(ex.map(pow, range(10), itertools.repeat(2), chunksize=chunksize)) == [i**2 for i in range(10)]
         results = ex.map(tasks.same, range(10), chunksize=3)
-        with raises(ValueError):
-            _ = results.futures
+        raises(ValueError, lambda: results.futures)
         inverses = ex.map(lambda x: 1 / x, [1, 2, 0, 4], chunksize=2)
         assert next(inverses) == 1 and next(inverses) == 0.5
-        with raises(ZeroDivisionError):
-            next(inverses)
+        raises(ZeroDivisionError, next, inverses)
 
 
 @check()
@@ -291,10 +270,8 @@ def check_map_error(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         inverses = ex.map(lambda x: 1 / x, [1, 0, 2])
         assert next(inverses) == 1
-        with raises(ZeroDivisionError):
-            next(inverses)
-        with raises(StopIteration):
-            next(inverses)
+        raises(ZeroDivisionError, next, inverses)
+        raises(StopIteration, next, inverses)
 
 
 @check(traits=("concurrent",))
@@ -305,8 +282,7 @@ def check_map_timeout(make_executor: MakeExecutor) -> None:
         folder.set("there")
         concurrent.futures.wait(results.futures[:1], TIMEOUT_S)  # a worker may take longer than that to start
         assert next(results) is None
-        with raises(TimeoutError):
-            next(results)
+        raises(TimeoutError, next, results)
         folder.set("not there")
 
 

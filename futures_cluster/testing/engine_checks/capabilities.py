@@ -63,10 +63,8 @@ def table() -> str:
     """
     lines = ["| feature | " + " | ".join(engine.title for engine in ENGINES.values()) + " |"]
     lines.append("| --- |" + " --- |" * len(ENGINES))
-    for feature, meaning in FEATURES.items():
-        marks = ["no" if feature in engine.lacks else "yes" for engine in ENGINES.values()]
-        lines.append(f"| {meaning} | " + " | ".join(marks) + " |")
-    for trait, meaning in TRAITS.items():
-        marks = ["yes" if trait in engine.traits else "no" for engine in ENGINES.values()]
+    offered = [FEATURES.keys() - engine.lacks | engine.traits for engine in ENGINES.values()]
+    for name, meaning in {**FEATURES, **TRAITS}.items():
+        marks = ["yes" if name in each else "no" for each in offered]
         lines.append(f"| {meaning} | " + " | ".join(marks) + " |")
     return "\n".join(lines)

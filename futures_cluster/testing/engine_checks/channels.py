@@ -6,7 +6,7 @@ Covers: ``Executor.channel`` as users see it. Does not cover: clients that die.
 from __future__ import annotations
 
 import asyncio
-import threading
+import concurrent.futures
 from typing import Any
 
 from futures_cluster.context import current_executor
@@ -24,11 +24,6 @@ def put_values(name: str, values: list[Any]) -> None:
     channel = current_executor().channel(name)
     for value in values:
         channel.put(value)
-
-
-def read_all(channel: Any) -> list[Any]:
-    """What comes until the channel is closed."""
-    return list(channel)
 
 
 def put_children(channel: Any, count: int) -> None:
@@ -55,12 +50,6 @@ def echo(questions: Any, answers: Any) -> int:
     return count
 
 
-def hold_until(folder: SharedFolder, name: str, value: Any) -> Any:
-    """Return a value once another task says so."""
-    folder.wait(name)
-    return value
-
-
 # ---------------------------------------------------------------- checks
 
 
@@ -75,7 +64,7 @@ def check_channel_values(make_executor: MakeExecutor) -> None:
         channel.extend(range(1000))
         channel.close()
         assert list(channel) == list(channel.reader(timeout=TIMEOUT_S)) == [*values, *range(1000)]
-        assert ex.submit(read_all, channel).result(TIMEOUT_S) == [*values, *range(1000)]
+        assert ex.submit(list, channel).result(TIMEOUT_S) == [*values, *range(1000)]
 
 
 @check("channel")
@@ -127,9 +116,7 @@ def check_channel_rolls(make_executor: MakeExecutor) -> None:
         assert [next(reader) for _ in range(3)] == [2, 3, 4] and reader.missed == 0
         channel.extend(range(5, 15))
         assert [next(reader) for _ in range(3)] == [12, 13, 14] and reader.missed == 7
-        with raises(SharedObjectError) as caught:
-            ex.channel("rolling", maxlen=4)
-        assert "maxlen=3" in str(caught[0])
+        assert "maxlen=3" in str(raises(SharedObjectError, ex.channel, "rolling", maxlen=4))
         assert ex.channel("rolling", maxlen=3).maxlen == 3
 
 
@@ -138,24 +125,19 @@ def check_channel_limits(make_executor: MakeExecutor) -> None:
     """What cannot be put says why, and what to do instead."""
     with make_executor() as ex:
         channel = ex.channel("limits")
-        with raises(ValueError) as caught:
-            channel.put(b"x" * 100_000)
-        assert "scatter" in str(caught[0]) and "100,0" in str(caught[0])
+        error = raises(ValueError, channel.put, b"x" * 100_000)
+        assert "scatter" in str(error) and "100,0" in str(error)
         channel.put(ex.scatter(b"x" * 100_000))
         released = ex.submit(tasks.same, 1)
         released.result(TIMEOUT_S)
         released.release()
-        with raises(ValueError):
-            channel.put(released)
-        with make_executor() as other, raises(ValueError) as caught:
-            channel.put(other.submit(tasks.same, 1))
-        assert "another executor" in str(caught[0])
+        raises(ValueError, channel.put, released)
+        with make_executor() as other:
+            error = raises(ValueError, lambda: channel.put(other.submit(tasks.same, 1)))
+        assert "another executor" in str(error)
         channel.close()
-        with raises(ChannelClosed) as caught:
-            channel.put(1)
-        assert "'limits'" in str(caught[0]) and channel.closed
-        with raises(TypeError):
-            ex.channel(3)  # type: ignore[arg-type]
+        assert "'limits'" in str(raises(ChannelClosed, channel.put, 1)) and channel.closed
+        raises(TypeError, ex.channel, 3)
         assert len(next(iter(channel)).result(TIMEOUT_S)) == 100_000
 
 
@@ -166,13 +148,11 @@ def check_channel_time_limit(make_executor: MakeExecutor) -> None:
         channel = ex.channel("slow")
         reader = channel.reader(timeout=0.01)
         for _ in range(2):
-            with raises(TimeoutError):
-                next(reader)
+            raises(TimeoutError, next, reader)
         channel.put(1)
         reader.timeout = 0
         assert next(reader) == 1
-        with raises(TimeoutError):
-            next(reader)
+        raises(TimeoutError, next, reader)
         channel.close()
         reader.timeout = TIMEOUT_S
         assert list(reader) == [] and list(reader) == []
@@ -188,13 +168,10 @@ def check_channel_delete(make_executor: MakeExecutor) -> None:
         assert next(reader) == 1
         channel.delete()
         for fails in (lambda: channel.put(1), lambda: next(reader), lambda: len(channel)):
-            with raises(SharedObjectError) as caught:
-                fails()
-            assert "deleted" in str(caught[0])
+            assert "deleted" in str(raises(SharedObjectError, fails))
         again = ex.channel("deleted")
         assert len(again) == 0
-        with raises(SharedObjectError):
-            next(reader)
+        raises(SharedObjectError, next, reader)
 
 
 @check("channel", traits=("concurrent",))
@@ -202,18 +179,16 @@ def check_channel_blocks(make_executor: MakeExecutor) -> None:
     """Readers in threads and tasks wait for what comes later."""
     with SharedFolder() as folder, make_executor(max_workers=2) as ex:
         channel = ex.channel("later")
-        reading = [ex.submit(read_all, channel) for _ in range(2)]
-        seen: list[Any] = []
-        thread = threading.Thread(target=lambda: seen.extend(channel))
-        thread.start()
+        reading: list[concurrent.futures.Future[list[Any]]] = [ex.submit(list, channel) for _ in range(2)]
+        thread = concurrent.futures.ThreadPoolExecutor(1)
+        reading.append(thread.submit(list, channel))
+        thread.shutdown(wait=False)
         try:
             channel.put("first")
             channel.put(("held", ex.submit(tasks.same, 1).result(TIMEOUT_S)))
         finally:
             channel.close()
-            thread.join(TIMEOUT_S)
-        assert seen == ["first", ("held", 1)]
-        assert [future.result(TIMEOUT_S) for future in reading] == [seen, seen]
+        assert [future.result(TIMEOUT_S) for future in reading] == [["first", ("held", 1)]] * 3
 
         questions, answers = ex.channel("questions"), ex.channel("answers")
         echoing = ex.submit(echo, questions, answers)
@@ -224,7 +199,7 @@ def check_channel_blocks(make_executor: MakeExecutor) -> None:
         questions.close()
         assert echoing.result(TIMEOUT_S) == 50
 
-        pending = ex.submit(hold_until, folder, "go", 7)
+        pending = ex.submit(tasks.begin_and_wait, folder, "begun", "go", 7)
         answers.put(pending)
         assert next(reader) is pending  # the same future in the same client
         folder.set("go")
@@ -236,7 +211,7 @@ def check_channel_readers_give_their_slots_back(make_executor: MakeExecutor) -> 
     """More tasks wait for a channel than there are workers, and its writer runs."""
     with make_executor(max_workers=1) as ex:
         channel = ex.channel("crowd")
-        readers = [ex.submit(read_all, channel) for _ in range(4)]
+        readers = [ex.submit(list, channel) for _ in range(4)]
         ex.submit(put_values, "crowd", [1, 2]).result(TIMEOUT_S)
         channel.close()
         assert [future.result(TIMEOUT_S) for future in readers] == [[1, 2]] * 4
@@ -254,8 +229,8 @@ def check_channel_in_coroutines(make_executor: MakeExecutor) -> None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         reader.timeout = 0.01
-        with raises(TimeoutError):
-            await reader.__anext__()
+        outcomes: Any = await asyncio.gather(reader.__anext__(), return_exceptions=True)
+        assert isinstance(outcomes[0], TimeoutError)
         reader.timeout = None
         ex.submit(put_values, "async", [1, 2, 3])
         seen = []
@@ -278,20 +253,10 @@ def check_channel_after_shutdown(make_executor: MakeExecutor) -> None:
     channel.put(1)
     reader = iter(channel)
     assert next(reader) == 1
-    caught: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            next(reader)
-        except BaseException as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    waiting = thread.submit(next, reader)
     ex.shutdown()
-    thread.join(TIMEOUT_S)
-    assert [type(error) for error in caught] == [RuntimeError]
-    with raises(RuntimeError):
-        channel.put(2)
-    with raises(RuntimeError):
-        ex.channel("too late")
+    assert type(waiting.exception(TIMEOUT_S)) is RuntimeError
+    thread.shutdown()
+    raises(RuntimeError, channel.put, 2)
+    raises(RuntimeError, ex.channel, "too late")

@@ -9,11 +9,12 @@ import gc
 import os
 import time
 import weakref
+from typing import Any
 
 from futures_cluster import clocks
 from futures_cluster.errors import DataLost, TaskTimeout
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises
+from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises, wait_until
 from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- data
@@ -124,10 +125,8 @@ def check_retries(make_executor: MakeExecutor) -> None:
         assert [future.result(TIMEOUT_S) for future in futures[:3]] == [0, 1, 2]
         for item in (3, 4):
             assert futures[item].exception(TIMEOUT_S).args == (f"attempt 3 of {item}",)  # type: ignore[union-attr]
-        names = [name for name in folder.names() if name.startswith("item-")]
-        assert len(names) == 1 + 2 + 3 + 3 + 3
-        with raises(ValueError):
-            ex.with_options(retries=-1)
+        assert sum(name.startswith("item-") for name in folder.names()) == 1 + 2 + 3 + 3 + 3
+        raises(ValueError, ex.with_options, retries=-1)
 
 
 @check("backoff")
@@ -140,8 +139,7 @@ def check_backoff(make_executor: MakeExecutor) -> None:
         assert view.submit(tasks.outcome, folder, table, 0).result(TIMEOUT_S) == 0
         assert clocks.monotonic() - start >= 0.075
         for wrong in (-1, 301, float("nan")):
-            with raises(ValueError):
-                ex.with_options(backoff=wrong)
+            raises(ValueError, ex.with_options, backoff=wrong)
 
 
 @check("backoff", traits=("concurrent",))
@@ -151,10 +149,7 @@ def check_cancelled_backoff(make_executor: MakeExecutor) -> None:
         future = ex.with_options(retries=3, backoff=300).submit(tasks.outcome, folder, {0: ["fail"] * 4}, 0)
         folder.wait("item-0.1")
         assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1
-        end = clocks.monotonic() + TIMEOUT_S
-        while "before try 2 of 4" not in ex.explain(future):
-            assert clocks.monotonic() < end, ex.explain(future)
-            clocks.sleep(0.002)
+        wait_until(lambda: "before try 2 of 4" in ex.explain(future), lambda: ex.explain(future))
         assert not future.running() and not future.done()
         assert future.cancel() and future.cancelled()
         assert "item-0.2" not in folder.names()
@@ -172,13 +167,9 @@ def check_limits(make_executor: MakeExecutor) -> None:
         wrongs: list[dict[str, float]] = [{"check_limits": 4}, {"check_limits_undeclared": 1}]
         for wrong in wrongs:
             view = ex.with_options(limits=wrong)
-            with raises(ValueError) as caught:
-                view.submit(tasks.same, 1)
-            assert next(iter(wrong)) in str(caught[0])
-            with raises(ValueError):
-                view.map(tasks.same, range(3))
-        with raises(ValueError):
-            ex.with_options(limits={"check_limits": -1})
+            assert next(iter(wrong)) in str(raises(ValueError, view.submit, tasks.same, 1))
+            raises(ValueError, view.map, tasks.same, range(3))
+        raises(ValueError, ex.with_options, limits={"check_limits": -1})
         assert ex.with_options(limits={"check_limits": 0}).submit(tasks.same, 2).result(TIMEOUT_S) == 2
 
 
@@ -213,12 +204,10 @@ def check_timeout(make_executor: MakeExecutor) -> None:
     """A task that runs too long fails with ``TaskTimeout``, and no other."""
     with make_executor() as ex:
         view = ex.with_options(timeout=0.1)
-        future = view.submit(time.sleep, 0.4)
-        assert isinstance(future.exception(TIMEOUT_S), TaskTimeout)
+        assert isinstance(view.submit(time.sleep, 0.4).exception(TIMEOUT_S), TaskTimeout)
         assert ex.with_options(timeout=TIMEOUT_S).submit(tasks.same, 1).result(TIMEOUT_S) == 1
         assert view.with_options(timeout=None).submit(tasks.same, 2).result(TIMEOUT_S) == 2
-        with raises(ValueError):
-            ex.with_options(timeout=0)
+        raises(ValueError, ex.with_options, timeout=0)
 
 
 @check("timeout", traits=("concurrent",))
@@ -254,11 +243,13 @@ def check_resources(make_executor: MakeExecutor) -> None:
 def check_impossible_demands(make_executor: MakeExecutor) -> None:
     """What no worker will ever offer is refused, and so is a missing worker."""
     with make_executor(max_workers=2, resources={"token": 1}) as ex:
+
+        def run_with(**options: Any) -> object:
+            return ex.with_options(**options).submit(tasks.same, 1).result(TIMEOUT_S)
+
         for impossible in ({"token": 2.0}, {"unheard of": 1.0}):
-            with raises(ValueError):
-                ex.with_options(resources=impossible).submit(tasks.same, 1).result(TIMEOUT_S)
-        with raises(ValueError):
-            ex.with_options(workers=["no-such-worker"]).submit(tasks.same, 1).result(TIMEOUT_S)
+            raises(ValueError, run_with, resources=impossible)
+        raises(ValueError, run_with, workers=["no-such-worker"])
 
 
 @check()
@@ -285,8 +276,7 @@ def check_key(make_executor: MakeExecutor) -> None:
     with make_executor() as ex:
         future = ex.with_options(key="my own").submit(tasks.same, 1)
         assert future.key == "my own" and future.result(TIMEOUT_S) == 1
-        with raises(ValueError):
-            ex.with_options(key="my own").submit(tasks.same, 2)
+        raises(ValueError, lambda: ex.with_options(key="my own").submit(tasks.same, 2))
         assert ex.submit(tasks.same, [future]).result(TIMEOUT_S) == [1]
         assert ex.submit(tasks.same, "my own").result(TIMEOUT_S) == "my own"  # a text is a text
         gone = weakref.ref(future)
@@ -313,5 +303,4 @@ def check_run(make_executor: MakeExecutor) -> None:
         results = ex.run(folder.count_call, "run")
         assert results and set(results) <= set(ex.workers())
         assert sorted(results.values()) == list(range(1, len(results) + 1))
-        with raises(ValueError):
-            ex.run(tasks.fail)
+        raises(ValueError, ex.run, tasks.fail)

@@ -6,9 +6,11 @@ Does not cover: the checks, the engines (``capabilities``), how tasks and checks
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TypeVar
 
 from futures_cluster import clocks
 from futures_cluster.errors import NotSupported
@@ -16,6 +18,7 @@ from futures_cluster.executor import Executor
 from futures_cluster.future import Future
 
 MakeExecutor = Callable[..., Executor]
+Raised = TypeVar("Raised", bound=BaseException)
 
 #: Maximum time that a check waits for an event.
 TIMEOUT_S = 30.0
@@ -119,21 +122,34 @@ def run_check(check: Check, make_executor: MakeExecutor, lacks: Collection[str] 
         assert not missing, f"{check.name} needs {', '.join(missing)}, and nothing raised NotSupported"
 
 
-@contextlib.contextmanager
-def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
-    """Expect one of these exceptions; the list gets it."""
-    caught: list[BaseException] = []
+def raises(kind: type[Raised], call: Callable[..., object], *args: object, **kwargs: object) -> Raised:
+    """Return the exception of this kind that a call has to raise."""
     try:
-        yield caught
-    except kinds as error:
-        caught.append(error)
-    else:
-        raise AssertionError(f"{' or '.join(kind.__name__ for kind in kinds)} was not raised")
+        call(*args, **kwargs)
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+@contextlib.contextmanager
+def silent_callbacks() -> Iterator[None]:
+    """Have executors log no callbacks and initializers that raise."""
+    logger = logging.getLogger("concurrent.futures")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled
+
+
+def wait_until(is_so: Callable[[], bool], describe: Callable[[], object]) -> None:
+    """Wait until something is so; else fail with what ``describe`` returns."""
+    end = clocks.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert clocks.monotonic() < end, describe()
+        clocks.sleep(0.002)
 
 
 def wait_until_running(future: Future[object]) -> None:
     """Wait until a future says that its task runs."""
-    end = clocks.monotonic() + TIMEOUT_S
-    while not future.running():
-        assert clocks.monotonic() < end, future
-        clocks.sleep(0.002)
+    wait_until(future.running, lambda: f"the task runs, and its future does not say so: {future}")

@@ -60,8 +60,7 @@ def check_dask_persist(make_executor: MakeExecutor) -> None:
         x = da.arange(40, chunks=10).map_blocks(functools.partial(counted, folder), dtype=int, meta=da.ones(1)._meta)
         y = ex.persist(x)
         assert y.sum().compute(scheduler=ex) == 820
-        z = (y * 2).persist(scheduler=ex)
-        assert z.sum().compute(scheduler=ex) == 1640
+        assert (y * 2).persist(scheduler=ex).sum().compute(scheduler=ex) == 1640
         assert len(folder.log_lines()) == 4
         futures = futures_of(y)
         assert [future.result(TIMEOUT_S).sum() for future in futures] == [55, 155, 255, 355]
@@ -91,9 +90,8 @@ def check_dask_errors(make_executor: MakeExecutor) -> None:
 
     with make_executor(max_workers=2) as ex:
         bad = dask.delayed(divmod)(1, 0, dask_key_name="bad-one")
-        with raises(ZeroDivisionError) as caught:
-            dask.delayed(add_one)(bad).compute(scheduler=ex)
-        assert any("bad-one" in note for note in caught[0].__notes__)
+        error = raises(ZeroDivisionError, lambda: dask.delayed(add_one)(bad).compute(scheduler=ex))
+        assert any("bad-one" in note for note in error.__notes__)
         assert dask.delayed(add_one)(1).compute(scheduler=ex) == 2
 
 
@@ -129,8 +127,7 @@ def check_dask_frames(make_executor: MakeExecutor) -> None:
         assert list(lazy.set_index("value", npartitions=3).compute().index) == list(range(30))
         assert len(lazy.merge(lazy, on="value").compute()) == 30
         assert lazy.persist().value.sum().compute() == 435
-        bag = db.from_sequence(range(10), npartitions=3).map(add_one)
-        assert bag.sum().compute() == 55
+        assert db.from_sequence(range(10), npartitions=3).map(add_one).sum().compute() == 55
         parts = dd.from_delayed([ex.submit(pd.DataFrame, {"a": [1, 2]}) for _ in range(2)])
         assert parts.a.sum().compute() == 6
 
@@ -139,19 +136,15 @@ def check_dask_frames(make_executor: MakeExecutor) -> None:
 def check_dask_inside_of_a_task(make_executor: MakeExecutor) -> None:
     """A task computes a collection, and does not wait for its own slot."""
 
-    def compute(number: int) -> int:
+    def compute(number: int, is_named: bool) -> int:
         import dask.array as da
 
-        return int(da.arange(10, chunks=2).sum().compute()) + number
-
-    def compute_here(number: int) -> int:
-        import dask.array as da
-
-        return int(da.arange(10, chunks=2).sum().compute(scheduler=current_executor())) + number
+        scheduler = current_executor() if is_named else None
+        return int(da.arange(10, chunks=2).sum().compute(scheduler=scheduler)) + number
 
     with make_executor(max_workers=1) as ex:
-        assert list(ex.map(compute, range(3))) == [45, 46, 47]
-        assert list(ex.map(compute_here, range(3))) == [45, 46, 47]
+        for is_named in (False, True):
+            assert list(ex.map(compute, range(3), [is_named] * 3)) == [45, 46, 47]
 
 
 # ---------------------------------------------------------------- joblib
@@ -172,8 +165,7 @@ def check_joblib(make_executor: MakeExecutor) -> None:
         assert parallel(joblib.delayed(pow)(i, 2) for i in range(50)) == [i * i for i in range(50)]
         assert parallel(joblib.delayed(operator.getitem)(large, i) for i in range(10)) == list(range(10))
         assert parallel(joblib.delayed(inner)(i) for i in range(3)) == [[i + 1, i + 2] for i in range(3)]
-        with raises(ZeroDivisionError):
-            parallel(joblib.delayed(divmod)(1, i) for i in range(3))
+        raises(ZeroDivisionError, parallel, (joblib.delayed(divmod)(1, i) for i in range(3)))
         assert parallel(joblib.delayed(operator.add)(i, i) for i in range(3)) == [0, 2, 4]
 
 

@@ -5,15 +5,20 @@ Covers: initializers, shutting down, stopping. Does not cover: workers that die.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 
-from futures_cluster import clocks
 from futures_cluster.errors import BrokenExecutor
 from futures_cluster.executor import Executor
 from futures_cluster.testing.engine_checks import tasks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S, MakeExecutor, check, raises, wait_until_running
+from futures_cluster.testing.engine_checks.harness import (
+    TIMEOUT_S,
+    MakeExecutor,
+    check,
+    raises,
+    silent_callbacks,
+    wait_until_running,
+)
 from futures_cluster.testing.engine_checks.shared_folder import SharedFolder
 
 # ---------------------------------------------------------------- start and end
@@ -30,21 +35,15 @@ def check_initializer(make_executor: MakeExecutor) -> None:
 @check("initializer")
 def check_failing_initializer(make_executor: MakeExecutor) -> None:
     """It breaks the executor: every future and submit says so, and nothing hangs."""
-    logger = logging.getLogger("concurrent.futures")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        with make_executor(max_workers=2, initializer=tasks.fail_to_initialize) as ex:
-            for _ in range(3):
-                try:
-                    error = ex.submit(tasks.same, 1).exception(TIMEOUT_S)
-                except BrokenExecutor as raised:
-                    error = raised
-                assert isinstance(error, BrokenExecutor)
-                assert "the initializer fails on purpose" in f"{error} {error.__cause__}"
-            with raises(BrokenExecutor):
-                ex.submit(tasks.same, 1)
-    finally:
-        logger.disabled = was_disabled
+    with silent_callbacks(), make_executor(max_workers=2, initializer=tasks.fail_to_initialize) as ex:
+        for _ in range(3):
+            try:
+                error = ex.submit(tasks.same, 1).exception(TIMEOUT_S)
+            except BrokenExecutor as raised:
+                error = raised
+            assert isinstance(error, BrokenExecutor)
+            assert "the initializer fails on purpose" in f"{error} {error.__cause__}"
+        raises(BrokenExecutor, ex.submit, tasks.same, 1)
 
 
 @check()
@@ -56,15 +55,12 @@ def check_shutdown(make_executor: MakeExecutor) -> None:
     assert all(future.done() for future in futures)
     assert [future.result() for future in futures] == list(range(10))
     for late in (ex, ex.with_options(priority=1)):
-        with raises(RuntimeError):
-            late.submit(tasks.same, 1)
-        with raises(RuntimeError):
-            late.map(tasks.same, [1])
+        raises(RuntimeError, late.submit, tasks.same, 1)
+        raises(RuntimeError, late.map, tasks.same, [1])
     ex.shutdown()
     with make_executor() as unused:
         pass
-    with raises(RuntimeError):
-        unused.submit(tasks.same, 1)
+    raises(RuntimeError, unused.submit, tasks.same, 1)
 
 
 @check(traits=("concurrent",))
@@ -75,8 +71,7 @@ def check_shutdown_without_waiting(make_executor: MakeExecutor) -> None:
         futures = [ex.submit(tasks.begin_and_wait, folder, f"begun-{i}", "go", i) for i in range(3)]
         ex.shutdown(wait=False)
         assert not futures[-1].done()
-        with raises(RuntimeError):
-            ex.submit(tasks.same, 1)
+        raises(RuntimeError, ex.submit, tasks.same, 1)
         folder.set("go")
         assert [future.result(TIMEOUT_S) for future in futures] == [0, 1, 2]
         ex.shutdown(wait=True)
@@ -141,9 +136,7 @@ def check_shutdown_cancels(make_executor: MakeExecutor) -> None:
         running = ex.submit(tasks.begin_and_wait, folder, "begun", "go", "done")
         folder.wait("begun")
         pending = [ex.submit(tasks.same, i) for i in range(20)]
-        end = clocks.monotonic() + TIMEOUT_S
-        while not running.running() and clocks.monotonic() < end:
-            clocks.sleep(0.002)
+        wait_until_running(running)
         ex.shutdown(wait=False, cancel_futures=True)
         assert all(future.cancelled() for future in pending)
         folder.set("go")
@@ -162,8 +155,7 @@ def _check_stop(make_executor: MakeExecutor, stop: Callable[[Executor], None]) -
             for future in (running, waiting):
                 error = future.exception(TIMEOUT_S) if not future.cancelled() else None
                 assert future.cancelled() or isinstance(error, BrokenExecutor), error
-            with raises(RuntimeError):
-                ex.submit(tasks.same, 1)
+            raises(RuntimeError, ex.submit, tasks.same, 1)
         finally:
             folder.set("never")
             ex.shutdown()

@@ -94,11 +94,9 @@ def check_children_outlive_their_parent(make_executor: MakeExecutor) -> None:
 @check()
 def check_current_executor(make_executor: MakeExecutor) -> None:
     """It works in tasks only; ``Executor()`` in a task is the same, and warns."""
-    with raises(RuntimeError):
-        current_executor()
+    raises(RuntimeError, current_executor)
     with make_executor() as ex:
-        with raises(RuntimeError):
-            current_executor()
+        raises(RuntimeError, current_executor)
         texts, value = ex.submit(tasks.make_executor_inside).result(TIMEOUT_S)
         assert value == 5 and len(texts) == 1 and "current_executor()" in texts[0]
         assert ex.submit(tasks.same, 1).result(TIMEOUT_S) == 1  # the with statement in the task has ended nothing

@@ -11,16 +11,16 @@ import itertools
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
-from futures_cluster import clocks
-from futures_cluster.testing.engine_checks.harness import TIMEOUT_S
+from futures_cluster.testing.engine_checks.harness import wait_until
 
 
 class SharedFolder:
     """A temporary folder, which its creator removes. Copies that tasks get refer to the same folder."""
 
     def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="engine_checks-")
+        self.path = Path(tempfile.mkdtemp(prefix="engine_checks-"))
 
     def __enter__(self) -> SharedFolder:
         return self
@@ -32,15 +32,11 @@ class SharedFolder:
 
     def set(self, name: object) -> None:
         """Set an event."""
-        with open(os.path.join(self.path, str(name)), "w"):
-            pass
+        (self.path / str(name)).touch()
 
     def wait(self, name: object) -> None:
         """Wait for an event."""
-        end = clocks.monotonic() + TIMEOUT_S
-        while not os.path.exists(os.path.join(self.path, str(name))):
-            assert clocks.monotonic() < end, f"no task has set the event {name}"
-            clocks.sleep(0.002)
+        wait_until((self.path / str(name)).exists, lambda: f"no task has set the event {name}")
 
     def names(self) -> list[str]:
         """Return the names of all files: of events, and ``name.number`` of counted calls."""
@@ -52,7 +48,7 @@ class SharedFolder:
         """Count the calls with this name in all processes; the first returns 1."""
         for number in itertools.count(1):
             with contextlib.suppress(FileExistsError):
-                os.close(os.open(os.path.join(self.path, f"{name}.{number}"), os.O_CREAT | os.O_EXCL))
+                (self.path / f"{name}.{number}").touch(exist_ok=False)
                 return number
         raise AssertionError
 
@@ -60,14 +56,10 @@ class SharedFolder:
 
     def log(self, line: object) -> None:
         """Append a line to the log."""
-        fd = os.open(os.path.join(self.path, "log"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        os.write(fd, f"{line}\n".encode())
-        os.close(fd)
+        with open(self.path / "log", "a") as file:  # at once, as it fits into the buffer
+            file.write(f"{line}\n")
 
     def log_lines(self) -> list[str]:
         """Return the lines of the log."""
-        try:
-            with open(os.path.join(self.path, "log")) as file:
-                return file.read().splitlines()
-        except FileNotFoundError:
-            return []
+        log = self.path / "log"
+        return log.read_text().splitlines() if log.exists() else []

@@ -6,7 +6,6 @@ Covers: what runs on workers. Does not cover: what is checked.
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import threading
 import warnings
 from typing import Any
@@ -25,10 +24,6 @@ def same(value: Any) -> Any:
 
 def everything(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     return args, kwargs
-
-
-def keywords(*args: Any, **kwargs: Any) -> Any:
-    return args, dict(sorted(kwargs.items()))
 
 
 def begin_and_wait(folder: SharedFolder, begun: object, until: object, value: Any = None) -> Any:
@@ -125,17 +120,17 @@ def wait_for_children(how: str, count: int) -> int:
     if how == "wait":
         done, not_done = concurrent.futures.wait(futures, TIMEOUT_S)
         assert not not_done
-        return sum(future.result() for future in done)
+        return sum_results(done)
     if how == "stdlib":
-        return sum(future.result() for future in concurrent.futures.as_completed(futures, TIMEOUT_S))
+        return sum_results(concurrent.futures.as_completed(futures, TIMEOUT_S))
     if how == "as_completed":
-        return sum(future.result() for future in as_completed(futures, TIMEOUT_S))
+        return sum_results(as_completed(futures, TIMEOUT_S))
     if how == "map":
         return sum(ex.map(same, range(count)))
     return sum(ex.gather(futures))
 
 
-def sum_results(futures: Any) -> Any:
+def sum_results(futures: Any) -> int:
     return sum(future.result() for future in futures)
 
 
@@ -193,5 +188,5 @@ def in_turn(folder: SharedFolder, number: int) -> int:
     folder.set(f"inside-{number}")
     count = sum(name.startswith("inside-") for name in folder.names())
     clocks.sleep(0.01)
-    os.unlink(os.path.join(folder.path, f"inside-{number}"))
+    (folder.path / f"inside-{number}").unlink()
     return count

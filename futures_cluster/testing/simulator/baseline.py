@@ -114,15 +114,12 @@ class RandomScheduler:
         while ready and candidates:
             i = self._random.randrange(len(candidates))
             worker = candidates[i]
-            if self._room[worker] <= 0:  # a lent slot was given back
+            if self._room[worker] > 0:  # else a lent slot was given back
+                self._room[worker] -= 1
+                self._commit(ready.popleft(), worker)
+            if self._room[worker] <= 0:
                 candidates[i] = candidates[-1]
                 candidates.pop()
-                continue
-            self._room[worker] -= 1
-            if not self._room[worker]:
-                candidates[i] = candidates[-1]
-                candidates.pop()
-            self._commit(ready.popleft(), worker)
 
     def _commit(self, task: _Task, worker: str) -> None:
         key, function, payload, _ = task.row

@@ -11,6 +11,7 @@ The checks do not rely on the machines' own books: they compare messages alone.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ class Checks:
         self._rerun: dict[Key, bool] = {}
         self._values: dict[Key, int | None] = {}  # computed when asked for
         self._committed: dict[Key, tuple[str, int]] = {}  # unanswered: worker, attempt
-        self._deaths: dict[Key, int] = {}  # how often a worker died while it executed the task
-        self._lost: dict[Key, int] = {}  # how often a worker was lost that it was committed to
+        self._deaths: Counter[Key] = Counter()  # how often a worker died while it executed the task
+        self._lost: Counter[Key] = Counter()  # how often a worker was lost that it was committed to
         self._made: dict[Key, None] = {}  # keys that workers made for what their tasks submit
 
     def define(self, key: Key, dependencies: Iterable[Key], rerun: bool) -> None:
@@ -95,7 +96,7 @@ class Checks:
             for key in self._count_lost(event.worker):
                 del self._committed[key]
                 if unknown:  # then the scheduler may suspect any of them
-                    self._deaths[key] = self._deaths.get(key, 0) + 1
+                    self._deaths[key] += 1
         for command in commands:
             if isinstance(command, m.StopWorker):
                 self._count_lost(command.worker)  # it may still answer
@@ -115,30 +116,25 @@ class Checks:
             for row in command.message.done
             if row[1] == FINISHED
         }
-        current = {}
-        for row in event.finished:
-            if self._committed.get(row[0]) == (event.worker, row[1]):
-                current[row[0]] = row[1]
-        for row in event.finished:
-            key = row[0]
-            assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {row[1]}"
+        rows = event.finished
+        current = {key for key, attempt, *_ in rows if self._committed.get(key) == (event.worker, attempt)}
+        for key, attempt, *_ in rows:
+            assert key not in told or key in current, f"the answer of an old attempt at {key} was used: {attempt}"
         for key in current:
             del self._committed[key]
 
     def _count_lost(self, worker: str) -> list[Key]:
         keys = [key for key, (name, _) in self._committed.items() if name == worker]
-        for key in keys:
-            self._lost[key] = self._lost.get(key, 0) + 1
+        self._lost.update(keys)
         return keys
 
     def died(self, machine: WorkerMachine) -> None:
         """Take note that a worker has died by itself, and that an exit report will come."""
-        for key in dict.fromkeys(key for key, _ in machine.executing):
-            self._deaths[key] = self._deaths.get(key, 0) + 1
+        self._deaths.update({key for key, _ in machine.executing})
 
     def _blamed(self, key: Key) -> None:
         if key not in self._rerun:
             return
-        guilty = self._deaths.get(key, 0) >= MAX_DEATHS or (not self._rerun[key] and self._lost.get(key, 0))
+        guilty = self._deaths[key] >= MAX_DEATHS or (not self._rerun[key] and self._lost[key])
         inherited = self.expected(key) is None or self._inputs[key]
-        assert guilty or inherited, f"{key} is blamed for the death of workers, of {self._deaths.get(key, 0)} rightly"
+        assert guilty or inherited, f"{key} is blamed for the death of workers, of {self._deaths[key]} rightly"

@@ -15,6 +15,9 @@ from futures_cluster.messages import CANCELLED, FAILED, FINISHED, Key, Message, 
 from futures_cluster.testing.simulator.checks import value_of
 from futures_cluster.testing.simulator.world import World
 
+#: Maximum number of tasks in a message.
+BATCH = 1000
+
 
 class SimulatedClient:
     """One client; made by ``Simulation.add_client``.
@@ -61,7 +64,6 @@ class SimulatedClient:
         options: TaskOptions = m.DEFAULT_OPTIONS,
         wanted: list[Key] | None = None,
         function: str | Callable[[Key], str] = "f",
-        batch: int = 1000,
     ) -> None:
         """Submit tasks (key, keys of inputs); ``wanted`` as in ``SubmitTasks``.
 
@@ -79,7 +81,7 @@ class SimulatedClient:
         for key in wanted or ():
             self._count_again(key, key in self._held)
             self._want(key)
-        size = batch if wanted is None else max(1, len(tasks))  # a graph comes in one piece
+        size = BATCH if wanted is None else max(1, len(tasks))  # a graph comes in one piece
         for i in range(0, len(tasks), size):
             rows_sent = tasks[i : i + size]
             functions = [(name, name, b"code") for name in dict.fromkeys(row[1] for row in rows_sent)]
@@ -216,8 +218,7 @@ class SimulatedClient:
             self.release(ended)
 
     def _count_again(self, key: Key, change: int) -> None:
-        number = max(0, self._may_come_again.get(key, 0) + change)
-        self._may_come_again[key] = number
+        self._may_come_again[key] = max(0, self._may_come_again.get(key, 0) + change)
 
     def _ended(self, key: Key, outcome: str) -> None:
         self.waiting.pop(key, None)

@@ -136,6 +136,11 @@ KINDS: dict[str, str] = {
 }
 
 
+def _happens(random: random.Random, share: float) -> bool:
+    """Return whether something happens; what never does draws nothing."""
+    return share > 0 and random.random() < share
+
+
 class Dice:
     """The random decisions of one simulation, all from one seed.
 
@@ -164,38 +169,28 @@ class Dice:
         """Return one of them."""
         return self._by_kind[kind].choice(names)
 
-    def partition(self, names: list[str]) -> tuple[list[str], bool, bool, float]:
-        """Choose the workers to cut off, from whom, and for how long."""
+    def partition(self, names: list[str]) -> tuple[list[str], float, bool, bool]:
+        """Choose the workers to cut off, for how long, and from whom."""
         dice = self._by_kind["partition"]
         cut_off = dice.sample(names, dice.randint(1, max(1, len(names) // 2)))
         scheduler, peers = dice.choice([(True, True), (True, False), (False, True)])
-        return cut_off, scheduler, peers, dice.uniform(0.0, self.faults.longest_partition_s)
+        return cut_off, dice.uniform(0.0, self.faults.longest_partition_s), scheduler, peers
 
-    def resets_unnoticed(self) -> bool:
-        """Return whether the scheduler hears of a broken connection only at a rejoin."""
-        return self._by_kind["reset"].random() < 0.5
+    def tosses(self, kind: str) -> bool:
+        """Return which of two ways a fault of a kind takes."""
+        return self._by_kind[kind].random() < 0.5
 
-    def retires_itself(self) -> bool:
-        """Return whether a worker retires without being asked to."""
-        return self._by_kind["retire"].random() < 0.5
-
-    def stuck_s(self) -> float:
-        """Return how long a worker hangs."""
-        return self._by_kind["stuck"].uniform(0.0, self.faults.longest_stuck_s)
-
-    def busy_s(self) -> float:
-        """Return how long a task lets no other thread run."""
-        return self._by_kind["busy"].uniform(0.0, self.faults.longest_stuck_s)
+    def stuck_s(self, kind: str) -> float:
+        """Return how long a worker hangs, or a task lets no other thread run."""
+        return self._by_kind[kind].uniform(0.0, self.faults.longest_stuck_s)
 
     def speed(self) -> float:
         """Return how fast the next worker is; 1 is usual."""
-        faults = self.faults
-        return 1.0 / faults.slowness if faults.slow and self._speeds.random() < faults.slow else 1.0
+        return 1.0 / self.faults.slowness if _happens(self._speeds, self.faults.slow) else 1.0
 
     def start_fails(self) -> bool:
         """Return whether the next start of a new worker fails."""
-        share = self.faults.failed_starts
-        return bool(share) and self._starts.random() < share
+        return _happens(self._starts, self.faults.failed_starts)
 
     def noticed_s(self) -> float:
         """Return how long after the scheduler a worker notices a lost connection."""
@@ -203,17 +198,13 @@ class Dice:
 
     def repeats(self) -> bool:
         """Return whether the next submission or last report is sent again."""
-        share = self.faults.repeated
-        return bool(share) and self._random.random() < share
+        return _happens(self._random, self.faults.repeated)
 
     def extra_delay_s(self) -> float:
         """Return how much longer than usual the next message takes."""
         faults = self.faults
-        if faults.delayed and self._random.random() < faults.delayed:
-            return self._random.uniform(0.0, faults.delay_s)
-        return 0.0
+        return self._random.uniform(0.0, faults.delay_s) if _happens(self._random, faults.delayed) else 0.0
 
     def fetch_fails(self) -> bool:
         """Return whether the next fetch fails."""
-        share = self.faults.failed_fetches
-        return bool(share) and self._random.random() < share
+        return _happens(self._random, self.faults.failed_fetches)

@@ -12,10 +12,13 @@ worker is first to notice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from futures_cluster import messages as m
+from futures_cluster.services.launch.restart_policy import RestartPolicy
 from futures_cluster.testing.simulator.faults import KINDS
 from futures_cluster.testing.simulator.network import SCHEDULER, Partition
-from futures_cluster.testing.simulator.workers import SimulatedWorker
+from futures_cluster.testing.simulator.workers import Offers, SimulatedWorker
 from futures_cluster.testing.simulator.world import World
 
 #: A worker that has lost its connection is killed after this time.
@@ -33,15 +36,28 @@ class Mishaps:
         How many events of the simulation's heap only begin further faults.
     """
 
-    def __init__(self, simulation: World) -> None:
+    def __init__(self, simulation: World, add_worker: Callable[..., object]) -> None:
         self.planned = 0
         self._simulation = simulation
-        self._dice = simulation.dice
-        self._silence_s = simulation.dice.faults.silence_s
-        self._half_open: dict[
-            str, None
-        ] = {}  # workers that have lost a connection which the scheduler still believes in
+        self._add_worker = add_worker
+        self._dice = dice = simulation.dice
+        self._silence_s = dice.faults.silence_s
+        #: Workers that have lost a connection which the scheduler still believes in.
+        self._half_open: dict[str, None] = {}
         self._vanished: dict[str, None] = {}  # workers whose hosts are gone, and refuse no connections
+        #: What begins a fault that concerns one worker or client.
+        self._begin: dict[str, Callable[[str], None]] = {
+            "crash": simulation.crash,
+            "host": lambda name: self.lose_host(simulation.network.host(name)),
+            "stuck": lambda name: self.hang(name, dice.stuck_s("stuck")),
+            "busy": lambda name: self.hold_up(name, dice.stuck_s("busy")),
+            "restart": self.restart,
+            "reset": lambda name: self.reset(name, unnoticed=dice.tosses("reset")),
+            "retire": lambda name: self.retire(name, itself=dice.tosses("retire")),
+            "vanish": lambda name: simulation.clients[name].leave(),
+        }
+        self._restarts = RestartPolicy()
+        self._replacements = 0
 
     # ---------------------------------------------------------------- from time to time
 
@@ -54,36 +70,20 @@ class Mishaps:
         pause_s = self._dice.next_s(kind)
         if pause_s is not None:
             self.planned += 1
-            self._simulation.at(self._simulation.now + pause_s, self._happen, kind)
+            self._simulation.after(pause_s, self._happen, kind)
 
     def _happen(self, kind: str) -> None:
         self.planned -= 1
         simulation, dice = self._simulation, self._dice
-        workers = list(simulation.workers)
+        names = list(simulation.workers)
         if kind == "vanish":
-            clients = [name for name, client in simulation.clients.items() if not client.left]
-            if clients:
-                simulation.report.mishaps += 1
-                simulation.clients[dice.choose(kind, clients)].leave()
-        elif workers:
+            names = [name for name, client in simulation.clients.items() if not client.left]
+        if names:
             simulation.report.mishaps += kind != "crash"
-            if kind == "crash":
-                simulation.crash(dice.choose(kind, workers))
-            elif kind == "host":
-                self.lose_host(simulation.network.host(dice.choose(kind, workers)))
-            elif kind == "stuck":
-                self.hang(dice.choose(kind, workers), dice.stuck_s())
-            elif kind == "busy":
-                self.hold_up(dice.choose(kind, workers), dice.busy_s())
-            elif kind == "restart":
-                self.restart(dice.choose(kind, workers))
-            elif kind == "reset":
-                self.reset(dice.choose(kind, workers), dice.resets_unnoticed())
-            elif kind == "retire":
-                self.retire(dice.choose(kind, workers), dice.retires_itself())
-            elif kind == "partition":
-                names, scheduler, peers, seconds = dice.partition(workers)
-                self.cut_off(names, seconds, scheduler, peers)
+            if kind == "partition":
+                self.cut_off(*dice.partition(names))
+            else:
+                self._begin[kind](dice.choose(kind, names))
         self._plan(kind)
 
     def retire(self, name: str, itself: bool = False) -> None:
@@ -92,6 +92,35 @@ class Mishaps:
             self._simulation.workers[name].retire()
         else:
             self._simulation.to_machine(m.RetireWorkers([name]))
+
+    # ---------------------------------------------------------------- others in the places of workers
+
+    def replace(self, worker: SimulatedWorker) -> None:
+        """Replace a worker that takes no more tasks."""
+        pause_s = self._dice.faults.replace_after_s
+        if pause_s is not None and not worker.replaced:
+            worker.replaced = True
+            self._replacements += 1
+            name = f"{m.place_of(worker.name)}~{self._replacements}"
+            self._simulation.after(pause_s, self._start, worker.offers, name)
+
+    def _start(self, offers: Offers, name: str) -> None:
+        """Start a new worker, at once or after the pause of a failed start."""
+        restarts, now = self._restarts, self._simulation.now
+        if now >= restarts.next_s:
+            if not self._dice.start_fails():
+                restarts.succeeded()
+                self._add_worker(name, **vars(offers))
+                return
+            restarts.failed(now, now)
+        self._simulation.at(restarts.next_s, self._start, offers, name)
+
+    def _reborn(self, former: SimulatedWorker) -> SimulatedWorker:
+        """Make a removed worker again, empty, under its old name, not joined yet."""
+        worker = SimulatedWorker(self._simulation, former.name, former.offers)
+        worker.online = False
+        self._simulation.workers[former.name] = worker
+        return worker
 
     # ---------------------------------------------------------------- hosts
 
@@ -104,9 +133,9 @@ class Mishaps:
             self._vanished[worker.name] = None
             simulation.remove(worker)
             if worker.online or worker.unheard:
-                simulation.at(simulation.now + self._silence_s, self._give_up, worker.name)
-            simulation.replace(worker)
-        simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
+                simulation.after(self._silence_s, self._give_up, worker.name)
+            self.replace(worker)
+        simulation.after(self._silence_s, self._give_up_fetches)
 
     # ---------------------------------------------------------------- partitions
 
@@ -115,11 +144,11 @@ class Mishaps:
         simulation = self._simulation
         partition = Partition(names, scheduler, peers)
         simulation.network.cut(partition)
-        simulation.at(simulation.now + seconds, self._heal, partition)
+        simulation.after(seconds, self._heal, partition)
         if scheduler:
-            simulation.at(simulation.now + self._silence_s, self._give_up_silent, partition, simulation.now)
+            simulation.after(self._silence_s, self._give_up_silent, partition, simulation.now)
         if peers:
-            simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
+            simulation.after(self._silence_s, self._give_up_fetches)
 
     def _give_up_silent(self, partition: Partition, since_s: float) -> None:
         for name in partition.names:
@@ -142,7 +171,7 @@ class Mishaps:
             if not worker.online:
                 return
             worker.online = False
-            simulation.at(simulation.now + self._dice.noticed_s(), self._notice, worker)
+            simulation.after(self._dice.noticed_s(), self._notice, worker)
         simulation.network.close(name, SCHEDULER)
         simulation.to_machine(m.WorkerGone(name, None, False, f"silent for {self._silence_s} s", unheard=True))
 
@@ -151,18 +180,18 @@ class Mishaps:
         simulation = self._simulation
         if not worker.alive or worker.online:
             return
-        if worker.stuck_until_s > simulation.now:
+        if worker.is_stuck:
             simulation.at(worker.stuck_until_s, self._notice, worker)
             return
         simulation.remove(worker)
-        self._join(worker, simulation.reborn(worker))
+        self._join(worker, self._reborn(worker))
 
     def _join(self, former: SimulatedWorker, worker: SimulatedWorker) -> None:
         simulation = self._simulation
         if not worker.alive:
             return
         if simulation.network.is_cut(worker.name, SCHEDULER):
-            simulation.at(simulation.now + self._silence_s / 2, self._join, former, worker)
+            simulation.after(self._silence_s / 2, self._join, former, worker)
             return
         worker.online = True
         worker.join()
@@ -177,13 +206,13 @@ class Mishaps:
         """
         simulation = self._simulation
         worker = simulation.workers[name]
-        if not worker.online or worker.stuck_until_s > simulation.now:
+        if not worker.online or worker.is_stuck:
             return
         worker.online = False
         simulation.network.close(name, SCHEDULER)
         self._half_open[name] = None
         if unnoticed:
-            simulation.at(simulation.now + self._silence_s, self._hear_of_reset, name)
+            simulation.after(self._silence_s, self._hear_of_reset, name)
         else:
             self._hear_of_reset(name)
         self._notice(worker)
@@ -194,7 +223,7 @@ class Mishaps:
         worker = simulation.workers[name]
         if worker.online:
             worker.online, worker.unheard = False, True
-            simulation.at(simulation.now + HUNG_UP_S, self._kill_unheard, worker)
+            simulation.after(HUNG_UP_S, self._kill_unheard, worker)
 
     def _kill_unheard(self, worker: SimulatedWorker) -> None:
         if worker.alive:
@@ -204,11 +233,11 @@ class Mishaps:
         """Restart a worker, which joins at once under its name."""
         simulation = self._simulation
         worker = simulation.workers[name]
-        if not worker.online or worker.stuck_until_s > simulation.now:
+        if not worker.online or worker.is_stuck:
             return
         worker.replaced = True
         simulation.crash(name)
-        successor = simulation.reborn(worker)
+        successor = self._reborn(worker)
         successor.online = True
         successor.join()
 
@@ -223,36 +252,36 @@ class Mishaps:
         """Let a task hold up its worker, whose manager knows that the process lives."""
         simulation = self._simulation
         worker = simulation.workers[name]
-        if worker.stuck_until_s > simulation.now or not worker.online:
+        if worker.is_stuck or not worker.online:
             return
         worker.stuck_since_s, worker.stuck_until_s = simulation.now, simulation.now + seconds
-        simulation.at(simulation.now + self._silence_s, self._fall_silent, worker, simulation.now)
-        simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
+        simulation.after(self._silence_s, self._fall_silent, worker, simulation.now)
+        simulation.after(self._silence_s, self._give_up_fetches)
 
     def _fall_silent(self, worker: SimulatedWorker, since_s: float) -> None:
         simulation = self._simulation
-        if worker.alive and worker.online and worker.stuck_until_s > simulation.now and worker.stuck_since_s == since_s:
+        if worker.alive and worker.online and worker.is_stuck and worker.stuck_since_s == since_s:
             simulation.to_machine(m.WorkerSilent(worker.name))
             simulation.at(worker.stuck_until_s, self._speak_again, worker)
 
     def _speak_again(self, worker: SimulatedWorker) -> None:
-        if worker.alive and worker.online and worker.stuck_until_s <= self._simulation.now:
+        if worker.alive and worker.online and not worker.is_stuck:
             self._simulation.to_machine(m.WorkerSilent(worker.name, False))
 
     def hang(self, name: str, seconds: float) -> None:
         """Stop a worker's process for a time: it neither computes nor reads nor writes."""
         simulation = self._simulation
         worker = simulation.workers[name]
-        if worker.stuck_until_s <= simulation.now:
+        if not worker.is_stuck:
             worker.stuck_since_s = simulation.now
         worker.stuck_until_s = max(worker.stuck_until_s, simulation.now + seconds)
-        simulation.at(simulation.now + self._silence_s, self._give_up_stuck, worker, simulation.now)
-        simulation.at(simulation.now + self._silence_s, self._give_up_fetches)
+        simulation.after(self._silence_s, self._give_up_stuck, worker, simulation.now)
+        simulation.after(self._silence_s, self._give_up_fetches)
         # It reads what had arrived before it finds that the connection is closed.
         simulation.at(worker.stuck_until_s + READING_S, self._notice, worker)
 
     def _give_up_stuck(self, worker: SimulatedWorker, since_s: float) -> None:
-        if worker.alive and worker.stuck_until_s > self._simulation.now and worker.stuck_since_s <= since_s:
+        if worker.alive and worker.is_stuck and worker.stuck_since_s <= since_s:
             self._give_up(worker.name)
 
     # ---------------------------------------------------------------- fetches
@@ -263,12 +292,12 @@ class Mishaps:
         if holder in self._vanished or simulation.network.is_cut(asker, holder):
             return True
         worker = simulation.workers.get(holder)
-        return worker is not None and worker.stuck_until_s > simulation.now
+        return worker is not None and worker.is_stuck
 
     def watch_fetch(self, number: int, asker: str, holder: str) -> None:
         """Give up a fetch that has begun if its holder is gone."""
         if self.unreachable(asker, holder):
-            self._simulation.at(self._simulation.now + self._silence_s, self._give_up_fetch, number)
+            self._simulation.after(self._silence_s, self._give_up_fetch, number)
 
     def _give_up_fetch(self, number: int) -> None:
         fetch = self._simulation.fetches.get(number)

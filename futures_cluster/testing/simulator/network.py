@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from futures_cluster.messages import Message
@@ -89,11 +89,14 @@ class Partition:
         return self.scheduler if other == SCHEDULER else self.peers
 
 
+@dataclass(eq=False, slots=True)
 class Link:
     """One direction of a connection.
 
     Attributes
     ----------
+    jitter : Random or None
+        Draws what a message takes in addition.
     last_arrival_s : float
         When the last message on it arrives: later messages do not arrive earlier.
     free_at_s : float
@@ -110,40 +113,24 @@ class Link:
         Whether ``_arrive`` has to look at the attributes above, or ``is_closed``. False for links that were never cut.
     """
 
-    __slots__ = (
-        "bandwidth_bytes_s",
-        "cut_since_s",
-        "cuts",
-        "earliest_arrival_s",
-        "free_at_s",
-        "held",
-        "is_closed",
-        "is_local",
-        "last_arrival_s",
-        "latency_s",
-        "needs_check",
-        "queue",
-        "random",
-        "receiver",
-        "sender",
-    )
-
-    def __init__(self, sender: str, receiver: str, latency_s: float, bandwidth_bytes_s: float, is_local: bool) -> None:
-        self.sender = sender
-        self.receiver = receiver
-        self.latency_s = latency_s
-        self.bandwidth_bytes_s = bandwidth_bytes_s
-        self.is_local = is_local
-        self.last_arrival_s = self.free_at_s = 0.0
-        self.queue: deque[tuple[Message, int, float]] | None = None
-        self.random: random.Random | None = None
-        self.needs_check = self.is_closed = False
-        self.cuts = 0
-        self.cut_since_s = 0.0
-        self.earliest_arrival_s = 0.0
-        self.held: list[Message] = []
+    sender: str
+    receiver: str
+    latency_s: float
+    bandwidth_bytes_s: float
+    is_local: bool
+    jitter: random.Random | None = None
+    last_arrival_s: float = 0.0
+    free_at_s: float = 0.0
+    queue: deque[tuple[Message, int, float]] | None = None
+    cuts: int = 0
+    cut_since_s: float = 0.0
+    held: list[Message] = field(default_factory=list)
+    earliest_arrival_s: float = 0.0
+    needs_check: bool = False
+    is_closed: bool = False
 
 
+@dataclass(eq=False, slots=True)
 class _Transfer:
     """A transfer that shares network cards.
 
@@ -155,16 +142,13 @@ class _Transfer:
         Number of changes of its rate: the end that was scheduled before a change is void.
     """
 
-    __slots__ = ("delay_s", "left_bytes", "link", "message", "rate_bytes_s", "since_s", "version")
-
-    def __init__(self, link: Link, message: Message, size_bytes: int, delay_s: float) -> None:
-        self.link = link
-        self.message = message
-        self.left_bytes = float(size_bytes)
-        self.delay_s = delay_s
-        self.rate_bytes_s = 0.0
-        self.since_s = 0.0
-        self.version = 0
+    link: Link
+    message: Message
+    left_bytes: float
+    delay_s: float
+    rate_bytes_s: float = 0.0
+    since_s: float = 0.0
+    version: int = 0
 
 
 class Network:
@@ -211,8 +195,8 @@ class Network:
         if size_bytes:
             link.free_at_s = max(link.free_at_s, clock.now) + size_bytes / link.bandwidth_bytes_s
             arrival = link.free_at_s + link.latency_s + delay_s
-        if link.random is not None:
-            arrival += link.random.uniform(0.0, self.model.jitter_s)
+        if link.jitter is not None:
+            arrival += link.jitter.uniform(0.0, self.model.jitter_s)
         if arrival < link.last_arrival_s:
             arrival = link.last_arrival_s
         link.last_arrival_s = arrival
@@ -246,7 +230,7 @@ class Network:
             bandwidth_bytes_s = model.local_bandwidth_bytes_s
         link = self._links[sender, receiver] = Link(sender, receiver, latency_s, bandwidth_bytes_s, is_local)
         if model.jitter_s:
-            link.random = random.Random(f"{self._clock.seed} {sender} {receiver}")
+            link.jitter = random.Random(f"{self._clock.seed} {sender} {receiver}")
         for partition in self._partitions:
             if partition.cuts(sender, receiver):
                 self._cut(link)

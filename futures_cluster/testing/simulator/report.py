@@ -92,7 +92,7 @@ class Report:
             ("tasks", f"{self.tasks:,}, {self.run_again:,} run again"),
             ("results", f"{self.finished:,} finished, {self.failed:,} failed, {self.cancelled:,} cancelled"),
             ("makespan", f"{self.makespan_s:.4g} s, {self.stretch:.3f} x the lower bound"),
-            ("lower bound", f"{self.lower_bound_s:.4g} s (path {self.path_s:.4g}, work / slots {self._spread_s:.4g})"),
+            ("lower bound", f"{self.lower_bound_s:.4g} s (path {self.path_s:.4g}, work / slots {self.spread_s:.4g})"),
             ("idle", f"{self.idle:.1%} of {self.slots} slots"),
             ("moved", f"{self.moved_bytes / 1e6:,.1f} MB"),
             ("held at most", f"{self.peak_bytes / 1e6:,.1f} MB"),
@@ -108,15 +108,16 @@ class Report:
         return "\n".join(f"{name:<22} {text}" for name, text in rows)
 
     @property
-    def _spread_s(self) -> float:
+    def spread_s(self) -> float:
+        """The work, divided by the slots."""
         return self.work_s / self.slots if self.slots else 0.0
 
 
-def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]], workers: int = 10) -> float:
+def scheduler_bytes_per_task(rows: list[tuple[Key, list[Key]]]) -> float:
     """Return the machine's bytes for a queued task, without key and payload."""
     machine: Any = SchedulerMachine()
     machine.handle(m.ClientJoined("c"), 0.0)
-    for i in range(workers):
+    for i in range(10):
         machine.handle(m.WorkerConnected(f"w{i}", "address"), 0.0)
     tasks: list[m.TaskRow] = [(key, "f", b"arguments", dependencies) for key, dependencies in rows]
     event = m.SubmitTasks("c", tasks, [("f", "f", b"code")])

@@ -8,6 +8,7 @@ A result is its size, and where results are checked also a value, which is made 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from futures_cluster import messages as m
@@ -29,46 +30,40 @@ LARGE_BYTES = 50_000
 Identity = tuple[Key, int]
 
 
+@dataclass(frozen=True)
+class Offers:
+    """What a worker offers."""
+
+    slots: int = 1
+    killable: bool = True
+    resources: dict[str, float] | None = None
+    most_runs: int | None = None
+    host: str = ""
+    speed: float = 1.0
+
+
 class SimulatedWorker:
     """One worker; made by ``Simulation.add_worker``."""
 
-    def __init__(
-        self,
-        simulation: World,
-        name: str,
-        slots: int = 1,
-        killable: bool = True,
-        resources: dict[str, float] | None = None,
-        most_runs: int | None = None,
-        host: str = "",
-        speed: float = 1.0,
-    ) -> None:
+    def __init__(self, simulation: World, name: str, offers: Offers) -> None:
         self.name = name
-        self.machine = WorkerMachine(name, slots, most_runs)
+        self.machine = WorkerMachine(name, offers.slots, offers.most_runs)
         self.incarnation = simulation.next_incarnation()
         self.introduced = False  # the scheduler knows it
         self.owner = key_owner(name, self.incarnation)  # of the keys that its tasks make
         self._submitted = 0
-        self.store: dict[Key, int] = {}  # results held: key -> size in bytes
-        self.offers: dict[str, Any] = {
-            "slots": slots,
-            "killable": killable,
-            "resources": dict(resources or {}),
-            "most_runs": most_runs,
-            "host": host,
-            "speed": speed,
-        }
+        self.store: dict[
+            Key, tuple[int, int]
+        ] = {}  # results held: size in bytes, and value (0 where nothing is checked)
+        self.offers = offers
         self.replaced = False
         self.online = True  # as far as it knows, or rather does not know yet
         self.unheard = False  # a task has closed its connection, and only its parent can tell how it ends
         self.stuck_since_s = self.stuck_until_s = 0.0  # it does nothing at all between these
         self.last_report: m.TasksFinished | None = None
-        self.values: dict[Key, int] = {}  # of the results held, where they are checked
         self._simulation = simulation
-        self._requests: dict[
-            int, tuple[str, float]
-        ] = {}  # fetches under way: holder as the machine named it, and since
-        self._speed = speed
+        #: Fetches under way: the holder as the machine named it, and since when.
+        self._requests: dict[int, tuple[str, float]] = {}
         self._ticking = False
         self._last_flush = 0.0
         self._joined_as_client = False
@@ -78,17 +73,10 @@ class SimulatedWorker:
     def join(self) -> None:
         """Tell the scheduler."""
         offers = self.offers
-        address, host = f"sim://{self.name}", offers["host"]
-        resources = dict(offers["resources"])
+        address, resources = f"sim://{self.name}", dict(offers.resources or {})
         self._tell(
             m.WorkerConnected(
-                self.name,
-                address,
-                offers["slots"],
-                offers["killable"],
-                resources,
-                host,
-                incarnation=self.incarnation,
+                self.name, address, offers.slots, offers.killable, resources, offers.host, incarnation=self.incarnation
             )
         )
 
@@ -96,6 +84,11 @@ class SimulatedWorker:
     def alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._simulation.workers.get(self.name) is self
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it does nothing at all now."""
+        return self.stuck_until_s > self._simulation.now
 
     def _tell(self, message: Message) -> None:
         if self.online:  # else the connection is gone, though perhaps the worker does not know
@@ -109,17 +102,16 @@ class SimulatedWorker:
     def receive(self, sender: str, message: Message) -> None:
         """Take a message from the scheduler or a peer."""
         simulation = self._simulation
-        if self.stuck_until_s > simulation.now:
+        if self.is_stuck:
             simulation.at(self.stuck_until_s, self._receive_late, sender, message)
         elif sender == SCHEDULER and not (self.online and self.introduced):
             pass  # not its connection
         elif isinstance(message, m.StopWorker):
             simulation.crash(self.name, deliberate=True)
         elif isinstance(message, m.GetData):
-            store, values = self.store, self.values
-            found = [(key, (store[key], values.get(key, 0))) for key in message.keys if key in store]
-            missing = [key for key in message.keys if key not in store]
-            size_bytes = sum(store[key] for key, _ in found)
+            found = [(key, self.store[key]) for key in message.keys if key in self.store]
+            missing = [key for key in message.keys if key not in self.store]
+            size_bytes = sum(size for _, (size, _) in found)
             simulation.report.moved_bytes += size_bytes
             simulation.send(self.name, sender, m.Data(message.request, found, missing), size_bytes)
         elif isinstance(message, m.PutData):
@@ -157,23 +149,22 @@ class SimulatedWorker:
                 self._fetch(command)
             elif isinstance(command, m.DropData):
                 for key in command.keys:
-                    simulation.hold(-self.store.pop(key))
-                    self.values.pop(key, None)
+                    simulation.hold(-self.store.pop(key)[0])
             else:
                 self._tell(command)
                 if isinstance(command, m.TasksFinished):
                     self.last_report = command
                 elif isinstance(command, m.WorkerRetiring):
-                    simulation.replace(self)
+                    simulation.mishaps.replace(self)
         if simulation.check and simulation.report.events % simulation.check == 0:
             invariants.check(machine)
         if machine.has_unreported and not self._ticking:
             self._ticking = True
-            simulation.at(simulation.now + FLUSH_S, self._tick)
+            simulation.after(FLUSH_S, self._tick)
         return started
 
     def _tick(self) -> None:
-        if self.stuck_until_s > self._simulation.now:
+        if self.is_stuck:
             self._simulation.at(self.stuck_until_s, self._tick)
             return
         self._ticking = False
@@ -198,14 +189,13 @@ class SimulatedWorker:
             self._compute(run, work, simulation.now)
 
     def _compute(self, run: Run, work: Work, start_s: float) -> None:
-        now = self._simulation.now
-        self._simulation.at(now + work.duration_s / self._speed, self._end, run, work, start_s)
+        self._simulation.after(work.duration_s / self.offers.speed, self._end, run, work, start_s)
 
     def _end(self, run: Run, work: Work, start_s: float) -> None:
         if not self.alive:
             return
         simulation = self._simulation
-        if self.stuck_until_s > simulation.now:
+        if self.is_stuck:
             simulation.at(self.stuck_until_s, self._end, run, work, start_s)
             return
         duration_s = simulation.now - start_s
@@ -223,20 +213,19 @@ class SimulatedWorker:
             payload = None if stays else b"result" if value is None else str(value).encode()
             event = m.RunsEnded([(run.key, run.attempt, payload, work.size_bytes, duration_s)])
             if stays:
-                self._hold(run.key, work.size_bytes, value)
+                self._hold(run.key, work.size_bytes, value or 0)
         started = self._handle(event)
         if not started or simulation.now - self._last_flush > FLUSH_S:
             self._flush()
 
     def _value(self, run: Run) -> int:
-        values = [self.values[key] if payload is None else int(payload) for key, _, payload, _ in run.inputs]
+        values = [self.store[key][1] if payload is None else int(payload) for key, _, payload, _ in run.inputs]
         return value_of(run.key, values)
 
-    def _hold(self, key: Key, size_bytes: int, value: int | None) -> None:
-        self._simulation.hold(size_bytes - self.store.get(key, 0))
-        self.store[key] = size_bytes
-        if value is not None:
-            self.values[key] = value
+    def _hold(self, key: Key, size_bytes: int, value: int) -> None:
+        former_bytes, _ = self.store.get(key, (0, 0))
+        self._simulation.hold(size_bytes - former_bytes)
+        self.store[key] = (size_bytes, value)
 
     # ---------------------------------------------------------------- children
 

@@ -37,7 +37,6 @@ class Workload:
         For a graph: the keys whose results are wanted. None: all are submitted tasks.
     """
 
-    name: str
     rows: Rows
     work: Callable[[Key, int], Work]
     function: Callable[[Key], str] = lambda key: "f"
@@ -74,12 +73,12 @@ def shuffle(width: int) -> Rows:
     return rows
 
 
-def sliding_windows(width: int, steps: int, window: int = 3) -> Rows:
-    """Make steps whose tasks need ``window`` neighbours each, as a stencil on a ring."""
+def sliding_windows(width: int, steps: int) -> Rows:
+    """Make steps whose tasks need three neighbours each, as a stencil on a ring."""
     rows: Rows = [(f"s0-{i}", []) for i in range(width)]
     for step in range(1, steps):
         for i in range(width):
-            neighbours = dict.fromkeys(f"s{step - 1}-{(i + offset) % width}" for offset in range(window))
+            neighbours = dict.fromkeys(f"s{step - 1}-{(i + offset) % width}" for offset in range(3))
             rows.append((f"s{step}-{i}", list(neighbours)))
     return rows
 
@@ -105,12 +104,11 @@ def constant(duration_s: float, size_bytes: int = 100) -> Callable[[Key, int], W
 
 
 def log_normal(
-    keys: Iterable[Key], seed: int, mean_s: float = 1.0, sigma: float = 1.0, size_bytes: int = 100
+    keys: Iterable[Key], seed: int, mean_s: float = 1.0, size_bytes: int = 100
 ) -> Callable[[Key, int], Work]:
-    """Return durations of a mean; with sigma 1, one in a hundred is six times longer."""
+    """Return durations of a mean; one in a hundred is six times longer."""
     dice = random.Random(seed)
-    mu = math.log(mean_s) - sigma * sigma / 2
-    durations_s = {key: dice.lognormvariate(mu, sigma) for key in keys}
+    durations_s = {key: dice.lognormvariate(math.log(mean_s) - 0.5, 1.0) for key in keys}
     return lambda key, execution: Work(durations_s[key], size_bytes)
 
 
@@ -128,43 +126,43 @@ def prefix(key: Key) -> str:
 
 
 def _independent(tasks: int, seed: int) -> Workload:
-    return Workload("independent", independent(tasks), constant(0.1))
+    return Workload(independent(tasks), constant(0.1))
 
 
 def _messy(tasks: int, seed: int) -> Workload:
     rows = independent(tasks)
-    return Workload("messy", rows, log_normal([key for key, _ in rows], seed))
+    return Workload(rows, log_normal([key for key, _ in rows], seed))
 
 
 def _tree(tasks: int, seed: int) -> Workload:
-    return Workload("tree", binary_tree((tasks + 1) // 2), constant(0.1, 1_000_000))
+    return Workload(binary_tree((tasks + 1) // 2), constant(0.1, 1_000_000))
 
 
 def _shuffle(tasks: int, seed: int) -> Workload:
     rows = shuffle(max(1, int(math.sqrt(tasks + 1)) - 1))
     works = {"in": Work(0.5, 100_000_000), "part": Work(0.005, 1_000_000), "out": Work(0.5, 100_000_000)}
-    return Workload("shuffle", rows, by_prefix(works), prefix, [key for key, _ in rows if key.startswith("out")])
+    return Workload(rows, by_prefix(works), prefix, [key for key, _ in rows if key.startswith("out")])
 
 
 def _windows(tasks: int, seed: int) -> Workload:
     steps = max(1, int(math.sqrt(tasks) / 4))
     rows = sliding_windows(max(1, tasks // steps), steps)
     last = [key for key, _ in rows if key.startswith(f"s{steps - 1}-")]
-    return Workload("windows", rows, constant(0.05, 10_000_000), lambda key: "step", last)
+    return Workload(rows, constant(0.05, 10_000_000), lambda key: "step", last)
 
 
 def _chains(tasks: int, seed: int) -> Workload:
     rows = chains(max(1, tasks // 20), 20)
     keys = [key for key, _ in rows]
     last = [key for key in keys if key.endswith("-19")]
-    return Workload("chains", rows, log_normal(keys, seed, 0.05, 1.0, 50_000_000), lambda key: "link", last)
+    return Workload(rows, log_normal(keys, seed, 0.05, 50_000_000), lambda key: "link", last)
 
 
 def _pairs(tasks: int, seed: int) -> Workload:
     rows = pairs(max(1, tasks // 2))
     works = {"load": Work(0.1, 100_000_000), "process": Work(0.1, 1000)}
     wanted = [key for key, _ in rows if key.startswith("process")]
-    return Workload("pairs", rows, by_prefix(works), prefix, wanted)
+    return Workload(rows, by_prefix(works), prefix, wanted)
 
 
 def _nested(tasks: int, seed: int) -> Workload:
@@ -174,7 +172,7 @@ def _nested(tasks: int, seed: int) -> Workload:
     def work(key: Key, execution: int) -> Work:
         return child if key.startswith("child") else parent
 
-    return Workload("nested", independent(max(1, tasks // 4), "parent-"), work, prefix)
+    return Workload(independent(max(1, tasks // 4), "parent-"), work, prefix)
 
 
 WORKLOADS: dict[str, Callable[[int, int], Workload]] = {
@@ -194,8 +192,8 @@ def make(name: str, tasks: int, seed: int = 0) -> Workload:
     return WORKLOADS[name](tasks, seed)
 
 
-def run(workload: Workload, simulation: Any, keep: bool = False) -> Any:
+def run(workload: Workload, simulation: Any) -> Any:
     """Submit a workload from one client, let time pass, and return the report."""
-    client = simulation.add_client("client", keep)
+    client = simulation.add_client("client")
     client.submit(workload.rows, wanted=workload.wanted, function=workload.function)
     return simulation.run()
