@@ -1,9 +1,7 @@
 """Which executor and task the running code belongs to.
 
 Covers: the task that this thread executes, the executor that the task may use, the one that other libraries use by
-default, and telling them of it. Does not cover: making executors. The code that starts workers names a factory
-(``set_executor_factory``), because this module is below the executor, and the adapters for other libraries, for the
-same reason.
+default, and telling them of it. Does not cover: making executors, which the host of a task does.
 """
 
 from __future__ import annotations
@@ -113,7 +111,6 @@ class _Local(threading.local):
 
 
 local = _Local()
-_factory = ""
 
 
 def current_task() -> TaskContext | None:
@@ -212,14 +209,3 @@ def waiting() -> Iterator[None]:
         task.waiting -= 1
         if task.waiting == 0:
             task.host.task_waits(task, False)
-
-
-def set_executor_factory(path: str) -> None:
-    """Name the function ``"module:function"`` that makes executors of clients."""
-    global _factory
-    _factory = path
-
-
-def make_executor(client: Any) -> Any:
-    """Return an executor for tasks, over a worker's own client."""
-    return late.load(_factory)(client)

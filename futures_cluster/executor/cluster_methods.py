@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import numbers
 from futures_cluster.config import check_writable
 from futures_cluster.engines.base import Engine, Observed, how_it_ended
+from futures_cluster.errors import NotSupported
 from futures_cluster.future import Future
 
 if TYPE_CHECKING:
@@ -132,8 +133,6 @@ class WorkerMethods:
 
     def _stop_workers(self, force: bool) -> None:
         if self._borrowed:
-            from futures_cluster.errors import NotSupported
-
             raise NotSupported("a task cannot stop the workers of the executor that runs it")
         if self._default is not None:
             self._default.close()
@@ -175,8 +174,6 @@ class WorkerMethods:
 
     def _observed(self) -> Observed:
         if not isinstance(self._engine, Observed):
-            from futures_cluster.errors import NotSupported
-
             raise NotSupported("status pages and reports need the processes, threads or cluster backend")
         return self._engine
 
