@@ -193,13 +193,16 @@ def default_executor() -> Any:
     return defaults[-1] if defaults else None
 
 
-@contextlib.contextmanager
-def waiting() -> Iterator[None]:
+_NO_TASK = contextlib.nullcontext()
+
+
+def waiting() -> contextlib.AbstractContextManager[None]:
     """Give the slot of the present task back while it waits for others."""
-    task = local.task
-    if task is None:
-        yield
-        return
+    return _NO_TASK if local.task is None else _waits(local.task)
+
+
+@contextlib.contextmanager
+def _waits(task: TaskContext) -> Iterator[None]:
     task.waiting += 1
     if task.waiting == 1:
         task.host.task_waits(task, True)
