@@ -30,7 +30,7 @@ from futures_cluster.services.client.call_preparation import (
 from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_messages import ClientMessages
 from futures_cluster.services.client.function_table import FunctionTable, function_name
-from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
+from futures_cluster.services.client.graphs import Graph, build_graph
 from futures_cluster.services.client.shared_objects import SharedObjectClient
 from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
@@ -90,8 +90,7 @@ class Client(ClientMessages):
         self.broken: BaseException | None = None
         self._make_future = make_future
         self._send_now = send_now
-        self._numbers = _numbers
-        self._functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
+        self.functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
         self._untold_releases = 0
         self.callbacks = CallbackThread()
 
@@ -122,7 +121,7 @@ class Client(ClientMessages):
         """
         parent = submitting_task()
         try:
-            function_id, name, news, as_argument = self._functions.look_up(fn)
+            function_id, name, news, as_argument = self.functions.look_up(fn)
             if as_argument:
                 args = (fn, *args)
             if scatters:
@@ -146,7 +145,7 @@ class Client(ClientMessages):
                     return known
             is_own_key = key is None
             if key is None:
-                key = f"{name}-{self.owner}-{next(self._numbers)}"
+                key = f"{name}-{self.owner}-{next(_numbers)}"
             refusal = find_refusal(references, self) if references else None
             if refusal is not None:
                 return self._failed(fn, key, refusal)
@@ -189,11 +188,11 @@ class Client(ClientMessages):
             self._check_idle()
             raise
         if news is not None:
-            self._functions.mark_registered(function_id)
+            self.functions.mark_registered(function_id)
         return future
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
-        future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(self._numbers)}", self)
+        future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(_numbers)}", self)
         future._fail_here(error)
         return future
 
@@ -210,7 +209,7 @@ class Client(ClientMessages):
         if self.closed is not None:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if key is None:
-            key = f"{name}-{self.owner}-{next(self._numbers)}"
+            key = f"{name}-{self.owner}-{next(_numbers)}"
         else:
             check_free(key, self._known, self._pending)
         future = self._make_future(key, self)
@@ -229,14 +228,7 @@ class Client(ClientMessages):
 
         Such a key comes inside the arguments of a task.
         """
-        known = self._known.get(key) or self._pending.get(key)
-        if known is not None:
-            return known
-        future = self._make_future(key, self)
-        self._pending[key] = future
-        self._known[key] = future
-        self._mailbox.post(m.SubmitTasks(self.name, [(key, "", None, [])]))
-        return future
+        return self.futures_of_keys([key])[key]
 
     def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
         """Return futures of keys that came out of a shared object.
@@ -269,11 +261,7 @@ class Client(ClientMessages):
         from futures_cluster.services.client.module_news import ModuleNews  # the clients of tasks tell nothing
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
-
-        def send(versions: list[Any]) -> None:
-            self.send(m.ShareCode(scope, versions=[tuple(version) for version in versions]))
-
-        self._functions.modules = ModuleNews(send)
+        self.functions.modules = ModuleNews(lambda versions: self.send(m.ShareCode(scope, versions=[*versions])))
 
     def about_to_wait(self) -> None:
         """See that a thread reads what comes, before this one waits.
@@ -313,18 +301,14 @@ class Client(ClientMessages):
 
     def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Fetching.fetch``."""
-        self.waits.begin()
+        self.begin_wait()
         return self._fetching.fetch(future, timeout)
-
-    @property
-    def function_table(self) -> FunctionTable:
-        """Return the functions that the client has sent to the scheduler."""
-        return self._functions
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other, in one message.
 
-        Returns the futures of the keys that are wanted.
+        Returns the futures of the keys that are wanted. The client holds them weakly until they are done: when the last
+        reference to one goes, its task stops.
 
         Raises
         ------
@@ -332,19 +316,23 @@ class Client(ClientMessages):
             What pickling a task raises; then nothing is submitted.
         """
         parent = submitting_task()
-        message, functions, kept = build_graph(graph, self, self.codec, self._functions, parent)
+        message, kept = build_graph(graph, self, self.codec, self.functions, parent)
         if self.closed is not None:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        futures = make_futures(
-            message.wanted or [], lambda key: self._make_future(key, self), self._pending, kept, parent
-        )
+        futures = {key: self._make_future(key, self) for key in graph.wanted}
+        for key, future in futures.items():
+            future._of_graph = True
+            future._keepalive = kept or None
+            future._parent = parent
+            self._pending[key] = weakref.ref(future)
         self._known.update(futures)
         self.submitted += len(message.tasks)
         if parent is not None:
+            parent.children.update(dict.fromkeys(futures))
             parent.host.has_children(parent)
         self._mailbox.post(message)
-        for function_id in functions:
-            self._functions.mark_registered(function_id)
+        for function_id, _, _ in message.functions:
+            self.functions.mark_registered(function_id)
         return futures
 
     def drop_unfinished(self, future: ClientFuture) -> None:

@@ -1,8 +1,8 @@
 """The messages between a client and its scheduler.
 
-Covers: sending what users' threads hand over, the futures that are not done, delivering their results and errors.
-Does not cover: what is sent (``client``), where the scheduler is: ``transmit`` hands messages to it, ``deliver`` takes
-its messages.
+Covers: sending what users' threads hand over, the futures that are not done, delivering their results and errors, the
+oldest wait. Does not cover: what is sent (``client``), where the scheduler is: ``transmit`` hands messages to it,
+``deliver`` takes its messages; when a wait speaks (``wait_watch``), and what it says (``remote_cluster``, ``cluster``).
 
 Users' threads add to a mailbox, which wakes the loop once a burst. A task that could start at once is sent on the
 user's own thread instead, if the lock of its receiver is free. ``deliver`` is called under that lock.
@@ -16,14 +16,13 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload
 from futures_cluster.services.client.batching import pack
-from futures_cluster.services.client.client_waits import ClientWaits
 from futures_cluster.services.client.fetching import Fetching
 from futures_cluster.services.client.log_receiver import LogReceiver
 from futures_cluster.services.client.read_ahead import ReadAhead
@@ -34,6 +33,9 @@ from futures_cluster.services.common.peers import Peers
 from futures_cluster.services.common.protocols import ClientFuture, Codec
 from futures_cluster.services.common.sending import send_apart
 from futures_cluster.services.common.signals import DeferredSignals
+
+if TYPE_CHECKING:
+    from futures_cluster.services.client.wait_watch import WaitWatch
 
 log = logging.getLogger("futures_cluster")
 
@@ -69,7 +71,7 @@ class ClientMessages:
         self.closed: BaseException | None = None  # set once the client no longer submits or fetches
         self._loop = loop
         self._transmit = transmit
-        self.lock = self._lock = lock
+        self.lock = lock
         self._mailbox = Mailbox(loop, self._send_items, lock)
         self._pending: dict[Key, Any] = {}
         self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
@@ -78,7 +80,8 @@ class ClientMessages:
         self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error, self._ahead)
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
-        self.waits = ClientWaits(loop, self._pending, self._fetching, shared)
+        self._watch: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
+        self._waits_for_workers: str | None = None
 
     # ---------------------------------------------------------------- to the scheduler
 
@@ -98,23 +101,23 @@ class ClientMessages:
         False if another thread is handing messages over. Ctrl-C does not interrupt the handing over.
         """
         with DeferredSignals():
-            if not self._lock.acquire(False):
+            if not self.lock.acquire(False):
                 return False
             try:
                 self._transmit_behind_news(messages)
             finally:
-                self._lock.release()
+                self.lock.release()
         return True
 
     def send_sync(self, messages: list[m.Message]) -> None:
         """Send messages before anything that is submitted later; waits for the lock."""
-        with self._lock:
+        with self.lock:
             self._transmit(messages)
 
     def flush(self) -> None:
         """Send what waits for the loop now: before this thread says that it waits for it."""
         if self._mailbox.items:
-            with DeferredSignals(), self._lock:
+            with DeferredSignals(), self.lock:
                 while self._send_items(self._mailbox.items):
                     pass
 
@@ -132,7 +135,7 @@ class ClientMessages:
         """
         if self.log_settings is not None and (news := self.log_settings.news()) is not None:
             messages = [news, *messages]
-        self.waits.begin()
+        self.begin_wait()
         try:
             self._transmit(messages)
         except NotSendable:
@@ -150,7 +153,7 @@ class ClientMessages:
             log.error("a message cannot be sent to the scheduler: %s", error)
 
     def _report_missing(self, key: Key, worker: str) -> None:
-        with self._lock:
+        with self.lock:
             self._transmit_behind_news([m.ReportMissing(self.name, [(key, worker)])])
 
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
@@ -158,6 +161,52 @@ class ClientMessages:
         self.log_settings = LogSettingsWatch(self.name, everything, filters)
         self.logs = LogReceiver()
         return self.log_settings.current
+
+    # ---------------------------------------------------------------- what is waited for
+
+    def watch_waits(
+        self,
+        ask: Callable[[], Awaitable[list[dict[str, Any]]]],
+        advise: Callable[[dict[str, Any]], str],
+        describe_silence: Callable[[float], str] | None = None,
+    ) -> None:
+        """Say from now on what is waited for in vain; see ``WaitWatch``."""
+        from futures_cluster.services.client.wait_watch import WaitWatch  # the clients of tasks can do without
+
+        self._watch = WaitWatch(self._loop, self._oldest_wait, ask, advise, describe_silence)
+
+    def begin_wait(self) -> None:
+        """Take note that the client waits for something from now on."""
+        if self._watch is not None and not self._watch.is_armed:
+            self._watch.arm()
+
+    @contextlib.contextmanager
+    def waiting_for_workers(self, what: str) -> Iterator[None]:
+        """Warn meanwhile of silent workers, for all that waits for them."""
+        self._waits_for_workers = what
+        self.begin_wait()
+        try:
+            yield
+        finally:
+            self._waits_for_workers = None
+
+    def what_waits(self, worker: str) -> str | None:
+        """Return what waits for a silent worker without a task of this client."""
+        key = self._fetching.asked_of(worker)
+        return f"the result of {key}" if key is not None else self._waits_for_workers
+
+    def _oldest_wait(self) -> str | None:
+        """Return the longest wait: for a future, a lost result, or a shared object."""
+        while True:
+            try:
+                return (
+                    next(iter(self._pending), None)
+                    or self._fetching.oldest_wait()
+                    or self.shared.oldest_wait()
+                    or self._waits_for_workers
+                )
+            except RuntimeError:  # another thread has changed it between the two steps
+                continue
 
     # ---------------------------------------------------------------- from the scheduler
 

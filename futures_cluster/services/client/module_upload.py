@@ -15,14 +15,9 @@ ARCHIVES = (".zip", ".whl", ".egg")
 
 def shareable_paths() -> list[str]:
     """Return the folders of this process's ``sys.path`` where users' modules may lie."""
-    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
-    found = []
-    for entry in sys.path:
-        path = os.path.realpath(entry or os.getcwd())
-        if not os.path.exists(path) or any(path.startswith(prefix + os.sep) for prefix in prefixes):
-            continue
-        found.append(path)
-    return found
+    own = tuple(os.path.realpath(prefix) + os.sep for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix))
+    paths = [os.path.realpath(entry or os.getcwd()) for entry in sys.path]
+    return [path for path in paths if os.path.exists(path) and not path.startswith(own)]
 
 
 def read_module(path: str) -> tuple[str, bytes]:

@@ -107,7 +107,6 @@ class RemoteCluster:
             lambda: client.count_pending() <= 2,
         )
         client.tell_modules()
-        self._client_lock = client.lock
         self.scatterer = Scatterer(
             client, self._peers, self._loop, self._ask, lambda workers: worker_command(address, {}, workers)
         )
@@ -132,17 +131,13 @@ class RemoteCluster:
         self._heartbeats = Heartbeats(
             self._loop, self.client.name, connection, SILENCE_S, lambda: self._hung_up(TimeoutError("it says nothing"))
         )
-        connection.send(
-            [
-                security.hello("client", self.client.name),
-                m.ShareCode(self.client.name, module_upload.shareable_paths()),
-            ]
-        )
+        connection.send([security.hello("client", self.client.name)])
+        connection.send([m.ShareCode(self.client.name, module_upload.shareable_paths())])
         if self._forwards_logs:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.waits.speak(self._find_lacks, self._advise, self._silent_sentence)
+        self.client.watch_waits(self._find_lacks, self._advise, self._silent_sentence)
         self._heartbeats.start()
         await self._ask("workers", None)  # a client that the scheduler refuses gets the error here
 
@@ -162,12 +157,12 @@ class RemoteCluster:
             elif type(message) is not m.Heartbeat:
                 others.append(message)
         if others:
-            with self._client_lock:
+            with self.client.lock:
                 self.client.deliver(others)
 
     def _answered(self, answer: m.AskReply) -> None:
         if not answer.request:  # not an answer, but why the connection will end
-            self._refused(answer.error)
+            self._fail_questions(errors.HandshakeError(answer.error))
             return
         waiter = self._questions.pop(answer.request, None)
         if waiter is None or waiter.done():
@@ -177,10 +172,10 @@ class RemoteCluster:
         else:
             waiter.set_result(answer.value)
 
-    def _refused(self, why: str) -> None:
+    def _fail_questions(self, error: BaseException) -> None:
         for waiter in self._questions.values():
             if not waiter.done():
-                waiter.set_exception(errors.HandshakeError(why))
+                waiter.set_exception(error)
         self._questions = {}
 
     def _hung_up(self, error: BaseException | None) -> None:
@@ -188,11 +183,8 @@ class RemoteCluster:
         why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
         self._heartbeats.stop()
         lost = errors.SchedulerLost(f"{why}; unfinished tasks are lost. Create a new Executor")
-        for waiter in self._questions.values():
-            if not waiter.done():
-                waiter.set_exception(lost)
-        self._questions = {}
-        with self._client_lock:
+        self._fail_questions(lost)
+        with self.client.lock:
             self.client.broken = lost
             self.client.close(lost)
 
@@ -240,7 +232,7 @@ class RemoteCluster:
         rows = list(await self._ask("lacks", self.client.name))
         for row in rows:
             if not row["count"]:
-                row["who"] = self.client.waits.what_waits(row)
+                row["who"] = self.client.what_waits(row["silent"])
         return [row for row in rows if row["count"] or row["who"]]
 
     def _advise(self, row: dict[str, Any]) -> str:
@@ -254,9 +246,9 @@ class RemoteCluster:
         """Whether the calling thread is the loop's, which must not wait for itself."""
         return threading.current_thread() is self._thread.thread
 
-    def share_code(self, files: list[tuple[str, bytes]]) -> None:
-        """Upload modules to all workers, those that are still to come as well."""
-        self.client.send_sync([m.ShareCode(self.client.name, files=list(files))])
+    def upload(self, path: str) -> None:
+        """Upload a module to all workers, those that are still to come as well."""
+        self.client.send_sync([m.ShareCode(self.client.name, files=[module_upload.read_module(path)])])
 
     # ---------------------------------------------------------------- the end
 
@@ -273,7 +265,7 @@ class RemoteCluster:
                     future.cancel(force=kill is not None)
         if first:
             self._thread.call(lambda: self._loop.create_task(self._close()))
-        if wait and threading.current_thread() is not self._thread.thread:
+        if wait and not self.is_on_loop:
             self._thread.thread.join()
             if self.client.logs is not None:
                 self.client.logs.join()
@@ -287,7 +279,7 @@ class RemoteCluster:
             await quiet.wait()
             with contextlib.suppress(Exception):
                 await self.client.bring_all_home()
-            with self._client_lock:
+            with self.client.lock:
                 self.client.close(RuntimeError("the executor was shut down"))
             while self._connection.pending_bytes and not self._connection.closed:
                 await asyncio.sleep(0.001)  # releases and cancellations that are on their way

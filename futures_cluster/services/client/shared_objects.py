@@ -22,29 +22,18 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks, context, errors, locks, numbers
 from futures_cluster import messages as m
-from futures_cluster.messages import Key, Payload
+from futures_cluster.messages import Key
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
 from futures_cluster.scheduler.shared import objects as shared
 from futures_cluster.scheduler.shared.objects import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.protocols import ItemCodec
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.object_codec import Call
 
 #: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
 SOON_S = 0.005
-
-
-class ItemCodec(Protocol):
-    """The part of ``services.common.protocols.Codec`` that makes items."""
-
-    def dump_call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
-    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
-    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
-    def call_size(self, payload: Payload) -> int: ...
-    def release(self, payload: Payload) -> None: ...
-    def load_error(self, payload: Payload) -> BaseException: ...
 
 
 class FutureSource(Protocol):

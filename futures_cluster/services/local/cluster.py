@@ -98,7 +98,7 @@ class LocalCluster:
             scheduler.could_start,
         )
         self.client.tell_modules()
-        self.client.waits.speak(self._find_unplaceable, self._advise)
+        self.client.watch_waits(self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
         self._leader: direct_reader.DirectReader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)

@@ -373,7 +373,7 @@ class WorkerProcess:
     def _client_left(self, message: m.ClientLeft) -> None:
         programs.forget(message.client)
         if self._client is not None:
-            self._client.function_table.forget(message.client)
+            self._client.functions.forget(message.client)
         self._modules.forget(message.client)
 
     async def _serve_program(self, request: m.GetData) -> None:
