@@ -161,7 +161,6 @@ class Metrics:
         self._counts: dict[str, float] = {}
         self._recent: dict[str, dict[int, float]] = {}  # name -> slice -> amount
         self._series: dict[str, _Series] = {}
-        self.dropped: int = 0
 
     def count(self, name: str, number: float = 1) -> None:
         """Add to a counter.
@@ -175,7 +174,6 @@ class Metrics:
         """
         with self._lock:
             if name not in self._counts and len(self._counts) >= MAX_NAMES:
-                self.dropped += 1
                 return
             self._counts[name] = self._counts.get(name, 0) + number
             place = int(self._clock() // SLICE_S)
@@ -199,7 +197,6 @@ class Metrics:
             series = self._series.get(name)
             if series is None:
                 if len(self._series) >= MAX_NAMES:
-                    self.dropped += 1
                     return
                 series = self._series[name] = _Series()
             series.add(value, self._clock())
