@@ -256,7 +256,7 @@ def test_functions_of_a_client_that_is_gone_are_told_anew() -> None:
     """A worker tells functions for the tasks of several clients."""
     died: list[str] = []
     scope = pickling.Scope("client")
-    table = FunctionTable(PickleCodec(None, scope).dump_function, True, died.append, scope)
+    table = FunctionTable(PickleCodec(None, scope).dump_function, died.append, scope)
     function_id, _, news, _ = table.look_up(operator.neg)
     assert news is not None
     table.mark_registered(function_id)

@@ -89,7 +89,7 @@ class RemoteEngine(ClientEngine):
     @property
     def is_closed(self) -> bool:
         """See ``Engine``."""
-        return self.cluster.closing and not self.cluster.forked
+        return self.cluster.closing and not self.client.forked
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
@@ -120,7 +120,7 @@ class RemoteEngine(ClientEngine):
         return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 
     def _check(self) -> None:
-        check_usable(self.cluster.forked, self.client.broken, self.cluster.closing)
+        check_usable(self.client.forked, self.client.broken, self.cluster.closing)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""

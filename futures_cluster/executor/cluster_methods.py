@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import numbers
@@ -237,12 +237,11 @@ class WorkerMethods:
         """
         from futures_cluster.services.client import task_output
 
-        with self._observed().listen() as fetch:
-            listener = task_output.OutputListener(fetch, function or task_output.show)
-            try:
-                yield
-            finally:
-                listener.close()
+        with (
+            self._observed().listen() as fetch,
+            closing(task_output.OutputListener(fetch, function or task_output.show)),
+        ):
+            yield
 
     def watch(self, plugin: SchedulerPlugin) -> None:
         """Tell a plugin about the events of this executor's scheduler from now on.

@@ -9,8 +9,8 @@ which is above this room and handed in), results that stay on workers (``fetchin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -20,20 +20,15 @@ from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.services.client.call_preparation import (
     check_free,
-    check_shareable,
     find_equal,
     find_refusal,
     inherit,
-    key_owner,
     pure_key,
 )
-from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_messages import ClientMessages
-from futures_cluster.services.client.function_table import FunctionTable, function_name
+from futures_cluster.services.client.function_table import function_name
 from futures_cluster.services.client.graphs import Graph, build_graph
-from futures_cluster.services.client.shared_objects import SharedObjectClient
-from futures_cluster.services.common.peers import Peers
-from futures_cluster.services.common.protocols import ClientFuture, Codec
+from futures_cluster.services.common.protocols import ClientFuture
 from futures_cluster.wire.codec.exception_state import copied
 
 #: Maximum number of released keys, and of seconds, that wait for other messages to go with.
@@ -45,54 +40,7 @@ _numbers = itertools.count(1)
 
 
 class Client(ClientMessages):
-    """One client of a scheduler.
-
-    Parameters
-    ----------
-    name : str
-        Unique among the clients of the scheduler.
-    codec : Codec
-        Shared with the workers.
-    make_future : callable
-        ``make_future(key, client)``.
-    loop : asyncio.AbstractEventLoop
-        Where ``transmit`` and ``deliver`` are called.
-    transmit : callable
-        Takes a list of messages for the scheduler; called under ``lock``.
-    lock : threading.Lock
-        Guards the way to the scheduler.
-    send_now : callable
-        Whether a task is worth sending on the user's thread.
-    incarnation : str
-        Tells this client from others that had its name before: keys contain both, so none ever comes again. May be
-        empty if the name is never used twice with one scheduler.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        codec: Codec,
-        make_future: Callable[[Key, Client], Any],
-        loop: asyncio.AbstractEventLoop,
-        transmit: Callable[[list[m.Message]], None],
-        peers: Peers,
-        lock: threading.Lock,
-        send_now: Callable[[], bool],
-        incarnation: str = "",
-    ) -> None:
-        super().__init__(name, codec, loop, transmit, peers, lock, SharedObjectClient(self))
-        self.owner = key_owner(name, incarnation)
-        self.can_stop_tasks = True
-        self.before_blocking: Callable[[], None] | None = None  # called before a thread waits for an answer
-        self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
-        self.forked = False  # this is a forked copy of the process that the client belongs to
-        self.submitted = 0  # tasks, for people
-        self.broken: BaseException | None = None
-        self._make_future = make_future
-        self._send_now = send_now
-        self.functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
-        self._untold_releases = 0
-        self.callbacks = CallbackThread()
+    """One client of a scheduler; see ``ClientMessages`` for its parameters."""
 
     # ---------------------------------------------------------------- users' threads
 
@@ -230,29 +178,6 @@ class Client(ClientMessages):
         """
         return self.futures_of_keys([key])[key]
 
-    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return futures of keys that came out of a shared object.
-
-        Later messages of this client reach the scheduler after those of this call.
-        """
-        futures = {}
-        rows: list[m.TaskRow] = []
-        for key in keys:
-            future = self._known.get(key) or self._pending.get(key)
-            if future is None:
-                future = self._make_future(key, self)
-                self._pending[key] = self._known[key] = future
-                rows.append((key, "", None, []))
-            futures[key] = future
-        if rows:
-            self._mailbox.post(m.SubmitTasks(self.name, rows))
-        return futures
-
-    def share(self, future: ClientFuture) -> None:
-        """Note that a future goes into a shared object; see ``check_shareable``."""
-        check_shareable(future, self)
-        self._known[future.key] = future
-
     def tell_modules(self) -> None:
         """Send workers the versions of the user's modules from now on.
 
@@ -262,14 +187,6 @@ class Client(ClientMessages):
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
         self.functions.modules = ModuleNews(lambda versions: self.send(m.ShareCode(scope, versions=[*versions])))
-
-    def about_to_wait(self) -> None:
-        """See that a thread reads what comes, before this one waits.
-
-        The loop must then read what comes, if no other thread does.
-        """
-        if self.before_blocking is not None:
-            self.before_blocking()
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Tell the scheduler that a future was cancelled.
@@ -281,9 +198,6 @@ class Client(ClientMessages):
         self._known.pop(future.key, None)
         self._mailbox.post(m.CancelTasks(self.name, [future.key], force))
         self._check_idle()
-
-    def _function_died(self, function_id: str) -> None:
-        self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
 
     def release(self, key: Key, at_once: bool) -> None:
         """Release a key whose last future is gone; from ``__del__``, at any time."""
@@ -357,12 +271,16 @@ class Client(ClientMessages):
         """Count the futures that are not done, and questions without an answer."""
         return len(self._pending) + self.shared.waiting
 
-    async def bring_all_home(self) -> None:
-        """Fetch the results of all live futures that are still on workers."""
-        futures = list(self._known.values())
-        await self._fetching.bring_all_home(
-            [each for each in futures if each._holders is not None and not each._scattered]
-        )
+    async def finish(self) -> None:
+        """Wait until no future is pending, and fetch the results that live futures have on workers; on the loop."""
+        self._idle = asyncio.Event()
+        self._check_idle()
+        await self._idle.wait()
+        with contextlib.suppress(Exception):
+            futures = list(self._known.values())
+            await self._fetching.bring_all_home(
+                [each for each in futures if each._holders is not None and not each._scattered]
+            )
 
     def close(self, reason: BaseException) -> None:
         """Stop all work: what is pending fails with the reason.

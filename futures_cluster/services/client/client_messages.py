@@ -16,14 +16,17 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import messages as m
 from futures_cluster.errors import NotSendable
 from futures_cluster.messages import CANCELLED, FAILED, Key, Payload
 from futures_cluster.services.client.batching import pack
+from futures_cluster.services.client.call_preparation import check_shareable, key_owner
+from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.fetching import Fetching
+from futures_cluster.services.client.function_table import FunctionTable
 from futures_cluster.services.client.log_receiver import LogReceiver
 from futures_cluster.services.client.read_ahead import ReadAhead
 from futures_cluster.services.client.shared_objects import SharedObjectClient
@@ -44,44 +47,72 @@ MAX_AT_ONCE = 2000
 
 
 class ClientMessages:
-    """The part of ``Client`` that sends and delivers.
+    """The part of ``Client`` that has its state, sends and delivers.
 
     Parameters
     ----------
+    name : str
+        Unique among the clients of the scheduler.
+    codec : Codec
+        Shared with the workers.
+    make_future : callable
+        ``make_future(key, client)``.
+    loop : asyncio.AbstractEventLoop
+        Where ``transmit`` and ``deliver`` are called.
     transmit : callable
         Takes a list of messages for the scheduler; called under ``lock``.
     lock : threading.Lock
         Guards the way to the scheduler.
+    send_now : callable
+        Whether a task is worth sending on the user's thread.
+    incarnation : str
+        Tells this client from others that had its name before: keys contain both, so none ever comes again. May be
+        empty if the name is never used twice with one scheduler.
     """
 
     def __init__(
         self,
         name: str,
         codec: Codec,
+        make_future: Callable[[Key, Any], Any],
         loop: asyncio.AbstractEventLoop,
         transmit: Callable[[list[m.Message]], None],
         peers: Peers,
         lock: threading.Lock,
-        shared: SharedObjectClient,
+        send_now: Callable[[], bool],
+        incarnation: str = "",
     ) -> None:
         self.name = name
+        self.owner = key_owner(name, incarnation)
         self.codec = codec
-        self.shared = shared
+        self.lock = lock
         self.joined = False  # the scheduler has been told of this client
         self.closed: BaseException | None = None  # set once the client no longer submits or fetches
-        self._loop = loop
-        self._transmit = transmit
-        self.lock = lock
-        self._mailbox = Mailbox(loop, self._send_items, lock)
-        self._pending: dict[Key, Any] = {}
-        self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
-        self._when_idle: list[Callable[[], None]] = []  # called once nothing is pending
-        self._ahead = ReadAhead(self._known)
-        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error, self._ahead)
+        self.broken: BaseException | None = None
+        self.forked = False  # this is a forked copy of the process that the client belongs to
+        self.can_stop_tasks = True
+        self.submitted = 0  # tasks, for people
+        #: Called before a thread waits: sees that what comes is read, by the loop if no other thread does.
+        self.about_to_wait: Callable[[], None] = lambda: None
+        self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
         self.log_settings: LogSettingsWatch | None = None  # where workers' log records come to this client
         self.logs: LogReceiver | None = None
-        self._watch: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
+        self.watch: WaitWatch | None = None  # of a program: tasks on workers leave it to theirs
+        self._make_future = make_future
+        self._loop = loop
+        self._transmit = transmit
+        self._send_now = send_now
+        self._mailbox = Mailbox(loop, self._send_items, lock)
+        self._untold_releases = 0
+        self._pending: dict[Key, Any] = {}
+        self._known: weakref.WeakValueDictionary[Key, Any] = weakref.WeakValueDictionary()  # pure, remote, by name
+        self._idle: asyncio.Event | None = None  # of the end: set once nothing is pending
+        self._ahead = ReadAhead(self._known)
+        self._fetching = Fetching(loop, peers, self._report_missing, codec.load_error, self._ahead)
         self._waits_for_workers: str | None = None
+        self.shared = SharedObjectClient(self)
+        self.functions = FunctionTable(codec.dump_function, self._function_died, codec.scope)
+        self.callbacks = CallbackThread()
 
     # ---------------------------------------------------------------- to the scheduler
 
@@ -156,29 +187,46 @@ class ClientMessages:
         with self.lock:
             self._transmit_behind_news([m.ReportMissing(self.name, [(key, worker)])])
 
+    def _function_died(self, function_id: str) -> None:
+        self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
+
     def forward_logs(self, everything: bool, filters: bool) -> m.LogSettings:
         """Get workers' log records from now on; return the message that asks."""
         self.log_settings = LogSettingsWatch(self.name, everything, filters)
         self.logs = LogReceiver()
         return self.log_settings.current
 
+    # ---------------------------------------------------------------- for shared objects
+
+    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
+        """Return futures of keys that came out of a shared object.
+
+        Later messages of this client reach the scheduler after those of this call.
+        """
+        futures = {}
+        rows: list[m.TaskRow] = []
+        for key in keys:
+            future = self._known.get(key) or self._pending.get(key)
+            if future is None:
+                future = self._make_future(key, self)
+                self._pending[key] = self._known[key] = future
+                rows.append((key, "", None, []))
+            futures[key] = future
+        if rows:
+            self._mailbox.post(m.SubmitTasks(self.name, rows))
+        return futures
+
+    def share(self, future: ClientFuture) -> None:
+        """Note that a future goes into a shared object; see ``check_shareable``."""
+        check_shareable(future, self)
+        self._known[future.key] = future
+
     # ---------------------------------------------------------------- what is waited for
-
-    def watch_waits(
-        self,
-        ask: Callable[[], Awaitable[list[dict[str, Any]]]],
-        advise: Callable[[dict[str, Any]], str],
-        describe_silence: Callable[[float], str] | None = None,
-    ) -> None:
-        """Say from now on what is waited for in vain; see ``WaitWatch``."""
-        from futures_cluster.services.client.wait_watch import WaitWatch  # the clients of tasks can do without
-
-        self._watch = WaitWatch(self._loop, self._oldest_wait, ask, advise, describe_silence)
 
     def begin_wait(self) -> None:
         """Take note that the client waits for something from now on."""
-        if self._watch is not None and not self._watch.is_armed:
-            self._watch.arm()
+        if self.watch is not None and not self.watch.is_armed:
+            self.watch.arm()
 
     @contextlib.contextmanager
     def waiting_for_workers(self, what: str) -> Iterator[None]:
@@ -195,7 +243,7 @@ class ClientMessages:
         key = self._fetching.asked_of(worker)
         return f"the result of {key}" if key is not None else self._waits_for_workers
 
-    def _oldest_wait(self) -> str | None:
+    def oldest_wait(self) -> str | None:
         """Return the longest wait: for a future, a lost result, or a shared object."""
         while True:
             try:
@@ -227,7 +275,7 @@ class ClientMessages:
                 self.shared.deliver(message)  # type: ignore[arg-type]
             elif kind is m.LogRecords and self.logs is not None:
                 self.logs.deliver(message)  # type: ignore[arg-type]
-        if self._when_idle:
+        if self._idle is not None:
             self._check_idle()
 
     def _tasks_done(self, rows: list[m.DoneRow]) -> None:
@@ -281,14 +329,7 @@ class ClientMessages:
             future._parent.children.pop(future.key, None)
             future._parent = None
 
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call back on the loop once no future is pending; on the loop's thread."""
-        self._when_idle.append(callback)
-        self._check_idle()
-
     def _check_idle(self) -> None:
-        if self._when_idle and not self._pending:
-            callbacks, self._when_idle = self._when_idle, []
-            for callback in callbacks:
-                with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(callback)
+        if self._idle is not None and not self._pending:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._idle.set)

@@ -7,7 +7,6 @@ A function of a module pickles by reference: once is enough. One that does not (
 is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to, directly or by
 way of others, are the very same objects as last time; when it dies, the scheduler and the workers forget it. Any other
 callable (a bound method, a partial) may change between two calls: it travels as an argument of each call (``call``).
-Where payloads are the objects themselves, every function does.
 """
 
 from __future__ import annotations
@@ -114,8 +113,6 @@ class FunctionTable:
     dump : callable
         From a function to its payload, and the names that this depends on; None if the function has a name of its own
         that can be imported (``pickling.dump_function``).
-    tell : bool
-        Whether functions may be registered at all; else all travel as arguments.
     scope : Scope
         Of the workers.
     on_dead : callable
@@ -125,12 +122,10 @@ class FunctionTable:
     def __init__(
         self,
         dump: Callable[[Callable[..., Any]], tuple[Payload, Any]],
-        tell: bool,
         on_dead: Callable[[str], None],
         scope: pickling.Scope = pickling.HERE,
     ) -> None:
         self._dump = dump
-        self._tell = tell
         self._on_dead = on_dead
         self._scope = scope
         self._by_reference: dict[Any, tuple[str, str]] = {}
@@ -163,7 +158,7 @@ class FunctionTable:
         if by_value is not None and by_value.function_id in self._registered and by_value.is_current(fn):  # type: ignore[arg-type]
             return by_value.function_id, by_value.name, None, False
         kind = type(fn)
-        if self._tell and (kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type):
+        if kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type:
             known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.is_host else fn)
             if known is not None and known[0] in self._registered:
                 return known[0], known[1], None, False

@@ -28,10 +28,10 @@ def read_module(path: str) -> tuple[str, bytes]:
     ValueError
         For anything that could not be imported.
     """
+    import zipfile
+
     path = os.path.abspath(path)
     if os.path.isdir(path):
-        import zipfile
-
         buffer = io.BytesIO()
         parent = os.path.dirname(path)
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -43,10 +43,7 @@ def read_module(path: str) -> tuple[str, bytes]:
         return os.path.basename(path) + ".zip", buffer.getvalue()
     if not path.endswith((".py", *ARCHIVES)):
         raise ValueError(f"{path} is neither a folder nor a .py, .zip, .whl or .egg file")
-    if path.endswith(ARCHIVES):
-        import zipfile
-
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
+    if path.endswith(ARCHIVES) and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
     with open(path, "rb") as file:
         return os.path.basename(path), file.read()

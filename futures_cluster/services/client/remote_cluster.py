@@ -9,7 +9,6 @@ The loop's thread reads; users' threads send. When the scheduler is gone every f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
@@ -24,6 +23,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.client.scatter import Scatterer
+from futures_cluster.services.client.wait_watch import WaitWatch
 from futures_cluster.services.common import process_lifetime, security
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
@@ -84,10 +84,7 @@ class RemoteCluster:
         forward_logs: bool = False,
     ) -> None:
         self.address = address
-        self.forked = False
         self.closing = False
-        self._forwards_logs = forward_logs
-        self._credentials = credentials
         self._thread = LoopThread("futures_cluster-client")
         self._loop = self._thread.loop
         self._connection: Any = None
@@ -113,7 +110,7 @@ class RemoteCluster:
         process_lifetime.register_cluster(self)
         self._thread.start()
         try:
-            connected = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
+            connected = asyncio.run_coroutine_threadsafe(self._connect(credentials, forward_logs), self._loop)
             result_aloud(connected, self._silent_sentence)
         except BaseException as error:
             self._end_thread()
@@ -124,8 +121,8 @@ class RemoteCluster:
                 raise errors.SchedulerLost(f"{error}{advice}") from error
             raise
 
-    async def _connect(self) -> None:
-        connection = await registry.connect(self.address, self._loop, self._credentials)
+    async def _connect(self, credentials: registry.Security, forward_logs: bool) -> None:
+        connection = await registry.connect(self.address, self._loop, credentials)
         connection.on_messages, connection.on_close = self._received, self._hung_up
         self._connection = connection
         self._heartbeats = Heartbeats(
@@ -133,11 +130,13 @@ class RemoteCluster:
         )
         connection.send([security.hello("client", self.client.name)])
         connection.send([m.ShareCode(self.client.name, module_upload.shareable_paths())])
-        if self._forwards_logs:
+        if forward_logs:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.watch_waits(self._find_lacks, self._advise, self._silent_sentence)
+        self.client.watch = WaitWatch(
+            self._loop, self.client.oldest_wait, self._find_lacks, self._advise, self._silent_sentence
+        )
         self._heartbeats.start()
         await self._ask("workers", None)  # a client that the scheduler refuses gets the error here
 
@@ -257,7 +256,7 @@ class RemoteCluster:
         with self._lock:
             first = not self.closing
             self.closing = True
-        if self.forked:
+        if self.client.forked:
             return
         if cancel_futures or kill is not None:
             for future in self.client.pending():
@@ -274,11 +273,7 @@ class RemoteCluster:
 
     async def _close(self) -> None:
         try:
-            quiet = asyncio.Event()
-            self.client.when_idle(quiet.set)
-            await quiet.wait()
-            with contextlib.suppress(Exception):
-                await self.client.bring_all_home()
+            await self.client.finish()
             with self.client.lock:
                 self.client.close(RuntimeError("the executor was shut down"))
             while self._connection.pending_bytes and not self._connection.closed:
@@ -311,6 +306,6 @@ class RemoteCluster:
 
     def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
-        self.forked = self.client.forked = self.closing = True
+        self.client.forked = self.closing = True
         if self._connection is not None:
             self._connection.closed = True  # a copy must not speak for this client

@@ -286,17 +286,12 @@ class SharedObjectClient:
             if question is None:
                 return
             is_abandoned = question.is_abandoned
-        taken = m.SharedTaken(client.name, reply.request)
-        if is_abandoned:
-            if reply.error is None and question.undo is not None:
-                question.undo(Answer(reply.values, {}, client.codec))
-            if reply.keys:
-                client.send(taken)  # now: what is undone needs them
-            return
-        futures = client.futures_of_keys(list(reply.keys)) if reply.keys else {}
-        if reply.keys:
-            client.send(taken)  # after the message by which we want them
+        futures = {} if is_abandoned or not reply.keys else client.futures_of_keys(list(reply.keys))
         answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
+        if is_abandoned and answer is not None and question.undo is not None:
+            question.undo(answer)
+        if reply.keys:  # after the message by which we want them, or what is undone, which needs them
+            client.send(m.SharedTaken(client.name, reply.request))
         question.end(answer, reply.error)
 
     def close(self, reason: BaseException) -> None:

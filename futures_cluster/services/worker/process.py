@@ -322,7 +322,7 @@ class WorkerProcess:
             if not self._forked:
                 self._send([m.ClientJoined(client.name)])
             client.joined = True
-            client.before_blocking = self._read_on_loop
+            client.about_to_wait = self._read_on_loop
             self._service.before_waiting = client.flush
             self._client = client
         return self._client
