@@ -231,14 +231,16 @@ class Client(ClientMessages):
         """
         parent = submitting_task()
         message, kept = build_graph(graph, self, self.codec, self.functions, parent)
-        if self.closed is not None:
-            raise RuntimeError("cannot schedule new futures after shutdown")
         futures = {key: self._make_future(key, self) for key in graph.wanted}
         for key, future in futures.items():
             future._of_graph = True
             future._keepalive = kept or None
             future._parent = parent
             self._pending[key] = weakref.ref(future)
+        if self.closed is not None:  # perhaps while this was under way
+            for future in futures.values():
+                self.drop_unfinished(future)
+            raise RuntimeError("cannot schedule new futures after shutdown")
         self._known.update(futures)
         self.submitted += len(message.tasks)
         if parent is not None:
