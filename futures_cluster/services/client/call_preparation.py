@@ -92,7 +92,9 @@ def key_owner(client: str, incarnation: str) -> str:
 
 
 def check_own(future: Any, client: Any, use: str) -> None:
-    """Check that a client knows a future; ``use`` is what the caller should do with its result otherwise.
+    """Check that a future is one of a client's, and has not failed before.
+
+    ``use`` is what the caller should do with its result otherwise, for the error.
 
     Raises
     ------
@@ -108,12 +110,14 @@ def check_own(future: Any, client: Any, use: str) -> None:
 
 
 def check_shareable(future: Any, client: Any) -> None:
-    """Check that a future may go into a shared object of its client; see ``check_own``.
+    """Check that a future may go into a shared object of its client.
 
     Raises
     ------
     ValueError
         When no other process could get its result.
+    BaseException
+        As ``check_own``.
     """
     check_own(future, client, "put")
     if future.cancelled():

@@ -274,7 +274,10 @@ class Client(ClientMessages):
         return len(self._pending) + self.shared.waiting
 
     async def finish(self) -> None:
-        """Wait until no future is pending, and fetch the results that live futures have on workers; on the loop."""
+        """Wait until no future is pending, and fetch all results; on the loop.
+
+        Those are the results of live futures that are still on workers.
+        """
         self._idle = asyncio.Event()
         self._check_idle()
         await self._idle.wait()
