@@ -278,12 +278,10 @@ class WorkerMethods:
         ...     ex.explain(ex.with_options(key="four").submit(pow, 2, 2))
         "'four' has finished"
         """
-        if isinstance(future, str):
-            key = future
-        elif not isinstance(future, Future):
-            raise TypeError(f"explain takes a future of an Executor, or its key, not {future!r}")
-        else:
-            key = future.key
+        if isinstance(future, Future):
             if future.cancelled():  # a scheduler has forgotten the task
                 return how_it_ended(future)
-        return "\n".join(self._engine.explain(key))
+            future = future.key
+        elif not isinstance(future, str):
+            raise TypeError(f"explain takes a future of an Executor, or its key, not {future!r}")
+        return "\n".join(self._engine.explain(future))
