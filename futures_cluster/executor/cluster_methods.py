@@ -278,10 +278,8 @@ class WorkerMethods:
         ...     ex.explain(ex.with_options(key="four").submit(pow, 2, 2))
         "'four' has finished"
         """
-        if isinstance(future, Future):
-            if future.cancelled():  # a scheduler has forgotten the task
-                return how_it_ended(future)
-            future = future.key
-        elif not isinstance(future, str):
+        if not isinstance(future, str | Future):
             raise TypeError(f"explain takes a future of an Executor, or its key, not {future!r}")
-        return "\n".join(self._engine.explain(future))
+        if isinstance(future, Future) and future.cancelled():  # a scheduler has forgotten the task
+            return how_it_ended(future)
+        return "\n".join(self._engine.explain(future if isinstance(future, str) else future.key))

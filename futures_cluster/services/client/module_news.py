@@ -51,7 +51,7 @@ class ModuleNews:
             self.tell_changed()
 
     def tell_changed(self) -> None:
-        """Tell the versions that workers do not know, of modules that were imported or loaded again."""
+        """Tell the versions of modules that workers do not know."""
         if os.getpid() != self._pid:  # a forked copy has no workers
             return
         news = [version for version in list(loaded.versions.values()) if self._told.get(version.name) != version.digest]
