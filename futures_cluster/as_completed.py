@@ -139,7 +139,6 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         self._waiter = waiter = _Waiter()
         self._condition = waiter.condition  # no future's condition is taken under it: they take it under theirs
         self._done = waiter.done
-        self._count = 0  # added and not yet yielded
         self._total = 0
         self._futures: dict[int, Any] = {}  # not yet yielded, by id
         self.update(fs)
@@ -166,7 +165,6 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
             if id(future) in self._futures:
                 return  # as in the standard library, a future is yielded once
             self._futures[id(future)] = future
-            self._count += 1
             self._total += 1
         if future._state != FINISHED:  # a future that is done may have no condition, and needs none
             with future._condition:
@@ -207,8 +205,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         int
             Number of futures, done or not.
         """
-        with self._condition:
-            return self._count
+        return len(self._futures)
 
     def __len__(self) -> int:
         """Return the number of futures added in all, as a total for progress bars."""
@@ -225,7 +222,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         bool
             True if ``count()`` is zero.
         """
-        return self.count() == 0
+        return not self._futures
 
     def has_ready(self) -> bool:
         """Return whether a future can be yielded without waiting.
@@ -235,8 +232,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         bool
             True if at least one future is done and not yet yielded.
         """
-        with self._condition:
-            return bool(self._done)
+        return bool(self._done)
 
     # ---------------------------------------------------------------- iterating
 
@@ -244,70 +240,40 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         return self
 
     def __next__(self) -> Y:
-        item: Y = self._yield(self._take())
+        item: Y = self._yield(self._take(block=True))
         return item
 
-    def _take(self) -> Any:
-        """Take a future that is done; wait for one if none is."""
+    def _take(self, block: bool) -> Any:
+        """Take a future that is done; wait for one if none is, or return None."""
         with self._condition:
+            if block and not self._ready_or_empty():
+                with context.waiting():
+                    if not self._condition.wait_for(self._ready_or_empty, self._left()):
+                        raise self._timed_out()
             if not self._done:
-                if self._count:
-                    self._wait_ready()
-                if not self._count:
+                if block:  # other threads have taken the last one
                     raise StopIteration
-            future = self._take_first()
-        self._forget(future)
-        return future
-
-    def _take_ready(self) -> Any:
-        """Take a future that is done, or return None."""
-        with self._condition:
-            if not self._done:
                 return None
-            future = self._take_first()
-        self._forget(future)
+            future = self._done.popleft()
+            del self._futures[id(future)]
+            if not self._futures:  # the other threads that wait are at the end, too
+                self._condition.notify_all()
+                self._waiter.wake_loops()
+        if getattr(future, "_waiters", None):  # the future keeps nothing alive from now on
+            with future._condition:
+                if self._waiter in future._waiters:
+                    future._waiters.remove(self._waiter)
         return future
-
-    def _take_first(self) -> Any:
-        """Take the first future that is done. The caller holds the condition."""
-        future = self._done.popleft()
-        del self._futures[id(future)]
-        self._count -= 1
-        if not self._count:  # the other threads that wait are at the end, too
-            self._condition.notify_all()
-            self._waiter.wake_loops()
-        return future
-
-    def _wait_ready(self) -> None:
-        """Wait until a future is done, or until other threads take the last one.
-
-        The caller holds the condition.
-        """
-        left = self._left()
-        if context.local.task is None:
-            ready = self._condition.wait_for(self._ready_or_empty, left)
-        else:
-            with context.waiting():
-                ready = self._condition.wait_for(self._ready_or_empty, left)
-        if not ready:
-            raise self._timed_out()
 
     def _ready_or_empty(self) -> bool:
-        return bool(self._done) or not self._count
+        return bool(self._done) or not self._futures
 
     def _left(self) -> float | None:
         return None if self._end is None else self._end - clocks.monotonic()
 
     def _timed_out(self) -> TimeoutError:
-        unfinished = self._count - len(self._done)
+        unfinished = len(self._futures) - len(self._done)
         return TimeoutError(f"{unfinished} (of {self._total}) futures unfinished")
-
-    def _forget(self, future: Any) -> None:
-        """Remove the waiter from a future that is done, which then keeps nothing alive."""
-        if getattr(future, "_waiters", None):
-            with future._condition:
-                if self._waiter in future._waiters:
-                    future._waiters.remove(self._waiter)
 
     def __del__(self) -> None:
         # Those that are not done would keep the waiter, and through it those that are. May run anywhere, also in a
@@ -359,10 +325,10 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         ...     [result for _, result in ac.next_batch()]
         [1, 2]
         """
-        batch: list[Y] = [self._yield(self._take())] if block else []
+        batch: list[Y] = [self._yield(self._take(block=True))] if block else []
         future = None
         try:
-            while (future := self._take_ready()) is not None:
+            while (future := self._take(block=False)) is not None:
                 try:
                     batch.append(self._yield(future))
                 except BaseException:
@@ -377,7 +343,6 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
     def _put_back(self, future: Any) -> None:
         with self._condition:
             self._futures[id(future)] = future
-            self._count += 1
             self._done.appendleft(future)
             self._condition.notify()
         self._waiter.wake_loops()
@@ -392,7 +357,7 @@ class as_completed(Iterator[Y], AsyncIterator[Y]):  # the name of the function i
         return item
 
     async def _next_async(self) -> Any:
-        while (future := self._take_ready()) is None:
+        while (future := self._take(block=False)) is None:
             if self.is_empty():
                 raise StopAsyncIteration
             await self._wait_ready_async()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 from futures_cluster import context, numbers
@@ -83,12 +84,13 @@ class SharedHandle:
         return f"<{type(self).__name__} {self.name!r}>"
 
     def __reduce__(self) -> Any:
-        return _reopen, (type(self), self.name, self._options)
+        return self._reopen, (self.name, self._options)
 
     @classmethod
-    def _reopen(cls, executor: Any, name: str, options: dict[str, Any]) -> Self:
+    def _reopen(cls, name: str, options: dict[str, Any]) -> Self:
+        """Return a handle on a worker, for one that arrives inside an argument."""
         handle = cls.__new__(cls)
-        handle._bind(executor, name, options)
+        handle._bind(context.current_executor(), name, options)
         handle.tell("open", options)
         return handle
 
@@ -185,11 +187,6 @@ class SharedHandle:
         self.ask("delete")
 
 
-def _reopen(cls: type[SharedHandle], name: str, options: dict[str, Any]) -> SharedHandle:
-    """Return a handle on a worker, for one that arrives inside an argument."""
-    return cls._reopen(context.current_executor(), name, options)
-
-
 class Channel(SharedHandle, Iterable[T], AsyncIterable[T]):
     """A named stream of futures and small values, as ``Executor.channel`` returns.
 
@@ -264,13 +261,8 @@ class Channel(SharedHandle, Iterable[T], AsyncIterable[T]):
         ChannelClosed, ValueError
             As ``put``. Values before the failed one may have been appended.
         """
-        batch = []
-        for value in values:
-            batch.append(self.pack(value))
-            if len(batch) >= MAX_PUT:
-                self.ask("put", batch)
-                batch = []
-        if batch:
+        packed = map(self.pack, values)
+        while batch := list(islice(packed, MAX_PUT)):
             self.ask("put", batch)
 
     def close(self) -> None:
@@ -357,21 +349,22 @@ class ChannelReader(Iterator[T], AsyncIterator[T]):
         return self
 
     def __next__(self) -> T:
+        if not self._batch and not self._ended:
+            self._take(self.channel.ask(*self._question, timeout=self.timeout))
         if not self._batch:
-            if not self._ended:
-                self._take(self.channel.ask("next", self._serial, self._position, BATCH, timeout=self.timeout))
-            if not self._batch:
-                raise StopIteration
+            raise StopIteration
         return self._load_next()
 
     async def __anext__(self) -> T:
+        if not self._batch and not self._ended:
+            self._take(await self.channel.ask_async(*self._question, timeout=self.timeout))
         if not self._batch:
-            if not self._ended:
-                ask = self.channel.ask_async
-                self._take(await ask("next", self._serial, self._position, BATCH, timeout=self.timeout))
-            if not self._batch:
-                raise StopAsyncIteration
+            raise StopAsyncIteration
         return self._load_next()
+
+    @property
+    def _question(self) -> tuple[str, int, int, int]:
+        return "next", self._serial, self._position, BATCH
 
     def _take(self, answer: Answer) -> None:
         serial, start, self._ended, items = answer.values

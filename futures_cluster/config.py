@@ -29,8 +29,7 @@ TEMPLATE_VARIABLE = "FUTURES_CLUSTER_TEMPLATE"
 #: Variables that numeric libraries read for the number of their threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(value: int | float | str, name: str = "a size") -> int:
@@ -50,8 +49,7 @@ def parse_bytes(value: int | float | str, name: str = "a size") -> int:
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([kmgt]i?)?b?\s*", value.lower())
         if match is None:
             raise ValueError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
-        unit = match[2] or ""
-        number = float(match[1]) * (_UNITS.get(unit) or _BINARY[unit])
+        number = float(match[1]) * _UNITS[match[2] or ""]
     elif numbers.is_bool(value) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{name} must be a size like 500_000_000, '2GB' or '512MiB', got {numbers.shown(value)}")
     else:
@@ -81,28 +79,22 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def usable_cores() -> int:
     """Return the number of usable cores: affinity and quota, rounded up."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_cores()
     return max(1, min(cores, quota) if quota is not None else cores)
 
 
 def _cgroup_cores() -> int | None:
-    def read(path: str) -> str | None:
+    def read(path: str) -> str:
         try:
             with open(path) as file:
                 return file.read().strip()
         except OSError:
-            return None
+            return ""
 
-    limit = read("/sys/fs/cgroup/cpu.max")
-    if limit is not None:
-        quota, _, period = limit.partition(" ")
-    else:
-        quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
-        period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or ""
+    version_1 = "/sys/fs/cgroup/cpu/cpu.cfs_"
+    limit = read("/sys/fs/cgroup/cpu.max") or f"{read(f'{version_1}quota_us')} {read(f'{version_1}period_us')}"
+    quota, _, period = limit.partition(" ")
     try:
         cores = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):
@@ -129,11 +121,6 @@ def insecure_of_environment() -> bool:
 def debugs() -> bool:
     """Return whether workers check that tasks do not change their inputs."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
-
-
-def _forward_logs_of_environment() -> bool | None:
-    """Return the default of ``forward_logs`` in the environment, or None."""
-    return _flag(FORWARD_LOGS_VARIABLE)
 
 
 def _flag(variable: str) -> bool | None:
@@ -244,7 +231,7 @@ def make_config(
             "caller's logging handlers; leave forward_logs out, or supply another start method"
         )
     if forward_logs is None:
-        forward_logs = _forward_logs_of_environment()
+        forward_logs = _flag(FORWARD_LOGS_VARIABLE)
     threads_per_worker = numbers.whole("threads_per_worker", threads_per_worker, 1, wanted="at least 1")
     return Config(
         backend=backend,

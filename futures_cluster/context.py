@@ -1,9 +1,7 @@
 """Which executor and task the running code belongs to.
 
 Covers: the task that this thread executes, the executor that the task may use, the one that other libraries use by
-default, and telling them of it. Does not cover: making executors. The code that starts workers names a factory
-(``set_executor_factory``), because this module is below the executor, and the adapters for other libraries, for the
-same reason.
+default, and telling them of it. Does not cover: making executors, which the host of a task does.
 """
 
 from __future__ import annotations
@@ -113,7 +111,6 @@ class _Local(threading.local):
 
 
 local = _Local()
-_factory = ""
 
 
 def current_task() -> TaskContext | None:
@@ -196,13 +193,16 @@ def default_executor() -> Any:
     return defaults[-1] if defaults else None
 
 
-@contextlib.contextmanager
-def waiting() -> Iterator[None]:
+_NO_TASK = contextlib.nullcontext()
+
+
+def waiting() -> contextlib.AbstractContextManager[None]:
     """Give the slot of the present task back while it waits for others."""
-    task = local.task
-    if task is None:
-        yield
-        return
+    return _NO_TASK if local.task is None else _waits(local.task)
+
+
+@contextlib.contextmanager
+def _waits(task: TaskContext) -> Iterator[None]:
     task.waiting += 1
     if task.waiting == 1:
         task.host.task_waits(task, True)
@@ -212,14 +212,3 @@ def waiting() -> Iterator[None]:
         task.waiting -= 1
         if task.waiting == 0:
             task.host.task_waits(task, False)
-
-
-def set_executor_factory(path: str) -> None:
-    """Name the function ``"module:function"`` that makes executors of clients."""
-    global _factory
-    _factory = path
-
-
-def make_executor(client: Any) -> Any:
-    """Return an executor for tasks, over a worker's own client."""
-    return late.load(_factory)(client)

@@ -34,23 +34,17 @@ class _OneStep:
 
 class _Lock(_OneStep):
     __slots__ = ("_lock", "acquire", "release")
+    _make: Any = staticmethod(threading.Lock)
 
     def __init__(self) -> None:
         self._lock: Any = self._make()
         self.acquire = self._lock.acquire
         self.release = self._lock.release
 
-    @staticmethod
-    def _make() -> Any:
-        return threading.Lock()
-
 
 class _RLock(_Lock):
     __slots__ = ()
-
-    @staticmethod
-    def _make() -> Any:
-        return threading.RLock()
+    _make = staticmethod(threading.RLock)
 
 
 Lock: Any = threading.Lock

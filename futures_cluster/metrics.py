@@ -15,6 +15,7 @@ Quantiles come from the buckets' counts, and are right to 2.5 %.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -36,7 +37,7 @@ _SMALLEST = 1e-9
 
 
 class Buckets:
-    """Counts of values in buckets that grow by a constant factor.
+    """Counts of values in buckets that grow by a constant factor, with their sum and their largest.
 
     Examples
     --------
@@ -47,8 +48,8 @@ class Buckets:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._total = 0
+        self._counts: Counter[int] = Counter()
+        self._sum = self._max = 0.0
 
     def add(self, values: list[float]) -> None:
         """Add values; those that are not positive count as the smallest one.
@@ -58,11 +59,23 @@ class Buckets:
         values : list of float
             Measured values.
         """
-        counts = self._counts
-        for value in values:
-            place = math.ceil(math.log(value) / _LOG_STEP) if value > _SMALLEST else -1_000_000
-            counts[place] = counts.get(place, 0) + 1
-        self._total += len(values)
+        self._counts.update(
+            math.ceil(math.log(value) / _LOG_STEP) if value > _SMALLEST else -1_000_000 for value in values
+        )
+        self._sum += sum(values)
+        self._max = max([self._max, *values])
+
+    def merge(self, other: Buckets) -> None:
+        """Add the values of other buckets.
+
+        Parameters
+        ----------
+        other : Buckets
+            Buckets, which stay as they are.
+        """
+        self._counts.update(other._counts)
+        self._sum += other._sum
+        self._max = max(self._max, other._max)
 
     def quantile(self, fraction: float) -> float:
         """Estimate a quantile, to 2.5 %.
@@ -77,7 +90,7 @@ class Buckets:
         float
             The quantile; nan if there are no values.
         """
-        left = fraction * self._total
+        left = fraction * self._counts.total()
         for place in sorted(self._counts):
             left -= self._counts[place]
             if left <= 1e-9:
@@ -86,23 +99,29 @@ class Buckets:
             return math.nan
         return 0.0 if place == -1_000_000 else 2 * _STEP**place / (_STEP + 1)
 
+    def summary(self) -> dict[str, Any]:
+        """Return the facts about the values.
+
+        Returns
+        -------
+        dict
+            ``count``, ``sum``, ``max``, and the quantiles, which are None if there are no values.
+        """
+        found: dict[str, Any] = {"count": self._counts.total(), "sum": self._sum, "max": self._max}
+        for fraction in QUANTILES:
+            found[f"p{fraction * 100:g}"] = self.quantile(fraction) if self._counts else None
+        return found
+
 
 class _Series:
     """The measurements of one name."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.most = 0.0
         self._waiting: list[tuple[float, float]] = []  # (time, value)
         self._all = Buckets()
-        self._slices: dict[int, tuple[Buckets, list[float]]] = {}  # number -> (buckets, [count, total, most])
+        self._slices: dict[int, Buckets] = {}  # by number
 
     def add(self, value: float, now: float) -> None:
-        self.count += 1
-        self.total += value
-        if value > self.most:
-            self.most = value
         self._waiting.append((now, value))
         if len(self._waiting) >= MAX_WAITING:
             self._sort_in(now)
@@ -112,33 +131,19 @@ class _Series:
         by_slice: dict[int, list[float]] = {}
         for when, value in waiting:
             by_slice.setdefault(int(when // SLICE_S), []).append(value)
-        if waiting:
-            self._all.add([value for _, value in waiting])
-        oldest = int(now // SLICE_S) - SLICES
         for number, values in by_slice.items():
-            if number > oldest:
-                buckets, totals = self._slices.setdefault(number, (Buckets(), [0.0, 0.0, 0.0]))
-                buckets.add(values)
-                totals[0] += len(values)
-                totals[1] += sum(values)
-                totals[2] = max(totals[2], *values)
+            self._all.add(values)
+            self._slices.setdefault(number, Buckets()).add(values)
+        oldest = int(now // SLICE_S) - SLICES
         for number in [number for number in self._slices if number <= oldest]:
             del self._slices[number]
 
     def summary(self, now: float) -> dict[str, Any]:
         self._sort_in(now)
-        recent = [totals for _, totals in self._slices.values()]
-        count = int(sum(totals[0] for totals in recent))
-        minute: dict[str, Any] = {"count": count, "sum": sum(totals[1] for totals in recent)}
-        minute["max"] = max((totals[2] for totals in recent), default=0.0)
-        for fraction in QUANTILES:
-            # The mean of the slices' quantiles, by their counts: near enough for eyes.
-            parts = [(buckets.quantile(fraction), totals[0]) for buckets, totals in self._slices.values()]
-            minute[f"p{fraction * 100:g}"] = sum(value * number for value, number in parts) / count if count else None
-        start: dict[str, Any] = {"count": self.count, "sum": self.total, "max": self.most}
-        for fraction in QUANTILES:
-            start[f"p{fraction * 100:g}"] = self._all.quantile(fraction) if self.count else None
-        return {"minute": minute, "start": start}
+        minute = Buckets()
+        for part in self._slices.values():
+            minute.merge(part)
+        return {"minute": minute.summary(), "start": self._all.summary()}
 
 
 class Metrics:
@@ -156,7 +161,6 @@ class Metrics:
         self._counts: dict[str, float] = {}
         self._recent: dict[str, dict[int, float]] = {}  # name -> slice -> amount
         self._series: dict[str, _Series] = {}
-        self.dropped: int = 0
 
     def count(self, name: str, number: float = 1) -> None:
         """Add to a counter.
@@ -170,7 +174,6 @@ class Metrics:
         """
         with self._lock:
             if name not in self._counts and len(self._counts) >= MAX_NAMES:
-                self.dropped += 1
                 return
             self._counts[name] = self._counts.get(name, 0) + number
             place = int(self._clock() // SLICE_S)
@@ -194,7 +197,6 @@ class Metrics:
             series = self._series.get(name)
             if series is None:
                 if len(self._series) >= MAX_NAMES:
-                    self.dropped += 1
                     return
                 series = self._series[name] = _Series()
             series.add(value, self._clock())

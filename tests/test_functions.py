@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from futures_cluster import Executor
-from futures_cluster.services.client.function_table import FunctionTable
+from futures_cluster.services.client.function_table import FunctionTable, call
 from futures_cluster.wire.codec import pickling
 from futures_cluster.wire.codec.pickle_codec import PickleCodec
 
@@ -30,15 +30,19 @@ class Counting:
     """Submits, and counts how often functions were pickled since the last look."""
 
     def __init__(self, ex: Executor) -> None:
-        self.table = ex._engine.client._functions  # type: ignore[attr-defined]
+        self.table = ex._engine.client.functions
         self.ex = ex
-        self.before = self.table.pickled
+        self.pickled = 0
+        self.dump = self.table._dump
+        self.table._dump = self.count
+
+    def count(self, fn: Any) -> Any:
+        self.pickled += fn is not call
+        return self.dump(fn)
 
     def __call__(self, fn: Any, *args: Any) -> tuple[Any, int]:
-        result = self.ex.submit(fn, *args).result(30)
-        pickled = self.table.pickled - self.before
-        self.before = self.table.pickled
-        return result, pickled
+        self.pickled = 0
+        return self.ex.submit(fn, *args).result(30), self.pickled
 
 
 @pytest.fixture
@@ -252,7 +256,7 @@ def test_functions_of_a_client_that_is_gone_are_told_anew() -> None:
     """A worker tells functions for the tasks of several clients."""
     died: list[str] = []
     scope = pickling.Scope("client")
-    table = FunctionTable(PickleCodec(None, scope).dump_function, True, died.append, scope)
+    table = FunctionTable(PickleCodec(None, scope).dump_function, died.append, scope)
     function_id, _, news, _ = table.look_up(operator.neg)
     assert news is not None
     table.mark_registered(function_id)

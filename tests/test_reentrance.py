@@ -15,6 +15,7 @@ from gate import LIMIT_S
 
 import futures_cluster
 from futures_cluster import Executor, ThreadPoolExecutor
+from futures_cluster.services.client.graphs import Graph, GraphTask
 
 PACKAGE = str(Path(futures_cluster.__file__).parent)
 LARGE = bytes(600_000)  # travels in shared memory
@@ -219,3 +220,19 @@ def test_collections_of_garbage_that_submit(backend: str) -> None:
     gc.collect()
     assert made or refused
     assert all("while it starts" in text or "after shutdown" in text for text in refused)
+
+
+def test_a_graph_that_is_submitted_while_the_executor_ends() -> None:
+    with Executor(1) as ex:
+        assert ex.submit(int).result(LIMIT_S) == 0
+        client: Any = ex._engine.client
+        make = client._make_future
+
+        def end_first(key: str, owner: Any) -> Any:
+            ex.shutdown(wait=True)  # by another thread: it has ended all futures that were pending
+            return make(key, owner)
+
+        client._make_future = end_first
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            client.submit_graph(Graph(len, [GraphTask("key", "len", ((),), [])], ["key"]))
+        assert not client.count_pending()

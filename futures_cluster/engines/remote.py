@@ -16,7 +16,6 @@ from futures_cluster.engines.base import check_limits, check_usable
 from futures_cluster.engines.client import ClientEngine
 from futures_cluster.engines.options import SubmitOptions
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.remote_cluster import RemoteCluster, worker_command
 from futures_cluster.services.common import security
 from futures_cluster.services.common.reminders import Reminder, speak_if_due
@@ -90,7 +89,7 @@ class RemoteEngine(ClientEngine):
     @property
     def is_closed(self) -> bool:
         """See ``Engine``."""
-        return self.cluster.closing and not self.cluster.forked
+        return self.cluster.closing and not self.client.forked
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: SubmitOptions
@@ -121,7 +120,7 @@ class RemoteEngine(ClientEngine):
         return self.cluster.scatterer.scatter(value, options.key, options.task.workers, replicas)
 
     def _check(self) -> None:
-        check_usable(self.cluster.forked, self.client.broken, self.cluster.closing)
+        check_usable(self.client.forked, self.client.broken, self.cluster.closing)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """See ``Engine``."""
@@ -171,13 +170,13 @@ class RemoteEngine(ClientEngine):
     def restart_workers(self) -> None:
         """See ``Engine``."""
         self._check()
-        with self.client.waits.for_workers("restart_workers()"):
+        with self.client.waiting_for_workers("restart_workers()"):
             self.cluster.ask("restart_workers", limit_s=None)
 
     def upload(self, path: str) -> None:
         """See ``Engine``."""
         self._check()
-        self.cluster.share_code([module_upload.read_module(path)])
+        self.cluster.upload(path)
 
     def status_url(self) -> str:
         """See ``Observed``."""

@@ -9,6 +9,7 @@ Covers how it is made, channels and shutdown. ``call_methods`` has the methods a
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import warnings
 import weakref
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from futures_cluster import context
 from futures_cluster.config import make_config
 from futures_cluster.engines import make_engine
+from futures_cluster.engines.base import Engine
 from futures_cluster.engines.options import SubmitOptions
-from futures_cluster.executor.call_methods import CallMethods, view_of
+from futures_cluster.executor.call_methods import CallMethods
 from futures_cluster.executor.cluster_methods import WorkerMethods
 from futures_cluster.executor.dask_methods import DaskMethods
 from futures_cluster.executor.data_methods import DataMethods
@@ -145,25 +147,14 @@ class Executor(CallMethods, DaskMethods, WorkerMethods, Display, concurrent.futu
             return
         engine = make_engine(config, Future)
         self._engine, self._options = engine, SubmitOptions(resolve=config.resolve)
-        self._let_tasks_find_me()
+        engine.lend_executor(functools.partial(_view, engine, self._options))
         # An executor that is dropped ends when its tasks are done, as the standard library's pools do.
-        finalizer = weakref.finalize(self, engine.shutdown, False, False)
-        finalizer.atexit = False
+        weakref.finalize(self, engine.shutdown, False, False).atexit = False
         if set_as_default:
             self._default = self.as_default()
 
     _default: Any = None
     _borrowed = False  # the executor of a task: the cluster belongs to another program, and goes on
-
-    def _let_tasks_find_me(self) -> None:
-        engine, options = self._engine, self._options
-
-        def borrow() -> Executor:
-            view = view_of(Executor, engine, options)
-            view._borrowed = True
-            return view
-
-        engine.lend_executor(borrow)
 
     @property
     def _max_workers(self) -> int:
@@ -262,15 +253,20 @@ for _part in (CallMethods, DaskMethods, DataMethods, WorkerMethods):
             _method.__qualname__ = f"{Executor.__name__}.{_name}"
 
 
+def _view(engine: Engine, options: SubmitOptions, borrowed: bool = True) -> Executor:
+    """Return the executor of a task, over an engine that others have made."""
+    view = Executor.__new__(Executor)
+    view._engine, view._options, view._borrowed = engine, options, borrowed
+    return view
+
+
 def executor_in_task(client: Any) -> Executor:
     """Return the executor of a task in a worker (``services.worker.process``)."""
     from futures_cluster.engines.client import ClientEngine
 
-    return view_of(Executor, ClientEngine(client), SubmitOptions())
+    return _view(ClientEngine(client), SubmitOptions(), borrowed=False)
 
 
-def executor_over(make_engine: Callable[[Any], Any]) -> Executor:
+def executor_over(make_engine: Callable[[Any], Engine]) -> Executor:
     """Return the executor of a task on an external worker."""
-    view = view_of(Executor, make_engine(Future), SubmitOptions())
-    view._borrowed = True
-    return view
+    return _view(make_engine(Future), SubmitOptions())

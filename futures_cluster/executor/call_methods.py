@@ -6,12 +6,12 @@ functions, the second takes futures in the place of arguments. ``engines`` runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from futures_cluster import numbers
-from futures_cluster.engines.base import Engine
-from futures_cluster.engines.options import NOT_GIVEN, SubmitOptions, changed
+from futures_cluster.engines.options import NOT_GIVEN, changed
+from futures_cluster.errors import NotSupported
 from futures_cluster.executor.data_methods import DataMethods
 from futures_cluster.executor.map_iterator import MapIterator
 from futures_cluster.future import Future
@@ -141,8 +141,7 @@ class CallMethods(DataMethods):
         chunksize = numbers.whole("chunksize", chunksize, 1, wanted=">= 1")
         if buffersize is not None:
             buffersize = numbers.whole("buffersize", buffersize, 1, kind="an integer or None", wanted="None or > 0")
-        calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        return MapIterator(self, fn, calls, timeout, chunksize, buffersize)
+        return MapIterator(self.submit, fn, zip(*iterables, strict=False), timeout, chunksize, buffersize)
 
     def with_options(
         self,
@@ -226,7 +225,7 @@ class CallMethods(DataMethods):
             key=key,
             resolve=resolve,
         )
-        view = view_of(type(self), self._engine, options)
+        view = type(self).__new__(type(self))
         vars(view).update(vars(self), _options=options, _parent=self)  # the workers live as long as the view
         return view
 
@@ -294,14 +293,10 @@ class CallMethods(DataMethods):
         ...     ex.cancel_all()
         0
         """
-        from futures_cluster.errors import NotSupported
-
         # The newest first: the oldest run, and their slots would go to others that are about to be cancelled.
         futures: list[Future[Any]] = self._engine.unfinished_futures()
         number, unstoppable = 0, []
-        for future in reversed(futures):
-            if future._scattered:
-                continue  # data on its way to the workers is no task
+        for future in reversed([each for each in futures if not each._scattered]):  # data is no task
             try:
                 number += future.cancel(force=force)
             except NotSupported:
@@ -313,13 +308,3 @@ class CallMethods(DataMethods):
                 "thread; wait for the end, or use an Executor with worker processes"
             )
         return number
-
-
-E = TypeVar("E", bound=CallMethods)
-
-
-def view_of(cls: type[E], engine: Engine, options: SubmitOptions) -> E:
-    """Return an executor over an existing engine."""
-    view = cls.__new__(cls)
-    view._engine, view._options = engine, options
-    return view

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster import numbers
 from futures_cluster.config import check_writable
 from futures_cluster.engines.base import Engine, Observed, how_it_ended
+from futures_cluster.errors import NotSupported
 from futures_cluster.future import Future
 
 if TYPE_CHECKING:
@@ -132,8 +133,6 @@ class WorkerMethods:
 
     def _stop_workers(self, force: bool) -> None:
         if self._borrowed:
-            from futures_cluster.errors import NotSupported
-
             raise NotSupported("a task cannot stop the workers of the executor that runs it")
         if self._default is not None:
             self._default.close()
@@ -175,8 +174,6 @@ class WorkerMethods:
 
     def _observed(self) -> Observed:
         if not isinstance(self._engine, Observed):
-            from futures_cluster.errors import NotSupported
-
             raise NotSupported("status pages and reports need the processes, threads or cluster backend")
         return self._engine
 
@@ -240,12 +237,11 @@ class WorkerMethods:
         """
         from futures_cluster.services.client import task_output
 
-        with self._observed().listen() as fetch:
-            listener = task_output.OutputListener(fetch, function or task_output.show)
-            try:
-                yield
-            finally:
-                listener.close()
+        with (
+            self._observed().listen() as fetch,
+            closing(task_output.OutputListener(fetch, function or task_output.show)),
+        ):
+            yield
 
     def watch(self, plugin: SchedulerPlugin) -> None:
         """Tell a plugin about the events of this executor's scheduler from now on.
@@ -282,12 +278,8 @@ class WorkerMethods:
         ...     ex.explain(ex.with_options(key="four").submit(pow, 2, 2))
         "'four' has finished"
         """
-        if isinstance(future, str):
-            key = future
-        elif not isinstance(future, Future):
+        if not isinstance(future, str | Future):
             raise TypeError(f"explain takes a future of an Executor, or its key, not {future!r}")
-        else:
-            key = future.key
-            if future.cancelled():  # a scheduler has forgotten the task
-                return how_it_ended(future)
-        return "\n".join(self._engine.explain(key))
+        if isinstance(future, Future) and future.cancelled():  # a scheduler has forgotten the task
+            return how_it_ended(future)
+        return "\n".join(self._engine.explain(future if isinstance(future, str) else future.key))

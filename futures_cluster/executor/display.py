@@ -27,7 +27,7 @@ class Display:
         with contextlib.suppress(Exception):
             if left := self._engine.count_tasks()[1]:
                 facts.append(counted(left, "unfinished task"))
-        if url := self._known_url:
+        if isinstance(self._engine, Observed) and (url := self._engine.known_url):
             facts.append(url)
         return f"<{', '.join(facts)}>"
 
@@ -59,11 +59,6 @@ class Display:
                     rows["Status page"] = f'<a href="{url}" target="_blank" rel="noopener noreferrer">{url}</a>'
         cells = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items() if text)
         return f"<table><caption><code>{escape(type(self).__name__)}</code></caption>{cells}</table>"
-
-    @property
-    def _known_url(self) -> str:
-        engine = self._engine
-        return engine.known_url if isinstance(engine, Observed) else ""
 
 
 def _memory(facts: dict[str, dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from futures_cluster import clocks, numbers
 from futures_cluster.future import Future
@@ -20,11 +20,9 @@ from futures_cluster.future import Future
 T = TypeVar("T")
 
 
-class Submits(Protocol):
-    """The part of an executor that ``map`` needs."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run a call on a worker."""
+def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(itertools.islice(calls, size)):
+        yield chunk
 
 
 def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
@@ -41,7 +39,7 @@ class MapIterator(Iterator[T]):
 
     def __init__(
         self,
-        executor: Submits,
+        submit: Callable[..., Future[Any]],
         fn: Callable[..., T],
         calls: Iterator[tuple[Any, ...]],
         timeout: float | None,
@@ -52,35 +50,14 @@ class MapIterator(Iterator[T]):
         self._end = None if wait_s is None else clocks.monotonic() + wait_s
         self._chunksize = chunksize
         self._buffersize = buffersize
-        self._executor: Submits | None = executor
-        self._fn = fn
-        self._calls = calls
-        self._tasks: deque[Future[Any]] = deque()  # of one result each, or of a list of them
+        # Submits when it is asked for one more; once at its end, it keeps neither the executor nor the function.
+        self._coming: Iterator[Future[Any]] = (
+            (submit(fn, *args) for args in calls)
+            if chunksize == 1
+            else (submit(_run_chunk, fn, chunk) for chunk in _chunks(calls, chunksize))
+        )
+        self._tasks = deque(itertools.islice(self._coming, buffersize))  # of one result each, or of a list of them
         self._ready: deque[T] = deque()  # results of a chunk that were not taken yet
-        if buffersize is None and chunksize == 1:
-            submit, append = executor.submit, self._tasks.append
-            for args in calls:
-                append(submit(fn, *args))
-        else:
-            while self._submit_next(buffersize):
-                pass
-        if buffersize is None:
-            self._executor = None
-            self._calls = iter(())
-
-    def _submit_next(self, limit: int | None) -> bool:
-        """Submit one more task; False when there is none, or the buffer is full."""
-        if self._executor is None or (limit is not None and len(self._tasks) >= limit):
-            return False
-        if self._chunksize == 1:
-            for args in self._calls:
-                self._tasks.append(self._executor.submit(self._fn, *args))
-                return True
-        elif chunk := list(itertools.islice(self._calls, self._chunksize)):
-            self._tasks.append(self._executor.submit(_run_chunk, self._fn, chunk))
-            return True
-        self._executor = None
-        return False
 
     @property
     def futures(self) -> list[Future[T]]:
@@ -112,8 +89,8 @@ class MapIterator(Iterator[T]):
             self.close()  # also this one: after a timeout no caller waits for it
             raise
         self._tasks.popleft()
-        if self._executor is not None:
-            self._submit_next(self._buffersize)
+        if self._buffersize is not None:
+            self._tasks.extend(itertools.islice(self._coming, 1))
         if self._chunksize == 1:
             return result
         chunk: Any = result
@@ -123,8 +100,7 @@ class MapIterator(Iterator[T]):
 
     def close(self) -> None:
         """Cancel what has not begun."""
-        self._executor = None
-        self._calls = iter(())
+        self._coming = iter(())
         self._ready.clear()
         tasks, self._tasks = self._tasks, deque()
         for future in tasks:

@@ -173,7 +173,7 @@ def test_tasks_that_run_say_nothing(cluster: Cluster, said: Said, tmp_path: Path
     looks = threading.Semaphore(0)
     with cluster.executor() as ex:
         futures = [ex.submit((tmp_path / "gate").read_text) for _ in range(3)]
-        watch: Any = ex._engine.client.waits.watch  # type: ignore[attr-defined]
+        watch: Any = ex._engine.client.watch  # type: ignore[attr-defined]
         find = watch._ask
 
         async def ask() -> Any:

@@ -87,7 +87,7 @@ class ExternalClient:
         self._make_future = make_future
         self._link = link
         self._numbers = itertools.count(1)
-        self._functions = FunctionTable(self.codec.dump_function, True, self._function_died, self.codec.scope)
+        self._functions = FunctionTable(self.codec.dump_function, self._function_died, self.codec.scope)
         self._function_payloads: dict[str, bytes] = {}
         self._pending: dict[Key, Any] = {}
         self.submitted = 0

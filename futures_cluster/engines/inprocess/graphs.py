@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from futures_cluster import context, locks
 from futures_cluster.engines.inprocess.work import WorkItem, trampoline
 from futures_cluster.messages import DEFAULT_OPTIONS, Key, TaskOptions
-from futures_cluster.services.client.call_preparation import inherit
+from futures_cluster.services.client.call_preparation import check_own, inherit
 from futures_cluster.services.client.graphs import Graph, GraphTask
 from futures_cluster.services.common.signals import DeferredSignals
 from futures_cluster.wire.codec.exception_state import copied
@@ -194,10 +194,7 @@ def submit_graph(engine: Host, graph: Graph) -> dict[Key, Any]:
     parent = context.submitting_task()
     given: dict[Key, Any] = {}
     for future in graph.references:
-        if future._client is not engine:
-            raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
-        if future._local_error is not None:
-            raise future._copy_error()
+        check_own(future, engine, "use")
         given[future.key] = future
     nodes: dict[Key, GraphWork] = {}
     waits: list[tuple[GraphWork, list[Any]]] = []

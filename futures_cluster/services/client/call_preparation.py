@@ -91,6 +91,24 @@ def key_owner(client: str, incarnation: str) -> str:
     return f"{client}-{incarnation}" if incarnation else client
 
 
+def check_own(future: Any, client: Any, use: str) -> None:
+    """Check that a future is one of a client's, and has not failed before.
+
+    ``use`` is what the caller should do with its result otherwise, for the error.
+
+    Raises
+    ------
+    ValueError
+        When it is the future of another client.
+    BaseException
+        The error of one that failed before it came to the client.
+    """
+    if future._local_error is not None:
+        raise future._copy_error()
+    if future._client is not client:
+        raise ValueError(f"{future!r} was released, or belongs to another executor; {use} its result() instead")
+
+
 def check_shareable(future: Any, client: Any) -> None:
     """Check that a future may go into a shared object of its client.
 
@@ -99,12 +117,9 @@ def check_shareable(future: Any, client: Any) -> None:
     ValueError
         When no other process could get its result.
     BaseException
-        The error of one that failed before it came to the client.
+        As ``check_own``.
     """
-    if future._local_error is not None:
-        raise future._copy_error()
-    if future._client is not client:
-        raise ValueError(f"{future!r} was released, or belongs to another executor; put its result() instead")
+    check_own(future, client, "put")
     if future.cancelled():
         raise ValueError(f"{future!r} is cancelled and will never have a result")
 

@@ -33,7 +33,7 @@ class CallbackThread:
     def __init__(self) -> None:
         self.is_running = False
         # Handing over takes no lock: a finalizer may do it, at any point of any thread.
-        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = locks.RLock()  # guards starting and ending
         self._closing = False
@@ -73,7 +73,7 @@ class CallbackThread:
             self._closing = True
             if self.is_running:
                 self._at_end = at_end
-                self._queue.put(None)  # wakes the thread
+                self._queue.put(lambda: None)  # wakes the thread
                 return
         if at_end is not None:
             at_end()
@@ -107,9 +107,8 @@ class CallbackThread:
         return True
 
 
-def _call(function: Callable[[], object] | None) -> None:
+def _call(function: Callable[[], object]) -> None:
     try:
-        if function is not None:
-            function()
+        function()
     except BaseException:  # the others must be called all the same
         logger.exception("a callback failed: %r", function)

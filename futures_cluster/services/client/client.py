@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -21,20 +20,15 @@ from futures_cluster.context import submitting_task
 from futures_cluster.messages import Key, Payload, TaskOptions
 from futures_cluster.services.client.call_preparation import (
     check_free,
-    check_shareable,
     find_equal,
     find_refusal,
     inherit,
-    key_owner,
     pure_key,
 )
-from futures_cluster.services.client.callback_thread import CallbackThread
 from futures_cluster.services.client.client_messages import ClientMessages
-from futures_cluster.services.client.function_table import FunctionTable, function_name
-from futures_cluster.services.client.graphs import Graph, build_graph, make_futures
-from futures_cluster.services.client.shared_objects import SharedObjectClient
-from futures_cluster.services.common.peers import Peers
-from futures_cluster.services.common.protocols import ClientFuture, Codec
+from futures_cluster.services.client.function_table import function_name
+from futures_cluster.services.client.graphs import Graph, build_graph
+from futures_cluster.services.common.protocols import ClientFuture
 from futures_cluster.wire.codec.exception_state import copied
 
 #: Maximum number of released keys, and of seconds, that wait for other messages to go with.
@@ -46,55 +40,7 @@ _numbers = itertools.count(1)
 
 
 class Client(ClientMessages):
-    """One client of a scheduler.
-
-    Parameters
-    ----------
-    name : str
-        Unique among the clients of the scheduler.
-    codec : Codec
-        Shared with the workers.
-    make_future : callable
-        ``make_future(key, client)``.
-    loop : asyncio.AbstractEventLoop
-        Where ``transmit`` and ``deliver`` are called.
-    transmit : callable
-        Takes a list of messages for the scheduler; called under ``lock``.
-    lock : threading.Lock
-        Guards the way to the scheduler.
-    send_now : callable
-        Whether a task is worth sending on the user's thread.
-    incarnation : str
-        Tells this client from others that had its name before: keys contain both, so none ever comes again. May be
-        empty if the name is never used twice with one scheduler.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        codec: Codec,
-        make_future: Callable[[Key, Client], Any],
-        loop: asyncio.AbstractEventLoop,
-        transmit: Callable[[list[m.Message]], None],
-        peers: Peers,
-        lock: threading.Lock,
-        send_now: Callable[[], bool],
-        incarnation: str = "",
-    ) -> None:
-        super().__init__(name, codec, loop, transmit, peers, lock, SharedObjectClient(self))
-        self.owner = key_owner(name, incarnation)
-        self.can_stop_tasks = True
-        self.before_blocking: Callable[[], None] | None = None  # called before a thread waits for an answer
-        self.leader: Any = None  # lets a thread that waits read for itself, where that is possible
-        self.forked = False  # this is a forked copy of the process that the client belongs to
-        self.submitted = 0  # tasks, for people
-        self.broken: BaseException | None = None
-        self._make_future = make_future
-        self._send_now = send_now
-        self._numbers = _numbers
-        self._functions = FunctionTable(codec.dump_function, codec.pickles_functions, self._function_died, codec.scope)
-        self._untold_releases = 0
-        self.callbacks = CallbackThread()
+    """One client of a scheduler; see ``ClientMessages`` for its parameters."""
 
     # ---------------------------------------------------------------- users' threads
 
@@ -123,7 +69,7 @@ class Client(ClientMessages):
         """
         parent = submitting_task()
         try:
-            function_id, name, news, as_argument = self._functions.look_up(fn)
+            function_id, name, news, as_argument = self.functions.look_up(fn)
             if as_argument:
                 args = (fn, *args)
             if scatters:
@@ -147,7 +93,7 @@ class Client(ClientMessages):
                     return known
             is_own_key = key is None
             if key is None:
-                key = f"{name}-{self.owner}-{next(self._numbers)}"
+                key = f"{name}-{self.owner}-{next(_numbers)}"
             refusal = find_refusal(references, self) if references else None
             if refusal is not None:
                 return self._failed(fn, key, refusal)
@@ -190,11 +136,11 @@ class Client(ClientMessages):
             self._check_idle()
             raise
         if news is not None:
-            self._functions.mark_registered(function_id)
+            self.functions.mark_registered(function_id)
         return future
 
     def _failed(self, fn: Callable[..., Any], key: Key | None, error: BaseException) -> Any:
-        future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(self._numbers)}", self)
+        future = self._make_future(key or f"{function_name(fn)}-{self.owner}-{next(_numbers)}", self)
         future._fail_here(error)
         return future
 
@@ -211,7 +157,7 @@ class Client(ClientMessages):
         if self.closed is not None:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if key is None:
-            key = f"{name}-{self.owner}-{next(self._numbers)}"
+            key = f"{name}-{self.owner}-{next(_numbers)}"
         else:
             check_free(key, self._known, self._pending)
         future = self._make_future(key, self)
@@ -230,37 +176,7 @@ class Client(ClientMessages):
 
         Such a key comes inside the arguments of a task.
         """
-        known = self._known.get(key) or self._pending.get(key)
-        if known is not None:
-            return known
-        future = self._make_future(key, self)
-        self._pending[key] = future
-        self._known[key] = future
-        self._mailbox.post(m.SubmitTasks(self.name, [(key, "", None, [])]))
-        return future
-
-    def futures_of_keys(self, keys: list[Key]) -> dict[Key, Any]:
-        """Return futures of keys that came out of a shared object.
-
-        Later messages of this client reach the scheduler after those of this call.
-        """
-        futures = {}
-        rows: list[m.TaskRow] = []
-        for key in keys:
-            future = self._known.get(key) or self._pending.get(key)
-            if future is None:
-                future = self._make_future(key, self)
-                self._pending[key] = self._known[key] = future
-                rows.append((key, "", None, []))
-            futures[key] = future
-        if rows:
-            self._mailbox.post(m.SubmitTasks(self.name, rows))
-        return futures
-
-    def share(self, future: ClientFuture) -> None:
-        """Note that a future goes into a shared object; see ``check_shareable``."""
-        check_shareable(future, self)
-        self._known[future.key] = future
+        return self.futures_of_keys([key])[key]
 
     def tell_modules(self) -> None:
         """Send workers the versions of the user's modules from now on.
@@ -270,19 +186,7 @@ class Client(ClientMessages):
         from futures_cluster.services.client.module_news import ModuleNews  # the clients of tasks tell nothing
 
         scope = self.codec.scope.name  # by which workers know whose functions they run
-
-        def send(versions: list[Any]) -> None:
-            self.send(m.ShareCode(scope, versions=[tuple(version) for version in versions]))
-
-        self._functions.modules = ModuleNews(send)
-
-    def about_to_wait(self) -> None:
-        """See that a thread reads what comes, before this one waits.
-
-        The loop must then read what comes, if no other thread does.
-        """
-        if self.before_blocking is not None:
-            self.before_blocking()
+        self.functions.modules = ModuleNews(lambda versions: self.send(m.ShareCode(scope, versions=[*versions])))
 
     def cancelled(self, future: ClientFuture, force: bool) -> None:
         """Tell the scheduler that a future was cancelled.
@@ -294,9 +198,6 @@ class Client(ClientMessages):
         self._known.pop(future.key, None)
         self._mailbox.post(m.CancelTasks(self.name, [future.key], force))
         self._check_idle()
-
-    def _function_died(self, function_id: str) -> None:
-        self._mailbox.post(m.ReleaseFunctions(self.name, [function_id]))
 
     def release(self, key: Key, at_once: bool) -> None:
         """Release a key whose last future is gone; from ``__del__``, at any time."""
@@ -314,18 +215,14 @@ class Client(ClientMessages):
 
     def fetch(self, future: ClientFuture, timeout: float | None) -> Payload:
         """Get a result that stays on a worker; blocks. See ``Fetching.fetch``."""
-        self.waits.begin()
+        self.begin_wait()
         return self._fetching.fetch(future, timeout)
-
-    @property
-    def function_table(self) -> FunctionTable:
-        """Return the functions that the client has sent to the scheduler."""
-        return self._functions
 
     def submit_graph(self, graph: Graph) -> dict[Key, Any]:
         """Submit tasks that need each other, in one message.
 
-        Returns the futures of the keys that are wanted.
+        Returns the futures of the keys that are wanted. The client holds them weakly until they are done: when the last
+        reference to one goes, its task stops.
 
         Raises
         ------
@@ -333,19 +230,25 @@ class Client(ClientMessages):
             What pickling a task raises; then nothing is submitted.
         """
         parent = submitting_task()
-        message, functions, kept = build_graph(graph, self, self.codec, self._functions, parent)
-        if self.closed is not None:
+        message, kept = build_graph(graph, self, self.codec, self.functions, parent)
+        futures = {key: self._make_future(key, self) for key in graph.wanted}
+        for key, future in futures.items():
+            future._of_graph = True
+            future._keepalive = kept or None
+            future._parent = parent
+            self._pending[key] = weakref.ref(future)
+        if self.closed is not None:  # perhaps while this was under way
+            for future in futures.values():
+                self.drop_unfinished(future)
             raise RuntimeError("cannot schedule new futures after shutdown")
-        futures = make_futures(
-            message.wanted or [], lambda key: self._make_future(key, self), self._pending, kept, parent
-        )
         self._known.update(futures)
         self.submitted += len(message.tasks)
         if parent is not None:
+            parent.children.update(dict.fromkeys(futures))
             parent.host.has_children(parent)
         self._mailbox.post(message)
-        for function_id in functions:
-            self._functions.mark_registered(function_id)
+        for function_id, _, _ in message.functions:
+            self.functions.mark_registered(function_id)
         return futures
 
     def drop_unfinished(self, future: ClientFuture) -> None:
@@ -371,13 +274,18 @@ class Client(ClientMessages):
         return len(self._pending) + self.shared.waiting
 
     async def finish(self) -> None:
-        """Wait until no future is pending, and fetch results of live ones from workers."""
-        quiet = asyncio.Event()
-        self.when_idle(quiet.set)
-        await quiet.wait()
+        """Wait until no future is pending, and fetch all results; on the loop.
+
+        Those are the results of live futures that are still on workers.
+        """
+        self._idle = asyncio.Event()
+        self._check_idle()
+        await self._idle.wait()
         with contextlib.suppress(Exception):
-            futures = [each for each in list(self._known.values()) if each._holders is not None and not each._scattered]
-            await self._fetching.bring_all_home(futures)
+            futures = list(self._known.values())
+            await self._fetching.bring_all_home(
+                [each for each in futures if each._holders is not None and not each._scattered]
+            )
 
     def close(self, reason: BaseException) -> None:
         """Stop all work: what is pending fails with the reason.

@@ -173,8 +173,7 @@ class DirectReader:
         self._since = clocks.monotonic()
         self._place.release()
         if self._pending():  # others wait, and must not wait for the timer
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._watch, True)
+            self.hand_back()
 
     def _read(self, fd: int) -> None:
         if fd == self._wake_pipe.read_fd:

@@ -7,7 +7,6 @@ A function of a module pickles by reference: once is enough. One that does not (
 is pickled again unless its code, its defaults, what its closure cells hold and the globals it refers to, directly or by
 way of others, are the very same objects as last time; when it dies, the scheduler and the workers forget it. Any other
 callable (a bound method, a partial) may change between two calls: it travels as an argument of each call (``call``).
-Where payloads are the objects themselves, every function does.
 """
 
 from __future__ import annotations
@@ -19,13 +18,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from futures_cluster.messages import Payload
-from futures_cluster.wire.codec import pickling
+from futures_cluster.wire.codec import pickling, programs
 from futures_cluster.wire.codec.main_modules import mains
 
 if TYPE_CHECKING:
     from futures_cluster.services.client.module_news import ModuleNews
-
-_MISSING = object()
 
 #: Between what a function is and whose tasks it runs, in its id.
 OWNED_BY = "@"
@@ -56,7 +53,8 @@ def function_name(fn: Callable[..., Any]) -> str:
 class _ByValue:
     """A function that was pickled by value, and the objects of which the pickle was made.
 
-    Functions in its closure are held weakly: they may refer back to this one, which must be able to die.
+    What its closure holds is held weakly, where that is possible: functions may refer back to this one, which must be
+    able to die.
     """
 
     __slots__ = ("called", "cells", "code", "defaults", "function_id", "keywords", "name", "ref", "watched")
@@ -73,34 +71,30 @@ class _ByValue:
         self.function_id = function_id
         self.name = name
         self.code, self.defaults, self.keywords = fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})
-        self.cells = [_weak(_content(cell)) for cell in fn.__closure__ or ()]
+        contents = [_content(cell) for cell in fn.__closure__ or ()]
+        self.cells = [programs.weak(value) for value in contents]
         self.watched = watched
         # Functions in the closure are in the pickle by value, and what their closures hold.
         seen = {} if seen is None else seen
         seen[fn] = None
         self.called: list[_ByValue] = []
-        for value in [_content(cell) for cell in fn.__closure__ or ()]:
+        for value in contents:
             if type(value) is types.FunctionType and value.__module__ == fn.__module__ and value not in seen:
                 self.called.append(_ByValue(value, "", "", [], seen))
 
     def is_current(self, fn: types.FunctionType | None) -> bool:
         """Return whether the function would pickle to the same again; cheap."""
-        if fn is None or self.ref() is not fn:
-            return False
-        if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
+        if fn is None or self.ref() is not fn or fn.__code__ is not self.code or fn.__defaults__ is not self.defaults:
             return False
         if self.watched and not pickling.is_unchanged(self.watched):
             return False
-        if self.cells:
-            for cell, value in zip(fn.__closure__ or (), self.cells, strict=True):
-                if not _is_same(value, _content(cell)):
-                    return False
+        if self.cells and not all(map(programs.is_same, self.cells, map(_content, fn.__closure__ or ()))):
+            return False
         now, keywords = fn.__kwdefaults__, self.keywords
-        if now or keywords:
-            if not now or now.keys() != keywords.keys():
-                return False
-            if not all(now[name] is value for name, value in keywords.items()):
-                return False
+        if (now or keywords) and (
+            not now or now.keys() != keywords.keys() or any(now[name] is not keywords[name] for name in keywords)
+        ):
+            return False
         return not self.called or all(entry.is_current(entry.ref()) for entry in self.called)
 
 
@@ -108,17 +102,7 @@ def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:
-        return _MISSING
-
-
-def _weak(value: Any) -> Any:
-    return weakref.ref(value) if type(value) is types.FunctionType else value
-
-
-def _is_same(remembered: Any, value: Any) -> bool:
-    return remembered is value or (
-        type(remembered) is weakref.ref and type(value) is types.FunctionType and remembered() is value
-    )
+        return programs.MISSING
 
 
 class FunctionTable:
@@ -129,8 +113,6 @@ class FunctionTable:
     dump : callable
         From a function to its payload, and the names that this depends on; None if the function has a name of its own
         that can be imported (``pickling.dump_function``).
-    tell : bool
-        Whether functions may be registered at all; else all travel as arguments.
     scope : Scope
         Of the workers.
     on_dead : callable
@@ -140,19 +122,16 @@ class FunctionTable:
     def __init__(
         self,
         dump: Callable[[Callable[..., Any]], tuple[Payload, Any]],
-        tell: bool,
         on_dead: Callable[[str], None],
         scope: pickling.Scope = pickling.HERE,
     ) -> None:
         self._dump = dump
-        self._tell = tell
         self._on_dead = on_dead
         self._scope = scope
         self._by_reference: dict[Any, tuple[str, str]] = {}
         self._by_value: dict[int, _ByValue] = {}  # by id of the function
         self._registered: dict[str, None] = {}
         self._alive: dict[str, int] = {}  # functions by value for each id
-        self.pickled = 0  # how often a function was pickled, for tests
         self.modules: ModuleNews | None = None  # of a program that tells workers which modules it has loaded
 
     def look_up(self, fn: Callable[..., Any]) -> tuple[str, str, News | None, bool]:
@@ -179,7 +158,7 @@ class FunctionTable:
         if by_value is not None and by_value.function_id in self._registered and by_value.is_current(fn):  # type: ignore[arg-type]
             return by_value.function_id, by_value.name, None, False
         kind = type(fn)
-        if self._tell and (kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type):
+        if kind is types.FunctionType or kind is types.BuiltinFunctionType or kind is type:
             known = self._by_reference.get((fn, pickling.owner(self._scope)) if mains.is_host else fn)
             if known is not None and known[0] in self._registered:
                 return known[0], known[1], None, False
@@ -207,7 +186,6 @@ class FunctionTable:
         if kind is types.BuiltinFunctionType and not isinstance(getattr(fn, "__self__", None), types.ModuleType | None):
             return None  # a method of an object
         payload, watched = self._dump(fn)
-        self.pickled += 1
         if self.modules is not None:
             self.modules.look(fn)
         name = function_name(fn)

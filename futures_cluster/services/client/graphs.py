@@ -1,15 +1,12 @@
 """Tasks that need each other, submitted together.
 
-Covers: their keys' futures, pickling, the one message. Does not cover: how such tasks come to be (``adapters``), and
-what becomes of them (``scheduler.machine``): those that no client wants run only while others need them.
-
-The client holds the futures of a graph weakly until they are done: when the last reference goes, the task stops.
+Covers: pickling, the one message. Does not cover: how such tasks come to be (``adapters``), their futures (``client``),
+and what becomes of them (``scheduler.machine``): those that no client wants run only while others need them.
 """
 
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -17,7 +14,7 @@ from futures_cluster import messages as m
 from futures_cluster.context import TaskContext
 from futures_cluster.messages import Key, Reference, TaskOptions
 from futures_cluster.messages.basics import FRESH, Record
-from futures_cluster.services.client.call_preparation import inherit
+from futures_cluster.services.client.call_preparation import check_own, inherit
 from futures_cluster.services.client.function_table import FunctionTable
 from futures_cluster.services.common.protocols import Codec
 from futures_cluster.wire.codec.pickle_codec import InputCollector
@@ -25,24 +22,14 @@ from futures_cluster.wire.codec.pickle_codec import InputCollector
 _numbers = itertools.count(1)
 
 
-class GraphTask(Record):
+class GraphTask(NamedTuple):
     """One task of a graph: ``function(*args, *values of the inputs)``."""
 
-    __slots__ = ("key", "name", "args", "inputs", "options")
-
-    def __init__(
-        self,
-        key: Key,
-        name: str,  # for statistics
-        args: tuple[Any, ...],
-        inputs: list[Key],
-        options: TaskOptions | None = None,  # if they are not those of the graph
-    ) -> None:
-        self.key = key
-        self.name = name
-        self.args = args
-        self.inputs = inputs
-        self.options = options
+    key: Key
+    name: str  # for statistics
+    args: tuple[Any, ...]
+    inputs: list[Key]
+    options: TaskOptions | None = None  # if they are not those of the graph
 
 
 class Graph(Record):
@@ -93,38 +80,19 @@ def graph_suffix(owner: str) -> str:
 class _Collector(InputCollector):
     """Lets the graph's owner say what futures inside of arguments are."""
 
-    def __init__(self, reduce: Callable[[Any], Any], stores: bool) -> None:
+    def __init__(self, reduce: Callable[[Reference], tuple[Any, ...] | None], stores: bool) -> None:
         super().__init__(stops=False)
         self._reduce = reduce
         self.stores = stores
 
     def reduce(self, reference: Reference) -> tuple[Any, ...] | None:
         self.found[id(reference)] = reference
-        result: tuple[Any, ...] | None = self._reduce(reference)
-        return result
-
-
-class BuiltGraph(NamedTuple):
-    """A graph ready to be sent.
-
-    Attributes
-    ----------
-    message : SubmitTasks
-        Its only message.
-    functions : list of str
-        Those that the scheduler learns by this message.
-    kept : list of futures
-        What the tasks refer to, to be kept until they are done.
-    """
-
-    message: m.SubmitTasks
-    functions: list[str]
-    kept: list[Any]
+        return self._reduce(reference)
 
 
 def build_graph(
     graph: Graph, client: Any, codec: Codec, table: FunctionTable, parent: TaskContext | None
-) -> BuiltGraph:
+) -> tuple[m.SubmitTasks, list[Any]]:
     """Pickle the tasks of a graph.
 
     Parameters
@@ -134,16 +102,20 @@ def build_graph(
     parent : TaskContext or None
         The task that submits.
 
+    Returns
+    -------
+    message : SubmitTasks
+        Its only message.
+    kept : list of futures
+        What the tasks refer to, to be kept until they are done.
+
     Raises
     ------
     Exception
         What pickling a task raises; then nothing is left behind.
     """
     for future in graph.references:
-        if future._client is not client:
-            raise ValueError(f"{future!r} was released, or belongs to another executor; use its result() instead")
-        if future._local_error is not None:
-            raise future._copy_error()
+        check_own(future, client, "use")
     collector = _Collector(graph.reduce, graph.stores)
     functions: dict[str, tuple[str, Any]] = {}
     rows: list[m.TaskRow] = []
@@ -162,26 +134,6 @@ def build_graph(
         for _, _, payload, _ in rows:
             codec.release(payload)
         raise
-    kept = graph.references
-    if collector.found:
-        kept = kept + list(collector.found.values())
     news = [each for _, each in functions.values() if each is not None]
     message = m.SubmitTasks(client.name, rows, news, inherit(graph.options, parent), depth, graph.wanted, overrides)
-    return BuiltGraph(message, [function_id for function_id, each in functions.values() if each is not None], kept)
-
-
-def make_futures(
-    wanted: list[Key], make: Callable[[Key], Any], pending: dict[Key, Any], kept: list[Any], parent: Any
-) -> dict[Key, Any]:
-    """Return futures of a graph's wanted keys, which the client holds weakly."""
-    futures = {}
-    for key in wanted:
-        future = futures[key] = make(key)
-        future._of_graph = True
-        if kept:
-            future._keepalive = kept
-        if parent is not None:
-            future._parent = parent
-            parent.children[key] = None
-        pending[key] = weakref.ref(future)
-    return futures
+    return message, [*graph.references, *collector.found.values()]

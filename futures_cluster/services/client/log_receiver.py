@@ -15,6 +15,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from futures_cluster import messages as m
@@ -70,7 +71,7 @@ class LogReceiver:
         while (batch := self._queue.get()) is not None:
             worker, rows, size = batch
             for key, data in rows:
-                self._handle(data, worker, key)
+                _call(self._handle, data, worker, key)
                 self._handled += 1
             self._handled_bytes += size
             if self._dropped > self._reported and monotonic() > self._reported_at + REPORT_S:
@@ -79,27 +80,20 @@ class LogReceiver:
             self._report_dropped()
 
     def _handle(self, data: bytes, worker: str, key: str) -> None:
-        try:
-            with forks.Once():
-                log_records.handle(data, worker, key, self._registry)
-            if len(self._registry) > MAX_REMEMBERED:
-                self._registry.clear()
-        except BaseException:  # of a user's handler or filter; what comes next is handled all the same
-            with contextlib.suppress(Exception):
-                traceback.print_exc()
+        with forks.Once():
+            log_records.handle(data, worker, key, self._registry)
+        if len(self._registry) > MAX_REMEMBERED:
+            self._registry.clear()
 
     def _report_dropped(self) -> None:
         number, self._reported = self._dropped - self._reported, self._dropped
         self._reported_at = monotonic()
-        try:
-            log.warning(
-                "%d log records of workers were dropped because they came faster than they could be sent or handled; "
-                "log less in tasks, or raise the level",
-                number,
-            )
-        except BaseException:
-            with contextlib.suppress(Exception):
-                traceback.print_exc()
+        _call(
+            log.warning,
+            "%d log records of workers were dropped because they came faster than they could be sent or handled; log "
+            "less in tasks, or raise the level",
+            number,
+        )
 
     def close(self) -> None:
         """Stop taking records; the thread ends when it has handled those that have come."""
@@ -114,16 +108,22 @@ class LogReceiver:
         if thread.ident is None:  # could not be started
             self._run()
             return
-        while True:
+        handled = -1
+        while thread.is_alive() and self._handled != handled:
             handled = self._handled
             thread.join(HANDLER_TIMEOUT_S)
-            if not thread.is_alive():
-                return
-            if self._handled == handled:
-                with contextlib.suppress(Exception):
-                    print(
-                        f"futures_cluster: a logging handler has taken more than {HANDLER_TIMEOUT_S:g} s for a record "
-                        "of a worker, so the executor does not wait for the records that are left",
-                        file=sys.stderr,
-                    )
-                return
+        if thread.is_alive():
+            with contextlib.suppress(Exception):
+                print(
+                    f"futures_cluster: a logging handler has taken more than {HANDLER_TIMEOUT_S:g} s for a record "
+                    "of a worker, so the executor does not wait for the records that are left",
+                    file=sys.stderr,
+                )
+
+
+def _call(function: Callable[..., object], *args: Any) -> None:
+    try:
+        function(*args)
+    except BaseException:  # of a user's handler or filter; what comes next is handled all the same
+        with contextlib.suppress(Exception):
+            traceback.print_exc()

@@ -48,18 +48,16 @@ class ModuleNews:
         self._count = len(sys.modules)
         if loaded.changes != self._seen:
             self._seen = loaded.changes
-            self._tell_changed()
+            self.tell_changed()
 
-    def _tell_changed(self) -> None:
+    def tell_changed(self) -> None:
+        """Tell the versions of modules that workers do not know."""
+        if os.getpid() != self._pid:  # a forked copy has no workers
+            return
         news = [version for version in list(loaded.versions.values()) if self._told.get(version.name) != version.digest]
         if news:
             self._told.update((version.name, version.digest) for version in news)
             self._tell(news)
-
-    def reloaded(self) -> None:
-        """Tell the new version of a module that was loaded again."""
-        if os.getpid() == self._pid:  # a forked copy has no workers
-            self._tell_changed()
 
 
 class _Reloads:
@@ -84,7 +82,7 @@ class _Reloads:
 
     def _reloaded(self) -> None:
         for listener in list(self._listeners):
-            listener.reloaded()
+            listener.tell_changed()
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder``."""

@@ -15,14 +15,9 @@ ARCHIVES = (".zip", ".whl", ".egg")
 
 def shareable_paths() -> list[str]:
     """Return the folders of this process's ``sys.path`` where users' modules may lie."""
-    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
-    found = []
-    for entry in sys.path:
-        path = os.path.realpath(entry or os.getcwd())
-        if not os.path.exists(path) or any(path.startswith(prefix + os.sep) for prefix in prefixes):
-            continue
-        found.append(path)
-    return found
+    own = tuple(os.path.realpath(prefix) + os.sep for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix))
+    paths = [os.path.realpath(entry or os.getcwd()) for entry in sys.path]
+    return [path for path in paths if os.path.exists(path) and not path.startswith(own)]
 
 
 def read_module(path: str) -> tuple[str, bytes]:
@@ -33,10 +28,10 @@ def read_module(path: str) -> tuple[str, bytes]:
     ValueError
         For anything that could not be imported.
     """
+    import zipfile
+
     path = os.path.abspath(path)
     if os.path.isdir(path):
-        import zipfile
-
         buffer = io.BytesIO()
         parent = os.path.dirname(path)
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -48,10 +43,7 @@ def read_module(path: str) -> tuple[str, bytes]:
         return os.path.basename(path) + ".zip", buffer.getvalue()
     if not path.endswith((".py", *ARCHIVES)):
         raise ValueError(f"{path} is neither a folder nor a .py, .zip, .whl or .egg file")
-    if path.endswith(ARCHIVES):
-        import zipfile
-
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
+    if path.endswith(ARCHIVES) and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no zip archive, whatever its name says, and nothing could be imported from it")
     with open(path, "rb") as file:
         return os.path.basename(path), file.read()

@@ -23,6 +23,7 @@ from futures_cluster import messages as m
 from futures_cluster.services.client import module_upload
 from futures_cluster.services.client.client import Client
 from futures_cluster.services.client.scatter import Scatterer
+from futures_cluster.services.client.wait_watch import WaitWatch
 from futures_cluster.services.common import process_lifetime, security
 from futures_cluster.services.common.heartbeats import Heartbeats
 from futures_cluster.services.common.loop_thread import LoopThread
@@ -83,10 +84,7 @@ class RemoteCluster:
         forward_logs: bool = False,
     ) -> None:
         self.address = address
-        self.forked = False
         self.closing = False
-        self._forwards_logs = forward_logs
-        self._credentials = credentials
         self._thread = LoopThread("futures_cluster-client")
         self._loop = self._thread.loop
         self._connection: Any = None
@@ -106,14 +104,13 @@ class RemoteCluster:
             lambda: client.count_pending() <= 2,
         )
         client.tell_modules()
-        self._client_lock = client.lock
         self.scatterer = Scatterer(
             client, self._peers, self._loop, self._ask, lambda workers: worker_command(address, {}, workers)
         )
         process_lifetime.register_cluster(self)
         self._thread.start()
         try:
-            connected = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
+            connected = asyncio.run_coroutine_threadsafe(self._connect(credentials, forward_logs), self._loop)
             result_aloud(connected, self._silent_sentence)
         except BaseException as error:
             self._end_thread()
@@ -124,24 +121,22 @@ class RemoteCluster:
                 raise errors.SchedulerLost(f"{error}{advice}") from error
             raise
 
-    async def _connect(self) -> None:
-        connection = await registry.connect(self.address, self._loop, self._credentials)
+    async def _connect(self, credentials: registry.Security, forward_logs: bool) -> None:
+        connection = await registry.connect(self.address, self._loop, credentials)
         connection.on_messages, connection.on_close = self._received, self._hung_up
         self._connection = connection
         self._heartbeats = Heartbeats(
             self._loop, self.client.name, connection, SILENCE_S, lambda: self._hung_up(TimeoutError("it says nothing"))
         )
-        connection.send(
-            [
-                security.hello("client", self.client.name),
-                m.ShareCode(self.client.name, module_upload.shareable_paths()),
-            ]
-        )
-        if self._forwards_logs:
+        connection.send([security.hello("client", self.client.name)])
+        connection.send([m.ShareCode(self.client.name, module_upload.shareable_paths())])
+        if forward_logs:
             connection.send([self.client.forward_logs(everything=True, filters=False)])
         connection.start()
         self.client.joined = True
-        self.client.waits.speak(self._find_lacks, self._advise, self._silent_sentence)
+        self.client.watch = WaitWatch(
+            self._loop, self.client.oldest_wait, self._find_lacks, self._advise, self._silent_sentence
+        )
         self._heartbeats.start()
         await self._ask("workers", None)  # a client that the scheduler refuses gets the error here
 
@@ -161,12 +156,12 @@ class RemoteCluster:
             elif type(message) is not m.Heartbeat:
                 others.append(message)
         if others:
-            with self._client_lock:
+            with self.client.lock:
                 self.client.deliver(others)
 
     def _answered(self, answer: m.AskReply) -> None:
         if not answer.request:  # not an answer, but why the connection will end
-            self._refused(answer.error)
+            self._fail_questions(errors.HandshakeError(answer.error))
             return
         waiter = self._questions.pop(answer.request, None)
         if waiter is None or waiter.done():
@@ -176,10 +171,10 @@ class RemoteCluster:
         else:
             waiter.set_result(answer.value)
 
-    def _refused(self, why: str) -> None:
+    def _fail_questions(self, error: BaseException) -> None:
         for waiter in self._questions.values():
             if not waiter.done():
-                waiter.set_exception(errors.HandshakeError(why))
+                waiter.set_exception(error)
         self._questions = {}
 
     def _hung_up(self, error: BaseException | None) -> None:
@@ -187,11 +182,8 @@ class RemoteCluster:
         why = f"the scheduler at {self.address} is gone ({error or 'it closed the connection'})"
         self._heartbeats.stop()
         lost = errors.SchedulerLost(f"{why}; unfinished tasks are lost. Create a new Executor")
-        for waiter in self._questions.values():
-            if not waiter.done():
-                waiter.set_exception(lost)
-        self._questions = {}
-        with self._client_lock:
+        self._fail_questions(lost)
+        with self.client.lock:
             self.client.broken = lost
             self.client.close(lost)
 
@@ -239,7 +231,7 @@ class RemoteCluster:
         rows = list(await self._ask("lacks", self.client.name))
         for row in rows:
             if not row["count"]:
-                row["who"] = self.client.waits.what_waits(row)
+                row["who"] = self.client.what_waits(row["silent"])
         return [row for row in rows if row["count"] or row["who"]]
 
     def _advise(self, row: dict[str, Any]) -> str:
@@ -253,9 +245,9 @@ class RemoteCluster:
         """Whether the calling thread is the loop's, which must not wait for itself."""
         return threading.current_thread() is self._thread.thread
 
-    def share_code(self, files: list[tuple[str, bytes]]) -> None:
-        """Upload modules to all workers, those that are still to come as well."""
-        self.client.send_sync([m.ShareCode(self.client.name, files=list(files))])
+    def upload(self, path: str) -> None:
+        """Upload a module to all workers, those that are still to come as well."""
+        self.client.send_sync([m.ShareCode(self.client.name, files=[module_upload.read_module(path)])])
 
     # ---------------------------------------------------------------- the end
 
@@ -264,7 +256,7 @@ class RemoteCluster:
         with self._lock:
             first = not self.closing
             self.closing = True
-        if self.forked:
+        if self.client.forked:
             return
         if cancel_futures or kill is not None:
             for future in self.client.pending():
@@ -272,7 +264,7 @@ class RemoteCluster:
                     future.cancel(force=kill is not None)
         if first:
             self._thread.call(lambda: self._loop.create_task(self._close()))
-        if wait and threading.current_thread() is not self._thread.thread:
+        if wait and not self.is_on_loop:
             self._thread.thread.join()
             if self.client.logs is not None:
                 self.client.logs.join()
@@ -282,7 +274,7 @@ class RemoteCluster:
     async def _close(self) -> None:
         try:
             await self.client.finish()
-            with self._client_lock:
+            with self.client.lock:
                 self.client.close(RuntimeError("the executor was shut down"))
             while self._connection.pending_bytes and not self._connection.closed:
                 await asyncio.sleep(0.001)  # releases and cancellations that are on their way
@@ -314,6 +306,6 @@ class RemoteCluster:
 
     def after_fork_in_child(self) -> None:
         """Let go of everything in a forked copy of the process: nothing works there."""
-        self.forked = self.client.forked = self.closing = True
+        self.client.forked = self.closing = True
         if self._connection is not None:
             self._connection.closed = True  # a copy must not speak for this client

@@ -22,29 +22,18 @@ from typing import Any, Protocol
 
 from futures_cluster import clocks, context, errors, locks, numbers
 from futures_cluster import messages as m
-from futures_cluster.messages import Key, Payload
+from futures_cluster.messages import Key
 from futures_cluster.scheduler.shared import channel as channel  # registers itself
 from futures_cluster.scheduler.shared import objects as shared
 from futures_cluster.scheduler.shared.objects import WITHDRAWN, Item, SharedObjects, SharedState, plain_value
 from futures_cluster.services.common import plugin_runner
+from futures_cluster.services.common.protocols import ItemCodec
 from futures_cluster.wire.codec import arguments
 from futures_cluster.wire.codec.exception_state import copied
 from futures_cluster.wire.codec.object_codec import Call
 
 #: Most answers come sooner than this; a task that waits longer gives its slot back, which costs messages of its own.
 SOON_S = 0.005
-
-
-class ItemCodec(Protocol):
-    """The part of ``services.common.protocols.Codec`` that makes items."""
-
-    def dump_call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], resolve: bool
-    ) -> tuple[Payload, list[str], list[m.Reference]]: ...
-    def load_call(self, payload: Payload, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
-    def call_size(self, payload: Payload) -> int: ...
-    def release(self, payload: Payload) -> None: ...
-    def load_error(self, payload: Payload) -> BaseException: ...
 
 
 class FutureSource(Protocol):
@@ -297,17 +286,12 @@ class SharedObjectClient:
             if question is None:
                 return
             is_abandoned = question.is_abandoned
-        taken = m.SharedTaken(client.name, reply.request)
-        if is_abandoned:
-            if reply.error is None and question.undo is not None:
-                question.undo(Answer(reply.values, {}, client.codec))
-            if reply.keys:
-                client.send(taken)  # now: what is undone needs them
-            return
-        futures = client.futures_of_keys(list(reply.keys)) if reply.keys else {}
-        if reply.keys:
-            client.send(taken)  # after the message by which we want them
+        futures = {} if is_abandoned or not reply.keys else client.futures_of_keys(list(reply.keys))
         answer = Answer(reply.values, futures, client.codec) if reply.error is None else None
+        if is_abandoned and answer is not None and question.undo is not None:
+            question.undo(answer)
+        if reply.keys:  # after the message by which we want them, or what is undone, which needs them
+            client.send(m.SharedTaken(client.name, reply.request))
         question.end(answer, reply.error)
 
     def close(self, reason: BaseException) -> None:

@@ -30,6 +30,7 @@ from futures_cluster.scheduler.unplaceable import unplaceable
 from futures_cluster.scheduler.views.explain import explain
 from futures_cluster.services.client import direct_reader
 from futures_cluster.services.client.client import Client
+from futures_cluster.services.client.wait_watch import WaitWatch
 from futures_cluster.services.common import process_identity, process_lifetime
 from futures_cluster.services.common.loop_thread import LoopThread
 from futures_cluster.services.common.peers import Peers
@@ -95,7 +96,7 @@ class LocalCluster:
             scheduler.could_start,
         )
         self.client.tell_modules()
-        self.client.waits.speak(self._find_unplaceable, self._advise)
+        self.client.watch = WaitWatch(loop, self.client.oldest_wait, self._find_unplaceable, self._advise)
         self._relay = DataRelay(loop, scheduler, self._peers, self._read_soon)
         self._leader: direct_reader.DirectReader | None = None
         self._numbers, self._extra = itertools.count(), itertools.count(2)
@@ -177,7 +178,7 @@ class LocalCluster:
         self.scheduler.clients["main"] = self.client.deliver
         if self._leader is not None:
             self.client.leader = self._leader
-            self.client.before_blocking = self._leader.hand_back
+            self.client.about_to_wait = self._leader.hand_back
         self._thread.call(self._start_on_loop, list(processes.handles.values()))
         late_imports.load(has_template=mp_context is None)
 

@@ -19,9 +19,8 @@ from futures_cluster.services.common.worker_settings import WorkerSettings
 from futures_cluster.wire.codec import pickling
 from futures_cluster.wire.codec.main_modules import mains
 
-
-#: How long a task that runs Python code keeps the loop from the interpreter, which sends its results and inputs to others
-#: piece by piece. By Python's default of 5 ms a megabyte to a neighbour takes 30 ms.
+#: Maximum time for which a task that runs Python code keeps the loop from the interpreter. The loop sends results to
+#: others piece by piece: by Python's default of 5 ms a megabyte takes 30 ms.
 SWITCH_INTERVAL_S = 0.001
 
 

@@ -175,7 +175,6 @@ class WorkerProcess:
     def run(self, initializer: Any, initargs: tuple[Any, ...]) -> None:
         """Start all, and execute on the calling thread until told to stop."""
         service = self._service
-        context.set_executor_factory(late.EXECUTOR_IN_TASK)
         plugin_runner.local.add = service.watch
         if self._settings.logging is not None:
             self._forward_logs(self._settings.logging)
@@ -302,7 +301,7 @@ class WorkerProcess:
         """Return the executor of the tasks here; on any of their threads."""
         with self._lock:
             if self._executor is None:
-                self._executor = context.make_executor(self._get_client())
+                self._executor = late.load(late.EXECUTOR_IN_TASK)(self._get_client())
             return self._executor
 
     def _get_client(self) -> Client:
@@ -323,7 +322,7 @@ class WorkerProcess:
             if not self._forked:
                 self._send([m.ClientJoined(client.name)])
             client.joined = True
-            client.before_blocking = self._read_on_loop
+            client.about_to_wait = self._read_on_loop
             self._service.before_waiting = client.flush
             self._client = client
         return self._client
@@ -374,7 +373,7 @@ class WorkerProcess:
     def _client_left(self, message: m.ClientLeft) -> None:
         programs.forget(message.client)
         if self._client is not None:
-            self._client.function_table.forget(message.client)
+            self._client.functions.forget(message.client)
         self._modules.forget(message.client)
 
     async def _serve_program(self, request: m.GetData) -> None:
