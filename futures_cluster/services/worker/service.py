@@ -313,8 +313,8 @@ class WorkerService(DataExchange):
                 return
             while run is not None:
                 if record is not None:
-                    record(slot.index, run.serial)
-                task = context.TaskContext(self, run.key, run.attempt, -run.level[1], -run.level[0])
+                    record(slot.index, run.priority[2])
+                task = context.TaskContext(self, run.key, run.attempt, -run.priority[1], -run.priority[0])
                 self._tasks[run.key, run.attempt] = slot.task = task
                 if self._plugins is not None:
                     self._plugins.post([plugin_runner.RunStarted(run.key, self.machine.name)])
