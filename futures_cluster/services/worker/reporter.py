@@ -14,15 +14,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from futures_cluster import clocks, metrics
 from futures_cluster import messages as m
 from futures_cluster.context import LOADS
-from futures_cluster.services.common.log_tail import LogTail
+from futures_cluster.services.common import log_tail
 from futures_cluster.services.common.memory import resident_bytes
 from futures_cluster.services.worker.sampler import Profiler
+from futures_cluster.services.worker.stats import WorkerStats
 from futures_cluster.services.worker.stdout_capture import StdoutCapture
 from futures_cluster.services.worker.task_stream import TaskStreamRecorder
 from futures_cluster.wire.versions import is_gil_enabled
@@ -38,54 +39,34 @@ class ReportSource(Protocol):
     memory_limit: int | None
     store: Any
     peers: Any
+    machine: Any
+    machine_lock: Any
+    stats: WorkerStats
+    slots: Any
+    tell: Callable[[list[m.Message]], None]
 
-    @property
-    def tell(self) -> Callable[[list[m.Message]], None]: ...
-    @property
-    def machine_lock(self) -> Any: ...
-
-    @property
-    def machine(self) -> Any: ...
-    @property
-    def stats(self) -> Any: ...
-    @property
-    def slots(self) -> Sequence[Any]: ...
     def executing_threads(self) -> list[int]: ...
 
 
-_Part = TypeVar("_Part")
+_Part = TypeVar("_Part", Profiler, StdoutCapture)
 
 
-def _switched(
-    part: _Part | None, is_wanted: bool, begin: Callable[[], _Part], end: Callable[[_Part], None]
-) -> _Part | None:
-    """Begin a part of the reports that is wanted, or end one that is not.
-
-    Returns
-    -------
-    object or None
-        The part, if it is wanted.
-    """
+def _switched(part: _Part | None, is_wanted: bool, begin: Callable[[], _Part]) -> _Part | None:
+    """Begin a wanted part of the reports, or end another; return it or None."""
     if is_wanted:
         return begin() if part is None else part
     if part is not None:
-        end(part)
+        part.stop()
     return None
-
-
-def _begin_capture() -> StdoutCapture:
-    capture = StdoutCapture()
-    capture.start()
-    return capture
 
 
 class WorkerReporter:
     """Reports of one worker."""
 
-    def __init__(self, service: ReportSource, loop: Any, logs: LogTail | None) -> None:
+    def __init__(self, service: ReportSource, loop: Any) -> None:
         self._service = service
         self._loop = loop
-        self._logs = logs
+        self._logs = log_tail.tail()
         self._stats = service.stats
         self._profiler: Profiler | None = None
         self._capture: StdoutCapture | None = None
@@ -114,11 +95,10 @@ class WorkerReporter:
         self._request = request
         watched = request.interval_s > 0
         service = self._service
-        service.recorder = _switched(service.recorder, watched, TaskStreamRecorder, lambda recorder: None)
-        self._profiler = _switched(
-            self._profiler, watched and request.profile, lambda: Profiler(service.executing_threads), Profiler.stop
-        )
-        self._capture = _switched(self._capture, watched and request.output, _begin_capture, StdoutCapture.stop)
+        service.recorder = (service.recorder or TaskStreamRecorder()) if watched else None
+        profiles = watched and request.profile
+        self._profiler = _switched(self._profiler, profiles, lambda: Profiler(service.executing_threads))
+        self._capture = _switched(self._capture, watched and request.output, StdoutCapture)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._schedule)
 
@@ -172,11 +152,10 @@ class WorkerReporter:
         }
         facts["failures"] = [row[1:] for row in list(failures.rows) if row[0] > self._reported[0]]
         self._reported[0] = failures.number
-        if self._logs is not None:
-            facts["logs"] = self._logs.since(self._reported[1])
-            self._reported[1] = self._logs.number
-        if self._service.recorder is not None:
-            rows, dropped = self._service.recorder.take()
+        facts["logs"] = self._logs.since(self._reported[1])
+        self._reported[1] = self._logs.number
+        if service.recorder is not None:
+            rows, dropped = service.recorder.take()
             names = self._stats.names
             for row in rows:
                 row[2] = names.get(row[2], row[2])
