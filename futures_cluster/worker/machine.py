@@ -104,13 +104,12 @@ class WorkerMachine:
     # ---------------------------------------------------------------- runs
 
     def _on_run_tasks(self, event: m.RunTasks, commands: list[Command]) -> None:
+        if self.retiring:
+            commands.append(m.TasksReturned(self.name, [(key, attempt) for key, attempt, *_ in event.runs]))
+            return
         fetches: _Fetches = defaultdict(list)
-        returned = []
         for row in event.runs:
             run = Run(*row)
-            if self.retiring:
-                returned.append((run.key, run.attempt))
-                continue
             former = self.runs.get(run.key)
             if former is not None and former.state is not EXECUTING:
                 self._give_up(former, commands)  # the scheduler has given that attempt up
@@ -124,8 +123,6 @@ class WorkerMachine:
                 self._queue(run)
         if fetches:
             self._add_fetches(fetches, commands)
-        if returned:
-            commands.append(m.TasksReturned(self.name, returned))
 
     def _queue(self, run: Run) -> None:
         ready = self.ready
@@ -162,7 +159,9 @@ class WorkerMachine:
         started: list[Run] = []
         reported: list[m.AttemptRow] = []
         free = self.slots + self.lent_slots - len(executing)
-        deepest = self._deepest_waiting() if self.lent_slots > MAX_LENT_SLOTS else None
+        deepest = None  # level of nesting of those that wait; smaller is deeper
+        if self.lent_slots > MAX_LENT_SLOTS:
+            deepest = min(run.priority[1] for run in executing.values() if run.waits)
         while free > 0 and ready and not self.retiring:
             run = ready[0]
             if deepest is not None and run.state is READY and run.priority[1] >= deepest:
@@ -189,10 +188,6 @@ class WorkerMachine:
             commands.append(m.ExecuteRuns(started))
         return bool(started)
 
-    def _deepest_waiting(self) -> int:
-        """Return the level of nesting of the deepest run that waits (smaller is deeper)."""
-        return min(run.priority[1] for run in self.executing.values() if run.waits)
-
     def _on_retire(self, event: m.Retire, commands: list[Command]) -> None:
         if not self.retiring:
             self._retire(commands, event.hands_over)
@@ -202,7 +197,7 @@ class WorkerMachine:
         self.retiring = True
         returned = []
         for run in list(self.runs.values()):
-            if run.state in (READY, FETCHING):
+            if run.state is not EXECUTING:
                 self._give_up(run, commands)
                 returned.append((run.key, run.attempt))
         commands.append(m.WorkerRetiring(self.name, hands_over))
@@ -211,8 +206,7 @@ class WorkerMachine:
 
     def _give_up(self, run: Run, commands: list[Command]) -> None:
         self._set_state(run, RETURNED)
-        if self.runs.get(run.key) is run:
-            del self.runs[run.key]
+        del self.runs[run.key]
         if run.inputs:
             self._leave_inputs(run, commands)
 
@@ -235,7 +229,7 @@ class WorkerMachine:
         returned, refused = [], []
         for key, attempt in event.runs:
             run = self.runs.get(key)
-            if run is not None and run.attempt == attempt and run.state in (READY, FETCHING):
+            if run is not None and run.attempt == attempt and run.state is not EXECUTING:
                 self._give_up(run, commands)
                 returned.append((key, attempt))
             else:
