@@ -60,8 +60,7 @@ class _Spilled:
         self.lengths = [memoryview(data).nbytes, *(buffer.nbytes for buffer in buffers)]
         self.size_bytes = sum(self.lengths)
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115  # closed with the value
-        parts: list[Any] = [data, *buffers]
-        for part in parts:
+        for part in (data, *buffers):
             view = memoryview(part).cast("B")
             while view.nbytes:
                 view = view[os.write(self.file.fileno(), view) :]
@@ -205,15 +204,12 @@ class Store:
             self.memory_bytes += size - self._sizes.pop(key, 0)
             self._sizes[key] = size
             self._is_exhausted &= size < MIN_SPILLED_BYTES
-            self._uncount_disk(self._values.get(key))
+            self.on_disk_bytes -= _on_disk_bytes(self._values.get(key))
             self._set(key, value)
-            if self.limit_bytes is None:
-                return
-            if size >= MIN_SPILLED_BYTES:
-                self._update_room()
-            full = self.memory_bytes > self._room_bytes
-        if full:
-            self.spill_soon()
+            if self.limit_bytes is not None:
+                if size >= MIN_SPILLED_BYTES:
+                    self._update_room()
+                self._spill_soon()
 
     def _set(self, key: Key, value: Any) -> None:
         """Set an entry; under the lock."""
@@ -302,21 +298,17 @@ class Store:
                 self._sizes[key] = size
                 self._is_exhausted = False
                 self.memory_bytes += size
-                self._uncount_disk(spilled)
+                self.on_disk_bytes -= size
         return value
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Drop values."""
         with self._lock:
             for key in keys:
-                self._uncount_disk(self._values.pop(key, None))
+                self.on_disk_bytes -= _on_disk_bytes(self._values.pop(key, None))  # its file, if any, goes with it
                 self._originals.pop(key, None)
                 self.memory_bytes -= self._sizes.pop(key, 0)
                 self._unpicklable.discard(key)
-
-    def _uncount_disk(self, value: Any) -> None:
-        """Subtract a value from ``on_disk_bytes``; its file, if any, goes with it."""
-        self.on_disk_bytes -= _on_disk_bytes(value)
 
     def spilled_keys(self, most: int) -> list[tuple[Key, int]]:
         """Return keys and sizes of up to ``most`` values on disk."""
@@ -331,18 +323,13 @@ class Store:
     def spill_if_full(self) -> None:
         """Spill values if they take more than their room."""
         with self._lock:
-            if self._is_exhausted or not self.memory_bytes:
-                return
-            self._update_room()
-            full = self.memory_bytes > self._room_bytes
-        if full:
-            self.spill_soon()
+            if self.memory_bytes and not self._is_exhausted:
+                self._update_room()
+                self._spill_soon()
 
-    def spill_soon(self) -> None:
-        """Let the spilling thread write values until the others fit into their room."""
-        with self._lock:
-            if self._thread is not None:
-                return
+    def _spill_soon(self) -> None:
+        """Have a thread write values until the others fit into their room; under the lock."""
+        if self.memory_bytes > self._room_bytes and self._thread is None:
             self._thread = threading.Thread(target=self._spill, name="futures_cluster-spill", daemon=True)
             self._thread.start()
 
